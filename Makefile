@@ -1,0 +1,53 @@
+# What a developer calls; CI calls the same names. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup check test fix docs demo bench lock build clean
+
+# The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+FAST := $(wildcard tests/architecture tests/unit tests/timelines tests/contracts tests/docs)
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY)  ## make .venv with everything in it, from Python 3.11 and make alone
+	@echo "ready: $(BIN)/shroff"
+
+$(READY): requirements/dev.txt pyproject.toml tools/bootstrap.py
+	@test -n "$(PYTHON)" || { echo "make setup: no Python 3.11 or newer on the path; install one, or name it: make setup PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+	@touch $@
+
+check: $(READY)  ## format, lint, types, layers and fast tests; under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
+
+test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs
+	$(BIN)/pytest -q -n 2
+
+fix: $(READY)  ## format and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY)  ## check the links of all pages
+	$(BIN)/python docs/build.py
+
+demo: $(READY)  ## a made-up bank: payments stream in and are decided, with reasons
+	@$(BIN)/shroff demo --once
+
+bench: $(READY)  ## measure ingest; writes a table with machine, commit and input
+	$(BIN)/python -m bench.ingest
+
+lock: $(READY)  ## renew requirements/*.txt (needs uv)
+	$(BIN)/python tools/lock.py
+
+build: $(READY)  ## the wheel, in dist/
+	$(BIN)/hatchling build -t wheel
+
+clean:  ## remove what the other targets made
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests bench docs tools -name __pycache__ -type d -prune -exec rm -rf {} +

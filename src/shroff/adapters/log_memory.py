@@ -1,0 +1,251 @@
+"""The log in memory: for tests and dry runs. It keeps the contract, except that it ends with its process."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from threading import Lock
+from typing import Protocol, TypeVar
+
+from shroff.errors import LogBusyError, StateError, StorageError
+from shroff.streams.batch_check import check_batch, taken_id, taken_key, taken_waiting
+from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, OutboxRow, Record, Refused, WaitingLabel
+
+
+class _Placed(Protocol):
+    @property
+    def seq(self) -> int: ...
+
+
+_Row = TypeVar("_Row", bound=_Placed)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """What a log in memory holds; several `MemoryLog`s over one store stand for several openings of one file."""
+
+    records: list[Record] = field(default_factory=list)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    watermark_ms: int | None = None
+    decisions: dict[int, DecisionRow] = field(default_factory=dict)
+    flags: list[FlagRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    refused: dict[tuple[str, str, bytes], tuple[int, Refused]] = field(default_factory=dict)
+    refused_count: int = 0  # ever, so that a number never means another entry later
+    waiting: dict[str, WaitingLabel] = field(default_factory=dict)
+    outbox: dict[str, OutboxRow] = field(default_factory=dict)
+    offsets: dict[tuple[str, str], str] = field(default_factory=dict)
+    bytes: int = 0
+    is_written: bool = False
+    lock: Lock = field(default_factory=Lock)
+
+
+class MemoryLog:
+    """The event log in memory: for tests, the tests of rules and dry runs.
+
+    Keeps every promise of `streams.log.Log` but to outlive its process. The store can be
+    handed to another `MemoryLog` when this one is closed, or beside it for reading.
+    """
+
+    def __init__(
+        self, store: MemoryStore | None = None, *, read_only: bool = False, max_bytes: int | None = None
+    ) -> None:
+        """Open a store, or a new one.
+
+        Raises: LogBusyError if another log writes this store.
+        """
+        self.store = MemoryStore() if store is None else store
+        self._read_only = read_only
+        self._max_bytes = max_bytes
+        self._closed = False
+        if not read_only:
+            with self.store.lock:
+                if self.store.is_written:
+                    raise LogBusyError("this log is being written by another `MemoryLog`. Close that one first")
+                self.store.is_written = True
+
+    def append(self, batch: Batch) -> None:
+        """Take a batch in, whole or not at all.
+
+        Raises: StateError and StorageError as in the contract.
+        """
+        store = self._writable()
+        with store.lock:
+            error = self._reason_against(batch)
+            if error is not None:
+                raise error
+            self._take(batch)
+
+    def maintain(self) -> None:
+        """Nothing: memory needs no upkeep."""
+
+    def last_seq(self) -> int:
+        """The last place, 0 where the log is empty."""
+        return len(self._usable().records)
+
+    def watermark_ms(self) -> int | None:
+        """The greatest time of the records of kind `event`; None where there is none."""
+        return self._usable().watermark_ms
+
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """Records with `after < seq <= upto` in order, in lists of at most `size`."""
+        return _slices(self._between(self._usable().records, after, upto), size)
+
+    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of one type with these ids; ids that are not there are left out."""
+        store = self._usable()
+        with store.lock:
+            return self._find(type, ids)
+
+    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """The decisions of events of one type with these ids."""
+        store = self._usable()
+        with store.lock:
+            places = ((id_, store.places.get((type, id_), 0)) for id_ in ids)
+            return {id_: store.decisions[place] for id_, place in places if place in store.decisions}
+
+    def decisions_after(
+        self, after: int = 0, upto: int | None = None, size: int = 4_096
+    ) -> Iterator[list[DecisionRow]]:
+        """Decisions in log order, in lists."""
+        store = self._usable()
+        with store.lock:
+            rows = list(store.decisions.values())
+        return _slices(self._between(rows, after, upto), size)
+
+    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        """Flags in log order, in lists."""
+        return _slices(self._between(self._usable().flags, after, upto), size)
+
+    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        """Hits in log order, in lists."""
+        return _slices(self._between(self._usable().hits, after, upto), size)
+
+    def waiting_for(self, type: str, ids: Sequence[str]) -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival."""
+        wanted = set(ids)
+        return [label for label in self.waiting_all() if label.event_type == type and label.event_id in wanted]
+
+    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Waiting labels with these label ids, in the order of their arrival."""
+        wanted = set(ids)
+        return [label for label in self.waiting_all() if label.id in wanted]
+
+    def waiting_all(self) -> list[WaitingLabel]:
+        """All waiting labels, in the order of their arrival."""
+        store = self._usable()
+        with store.lock:
+            return list(store.waiting.values())
+
+    def refused_list(self) -> list[tuple[int, Refused]]:
+        """Quarantined input with its number, oldest first."""
+        store = self._usable()
+        with store.lock:
+            return list(store.refused.values())
+
+    def refused_drop(self, numbers: Iterable[int]) -> int:
+        """Remove entries from quarantine; gives how many there were."""
+        store = self._writable()
+        wanted = set(numbers)
+        with store.lock:
+            gone = [key for key, (number, _) in store.refused.items() if number in wanted]
+            for key in gone:
+                del store.refused[key]
+        return len(gone)
+
+    def offset(self, source: str, part: str) -> str | None:
+        """How far this part of the source was read."""
+        return self._usable().offsets.get((source, part))
+
+    def outbox(self, limit: int = 100) -> list[OutboxRow]:
+        """What still has to leave, oldest first."""
+        store = self._usable()
+        with store.lock:
+            return sorted(store.outbox.values(), key=attrgetter("seq", "number"))[:limit]
+
+    def outbox_done(self, keys: Iterable[str]) -> None:
+        """Take delivered rows out of the outbox."""
+        store = self._writable()
+        with store.lock:
+            for key in keys:
+                store.outbox.pop(key, None)
+
+    def size_bytes(self) -> int:
+        """Bytes of the bodies, documents and refused input held."""
+        return self._usable().bytes
+
+    def close(self) -> None:
+        """Let go of the writer's place. Closing twice does nothing."""
+        if not self._closed and not self._read_only:
+            self.store.is_written = False
+        self._closed = True
+
+    def _usable(self) -> MemoryStore:
+        if self._closed:
+            raise StorageError("this log was closed. Open it again")
+        return self.store
+
+    def _writable(self) -> MemoryStore:
+        if self._read_only:
+            raise StateError("this log was opened for reading only")
+        return self._usable()
+
+    def _find(self, type_: str, ids: Sequence[str]) -> dict[str, Record]:
+        places = ((id_, self.store.places.get((type_, id_), 0)) for id_ in ids)
+        return {id_: self.store.records[place - 1] for id_, place in places if place}
+
+    def _reason_against(self, batch: Batch) -> StateError | None:
+        """Everything that speaks against the batch, asked before anything of it is taken in."""
+        check_batch(batch, len(self.store.records))
+        if self._max_bytes is not None and self.store.bytes + _bytes(batch) > self._max_bytes:
+            return StorageError(f"this log may hold {self._max_bytes:,} bytes and is full. Give it more")
+        return (
+            taken_id(batch.records, self._find)
+            or taken_waiting(batch.waiting, self.store.waiting)
+            or taken_key(batch.outbox, self.store.outbox)
+        )
+
+    def _take(self, batch: Batch) -> None:
+        store = self.store
+        store.records.extend(batch.records)
+        store.places.update({(record.type, record.id): record.seq for record in batch.records})
+        times = [record.time_ms for record in batch.records if record.kind == "event"]
+        if store.watermark_ms is not None:
+            times.append(store.watermark_ms)
+        store.watermark_ms = max(times, default=None)
+        store.decisions.update({row.seq: row for row in batch.decisions})
+        store.flags.extend(sorted(batch.flags, key=_place))
+        store.hits.extend(sorted(batch.hits, key=_place))
+        for refused in batch.refused:
+            key = (refused.source, refused.place, refused.raw)
+            if key not in store.refused:
+                store.refused_count += 1
+                store.refused[key] = (store.refused_count, refused)
+        store.waiting.update({label.id: label for label in batch.waiting})
+        for id_ in batch.joined:
+            store.waiting.pop(id_, None)
+        store.outbox.update({row.key: row for row in batch.outbox})
+        store.offsets.update({(each.source, each.part): each.offset for each in batch.offsets})
+        store.bytes += _bytes(batch)
+
+    def _between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:
+        with self.store.lock:
+            end = len(self.store.records) if upto is None else upto
+            return rows[bisect_right(rows, after, key=_place) : bisect_right(rows, end, key=_place)]
+
+
+_place = attrgetter("seq")
+
+
+def _slices(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
+    for start in range(0, len(rows), size):
+        yield list(rows[start : start + size])
+
+
+def _bytes(batch: Batch) -> int:
+    held = [record.body for record in batch.records]
+    held += [row.document for row in batch.decisions]
+    held += [refused.raw for refused in batch.refused]
+    return sum(map(len, held))

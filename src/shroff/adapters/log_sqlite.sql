@@ -1,0 +1,93 @@
+-- The tables of a log in one SQLite file, version 1 (PRAGMA user_version; see log_sqlite.py).
+-- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
+-- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
+
+-- One row for each place of the log. `kind`: event, label or control.
+CREATE TABLE events (
+    seq     INTEGER PRIMARY KEY,
+    kind    TEXT    NOT NULL,
+    type    TEXT    NOT NULL,
+    id      TEXT    NOT NULL,
+    time_ms INTEGER NOT NULL,
+    decided INTEGER NOT NULL,
+    body    TEXT    NOT NULL
+);
+CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+-- The greatest time of the records of kind event; one row. Kept, since finding it would read the whole log.
+CREATE TABLE watermark (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    time_ms INTEGER
+);
+INSERT INTO watermark (one, time_ms) VALUES (1, NULL);
+
+-- The decision about the event at `seq`; type and id are those of the event. `receipt` is a SHA-256.
+CREATE TABLE decisions (
+    seq      INTEGER PRIMARY KEY,
+    outcome  TEXT NOT NULL,
+    receipt  BLOB NOT NULL,
+    document TEXT NOT NULL
+);
+
+-- `number` is the order within the batch.
+CREATE TABLE flags (
+    seq      INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    rule     TEXT    NOT NULL,
+    entity   TEXT    NOT NULL,
+    key      TEXT    NOT NULL,
+    event    TEXT    NOT NULL,
+    reason   TEXT    NOT NULL,
+    time_ms  INTEGER NOT NULL,
+    accuracy TEXT    NOT NULL,
+    PRIMARY KEY (seq, number)
+) WITHOUT ROWID;
+
+CREATE TABLE hits (
+    seq    INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    rule   TEXT    NOT NULL,
+    key    TEXT,
+    shadow INTEGER NOT NULL,
+    PRIMARY KEY (seq, number)
+) WITHOUT ROWID;
+
+-- Input that was not taken. AUTOINCREMENT, so that a number a person noted never means another entry later.
+-- `digest`: BLAKE2b of `raw`, 16 bytes.
+CREATE TABLE quarantine (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT    NOT NULL,
+    place  TEXT    NOT NULL,
+    type   TEXT    NOT NULL,
+    reason TEXT    NOT NULL,
+    raw    BLOB    NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    digest BLOB    NOT NULL,
+    UNIQUE (source, place, digest)
+);
+
+-- Labels whose event is not in the log yet, numbered in the order of their arrival.
+CREATE TABLE waiting_labels (
+    number     INTEGER PRIMARY KEY,
+    event_type TEXT NOT NULL,
+    event_id   TEXT NOT NULL,
+    id         TEXT NOT NULL UNIQUE,
+    body       TEXT NOT NULL
+);
+CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
+
+-- What still has to leave the program; a delivered row is removed.
+CREATE TABLE outbox (
+    seq    INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    kind   TEXT    NOT NULL,
+    body   TEXT    NOT NULL,
+    PRIMARY KEY (seq, number)
+) WITHOUT ROWID;
+
+CREATE TABLE offsets (
+    source   TEXT NOT NULL,
+    part     TEXT NOT NULL,
+    "offset" TEXT NOT NULL,
+    PRIMARY KEY (source, part)
+) WITHOUT ROWID;

@@ -1,0 +1,197 @@
+"""One SQLite file as a safe place: who may write it, how it is opened, and what its failures mean in words.
+
+Used by every adapter that keeps its tables in the log's file. Needs `fcntl` (Linux, macOS).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from shroff.errors import LogBusyError, ShroffError, StorageError
+
+APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
+BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
+
+
+class WriterLock:
+    """The one place from which a file may be written: an OS lock on a side file.
+
+    The operating system lets go of it when the process ends, however it ends; the side
+    file stays and means nothing by itself. Holds the writer's process id for others to name.
+    """
+
+    def __init__(self, path: Path, *, guards: Path) -> None:
+        """Take the place at once, or say who has it.
+
+        Raises: LogBusyError if another writer holds it; StorageError if the side file cannot be made.
+        """
+        try:
+            self._file = path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise StorageError(
+                f"{guards} cannot be opened for writing: {path}: {error.strerror}. {_whose(path)}"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip()
+            self._file.close()
+            raise LogBusyError(_busy(guards, holder)) from None
+        except OSError as error:
+            self._file.close()
+            raise StorageError(
+                f"{path} cannot be locked: {error.strerror}. Keep the log on a local disk, not on a network share"
+            ) from error
+        self._write(f"{os.getpid()}\n")
+
+    def release(self) -> None:
+        """Let the next writer in. Releasing twice does nothing."""
+        if not self._file.closed:
+            self._write("")
+            self._file.close()
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.truncate(0)
+            self._file.write(text)
+            self._file.flush()
+        except OSError:
+            # The process id only makes a message better; a full disk must not keep anybody from reading or closing.
+            return
+
+
+def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes: int | None) -> sqlite3.Connection:
+    """Open the file, make its tables where it is new, and check that they are ours and of this version.
+
+    A writer gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns.
+
+    Raises: StorageError with what is wrong and what to do; LogBusyError if another program holds the file.
+    """
+    if read_only and not path.is_file():
+        raise StorageError(
+            f"there is no log at {path}. Start a writer (`shroff ingest` or `shroff run`) or check the path"
+        )
+    mode = "ro" if read_only else "rwc"
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_S,
+        )
+    except sqlite3.Error as error:
+        raise storage_error(error, path) from error
+    try:
+        if not read_only:
+            _prepare(connection, path, max_bytes)
+            _make_tables(connection, schema, version)
+        _check_version(connection, path, version)
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
+    except sqlite3.Error as error:
+        connection.close()
+        raise storage_error(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
+    """Say in one sentence what is wrong, where, and what to do; nothing acknowledged is lost in any of these."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LogBusyError(
+            f"{path} is held by another program, such as an SQLite shell with an open transaction. End it and try again"
+        )
+    words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. Nothing stored before is lost; run `shroff doctor`")
+    return StorageError(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
+
+
+_WORDS: Final = {
+    sqlite3.SQLITE_FULL: (
+        "there is no room ({room}). Nothing of this batch was stored and nothing stored before is lost. "
+        "Make room and start again"
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk fails ({error}; {room}). Nothing stored before is lost. "
+        "Look at the disk and its quota, then start again"
+    ),
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only. {whose}",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened. {whose}",
+    sqlite3.SQLITE_PERM: "the file may not be opened. {whose}",
+    sqlite3.SQLITE_AUTH: "the file may not be opened. {whose}",
+    sqlite3.SQLITE_CORRUPT: (
+        "the file is damaged ({error}). Do not write to it. Copy it away with its -wal file, restore the last backup, "
+        "and feed the sources again: what is in the log already is known by its id"
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "this is no SQLite database, or its first page is damaged. Check the path, or restore a backup"
+    ),
+}
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StorageError(f"{path}: this disk has no write-ahead log for SQLite. Keep the log on a local disk")
+    connection.execute("PRAGMA synchronous = FULL")
+    if max_bytes is not None:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+
+
+def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> None:
+    """Make the tables of an empty file, with mark and version in one transaction, so that a kill leaves all or none."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables:
+        return
+    script = resources.files("shroff.adapters").joinpath(schema).read_text(encoding="utf-8")
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {marks}\n{script}\nCOMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if owner != APPLICATION_ID:
+        raise StorageError(f"{path} is a database, and not a log of shroff. Name another file for the log")
+    if found > version:
+        raise StorageError(
+            f"{path} was written by a newer shroff: its tables are version {found}, and this program knows up to "
+            f"{version}. Install that version or a newer one"
+        )
+    if found < version:
+        raise StorageError(f"{path} has tables of version {found}, and this program needs {version}. Restore a backup")
+
+
+def _busy(guards: Path, holder: str) -> str:
+    who = f"process {holder}" if holder else "another process"
+    return (
+        f"{guards} is being written by {who}, and one process at a time may write a log. "
+        f"Stop that process or wait for its end; reading commands work beside it"
+    )
+
+
+def _whose(path: Path) -> str:
+    return f"Make sure that {path.parent} is a folder that this user (uid {os.getuid()}) may write to"
+
+
+def _room(path: Path) -> str:
+    try:
+        free = os.statvfs(path.parent)
+    except OSError:
+        return "free space unknown"
+    return f"{free.f_bavail * free.f_frsize:,} bytes free on its disk"

@@ -1,0 +1,300 @@
+"""A project, opened: what commands, programs and notebooks call. The only place that picks adapters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.ruletests import run_rule_tests
+from shroff.errors import DefinitionError, Problem, StorageError, UsageError
+from shroff.events.encodings import file_format, read_lines
+from shroff.streams.log import DecisionRow, Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from shroff.decisions.ingest import IngestReport
+    from shroff.decisions.replay import Verification
+    from shroff.decisions.writer import Answer, Writer
+    from shroff.events.intake import Submission
+
+Progress = Callable[[int], None]
+ADAPTERS: Final = "shroff.adapters"
+NAIVE_SAMPLE: Final = 200  # events that verify looks at by the definition, where nobody says how many
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found. `definitions` is None where there are errors in the files themselves."""
+
+    definitions: Definitions | None
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    tests: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReport:
+    """What `features` wrote."""
+
+    rows: int
+    columns: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Project:
+    """One project folder.
+
+    Definitions are read when first needed, and once. A log is opened for each call and
+    closed after it, so several programs may read beside one writer.
+    """
+
+    places: config.Places
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    _loaded: Loaded | None = None
+
+    # ---- definitions
+
+    @property
+    def loaded(self) -> Loaded:
+        if self._loaded is None:
+            self._loaded = load_definitions(config.read_files(self.places.folder), config.hasher(self.places))
+        return self._loaded
+
+    @property
+    def definitions(self) -> Definitions:
+        """The project's definitions. Raises: DefinitionError with every mistake."""
+        return self.loaded.or_raise()
+
+    def check(self) -> CheckReport:
+        """Load everything, type every expression, run every rule test."""
+        loaded = self.loaded
+        if loaded.definitions is None:
+            return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
+        tests, failed = run_rule_tests(loaded.definitions)
+        return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
+
+    def checked(self) -> Definitions:
+        """The definitions, rule tests run. Raises: DefinitionError."""
+        report = self.check()
+        if report.definitions is None or report.errors:
+            raise DefinitionError(report.errors)
+        return report.definitions
+
+    # ---- the log
+
+    @contextmanager
+    def reading(self) -> Iterator[Log]:
+        """The log, to read. Raises: UsageError where there is none yet."""
+        if not self.places.log.exists():
+            raise UsageError("this project has no log yet. Bring events in with 'shroff ingest FILE --as EVENT'.")
+        with closing(self._open_log(read_only=True)) as log:
+            yield log
+
+    @contextmanager
+    def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
+        """The log's writer, its state restored. Raises: LogBusyError where another process writes."""
+        from shroff.decisions.writer import Writer
+
+        definitions = self.checked()
+        self._make_state_folder()
+        with closing(self._open_log(read_only=False)) as log:
+            yield Writer(log, definitions, self.now_ms, progress), log
+
+    def _make_state_folder(self) -> None:
+        try:
+            self.places.state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.places.state} cannot be made: {error.strerror}. The log needs a folder that it may write.") from None
+
+    def _open_log(self, *, read_only: bool) -> Log:
+        log: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
+        return log
+
+    # ---- bringing in
+
+    def ingest(
+        self,
+        files: Sequence[Path],
+        *,
+        as_type: str | None = None,
+        labels: Path | None = None,
+        order: str = "file",
+        format: str | None = None,
+        decide: bool = True,
+        progress: Progress | None = None,
+        on_batch: Callable[[Sequence[Answer]], None] | None = None,
+    ) -> IngestReport:
+        """Append files to the log, deciding on the way (INTERFACES, `shroff ingest`).
+
+        `progress` is told how many lines were read.
+        """
+        from shroff.decisions.ingest import ingest, probed, with_labels
+        from shroff.events.intake import Intake
+        from shroff.events.sorting import in_order_of_time
+
+        for path in (*files, *([labels] if labels else [])):
+            file_format(path, format)
+        with self.writing() as (writer, log):
+            definitions = self.definitions
+            intake = Intake(definitions.events, definitions.settings, config.hasher(self.places))
+
+            def events() -> Iterator[Submission]:
+                for path in files:
+                    lines = intake.submissions(read_lines(path, format), path.name, as_type)
+                    if order == "time":
+                        yield from in_order_of_time(lines)
+                    else:
+                        yield from probed(lines, writer.state.watermark_ms, definitions.settings.lateness_ms, path.name)
+
+            submissions = events()
+            if labels is not None:
+                rows = intake.submissions(read_lines(labels, format), labels.name, "label")
+                submissions = with_labels(submissions, rows)
+            return ingest(
+                writer, _counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
+            )
+
+    # ---- asking
+
+    def find(self, log: Log, reference: str) -> DecisionRow:
+        """The decision of `payment/p-1`, or of `p-1` while one type is decided.
+
+        Raises: UsageError where there is none.
+        """
+        type_name, id_ = self._named(reference)
+        row = log.decisions(type_name, [id_]).get(id_)
+        if row is not None:
+            return row
+        if log.find(type_name, [id_]):
+            raise UsageError(f"{type_name} {id_!r} is in the log and was not decided.")
+        raise UsageError(f"there is no {type_name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
+
+    def _named(self, reference: str) -> tuple[str, str]:
+        events = self.definitions.events
+        before, sign, after = reference.partition("/")
+        if sign and before in events.types:
+            return before, after
+        if len(events.decided) == 1:
+            return events.decided[0], reference
+        raise UsageError(f"{reference!r}: several types are decided; write TYPE/ID, such as {events.decided[0]}/{reference}.")
+
+    def replay(self, reference: str) -> tuple[DecisionRow, DecisionRow]:
+        """The recorded decision and the same computed again from the log."""
+        from shroff.decisions.replay import replay
+
+        with self.reading() as log:
+            row = self.find(log, reference)
+            return row, replay(log, row.seq)
+
+    def verify(self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None) -> Verification:
+        """Compute the log again and compare.
+
+        `online` decides every event again and compares documents and receipts; `naive`
+        computes the features of a sample, spread over the log, by their definition.
+        """
+        from shroff.decisions.replay import Verification, chosen, verify_naive, verify_online
+
+        result = Verification()
+        with self.reading() as log:
+            for engine in engines:
+                if engine == "online":
+                    found = verify_online(log, progress)
+                elif engine == "naive":
+                    places = [row.seq for rows in log.decisions_after() for row in rows]
+                    step = max(len(places) // (sample or NAIVE_SAMPLE), 1)
+                    found = verify_naive(log, chosen(places[::step]), progress)
+                else:
+                    raise UsageError(f"engine {engine!r} is not there yet; there are online and naive.")
+                result.events = max(result.events, found.events)
+                result.mismatches += found.mismatches
+                result.first_mismatch = result.first_mismatch or found.first_mismatch
+        return result
+
+    def features(self, event: str, files: Sequence[Path], out: Path, *, engine: str = "online", progress: Progress | None = None) -> FeatureReport:
+        """Write the features of the log's or the files' events as Parquet."""
+        import pyarrow.parquet as pq
+
+        from shroff.decisions.tables import feature_schema
+
+        definitions = self.definitions
+        if event not in definitions.events.types:
+            raise UsageError(f"--as: {event!r} is no event type; there is {', '.join(definitions.events.types)}.")
+        started, rows = time.monotonic(), 0
+        schema = feature_schema(definitions, event)
+        unfinished = out.with_name(out.name + ".part")
+        try:
+            with pq.ParquetWriter(unfinished, schema) as writer:
+                for table in self.feature_tables(event, files, engine=engine, progress=progress):
+                    rows += table.num_rows
+                    writer.write_table(table)
+            unfinished.replace(out)
+        except OSError as error:
+            raise StorageError(f"{out} cannot be written: {error.strerror or error}") from None
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return FeatureReport(rows, tuple(schema.names), time.monotonic() - started)
+
+    def feature_tables(self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None) -> Iterator[pa.Table]:
+        """The features of one type, one Arrow table a batch, in log order or in the files' order."""
+        from shroff.decisions.histories import file_batches, log_batches
+        from shroff.decisions.tables import feature_tables
+
+        definitions = self.definitions
+        if engine not in {"online", "naive"}:
+            raise UsageError(f"engine {engine!r} is not there yet; there are online and naive.")
+        if files:
+            lines = ((path.name, read_lines(path)) for path in files)
+            batches = file_batches(lines, definitions, config.hasher(self.places), event)
+            yield from feature_tables(definitions, event, _batched(batches, progress), engine)
+            return
+        with self.reading() as log:
+            yield from feature_tables(definitions, event, _batched(log_batches(log, definitions), progress), engine)
+
+
+def _counted(submissions: Iterator[Submission], progress: Progress | None) -> Iterator[Submission]:
+    if progress is None:
+        yield from submissions
+        return
+    count = 0
+    for one in submissions:
+        yield one
+        count += 1
+        if count % 1_024 == 0:
+            progress(1_024)
+    progress(count % 1_024)
+
+
+def _batched(batches: Iterator[list[Any]], progress: Progress | None) -> Iterator[list[Any]]:
+    for batch in batches:
+        yield batch
+        if progress is not None:
+            progress(len(batch))
+
+
+def load_adapter(name: str) -> Any:
+    """The adapter of this name, found by its entry point, ours and others' alike.
+
+    Raises: UsageError where no installed package has it.
+    """
+    found = {point.name: point for point in entry_points(group=ADAPTERS)}
+    if name not in found:
+        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(found)) or 'none'}.")
+    return found[name].load()
+
+
+def open(folder: str | Path = ".") -> Project:  # noqa: A001 (shroff.open is what one writes)
+    """Open the project in a folder or above it. Raises: UsageError where there is none."""
+    return Project(config.find_project(Path(folder)))

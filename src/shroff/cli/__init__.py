@@ -1,0 +1,1 @@
+"""The commands: they translate between a terminal and the program, and decide nothing."""

@@ -1,0 +1,116 @@
+"""Where a project is and what its files hold; the key of hashed fields.
+
+The only reader of the environment, of which nothing is read so far, and of project files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shroff.errors import StorageError, UsageError
+
+PROJECT_FILE: Final = "shroff.yaml"
+STATE_FOLDER: Final = ".shroff"
+FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+_FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
+_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The files of one project."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        """What the program writes: the log and the key of hashed fields. Not for version control."""
+        return self.folder / STATE_FOLDER
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log.db"
+
+    @property
+    def hash_key(self) -> Path:
+        return self.state / "hash.key"
+
+
+def find_project(start: Path) -> Places:
+    """The nearest parent folder, `start` itself included, that has a shroff.yaml.
+
+    Raises: UsageError where there is none.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return Places(folder)
+    raise UsageError(
+        f"there is no {PROJECT_FILE} in {start} or above it. Make a project with 'shroff init DIR --template payments', "
+        "or name one with 'shroff -C DIR'."
+    )
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """The text of every project file, by its name inside the folder (`rules/velocity.yaml`).
+
+    Raises: UsageError where a file cannot be read or is not UTF-8.
+    """
+    found = [folder / name for name in _FILES if (folder / name).is_file()]
+    for name, suffix in _FOLDERS:
+        found += sorted(path for path in (folder / name).glob(f"*{suffix}") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _text(path) for path in found}
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise UsageError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def hasher(places: Places) -> Callable[[str], str]:
+    """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
+
+    The key is made on first use, readable by its owner only, and read once.
+    """
+    key: list[bytes] = []
+
+    def hashed(value: str) -> str:
+        if not key:
+            key.append(_hash_key(places))
+        digest = hmac.new(key[0], value.encode(), hashlib.sha256).hexdigest()[:32]
+        return f"hashed:{digest}:{value[-4:] if len(value) > 8 else ''}"
+
+    return hashed
+
+
+def _hash_key(places: Places) -> bytes:
+    path = places.hash_key
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        if len(key) < 16:
+            raise StorageError(f"{path} holds no key; restore it from a backup, since hashed values depend on it") from None
+        return key
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
+    key = secrets.token_bytes(32)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key

@@ -1,0 +1,247 @@
+"""A project's whole definition: its files read, typed and hashed into one value.
+
+The same files give the same value and the same versions, whatever their comments and
+spacing; a version is the hash of what was parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.policy import Policy, load_policy
+from shroff.decisions.reference import ListFile, load_list, load_table
+from shroff.errors import DefinitionError, Problem
+from shroff.events.definitions import Events, load_events
+from shroff.events.settings import Settings, load_settings
+from shroff.features.computed import Computed
+from shroff.features.definitions import Feature, load_features, stacked, wanted_features
+from shroff.language import yamltext
+from shroff.language.expression import InList, Node, ThisField, walk
+from shroff.language.row import Reference
+from shroff.language.yamltext import Mapping as YamlMapping
+from shroff.language.yamltext import Scalar
+from shroff.rules.definitions import Rule, RuleLoader
+
+Hasher = Callable[[str], str]
+HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
+YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Content hashes of what decided; empty where there is nothing of a kind."""
+
+    definitions: str = ""
+    rules: str = ""
+    policy: str = ""
+    lists: str = ""
+    tables: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Everything a project defines.
+
+    `files` is the text that a control event carries: as written, but with the values of
+    lists that are compared with hashed fields hashed.
+    """
+
+    settings: Settings
+    events: Events
+    features: Mapping[str, Feature]
+    rules: tuple[Rule, ...]
+    policies: Mapping[str, Policy]
+    reference: Reference
+    versions: Versions
+    files: Mapping[str, str]
+
+    def policy(self, event: str) -> Policy:
+        return self.policies.get(event, Policy())
+
+    def feature_names(self, event: str) -> list[str]:
+        """Names of the features that a decision of this type shows, sorted: those of entities it has a key of."""
+        entities = self.events.entities
+        return sorted(name for name, one in self.features.items() if event in entities[one.entity].keys)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What came of reading a project: its definitions, or the problems; and warnings."""
+
+    definitions: Definitions | None
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def or_raise(self) -> Definitions:
+        """The definitions. Raises: DefinitionError with every problem."""
+        if self.definitions is None:
+            raise DefinitionError(self.problems)
+        return self.definitions
+
+
+def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> Loaded:
+    """Read the files of a project, by their names inside its folder. Names every mistake, not only the first."""
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    if "shroff.yaml" not in files:
+        hint = "Run 'shroff init DIR --template payments' to make a project."
+        return Loaded(None, [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)])
+    rule_files = sorted(name for name in files if name.startswith("rules/"))
+    trees = {name: yamltext.read(files[name], name, problems) for name in (*YAML_FILES, *rule_files) if name in files}
+    settings = load_settings(trees.get("shroff.yaml"), problems)
+    lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
+    list_names = frozenset(one.name for one in lists.values())
+    events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
+    names = events.names(list_names, settings.money_places)
+    tables = _tables(files, events, settings, problems)
+    features, types = load_features(trees.get("features.yaml"), events, names, problems)
+    rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings))
+    policies = load_policy(trees.get("policy.yaml"), events, names, problems)
+    _warn_of_what_waits(trees, events, warnings)
+    if problems:
+        return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
+    hashed = _hashed_lists(events, features, rules)
+    lists = {name: _hash_values(one, hashed, hasher) for name, one in lists.items()}
+    definitions = Definitions(
+        settings,
+        events,
+        features,
+        rules,
+        policies,
+        Reference({one.name: one.entries for one in lists.values()}, tables),
+        Versions(
+            _version(trees.get(name) for name in ("shroff.yaml", "events.yaml", "features.yaml")),
+            _version(trees[name] for name in rule_files),
+            _version([trees.get("policy.yaml")]),
+            _text_version({name: one.text for name, one in lists.items()}),
+            _text_version({name: files[name] for name in files if _is(name, "tables")}),
+        ),
+        {**{name: files[name] for name in files if _counts(name)}, **{name: one.text for name, one in lists.items()}},
+    )
+    return Loaded(definitions, [], sorted(warnings, key=_place))
+
+
+def _is(name: str, folder: str) -> bool:
+    return name.startswith(f"{folder}/") and name.endswith(".csv")
+
+
+def _counts(name: str) -> bool:
+    return name in YAML_FILES or name.startswith("rules/") or _is(name, "tables")
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line, problem.column
+
+
+def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> dict[str, dict[object, dict[str, object]]]:  # type: ignore[type-arg]
+    tables = {}
+    for name, shape in events.tables.items():
+        file = f"tables/{name}.csv"
+        if file not in files:
+            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", f"table {name} is declared and {file} is not there."))
+            continue
+        tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
+    for file in sorted(files):
+        if _is(file, "tables") and file[len("tables/") : -len(".csv")] not in events.tables:
+            problems.append(Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml."))
+    return tables  # type: ignore[return-value]
+
+
+def _rules(rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader) -> tuple[Rule, ...]:
+    return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
+
+
+def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Events, warnings: list[Problem]) -> None:
+    """Say in one sentence each what is read and has no effect in this version."""
+    if trees.get("model.yaml") is not None:
+        warnings.append(Problem("model.yaml", 1, 1, "", "training is not there yet; without a model rules alone decide."))
+    for name, type_ in events.types.items():
+        for one in type_.fields:
+            if one.shape.is_unique:
+                words = f"'unique' on {one.name} is not there yet; label files name events by their id."
+                warnings.append(Problem("events.yaml", 0, 0, f"{name}.fields.{one.name}", words))
+
+
+def _hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterable[Rule]) -> frozenset[str]:
+    """Names of the lists that are asked about a hashed field."""
+    hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
+    nodes: list[Node] = [feature.node for feature in features.values()]
+    for rule in rules:
+        nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
+    return frozenset(
+        part.list
+        for node in nodes
+        for part in walk(node)
+        if isinstance(part, InList) and any(isinstance(leaf, ThisField) and leaf.name in hashed for leaf in walk(part.operand))
+    )
+
+
+def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None) -> ListFile:
+    if found.name not in hashed or hasher is None:
+        return found
+    return found.mapped(lambda value: value if HASHED.fullmatch(value) else hasher(value))
+
+
+def _version(trees: Iterable[yamltext.Node | None]) -> str:
+    plain = [_plain(tree) for tree in trees if tree is not None]
+    return _hash(msgspec.json.encode(plain)) if plain else ""
+
+
+def _plain(node: yamltext.Node) -> object:
+    """A node as lists of texts; tests inside rules do not make a version."""
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, YamlMapping):
+        return [[key.text, _plain(value)] for key, value in node.entries if key.text != "tests"]
+    return [_plain(item) for item in node.items]
+
+
+def _text_version(files: Mapping[str, str]) -> str:
+    return _hash(msgspec.json.encode(sorted(files.items()))) if files else ""
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def computed_of(definitions: Definitions, also: str | None = None) -> list[Computed]:
+    """What an engine computes for a project: features where they are decided or asked for, then the rules.
+
+    With `also`, features at that event type too, though it is not decided.
+    """
+    features = definitions.features
+    decided = frozenset(definitions.events.decided) | ({also} if also else set())
+    wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
+    asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
+    asked += wanted_features(features, [node for rule in definitions.rules for node in _nodes(rule)])
+    while asked:
+        name, event = asked.pop()
+        if name in features and event in features[name].events and event not in wanted[name]:
+            wanted[name].add(event)
+            asked += [(read, event) for read in stacked(features[name].node)]
+    computed = [
+        Computed(name, feature.node, feature.entity, frozenset(wanted[name]))
+        for name, feature in features.items()
+        if wanted[name]
+    ]
+    for rule in definitions.rules:
+        computed += [rule.computed, *rule.reason_computed()]
+    return computed
+
+
+def _nodes(rule: Rule) -> list[Node]:
+    return [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
+
+
+def without_rules(definitions: Definitions) -> Definitions:
+    """The same project with no rules: features only."""
+    return replace(definitions, rules=())
+
+

@@ -1,0 +1,194 @@
+"""The engine: events in log order in, decisions, hits and flags out.
+
+A deterministic fold. It reads no clock, no network, no store and no random source, so
+batches of any size and a replay give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.documents import DocumentWriter, Verdict, reason
+from shroff.decisions.policy import outcome
+from shroff.events.event import canonical_text
+from shroff.events.labels import LogEvent
+from shroff.features.frames import Frame
+from shroff.features.online import Online
+from shroff.language.columns import Column, values_of
+from shroff.language.values import Value, show
+from shroff.rules.definitions import Rule
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow
+
+_ROLLOUT_STEPS: Final = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event at its place in the log, with its canonical body.
+
+    `past_hits` is None for an event that is decided now; for one of the past it says which
+    rules hit it; for one that was only taken (`--no-decide`) it is empty.
+    """
+
+    seq: int
+    event: LogEvent
+    body: bytes
+    past_hits: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What came of a batch, in log order."""
+
+    decisions: list[DecisionRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    rule: Rule
+    key: str | None
+    is_effective: bool
+    text: str
+
+
+class Engine:
+    """The running state of one version of a project."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        self.online = Online(
+            definitions.events, computed_of(definitions), definitions.reference, definitions.settings.lateness_ms
+        )
+        self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
+        self._rules_on: dict[str, list[Rule]] = defaultdict(list)
+        for rule in sorted(definitions.rules, key=lambda rule: rule.id):
+            self._rules_on[rule.on].append(rule)
+
+    def step(self, batch: Sequence[Placed]) -> Effects:
+        """Take events in log order and decide those that are decided now."""
+        past = [placed.past_hits for placed in batch]
+        frames = self.online.compute([placed.event for placed in batch], None if _all_new(past) else past)
+        effects = Effects()
+        for name, frame in frames.items():
+            if name != "label":
+                self._decide(name, frame, [batch[row] for row in frame.rows.tolist()], effects)
+        effects.decisions.sort(key=lambda row: row.seq)
+        effects.hits.sort(key=lambda row: (row.seq, row.rule))
+        effects.flags.sort(key=lambda row: (row.seq, row.rule))
+        effects.outbox.sort(key=lambda row: (row.seq, row.number))
+        return effects
+
+    def _decide(self, name: str, frame: Frame, placed: Sequence[Placed], effects: Effects) -> None:
+        if all(one.past_hits is not None for one in placed):
+            return
+        hits = self._hits(name, frame, placed)
+        for row, found in hits.items():
+            self._record(placed[row], found, effects)
+        if not self.definitions.events.types[name].is_decided:
+            return
+        writer, policy = self._writers[name], self.definitions.policy(name)
+        features = writer.features(frame)
+        plain = Verdict(outcome((), policy))
+        for row, one in enumerate(placed):
+            if one.past_hits is not None:
+                continue
+            verdict = _verdict(hits[row], outcome([h.rule.effect for h in hits[row] if h.is_effective], policy)) if row in hits else plain
+            document, receipt = writer.write(one.event.id, one.seq, one.body, features[row], verdict)
+            effects.decisions.append(DecisionRow(one.seq, name, one.event.id, verdict.outcome, receipt, document))
+
+    def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[_Hit]]:
+        """For each event that a rule hit: the hits, by rule id."""
+        found: dict[int, list[_Hit]] = defaultdict(list)
+        for rule in self._rules_on.get(name, ()):
+            column = frame.computed[rule.computed.name]
+            rows = [row for row in column.values.nonzero()[0].tolist() if placed[row].past_hits is None]
+            if not rows:
+                continue
+            keys = frame.key_values(rule.by)
+            texts = self._reason_texts(rule, frame, rows)
+            for row, text in zip(rows, texts, strict=True):
+                key = None if keys[row] is None else key_text(keys[row])
+                effective = not rule.is_shadow and is_rolled_out(rule, key)
+                found[row].append(_Hit(rule, key, effective, text))
+        return found
+
+    def _reason_texts(self, rule: Rule, frame: Frame, rows: list[int]) -> list[str]:
+        """The reason of a rule at some events, its expressions shown with their values."""
+        if not rule.reason:
+            return [rule.id.replace("_", " ")] * len(rows)
+        aggregated = {one.name for one in rule.reason_computed()}
+        parts: list[list[str]] = []
+        for at, part in enumerate(rule.reason):
+            if isinstance(part, str):
+                parts.append([part] * len(rows))
+                continue
+            name = f"rule {rule.id} reason {at}"
+            column = frame.computed[name] if name in aggregated else frame.evaluate(part, self.definitions.reference)
+            values = values_of(_at(column, rows))
+            parts.append([show(value, part.type, self.definitions.settings.money_places) for value in values])
+        return ["".join(texts) for texts in zip(*parts, strict=True)]
+
+    def _record(self, placed: Placed, hits: Sequence[_Hit], effects: Effects) -> None:
+        """Hits, flags and notices of one event."""
+        event = placed.event
+        for number, hit in enumerate(hits):
+            rule = hit.rule
+            effects.hits.append(HitRow(placed.seq, rule.id, hit.key, not hit.is_effective))
+            if not hit.is_effective:
+                continue
+            if hit.key is not None and rule.effect != "allow":
+                named = f"{event.type}/{event.id}"
+                effects.flags.append(FlagRow(placed.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
+            if rule.notify is not None:
+                effects.outbox.append(OutboxRow(placed.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
+
+
+def _all_new(past: Sequence[frozenset[str] | None]) -> bool:
+    return all(hits is None for hits in past)
+
+
+def _at(column: Column, rows: list[int]) -> Column:
+    return Column(column.values[rows], column.valid[rows])
+
+
+def _verdict(hits: Sequence[_Hit], decided: str) -> Verdict:
+    effective = [hit for hit in hits if hit.is_effective]
+    return Verdict(
+        decided,
+        tuple(hit.rule.id for hit in effective),
+        tuple(hit.rule.id for hit in hits if not hit.is_effective),
+        tuple(reason(hit.rule.id, hit.text, hit.rule.effect) for hit in effective),
+    )
+
+
+def key_text(key: Value | tuple[Value, ...]) -> str:
+    """An entity's key for people and tables: a single text as it is, all else as JSON."""
+    if isinstance(key, str):
+        return key
+    return msgspec.json.encode(key).decode()
+
+
+def is_rolled_out(rule: Rule, key: str | None) -> bool:
+    """Whether a rule has effect for a key: a fixed share of keys, by a hash of rule and key."""
+    if rule.rollout >= 1.0:
+        return True
+    if key is None:
+        return False
+    digest = hashlib.sha256(f"{rule.id}\x00{key}".encode()).digest()
+    return int.from_bytes(digest[:4]) < rule.rollout * _ROLLOUT_STEPS
+
+
+def _notice(event: LogEvent, rule: Rule, hit: _Hit) -> bytes:
+    """What a notice is made of; no field of the event but its id."""
+    texts = {"event": f"{event.type}/{event.id}", "rule": rule.id, "reason": hit.text}
+    return ("{" + ",".join(f'"{name}":{canonical_text(text)}' for name, text in texts.items()) + "}").encode()

@@ -1,0 +1,74 @@
+"""Folding the log: state as it is after some place, and the events on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.engine import Engine, Placed
+from shroff.decisions.history import Control, Records, hits_by_place, standing_of
+from shroff.events.labels import LabelEvent, Standing
+from shroff.streams.log import Log, Record
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Folded:
+    """State after a fold: the engine, what is in force by the log, and the verdict of each labelled event."""
+
+    engine: Engine
+    records: Records
+    control: Control
+    standings: dict[str, Standing] = field(default_factory=dict)
+    watermark_ms: int | None = None
+
+
+def fold(log: Log, definitions: Definitions, upto: int | None = None, progress: Progress | None = None) -> Folded:
+    """The state of `definitions` as if they had stood from the start, with hits as they were.
+
+    Cost: one pass over the log up to the place `upto`.
+    """
+    folded = Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
+    for placed in placed_batches(log, folded, upto):
+        folded.engine.step(placed)
+        if progress is not None:
+            progress(len(placed))
+    return folded
+
+
+def placed_batches(log: Log, folded: Folded, upto: int | None = None) -> Iterator[list[Placed]]:
+    """The events of the log with the hits that were recorded; control events and verdicts go into `folded`."""
+    hits = hits_by_place(log, upto)
+    place, rules = next(hits, (0, frozenset()))
+    for records in log.read(0, upto):
+        placed: list[Placed] = []
+        for record in records:
+            while place and place < record.seq:
+                place, rules = next(hits, (0, frozenset()))
+            one = take(record, folded, rules if place == record.seq else frozenset())
+            if one is not None:
+                placed.append(one)
+        if placed:
+            yield placed
+
+
+def take(record: Record, folded: Folded, hits: frozenset[str] | None) -> Placed | None:
+    """One record of the past as the engine takes it; None where it takes none."""
+    if record.kind == "control":
+        folded.control.take(record)
+        return None
+    event = folded.records.decode(record)
+    if event is None:
+        return None
+    if isinstance(event, LabelEvent):
+        named = str(event.values[0])
+        current, new = folded.standings.get(named), standing_of(event)
+        if current is None or current.gives_way_to(new):
+            folded.standings[named] = new
+    else:
+        folded.watermark_ms = max(event.time_ms, folded.watermark_ms if folded.watermark_ms is not None else event.time_ms)
+    return Placed(record.seq, event, record.body, hits)
+
+

@@ -1,0 +1,52 @@
+"""Histories to compute features from: what the log has, or what files would give alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.history import Records
+from shroff.events.intake import Intake
+from shroff.events.labels import LogEvent
+from shroff.events.lines import Lines
+from shroff.streams.log import Log
+
+BATCH_SIZE: Final = 4_096
+History = Iterator[list[tuple[int, LogEvent]]]
+
+
+def log_batches(log: Log, definitions: Definitions) -> History:
+    """The events and labels of a log with their places."""
+    records = Records(definitions.events, definitions.settings.money_places)
+    for batch in log.read():
+        decoded = [(record.seq, event) for record in batch if (event := records.decode(record)) is not None]
+        if decoded:
+            yield decoded
+
+
+def file_batches(
+    files: Iterable[tuple[str, Lines]], definitions: Definitions, hasher: Callable[[str], str] | None, as_type: str | None
+) -> History:
+    """The events of files in file order, with the places that this order would give; refused lines have none."""
+    intake = Intake(definitions.events, definitions.settings, hasher)
+    batch: list[tuple[int, LogEvent]] = []
+    seen: set[tuple[str, str]] = set()
+    watermark_ms: int | None = None
+    seq = 0
+    for name, lines in files:
+        for one in intake.submissions(lines, name, as_type):
+            event = one.event
+            if event is None or (event.type, event.id) in seen:
+                continue
+            if watermark_ms is not None and watermark_ms - event.time_ms > definitions.settings.lateness_ms:
+                continue
+            watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
+            seen.add((event.type, event.id))
+            seq += 1
+            batch.append((seq, event))
+            if len(batch) == BATCH_SIZE:
+                yield batch
+                batch = []
+    if batch:
+        yield batch

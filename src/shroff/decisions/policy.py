@@ -1,0 +1,116 @@
+"""From hits and the score to an outcome, by the project's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events
+from shroff.language import loading
+from shroff.language.expression import Node
+from shroff.language.names import Names, Scope
+from shroff.language.values import parse_decimal
+from shroff.language.yamltext import Node as YamlNode
+from shroff.language.yamltext import Scalar
+
+OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy of one event type. Without `review_at` and `decline_at` rules alone decide."""
+
+    review_at: float | None = None
+    decline_at: float | None = None
+    without_model: str = "rules"  # rules | review
+    missed_fraud: Node | None = None
+
+    @property
+    def has_score(self) -> bool:
+        return self.review_at is not None or self.decline_at is not None
+
+
+def outcome(effects: Collection[str], policy: Policy, score: float | None = None, *, has_model: bool = False) -> str:
+    """The outcome of a decision.
+
+    Decline beats review beats challenge beats approve. `allow` cancels what the score or
+    the lack of a model would do, and review and challenge of rules; a rule's decline it
+    never cancels.
+
+    >>> outcome(["review", "allow"], Policy())
+    'approve'
+    """
+    if "decline" in effects:
+        return "decline"
+    if "allow" in effects:
+        return "approve"
+    if policy.has_score and score is not None and policy.decline_at is not None and score >= policy.decline_at:
+        return "decline"
+    asks_review = policy.has_score and not has_model and policy.without_model == "review"
+    if policy.has_score and score is not None and policy.review_at is not None:
+        asks_review = asks_review or score >= policy.review_at
+    if asks_review or "review" in effects:
+        return "review"
+    return "challenge" if "challenge" in effects else "approve"
+
+
+def load_policy(node: YamlNode | None, events: Events, names: Names, problems: list[Problem]) -> dict[str, Policy]:
+    """Read policy.yaml: a policy for each event type that it names."""
+    top = loading.mapping(node, problems, "policy.yaml")
+    policies: dict[str, Policy] = {}
+    for key, value in top.entries if top else ():
+        if key.text not in events.types:
+            problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, events.types)))
+            continue
+        found = loading.mapping(value, problems, f"the policy of {key.text}")
+        if found is None:
+            continue
+        loading.known_keys(found, ("score", "without_model", "costs"), problems, f"the policy of {key.text}")
+        review_at, decline_at = _score(found.get("score"), problems)
+        without = loading.one_of(found.get("without_model"), ("rules", "review"), problems, "without_model")
+        missed = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", missed)
+    return policies
+
+
+def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
+    found = loading.mapping(node, problems, "score")
+    if found is None:
+        return None, None
+    loading.known_keys(found, ("review_at", "decline_at"), problems, "score")
+    review_at, decline_at = (_share(found.get(name), problems, name) for name in ("review_at", "decline_at"))
+    if review_at is not None and decline_at is not None and review_at > decline_at:
+        problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
+    return review_at, decline_at
+
+
+def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float | None:
+    found = loading.scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        digits, places = parse_decimal(found.text)
+    except ValueError:
+        digits, places = -1, 0
+    if not 0 <= digits <= 10**places:
+        problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
+        return None
+    return digits / 10**places
+
+
+def _costs(node: YamlNode | None, scope: Scope, problems: list[Problem]) -> Node | None:
+    top = loading.mapping(node, problems, "costs")
+    if top is None:
+        return None
+    loading.known_keys(top, ("missed_fraud", "false_decline", "review", "reviews_a_day"), problems, "costs")
+    for name in ("false_decline", "review", "reviews_a_day"):
+        value = loading.scalar(top.get(name), problems, name)
+        if isinstance(value, Scalar):
+            try:
+                parse_decimal(value.text)
+            except ValueError as error:
+                problems.append(value.problem(f"{name}: {error}."))
+    missed = top.get("missed_fraud")
+    return None if missed is None else loading.expression(missed, scope, problems)

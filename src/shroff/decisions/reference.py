@@ -1,0 +1,127 @@
+"""Lists and look-up tables: CSV files beside the definitions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.language.names import TableShape
+from shroff.language.types import Type
+from shroff.language.values import (
+    Value,
+    parse_boolean,
+    parse_duration,
+    parse_integer,
+    parse_money,
+    parse_number,
+    parse_real,
+    parse_time,
+)
+
+LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
+
+
+@dataclass(frozen=True, slots=True)
+class ListFile:
+    """A list: each value with its expiry in ms, None for ever; and its text."""
+
+    name: str
+    text: str
+    entries: Mapping[str, int | None]
+
+    def mapped(self, change: Callable[[str], str]) -> ListFile:
+        """The list with every value changed."""
+        rows = list(csv.reader(io.StringIO(self.text)))
+        at = rows[0].index("value") if rows else 0
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for number, row in enumerate(rows):
+            writer.writerow([change(cell) if number and column == at and cell else cell for column, cell in enumerate(row)])
+        return ListFile(self.name, out.getvalue(), {change(value): expires for value, expires in self.entries.items()})
+
+
+def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
+    """Read lists/NAME.csv. Of two rows with one value the longer-lived holds."""
+    name = file[len("lists/") : -len(".csv")]
+    entries: dict[str, int | None] = {}
+    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    header = rows[0] if rows else []
+    for column in header:
+        if column not in LIST_COLUMNS:
+            problems.append(Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS)))
+    if "value" not in header:
+        problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
+        return ListFile(name, text, entries)
+    for number, row in enumerate(rows[1:], start=2):
+        cells = dict(zip(header, row, strict=False))
+        value = cells.get("value", "")
+        if not value:
+            continue
+        try:
+            expires = parse_time(cells["expires_at"]) if cells.get("expires_at") else None
+        except ValueError as error:
+            problems.append(Problem(file, number, 1, "", f"expires_at: {error}"))
+            continue
+        known = entries.get(value, 0)
+        entries[value] = None if known is None or expires is None else max(known, expires)
+    return ListFile(name, text, entries)
+
+
+def load_table(
+    file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]
+) -> dict[Value, dict[str, Value]]:
+    """Read tables/NAME.csv by the columns that events.yaml declares."""
+    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    header = rows[0] if rows else []
+    types = {key: shape.key, **shape.columns}
+    lacking = [column for column in types if column not in header]
+    if lacking:
+        problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
+        return {}
+    table: dict[Value, dict[str, Value]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        cells = dict(zip(header, row, strict=False))
+        try:
+            values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
+        except ValueError as error:
+            problems.append(Problem(file, number, 1, "", str(error)))
+            continue
+        if values[key] is None or values[key] in table:
+            words = f"the key {cells.get(key)!r} stands twice." if values[key] is not None else f"the key {key} is empty."
+            problems.append(Problem(file, number, 1, "", words))
+            continue
+        table[values[key]] = {column: values[column] for column in shape.columns}
+    return table
+
+
+def parse_cell(text: str, type_: Type, money_places: int) -> Value:  # noqa: PLR0911 (one line a type)
+    """Read a text as a value of a type; empty text is missing. Raises: ValueError."""
+    if text == "":
+        return None
+    match type_.kind:
+        case "integer":
+            return parse_integer(text)
+        case "number":
+            return parse_number(text, type_.places)
+        case "money":
+            return parse_money(text, money_places)
+        case "real":
+            return parse_real(text)
+        case "boolean":
+            return parse_boolean(text)
+        case "time":
+            return parse_time(text)
+        case "duration":
+            return parse_duration(text)
+        case "choice":
+            if text not in type_.choices and not type_.is_open:
+                raise ValueError(f"{text!r} is none of {', '.join(type_.choices)}")
+            return text
+        case _:
+            return text

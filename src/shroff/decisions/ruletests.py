@@ -1,0 +1,67 @@
+"""Running the tests inside rule files: each on a log of its own, by the naive engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shroff.decisions.definitions import Definitions, computed_of
+from shroff.errors import InputError, Problem
+from shroff.events.door import Door
+from shroff.events.labels import LabelEvent, LogEvent
+from shroff.features.naive import Naive
+from shroff.rules.definitions import Rule, RuleTest
+
+
+def run_rule_tests(definitions: Definitions) -> tuple[int, list[Problem]]:
+    """Run every rule test; gives how many there are and a problem for each that fails."""
+    problems: list[Problem] = []
+    count = 0
+    for rule in definitions.rules:
+        for test in rule.tests:
+            count += 1
+            problem = _run(rule, test, definitions)
+            if problem is not None:
+                problems.append(problem)
+    return count, problems
+
+
+def _run(rule: Rule, test: RuleTest, definitions: Definitions) -> Problem | None:
+    naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+    door = Door(definitions.events, definitions.settings, None)
+    hits: list[bool] = []
+    for number, (type_name, fields) in enumerate(test.events, start=1):
+        try:
+            event = _event(type_name, fields, number, door, definitions, naive.history)
+        except InputError as error:
+            return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
+        values = naive.add(event)
+        if type_name == rule.on:
+            hits.append(values.get(rule.computed.name) is True)
+    if tuple(hits) == test.hits:
+        return None
+    expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
+    return test.place.problem(f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].")
+
+
+def _event(
+    type_name: str, fields: Mapping[str, str], number: int, door: Door, definitions: Definitions, history: list[LogEvent]
+) -> LogEvent:
+    """An event of a test: `at` stands for the time field, and a left-out id is the event's number."""
+    if type_name == "label":
+        return _label(fields, number, door, history)
+    type_ = definitions.events.types[type_name]
+    given: dict[str, object] = dict(fields)
+    if "at" in given and type_.time_field not in given:
+        given[type_.time_field] = given.pop("at")
+    given.setdefault(type_.id_field, f"test-{number}")
+    return door.admit(type_name, given, is_strict=False)
+
+
+def _label(fields: Mapping[str, str], number: int, door: Door, history: list[LogEvent]) -> LogEvent:
+    found = door.admit_label(fields)
+    for event in history:
+        if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
+            named = f"{found.event_type}/{found.event_id}"
+            values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
+            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes=True)
+    raise InputError([("event", f"no event {found.event_id!r} stands before this label")])

@@ -1,0 +1,101 @@
+"""What can go wrong, as one tree.
+
+    ShroffError
+    ├── DefinitionError      the user's definition: names every problem with its place
+    ├── InputError           an event: it goes to quarantine with its reason
+    ├── UsageError           a command or call that cannot be carried out as asked
+    ├── NotThereYetError     the language has it, this version does not evaluate it
+    ├── TransientError       try again
+    │   └── LogBusyError     another process writes this log
+    └── StateError           stop and call somebody
+        ├── StorageError     the disk or file under the log fails; says what to do
+        └── ReplayError      the log does not give the decision that was recorded
+
+A `Problem` is one mistake in a definition, with its place and, where there is one, a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a definition: where it is, what is wrong, what to do.
+
+    Lines and columns count from 1; 0 means the file as a whole. `path` is the way
+    through the file, such as `rules[3].when`.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line == 0 else f"{self.file}:{self.line}:{self.column}"
+        if self.path:
+            place = f"{place} {self.path}"
+        return f"{place}: {self.message}" + (f" {self.hint}" if self.hint else "")
+
+
+class ShroffError(Exception):
+    """Any error that this program raises on purpose."""
+
+
+class DefinitionError(ShroffError):
+    """The project's files do not make a project; `problems` has each mistake."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InputError(ShroffError):
+    """An event was refused; `mistakes` has the path and the words of each reason."""
+
+    def __init__(self, mistakes: Iterable[tuple[str, str]]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("; ".join(f"{path}: {words}" if path else words for path, words in self.mistakes))
+
+
+class UsageError(ShroffError):
+    """What was asked cannot be done as asked; the message says what can."""
+
+
+class NotThereYetError(ShroffError):
+    """The language has this, and this version does not evaluate it yet."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is not there yet")
+
+
+class TransientError(ShroffError):
+    """It failed now and may work later."""
+
+
+class LogBusyError(TransientError):
+    """Another process writes this log."""
+
+
+class StateError(ShroffError):
+    """The program must not go on: what is stored and what it computes do not agree."""
+
+
+class StorageError(StateError):
+    """The disk or the file under the log failed; nothing acknowledged is lost."""
+
+
+class ReplayError(StateError):
+    """The log does not give what was recorded."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Give " Did you mean X?" for the known name nearest to `name`, or nothing."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {found[0]}?" if found else ""

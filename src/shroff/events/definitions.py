@@ -1,0 +1,263 @@
+"""What events.yaml declares: event types with their fields and mappings, entities, tables.
+
+`load_events` reads the file into values and adds every mistake to a list of problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.language import loading
+from shroff.language.expression import Node as Expression
+from shroff.language.expression import ThisField
+from shroff.language.names import Names, Scope, TableShape
+from shroff.language.types import BOOLEAN, TEXT, TIME, FieldType, Type, TypeTextError, money, parse_field_type
+from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
+
+RESERVED: Final = frozenset("this row lists tables score label missing true false entities and or not in is else when where over last delayed including matching since of".split())
+FORMATS: Final = ("csv", "json", "parquet", "avro")
+VERDICTS: Final = ("fraud", "genuine", "unclear")
+SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak
+LABEL_TYPES: Final[dict[str, FieldType]] = {
+    "event": FieldType(TEXT),
+    "verdict": FieldType(Type("choice", choices=VERDICTS)),
+    "source": FieldType(Type("choice", choices=SOURCES)),
+    "known_at": FieldType(TIME),
+    "reason": FieldType(TEXT, is_optional=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event type."""
+
+    name: str
+    shape: FieldType
+
+    @property
+    def type(self) -> Type:
+        return self.shape.type
+
+
+@dataclass(frozen=True, slots=True)
+class FileMapping:
+    """How the lines of one file format become events: a condition, and an expression for some fields."""
+
+    when: Expression | None
+    fields: MappingOf[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One event type. `id_field` and `time_field` name two of its fields."""
+
+    name: str
+    id_field: str
+    time_field: str
+    is_decided: bool
+    fields: tuple[Field, ...]
+    mappings: MappingOf[str, FileMapping] = field(default_factory=dict)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.fields)
+
+    def at(self, name: str) -> int:
+        """The place of a field among the fields."""
+        return self.field_names.index(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Who features are about: for each event type the expressions that make its key."""
+
+    name: str
+    keys: MappingOf[str, tuple[Expression, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Everything that events.yaml declares."""
+
+    types: MappingOf[str, EventType] = field(default_factory=dict)
+    entities: MappingOf[str, Entity] = field(default_factory=dict)
+    tables: MappingOf[str, TableShape] = field(default_factory=dict)
+    table_keys: MappingOf[str, str] = field(default_factory=dict)
+    label: EventType = field(default_factory=lambda: label_type(2, {}))
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        return tuple(name for name, one in self.types.items() if one.is_decided)
+
+    def names(self, lists: frozenset[str], money_places: int) -> Names:
+        """What expressions see of it."""
+        types = {**self.types, "label": self.label}
+        return Names(
+            events={name: {one.name: one.type for one in type_.fields} for name, type_ in types.items()},
+            entities={name: frozenset(entity.keys) for name, entity in self.entities.items()},
+            decided=frozenset(self.decided),
+            lists=lists,
+            tables=self.tables,
+            money_places=money_places,
+        )
+
+
+def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> EventType:
+    """The built-in event type of labels."""
+    shapes = {**LABEL_TYPES, "amount": FieldType(money(money_places), is_optional=True)}
+    return EventType("label", "event", "known_at", False, tuple(Field(name, shape) for name, shape in shapes.items()), mappings)
+
+
+def load_events(node: Node | None, lists: frozenset[str], money_places: int, problems: list[Problem]) -> Events:
+    """Read events.yaml. What cannot be read is left out, with a problem for each."""
+    top = loading.mapping(node, problems, "events.yaml")
+    if top is None:
+        return Events(label=label_type(money_places, {}))
+    row_scope = Scope(Names(money_places=money_places), what="a mapping", reads_row=True)
+    types: dict[str, EventType] = {}
+    label = label_type(money_places, {})
+    for key, value in top.entries:
+        if key.text == "label":
+            label = label_type(money_places, _label_mappings(value, row_scope, problems))
+        elif key.text not in {"entities", "tables"}:
+            type_ = _event_type(key, value, row_scope, money_places, problems)
+            if type_ is not None:
+                types[type_.name] = type_
+    tables, table_keys = _tables(top.get("tables"), money_places, problems)
+    partial = Events(types, {}, tables, table_keys, label)
+    entities = _entities(top.get("entities"), partial.names(lists, money_places), types, problems)
+    return Events(types, entities, tables, table_keys, label)
+
+
+def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: list[Problem]) -> EventType | None:
+    name = loading.name(key, problems, "an event type", RESERVED)
+    found = loading.mapping(node, problems, f"event type {key.text}")
+    if name is None or found is None:
+        return None
+    loading.known_keys(found, ("id", "time", "decide", "fields", "from"), problems, f"event type {name}")
+    loading.required_keys(found, ("id", "time", "fields"), problems, f"event type {name}")
+    fields = _fields(found.get("fields"), places, problems, name)
+    id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")
+    time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
+    decided = loading.boolean(found.get("decide"), problems, "decide")
+    mappings = _mappings(found.get("from"), {one.name for one in fields}, scope, problems, name)
+    if id_field is None or time_field is None:
+        return None
+    return EventType(name, id_field, time_field, bool(decided), fields, mappings)
+
+
+def _fields(node: Node | None, places: int, problems: list[Problem], event: str) -> tuple[Field, ...]:
+    found = loading.mapping(node, problems, f"fields of {event}")
+    fields: list[Field] = []
+    for key, value in found.entries if found else ():
+        name = loading.name(key, problems, "a field")
+        text = loading.scalar(value, problems, f"the type of {key.text}")
+        if name is None or text is None:
+            continue
+        try:
+            fields.append(Field(name, parse_field_type(text.text, money_places=places)))
+        except TypeTextError as error:
+            problems.append(text.problem(f"field {name}: {error}"))
+    return tuple(fields)
+
+
+def _named_field(node: Node | None, fields: tuple[Field, ...], kinds: tuple[str, ...], problems: list[Problem], what: str) -> str | None:
+    found = loading.scalar(node, problems, what)
+    if found is None:
+        return None
+    by_name = {one.name: one for one in fields}
+    if found.text not in by_name:
+        likely = nearest(found.text, list(by_name)) or next((f"Did you mean {one.name}?" for one in fields if one.type.kind in kinds), "")
+        problems.append(found.problem(f"the {what} is {found.text!r}, which is no field of it.", likely))
+        return None
+    field = by_name[found.text]
+    if field.type.kind not in kinds or field.shape.is_optional:
+        problems.append(found.problem(f"the {what} must be a {kinds[0]} that is always there; {found.text} is {field.type}{'?' if field.shape.is_optional else ''}."))
+        return None
+    return found.text
+
+
+def _mappings(node: Node | None, fields: set[str], scope: Scope, problems: list[Problem], event: str) -> dict[str, FileMapping]:
+    top = loading.mapping(node, problems, f"from of {event}")
+    mappings: dict[str, FileMapping] = {}
+    for key, value in top.entries if top else ():
+        if key.text not in FORMATS:
+            problems.append(key.problem(f"{key.text!r} is no format.", nearest(key.text, FORMATS) or f"Formats are {', '.join(FORMATS)}."))
+            continue
+        found = loading.mapping(value, problems, f"from.{key.text} of {event}")
+        if found is not None:
+            mappings[key.text] = _file_mapping(found, fields, scope, problems, event)
+    return mappings
+
+
+def _file_mapping(found: Mapping, fields: set[str], scope: Scope, problems: list[Problem], event: str) -> FileMapping:
+    when: Expression | None = None
+    expressions: dict[str, Expression] = {}
+    for key, value in found.entries:
+        if key.text == "when":
+            when = loading.expression(value, scope, problems, BOOLEAN)
+        elif key.text not in fields:
+            problems.append(key.problem(f"{event} has no field {key.text!r}.", nearest(key.text, fields)))
+        else:
+            node = loading.expression(value, scope, problems)
+            if node is not None:
+                expressions[key.text] = node
+    return FileMapping(when, expressions)
+
+
+def _label_mappings(node: Node, scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:
+    found = loading.mapping(node, problems, "label")
+    if found is None:
+        return {}
+    loading.known_keys(found, ("from",), problems, "label, a built-in event type,")
+    return _mappings(found.get("from"), {*LABEL_TYPES, "amount"}, scope, problems, "label")
+
+
+def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], dict[str, str]]:
+    top = loading.mapping(node, problems, "tables")
+    tables: dict[str, TableShape] = {}
+    keys: dict[str, str] = {}
+    for key, value in top.entries if top else ():
+        name = loading.name(key, problems, "a table")
+        columns = _fields(value, places, problems, f"table {key.text}")
+        if name is None or len(columns) < 2:
+            problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
+            continue
+        tables[name] = TableShape(columns[0].type, {one.name: one.type for one in columns[1:]})
+        keys[name] = columns[0].name
+    return tables, keys
+
+
+def _entities(node: Node | None, names: Names, types: MappingOf[str, EventType], problems: list[Problem]) -> dict[str, Entity]:
+    top = loading.mapping(node, problems, "entities")
+    entities: dict[str, Entity] = {}
+    for key, value in top.entries if top else ():
+        name = loading.name(key, problems, "an entity", RESERVED | set(types))
+        found = loading.mapping(value, problems, f"entity {key.text}")
+        if name is None or found is None:
+            continue
+        keys: dict[str, tuple[Expression, ...]] = {}
+        for event, written in found.entries:
+            if event.text not in types:
+                problems.append(event.problem(f"{event.text!r} is no event type.", nearest(event.text, types)))
+                continue
+            parts = written.items if isinstance(written, Sequence) else (written,)
+            read = [_key_part(part, event.text, names, problems) for part in parts]
+            if read and all(part is not None for part in read):
+                keys[event.text] = tuple(part for part in read if part is not None)
+        entities[name] = Entity(name, keys)
+    return entities
+
+
+def _key_part(node: Node, event: str, names: Names, problems: list[Problem]) -> Expression | None:
+    """A field's name, or an expression over the event."""
+    fields = names.events.get(event, {})
+    if isinstance(node, Scalar) and node.text in fields:
+        return ThisField(fields[node.text], node.text)
+    if isinstance(node, Scalar) and loading.NAME.fullmatch(node.text):
+        problems.append(node.problem(f"{node.text!r} is no field of {event}.", nearest(node.text, fields)))
+        return None
+    return loading.expression(node, Scope(names, what="a key", this=(event,)), problems)

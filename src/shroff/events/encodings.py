@@ -1,0 +1,310 @@
+"""Reading files line by line: CSV, JSON lines and Parquet, compressed by gzip or not.
+
+A line that cannot be read is a line with an error; the others go on. Whatever keeps a
+file from being read at all is a `UsageError` before the first line, or, where a
+compressed file ends too early, after the last that could be read. A `.json` file may also
+be one list or object over several lines, up to 64 MiB.
+
+Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not
+plain ASCII decides for the file: if it is not UTF-8, the file is Latin-1. In a file that
+has shown to be UTF-8, a later line that is not is an error of that line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import msgspec
+
+from shroff.errors import NotThereYetError, UsageError, nearest
+from shroff.events.given import Number, canonical_json, shown
+from shroff.events.lines import Line, Lines
+
+FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
+LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
+DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
+_UTF8_MARK: Final = b"\xef\xbb\xbf"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+def file_format(path: Path, format: str | None = None) -> str:
+    """Give the format of a file: the one named, else what its name ends in, `.gz` aside.
+
+    Raises: UsageError for a name that is no format, or an ending that says nothing.
+    """
+    if format is not None:
+        if format not in FORMATS:
+            raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
+        return format
+    name = path.name.lower().removesuffix(".gz")
+    found = _SUFFIXES.get(Path(name).suffix)
+    if found is None:
+        endings = ", ".join(_SUFFIXES)
+        raise UsageError(f"{path} does not end in {endings}, with or without .gz; say what it is with --format.")
+    return found
+
+
+def read_lines(path: Path, format: str | None = None) -> Lines:
+    """Open a file and give its lines.
+
+    Args:
+        format: `csv`, `jsonl` or `parquet`; by the name's ending where it is None.
+
+    Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns of CSV and Parquet.
+    Raises: UsageError where the file is not there, cannot be read or is not of its format.
+    """
+    wanted = file_format(path, format)
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name the files in it.")
+    if wanted == "parquet":
+        from shroff.events.parquet import read_parquet
+
+        return read_parquet(path)
+    try:
+        is_compressed = path.name.lower().endswith(".gz")
+        stream = cast("BinaryIO", gzip.open(path)) if is_compressed else path.open("rb")  # noqa: SIM115 (`Lines` closes it)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    if wanted == "jsonl" and path.name.lower().removesuffix(".gz").endswith(".json"):
+        return Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
+    return read_stream(stream, wanted, name=path.name)
+
+
+def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
+    """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
+
+    Args:
+        format: `csv` or `jsonl`; Parquet keeps its table of contents at its end and needs a file.
+
+    Raises: UsageError for a format that cannot be read so, and for a CSV stream without a header.
+    """
+    if format == "avro":
+        raise NotThereYetError("Avro")
+    if format == "parquet":
+        raise UsageError("Parquet cannot be read from a stream; write it into a file first.")
+    if format not in FORMATS:
+        raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
+    physical = _physical_lines(stream, name)
+    try:
+        if format == "csv":
+            return _csv_lines(physical, name, stream.close)
+        return Lines("jsonl", None, _decoded_lines(physical), stream.close)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _formats() -> str:
+    return f"Formats are {', '.join(FORMATS)}."
+
+
+def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """The bytes of each line with its end, the byte order mark taken off; too long ones are cut at the limit + 1."""
+    read = cast("Callable[[], bytes]", partial(stream.readline, LINE_BYTES_MAX + 1))
+    with stream:
+        try:
+            line = read()
+            if line.startswith(_UTF16_MARKS):
+                raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
+            line = line.removeprefix(_UTF8_MARK)
+            while line:
+                yield line
+                if len(line) > LINE_BYTES_MAX:
+                    while (rest := read()) and not rest.endswith(b"\n"):
+                        pass
+                line = read()
+        except _BROKEN_GZIP:
+            raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
+        except OSError as error:
+            raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+# ---- JSON lines
+
+
+def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
+    decode = msgspec.json.Decoder(float_hook=Number).decode
+    number = 0
+    for raw in physical:
+        if raw.isspace() or not raw:
+            continue
+        number += 1
+        try:
+            columns = decode(raw)
+        except (ValueError, RecursionError) as error:
+            yield Line(number, raw, None, _json_words(raw, error))
+            continue
+        if type(columns) is dict:
+            yield Line(number, raw, columns)
+        else:
+            yield Line(number, raw, None, f"expected a JSON object, found {_kind(columns)}")
+
+
+def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
+    """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
+    taken: list[bytes] = []
+    size = 0
+    for raw in physical:
+        taken.append(raw)
+        size += len(raw)
+        if size > DOCUMENT_BYTES_MAX or _is_object(taken[0]):
+            break
+    else:
+        document = _document(b"".join(taken))
+        if document is not None:
+            yield from (_element(number, element) for number, element in enumerate(document, 1))
+            return
+    yield from _decoded_lines(chain(taken, physical))
+
+
+def _is_object(raw: bytes) -> bool:
+    found = _document(raw)
+    return found is not None and raw.lstrip().startswith(b"{")
+
+
+def _document(content: bytes) -> list[object] | None:
+    """The elements of a JSON list, or an object as the only one; None for what is neither."""
+    try:
+        found = msgspec.json.Decoder(float_hook=Number).decode(content)
+    except (ValueError, RecursionError):
+        return None
+    return found if type(found) is list else [found] if type(found) is dict else None
+
+
+def _element(number: int, element: object) -> Line:
+    if type(element) is dict:
+        return Line(number, None, element)
+    raw = canonical_json(element).encode()
+    return Line(number, raw, None, f"expected a JSON object, found {_kind(element)}")
+
+
+def _kind(value: object) -> str:
+    """What stands on a line in place of an object, without its content, which may be somebody's card."""
+    if isinstance(value, Number | int | float) and not isinstance(value, bool):
+        return "a number"
+    return "a text" if isinstance(value, str) else "null" if value is None else shown(value)
+
+
+def _json_words(raw: bytes, error: Exception) -> str:
+    if len(raw) > LINE_BYTES_MAX:
+        return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
+    if isinstance(error, RecursionError):
+        return "the line is nested too deep"
+    if isinstance(error, UnicodeDecodeError):
+        return "the line is not UTF-8"
+    return f"the line is not JSON: {error}"
+
+
+# ---- CSV
+
+
+class _Text:
+    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
+
+    def __init__(self, physical: Iterator[bytes]) -> None:
+        self._physical = physical
+        self._encoding: str | None = None  # None while all is ASCII
+        self.taken: list[bytes] = []
+        self.words: str | None = None  # why the record being read is no text
+
+    def __iter__(self) -> Iterator[str]:
+        for raw in self._physical:
+            self.taken.append(raw)
+            if len(raw) > LINE_BYTES_MAX:
+                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
+            yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
+
+    def _decoded(self, raw: bytes) -> str:
+        if self._encoding == "latin-1":
+            return raw.decode("latin-1")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            if self._encoding is None:
+                self._encoding = "latin-1"
+            else:
+                self.words = "the line is not UTF-8, as the lines before it are"
+            return raw.decode("latin-1")
+        self._encoding = "utf-8"
+        return text
+
+    def take(self) -> bytes:
+        """The bytes of the record that was read last."""
+        raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
+        self.taken.clear()
+        return raw
+
+
+def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) -> Lines:
+    text = _Text(physical)
+    records = csv.reader(iter(text), strict=True)
+    try:
+        header = next((record for record in records if record), None)
+    except csv.Error as error:
+        raise UsageError(f"The header of {name} cannot be read: {error}.") from None
+    if header is None:
+        raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
+    doubled = sorted({column for column in header if column and header.count(column) > 1})
+    if doubled:
+        raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
+    text.take()
+    text.words = None
+    return Lines("csv", tuple(header), _records(records, text, tuple(header)), close)
+
+
+def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...]) -> Iterator[Line]:
+    width = len(header)
+    taken, take = text.taken, text.take
+    number = 0
+    while True:
+        try:
+            record = next(records, None)
+        except csv.Error as error:
+            number += 1
+            text.words = None
+            yield Line(number, take(), None, _csv_words(error))
+            continue
+        if record is None:
+            return
+        raw = taken.pop() if len(taken) == 1 else take()
+        if not record:
+            continue
+        number += 1
+        if text.words is not None:
+            yield Line(number, raw, None, text.words)
+            text.words = None
+        elif len(record) == width:
+            yield Line(number, raw, dict(zip(header, record, strict=True)))
+        else:
+            yield Line(number, raw, None, f"has {_columns(len(record))}, the header has {width}")
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'' if count == 1 else 's'}"
+
+
+def _csv_words(error: csv.Error) -> str:
+    words = str(error)
+    if "field larger" in words or "unexpected end" in words:
+        return "a quoted text that begins here does not end; is a quotation mark missing?"
+    if "expected after" in words:
+        return "text follows a closing quotation mark; write a quotation mark inside a text twice"
+    return f"cannot be read as CSV: {words}"

@@ -1,0 +1,165 @@
+"""The forms in which a value may come to the door, beside plain text, integer, boolean and object.
+
+Each says more than its Python type would: which digits a number was written with, how
+wide a float was, that an integer is an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.events.event import canonical_real, canonical_text, time_text
+from shroff.language.values import show_decimal
+
+SHOWN_MAX: Final = 60  # characters of a value that a message repeats
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class Number(str):
+    """A JSON number with a point or an exponent, by its digits."""
+
+    __slots__ = ()
+
+
+class Float32(float):
+    """A value of a 32-bit float column: the same float, and its shortest decimal is that of 32 bits."""
+
+    __slots__ = ()
+
+
+class Instant(int):
+    """UTC milliseconds that came as an instant: a Parquet timestamp, or the result of an expression."""
+
+    __slots__ = ()
+
+
+class Span(int):
+    """Milliseconds that came as a duration."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """An exact decimal, the result of an expression: the value times 10**places."""
+
+    units: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a mapping could not make, and why; the door reports it with the event's other mistakes."""
+
+    words: str
+
+
+def shortest_decimal(value: float) -> str:
+    """Write the shortest decimal that gives this float, of its own width."""
+    if type(value) is Float32:
+        text = str(np.float32(value))
+        return text.removesuffix(".0")
+    return canonical_real(value)
+
+
+def instant_of(moment: datetime) -> int:
+    """UTC milliseconds of a moment; one without a zone is in UTC."""
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+
+
+def text_of(value: object) -> str | None:
+    """Give a column's value as text, as `row.x` reads it; null and empty text are None.
+
+    Numbers by their digits, instants as RFC 3339, objects and lists as JSON.
+    """
+    if type(value) is str:
+        return value or None
+    if value is None:
+        return None
+    write = _TEXTS.get(type(value))
+    return write(value) if write else str(value)
+
+
+def canonical_json(value: object) -> str:
+    """Write a row or a part of it as JSON with sorted keys, numbers by their digits."""
+    if value is None:
+        return "null"
+    if type(value) is str or isinstance(value, date | time | timedelta | bytes):
+        return canonical_text(text_of(value) or "")
+    if isinstance(value, Mapping):
+        inside = (f"{canonical_text(str(key))}:{canonical_json(value[key])}" for key in sorted(value, key=str))
+        return f"{{{','.join(inside)}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(canonical_json, value))}]"
+    if type(value) in {Instant, Span} or (isinstance(value, float) and value - value != 0):
+        return canonical_text(text_of(value) or "")
+    return text_of(value) or "null"
+
+
+def shown(value: object) -> str:
+    """Name what was found, for a message: a text in quotes, cut where it is long."""
+    if isinstance(value, Number):
+        return f"the number {_cut(value)}"
+    if isinstance(value, str):
+        return repr(_cut(value))
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Instant | datetime | date | time):
+        return f"the time {text_of(value)}"
+    if isinstance(value, Span | timedelta):
+        return f"the duration {text_of(value)}"
+    if isinstance(value, bytes):
+        return "bytes that are no text"
+    return f"the number {_cut(text_of(value) or '')}"
+
+
+def _cut(text: str) -> str:
+    return str(text) if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
+
+
+def _float_text(value: float) -> str:
+    return shortest_decimal(value) if value - value == 0 else str(float(value))
+
+
+def _bytes_text(value: bytes) -> str:
+    """As UTF-8, since older writers store texts as bytes; else in hexadecimal digits."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+
+
+def _decimal_text(value: Decimal) -> str:
+    """By its digits; one with a far exponent keeps it, so that a text of few bytes stays short."""
+    return format(value, "f") if value.is_finite() and abs(value.adjusted()) < 100 else str(value)
+
+
+_TEXTS: Final[dict[type, Callable[[Any], str]]] = {
+    Number: str.__str__,
+    bool: lambda value: "true" if value else "false",
+    float: _float_text,
+    Float32: _float_text,
+    Instant: time_text,
+    Span: lambda value: canonical_real(value / 1_000),
+    Exact: lambda value: show_decimal(value.units, value.places),
+    Decimal: _decimal_text,
+    datetime: lambda value: time_text(instant_of(value)),
+    timedelta: lambda value: canonical_real(value / timedelta(seconds=1)),
+    date: date.isoformat,
+    time: time.isoformat,
+    dict: canonical_json,
+    list: canonical_json,
+    tuple: canonical_json,
+    bytes: _bytes_text,
+}

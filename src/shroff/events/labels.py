@@ -1,0 +1,59 @@
+"""Labels in the log: joined to their event, and whether they change the verdict in force.
+
+Of two labels of one event the stronger source is in force; within one source the later
+`known_at`, and at equal ones the later place. Nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shroff.events.definitions import SOURCES
+from shroff.events.event import Event
+from shroff.language.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEvent:
+    """A label as the log holds it. `values` follow the fields of the type `label`.
+
+    `of` is the labelled event. `changes` says whether the verdict in force was another
+    one before: features see only those labels.
+    """
+
+    id: str
+    time_ms: int
+    values: tuple[Value, ...]
+    of: Event
+    changes: bool
+
+    @property
+    def type(self) -> str:
+        return "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A verdict with what decides whether another one takes its place."""
+
+    verdict: str
+    source: str
+    known_at_ms: int
+
+    def gives_way_to(self, other: Standing) -> bool:
+        """Whether `other`, which comes later in the log, is in force from its place on."""
+        ours, theirs = SOURCES.index(self.source), SOURCES.index(other.source)
+        return theirs < ours or (theirs == ours and other.known_at_ms >= self.known_at_ms)
+
+
+def in_force(standings: Iterable[Standing]) -> Standing | None:
+    """The verdict in force after these, in the order of the log."""
+    current: Standing | None = None
+    for standing in standings:
+        if current is None or current.gives_way_to(standing):
+            current = standing
+    return current
+
+
+LogEvent = Event | LabelEvent

@@ -1,0 +1,258 @@
+"""How a value that came in becomes a value of its field's type.
+
+A reader takes a value that is there (not None, not empty text) and gives it as the core
+holds it, or raises ValueError with what was found. Exact values are read by their
+digits, never by way of a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from shroff.errors import nearest
+from shroff.events.event import read_time
+from shroff.events.given import Exact, Instant, Number, Refused, Span, instant_of, shortest_decimal, shown, text_of
+from shroff.language.types import UNITS_MAX, Type
+from shroff.language.values import (
+    check_integer,
+    check_real,
+    check_time,
+    parse_decimal,
+    parse_duration,
+    parse_real,
+    rescale_half_even,
+    to_real,
+)
+
+ID_LENGTH_MAX: Final = 200  # characters
+TEXT_BYTES_MAX: Final = 65_536
+DECIMAL_LENGTH_MAX: Final = 400  # characters; no number that fits a field needs more
+YEAR_1_MS: Final = -62_135_596_800_000  # RFC 3339 has no year before
+SPAN_MS_MAX: Final = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
+_EXPECTED: Final = {
+    "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
+    "integer": "a whole number of 64 bits",
+    "number": "a decimal number",
+    "real": "a finite number",
+    "boolean": "true or false",
+    "time": "a time with its offset, such as 2026-03-01T10:00:00Z, or epoch milliseconds",
+    "duration": "a duration such as 15m, 7d or 182d12h",
+}
+
+
+def expectation(type_: Type, currency: str) -> str:
+    """Say what a field of this type takes, for a message."""
+    if type_.kind == "choice":
+        return f"one of {', '.join(type_.choices)}{', or another text' if type_.is_open else ''}"
+    if type_.kind == "money":
+        return f"an amount in {currency} with at most {type_.places} decimal places"
+    return _EXPECTED[type_.kind]
+
+
+def reader(type_: Type, *, currency: str, is_id: bool = False) -> Callable[[Any], Any]:
+    """Give the function that reads values of this type."""
+    match type_.kind:
+        case "text":
+            return _read_id if is_id else read_text
+        case "choice":
+            return _choice_reader(type_)
+        case "integer":
+            return _read_integer
+        case "number":
+            return _number_reader(type_.places)
+        case "money":
+            return _money_reader(type_.places, currency)
+        case "real":
+            return _read_real
+        case "boolean":
+            return _read_boolean
+        case "time":
+            return _read_instant
+        case "duration":
+            return _read_span
+        case kind:
+            raise AssertionError(f"no field has the type {kind}")
+
+
+def read_text(value: object) -> str:
+    """Read a text of at most 65,536 bytes of UTF-8; control characters are part of it."""
+    if type(value) is not str:
+        raise _wrong(value)
+    if not value.isascii():
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError:
+            raise ValueError("found a text with half of a surrogate pair, which is no character") from None
+    else:
+        size = len(value)
+    if size > TEXT_BYTES_MAX:
+        raise ValueError(f"found a text of {size:,} bytes")
+    return value
+
+
+def _read_id(value: object) -> str:
+    text = read_text(value)
+    if len(text) > ID_LENGTH_MAX:
+        raise ValueError(f"found an id of {len(text)} characters, and an id has at most {ID_LENGTH_MAX}")
+    return text
+
+
+def _choice_reader(type_: Type) -> Callable[[object], str]:
+    choices = frozenset(type_.choices)
+
+    def read(value: object) -> str:
+        if type(value) is str and value in choices:
+            return value
+        if type(value) is not str:
+            raise _wrong(value)
+        if not type_.is_open:
+            raise ValueError(f"found {shown(value)}. {nearest(value[:100], choices)}".rstrip())
+        return read_text(value)
+
+    return read
+
+
+def _read_integer(value: object) -> int:
+    if type(value) is int:
+        return check_integer(value)
+    digits, places = _decimal(value)
+    whole, rest = divmod(digits, 10**places)
+    if rest:
+        raise ValueError(f"found {shown(value)}, which is no whole number")
+    return check_integer(whole)
+
+
+def _number_reader(places: int) -> Callable[[object], int]:
+    unit = 10**places
+
+    def read(value: object) -> int:
+        if type(value) is int:
+            return _fitting(value * unit, value)
+        digits, found = _decimal(value)
+        return _fitting(rescale_half_even(digits, found, places), value)
+
+    return read
+
+
+def _money_reader(places: int, currency: str) -> Callable[[object], int]:
+    unit = 10**places
+
+    def read(value: object) -> int:
+        if type(value) is str or type(value) is Number:
+            whole, point, fraction = value.partition(".")
+            if point and len(fraction) == places and whole.isdecimal() and fraction.isdecimal() and value.isascii():
+                return _fitting(int(whole + fraction), value)  # the form that nearly every amount has
+        elif type(value) is int:
+            return _fitting(value * unit, value)
+        elif isinstance(value, float):
+            digits, found = _decimal(value)
+            return _fitting(rescale_half_even(digits, found, places), value)
+        elif isinstance(value, Mapping):
+            return read(_amount_of(value, currency))
+        digits, found = _decimal(value)
+        if found > places and digits % 10 ** (found - places):
+            raise ValueError(f"found {shown(value)}, which has more than {places} decimal places")
+        return _fitting(rescale_half_even(digits, found, places), value)
+
+    return read
+
+
+def _amount_of(value: Mapping[object, object], currency: str) -> object:
+    """The amount of `{"amount": "12.34", "currency": "EUR"}`."""
+    amount, given = value.get("amount"), value.get("currency")
+    if set(value) != {"amount", "currency"} or isinstance(amount, Mapping) or amount is None or amount == "":
+        raise ValueError("found an object that is not {amount, currency}")
+    if given != currency:
+        raise ValueError(f"found {shown(given)} as its currency, and this project's money is {currency}")
+    return amount
+
+
+def _read_real(value: object) -> float:
+    if isinstance(value, float):
+        return check_real(float(value))
+    if type(value) is Number:
+        return check_real(float(value))
+    if type(value) is int:
+        return float(value)
+    if type(value) is Exact:
+        return to_real(value.units, value.places)
+    if type(value) is str and len(value) <= DECIMAL_LENGTH_MAX and value.isascii():
+        try:
+            return parse_real(value)
+        except ValueError:
+            raise _wrong(value) from None
+    digits, places = _decimal(value)
+    return to_real(digits, places)
+
+
+def _read_boolean(value: object) -> bool:
+    if value is True or (type(value) is str and value == "true"):
+        return True
+    if value is False or (type(value) is str and value == "false"):
+        return False
+    raise _wrong(value)
+
+
+def _read_instant(value: object) -> int:
+    if type(value) is str:
+        try:
+            return _in_calendar(read_time(value) if value.isascii() else 1 << 62, value)
+        except ValueError:
+            raise _wrong(value) from None
+    if type(value) is int or type(value) is Instant:
+        return _in_calendar(int(value), value)
+    if isinstance(value, datetime):
+        return instant_of(value)
+    raise _wrong(value)
+
+
+def _in_calendar(value_ms: int, value: object) -> int:
+    if value_ms < YEAR_1_MS:
+        raise ValueError(f"found {shown(value)}, which lies before the year 1")
+    return check_time(value_ms)
+
+
+def _read_span(value: object) -> int:
+    if type(value) is str:
+        span_ms = parse_duration(value) if len(value) <= DECIMAL_LENGTH_MAX else SPAN_MS_MAX + 1
+    elif type(value) is Span:
+        span_ms = int(value)
+    elif isinstance(value, timedelta):
+        span_ms = value // timedelta(milliseconds=1)
+    else:
+        raise _wrong(value)
+    if abs(span_ms) > SPAN_MS_MAX:
+        raise ValueError("found a duration of more than 31,700 years")
+    return span_ms
+
+
+def _decimal(value: object) -> tuple[int, int]:
+    """The digits and places of a number in any of its forms."""
+    if type(value) is Exact:
+        return value.units, value.places
+    if type(value) is int:
+        return value, 0
+    if isinstance(value, float):
+        return parse_decimal(shortest_decimal(value))
+    text = text_of(value) if isinstance(value, Decimal) else value
+    if not isinstance(text, str):
+        raise _wrong(value)
+    if len(text) > DECIMAL_LENGTH_MAX or not text.isascii():
+        raise _wrong(value)
+    try:
+        return parse_decimal(text)
+    except ValueError:
+        raise _wrong(value) from None
+
+
+def _fitting(units: int, value: object) -> int:
+    if not -UNITS_MAX <= units <= UNITS_MAX:
+        raise ValueError(f"found {shown(value)}, which is beyond the largest value, 10^15 smallest units")
+    return units
+
+
+def _wrong(value: object) -> ValueError:
+    return ValueError(value.words if isinstance(value, Refused) else f"found {shown(value)}")

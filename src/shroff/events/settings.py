@@ -1,0 +1,73 @@
+"""shroff.yaml: the name, the currency, how late events may be, where things are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem
+from shroff.language import loading
+from shroff.language.values import DAY_MS
+from shroff.language.yamltext import Mapping, Node, Scalar
+
+LANGUAGE_VERSION: Final = "1"
+NOT_THERE_YET: Final = ("source", "store", "lake", "mail", "web")
+KEYS: Final = ("shroff", "name", "money", "lateness", "ahead", "untaken", *NOT_THERE_YET)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A project's settings. Durations in milliseconds."""
+
+    name: str = "project"
+    currency: str = "EUR"
+    money_places: int = 2
+    lateness_ms: int = DAY_MS
+    ahead_ms: int = DAY_MS
+    untaken: str = "skip"  # skip | quarantine
+
+
+def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
+    """Read shroff.yaml."""
+    top = loading.mapping(node, problems, "shroff.yaml")
+    if top is None:
+        if not problems:
+            problems.append(Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; shroff, name and money must stand."))
+        return Settings()
+    loading.known_keys(top, KEYS, problems, "shroff.yaml")
+    loading.required_keys(top, ("shroff", "name", "money"), problems, "shroff.yaml")
+    loading.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
+    for key, _ in top.entries:
+        if key.text in NOT_THERE_YET:
+            problems.append(key.problem(f"'{key.text}:' is not there yet; everything is kept in .shroff/ beside this file."))
+    name = loading.scalar(top.get("name"), problems, "name")
+    currency, places = _money(top.get("money"), problems)
+    lateness = loading.duration_ms(top.get("lateness"), problems, "lateness")
+    ahead = loading.duration_ms(top.get("ahead"), problems, "ahead")
+    untaken = loading.one_of(top.get("untaken"), ("skip", "quarantine"), problems, "untaken")
+    return Settings(
+        name.text if name else "project",
+        currency,
+        places,
+        DAY_MS if lateness is None else lateness,
+        DAY_MS if ahead is None else ahead,
+        untaken or "skip",
+    )
+
+
+def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
+    """`EUR`, or `{ currency: ZAR, places: 4 }`."""
+    if isinstance(node, Mapping):
+        loading.known_keys(node, ("currency", "places"), problems, "money")
+        loading.required_keys(node, ("currency",), problems, "money")
+        places = loading.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
+        return _currency(node.get("currency"), problems), 2 if places is None else int(places)
+    return _currency(node, problems), 2
+
+
+def _currency(node: Node | None, problems: list[Problem]) -> str:
+    found = loading.scalar(node, problems, "money")
+    if isinstance(found, Scalar) and not re.fullmatch(r"[A-Z]{3}", found.text):
+        problems.append(found.problem(f"a currency is three capital letters such as EUR, not {found.text!r}."))
+    return found.text if found else "EUR"

@@ -1,0 +1,165 @@
+"""Where everything stands in the one array of a history: constants that Python and the kernels share.
+
+All state of a history is one array of signed 64-bit words, its *heap*:
+
+    | fixed words | free lists | plan | scratch | zero cell | blocks ...          | free |
+    0             FREE         PLAN                                          TAIL
+
+A *block* belongs to a key (its chunk of cells, a deque, a table of values) or is the
+directory, which has `HEAD_WORDS` words for each key. The plan says how long a cell and a
+head are and where each part of them stands, so one compiled kernel serves every plan.
+
+A *cell* is an event: its time, then for each series a word of two counters and what the
+series asks for. Sums stand in cells as running totals, so any window is one subtraction:
+
+    counts   40 bits: kept values up to here; 24 bits: the high part of the running sum
+    sum      the running sum modulo 2^64          (88 bits with the part above: exact)
+    squares  two words: the running sum of squares, modulo 2^128
+    value    the value itself, where there is no sum to take it from
+
+Cells have *positions*, from 1 in the order (time, arrival). The cell before the first live
+one stays: it carries the totals of all that was trimmed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+# Fixed words; word 0 is the version.
+TAIL: Final = 1  # first word never used
+WANTED: Final = 2  # words that the last refused request asked for
+HEADS: Final = 3  # address of the directory
+HEADS_ROOM: Final = 4  # keys it has room for
+CELLS: Final = 5  # live cells
+SWEPT: Final = 6  # key at which the next sweep begins
+PHASE: Final = 7  # 1: the row to resume with was inserted already
+CELL_WORDS: Final = 8
+HEAD_WORDS: Final = 9
+ZERO_CELL: Final = 10  # address of a cell of zeros: where nothing was before
+LATENESS_MS: Final = 11
+REACH_MS: Final = 12  # how far behind the oldest possible row a window looks; -1: no window by time
+REACH_CELLS: Final = 13  # how many cells `last n` needs; 0: none
+EVER: Final = 14  # 1: some query has no window
+DIGEST: Final = 15  # of plan and lateness: a heap fits no other
+FREE: Final = 48  # heads of the free lists
+FREE_CLASSES: Final = 96
+PLAN: Final = FREE + FREE_CLASSES
+
+# Parts of the plan: word of the address, and after it the count.
+SERIES: Final = 16
+EDGES: Final = 18
+WINDOWS: Final = 20
+GROUPS: Final = 22
+QUERIES: Final = 24
+TRACKS: Final = 26
+SETS: Final = 28
+TABLES: Final = 30
+WINDOWS_BEFORE: Final = 32  # windows and groups without `including this` come first
+GROUPS_BEFORE: Final = 33
+EDGE_PLACES: Final = 34  # address of scratch: the place of each edge at this row
+
+# A series in the plan. Offsets are into a cell or a head; -1: not there.
+SERIES_WORDS: Final = 8
+OF_COUNTS: Final = 0
+OF_SUM: Final = 1
+OF_SQUARES: Final = 2
+OF_VALUE: Final = 3
+IS_REAL: Final = 4
+OF_FOLD: Final = 5
+SCALE: Final = 6
+
+# A window in the plan, and its place at this row.
+WINDOW_WORDS: Final = 6
+LEFT: Final = 0  # edge, or one of the two below
+RIGHT: Final = 1  # edge; -1: this row's own time
+LAST_N: Final = 2
+BEGIN: Final = 3  # scratch: first position inside
+END: Final = 4  # scratch: first position behind
+LEFT_EVER: Final = -1
+LEFT_LAST_N: Final = -2
+RIGHT_NOW: Final = -1
+
+# A group: all queries about one series in one window.
+GROUP_WORDS: Final = 4
+G_WINDOW: Final = 0
+G_SERIES: Final = 1
+G_FIRST: Final = 2
+G_COUNT: Final = 3
+
+QUERY_WORDS: Final = 5
+FUNCTION: Final = 0
+ROW_OUT: Final = 1
+PART: Final = 2  # address of the track or set in the plan
+NUMERATOR: Final = 3
+DENOMINATOR: Final = 4
+
+# MIN and MAX, FIRST and LAST stand side by side: a kernel asks for either by one range.
+COUNT: Final = 0
+SHARE: Final = 1
+SUM: Final = 2
+MEAN: Final = 3
+STD: Final = 4
+MIN: Final = 5
+MAX: Final = 6
+FIRST: Final = 7
+LAST: Final = 8
+DISTINCT: Final = 9
+QUANTILE: Final = 10
+
+# A track: the candidates for one maximum or minimum, for every window with the same right edge.
+TRACK_WORDS: Final = 4
+T_SERIES: Final = 0
+T_FLIP: Final = 1  # -1 for a minimum: keys are ~value, so that the greatest key wins; 0 for a maximum
+T_RIGHT: Final = 2
+T_HEAD: Final = 3  # its words in a head:
+TRACK_HEAD_WORDS: Final = 5
+D_AT: Final = 0
+D_CLASS: Final = 1
+D_BEGIN: Final = 2
+D_COUNT: Final = 3
+D_FED: Final = 4  # cells before this position are in
+
+# A set: how many different values one window has. Sets of one series share a table.
+SET_WORDS: Final = 8
+S_SERIES: Final = 0
+S_TABLE: Final = 1  # offset of the table's words in a head
+S_ENTRY: Final = 2  # words of an entry
+S_COUNTER: Final = 3  # its counter in an entry
+S_LEFT: Final = 4
+S_RIGHT: Final = 5
+S_HEAD: Final = 6  # its words in a head:
+SET_HEAD_WORDS: Final = 3
+L_AT: Final = 0  # cells in [L, R) are counted
+R_AT: Final = 1
+DIFFERENT: Final = 2
+TABLE_WORDS: Final = 2  # a table in the plan: offset in a head, words of an entry
+TABLE_HEAD_WORDS: Final = 3
+H_AT: Final = 0
+H_ROOM: Final = 1  # entries, a power of two
+H_USED: Final = 2
+ENTRY_VALUE: Final = 0
+ENTRY_USES: Final = 1  # sum of its counters; 0: free
+ENTRY_COUNTERS: Final = 2
+
+# A head: what is known of one key.
+ORIGIN: Final = 0  # address that position 0 would have
+LO: Final = 1  # first live position
+HI: Final = 2  # behind the last
+CHUNK: Final = 3  # address of the block of cells; 0: none
+CHUNK_CLASS: Final = 4
+HINTS: Final = 5  # one per edge: where it was last
+
+# A fold: what trimmed cells leave behind for queries without a window.
+FOLD_WORDS: Final = 6
+F_FIRST: Final = 0
+F_FIRST_AT: Final = 1
+F_LAST: Final = 2
+F_LAST_AT: Final = 3
+F_MIN: Final = 4
+F_MAX: Final = 5
+
+COUNT_BITS: Final = 40
+COUNT_MASK: Final = (1 << 40) - 1
+NEVER_MS: Final = -(1 << 61)  # before all times

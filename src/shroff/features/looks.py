@@ -1,0 +1,111 @@
+"""Histories whose aggregates must look at each event of the window: conditions that compare with `this`.
+
+Kept in plain Python: what such a condition is about differs for every event that asks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from shroff.features.aggregates import aggregate_values
+from shroff.language.expression import Aggregate, ItemField, ItemFeature, Node, ThisField
+from shroff.language.row import Evaluate, compile_row
+from shroff.language.values import Value
+
+Cell = tuple[int, dict[str, Value]]
+_TIME = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    aggregate: Aggregate
+    keeps: Evaluate | None
+    reads: Evaluate | None
+
+
+@dataclass(slots=True)
+class LookHistory:
+    """The events of one type by key, each with the fields that the aggregates read, by (time, arrival)."""
+
+    aggregates: Sequence[Aggregate]
+    lateness_ms: int
+    cells: dict[int, list[Cell]] = field(default_factory=dict)
+    _looks: list[_Look] = field(default_factory=list)
+    _reach_ms: int | None = 0
+
+    def __post_init__(self) -> None:
+        for aggregate in self.aggregates:
+            keeps = compile_row(aggregate.condition, _leaf) if aggregate.condition is not None else None
+            reads = compile_row(aggregate.argument, _leaf) if aggregate.argument is not None else None
+            self._looks.append(_Look(aggregate, keeps, reads))
+        reaches = [one.over_ms + one.delay_ms for one in self.aggregates if one.over_ms is not None]
+        self._reach_ms = max(reaches) if len(reaches) == len(self.aggregates) else None
+
+    def row(
+        self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
+    ) -> list[Value]:
+        """One event in log order: its own cell with its key, and who asks with the fields of `this`."""
+        answers: list[Value] = [None] * len(self._looks)
+        if asked is not None:
+            self._answer(time_ms, asked, answers, including=False)
+        if insert is not None:
+            insort(self.cells.setdefault(insert[0], []), (time_ms, insert[1]), key=_TIME)
+        if asked is not None:
+            self._answer(time_ms, asked, answers, including=True)
+        return answers
+
+    def _answer(self, time_ms: int, asked: tuple[int, dict[str, Value]], answers: list[Value], *, including: bool) -> None:
+        cells = self.cells.get(asked[0], [])
+        for at, look in enumerate(self._looks):
+            aggregate = look.aggregate
+            if aggregate.including != including:
+                continue
+            end = bisect_right(cells, time_ms - aggregate.delay_ms, key=_TIME)
+            start = 0
+            if aggregate.over_ms is not None:
+                start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=_TIME)
+            elif aggregate.last_n is not None:
+                start = max(end - aggregate.last_n, 0)
+            answers[at] = _evaluate(look, cells[start:end], asked[1])
+
+    def clear(self, key: int) -> None:
+        self.cells.pop(key, None)
+
+    def trim(self, watermark_ms: int) -> None:
+        """Let go of what no event that may still come can reach."""
+        if self._reach_ms is None:
+            return
+        horizon = watermark_ms - self.lateness_ms - self._reach_ms
+        for key in list(self.cells):
+            cells = self.cells[key]
+            over = bisect_right(cells, horizon, key=_TIME)
+            if over == len(cells):
+                del self.cells[key]
+            elif over:
+                del cells[:over]
+
+
+def _evaluate(look: _Look, seen: list[Cell], this: dict[str, Value]) -> Value:
+    kept = [cell for _, cell in seen if look.keeps is None or look.keeps((cell, this)) is True]
+    if look.reads is None:
+        if look.aggregate.function == "count":
+            return len(kept)
+        return len(kept) / len(seen) if seen else None
+    values: list[Any] = [value for cell in kept if (value := look.reads((cell, this))) is not None]
+    return aggregate_values(look.aggregate, values)
+
+
+def _leaf(node: Node) -> Evaluate:
+    if isinstance(node, ItemField):
+        name = node.name
+        return lambda row: row[0][name]
+    if isinstance(node, ItemFeature):
+        feature = f"{node.name} of"
+        return lambda row: row[0][feature]
+    assert isinstance(node, ThisField)
+    field_name = node.name
+    return lambda row: row[1][field_name]

@@ -1,0 +1,444 @@
+"""The online engine: features and conditions of each event from running state, batch by batch.
+
+State is a fold over the log: the same events give the same values in batches of any size.
+What does not stand on `since flag` is computed by columns, stage by stage; a rule that
+looks `since flag` goes row by row, since each hit changes what the next row sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.events.labels import LabelEvent, LogEvent
+from shroff.features.computed import Computed
+from shroff.features.frames import Codes, Frame, frames_of, joined_key
+from shroff.features.histories import History
+from shroff.features.looks import LookHistory
+from shroff.features.plan import Group, SeriesKey, kernel_plan, make_plan, split
+from shroff.language.columns import Column, column_of, values_of
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    ItemField,
+    ItemFeature,
+    Node,
+    ThisField,
+    aggregates,
+    fields_of_this,
+    walk,
+)
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
+from shroff.language.values import Value
+
+TRIM_EVERY: Final = 64  # batches between two walks over idle keys
+SWEEP_KEYS: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a history is told of a batch: key codes of its events and of who asks, and its series."""
+
+    inserts: NDArray[np.int64]
+    asks: NDArray[np.int64]
+    values: NDArray[np.int64]
+    kept: NDArray[np.uint8]
+
+
+class Online:
+    """Running state of everything that a project computes.
+
+    Args:
+        events: The declared event types and entities.
+        computed: What to compute, each after the features that it reads.
+        reference: Lists and tables.
+        lateness_ms: How far an event may be behind the watermark.
+    """
+
+    def __init__(self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int) -> None:
+        self._events, self._reference = events, reference
+        self._plan = make_plan(computed)
+        self._keys: dict[Any, Codes] = {}
+        self._texts = Codes()
+        self._groups = [_Running(group, lateness_ms, self._keys, self._texts, events) for group in self._plan.groups]
+        self._rules = [
+            _SinceFlag(wanted, [group for group in self._groups if group.key.rule == wanted.rule])
+            for _, wanted in self._plan.computed
+            if wanted.rule is not None and any(one.since_flag for one in aggregates(wanted.node))
+        ]
+        self._by_row = {rule.wanted.name for rule in self._rules}
+        self.watermark_ms: int | None = None
+        self._batches = 0
+
+    def compute(
+        self, batch: Sequence[LogEvent], hits: Sequence[frozenset[str] | None] | None = None
+    ) -> dict[str, Frame]:
+        """Take a batch of events in log order; gives them by type, with the columns of what was computed.
+
+        `hits` says for an event which rules hit it when it was decided: replaying the past
+        follows what was, and asks no condition. None for an event: it is decided now.
+        """
+        frames = frames_of(batch, self._events)
+        size = len(batch)
+        times = np.fromiter((event.time_ms for event in batch), np.int64, size)
+        for stage in range(self._plan.stages):
+            for group in self._groups:
+                if group.key.stage == stage and group.key.rule is None:
+                    group.run(times, frames, self._reference, self.watermark_ms)
+            for at, wanted in self._plan.computed:
+                if at == stage and wanted.name not in self._by_row:
+                    self._column(wanted, frames)
+        for rule in self._rules:
+            rule.run(times, frames, self._reference, self.watermark_ms, hits)
+        self._advance(frames)
+        return frames
+
+    def _column(self, wanted: Computed, frames: Mapping[str, Frame]) -> None:
+        for event in wanted.events:
+            frame = frames.get(event)
+            if frame is None:
+                continue
+            column = frame.evaluate(wanted.node, self._reference)
+            if wanted.needs_key:
+                has_key = np.array([key is not None for key in frame.key_values(wanted.entity)], np.bool_)
+                if not has_key.all():
+                    column = Column(column.values, column.valid & has_key)
+            if wanted.expires_ms is not None:
+                column = Column(column.values, column.valid & (frame.times < wanted.expires_ms))
+            frame.computed[wanted.name] = column
+
+    def _advance(self, frames: Mapping[str, Frame]) -> None:
+        """Labels do not move the watermark."""
+        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label"]
+        if newest:
+            self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
+        self._batches += 1
+        if self.watermark_ms is not None and self._batches % TRIM_EVERY == 0:
+            for group in self._groups:
+                group.trim(self.watermark_ms)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the histories' cells and heads."""
+        return sum(group.memory_bytes for group in self._groups)
+
+
+class _Running:
+    """One group of aggregates with its history."""
+
+    def __init__(self, group: Group, lateness_ms: int, keys: dict[Any, Codes], texts: Codes, events: Events) -> None:
+        self.group, self.key = group, group.key
+        self.texts, self.events = texts, events
+        space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
+        self.codes = keys.setdefault(space, Codes())
+        self.kernel = kernel_plan(group) if not group.key.is_look else None
+        self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel else None
+        self.look = LookHistory(group.aggregates, lateness_ms) if group.key.is_look else None
+        self.this_fields = {one: sorted(fields_of_this(one.condition)) if one.condition else [] for one in group.aggregates}
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.history.memory_bytes if self.history else 0
+
+    def trim(self, watermark_ms: int) -> None:
+        if self.look is not None:
+            self.look.trim(watermark_ms)
+        elif self.history is not None and self.key.event != "label":
+            self.history.sweep(SWEEP_KEYS, watermark_ms)
+
+    def clear(self, key: Any) -> None:
+        code = self.codes.known.get(key)
+        if code is None:
+            return
+        if self.look is not None:
+            self.look.clear(code)
+        elif self.history is not None:
+            self.history.clear(code)
+
+    # ---- keys
+
+    def inserts(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> NDArray[np.int64]:
+        """Key codes of the events that enter the history; -1 for all others."""
+        codes = np.full(size, -1, np.int64)
+        frame = frames.get(self.key.event)
+        if frame is None:
+            return codes
+        if self.key.matching is not None:
+            type_ = next(one.type for one in frame.type.fields if one.name == self.key.matching)
+            keys = values_of(frame.field(self.key.matching, type_))
+        else:
+            keys = frame.key_values(self.key.entity)
+        keys = self._paired(keys, [frame.evaluate(item, reference) for item, _ in self.key.pairs])
+        found = self.codes.of(keys)
+        if self.key.event == "label":
+            changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
+            found = np.where(changes, found, -1)
+        codes[frame.rows] = found
+        return codes
+
+    def asks(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> NDArray[np.int64]:
+        """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
+        codes = np.full(size, -1, np.int64)
+        for event in self.group.asked_at & frames.keys():
+            frame = frames[event]
+            keys = self._paired(
+                frame.key_values(self.key.entity), [frame.evaluate(this, reference) for _, this in self.key.pairs]
+            )
+            codes[frame.rows] = self.codes.of(keys)
+        return codes
+
+    def _paired(self, keys: list[Any], parts: list[Column]) -> list[Any]:
+        if not parts:
+            return keys
+        return joined_key([keys, *(values_of(part) for part in parts)], len(keys))
+
+    # ---- what the kernel is fed, and what it gives
+
+    def feed(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> Feed:
+        assert self.kernel is not None
+        series = self.kernel.series
+        values = np.zeros((len(series), size), np.int64)
+        kept = np.zeros((len(series), size), np.uint8)
+        frame = frames.get(self.key.event)
+        if frame is not None:
+            for at, key in enumerate(series):
+                values[at, frame.rows], kept[at, frame.rows] = self._series(key, frame, reference)
+        return Feed(self.inserts(frames, size, reference), self.asks(frames, size, reference), values, kept)
+
+    def _series(self, key: SeriesKey, frame: Frame, reference: Reference) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        kept = np.ones(len(frame), np.bool_)
+        if key.where is not None:
+            kept = frame.evaluate(key.where, reference).values.astype(np.bool_)
+        if key.argument is None:
+            return np.zeros(len(frame), np.int64), kept
+        column = frame.evaluate(key.argument, reference)
+        coded, fits = encode(column, key.argument.type, self.texts, largest=UNITS_MAX if key.is_limited else INTEGER_MAX)
+        return coded, kept & fits
+
+    def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference, watermark_ms: int | None) -> None:
+        """Compute the group's aggregates for a batch, into the frames."""
+        if self.look is not None:
+            answers = self._look(times, frames, reference)
+            for at, aggregate in enumerate(self.group.aggregates):
+                self._deliver(aggregate, [row[at] for row in answers], frames, reference)
+            return
+        assert self.history is not None
+        fed = self.feed(frames, len(times), reference)
+        out, valid = self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, self._watermark(watermark_ms))
+        for at, aggregate in enumerate(self.group.aggregates):
+            for event in self.group.asked_at & frames.keys():
+                frame = frames[event]
+                column = decode(out[at, frame.rows], valid[at, frame.rows].astype(np.bool_), aggregate.type, self.texts)
+                frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+
+    def _watermark(self, watermark_ms: int | None) -> int | None:
+        """Labels are never too late, so what they are about is never let go."""
+        return None if self.key.event == "label" else watermark_ms
+
+    def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
+        """Missing where a field of `this` that the condition reads is missing."""
+        valid = column.valid
+        for name in self.this_fields[aggregate]:
+            type_ = next(one.type for one in frame.type.fields if one.name == name)
+            valid = valid & frame.field(name, type_).valid
+        return column if valid is column.valid else Column(column.values, valid)
+
+    def _deliver(self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame], reference: Reference) -> None:
+        for event in self.group.asked_at & frames.keys():
+            frame = frames[event]
+            column = column_of([values[row] for row in frame.rows.tolist()], aggregate.type)
+            frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+
+    # ---- conditions that look at each event
+
+    def _look(self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference) -> list[list[Value]]:
+        inserts, asks, items, this = self.look_rows(times, frames, reference)
+        return [
+            self.look_row(at, int(time_ms), inserts, asks, items, this) for at, time_ms in enumerate(times.tolist())
+        ]
+
+    def look_rows(
+        self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference
+    ) -> tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]:
+        size = len(times)
+        inserts = self.inserts(frames, size, reference).tolist()
+        asks = self.asks(frames, size, reference).tolist()
+        items: dict[int, dict[str, Value]] = {}
+        this: dict[int, dict[str, Value]] = {}
+        frame = frames.get(self.key.event)
+        if frame is not None:
+            items = _rows(frame, [node for one in self.group.aggregates for node in _item_leaves(one)], reference)
+        for event in self.group.asked_at & frames.keys():
+            leaves = [node for one in self.group.aggregates for node in walk(one) if isinstance(node, ThisField)]
+            this |= _rows(frames[event], leaves, reference)
+        return inserts, asks, items, this
+
+    def look_row(
+        self,
+        at: int,
+        time_ms: int,
+        inserts: list[int],
+        asks: list[int],
+        items: dict[int, dict[str, Value]],
+        this: dict[int, dict[str, Value]],
+    ) -> list[Value]:
+        assert self.look is not None
+        insert = (inserts[at], items.get(at, {})) if inserts[at] >= 0 else None
+        asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
+        return self.look.row(time_ms, insert, asked)
+
+
+class _SinceFlag:
+    """A rule that looks `since flag`: its histories, emptied for a key at each hit, row by row."""
+
+    def __init__(self, wanted: Computed, groups: list[_Running]) -> None:
+        self.wanted, self.groups = wanted, groups
+
+    def run(
+        self,
+        times: NDArray[np.int64],
+        frames: Mapping[str, Frame],
+        reference: Reference,
+        watermark_ms: int | None,
+        hits: Sequence[frozenset[str] | None] | None,
+    ) -> None:
+        wanted = self.wanted
+        now: dict[Aggregate, Value] = {}
+        steps = [self._step(group, times, frames, reference, watermark_ms, now) for group in self.groups]
+        asked = self._asked(frames, reference, now)
+        results: dict[str, list[Value]] = {event: [] for event in asked}
+        for at in range(len(times)):
+            for step in steps:
+                step(at)
+            for event, (rows, keys, evaluate) in asked.items():
+                mine = rows.get(at)
+                if mine is None:
+                    continue
+                expired = wanted.expires_ms is not None and int(times[at]) >= wanted.expires_ms
+                past = hits[at] if hits is not None else None
+                value = None if expired or past is not None else evaluate(mine)
+                results[event].append(value)
+                is_hit = value is True or (past is not None and wanted.rule in past)
+                if is_hit and keys[mine] is not None:
+                    for group in self.groups:
+                        group.clear(keys[mine])
+        for event, values in results.items():
+            frames[event].computed[wanted.name] = column_of(values, wanted.node.type)
+
+    def _asked(
+        self, frames: Mapping[str, Frame], reference: Reference, now: dict[Aggregate, Value]
+    ) -> dict[str, tuple[dict[int, int], list[Any], Callable[[int], Any]]]:
+        """For each event type: which row of the batch is which of the frame's, the keys, and the condition."""
+        found: dict[str, tuple[dict[int, int], list[Any], Callable[[int], Any]]] = {}
+        for event in self.wanted.events & frames.keys():
+            frame = frames[event]
+            rows = {row: mine for mine, row in enumerate(frame.rows.tolist())}
+            evaluate = compile_row(
+                self.wanted.node, _row_leaf(frame, now, reference), reference, time=lambda at, f=frame: int(f.times[at])
+            )
+            found[event] = (rows, frame.key_values(self.wanted.entity), evaluate)
+        return found
+
+    def _step(
+        self,
+        group: _Running,
+        times: NDArray[np.int64],
+        frames: Mapping[str, Frame],
+        reference: Reference,
+        watermark_ms: int | None,
+        now: dict[Aggregate, Value],
+    ) -> Callable[[int], None]:
+        """The function that takes one row through a history and leaves the aggregates' values in `now`."""
+        if group.look is not None:
+            prepared = group.look_rows(times, frames, reference)
+
+            def look(at: int) -> None:
+                now.update(zip(group.group.aggregates, group.look_row(at, int(times[at]), *prepared), strict=True))
+
+            return look
+        fed = group.feed(frames, len(times), reference)
+        history = group.history
+        assert history is not None
+
+        def step(at: int) -> None:
+            if fed.inserts[at] < 0 and fed.asks[at] < 0:
+                return
+            one = slice(at, at + 1)
+            out, valid = history.run(
+                times[one],
+                fed.inserts[one],
+                fed.asks[one],
+                np.ascontiguousarray(fed.values[:, one]),
+                np.ascontiguousarray(fed.kept[:, one]),
+                group._watermark(watermark_ms),
+            )
+            for query, aggregate in enumerate(group.group.aggregates):
+                column = decode(out[query], valid[query].astype(np.bool_), aggregate.type, group.texts)
+                now[aggregate] = values_of(column)[0]
+
+        return step
+
+
+def _row_leaf(frame: Frame, now: dict[Aggregate, Value], reference: Reference) -> Callable[[Node], Evaluate]:
+    """Leaves of a condition that is evaluated row by row: running aggregates from `now`, all else from columns."""
+
+    def leaf(node: Node) -> Evaluate:
+        if isinstance(node, Aggregate) and node.since_flag:
+            wanted = sorted(fields_of_this(node.condition)) if node.condition else []
+            types = {one.name: one.type for one in frame.type.fields}
+            needed = [frame.field(name, types[name]).valid for name in wanted]
+            return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
+        values = values_of(frame.evaluate(node, reference))
+        return lambda at: values[at]
+
+    return leaf
+
+
+def _item_leaves(aggregate: Aggregate) -> list[Node]:
+    return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
+
+
+def _rows(frame: Frame, leaves: list[Node], reference: Reference) -> dict[int, dict[str, Value]]:
+    """For each row of the batch the values of some leaves, by name; `f of E` under `f of`."""
+    columns: dict[str, list[Value]] = {}
+    for node in leaves:
+        name = f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]
+        if name not in columns:
+            columns[name] = values_of(frame.evaluate(node, reference))
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True) if columns else (() for _ in frame.events)
+    return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}
+
+
+def encode(column: Column, type_: Type, texts: Codes, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A column as 64-bit numbers for the kernel, and which values are there and not beyond `largest`."""
+    if type_.is_text:
+        return texts.of(values_of(column)), column.valid
+    if type_.kind == "real":
+        return column.values.view(np.int64), column.valid
+    if column.values.dtype == object:
+        listed = column.values.tolist()
+        fits = column.valid & np.array([-largest <= value <= largest for value in listed], np.bool_)
+        return np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64), fits
+    values = column.values.astype(np.int64)
+    if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
+        return values, column.valid & (values >= -largest) & (values <= largest)
+    return values, column.valid
+
+
+def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
+    """The kernel's answers as a column of their type."""
+    if type_.kind == "real":
+        return Column(np.where(valid, np.ascontiguousarray(words).view(np.float64), 0.0), valid)
+    if type_.kind == "boolean":
+        return Column(words.astype(np.bool_) & valid, valid)
+    if type_.is_text:
+        decoded = [texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)]
+        return column_of(decoded, type_)
+    return Column(np.where(valid, words, 0), valid)

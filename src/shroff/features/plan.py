@@ -1,0 +1,213 @@
+"""From typed expressions to what the online engine keeps: histories, and the order of computing.
+
+Aggregates over the same events of the same key share one history. An aggregate that
+reads `f of E` waits for feature f of the same event, so histories have stages. What a
+rule sees `since flag` is kept apart for that rule, since a hit empties it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shroff.features.computed import Computed
+from shroff.features.histories import HistoryPlan, Query, Series
+from shroff.language.expression import (
+    Aggregate,
+    Compare,
+    FeatureValue,
+    ItemFeature,
+    Logic,
+    Node,
+    aggregates,
+    conjuncts,
+    is_pair,
+    reads_this,
+    walk,
+)
+from shroff.language.types import BOOLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A condition in three: on the event alone, equalities kept as part of the key, and the rest."""
+
+    where: Node | None
+    pairs: tuple[tuple[Node, Node], ...]  # the event's side, this side
+    look: Node | None
+
+
+def split(condition: Node | None) -> Parts:
+    """Cut a condition at its `and`s."""
+    parts = conjuncts(condition)
+    pairs = [part for part in parts if is_pair(part)]
+    sides: list[tuple[Node, Node]] = []
+    for pair in pairs:
+        assert isinstance(pair, Compare)
+        sides.append((pair.right, pair.left) if reads_this(pair.left) else (pair.left, pair.right))
+    return Parts(
+        _joined(part for part in parts if not reads_this(part)),
+        tuple(sides),
+        _joined(part for part in parts if reads_this(part) and not is_pair(part)),
+    )
+
+
+def _joined(parts: Iterable[Node]) -> Node | None:
+    joined: Node | None = None
+    for part in parts:
+        joined = part if joined is None else Logic(BOOLEAN, "and", joined, part)
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """One argument under one condition. Limited: values beyond 10^15 are left out, as sums do."""
+
+    argument: Node | None
+    where: Node | None
+    is_limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """What aggregates must share to share a history."""
+
+    entity: str
+    event: str
+    matching: str | None
+    pairs: tuple[tuple[Node, Node], ...]
+    stage: int
+    rule: str | None
+    is_look: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Aggregates over one history. `asked_at` are the event types at which they are computed."""
+
+    key: GroupKey
+    aggregates: tuple[Aggregate, ...]
+    asked_at: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Groups by stage, and what is computed after each stage, in order."""
+
+    groups: tuple[Group, ...]
+    computed: tuple[tuple[int, Computed], ...]
+    stages: int
+
+
+def make_plan(computed: Sequence[Computed]) -> Plan:
+    """Plan the computing of some expressions, each after the features that it reads."""
+    stages: dict[str, int] = {}
+    asked: dict[GroupKey, dict[Aggregate, set[str]]] = {}
+    placed: list[tuple[int, Computed]] = []
+    for wanted in computed:
+        stage = max((stages[part.name] for part in walk(wanted.node) if isinstance(part, FeatureValue)), default=0)
+        for aggregate in aggregates(wanted.node):
+            own = _stage(aggregate, stages)
+            stage = max(stage, own)
+            key = group_key(aggregate, own, wanted.rule if aggregate.since_flag else None)
+            asked.setdefault(key, {}).setdefault(aggregate, set()).update(wanted.events)
+        stages[wanted.name] = stage
+        placed.append((stage, wanted))
+    groups = tuple(
+        Group(key, tuple(found), frozenset(event for events in found.values() for event in events))
+        for key, found in asked.items()
+    )
+    return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
+
+
+def _stage(aggregate: Aggregate, stages: dict[str, int]) -> int:
+    read = [part.name for part in walk(aggregate) if isinstance(part, ItemFeature)]
+    return max((stages[name] + 1 for name in read), default=0)
+
+
+def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
+    parts = split(aggregate.condition)
+    is_look = parts.look is not None
+    pairs = () if is_look else parts.pairs
+    return GroupKey(aggregate.entity, aggregate.event, aggregate.matching, pairs, stage, rule, is_look)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPlan:
+    """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order."""
+
+    plan: HistoryPlan
+    series: tuple[SeriesKey, ...]
+
+
+def kernel_plan(group: Group) -> KernelPlan:
+    """Turn the aggregates of a group into queries over as few series as they need."""
+    needs: dict[SeriesKey, set[str]] = {}
+    queries: list[Query] = []
+    for aggregate in group.aggregates:
+        series = series_of(aggregate)
+        number = -1
+        if series is not None:
+            needs.setdefault(series, set()).update(_NEEDS.get(aggregate.function, ()))
+            number = list(needs).index(series)
+        queries.append(_query(aggregate, number))
+    return KernelPlan(HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs))
+
+
+_NEEDS = {
+    "sum": ("sums",),
+    "mean": ("sums",),
+    "std": ("sums", "squares"),
+    "min": ("order",),
+    "max": ("order",),
+    "quantile": ("order",),
+    "first": ("ends",),
+    "last": ("ends",),
+    "distinct": ("values",),
+}
+
+
+def series_of(aggregate: Aggregate) -> SeriesKey | None:
+    """The series that an aggregate reads; None for a count of all events."""
+    where = split(aggregate.condition).where
+    if aggregate.argument is None:
+        return None if where is None else SeriesKey(None, where)
+    return SeriesKey(aggregate.argument, where, aggregate.function in {"sum", "mean", "std"})
+
+
+def _series(key: SeriesKey, needs: set[str]) -> Series:
+    type_ = key.argument.type if key.argument is not None else BOOLEAN
+    return Series(
+        sums="sums" in needs,
+        squares="squares" in needs,
+        order="order" in needs,
+        ends="ends" in needs,
+        values="values" in needs,
+        scale=10**type_.places,
+        real=type_.kind == "real",
+    )
+
+
+def _query(aggregate: Aggregate, series: int) -> Query:
+    over, under = aggregate.rank or (0, 1)
+    return Query(
+        aggregate.function,
+        series,
+        aggregate.over_ms,
+        aggregate.delay_ms,
+        aggregate.last_n,
+        aggregate.including,
+        over,
+        under,
+    )
+
+
+def reach_ms(groups: Iterable[Group]) -> int | None:
+    """How far back any aggregate looks, in ms; None where one looks back for ever."""
+    reach = 0
+    for group in groups:
+        for aggregate in group.aggregates:
+            if aggregate.over_ms is None:
+                return None
+            reach = max(reach, aggregate.over_ms + aggregate.delay_ms)
+    return reach

@@ -1,0 +1,189 @@
+"""Typing an aggregate: its event type, what is aggregated, its condition, its window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Final, NoReturn
+
+from shroff.errors import nearest
+from shroff.language import syntax
+from shroff.language.expression import Aggregate, Literal, Node, looks_at_each
+from shroff.language.names import Scope
+from shroff.language.syntax import ExpressionError, Syntax
+from shroff.language.types import INTEGER, REAL, Type
+
+AGGREGATES: Final = ("count", "sum", "mean", "std", "min", "max", "distinct", "first", "last", "quantile", "share")
+_EXACT: Final = frozenset(["integer", "number", "money"])
+_ORDERED: Final = _EXACT | {"real", "time", "duration"}
+
+CheckTree = Callable[[Syntax, Scope, str | None], Node]
+
+
+def is_aggregate(call: syntax.Call) -> bool:
+    """With one argument `min` and `max` are aggregates, with more they are functions."""
+    return call.name in AGGREGATES and not (call.name in {"min", "max"} and len(call.arguments) > 1)
+
+
+def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> Aggregate:
+    """Type one aggregate. Raises: ExpressionError with its place and a hint."""
+    if scope.entity is None:
+        _fail(call, f"aggregates stand in features and rules, not in {scope.what}")
+    event = _event_type(call, scope)
+    argument = None
+    if call.name not in {"count", "share"}:
+        argument = check_tree(call.arguments[0], scope, event)
+        _check_argument(call, argument.type)
+    condition = check_tree(call.where, scope, event) if call.where is not None else None
+    if condition is not None and condition.type.kind not in {"boolean", "missing"}:
+        _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
+    window = _window(call, scope, event)
+    aggregate = Aggregate(
+        _result_type(call.name, argument),
+        call.name,
+        scope.entity,
+        event,
+        argument,
+        condition,
+        rank=_rank(call, scope, check_tree),
+        **window,
+    )
+    _check_needs(call, aggregate)
+    return aggregate
+
+
+def _event_type(call: syntax.Call, scope: Scope) -> str:
+    """The one event type that the brackets read."""
+    if call.name in {"count", "share"}:
+        if len(call.arguments) != 1 or not isinstance(call.arguments[0], syntax.Name) or len(call.arguments[0].parts) != 1:
+            at = call.arguments[0] if call.arguments else call
+            _fail(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
+        if call.name == "share" and call.where is None:
+            _fail(call, "share takes a condition", "Write share(payment where …).")
+        name = call.arguments[0]
+        _known_event(name, str(name), scope)
+        return str(name)
+    wanted = 2 if call.name == "quantile" else 1
+    if len(call.arguments) != wanted:
+        _fail(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
+    found: dict[str, syntax.Name] = {}
+    for name in _names(call.arguments[0]):
+        if name.parts[0] == "this":
+            _fail(name, "'this' stands in an aggregate's 'where' only")
+        if name.parts[0] not in {*scope.names.entities, "lists", "tables", "row"} or name.parts[0] in scope.names.events:
+            _known_event(name, name.parts[0], scope)
+            found.setdefault(name.parts[0], name)
+    if len(found) > 1:
+        _fail(call.arguments[0], f"an aggregate is over one event type; this one reads {' and '.join(found)}")
+    if not found:
+        _fail(call.arguments[0], f"{call.name} takes a field of an event type, such as payment.amount")
+    return next(iter(found))
+
+
+def _known_event(name: syntax.Name, event: str, scope: Scope) -> None:
+    known = {*scope.names.events, "label"}
+    if event not in known:
+        _fail(name, f"{event!r} is no event type.", nearest(event, known))
+
+
+def _names(tree: Syntax) -> Iterator[syntax.Name]:
+    """The names of an expression; of `feature of event` the event."""
+    if isinstance(tree, syntax.Name):
+        yield tree
+        return
+    if isinstance(tree, syntax.Of):
+        yield tree.event
+        return
+    for field in fields(tree):
+        value = getattr(tree, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, syntax.Span) and not isinstance(part, syntax.Modifier):
+                yield from _names(part)  # type: ignore[arg-type]  # every Span but Modifier is Syntax
+
+
+def _check_argument(call: syntax.Call, type_: Type) -> None:
+    allowed = {"sum": _EXACT, "mean": _EXACT, "std": _EXACT, "min": _ORDERED, "max": _ORDERED, "quantile": _ORDERED}
+    if type_.kind in allowed.get(call.name, {type_.kind}):
+        return
+    if type_.kind == "real":
+        _fail(call, f"{call.name} over a real would depend on the order of its additions.", "Declare the field as number.")
+    _fail(call, f"{call.name} takes {', '.join(sorted(allowed[call.name]))}, not {type_}")
+
+
+def _result_type(function: str, argument: Node | None) -> Type:
+    if function in {"count", "distinct"}:
+        return INTEGER
+    if function in {"mean", "std", "share"} or argument is None:
+        return REAL
+    return argument.type
+
+
+def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, int] | None:
+    if call.name != "quantile":
+        return None
+    q = check_tree(call.arguments[1], scope, None)
+    if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
+        _fail(call.arguments[1], "the second argument of quantile is a number from 0 to 1, written out")
+    return int(q.value or 0), 10**q.type.places
+
+
+def _window(call: syntax.Call, scope: Scope, event: str) -> dict[str, object]:  # type: ignore[type-arg]
+    found: dict[str, syntax.Modifier] = {}
+    for modifier in call.modifiers:
+        word = "over" if modifier.word == "over last" else modifier.word
+        if word in found:
+            _fail(modifier, f"'{word}' stands twice")
+        found[word] = modifier
+    over, delayed, matching = found.get("over"), found.get("delayed"), found.get("matching")
+    is_last = over is not None and over.word == "over last"
+    if delayed and is_last:
+        _fail(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
+    if delayed and over is None:
+        _fail(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
+    if delayed and "including this" in found:
+        _fail(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
+    if "since flag" in found:
+        if not scope.since_flag:
+            _fail(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")
+        if is_last or delayed:
+            _fail(found["since flag"], "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'")
+    return {
+        "over_ms": over.amount if over and not is_last else None,
+        "last_n": over.amount if over and is_last else None,
+        "delay_ms": delayed.amount if delayed else 0,
+        "including": "including this" in found,
+        "since_flag": "since flag" in found,
+        "matching": _matched_field(matching, scope, event, call),
+    }
+
+
+def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.Call) -> str | None:
+    names, entity = scope.names, scope.entity or ""
+    if matching is None or matching.name is None:
+        if event == "label":
+            has_key = bool(names.entities.get(entity, frozenset()) & names.decided)
+        else:
+            has_key = event in names.entities.get(entity, frozenset())
+        if not has_key:
+            _fail(call, f"{event} has no key of {entity}.", f"Add {event} to entities.{entity} in events.yaml, or use 'matching'.")
+        return None
+    if len(matching.name.parts) != 2 or matching.name.parts[0] != event:
+        _fail(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
+    field = matching.name.parts[1]
+    if field not in names.events.get(event, {}):
+        _fail(matching.name, f"{matching.name} reads {field!r}, which is no field of {event}.", nearest(field, names.events.get(event, {})))
+    return field
+
+
+def _check_needs(call: syntax.Call, aggregate: Aggregate) -> None:
+    if aggregate.over_ms is not None or aggregate.last_n is not None or not looks_at_each(aggregate):
+        return
+    if aggregate.function == "quantile":
+        _fail(call, "quantile looks at each event and so needs a window.", "Write over 30d after the bracket.")
+    _fail(call, "a condition that compares with 'this' looks at each event and so needs a window.", "Write over 30d after the bracket.")
+
+
+def _fail(at: syntax.Span, message: str, hint: str = "") -> NoReturn:
+    raise ExpressionError(message, at.start, at.end, hint)
+
+

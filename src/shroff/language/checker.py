@@ -1,0 +1,388 @@
+"""From an expression as written to a typed one: names, types, windows.
+
+Mistakes are refused here, when the project is loaded, with their place in the text and
+the nearest name that would have been right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NoReturn
+
+from shroff.errors import nearest
+from shroff.language import expression as typed
+from shroff.language import syntax
+from shroff.language.aggregation import AGGREGATES, check_aggregate, is_aggregate
+from shroff.language.expression import Node
+from shroff.language.functions import FUNCTIONS, Argument, SignatureError, common_type, comparable_type
+from shroff.language.names import Scope
+from shroff.language.parser import parse
+from shroff.language.syntax import ExpressionError, Syntax
+from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
+from shroff.language.values import parse_decimal, rescale_half_even, to_real
+
+_ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
+
+
+def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:
+    """Parse and type an expression; with `wanted`, of that type.
+
+    Raises: ExpressionError with the place of the first mistake.
+    """
+    tree = parse(text)
+    node = check_tree(tree, scope)
+    if wanted is not None and node.type not in (wanted, NOTHING):
+        article = "an" if node.type.kind == "integer" else "a"
+        raise ExpressionError(f"{scope.what} must be {wanted}, this is {article} {node.type}", tree.start, tree.end)
+    return node
+
+
+def check_tree(tree: Syntax, scope: Scope, item: str | None = None) -> Node:
+    """Type a parsed expression. `item` is the event type that an aggregate looks at, inside its brackets."""
+    return _Checker(scope, item).check(tree)
+
+
+def convert(node: Node, type_: Type) -> Node:
+    """Bring a node to a type that its own can take; literals at once."""
+    found = node.type
+    if found == type_ or type_.kind == "missing":
+        return node
+    if (found.kind, found.places) == (type_.kind, type_.places) or (found.is_text and type_.is_text):
+        return node
+    if found.kind == "missing":
+        return typed.Literal(type_, None)
+    if isinstance(node, typed.Literal) and node.value is not None:
+        units = int(node.value)
+        value = to_real(units, found.places) if type_.kind == "real" else rescale_half_even(units, found.places, type_.places)
+        return typed.Literal(type_, value)
+    return typed.Convert(type_, node)
+
+
+class _Checker:
+    """One expression being typed: its scope, and the event type looked at inside an aggregate."""
+
+    def __init__(self, scope: Scope, item: str | None) -> None:
+        self.scope, self.item = scope, item
+
+    def check(self, tree: Syntax) -> Node:  # noqa: PLR0911 (one line a form)
+        match tree:
+            case syntax.NumberLiteral():
+                return self.number(tree)
+            case syntax.TextLiteral():
+                return typed.Literal(TEXT, tree.value)
+            case syntax.DurationLiteral():
+                return typed.Literal(DURATION, tree.value_ms)
+            case syntax.WordLiteral():
+                return typed.Literal(NOTHING, None) if tree.word == "missing" else typed.Literal(BOOLEAN, tree.word == "true")
+            case syntax.Name():
+                return self.name(tree)
+            case syntax.Of():
+                return self.of(tree)
+            case syntax.Lookup():
+                return self.lookup(tree)
+            case syntax.Unary():
+                return self.unary(tree)
+            case syntax.Binary():
+                return self.binary(tree)
+            case syntax.IsMissing():
+                return typed.IsMissing(BOOLEAN, self.check(tree.operand))
+            case syntax.Within():
+                return self.within(tree)
+            case syntax.Call():
+                return self.call(tree)
+
+    # ---- literals and names
+
+    def number(self, tree: syntax.NumberLiteral) -> Node:
+        digits, places = parse_decimal(tree.text)
+        if places > PLACES_MAX:
+            self.fail(tree, f"a number has at most {PLACES_MAX} places")
+        if abs(digits) > 10**30:
+            self.fail(tree, "the number is too large")
+        return typed.Literal(number(places) if "." in tree.text else INTEGER, digits)
+
+    def name(self, name: syntax.Name) -> Node:  # noqa: PLR0911 (one line a kind of name)
+        first, names = name.parts[0], self.scope.names
+        if first == "this":
+            return self.this_field(name)
+        if first == "row":
+            return self.row(name)
+        if first == "score" and len(name.parts) == 1:
+            return self.score(name)
+        if first == "lists":
+            self.fail(name, f"{name} is a list; ask 'x in {name}'")
+        if first in names.events or first == "label":
+            return self.event_field(name)
+        if first in names.entities:
+            return self.feature(name)
+        known = self.known_names(len(name.parts) > 1)
+        self.fail(name, f"{str(name)!r} is not known in {self.scope.what}.", nearest(str(name), known) or nearest(first, known))
+
+    def known_names(self, dotted: bool) -> list[str]:
+        names = self.scope.names
+        known = ["this", *names.events, *names.entities]
+        if self.scope.reads_row:
+            known.append("row")
+        if self.scope.reads_score:
+            known.append("score")
+        if dotted:
+            known += [f"this.{field}" for event in self.scope.this for field in names.events.get(event, ())]
+            known += [f"{event}.{field}" for event, fields in names.events.items() for field in fields]
+            known += self.scope.feature_names()
+        return known
+
+    def this_field(self, name: syntax.Name) -> Node:
+        if not self.scope.this:
+            self.fail(name, f"there is no event 'this' in {self.scope.what}")
+        if len(name.parts) != 2:
+            self.fail(name, "'this' is the event being decided; name one of its fields, as this.amount")
+        return self.field_of(name, self.scope.this, name.parts[1])
+
+    def field_of(self, name: syntax.Name, events: tuple[str, ...], field: str) -> typed.ThisField:
+        """A field of `this`, in whichever of these event types have it; they must agree on its type."""
+        shapes = [self.scope.names.events[event] for event in events]
+        types = {shape[field] for shape in shapes if field in shape}
+        if not types:
+            known = sorted({known for shape in shapes for known in shape})
+            where = " or ".join(events)
+            self.fail(name, f"{name} reads {field!r}, which is no field of {where}.", nearest(field, known))
+        if len(types) > 1:
+            listed = ", ".join(f"{shape[field]} in {event}" for event, shape in zip(events, shapes, strict=True) if field in shape)
+            self.fail(name, f"{name} has several types: {listed}")
+        return typed.ThisField(types.pop(), field)
+
+    def row(self, name: syntax.Name) -> Node:
+        if not self.scope.reads_row:
+            self.fail(name, f"'row' is the line of a file; it cannot be read in {self.scope.what}")
+        if len(name.parts) == 1:
+            self.fail(name, "name a column: row.Date or row['Amount paid']")
+        return typed.RowValue(INTEGER if name.parts == ("row", "number") else TEXT, name.parts[1:])
+
+    def score(self, name: syntax.Name) -> Node:
+        if not self.scope.reads_score or self.item is not None:
+            self.fail(name, f"score is read by rules and the policy, not by {self.scope.what}")
+        return typed.Score(REAL)
+
+    def event_field(self, name: syntax.Name) -> Node:
+        event, fields = name.parts[0], name.parts[1:]
+        if not fields:
+            self.fail(name, f"{event} is an event type; name one of its fields, or count({event})")
+        if self.item is not None:
+            if event != self.item:
+                self.fail(name, f"an aggregate is over one event type; this one reads {self.item} and {event}")
+            return self.item_field(name, event, ".".join(fields))
+        if len(fields) > 1 or event == "label":
+            self.fail(name, f"{name} can be read inside an aggregate only")
+        if event not in self.scope.this:
+            options = " or ".join(self.scope.this) or "none"
+            self.fail(name, f"{name} stands outside an aggregate, where the event is {options}.", f"Write count({event}) or last({name}).")
+        return replace(self.field_of(name, (event,), fields[0]), event=event)
+
+    def item_field(self, name: syntax.Name, event: str, field: str) -> Node:
+        shape = dict(self.scope.names.events.get(event, {}))
+        if event == "label":
+            shape.update(self.labelled_fields())
+        if field not in shape:
+            self.fail(name, f"{name} reads {field!r}, which is no field of {event}.", nearest(field, shape))
+        return typed.ItemField(shape[field], field)
+
+    def labelled_fields(self) -> dict[str, Type]:
+        """`of.FIELD` of a label: fields of the decided types, where these agree on the type."""
+        found: dict[str, set[Type]] = {}
+        for event in self.scope.names.decided:
+            for field, type_ in self.scope.names.events[event].items():
+                found.setdefault(field, set()).add(type_)
+        return {f"of.{field}": next(iter(types)) for field, types in found.items() if len(types) == 1}
+
+    def feature(self, name: syntax.Name) -> Node:
+        if self.scope.feature is None:
+            self.fail(name, f"features cannot be read in {self.scope.what}")
+        if self.item is not None:
+            self.fail(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
+        return typed.FeatureValue(self.feature_type(name), str(name))
+
+    def feature_type(self, name: syntax.Name) -> Type:
+        found = self.scope.feature(str(name)) if self.scope.feature and len(name.parts) == 2 else None
+        if found is None:
+            self.fail(name, f"{self.scope.what} reads {str(name)!r}, which no feature declares.", nearest(str(name), self.scope.feature_names()))
+        return found
+
+    def of(self, tree: syntax.Of) -> Node:
+        if self.item is None:
+            self.fail(tree, "'of' stands inside an aggregate: sum(user.matched of withdrawal) over 30d")
+        if str(tree.event) != self.item:
+            self.fail(tree.event, f"an aggregate is over one event type; this one reads {self.item} and {tree.event}")
+        return typed.ItemFeature(self.feature_type(tree.feature), str(tree.feature))
+
+    def lookup(self, tree: syntax.Lookup) -> Node:
+        tables = self.scope.names.tables
+        table = ".".join(tree.table.parts[1:])
+        if table not in tables:
+            self.fail(tree.table, f"no table {table!r} is declared.", nearest(table, tables))
+        shape, column = tables[table], str(tree.column)
+        if column not in shape.columns:
+            self.fail(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
+        key = self.check(tree.key)
+        if common_type((key.type, shape.key)) is None:
+            self.fail(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
+        return typed.Lookup(shape.columns[column], table, column, convert(key, shape.key))
+
+    # ---- operators
+
+    def unary(self, tree: syntax.Unary) -> Node:
+        operand = self.check(tree.operand)
+        if tree.operator == "not":
+            return typed.Not(BOOLEAN, self.boolean(operand, tree.operand, "not"))
+        if not (operand.type.is_numeric or operand.type.kind == "duration"):
+            self.fail(tree, f"'-' takes a number, this is {operand.type}")
+        if isinstance(operand, typed.Literal) and isinstance(operand.value, int):
+            return typed.Literal(operand.type, -operand.value)
+        return typed.Negative(operand.type, operand)
+
+    def boolean(self, node: Node, tree: Syntax, operator: str) -> Node:
+        if node.type.kind not in {"boolean", "missing"}:
+            self.fail(tree, f"{operator!r} takes true or false, this is {node.type}")
+        return convert(node, BOOLEAN)
+
+    def binary(self, tree: syntax.Binary) -> Node:
+        left, right = self.check(tree.left), self.check(tree.right)
+        match tree.operator:
+            case "and" | "or":
+                sides = self.boolean(left, tree.left, tree.operator), self.boolean(right, tree.right, tree.operator)
+                return typed.Logic(BOOLEAN, tree.operator, *sides)
+            case "else":
+                type_ = common_type((left.type, right.type))
+                if type_ is None:
+                    self.mismatch(tree, left, right, "Both sides of 'else' have one type.")
+                return typed.Else(type_, convert(left, type_), convert(right, type_))
+            case "when":
+                return typed.When(left.type, left, self.boolean(right, tree.right, "when"))
+            case "+" | "-" | "*" | "/":
+                return self.arithmetic(tree, left, right)
+            case _:
+                return self.compare(tree, left, right)
+
+    def mismatch(self, tree: syntax.Binary, left: Node, right: Node, hint: str = "") -> NoReturn:
+        self.fail(tree, f"'{tree.operator}' does not take {left.type} and {right.type}.", hint)
+
+    def compare(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
+        type_ = comparable_type((left.type, right.type))
+        is_equality = tree.operator in {"==", "!="}
+        if type_ is None or not (is_equality or type_.kind in _ORDERED or type_.kind == "missing"):
+            self.mismatch(tree, left, right)
+        return typed.Compare(BOOLEAN, tree.operator, convert(left, type_), convert(right, type_))
+
+    def arithmetic(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
+        a, b = left.type, right.type
+        if "missing" in {a.kind, b.kind}:
+            return typed.Literal(NOTHING, None)
+        if tree.operator == "/":
+            return self.quotient(tree, left, right)
+        if tree.operator == "*":
+            return self.product(tree, left, right)
+        timed = {("time", "time", "-"): DURATION, ("time", "duration", "+"): TIME, ("time", "duration", "-"): TIME}
+        timed |= {("duration", "time", "+"): TIME, ("duration", "duration", "+"): DURATION}
+        timed |= {("duration", "duration", "-"): DURATION}
+        if (a.kind, b.kind, tree.operator) in timed:
+            return typed.Arithmetic(timed[a.kind, b.kind, tree.operator], tree.operator, left, right)
+        type_ = common_type((a, b))
+        if type_ is None or not type_.is_numeric:
+            plain = "money" in {a.kind, b.kind} and {a.kind, b.kind} & {"integer", "number"}
+            self.mismatch(tree, left, right, "Write money('5.00') for an amount." if plain else "")
+        return typed.Arithmetic(type_, tree.operator, convert(left, type_), convert(right, type_))
+
+    def product(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
+        a, b = left.type, right.type
+        if {a.kind, b.kind} == {"duration", "integer"}:
+            return typed.Arithmetic(DURATION, "*", left, right)
+        if not (a.is_numeric and b.is_numeric) or a.kind == b.kind == "money":
+            self.mismatch(tree, left, right)
+        if "real" in {a.kind, b.kind}:
+            return typed.Arithmetic(REAL, "*", convert(left, REAL), convert(right, REAL))
+        places = a.places + b.places
+        if places > PLACES_MAX:
+            self.fail(tree, f"the product would have {places} places; at most {PLACES_MAX} are exact.", "Put round(x, places) around a side.")
+        kind = next((kind for kind in ("money", "number") if kind in {a.kind, b.kind}), "integer")
+        return typed.Arithmetic(Type(kind, places), "*", left, right)
+
+    def quotient(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
+        a, b = left.type, right.type
+        if a.kind == b.kind == "duration":
+            return typed.Arithmetic(REAL, "/", left, right)
+        if not (a.is_numeric and b.is_numeric):
+            self.mismatch(tree, left, right)
+        type_ = REAL if "real" in {a.kind, b.kind} else number(max(a.places, b.places))
+        return typed.Arithmetic(REAL, "/", convert(left, type_), convert(right, type_))
+
+    def within(self, tree: syntax.Within) -> Node:
+        operand = self.check(tree.operand)
+        node = self.within_range(tree, operand) if tree.values is None and tree.list is None else self.among(tree, operand)
+        return typed.Not(BOOLEAN, node) if tree.negated else node
+
+    def among(self, tree: syntax.Within, operand: Node) -> Node:
+        if tree.list is not None:
+            return self.project_list(tree.list, operand, tree.operand)
+        values = [self.check(value) for value in tree.values or ()]
+        for value, written in zip(values, tree.values or (), strict=True):
+            if comparable_type((operand.type, value.type)) is None:
+                self.fail(written, f"the list has {value.type}, what is looked for is {operand.type}")
+        type_ = comparable_type((operand.type, *(value.type for value in values)))
+        if type_ is None:
+            self.fail(tree, "the values of a list have one type")
+        return typed.InValues(BOOLEAN, convert(operand, type_), tuple(convert(value, type_) for value in values))
+
+    def project_list(self, name: syntax.Name, operand: Node, written: Syntax) -> Node:
+        lists, list_ = self.scope.names.lists, ".".join(name.parts[1:])
+        if list_ not in lists:
+            self.fail(name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", nearest(list_, lists))
+        if not (operand.type.is_text or operand.type.kind == "missing"):
+            self.fail(written, f"a list holds text, what is looked for is {operand.type}")
+        if self.item is not None:
+            self.fail(name, "a list inside an aggregate is not there yet")
+        return typed.InList(BOOLEAN, operand, list_)
+
+    def within_range(self, tree: syntax.Within, operand: Node) -> Node:
+        if tree.low is None or tree.high is None:
+            raise AssertionError("a range has both ends")
+        low, high = self.check(tree.low), self.check(tree.high)
+        sides: list[Node] = []
+        for end, operator, written in ((low, ">=", tree.low), (high, "<=", tree.high)):
+            type_ = comparable_type((operand.type, end.type))
+            if type_ is None or type_.kind not in _ORDERED | {"missing"}:
+                self.fail(written, f"the range has {end.type}, what is looked for is {operand.type}")
+            sides.append(typed.Compare(BOOLEAN, operator, convert(operand, type_), convert(end, type_)))
+        return typed.Logic(BOOLEAN, "and", *sides)
+
+    # ---- calls
+
+    def call(self, tree: syntax.Call) -> Node:
+        if is_aggregate(tree):
+            if self.item is not None:
+                self.fail(tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'")
+            return check_aggregate(tree, self.scope, check_tree)
+        if tree.name not in FUNCTIONS:
+            known = [*FUNCTIONS, *AGGREGATES]
+            at = syntax.Span(tree.start, tree.name_end)
+            raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, nearest(tree.name, known))
+        if tree.where is not None or tree.modifiers:
+            self.fail(tree.modifiers[0] if tree.modifiers else tree, f"{tree.name} is a function; 'where' and windows belong to aggregates")
+        return self.function(tree)
+
+    def function(self, tree: syntax.Call) -> Node:
+        arguments = tuple(self.check(argument) for argument in tree.arguments)
+        known = tuple(
+            Argument(node.type, node.value, is_literal=True) if isinstance(node, typed.Literal) else Argument(node.type)
+            for node in arguments
+        )
+        if any(argument.type.kind == "missing" for argument in known):
+            self.fail(tree, f"{tree.name} of the literal missing is always missing")
+        try:
+            signature = FUNCTIONS[tree.name].sign(known, self.scope.names.money_places)
+        except SignatureError as error:
+            at = tree if error.argument is None else tree.arguments[error.argument]
+            raise ExpressionError(f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}.") from None
+        converted = tuple(convert(node, type_) for node, type_ in zip(arguments, signature.takes, strict=True))
+        return typed.Call(signature.type, tree.name, converted, signature.options)
+
+    def fail(self, at: syntax.Span, message: str, hint: str = "") -> NoReturn:
+        raise ExpressionError(message, at.start, at.end, hint)

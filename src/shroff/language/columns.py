@@ -1,0 +1,290 @@
+"""Evaluating a typed expression for whole columns at once, with the values that `row` gives.
+
+A column holds its values and which of them are there. Exact numbers are int64 and move
+to Python integers (dtype object) where a result might not fit; texts are Python strings.
+Where a value is missing the array holds 0, 0.0, False or "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.language import expression as typed
+from shroff.language.expression import Node
+from shroff.language.row import COMPARISONS, Reference, lenient, value_function
+from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
+from shroff.language.values import DAY_MS, HOUR_MS, Value, to_real
+
+Array = NDArray[Any]
+_EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
+_DTYPES: Final[dict[str, Any]] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
+_FLOAT_EXACT: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Values of one type; `valid` is False where a value is missing."""
+
+    values: Array
+    valid: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+    def take(self, rows: Array) -> Column:
+        return Column(self.values[rows], self.valid[rows])
+
+
+def column_of(values: Sequence[Value], type_: Type) -> Column:
+    """Make a column of Python values, None where one is missing."""
+    count = len(values)
+    valid = np.fromiter((value is not None for value in values), np.bool_, count)
+    empty = _EMPTY.get(type_.kind, 0)
+    filled = values if valid.all() else [empty if value is None else value for value in values]
+    dtype = _DTYPES.get(type_.kind, np.int64)
+    if dtype is object:
+        array = np.empty(count, object)
+        array[:] = filled
+        return Column(array, valid)
+    try:
+        return Column(np.array(filled, dtype), valid)
+    except OverflowError:
+        return Column(_objects(filled), valid)
+
+
+def values_of(column: Column) -> list[Value]:
+    """The Python values of a column, None where one is missing."""
+    values: list[Value] = column.values.tolist()
+    if column.valid.all():
+        return values
+    return [value if valid else None for value, valid in zip(values, column.valid.tolist(), strict=True)]
+
+
+def _objects(values: Iterable[Any]) -> Array:
+    listed = list(values)
+    array = np.empty(len(listed), object)
+    array[:] = listed
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSource:
+    """Where an expression's leaves come from, for `count` rows."""
+
+    count: int
+    leaf: Callable[[Node], Column]
+    reference: Reference
+    times: Array | None = None
+
+
+def evaluate_columns(node: Node, source: ColumnSource) -> Column:  # noqa: C901, PLR0911, PLR0912 (one case a node)
+    """The values of `node` for all rows."""
+    match node:
+        case typed.Literal():
+            return _constant(node.value, node.type, source.count)
+        case typed.Convert():
+            return _convert(evaluate_columns(node.operand, source), node.operand.type, node.type)
+        case typed.Arithmetic():
+            return _arithmetic(node, evaluate_columns(node.left, source), evaluate_columns(node.right, source))
+        case typed.Negative():
+            zero = _constant(0.0 if node.type.kind == "real" else 0, node.type, source.count)
+            operand = evaluate_columns(node.operand, source)
+            return _real("-", zero, operand) if node.type.kind == "real" else _exact("-", zero, operand)
+        case typed.Compare():
+            return _compare(node.operator, evaluate_columns(node.left, source), evaluate_columns(node.right, source))
+        case typed.Logic():
+            return _logic(node.operator, evaluate_columns(node.left, source), evaluate_columns(node.right, source))
+        case typed.Not():
+            operand = evaluate_columns(node.operand, source)
+            return Column(~operand.values & operand.valid, operand.valid)
+        case typed.IsMissing():
+            operand = evaluate_columns(node.operand, source)
+            return Column(~operand.valid, np.ones(source.count, np.bool_))
+        case typed.InValues():
+            return _in_values(node, source)
+        case typed.InList():
+            return _in_list(node, source)
+        case typed.Lookup():
+            return _lookup(node, source)
+        case typed.Else():
+            left, right = evaluate_columns(node.left, source), evaluate_columns(node.right, source)
+            return Column(np.where(left.valid, *_alike(left.values, right.values)), left.valid | right.valid)
+        case typed.When():
+            return _when(evaluate_columns(node.value, source), evaluate_columns(node.condition, source))
+        case typed.Call():
+            return _call(node, source)
+        case _:
+            return source.leaf(node)
+
+
+def _constant(value: Value, type_: Type, count: int) -> Column:
+    if value is None:
+        return Column(np.full(count, _EMPTY.get(type_.kind, 0), _DTYPES.get(type_.kind, np.int64)), np.zeros(count, np.bool_))
+    dtype = _DTYPES.get(type_.kind, np.int64)
+    if dtype is np.int64 and not -INTEGER_MAX <= int(value) <= INTEGER_MAX:
+        dtype = object
+    return Column(np.full(count, value, dtype), np.ones(count, np.bool_))
+
+
+def _alike(a: Array, b: Array) -> tuple[Array, Array]:
+    if a.dtype == b.dtype:
+        return a, b
+    return a.astype(object), b.astype(object)
+
+
+def _largest(values: Array) -> int:
+    """A bound of the absolute values of an int64 array."""
+    return max(int(values.max()), -int(values.min())) if len(values) else 0
+
+
+def _clean(values: Array, valid: NDArray[np.bool_]) -> Column:
+    """Put the empty value where a value is missing."""
+    return Column(values if valid.all() else np.where(valid, values, values.dtype.type(0)), valid)
+
+
+def _convert(operand: Column, found: Type, wanted: Type) -> Column:
+    if wanted.kind == "real":
+        if operand.values.dtype != object and _largest(operand.values) < _FLOAT_EXACT:
+            return Column(operand.values / np.float64(10**found.places), operand.valid)
+        reals = [to_real(value, found.places) for value in operand.values.tolist()]
+        return Column(np.array(reals, np.float64), operand.valid)
+    factor = 10 ** (wanted.places - found.places)
+    if factor == 1:
+        return operand
+    return _exact("*", operand, Column(np.full(len(operand), factor, np.int64), operand.valid))
+
+
+def _arithmetic(node: typed.Arithmetic, left: Column, right: Column) -> Column:
+    if node.operator == "/":
+        return _quotient(left, right)
+    return _real(node.operator, left, right) if node.type.kind == "real" else _exact(node.operator, left, right)
+
+
+_OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+}
+
+
+def _exact(operator: str, left: Column, right: Column) -> Column:
+    valid = left.valid & right.valid
+    calculate = _OPERATIONS[operator]
+    a, b = left.values, right.values
+    if a.dtype != object and b.dtype != object:
+        bounds = _largest(a), _largest(b)
+        bound = bounds[0] * bounds[1] if operator == "*" else bounds[0] + bounds[1]
+        if bound <= INTEGER_MAX:
+            return _clean(calculate(a, b), valid)
+    results = [calculate(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    fits = np.fromiter((WIDE_MIN <= result <= WIDE_MAX for result in results), np.bool_, len(results))
+    valid = valid & fits
+    return _narrow([result if there else 0 for result, there in zip(results, valid.tolist(), strict=True)], valid)
+
+
+def _narrow(values: list[int], valid: NDArray[np.bool_]) -> Column:
+    """Back to int64 where all values fit."""
+    if all(-INTEGER_MAX <= value <= INTEGER_MAX for value in values):
+        return Column(np.array(values, np.int64), valid)
+    return Column(_objects(values), valid)
+
+
+def _real(operator: str, left: Column, right: Column) -> Column:
+    with np.errstate(all="ignore"):
+        result = _OPERATIONS[operator](left.values, right.values) + 0.0
+    return _finite(result, left.valid & right.valid)
+
+
+def _finite(result: Array, valid: NDArray[np.bool_]) -> Column:
+    valid = valid & np.isfinite(result)
+    return Column(result if valid.all() else np.where(valid, result, 0.0), valid)
+
+
+def _quotient(left: Column, right: Column) -> Column:
+    a, b = (_floats(side.values) for side in (left, right))
+    with np.errstate(all="ignore"):
+        result = a / b + 0.0
+    return _finite(result, left.valid & right.valid & (b != 0))
+
+
+def _floats(values: Array) -> NDArray[np.float64]:
+    if values.dtype == object:
+        return np.array([float(value) for value in values.tolist()], np.float64)
+    return values.astype(np.float64)
+
+
+def _compare(operator: str, left: Column, right: Column) -> Column:
+    valid = left.valid & right.valid
+    result = np.asarray(COMPARISONS[operator](left.values, right.values), np.bool_)
+    return Column(result & valid, valid)
+
+
+def _logic(operator: str, left: Column, right: Column) -> Column:
+    """Three-valued; the values are False where missing, so `&` and `|` of them hold."""
+    if operator == "and":
+        false = (left.valid & ~left.values) | (right.valid & ~right.values)
+        result = left.values & right.values
+        return Column(result, false | (left.valid & right.valid))
+    result = left.values | right.values
+    return Column(result, result | (left.valid & right.valid))
+
+
+def _when(value: Column, condition: Column) -> Column:
+    kept = value.valid & condition.values
+    if value.values.dtype == object:
+        empty = "" if len(value) and isinstance(value.values[0], str) else 0
+        return Column(np.where(kept, value.values, empty), kept)
+    return _clean(value.values, kept)
+
+
+def _in_values(node: typed.InValues, source: ColumnSource) -> Column:
+    operand = evaluate_columns(node.operand, source)
+    found = np.zeros(source.count, np.bool_)
+    missing = np.zeros(source.count, np.bool_)
+    for value in node.values:
+        column = evaluate_columns(value, source)
+        found |= np.asarray(operand.values == column.values, np.bool_) & column.valid
+        missing |= ~column.valid
+    found &= operand.valid
+    return Column(found, operand.valid & (found | ~missing))
+
+
+def _in_list(node: typed.InList, source: ColumnSource) -> Column:
+    operand = evaluate_columns(node.operand, source)
+    entries = source.reference.lists.get(node.list, {})
+    if source.times is None:
+        raise AssertionError("a list is asked where there is no event time")
+    if not entries:
+        return Column(np.zeros(source.count, np.bool_), operand.valid)
+    holds = [
+        value in entries and ((expires := entries[value]) is None or time_ms < expires)
+        for value, time_ms in zip(operand.values.tolist(), source.times.tolist(), strict=True)
+    ]
+    return Column(np.array(holds, np.bool_) & operand.valid, operand.valid)
+
+
+def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
+    rows = source.reference.tables.get(node.table, {})
+    keys = values_of(evaluate_columns(node.key, source))
+    return column_of([None if (found := rows.get(key)) is None else found[node.column] for key in keys], node.type)
+
+
+_UTC_PARTS: Final[dict[str, Callable[[Array], Array]]] = {
+    "hour": lambda times: times // HOUR_MS % 24,
+    "weekday": lambda times: (times // DAY_MS + 3) % 7,
+    "day": lambda times: times // DAY_MS,
+}
+
+
+def _call(node: typed.Call, source: ColumnSource) -> Column:
+    arguments = [evaluate_columns(argument, source) for argument in node.arguments]
+    if node.function in _UTC_PARTS and not node.options:
+        return _clean(_UTC_PARTS[node.function](arguments[0].values), arguments[0].valid)
+    function = value_function(node)
+    rows = zip(*(values_of(argument) for argument in arguments), strict=True)
+    return column_of([None if None in row else lenient(function, row) for row in rows], node.type)

@@ -1,0 +1,285 @@
+"""A typed expression: what the checker gives and both evaluators read.
+
+Every node knows its type. Conversions between types are nodes of their own, so both
+sides of an operator always have one type and one number of places. Nodes are values:
+equal expressions are equal, whatever they were written like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from shroff.language.types import Type
+from shroff.language.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    type: Type
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class ThisField:
+    """A field of the event being decided; with `event`, of events of that type only (`payment.amount`)."""
+
+    type: Type
+    name: str
+    event: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemField:
+    """A field of the event that an aggregate looks at; `of.amount` is the labelled event's."""
+
+    type: Type
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureValue:
+    """A feature at the event being decided."""
+
+    type: Type
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFeature:
+    """The value that a feature had when the aggregated event was computed (`f of E`)."""
+
+    type: Type
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowValue:
+    """A column of the line that is mapped, by its path; text or missing."""
+
+    type: Type
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The model's calibrated probability, missing without a model."""
+
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A function over the earlier events of one type and one key.
+
+    `argument` and `condition` read the aggregated event (ItemField, ItemFeature); the
+    condition may read `this` too. Exactly one of `over_ms` and `last_n` is set, or
+    neither: then everything since the log began.
+    """
+
+    type: Type
+    function: str
+    entity: str
+    event: str
+    argument: Node | None = None
+    condition: Node | None = None
+    over_ms: int | None = None
+    last_n: int | None = None
+    delay_ms: int = 0
+    including: bool = False
+    since_flag: bool = False
+    matching: str | None = None
+    rank: tuple[int, int] | None = None  # q of a quantile as numerator and denominator
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """The same value in another type: more places, or the nearest float."""
+
+    type: Type
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`+ - *` of one type, or `/`. Exact sides of `/` have equally many places."""
+
+    type: Type
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    type: Type
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    type: Type
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """`and` or `or`, three-valued."""
+
+    type: Type
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    type: Type
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class IsMissing:
+    type: Type
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class InValues:
+    type: Type
+    operand: Node
+    values: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InList:
+    """Whether a text stands in a list of the project, unexpired at the event's time."""
+
+    type: Type
+    operand: Node
+    list: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A column of a look-up table; missing where the key is not there."""
+
+    type: Type
+    table: str
+    column: str
+    key: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Else:
+    type: Type
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    type: Type
+    value: Node
+    condition: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function. `options` holds what must be literal: places, zone, format."""
+
+    type: Type
+    function: str
+    arguments: tuple[Node, ...]
+    options: tuple[str | int, ...] = ()
+
+
+Node = (
+    Literal
+    | ThisField
+    | ItemField
+    | FeatureValue
+    | ItemFeature
+    | RowValue
+    | Score
+    | Aggregate
+    | Convert
+    | Arithmetic
+    | Negative
+    | Compare
+    | Logic
+    | Not
+    | IsMissing
+    | InValues
+    | InList
+    | Lookup
+    | Else
+    | When
+    | Call
+)
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The parts of a node, left to right; an aggregate's argument and condition too."""
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (item for item in value if isinstance(item, Node))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything inside it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def aggregates(node: Node) -> Iterator[Aggregate]:
+    """The aggregates of an expression, left to right."""
+    return (part for part in walk(node) if isinstance(part, Aggregate))
+
+
+def conjuncts(condition: Node | None) -> tuple[Node, ...]:
+    """The parts of a condition that are joined by `and`."""
+    if condition is None:
+        return ()
+    if isinstance(condition, Logic) and condition.operator == "and":
+        return conjuncts(condition.left) + conjuncts(condition.right)
+    return (condition,)
+
+
+def reads_this(node: Node) -> bool:
+    return any(isinstance(part, ThisField) for part in walk(node))
+
+
+def reads_item(node: Node) -> bool:
+    return any(isinstance(part, ItemField | ItemFeature) for part in walk(node))
+
+
+def is_pair(node: Node) -> bool:
+    """Whether a condition is `E.f == this.f`, either way round: it can be kept as part of the key."""
+    if not (isinstance(node, Compare) and node.operator == "=="):
+        return False
+    sides = [(reads_this(side), reads_item(side)) for side in (node.left, node.right)]
+    return sorted(sides) == [(False, True), (True, False)]
+
+
+def looks_at_each(aggregate: Aggregate) -> bool:
+    """Whether an aggregate must look at each event of its window."""
+    if aggregate.function == "quantile":
+        return True
+    return any(reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition))
+
+
+def events_named(node: Node) -> frozenset[str]:
+    """Event types by whose name an expression reads `this`: `payment.amount` outside an aggregate."""
+    return frozenset(part.event for part in walk(node) if isinstance(part, ThisField) and part.event)
+
+
+def fields_of_this(node: Node) -> frozenset[str]:
+    """Names of the fields of `this` that an expression reads, inside its aggregates too."""
+    return frozenset(part.name for part in walk(node) if isinstance(part, ThisField))

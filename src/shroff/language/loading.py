@@ -1,0 +1,158 @@
+"""Small readers for the values in project files: each adds a problem where it cannot read.
+
+They give None after adding a problem, so that a loader can go on and name every mistake
+of a project at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.language.checker import check
+from shroff.language.expression import Node as Expression
+from shroff.language.names import Scope
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import Type
+from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, whole_text
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+NAME_LENGTH_MAX: Final = 100
+
+
+def expression(
+    node: Node, scope: Scope, problems: list[Problem], wanted: Type | None = None, *, offset: int = 0, end: int | None = None
+) -> Expression | None:
+    """Read an expression from a scalar, or from the stretch [offset, end) of it."""
+    if not isinstance(node, Scalar):
+        problems.append(node.problem(f"{scope.what} is one expression, not a {_shape(node)}"))
+        return None
+    if end is None and not whole_text(node, problems, what="expression"):
+        return None
+    text = node.text[offset:end]
+    if not text.strip():
+        problems.append(node.problem(f"{scope.what} is empty"))
+        return None
+    try:
+        return check(text, scope, wanted)
+    except ExpressionError as error:
+        problems.append(node.problem(error.message, error.hint, offset + error.start))
+        return None
+
+
+def _shape(node: Node) -> str:
+    return "list" if isinstance(node, Sequence) else "mapping" if isinstance(node, Mapping) else "value"
+
+
+def mapping(node: Node | None, problems: list[Problem], what: str) -> Mapping | None:
+    """The node as a mapping."""
+    if node is None or isinstance(node, Mapping):
+        return node
+    problems.append(node.problem(f"{what} is a mapping of names to values, not a {_shape(node)}"))
+    return None
+
+
+def sequence(node: Node | None, problems: list[Problem], what: str) -> Sequence | None:
+    """The node as a list."""
+    if node is None or isinstance(node, Sequence):
+        return node
+    problems.append(node.problem(f"{what} is a list, not a {_shape(node)}"))
+    return None
+
+
+def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | None:
+    """The node as one value that is not empty."""
+    if node is None:
+        return None
+    if not isinstance(node, Scalar):
+        problems.append(node.problem(f"{what} is one value, not a {_shape(node)}"))
+        return None
+    if not node.text.strip():
+        problems.append(node.problem(f"{what} is empty"))
+        return None
+    return node
+
+
+def known_keys(found: Mapping, known: Collection[str], problems: list[Problem], what: str) -> None:
+    """Refuse keys that the language does not name."""
+    for key, _ in found.entries:
+        if key.text not in known:
+            hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
+            problems.append(key.problem(f"{what} has no key {key.text!r}.", hint))
+
+
+def required_keys(found: Mapping, required: Iterable[str], problems: list[Problem], what: str) -> None:
+    """Say which keys must stand and do not."""
+    lacking = [key for key in required if found.get(key) is None]
+    if lacking:
+        problems.append(found.problem(f"{what} lacks {', '.join(lacking)}."))
+
+
+def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[str] = ()) -> str | None:
+    """A name: lower-case letters, digits and underscores, not one of the reserved words."""
+    if not NAME.fullmatch(key.text) or len(key.text) > NAME_LENGTH_MAX:
+        problems.append(key.problem(f"{key.text!r} is no name for {what}.", "Names are lower-case letters, digits and _, and begin with a letter."))
+        return None
+    if key.text in reserved:
+        problems.append(key.problem(f"{key.text!r} is a word of the language and cannot name {what}."))
+        return None
+    return key.text
+
+
+def one_of(node: Node | None, options: Collection[str], problems: list[Problem], what: str) -> str | None:
+    """One of some words."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    if found.text not in options:
+        hint = nearest(found.text, options)
+        problems.append(found.problem(f"{what} is {' or '.join(options)}, not {found.text!r}.", hint))
+        return None
+    return found.text
+
+
+def boolean(node: Node | None, problems: list[Problem], what: str) -> bool | None:
+    """`true` or `false`."""
+    word = one_of(node, ("true", "false"), problems, what)
+    return None if word is None else word == "true"
+
+
+def duration_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:
+    """A duration such as 7d."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        return parse_duration(found.text)
+    except ValueError as error:
+        problems.append(found.problem(f"{what}: {error}"))
+        return None
+
+
+def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:
+    """The first instant after a day `2027-12-31`, UTC."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        day = datetime.strptime(found.text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        problems.append(found.problem(f"{what} is a day such as 2027-12-31, not {found.text!r}."))
+        return None
+    return round(day.timestamp()) * 1_000 + DAY_MS
+
+
+def percent(node: Node | None, problems: list[Problem], what: str) -> float | None:
+    """A share written in percent, `25%`, as a number in [0, 1]."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,4})?)\s*%", found.text)
+    if not match or float(match[1]) > 100:
+        problems.append(found.problem(f"{what} is a share such as 25%, not {found.text!r}."))
+        return None
+    return float(match[1]) / 100

@@ -1,0 +1,53 @@
+"""What names mean where an expression stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from shroff.language.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """A look-up table: the type of its key and of each other column."""
+
+    key: Type
+    columns: Mapping[str, Type]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a project declares, as far as expressions see it.
+
+    `events` has each event type with its fields; `entities` the event types that have a
+    key of each entity; `decided` the types that get a decision (labels are theirs).
+    """
+
+    events: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
+    entities: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    decided: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+    tables: Mapping[str, TableShape] = field(default_factory=dict)
+    money_places: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where an expression stands, and so what it may read.
+
+    `this` are the event types that `this` can be; empty where there is no `this`.
+    `entity` is whose keys aggregates use; None where aggregates cannot stand.
+    `feature` gives the type of `entity.name`, or None where it is not declared; it is
+    itself None where features cannot be read. `feature_names` serves hints.
+    """
+
+    names: Names
+    what: str = "an expression"
+    this: tuple[str, ...] = ()
+    entity: str | None = None
+    feature: Callable[[str], Type | None] | None = None
+    feature_names: Callable[[], list[str]] = list
+    reads_row: bool = False
+    reads_score: bool = False
+    since_flag: bool = False

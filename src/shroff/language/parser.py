@@ -1,0 +1,403 @@
+"""Reading an expression: tokens, then recursive descent by strength of operators.
+
+The grammar, weakest first (docs/reference/grammar.md has it in full):
+
+    else   when   or   and   not   == != < <= > >= in "is missing"   + -   * /   unary -
+
+Comparisons do not chain. An aggregate's modifiers stand after its bracket. Text and
+nesting are limited before anything is built, so hostile text fails fast.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.language.syntax import (
+    Binary,
+    Call,
+    DurationLiteral,
+    ExpressionError,
+    IsMissing,
+    Lookup,
+    Modifier,
+    Name,
+    NumberLiteral,
+    Of,
+    Syntax,
+    TextLiteral,
+    Unary,
+    Within,
+    WordLiteral,
+)
+from shroff.language.values import parse_duration
+
+LENGTH_MAX: Final = 2_000
+DEPTH_MAX: Final = 40
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<duration>(?:\d+(?:ms|s|m|h|d|w))+(?![A-Za-z0-9_]))
+      | (?P<number>\d[\d_]*(?:\.\d[\d_]*)?)
+      | (?P<name>[^\W\d]\w*)
+      | (?P<text>'(?:[^']|'')*')
+      | (?P<sign>==|!=|<=|>=|\.\.|[<>+\-*/()\[\],.])
+    """,
+    re.VERBOSE,
+)
+_KEYWORDS: Final = frozenset(
+    "and or not in is missing else when where over last delayed including matching since of true false".split()
+)
+_COMPARISONS: Final = frozenset(["==", "!=", "<", "<=", ">", ">="])
+_MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since"])
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def parse(text: str) -> Syntax:
+    """Read one whole expression.
+
+    Raises: ExpressionError with the place of the first mistake.
+    """
+    if len(text) > LENGTH_MAX:
+        raise ExpressionError(f"the expression has {len(text)} characters; at most {LENGTH_MAX} are read", 0, 1)
+    parser = _Parser(text)
+    tree = parser.expression()
+    parser.expect_end()
+    return tree
+
+
+def tokens(text: str) -> list[Token]:
+    """Cut a text into tokens, the last of kind `end`.
+
+    >>> [token.text for token in tokens("a.b >= 1_000")]
+    ['a', '.', 'b', '>=', '1_000', '']
+    """
+    found: list[Token] = []
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise _stray(text, at)
+        kind = match.lastgroup or ""
+        if kind == "name" and match.group() in _KEYWORDS:
+            kind = "word"
+        if kind != "space":
+            found.append(Token(kind, match.group(), at, match.end()))
+        at = match.end()
+    found.append(Token("end", "", len(text), len(text)))
+    return found
+
+
+def _stray(text: str, at: int) -> ExpressionError:
+    sign = text[at]
+    if sign == "'":
+        return ExpressionError("a text opens here and does not close", at, len(text), "Texts stand in single quotes.")
+    if sign == '"':
+        return ExpressionError("texts stand in single quotes, not in double ones", at, at + 1)
+    if sign == "=":
+        return ExpressionError("'=' is no operator", at, at + 1, "Equality is written '=='.")
+    return ExpressionError(f"{sign!r} has no meaning here", at, at + 1)
+
+
+class _Parser:
+    """The state of reading one expression: the tokens, the place in them, the depth."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = tokens(text)
+        self.at = 0
+        self.depth = 0
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.at]
+
+    def next(self) -> Token:
+        token = self.tokens[self.at]
+        self.at += 1
+        return token
+
+    def is_sign(self, *signs: str) -> bool:
+        return self.token.kind == "sign" and self.token.text in signs
+
+    def is_word(self, *words: str) -> bool:
+        return self.token.kind == "word" and self.token.text in words
+
+    def expect_sign(self, sign: str) -> Token:
+        if not self.is_sign(sign):
+            raise self.unexpected(f"{sign!r}")
+        return self.next()
+
+    def expect_end(self) -> None:
+        if self.token.kind != "end":
+            raise self.unexpected("an operator or the end")
+
+    def unexpected(self, wanted: str) -> ExpressionError:
+        token = self.token
+        found = "the end" if token.kind == "end" else repr(token.text)
+        return ExpressionError(f"expected {wanted}, found {found}", token.start, max(token.end, token.start + 1))
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", self.token.start, self.token.end)
+
+    # ---- from weak to strong
+
+    def expression(self) -> Syntax:
+        self.deeper()
+        left = self.when()
+        while self.is_word("else"):
+            self.next()
+            left = self.joined("else", left, self.when())
+        self.depth -= 1
+        return left
+
+    def when(self) -> Syntax:
+        left = self.disjunction()
+        while self.is_word("when"):
+            self.next()
+            left = self.joined("when", left, self.disjunction())
+        return left
+
+    def disjunction(self) -> Syntax:
+        left = self.conjunction()
+        while self.is_word("or"):
+            self.next()
+            left = self.joined("or", left, self.conjunction())
+        return left
+
+    def conjunction(self) -> Syntax:
+        left = self.negation()
+        while self.is_word("and"):
+            self.next()
+            left = self.joined("and", left, self.negation())
+        return left
+
+    def negation(self) -> Syntax:
+        if not self.is_word("not"):
+            return self.comparison()
+        sign = self.next()
+        self.deeper()
+        operand = self.negation()
+        self.depth -= 1
+        return Unary(sign.start, operand.end, "not", operand)
+
+    def comparison(self) -> Syntax:
+        left = self.compared(self.sum())
+        if self.is_sign(*_COMPARISONS) or self.is_word("in", "is") or self.is_not_in():
+            token = self.token
+            raise ExpressionError(
+                f"comparisons do not chain: {token.text!r} follows another one", left.start, token.end, "Join two with 'and'."
+            )
+        return left
+
+    def compared(self, left: Syntax) -> Syntax:
+        if self.is_sign(*_COMPARISONS):
+            operator = self.next().text
+            return self.joined(operator, left, self.sum())
+        if self.is_word("is"):
+            self.next()
+            if not self.is_word("missing"):
+                raise self.unexpected("'missing' after 'is'")
+            return IsMissing(left.start, self.next().end, left)
+        if self.is_not_in():
+            self.next()
+            return self.within(left, negated=True)
+        return self.within(left, negated=False) if self.is_word("in") else left
+
+    def is_not_in(self) -> bool:
+        following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        return self.is_word("not") and following.kind == "word" and following.text == "in"
+
+    def within(self, operand: Syntax, *, negated: bool) -> Syntax:
+        self.next()
+        if self.is_sign("["):
+            self.next()
+            values = self.listed("]")
+            return Within(operand.start, self.expect_sign("]").end, negated, operand, values=values)
+        low = self.sum()
+        if self.is_sign(".."):
+            self.next()
+            high = self.sum()
+            return Within(operand.start, high.end, negated, operand, low=low, high=high)
+        if isinstance(low, Name) and low.parts[0] == "lists":
+            return Within(operand.start, low.end, negated, operand, list=low)
+        raise ExpressionError(
+            "'in' takes a list, a range or a list of the project", low.start, low.end, "Write ['a', 'b'], 1 .. 5 or lists.NAME."
+        )
+
+    def sum(self) -> Syntax:
+        left = self.product()
+        while self.is_sign("+", "-"):
+            operator = self.next().text
+            left = self.joined(operator, left, self.product())
+        return left
+
+    def product(self) -> Syntax:
+        left = self.signed()
+        while self.is_sign("*", "/"):
+            operator = self.next().text
+            left = self.joined(operator, left, self.signed())
+        return left
+
+    def signed(self) -> Syntax:
+        if not self.is_sign("-"):
+            return self.atom()
+        sign = self.next()
+        self.deeper()
+        operand = self.signed()
+        self.depth -= 1
+        return Unary(sign.start, operand.end, "-", operand)
+
+    def joined(self, operator: str, left: Syntax, right: Syntax) -> Syntax:
+        tree = Binary(left.start, right.end, operator, left, right)
+        if _depth(tree) > DEPTH_MAX:
+            raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", left.start, right.end)
+        return tree
+
+    # ---- what stands between operators
+
+    def atom(self) -> Syntax:
+        token = self.token
+        if token.kind == "number":
+            self.next()
+            return NumberLiteral(token.start, token.end, token.text.replace("_", ""))
+        if token.kind == "duration":
+            self.next()
+            return DurationLiteral(token.start, token.end, self.duration_ms(token))
+        if token.kind == "text":
+            self.next()
+            return TextLiteral(token.start, token.end, token.text[1:-1].replace("''", "'"))
+        if self.is_word("true", "false", "missing"):
+            self.next()
+            return WordLiteral(token.start, token.end, token.text)
+        if self.is_sign("("):
+            self.next()
+            inside = self.expression()
+            self.expect_sign(")")
+            return inside
+        if token.kind == "name" or self.is_call_of_a_word():
+            return self.named()
+        raise self.unexpected("a value")
+
+    def is_call_of_a_word(self) -> bool:
+        """`last(` is an aggregate, though `last` is a word of `over last n`."""
+        following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        return self.is_word("last") and following.kind == "sign" and following.text == "("
+
+    def duration_ms(self, token: Token) -> int:
+        try:
+            return parse_duration(token.text)
+        except ValueError as error:
+            raise ExpressionError(str(error), token.start, token.end) from None
+
+    def named(self) -> Syntax:
+        first = self.next()
+        if self.is_sign("("):
+            return self.call(first)
+        name = self.dotted(first)
+        if self.is_sign("[") and name.parts[0] == "tables":
+            return self.lookup(name)
+        if self.is_word("of"):
+            self.next()
+            event = self.name("an event type after 'of'")
+            return Of(name.start, event.end, name, event)
+        return name
+
+    def name(self, wanted: str) -> Name:
+        if self.token.kind != "name":
+            raise self.unexpected(wanted)
+        return self.dotted(self.next())
+
+    def dotted(self, first: Token) -> Name:
+        parts, end = [first.text], first.end
+        while self.is_sign(".") or (first.text == "row" and self.is_sign("[")):
+            if self.next().text == "[":
+                if self.token.kind != "text":
+                    raise self.unexpected("a column's name in single quotes")
+                parts.append(self.next().text[1:-1].replace("''", "'"))
+                end = self.expect_sign("]").end
+                continue
+            if self.token.kind not in {"name", "word"}:
+                raise self.unexpected("a name after '.'")
+            token = self.next()
+            parts.append(token.text)
+            end = token.end
+        return Name(first.start, end, tuple(parts))
+
+    def lookup(self, table: Name) -> Syntax:
+        self.next()
+        key = self.expression()
+        self.expect_sign("]")
+        self.expect_sign(".")
+        column = self.name("a column's name")
+        return Lookup(table.start, column.end, table, key, column)
+
+    def listed(self, closing: str) -> tuple[Syntax, ...]:
+        items: list[Syntax] = []
+        while not self.is_sign(closing):
+            items.append(self.expression())
+            if not self.is_sign(","):
+                break
+            self.next()
+        return tuple(items)
+
+    def call(self, name: Token) -> Syntax:
+        self.next()
+        self.deeper()
+        arguments = self.listed(")")
+        where = None
+        if self.is_word("where"):
+            self.next()
+            where = self.expression()
+        end = self.expect_sign(")").end
+        self.depth -= 1
+        modifiers: list[Modifier] = []
+        while self.is_word(*_MODIFIERS):
+            modifiers.append(self.modifier())
+            end = modifiers[-1].end
+        return Call(name.start, end, name.text, name.end, arguments, where, tuple(modifiers))
+
+    def modifier(self) -> Modifier:
+        word = self.next()
+        if word.text == "including":
+            if not (self.token.kind == "name" and self.token.text == "this"):
+                raise self.unexpected("'this' after 'including'")
+            return Modifier(word.start, self.next().end, "including this")
+        if word.text == "since":
+            if not (self.token.kind == "name" and self.token.text == "flag"):
+                raise self.unexpected("'flag' after 'since'")
+            return Modifier(word.start, self.next().end, "since flag")
+        if word.text == "matching":
+            name = self.name("the matched field after 'matching'")
+            return Modifier(word.start, name.end, "matching", name=name)
+        if word.text == "over" and self.is_word("last"):
+            self.next()
+            token = self.token
+            if token.kind != "number" or not token.text.replace("_", "").isdigit() or int(token.text.replace("_", "")) < 1:
+                raise self.unexpected("a whole number above zero after 'over last'")
+            return Modifier(word.start, self.next().end, "over last", int(token.text.replace("_", "")))
+        if self.token.kind != "duration":
+            raise self.unexpected(f"a duration after {word.text!r}, such as 7d")
+        token = self.next()
+        amount = self.duration_ms(token)
+        if word.text == "over" and amount == 0:
+            raise ExpressionError("a window is longer than zero", word.start, token.end)
+        return Modifier(word.start, token.end, word.text, amount)
+
+
+def _depth(tree: Syntax) -> int:
+    """Levels of operators along the left side, which loops build without recursion."""
+    levels = 1
+    while isinstance(tree, Binary):
+        tree = tree.left
+        levels += 1
+    return levels

@@ -1,0 +1,294 @@
+"""Evaluating a typed expression for one row: closures over plain Python values.
+
+`compile_row` builds nested functions once; each call takes whatever the leaves take as
+their row. Same values as `columns`, held by a law test.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shroff.language import expression as typed
+from shroff.language.expression import Node
+from shroff.language.functions import FUNCTIONS, Signature
+from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
+from shroff.language.values import Value, to_real
+
+Evaluate = Callable[[Any], Any]
+Tables = Mapping[str, Mapping[Value, Mapping[str, Value]]]
+Lists = Mapping[str, Mapping[str, int | None]]
+
+COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_EXACT: Final[dict[str, Callable[[int, int], int]]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What expressions look things up in: lists (value to expiry, None for ever) and tables."""
+
+    lists: Lists = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
+
+
+def compile_row(
+    node: Node,
+    leaf: Callable[[Node], Evaluate],
+    reference: Reference | None = None,
+    *,
+    time: Evaluate | None = None,
+    strict: bool = False,
+) -> Evaluate:
+    """Make the function that gives the value of `node` for one row.
+
+    Args:
+        leaf: For fields, features, aggregates and score: the function of a row that reads it.
+        reference: Lists and tables of the project.
+        time: Gives the event's time in ms, for lists whose entries expire.
+        strict: A conversion that fails raises ValueError (mappings); else it is missing.
+    """
+    return _Compiler(leaf, reference or Reference(), time, strict).compile(node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    leaf: Callable[[Node], Evaluate]
+    reference: Reference
+    time: Evaluate | None
+    strict: bool
+
+    def compile(self, node: Node) -> Evaluate:  # noqa: C901, PLR0911, PLR0912 (one case a node)
+        match node:
+            case typed.Literal():
+                value = node.value
+                return lambda row: value
+            case typed.Convert():
+                return self.convert(node)
+            case typed.Arithmetic():
+                return self.arithmetic(node)
+            case typed.Negative():
+                operand = self.compile(node.operand)
+                return _negative(operand, is_real=node.type.kind == "real")
+            case typed.Compare():
+                return _compare(COMPARISONS[node.operator], self.compile(node.left), self.compile(node.right))
+            case typed.Logic():
+                make = _and if node.operator == "and" else _or
+                return make(self.compile(node.left), self.compile(node.right))
+            case typed.Not():
+                operand = self.compile(node.operand)
+                return lambda row: None if (value := operand(row)) is None else not value
+            case typed.IsMissing():
+                operand = self.compile(node.operand)
+                return lambda row: operand(row) is None
+            case typed.InValues():
+                return self.in_values(node)
+            case typed.InList():
+                return self.in_list(node)
+            case typed.Lookup():
+                return self.lookup(node)
+            case typed.Else():
+                left, right = self.compile(node.left), self.compile(node.right)
+                return lambda row: right(row) if (value := left(row)) is None else value
+            case typed.When():
+                chosen, condition = self.compile(node.value), self.compile(node.condition)
+                return lambda row: chosen(row) if condition(row) else None
+            case typed.Call():
+                return self.call(node)
+            case _:
+                return self.leaf(node)
+
+    def convert(self, node: typed.Convert) -> Evaluate:
+        operand, found, wanted = self.compile(node.operand), node.operand.type, node.type
+        if wanted.kind == "real":
+            places = found.places
+            return lambda row: None if (value := operand(row)) is None else to_real(value, places)
+        factor = 10 ** (wanted.places - found.places)
+        if factor == 1:
+            return operand
+        return lambda row: None if (value := operand(row)) is None else _wide(value * factor)
+
+    def arithmetic(self, node: typed.Arithmetic) -> Evaluate:
+        left, right = self.compile(node.left), self.compile(node.right)
+        if node.operator == "/":
+            return _quotient(left, right)
+        if node.type.kind == "real":
+            return _real(_EXACT[node.operator], left, right)
+        return _exact(_EXACT[node.operator], left, right)
+
+    def in_values(self, node: typed.InValues) -> Evaluate:
+        operand = self.compile(node.operand)
+        if all(isinstance(value, typed.Literal) for value in node.values):
+            found = [value.value for value in node.values if isinstance(value, typed.Literal)]
+            known, has_missing = frozenset(value for value in found if value is not None), None in found
+            return lambda row: _among(operand(row), known, has_missing)
+        values = [self.compile(value) for value in node.values]
+
+        def evaluate(row: Any) -> bool | None:
+            given = [value(row) for value in values]
+            return _among(operand(row), frozenset(value for value in given if value is not None), None in given)
+
+        return evaluate
+
+    def in_list(self, node: typed.InList) -> Evaluate:
+        operand, entries, time = self.compile(node.operand), self.reference.lists.get(node.list, {}), self.time
+        if time is None:
+            raise AssertionError("a list is asked where there is no event time")
+        now = time
+
+        def evaluate(row: Any) -> bool | None:
+            value = operand(row)
+            if value is None:
+                return None
+            if value not in entries:
+                return False
+            expires_ms = entries[value]
+            return expires_ms is None or bool(now(row) < expires_ms)
+
+        return evaluate
+
+    def lookup(self, node: typed.Lookup) -> Evaluate:
+        key, rows, column = self.compile(node.key), self.reference.tables.get(node.table, {}), node.column
+
+        def evaluate(row: Any) -> Value:
+            found = rows.get(key(row))
+            return None if found is None else found[column]
+
+        return evaluate
+
+    def call(self, node: typed.Call) -> Evaluate:
+        arguments = [self.compile(argument) for argument in node.arguments]
+        function = value_function(node)
+        if self.strict:
+            return _strict_call(function, arguments)
+        if len(arguments) == 1:
+            only = arguments[0]
+            return lambda row: None if (value := only(row)) is None else lenient(function, (value,))
+
+        def evaluate(row: Any) -> Any:
+            values = tuple(argument(row) for argument in arguments)
+            return None if None in values else lenient(function, values)
+
+        return evaluate
+
+
+def value_function(node: typed.Call) -> Callable[..., Any]:
+    """The function of values behind a checked call."""
+    types: tuple[Type, ...] = tuple(argument.type for argument in node.arguments)
+    return FUNCTIONS[node.function].make(types, Signature(node.type, types, node.options))
+
+
+def lenient(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
+    """Call a function; a conversion that fails is missing, as is an exact result outside 128 bits."""
+    try:
+        return function(*values)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _strict_call(function: Callable[..., Any], arguments: list[Evaluate]) -> Evaluate:
+    def evaluate(row: Any) -> Any:
+        values = tuple(argument(row) for argument in arguments)
+        return None if None in values else function(*values)
+
+    return evaluate
+
+
+def _wide(value: int) -> int | None:
+    return value if WIDE_MIN <= value <= WIDE_MAX else None
+
+
+def _among(value: Any, known: frozenset[Any], has_missing: bool) -> bool | None:
+    """`x == a or x == b or …`, three-valued."""
+    if value is None:
+        return None
+    return True if value in known else None if has_missing else False
+
+
+def _negative(operand: Evaluate, *, is_real: bool) -> Evaluate:
+    if is_real:
+        return lambda row: None if (value := operand(row)) is None else 0.0 - value
+    return lambda row: None if (value := operand(row)) is None else _wide(-value)
+
+
+def _compare(compare: Callable[[Any, Any], bool], left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Any) -> bool | None:
+        a = left(row)
+        if a is None:
+            return None
+        b = right(row)
+        return None if b is None else compare(a, b)
+
+    return evaluate
+
+
+def _and(left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Any) -> bool | None:
+        a = left(row)
+        if a is False:
+            return False
+        b = right(row)
+        return b if a else False if b is False else None
+
+    return evaluate
+
+
+def _or(left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Any) -> bool | None:
+        a = left(row)
+        if a:
+            return True
+        b = right(row)
+        return b if a is False else True if b else None
+
+    return evaluate
+
+
+def _exact(calculate: Callable[[int, int], int], left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Any) -> int | None:
+        a = left(row)
+        if a is None:
+            return None
+        b = right(row)
+        return None if b is None else _wide(calculate(a, b))
+
+    return evaluate
+
+
+def _real(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
+    def evaluate(row: Any) -> float | None:
+        a = left(row)
+        if a is None:
+            return None
+        b = right(row)
+        if b is None:
+            return None
+        result = calculate(a, b) + 0.0
+        return result if math.isfinite(result) else None
+
+    return evaluate
+
+
+def _quotient(left: Evaluate, right: Evaluate) -> Evaluate:
+    """float(A) / float(B): one division of two floats, exact sides being integers of equally many places."""
+
+    def evaluate(row: Any) -> float | None:
+        a = left(row)
+        if a is None:
+            return None
+        b = right(row)
+        if b is None or b == 0:
+            return None
+        result = float(a) / float(b) + 0.0
+        return result if math.isfinite(result) else None
+
+    return evaluate

@@ -1,0 +1,133 @@
+"""What the parser gives: the expression as it was written, each part with its place.
+
+`start` and `end` are character offsets in the expression's text, [start, end). Types are
+not known here; `checker` turns this tree into a typed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+class ExpressionError(Exception):
+    """An expression that cannot be read or typed: what is wrong, where, and what helps."""
+
+    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
+        self.message, self.start, self.end, self.hint = message, start, end, hint
+        super().__init__(f"{message} {hint}".strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLiteral(Span):
+    """Digits as written, without underscores: `50000`, `0.95`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextLiteral(Span):
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DurationLiteral(Span):
+    value_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordLiteral(Span):
+    """`true`, `false` or `missing`."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Span):
+    """A dotted name. `row['a b']` is a name too; its part is taken as it stands."""
+
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ".".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Of(Span):
+    """`feature of event`."""
+
+    feature: Name
+    event: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Span):
+    """`tables.bins[key].column`."""
+
+    table: Name
+    key: Syntax
+    column: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Span):
+    """`-x` or `not x`."""
+
+    operator: str
+    operand: Syntax
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Span):
+    """An operator with two sides: arithmetic, comparison, `and`, `or`, `else`, `when`."""
+
+    operator: str
+    left: Syntax
+    right: Syntax
+
+
+@dataclass(frozen=True, slots=True)
+class IsMissing(Span):
+    operand: Syntax
+
+
+@dataclass(frozen=True, slots=True)
+class Within(Span):
+    """`x in ...` or `x not in ...`: of values, of a range, or of a project's list."""
+
+    negated: bool
+    operand: Syntax
+    values: tuple[Syntax, ...] | None = None
+    low: Syntax | None = None
+    high: Syntax | None = None
+    list: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Modifier(Span):
+    """One of `over`, `over last`, `delayed`, `including this`, `matching`, `since flag`."""
+
+    word: str
+    amount: int = 0  # milliseconds, or n of `over last n`
+    name: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Span):
+    """A function or an aggregate; which of them the checker finds out."""
+
+    name: str
+    name_end: int
+    arguments: tuple[Syntax, ...]
+    where: Syntax | None = None
+    modifiers: tuple[Modifier, ...] = field(default=())
+
+
+Syntax = (
+    NumberLiteral | TextLiteral | DurationLiteral | WordLiteral | Name | Of | Lookup | Unary | Binary | IsMissing | Within | Call
+)

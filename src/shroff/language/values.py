@@ -1,0 +1,221 @@
+"""Values of the language's types: how they are read from text and how they are shown.
+
+Reading raises `ValueError` with words for the person who sent the value. Showing gives
+what stands in JSON (INTERFACES, "A decision") or in a sentence.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
+
+Value = str | int | float | bool | None
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d|w))+")
+_DURATION_PART = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+_DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME_LIMIT_MS: Final = 253_402_300_800_000  # the year 10000
+
+
+def parse_duration(text: str) -> int:
+    """Read `500ms`, `30s`, `182d12h` as milliseconds."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration; write 500ms, 30s, 15m, 1h, 7d, 2w or several joined, as 182d12h")
+    total = sum(int(amount) * _UNITS_MS[unit] for amount, unit in _DURATION_PART.findall(text))
+    if total > INTEGER_MAX // 4:
+        raise ValueError(f"the duration {text} is too long")
+    return total
+
+
+def show_duration(value_ms: int) -> str:
+    """Write milliseconds with the largest units that fit: 43_200_000 is `12h`."""
+    if value_ms < 0:
+        return "-" + show_duration(-value_ms)
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        amount, value_ms = divmod(value_ms, _UNITS_MS[unit])
+        if amount:
+            parts.append(f"{amount}{unit}")
+    return "".join(parts) or "0ms"
+
+
+def parse_decimal(text: str) -> tuple[int, int]:
+    """Read a decimal by its digits as (digits, places): `-1.50` is (-150, 2), `2e3` is (2000, 0).
+
+    Raises: ValueError where it is no decimal, or has more than 400 digits.
+    """
+    found = _DECIMAL.fullmatch(text.strip())
+    if not found or not (found[2] or found[3]):
+        raise ValueError(f"{text!r} is no decimal number")
+    sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
+    if len(whole) + len(fraction) + abs(exponent) > 400:
+        raise ValueError("the number has too many digits")
+    digits, places = int((whole + fraction) or "0"), len(fraction) - exponent
+    if places < 0:
+        digits, places = digits * 10**-places, 0
+    return (-digits if sign == "-" else digits), places
+
+
+def rescale_half_even(digits: int, places: int, wanted: int) -> int:
+    """Change the number of places; what is cut off is rounded half-even."""
+    if places <= wanted:
+        return int(digits * 10 ** (wanted - places))
+    return divide_half_even(digits, 10 ** (places - wanted))
+
+
+def divide_half_even(dividend: int, divisor: int) -> int:
+    """Divide integers, rounding to the nearest and ties to the even one. `divisor` is above zero."""
+    whole, rest = divmod(dividend, divisor)
+    twice = 2 * rest
+    return whole + (1 if twice > divisor or (twice == divisor and whole & 1) else 0)
+
+
+def parse_money(text: str, places: int) -> int:
+    """Read an amount in whole units as smallest units; more places than the currency has are refused."""
+    digits, found = parse_decimal(text)
+    if found > places and digits % 10 ** (found - places):
+        raise ValueError(f"{text} has more than {places} decimal places")
+    return check_units(rescale_half_even(digits, found, places), text)
+
+
+def parse_number(text: str, places: int) -> int:
+    """Read a decimal, rounded half-even to `places`, as the value times 10**places."""
+    digits, found = parse_decimal(text)
+    return check_units(rescale_half_even(digits, found, places), text)
+
+
+def check_units(units: int, text: str) -> int:
+    if not -UNITS_MAX <= units <= UNITS_MAX:
+        raise ValueError(f"{text} is beyond the largest value, 10^15 smallest units")
+    return units
+
+
+def parse_integer(text: str) -> int:
+    """Read a 64-bit integer; a fraction is refused."""
+    digits, places = parse_decimal(text)
+    whole, rest = divmod(digits, 10**places)
+    if rest:
+        raise ValueError(f"{text} is no whole number")
+    return check_integer(whole)
+
+
+def check_integer(value: int) -> int:
+    if not INTEGER_MIN <= value <= INTEGER_MAX:
+        raise ValueError(f"{value} does not fit 64 bits")
+    return value
+
+
+def parse_real(text: str) -> float:
+    """Read a finite 64-bit float."""
+    parse_decimal(text)
+    return check_real(float(text))
+
+
+def check_real(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value + 0.0  # -0.0 becomes 0.0, so that equal values have equal bytes
+
+
+def parse_boolean(text: str) -> bool:
+    if text == "true":
+        return True
+    if text == "false":
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def parse_time(text: str) -> int:
+    """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        if re.fullmatch(r"-?\d{1,15}", text):
+            return check_time(int(text))
+        raise ValueError(f"{text!r} is no time; write 2026-03-01T10:00:00Z, with its offset, or epoch milliseconds")
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    fraction = fraction or ""
+    if len(fraction) > 3 and fraction[3:].strip("0"):
+        fraction = fraction[:3]  # finer than a millisecond: cut off, as clocks do
+    try:
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no time: {error}") from None
+    leap_ms = 1_000 if int(second) == 60 else 0
+    if int(second) > 60:
+        raise ValueError(f"{text!r} is no time: second must be in 0..59")
+    offset_ms = 0
+    if zone not in {"Z", "z"}:
+        offset_ms = (int(zone[1:3]) * 60 + int(zone[-2:])) * MINUTE_MS * (-1 if zone[0] == "-" else 1)
+    whole_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return whole_ms + leap_ms + int(fraction[:3].ljust(3, "0") or 0) - offset_ms
+
+
+def check_time(value_ms: int) -> int:
+    if not -_TIME_LIMIT_MS < value_ms < _TIME_LIMIT_MS:
+        raise ValueError(f"{value_ms} is no time in milliseconds")
+    return value_ms
+
+
+def show_time(value_ms: int) -> str:
+    """Write RFC 3339 in UTC, with milliseconds only where they are not 0."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=value_ms)
+    except OverflowError:
+        return f"{value_ms} ms"
+    rest = value_ms % 1_000
+    return moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0") + (f".{rest:03d}Z" if rest else "Z")
+
+
+def show_decimal(units: int, places: int) -> str:
+    """Write scaled units with all their places: (1230, 2) is `12.30`."""
+    if places == 0:
+        return str(units)
+    whole, rest = divmod(abs(units), 10**places)
+    return f"{'-' if units < 0 else ''}{whole}.{rest:0{places}d}"
+
+
+def show_number(units: int, places: int) -> str:
+    """Write scaled units without trailing zeros: (1230, 2) is `12.3`."""
+    text = show_decimal(units, places)
+    return text.rstrip("0").rstrip(".") if places else text
+
+
+def show(value: Value, type_: Type, money_places: int) -> str:
+    """Write a value for a sentence; missing is `missing`."""
+    if value is None:
+        return "missing"
+    if type_.kind == "money":
+        return show_decimal(rescale_half_even(int(value), type_.places, money_places), money_places)
+    if type_.kind == "number":
+        return show_number(int(value), type_.places)
+    if type_.kind == "boolean":
+        return "true" if value else "false"
+    if type_.kind == "time":
+        return show_time(int(value))
+    if type_.kind == "duration":
+        return show_duration(int(value))
+    if type_.kind == "real":
+        return show_real(float(value))
+    return str(value)
+
+
+def show_real(value: float) -> str:
+    """Write a real for people: up to six significant digits, whole numbers without a point."""
+    return f"{value:.6g}"
+
+
+def to_real(units: int, places: int) -> float:
+    """The float nearest to an exact value in whole units (one rounding)."""
+    return units / 10**places if places else float(units)

@@ -1,0 +1,166 @@
+"""The nodes of a YAML text: a scalar, a mapping, a list, each with its place in the file.
+
+Where each character of a scalar stands is found from the scalar's raw text: plain and quoted scalars fold their
+lines and count an escape as one character, block scalars lose their indentation. Places are (line, column), from 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shroff.errors import Problem
+
+Place = tuple[int, int]
+
+_FOLD = r"[ \t]*(?P<fold>\n(?:[ \t]*\n)*)[ \t]*"
+_PIECES = {
+    "plain": re.compile(_FOLD + r"|(?s:.)"),
+    "single": re.compile(_FOLD + r"|''|(?s:.)"),
+    "double": re.compile(
+        _FOLD
+        + r"|\\(?P<joined>\n(?:[ \t]*\n)*)[ \t]*|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\(?s:.)|(?s:.)"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text of the file. `comment` is what stands after ` #` on the line where a plain one ends."""
+
+    text: str
+    line: int
+    column: int
+    path: str
+    file: str
+    style: str
+    comment: str | None
+    # As written, for places; empty: as `text`. And the space before the comment.
+    source: str = field(default="", repr=False, compare=False)
+    gap: str = field(default=" ", repr=False, compare=False)
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column in the file of a character of `text`; the length of `text` gives the place after its end."""
+        places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
+        return places[max(0, min(offset, len(self.text)))]
+
+    def problem(self, message: str, hint: str = "", offset: int = 0) -> Problem:
+        line, column = self.place(offset)
+        return Problem(self.file, line, column, self.path, message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys with their nodes, in the order of the file; no key stands twice."""
+
+    entries: tuple[tuple[Scalar, Node], ...]
+    line: int
+    column: int
+    path: str
+    file: str
+    # As written where it stands in braces, else empty; and the comment behind it, with the space before it.
+    source: str = field(default="", repr=False, compare=False)
+    tail: str = field(default="", repr=False, compare=False)
+
+    def get(self, key: str) -> Node | None:
+        return next((node for name, node in self.entries if name.text == key), None)
+
+    def keys(self) -> tuple[str, ...]:
+        return tuple(name.text for name, _ in self.entries)
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        return Problem(self.file, self.line, self.column, self.path, message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list of nodes."""
+
+    items: tuple[Node, ...]
+    line: int
+    column: int
+    path: str
+    file: str
+    # As for a mapping, for brackets.
+    source: str = field(default="", repr=False, compare=False)
+    tail: str = field(default="", repr=False, compare=False)
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        return Problem(self.file, self.line, self.column, self.path, message, hint)
+
+
+Node = Scalar | Mapping | Sequence
+
+
+def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
+    """The place of each character of `text` and, last, the place after its end.
+
+    Args:
+        text: What the scalar says.
+        source: The same as written, quotes or block header with it.
+        style: plain, single, double, literal or folded.
+        start: Where `source` begins.
+
+    Cost: O(length of the scalar).
+    """
+    if style in _PIECES:
+        found = list(_flow_places(source, style, start))
+    elif style == "literal":
+        found = list(_literal_places(text, source, start[0]))
+    else:
+        found = list(_folded_places(text, source, start[0]))
+    # One place for each character and one for the end, or the raw text is not this scalar's.
+    return found if len(found) == len(text) + 1 else [start] * (len(text) + 1)
+
+
+def _flow_places(source: str, style: str, start: Place) -> Iterator[Place]:
+    line, column = start
+    if style != "plain":
+        source, column = source[1:-1], column + 1
+    for piece in _PIECES[style].finditer(source):
+        groups = piece.groupdict()
+        line_ends = groups["fold"] or groups.get("joined") or ""
+        if not line_ends:
+            yield line, column
+            column += len(piece[0])
+            continue
+        # One line end is a space (nothing after a backslash), each further one is a line end of the text.
+        breaks = line_ends.count("\n")
+        for number in range(1 if breaks == 1 and groups["fold"] else breaks - 1):
+            yield (line, column) if number == 0 else (line + number, 1)
+        line += breaks
+        column = len(piece[0]) - piece[0].rfind("\n")
+    yield line, column
+
+
+def _literal_places(text: str, source: str, line: int) -> Iterator[Place]:
+    written = source.split("\n")[1:]
+    lines = text.split("\n")
+    for number, each in enumerate(lines):
+        raw = written[number] if number < len(written) else ""
+        indent = max(0, len(raw) - len(each))
+        for offset in range(len(each) + 1):
+            yield line + 1 + number, indent + offset + 1
+
+
+def _folded_places(text: str, source: str, line: int) -> Iterator[Place]:
+    place, indent = 0, -1
+    last = (line + 1, 1)
+    for number, raw in enumerate(source.split("\n")[1:], start=line + 1):
+        if indent < 0 and raw.strip():
+            own = text.lstrip("\n")
+            indent = len(raw) - len(raw.lstrip(" ")) - (len(own) - len(own.lstrip(" ")))
+        content = raw[indent:] if indent >= 0 else ""
+        if not content:
+            continue
+        # What folding left of the line ends before this line: one space, or line ends.
+        while text.startswith("\n", place) or (text.startswith(" ", place) and not text.startswith(content, place)):
+            yield last
+            place += 1
+        for offset in range(len(content)):
+            yield number, indent + offset + 1
+        place += len(content)
+        last = (number, indent + len(content) + 1)
+    for _ in range(len(text) - place + 1):
+        yield last

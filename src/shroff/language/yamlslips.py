@@ -1,0 +1,315 @@
+"""Values that YAML misreads in plain text, and the same values in double quotes.
+
+`'large' when p else 'small'`, `[large] at once`, `Large: {x}` and, inside braces, `join(a, ':', b)` are what a
+person writes and what YAML reads as something else or not at all. These functions find such a value in the raw
+text; whether quotes mend the file is tried out by `yamltext.read`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+# What a plain value cannot start with; `-`, `?` and `:` only before a space, which is why they are not here.
+_INDICATORS = "'\"[{>|!*&%@`,]}#"
+# A line that is longer is not one that a person wrote; patterns stay cheap on it.
+_LINE_MAX = 10_000
+_DEPTH_MAX = 40
+_TEXT = re.compile(r"(?<!\w)'[^'\n]*'")
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
+_BLANK = re.compile(r"\s*(?:#[^\n]*\s*)*")
+_FLOW_KEY = re.compile(
+    r"""(?:(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*')[ ]*:"""
+    r"""|[^\s,\[\]{}'"#&*!|>%@`:][^,\[\]{}'"\n:]{0,200}:(?=[\s,\[\]{}]))"""
+)
+_BLOCK_LINE = re.compile(
+    r"""(?P<lead>[ ]*(?:-[ ]+)*)"""
+    r"""(?P<key>(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s'"\[\]{}#&*!|>%@`,:-][^:]{0,200})[ ]*:[ ]+)?"""
+    r"""(?P<value>\S.*)$"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A stretch [start, end) of a text that stands plain and needs double quotes; `in_flow`: inside braces."""
+
+    start: int
+    end: int
+    in_flow: bool
+
+
+def in_quotes(raw: str) -> str:
+    """The value on one line in double quotes, as a person would write it."""
+    one_line = re.sub(r"[ \t]*\n\s*", " ", raw)
+    return f'"{escaped(one_line)}"'
+
+
+def escaped(raw: str) -> str:
+    """The characters between the double quotes; line ends stay, since YAML folds them."""
+    return raw.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
+
+
+def is_whole(expression: str) -> bool:
+    """Whether no text and no bracket is left open."""
+    outside = re.sub(r"'[^']*'", "", expression)
+    return "'" not in outside and _open_brackets(outside) == 0
+
+
+def is_cut(plain: str) -> bool:
+    """Whether a plain value inside braces was ended by a comma of its own: a bracket or a text is left open.
+
+    An apostrophe inside a word (`o'brien`) opens nothing.
+    """
+    outside = _TEXT.sub("", plain)
+    return _open_brackets(outside) > 0 or re.search(r"(?<!\w)'", outside) is not None
+
+
+def why_misread(raw: str, *, in_flow: bool) -> str:
+    """What YAML makes of the value, in the words of somebody who does not know YAML."""
+    first = raw[0]
+    if first in "[{":
+        if _open_brackets(_TEXT.sub("", raw)) > 0:
+            return f"{first!r} is opened here and not closed"
+        return f"a value that starts with {first!r} is a {'list' if first == '[' else 'mapping'} to YAML"
+    if first in "'\"":
+        return "a value that starts with a quote ends at the next one"
+    if _starts_with_a_sign(raw):
+        return f"a plain value cannot start with {first!r}"
+    if in_flow and re.search(r"[,\[\]{}]", raw):
+        return "inside braces and brackets a plain value ends at a comma or a bracket"
+    return "a plain value cannot have ': ' in it" if re.search(r":(?:\s|$)", raw) else "a plain value ends at ' #'"
+
+
+def value_of_line(text: str, line: int) -> Slip | None:
+    """The value of `key: value` or `- value` on a line (from 0), with the deeper lines that go on with it.
+
+    A comment after it is left out where the value before it is whole, except in a `reason`, which may hold ` #`.
+    None where no value stands there, or one that is in quotes, braces or brackets as it should be.
+    """
+    lines = text.split("\n")
+    found = _BLOCK_LINE.match(lines[line]) if len(lines[line]) <= _LINE_MAX else None
+    if found is None or (found["key"] is None and "-" not in found["lead"]):
+        return None
+    start = sum(len(each) + 1 for each in lines[:line]) + found.start("value")
+    value = found["value"].rstrip()
+    kept = value if (found["key"] or "").startswith("reason") else _without_comment(value)
+    end = start + len(kept)
+    if kept == value:
+        indent = found.start("key") if found["key"] else found["lead"].rfind("-")
+        end += _length_of_more(lines, line, indent)
+    if end <= start + len(value) and _stands_well(kept):
+        return None
+    return Slip(start, end, in_flow=False)
+
+
+def values_in_flow(text: str, start: int) -> tuple[int, list[Slip]] | None:
+    """The end of the `{...}` or `[...]` that starts here and each value in it that needs quotes; None if it has no end.
+
+    Commas and brackets inside the brackets and texts of an expression are taken as the writer meant them. An
+    entry without a key makes the whole `{...}` one value.
+    """
+    return _Flow(text).collection(start, depth=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A stretch [start, end) of a file that is read as `text`, and what its writer is told."""
+
+    start: int
+    end: int
+    text: str
+    message: str
+
+
+class Draft:
+    """A file with some stretches replaced, as YAML reads it; places go back to the file as written.
+
+    No edit adds or takes a line end, so lines are the same in both.
+    """
+
+    def __init__(self, written: str, edits: Iterable[Edit] = ()) -> None:
+        self.written = written
+        self.edits = tuple(sorted(edits, key=lambda edit: edit.start))
+        # For each edit: where its replacement begins and ends in `text`.
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        pieces: list[str] = []
+        done = length = 0
+        for edit in self.edits:
+            pieces += [written[done : edit.start], edit.text]
+            self.starts.append(length + edit.start - done)
+            length = self.starts[-1] + len(edit.text)
+            self.ends.append(length)
+            done = edit.end
+        self.text = "".join([*pieces, written[done:]])
+        self.line_starts = [0, *accumulate(len(line) + 1 for line in written.split("\n"))]
+
+    def back(self, index: int) -> int:
+        """The place in the file as written of one in `text`; within a replacement its start."""
+        number = bisect_right(self.starts, index) - 1
+        if number < 0:
+            return index
+        edit = self.edits[number]
+        return edit.start if index < self.ends[number] else edit.end + index - self.ends[number]
+
+    def edit_at(self, index: int) -> Edit | None:
+        """The edit whose replacement begins at this place of `text`."""
+        number = bisect_right(self.starts, index) - 1
+        return self.edits[number] if number >= 0 and self.starts[number] == index else None
+
+    def line_and_column(self, written_index: int) -> tuple[int, int]:
+        """Both from 1, of a place in the file as written."""
+        line = bisect_right(self.line_starts, written_index) - 1
+        return line + 1, written_index - self.line_starts[line] + 1
+
+    def line_of(self, index: int) -> int:
+        """The line (from 0) of a place of `text`; of the first line where there is none (-1)."""
+        return self.text.count("\n", 0, max(index, 0))
+
+    def quoted(self, slips: Iterable[Slip]) -> Draft:
+        """With double quotes around these stretches of `text`; edits inside them go, and so do slips inside edits."""
+        more = []
+        for slip in slips:
+            if self._is_inside(slip.start) or self._is_inside(slip.end):
+                continue
+            start, end = self.back(slip.start), self.back(slip.end)
+            raw = self.written[start:end]
+            message = f"{why_misread(raw, in_flow=slip.in_flow)}; write it in double quotes: {in_quotes(raw)}"
+            more.append(Edit(start, end, f'"{escaped(raw)}"', message))
+        kept = (edit for edit in self.edits if not any(new.start <= edit.start < new.end for new in more))
+        return Draft(self.written, (*kept, *more))
+
+    def _is_inside(self, index: int) -> bool:
+        """Whether a place of `text` is within a replacement."""
+        number = bisect_right(self.starts, index) - 1
+        return number >= 0 and self.starts[number] < index < self.ends[number]
+
+
+class _Flow:
+    """A walk over one flow collection; the place goes from call to call."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def collection(self, start: int, *, depth: int) -> tuple[int, list[Slip]] | None:
+        text, closer = self.text, "]" if self.text[start] == "[" else "}"
+        slips: list[Slip] = []
+        has_stray = False
+        place = self.after_blank(start + 1)
+        while place < len(text):
+            if text[place] in "]}":
+                if text[place] != closer:
+                    return None
+                whole = [Slip(start, place + 1, in_flow=depth > 1)]
+                return place + 1, whole if has_stray and slips else slips
+            if text[place] == ",":
+                place = self.after_blank(place + 1)
+                continue
+            key = _FLOW_KEY.match(text, place)
+            has_stray = has_stray or (key is None and closer == "}")
+            if key is not None:
+                place = self.after_blank(key.end())
+            if place < len(text) and text[place] not in ",]}":
+                after = self.value(place, slips, depth=depth)
+                if after is None:
+                    return None
+                place = self.after_blank(after)
+        return None
+
+    def value(self, start: int, slips: list[Slip], *, depth: int) -> int | None:
+        """The place after the value that starts here; adds to `slips`."""
+        text = self.text
+        if text[start] in "[{" and depth < _DEPTH_MAX:
+            inner = self.collection(start, depth=depth + 1)
+            if inner is not None and self.ends_entry(inner[0]):
+                slips.extend(inner[1])
+                return inner[0]
+        quoted = _QUOTED.match(text, start) if text[start] in "'\"" else None
+        if quoted is not None and self.ends_entry(quoted.end()):
+            return quoted.end()
+        end = self.raw_end(start)
+        if end is None:
+            return None
+        raw = text[start:end].rstrip()
+        if raw and _needs_quotes(raw):
+            slips.append(Slip(start, start + len(raw), in_flow=True))
+        return end
+
+    def raw_end(self, start: int) -> int | None:
+        """Where the value as the writer meant it ends: at a comma, bracket or comment outside its own brackets."""
+        text, place, opened = self.text, start, []
+        while place < len(text):
+            letter = text[place]
+            if letter == "'" and (found := _TEXT.match(text, place)) is not None:
+                place = found.end()
+                continue
+            if letter in "([{":
+                opened.append(letter)
+            elif letter in ")]}":
+                if opened and opened[-1] + letter in ("()", "[]", "{}"):
+                    opened.pop()
+                elif letter != ")":
+                    return place
+            elif not opened and (letter == "," or (letter == "#" and text[place - 1].isspace())):
+                return place
+            place += 1
+        return None
+
+    def ends_entry(self, place: int) -> bool:
+        return self.text.startswith((",", "]", "}"), self.after_blank(place))
+
+    def after_blank(self, place: int) -> int:
+        found = _BLANK.match(self.text, place)
+        return found.end() if found else place
+
+
+def _needs_quotes(raw: str) -> bool:
+    return _starts_with_a_sign(raw) or re.search(r"[,\[\]{}]|:(?:\s|$)|\s#", raw) is not None
+
+
+def _starts_with_a_sign(raw: str) -> bool:
+    return raw[0] in _INDICATORS or re.match(r"[-?:](?:\s|$)", raw) is not None
+
+
+def _stands_well(value: str) -> bool:
+    """Whether a value is one in quotes, or one in braces or brackets, to its end."""
+    if _QUOTED.fullmatch(value):
+        return True
+    inside = values_in_flow(value, 0) if value[0] in "[{" else None
+    return inside == (len(value), [])
+
+
+def _without_comment(value: str) -> str:
+    """The shortest beginning before a ` #` that is whole, or all of it."""
+    ends = (found.start() for found in re.finditer(r"[ \t]+#", value))
+    return next((value[:end] for end in ends if is_whole(value[:end])), value)
+
+
+def _length_of_more(lines: list[str], line: int, indent: int) -> int:
+    """How many characters after its own line a value goes on: through lines deeper than its key.
+
+    A blank line ends it, and so does one with a `: `, which is rather a line that is indented wrongly.
+    """
+    length = passed = 0
+    before = len(lines[line]) - len(lines[line].rstrip())
+    for each in lines[line + 1 :]:
+        depth = len(each) - len(each.lstrip(" "))
+        if not each.strip() or depth <= indent or re.search(r":(?:\s|$)", each):
+            break
+        length = before + passed + 1 + len(each.rstrip())
+        passed += 1 + len(each)
+    return length
+
+
+def _open_brackets(text: str) -> int:
+    """How many brackets are opened and not closed."""
+    opened = 0
+    for letter in text:
+        if letter in "([{":
+            opened += 1
+        elif letter in ")]}":
+            opened -= 1
+    return opened

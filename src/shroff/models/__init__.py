@@ -1,0 +1,1 @@
+"""Training sets, training, gates, registry and scoring."""

@@ -1,0 +1,1 @@
+"""Mails, digests and the customer's confirmation."""

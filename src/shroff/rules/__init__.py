@@ -1,0 +1,1 @@
+"""Rule files: conditions with an effect and a reason, and their tests."""

@@ -1,0 +1,263 @@
+"""Rules as declared: conditions over events and features, their effect, their tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events
+from shroff.features.computed import Computed
+from shroff.features.definitions import FeatureTypes
+from shroff.language import loading, yamltext
+from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, aggregates, walk
+from shroff.language.names import Names, Scope
+from shroff.language.types import BOOLEAN
+from shroff.language.yamltext import Scalar, whole_text
+
+EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
+KEYS: Final = ("id", "on", "by", "when", "reason", "effect", "notify", "shadow", "expires", "rollout", "tests")
+_RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """Events and, for each one that the rule looks at, whether it hits."""
+
+    name: str
+    events: tuple[tuple[str, Mapping[str, str]], ...]
+    hits: tuple[bool, ...]
+    place: Scalar = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `reason` holds texts and expressions in turn; without one the id is shown in words."""
+
+    id: str
+    on: str
+    by: str
+    when: Node
+    effect: str
+    reason: tuple[str | Node, ...] = ()
+    notify: str | None = None
+    is_shadow: bool = False
+    expires_ms: int | None = None
+    rollout: float = 1.0
+    tests: tuple[RuleTest, ...] = ()
+    place: Scalar | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def computed(self) -> Computed:
+        """The condition, as an engine computes it."""
+        return Computed(
+            f"rule {self.id}",
+            self.when,
+            self.by,
+            frozenset([self.on]),
+            needs_key=False,
+            rule=self.id,
+            expires_ms=self.expires_ms,
+        )
+
+    def reason_computed(self) -> list[Computed]:
+        """The expressions of the reason that aggregate, which an engine must keep state for."""
+        return [
+            Computed(f"rule {self.id} reason {at}", part, self.by, frozenset([self.on]), needs_key=False)
+            for at, part in enumerate(self.reason)
+            if not isinstance(part, str) and any(isinstance(node, Aggregate) for node in walk(part))
+        ]
+
+
+class RuleLoader:
+    """Reads rule files; ids are unique in all of them."""
+
+    def __init__(self, events: Events, names: Names, features: FeatureTypes, problems: list[Problem], warnings: list[Problem]) -> None:
+        self._events, self._names, self._features = events, names, features
+        self._problems, self._warnings = problems, warnings
+        self._seen: dict[str, Scalar] = {}
+
+    def load(self, node: yamltext.Node | None) -> list[Rule]:
+        """The rules of one file."""
+        top = loading.sequence(node, self._problems, "a rule file")
+        return [rule for item in (top.items if top else ()) if (rule := self._rule(item)) is not None]
+
+    def _rule(self, node: yamltext.Node) -> Rule | None:
+        found = loading.mapping(node, self._problems, "a rule")
+        if found is None:
+            return None
+        before = len(self._problems)
+        loading.known_keys(found, KEYS, self._problems, "a rule")
+        loading.required_keys(found, ("id", "on", "by", "when", "effect"), self._problems, "a rule")
+        id_ = self._id(found.get("id"))
+        on = self._known(found.get("on"), self._events.types, "event type")
+        by = self._known(found.get("by"), self._events.entities, "entity")
+        effect = loading.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
+        shadow = loading.boolean(found.get("shadow"), self._problems, "shadow")
+        expires = loading.day_end_ms(found.get("expires"), self._problems, "expires")
+        rollout = loading.percent(found.get("rollout"), self._problems, "rollout")
+        notify = loading.scalar(found.get("notify"), self._problems, "notify")
+        if on is None or by is None:
+            return None
+        when = self._when(found.get("when"), id_ or "", on, by)
+        reason = self._reason(found.get("reason"), id_ or "", on, by)
+        tests = self._tests(found.get("tests"))
+        if len(self._problems) > before or id_ is None or when is None or effect is None:
+            return None
+        written = found.get("when")
+        return Rule(
+            id_,
+            on,
+            by,
+            when,
+            effect,
+            reason,
+            notify.text if notify else None,
+            bool(shadow),
+            expires,
+            1.0 if rollout is None else rollout,
+            tests,
+            written if isinstance(written, Scalar) else None,
+        )
+
+    def _id(self, node: yamltext.Node | None) -> str | None:
+        found = loading.scalar(node, self._problems, "id")
+        if found is None:
+            return None
+        if not _RULE_ID.fullmatch(found.text):
+            self._problems.append(found.problem(f"{found.text!r} is no rule id.", "Ids are lower-case letters, digits and _."))
+            return None
+        first = self._seen.setdefault(found.text, found)
+        if first is not found:
+            self._problems.append(found.problem(f"rule {found.text!r} stands twice, first in {first.file}:{first.line}."))
+        return found.text
+
+    def _known(self, node: yamltext.Node | None, known: Iterable[str], what: str) -> str | None:
+        found = loading.scalar(node, self._problems, f"the {what}")
+        if found is None:
+            return None
+        if found.text not in known:
+            options = list(known)
+            hint = nearest(found.text, options) or (f"There is {', '.join(options)}." if options else f"No {what} is declared.")
+            self._problems.append(found.problem(f"{found.text!r} is no {what}.", hint))
+            return None
+        return found.text
+
+    def _scope(self, what: str, on: str, by: str, *, since_flag: bool) -> Scope:
+        return Scope(
+            self._names,
+            what=what,
+            this=(on,),
+            entity=by,
+            feature=self._features.type_of,
+            feature_names=self._features.names,
+            reads_score=True,
+            since_flag=since_flag,
+        )
+
+    def _when(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> Node | None:
+        if node is None:
+            return None
+        scope = self._scope(f"the condition of rule {id_}", on, by, since_flag=True)
+        when = loading.expression(node, scope, self._problems, BOOLEAN)
+        if when is not None and isinstance(node, Scalar):
+            self._warn_without_this(node, when, id_, on)
+        return when
+
+    def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
+        for part in walk(when):
+            if not isinstance(part, Compare):
+                continue
+            sides = [side.operand if isinstance(side, Convert) else side for side in (part.left, part.right)]
+            for side, other in (sides, reversed(sides)):
+                if _leaves_out_this(side, on) and isinstance(other, Literal):
+                    assert isinstance(side, Aggregate)
+                    words = f"rule {id_} compares a {side.function} with a threshold and does not count the event itself"
+                    self._warnings.append(node.problem(words + ".", "Write 'including this' behind it, if it should."))
+
+    def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
+        """Cut `A saving of {this.amount}` into texts and expressions."""
+        found = loading.scalar(node, self._problems, "a reason")
+        if found is None or not whole_text(found, self._problems, what="reason"):
+            return ()
+        scope = self._scope(f"the reason of rule {id_}", on, by, since_flag=False)
+        parts: list[str | Node] = []
+        at = 0
+        while (start := found.text.find("{", at)) >= 0:
+            end = found.text.find("}", start)
+            if end < 0:
+                self._problems.append(found.problem("a brace opens here and does not close", offset=start))
+                return ()
+            parts.append(found.text[at:start])
+            part = loading.expression(found, scope, self._problems, offset=start + 1, end=end)
+            if part is not None:
+                parts.append(part)
+            at = end + 1
+        parts.append(found.text[at:])
+        return tuple(part for part in parts if part != "")
+
+    # ---- tests inside rules
+
+    def _tests(self, node: yamltext.Node | None) -> tuple[RuleTest, ...]:
+        top = loading.sequence(node, self._problems, "tests")
+        return tuple(test for item in (top.items if top else ()) if (test := self._test(item)) is not None)
+
+    def _test(self, node: yamltext.Node) -> RuleTest | None:
+        found = loading.mapping(node, self._problems, "a rule test")
+        if found is None:
+            return None
+        loading.known_keys(found, ("name", "events", "hits"), self._problems, "a rule test")
+        loading.required_keys(found, ("name", "events", "hits"), self._problems, "a rule test")
+        name = loading.scalar(found.get("name"), self._problems, "the name of a rule test")
+        events = loading.sequence(found.get("events"), self._problems, "the events of a rule test")
+        hits = loading.sequence(found.get("hits"), self._problems, "the hits of a rule test")
+        if name is None or events is None or hits is None:
+            return None
+        read = [self._test_event(item) for item in events.items]
+        expected = [loading.boolean(item, self._problems, "a hit") for item in hits.items]
+        return RuleTest(
+            name.text,
+            tuple(event for event in read if event is not None),
+            tuple(bool(hit) for hit in expected),
+            name,
+        )
+
+    def _test_event(self, node: yamltext.Node) -> tuple[str, Mapping[str, str]] | None:
+        found = loading.mapping(node, self._problems, "an event of a rule test")
+        if found is None or len(found.entries) != 1:
+            if found is not None:
+                self._problems.append(found.problem("an event of a rule test is one type with its fields: '- payment: { amount: 5.00 }'"))
+            return None
+        key, value = found.entries[0]
+        if key.text not in self._events.types and key.text != "label":
+            self._problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, self._events.types)))
+            return None
+        fields = loading.mapping(value, self._problems, f"the fields of {key.text}")
+        known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
+        values: dict[str, str] = {}
+        for name, written in fields.entries if fields else ():
+            if known and name.text not in known:
+                self._problems.append(name.problem(f"{key.text} has no field {name.text!r}.", nearest(name.text, known)))
+            elif isinstance(written, Scalar):
+                values[name.text] = written.text
+            else:
+                self._problems.append(written.problem(f"{name.text} is one value"))
+        return key.text, values
+
+
+def _leaves_out_this(side: Node, on: str) -> bool:
+    return (
+        isinstance(side, Aggregate)
+        and side.function in {"count", "sum", "distinct"}
+        and side.event == on
+        and not side.including
+        and not side.delay_ms
+        and side.matching is None
+    )
+
+
+def since_flag_rules(rules: Iterable[Rule]) -> list[str]:
+    """Ids of the rules that look `since flag`."""
+    return [rule.id for rule in rules if any(one.since_flag for one in aggregates(rule.when))]

@@ -1,0 +1,1 @@
+"""The log contract, offsets and outbox; knows nothing of fraud."""

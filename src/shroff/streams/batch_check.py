@@ -1,0 +1,105 @@
+"""What every log refuses before it writes: a batch that does not follow, or contradicts itself.
+
+Shared by all adapters, so that each of them refuses the same batches in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from shroff.errors import StateError
+from shroff.streams.log import Batch, DecisionRow, OutboxRow, Record, WaitingLabel
+
+Find = Callable[[str, Sequence[str]], Mapping[str, Record]]
+
+
+def check_batch(batch: Batch, last_seq: int) -> None:
+    """Refuse a batch whose places do not follow `last_seq`, or whose rows name places it does not bring.
+
+    Raises: StateError.
+    Cost: about 0.3 µs for each record and decision.
+    """
+    places = [record.seq for record in batch.records]
+    if places != list(range(last_seq + 1, last_seq + 1 + len(places))):
+        raise StateError(_gap(places, last_seq))
+    _check_decisions(batch.decisions, batch.records, last_seq)
+    for what, seq in _named_places(batch):
+        if not last_seq < seq <= last_seq + len(places):
+            raise StateError(f"{what} names place {seq}, and the batch brings {_span(places)}")
+
+
+def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
+    """The error for the first record whose id its type has already, in the log or earlier in the batch."""
+    by_type = attrgetter("type")
+    stored = {
+        (type_, id_): record.seq
+        for type_, group in groupby(sorted(records, key=by_type), key=by_type)
+        for id_, record in find(type_, [each.id for each in group]).items()
+    }
+    for record in records:
+        place = stored.setdefault((record.type, record.id), record.seq)
+        if place != record.seq:
+            return StateError(
+                f"{record.type}/{record.id} stands at place {place} of the log already and was to be appended again "
+                f"at place {record.seq}. An id is unique within its type; duplicates are taken out before the log"
+            )
+    return None
+
+
+def taken_waiting(waiting: Sequence[WaitingLabel], stored: Iterable[str]) -> StateError | None:
+    """The error for the first label whose id waits already, in the log or earlier in the batch."""
+    seen = set(stored)
+    for label in waiting:
+        if label.id in seen:
+            return StateError(f"label {label.id} waits for {label.event_type}/{label.event_id} already")
+        seen.add(label.id)
+    return None
+
+
+def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError | None:
+    """The error for the first outbox row whose key is there already, in the log or earlier in the batch."""
+    seen = set(stored)
+    for row in outbox:
+        if row.key in seen:
+            return StateError(f"the outbox has the key {row.key} already")
+        seen.add(row.key)
+    return None
+
+
+def _gap(places: list[int], last_seq: int) -> str:
+    expected, found = next(
+        (expected, found) for expected, found in enumerate(places, start=last_seq + 1) if expected != found
+    )
+    return (
+        f"place {found} does not follow: the log ends at {last_seq} and the next place must be {expected}. "
+        f"Restore the state from the log and decide the batch again"
+    )
+
+
+def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record], last_seq: int) -> None:
+    before = 0
+    for row in decisions:
+        index = row.seq - last_seq - 1
+        if not 0 <= index < len(records):
+            raise StateError(f"the decision of {row.event}/{row.id} names place {row.seq}, which the batch lacks")
+        record = records[index]
+        if record.id != row.id or record.type != row.event:
+            raise StateError(
+                f"the decision of {row.event}/{row.id} names place {row.seq}, where {record.type}/{record.id} stands"
+            )
+        if row.seq <= before:
+            raise StateError(f"the decision of {row.event}/{row.id} comes twice, or not in the order of places")
+        before = row.seq
+
+
+def _named_places(batch: Batch) -> Iterable[tuple[str, int]]:
+    for flag in batch.flags:
+        yield f"the flag of rule {flag.rule}", flag.seq
+    for hit in batch.hits:
+        yield f"the hit of rule {hit.rule}", hit.seq
+
+
+def _span(places: list[int]) -> str:
+    return f"places {places[0]} to {places[-1]}" if places else "no places"

@@ -1,0 +1,214 @@
+"""The log contract: one ordered record of events, and in the same transaction what came of them.
+
+A log gives each record a dense place (`seq`, from 1). What one `append` holds is there
+as a whole or not at all, and is durable when `append` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Kind = Literal["event", "label", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One place of the log.
+
+    `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is
+    unique per `type`; labels and control events have ids of their own.
+    """
+
+    seq: int
+    kind: Kind
+    type: str
+    id: str
+    time_ms: int
+    body: bytes
+    decided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A recorded decision: the document's bytes as they were answered, and its receipt."""
+
+    seq: int
+    event: str
+    id: str
+    outcome: str
+    receipt: bytes
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """A rule flagged this entity's key at the event of this place."""
+
+    seq: int
+    rule: str
+    entity: str
+    key: str
+    event: str
+    reason: str
+    time_ms: int
+    accuracy: str = "PENDING_CONFIRMATION"
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
+
+    seq: int
+    rule: str
+    key: str | None
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Input that was not taken: its place, its reason and its original bytes.
+
+    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the
+    same place of the same source are one entry, however often they are read.
+    """
+
+    source: str
+    place: str
+    type: str
+    reason: str
+    raw: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLabel:
+    """A label whose event is not in the log yet; kept in the order of arrival."""
+
+    event_type: str
+    event_id: str
+    id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
+
+    seq: int
+    number: int
+    kind: str
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        return f"{self.seq}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """How far a source was read: everything before `offset` of this part is in the log or refused."""
+
+    source: str
+    part: str
+    offset: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction brings. Places of `records` follow the log's last one without a gap."""
+
+    records: list[Record] = field(default_factory=list)
+    decisions: list[DecisionRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    waiting: list[WaitingLabel] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
+    outbox: list[OutboxRow] = field(default_factory=list)
+    offsets: list[Offset] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        return not (self.records or self.refused or self.waiting or self.offsets)
+
+
+class Log(Protocol):
+    """A log and the store in the same place.
+
+    One process at a time may write; a second one gets `LogBusyError` at once. Readers
+    work beside a writer and see whole batches only.
+    """
+
+    def append(self, batch: Batch) -> None:
+        """Commit a batch, durable on return.
+
+        Decisions stand in the order of places; they, flags and hits belong to records of this batch.
+        Ids in `joined` that do not wait are passed over.
+
+        Raises: StateError if a place, an id, a waiting label's id or an outbox key is taken, a place
+            leaves a gap, or a row names a place outside the batch; StorageError if the disk is full,
+            read-only or failing. In each case nothing of the batch is there.
+        """
+
+    def maintain(self) -> None:
+        """Do what keeps the log fast; call it between batches, not beside an `append`. Mostly nothing is due."""
+
+    def last_seq(self) -> int:
+        """The last place, 0 where the log is empty."""
+
+    def watermark_ms(self) -> int | None:
+        """The greatest time of the records of kind `event`; None where there is none."""
+
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """Records with `after < seq <= upto` in order, in lists of at most `size`.
+
+        Without `upto` it ends at the place that was the last when reading began.
+        """
+
+    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of one type with these ids; ids that are not there are left out."""
+
+    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """The decisions of events of one type with these ids."""
+
+    def decisions_after(
+        self, after: int = 0, upto: int | None = None, size: int = 4_096
+    ) -> Iterator[list[DecisionRow]]:
+        """Decisions in log order, in lists."""
+
+    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        """Flags in log order, in lists."""
+
+    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        """Hits in log order, in lists."""
+
+    def waiting_for(self, type: str, ids: Sequence[str]) -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival."""
+
+    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Waiting labels with these label ids."""
+
+    def waiting_all(self) -> list[WaitingLabel]:
+        """All waiting labels, in the order of their arrival."""
+
+    def refused_list(self) -> list[tuple[int, Refused]]:
+        """Quarantined input with its number, oldest first."""
+
+    def refused_drop(self, numbers: Iterable[int]) -> int:
+        """Remove entries from quarantine; gives how many there were."""
+
+    def offset(self, source: str, part: str) -> str | None:
+        """How far this part of the source was read."""
+
+    def outbox(self, limit: int = 100) -> list[OutboxRow]:
+        """What still has to leave, oldest first."""
+
+    def outbox_done(self, keys: Iterable[str]) -> None:
+        """Mark outbox rows as delivered."""
+
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+
+    def close(self) -> None:
+        """Let go of the file and of the writer's place. Closing twice does nothing."""

@@ -1,0 +1,1 @@
+"""The test kit that ships: contracts that every adapter must keep, and builders of events."""

@@ -1,0 +1,46 @@
+"""Promises by name, and honest gaps: what an adapter cannot do is stated, and checked to be true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ClassVar, TypeVar, cast
+
+import pytest
+
+
+class Contract:
+    """The base of contract suites. `unsupported` names promises that the adapter cannot keep, each with its why."""
+
+    unsupported: ClassVar[Mapping[str, str]] = {}
+
+
+_Test = TypeVar("_Test", bound=Callable[..., None])
+
+
+def promise(name: str) -> Callable[[_Test], _Test]:
+    """Mark a test as the proof of a promise that an adapter may state as unsupported.
+
+    Where it is, the test must fail: a stated gap that works after all is a mistake in the statement.
+    """
+
+    def mark(test: _Test) -> _Test:
+        @wraps(test)
+        def run(self: Contract, *args: Any, **kwargs: Any) -> None:
+            why = self.unsupported.get(name)
+            if why is None:
+                test(self, *args, **kwargs)
+            elif _passes(test, self, *args, **kwargs):
+                pytest.fail(f"{name!r} is stated as unsupported ({why}), and works")
+
+        return cast("_Test", run)
+
+    return mark
+
+
+def _passes(test: Callable[..., None], *args: Any, **kwargs: Any) -> bool:
+    try:
+        test(*args, **kwargs)
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever goes wrong shows that the gap is real
+        return False
+    return True

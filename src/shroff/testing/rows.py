@@ -1,0 +1,98 @@
+"""Rows of a log, made with only what matters to a test, and all that a log has to say as one value."""
+
+from __future__ import annotations
+
+from shroff.streams.log import (
+    Batch,
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Kind,
+    Log,
+    Offset,
+    OutboxRow,
+    Record,
+    Refused,
+    WaitingLabel,
+)
+
+NOW_MS = 1_700_000_000_000
+ODD_IDS = (
+    "",
+    "a'b",
+    'a"b',
+    "a%b_",
+    "A",
+    "a",
+    "a ",
+    "é",
+    "e\u0301",
+    "\U0001f4b6",
+    "x,y",
+    "[1]",
+    "null",
+    "007",
+    "7",
+    "z" * 900,
+)
+
+
+def record(seq: int, id: str | None = None, *, type: str = "payment", kind: Kind = "event", at: int = 0) -> Record:
+    """A record whose body tells its place."""
+    body = f'{{"amount":{seq},"café":"\u20ac"}}'.encode()
+    return Record(seq, kind, type, f"p-{seq}" if id is None else id, NOW_MS + (at or seq), body, kind == "event")
+
+
+def decision(of: Record) -> DecisionRow:
+    """The decision about a record."""
+    document = b'{"event":"%s","seq":%d,"reasons":["caf\xc3\xa9"]}' % (of.type.encode(), of.seq)
+    return DecisionRow(of.seq, of.type, of.id, "approve", of.seq.to_bytes(32, "big"), document)
+
+
+def flag(seq: int, rule: str = "card_testing", key: str = "c1") -> FlagRow:
+    """A flag at a place."""
+    return FlagRow(seq, rule, "card", key, "payment", "8 payments in 10 minutes", NOW_MS + seq)
+
+
+def refused(place: str = "17", raw: bytes = b"step,type\xff", source: str = "march.csv") -> Refused:
+    """A line that was not taken; its bytes are no UTF-8."""
+    return Refused(source, place, "payment", "amount: expected a number, found 'x'", raw, NOW_MS)
+
+
+def label(id: str, event_id: str, event_type: str = "payment") -> WaitingLabel:
+    """A label that waits."""
+    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}')
+
+
+def payments(first: int, count: int) -> Batch:
+    """So many decided payments from this place on, each with a hit."""
+    records = [record(seq) for seq in range(first, first + count)]
+    hits = [HitRow(each.seq, "large", None, shadow=False) for each in records]
+    return Batch(records=records, decisions=[decision(each) for each in records], hits=hits)
+
+
+def everything(first: int) -> Batch:
+    """A batch of three records, from this place on, that has something for every table."""
+    batch = payments(first, 3)
+    batch.flags.append(flag(first))
+    batch.refused.append(refused(place=str(first)))
+    batch.waiting.append(label(f"l-{first}", f"not-yet-{first}"))
+    batch.outbox.append(OutboxRow(first, 0, "mail", b'{"to":"a card"}'))
+    batch.offsets.append(Offset("march.csv", "0", str(first)))
+    return batch
+
+
+def contents(log: Log) -> list[object]:
+    """All that a log has to say, to be compared."""
+    return [
+        log.last_seq(),
+        log.watermark_ms(),
+        list(log.read()),
+        list(log.decisions_after()),
+        list(log.flags_after()),
+        list(log.hits_after()),
+        log.refused_list(),
+        log.waiting_all(),
+        log.outbox(),
+        log.offset("march.csv", "0"),
+    ]

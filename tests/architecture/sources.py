@@ -1,0 +1,62 @@
+"""The modules of the package as trees, for the tests beside this file."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module: its dotted name, its text and its tree."""
+
+    name: str
+    is_package: bool
+    text: str
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+
+def all_modules() -> list[Module]:
+    """Every module of `shroff`; what lies in templates/ is data that a user gets."""
+    found = [module(path) for path in sorted(SRC.rglob("*.py")) if "templates" not in path.parts]
+    assert len(found) > 10, f"found only {len(found)} modules below {SRC}"
+    return found
+
+
+def module(path: Path) -> Module:
+    """Read one file as the module that it is imported as."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    name = ".".join(parts[:-1] if is_package else parts)
+    return Module(name, is_package=is_package, text=path.read_text(encoding="utf-8"))
+
+
+def imports(source: Module) -> set[str]:
+    """The dotted names that a module imports, anywhere in it, relative ones resolved.
+
+    `from a import b` counts as `a.b`, since `b` may be a module.
+    """
+    names: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = origin(source, node)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def origin(source: Module, node: ast.ImportFrom) -> str:
+    """Where a `from ... import` looks, as a dotted name."""
+    if node.level == 0:
+        return node.module or ""
+    up = node.level - 1 if source.is_package else node.level
+    package = source.name.split(".")[: len(source.name.split(".")) - up]
+    return ".".join([*package, *([node.module] if node.module else [])])

@@ -1,0 +1,65 @@
+"""What it costs to import the package and to ask for help: time, and the libraries that get loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+IMPORT_S_MAX = 0.3
+HELP_S_MAX = 0.4
+# The other core may be busy with another test: the best of these counts.
+TRIES = 15
+HEAVY = {"numba", "numpy", "pyarrow", "rich"}
+SHROFF = Path(sys.executable).parent / "shroff"
+
+
+def test_importing_the_package_stays_within_its_budget():
+    code = "import time; began = time.perf_counter(); import shroff; print(time.perf_counter() - began)"
+
+    assert best(lambda: float(output(sys.executable, "-c", code)), enough=IMPORT_S_MAX) < IMPORT_S_MAX
+
+
+def test_help_stays_within_its_budget():
+    assert best(lambda: seconds(str(SHROFF), "--help"), enough=HELP_S_MAX) < HELP_S_MAX
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    assert loaded_after("import shroff") & HEAVY == set()
+
+
+def test_help_loads_no_heavy_library():
+    code = "from shroff.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+
+    assert loaded_after(code) & HEAVY == set()
+
+
+def test_a_heavy_import_would_be_seen():
+    assert loaded_after("import numpy") & HEAVY == {"numpy"}
+
+
+def best(measure, *, enough):
+    """The lowest of several measurements; stops at the first below `enough`."""
+    lowest = float("inf")
+    for _ in range(TRIES):
+        lowest = min(lowest, measure())
+        if lowest < enough:
+            break
+    return lowest
+
+
+def seconds(*command):
+    began = time.perf_counter()
+    output(*command)
+    return time.perf_counter() - began
+
+
+def loaded_after(code):
+    """The top-level names of the modules that a fresh interpreter has loaded after this code."""
+    text = output(sys.executable, "-c", f"{code}\nimport sys\nprint('LOADED', *sorted(sys.modules))")
+    return {name.split(".")[0] for name in text.rpartition("LOADED")[2].split()}
+
+
+def output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -1,0 +1,87 @@
+"""What holds for every module: a docstring, a bounded length, and no way to run a user's text as code."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.sources import Module, all_modules
+
+LINES_MAX = 500
+RUNS_CODE = {"eval", "exec", "compile", "__import__"}
+# Reading these formats can run what is in them.
+UNSAFE_MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+UNSAFE_ARGUMENTS = {"allow_pickle"}
+
+
+def forbidden(source: Module) -> list[str]:
+    """Every use of something that runs data as code, with its line."""
+    return [f"{source.name}:{line} uses {name}" for line, name in uses(source.tree)]
+
+
+def uses(tree: ast.Module) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) if name in RUNS_CODE:
+                found.append((node.lineno, name))
+            case ast.Attribute(value=ast.Name(id="builtins" | "__builtins__"), attr=name) if name in RUNS_CODE:
+                found.append((node.lineno, name))
+            case ast.Import(names=names):
+                found += [(node.lineno, n.name) for n in names if n.name.split(".")[0] in UNSAFE_MODULES]
+            case ast.ImportFrom(module=str(name)) if name.split(".")[0] in UNSAFE_MODULES:
+                found.append((node.lineno, name))
+            case ast.keyword(arg=str(name)) if name in UNSAFE_ARGUMENTS:
+                found.append((node.value.lineno, name))
+    return found
+
+
+def too_long(source: Module) -> bool:
+    """Whether a module is longer than the limit without a first line that says why."""
+    lines = source.text.splitlines()
+    return len(lines) > LINES_MAX and "because" not in lines[0]
+
+
+def test_every_module_says_what_it_is():
+    silent = [source.name for source in all_modules() if not ast.get_docstring(source.tree)]
+
+    assert silent == []
+
+
+def test_nothing_runs_a_users_text_as_code():
+    assert [line for source in all_modules() for line in forbidden(source)] == []
+
+
+def test_a_module_above_500_lines_says_why_in_its_first_line():
+    assert [source.name for source in all_modules() if too_long(source)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval('1')",
+        "run = exec",
+        "import builtins\nbuiltins.compile('', '', 'exec')",
+        "import pickle",
+        "from pickle import loads",
+        "import numpy\nnumpy.load('x', allow_pickle=True)",
+        "__import__('os')",
+    ],
+)
+def test_a_use_of_code_as_data_is_found(text):
+    assert forbidden(Module("shroff.planted", is_package=False, text=text))
+
+
+def test_looking_alike_is_not_forbidden():
+    text = "import re\nre.compile('a')\nself.evaluate(1)\nfrom ast import literal_eval"
+
+    assert forbidden(Module("shroff.planted", is_package=False, text=text)) == []
+
+
+def test_length_is_judged_by_lines_and_reason():
+    body = "x = 1\n" * LINES_MAX
+
+    assert too_long(Module("shroff.planted", is_package=False, text='"""All of it."""\n' + body))
+    assert not too_long(Module("shroff.planted", is_package=False, text="# long because one loop\n" + body))
+    assert not too_long(Module("shroff.planted", is_package=False, text='"""All of it."""\n'))

@@ -1,0 +1,62 @@
+"""The clone itself: locks that say nothing of the machine that made them, and a wheel that has all it needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT, SRC
+
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+NAMES_A_MACHINE = re.compile(r"://|--(extra-)?index-url|--find-links|--trusted-host|(?<![\w.])/\w|file:")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_names_no_index_and_no_folder(lock):
+    lines = lock.read_text(encoding="utf-8").splitlines()
+
+    assert [line for line in lines if NAMES_A_MACHINE.search(line)] == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_requirement_of_a_lock_has_a_hash(lock):
+    requirements = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^\s*#.*\n", "", lock.read_text(encoding="utf-8")))
+
+    assert len(requirements) > 5
+    assert [text for text in requirements if "==" not in text or "--hash=sha256:" not in text] == []
+
+
+def test_every_dependency_is_locked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = {normal(line) for line in (ROOT / "requirements/core.txt").read_text().splitlines() if "==" in line}
+
+    assert {normal(text) for text in project["dependencies"]} - locked == set()
+
+
+def test_a_lock_that_names_an_index_would_be_seen():
+    assert NAMES_A_MACHINE.search("--index-url https://example.org/simple")
+    assert NAMES_A_MACHINE.search("#    uv pip compile /home/me/shroff/pyproject.toml")
+    assert not NAMES_A_MACHINE.search("    #   -c requirements/core.txt")
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_package(tmp_path):
+    hatchling = Path(sys.executable).parent / "hatchling"
+    subprocess.run([hatchling, "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    sources = {path.relative_to(SRC).as_posix() for path in (SRC / "shroff").rglob("*") if path.is_file()}
+
+    assert {name for name in sources if "__pycache__" not in name} - packed == set()
+    assert "shroff/py.typed" in packed
+
+
+def normal(requirement: str) -> str:
+    """A requirement's name as the index writes it: `ruamel-yaml` of `ruamel.yaml>=0.18`."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()

@@ -1,0 +1,309 @@
+"""The contract bound to the log in memory, and proof that the contract rejects logs that break it."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.errors import LogBusyError, StateError
+from shroff.streams.log import Batch, Record
+from shroff.testing.contracts.log import LogContract
+
+WHY = "its bytes are gone with its process"
+
+
+class TestMemoryLog(LogContract):
+    unsupported = {"outlives its process": WHY}  # noqa: RUF012 - a ClassVar of the contract
+    kind: type[MemoryLog] = MemoryLog
+
+    def setup_method(self) -> None:
+        self.store = MemoryStore()
+
+    def make_log(self, folder: Path) -> MemoryLog:
+        return self.kind(self.store)
+
+    def make_reader(self, folder: Path) -> MemoryLog:
+        return self.kind(self.store, read_only=True)
+
+    def make_small_log(self, folder: Path) -> MemoryLog:
+        return self.kind(self.store, max_bytes=200_000)
+
+    def after_crash(self, folder: Path) -> MemoryLog:
+        return self.kind(MemoryStore())
+
+    def holding_program(self, folder: Path) -> list[str]:
+        return ["true"]
+
+
+class TakesGaps(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        last = len(self.store.records)
+        records = [replace(each, seq=last + number) for number, each in enumerate(batch.records, start=1)]
+        super().append(replace(batch, records=records, decisions=[], flags=[], hits=[]))
+
+
+class TakesIdsTwice(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        for each in batch.records:
+            self.store.places.pop((each.type, each.id), None)
+        super().append(batch)
+
+
+class KeepsHalfABatch(MemoryLog):
+    """Each record is a transaction of its own, and what stands beside it comes after."""
+
+    def append(self, batch: Batch) -> None:
+        for each in batch.records:
+            super().append(Batch(records=[each]))
+            time.sleep(0)
+        first = self.store.records[-1].seq if self.store.records else 0
+        decisions = {row.seq: row for row in batch.decisions}
+        self.store.decisions.update({seq: row for seq, row in decisions.items() if seq <= first})
+        self.store.flags.extend(batch.flags)
+        self.store.hits.extend(batch.hits)
+        super().append(replace(batch, records=[], decisions=[], flags=[], hits=[]))
+
+
+class TakesAnyRow(MemoryLog):
+    def _reason_against(self, batch: Batch) -> StateError | None:
+        return super()._reason_against(replace(batch, decisions=[], flags=[], hits=[]))
+
+
+class ForgetsOnClose(MemoryLog):
+    def close(self) -> None:
+        super().close()
+        self.store.records.clear()
+
+
+class StaysOpen(MemoryLog):
+    def close(self) -> None:
+        self.store.is_written = False
+
+
+class LetsEverybodyWrite(MemoryLog):
+    def __init__(self, store: MemoryStore, **options: Any) -> None:
+        store.is_written = False
+        super().__init__(store, **options)
+
+
+class WaitsForItsTurn(MemoryLog):
+    def __init__(self, store: MemoryStore, **options: Any) -> None:
+        try:
+            super().__init__(store, **options)
+        except LogBusyError:
+            time.sleep(1.1)
+            raise
+
+
+class WritesAsReader(MemoryLog):
+    def __init__(self, store: MemoryStore, *, read_only: bool = False, **options: Any) -> None:
+        super().__init__(store, read_only=read_only, **options)
+        self._read_only = False
+
+
+class GrowsWithoutEnd(MemoryLog):
+    def __init__(self, store: MemoryStore, **options: Any) -> None:
+        super().__init__(store, **{**options, "max_bytes": None})
+
+
+class HasNoSize(MemoryLog):
+    def size_bytes(self) -> int:
+        return 0
+
+
+class ReadsInOneList(MemoryLog):
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        return super().read(after, upto, size=10**9)
+
+
+class ReadsOn(MemoryLog):
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        end = 10**9 if upto is None else upto
+        while after < end and (part := next(super().read(after, after + size), [])):
+            yield [each for each in part if each.seq <= end]
+            after = part[-1].seq
+
+
+class FindsWhatLooksAlike(MemoryLog):
+    def find(self, type: str, ids: Any) -> dict[str, Record]:
+        alike = {each.id.strip().casefold(): each for each in self.store.records if each.type == type}
+        return {id_: alike[id_.strip().casefold()] for id_ in ids if id_.strip().casefold() in alike}
+
+
+class FindsTheFirstThousand(MemoryLog):
+    def find(self, type: str, ids: Any) -> dict[str, Record]:
+        return super().find(type, ids[:1_000])
+
+
+class ChangesBytes(MemoryLog):
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        for part in super().read(after, upto, size):
+            yield [replace(each, body=each.body.replace(b"\xe2\x82\xac", b"EUR")) for each in part]
+
+
+class SortsFlags(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(replace(batch, flags=sorted(batch.flags, key=lambda row: (row.seq, row.rule))))
+
+
+class WatermarkOfAll(MemoryLog):
+    def watermark_ms(self) -> int | None:
+        return max((each.time_ms for each in self.store.records), default=None)
+
+
+class WatermarkOfTheLast(MemoryLog):
+    def watermark_ms(self) -> int | None:
+        return self.store.records[-1].time_ms if self.store.records else None
+
+
+class WatermarkFromZero(MemoryLog):
+    def watermark_ms(self) -> int | None:
+        return super().watermark_ms() or 0
+
+
+class DoublesRefused(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(replace(batch, refused=[]))
+        for each in batch.refused:
+            self.store.refused_count += 1
+            number = self.store.refused_count
+            self.store.refused[(each.source, f"{each.place}#{number}", each.raw)] = (number, each)
+
+
+class NumbersRefusedAgain(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        self.store.refused_count = max((number for number, _ in self.store.refused.values()), default=0)
+        super().append(batch)
+
+
+class WaitsByName(MemoryLog):
+    def waiting_all(self) -> Any:
+        return sorted(super().waiting_all(), key=lambda label: label.id)
+
+
+class KeepsJoined(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(replace(batch, joined=[]))
+
+
+class KeepsTheFirstOffset(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        known = self.store.offsets
+        super().append(
+            replace(batch, offsets=[each for each in batch.offsets if (each.source, each.part) not in known])
+        )
+
+
+class SendsInTextOrder(MemoryLog):
+    def outbox(self, limit: int = 100) -> Any:
+        return sorted(super().outbox(10**9), key=lambda row: row.key)[:limit]
+
+
+class NeverDone(MemoryLog):
+    def outbox_done(self, keys: Any) -> None:
+        """Forget to mark them."""
+
+
+BROKEN = {
+    TakesGaps: "test_places_follow_each_other_without_a_gap",
+    TakesIdsTwice: "test_an_id_is_unique_within_its_type",
+    KeepsHalfABatch: "test_a_batch_is_there_whole_or_not_at_all",
+    TakesAnyRow: "test_rows_belong_to_records_of_their_batch",
+    ForgetsOnClose: "test_a_closed_log_is_as_it_was_when_it_is_opened_again",
+    StaysOpen: "test_a_closed_log_is_as_it_was_when_it_is_opened_again",
+    LetsEverybodyWrite: "test_a_second_writer_is_refused_at_once",
+    WaitsForItsTurn: "test_a_second_writer_is_refused_at_once",
+    WritesAsReader: "test_a_reader_cannot_write",
+    GrowsWithoutEnd: "test_a_full_disk_refuses_the_batch_and_keeps_the_rest",
+    HasNoSize: "test_size_grows_with_what_is_stored",
+    ReadsInOneList: "test_reading_gives_slices_in_order",
+    ReadsOn: "test_reading_ends_where_the_log_ended_when_it_began",
+    FindsWhatLooksAlike: "test_records_and_decisions_are_found_by_any_id",
+    FindsTheFirstThousand: "test_long_lists_are_no_different",
+    ChangesBytes: "test_what_is_appended_is_read_back",
+    SortsFlags: "test_several_flags_and_hits_of_one_event_keep_their_order",
+    WatermarkOfAll: "test_the_watermark_is_the_greatest_time_of_events",
+    WatermarkOfTheLast: "test_the_watermark_is_the_greatest_time_of_events",
+    WatermarkFromZero: "test_an_empty_log_says_so",
+    DoublesRefused: "test_the_same_refused_bytes_of_one_place_are_one_entry",
+    NumbersRefusedAgain: "test_a_number_in_quarantine_never_means_another_entry",
+    WaitsByName: "test_waiting_labels_keep_the_order_of_their_arrival",
+    KeepsJoined: "test_a_joined_label_waits_no_longer",
+    KeepsTheFirstOffset: "test_the_newest_offset_of_each_part_counts",
+    SendsInTextOrder: "test_the_outbox_gives_oldest_first_until_it_is_told_done",
+    NeverDone: "test_the_outbox_gives_oldest_first_until_it_is_told_done",
+}
+SEEN_BY_THREADS = "test_readers_see_whole_batches_only"
+
+
+def suite(log: type[MemoryLog], unsupported: dict[str, str]) -> TestMemoryLog:
+    made = TestMemoryLog()
+    made.setup_method()
+    made.kind = log
+    made.unsupported = unsupported  # type: ignore[misc]
+    return made
+
+
+def rejects(log: type[MemoryLog], test: str, folder: Path, unsupported: dict[str, str]) -> bool:
+    try:
+        getattr(suite(log, unsupported), test)(folder)
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - however it fails, it is rejected
+        return True
+    return False
+
+
+@pytest.mark.parametrize("log, test", BROKEN.items(), ids=lambda value: getattr(value, "__name__", "by"))
+def test_the_contract_rejects_a_log_that_breaks_a_promise(log, test, tmp_path):
+    assert rejects(log, test, tmp_path, TestMemoryLog.unsupported)
+    assert not rejects(MemoryLog, test, tmp_path, TestMemoryLog.unsupported)
+
+
+def test_the_contract_rejects_a_log_whose_readers_see_half_a_batch(tmp_path):
+    class Slow(KeepsHalfABatch):
+        def append(self, batch: Batch) -> None:
+            for each in batch.records:
+                MemoryLog.append(self, Batch(records=[each]))
+                time.sleep(0.0005)
+            self.store.hits.extend(batch.hits)
+
+    assert rejects(Slow, SEEN_BY_THREADS, tmp_path, TestMemoryLog.unsupported)
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["test_what_was_acknowledged_is_there_after_a_crash", "test_a_killed_writer_leaves_its_place_free"],
+)
+def test_a_log_that_does_not_outlive_its_process_has_to_say_so(test, tmp_path):
+    assert rejects(MemoryLog, test, tmp_path, {})
+
+
+def test_a_stated_gap_that_works_after_all_is_rejected(tmp_path):
+    made = suite(MemoryLog, {"outlives its process": WHY})
+    made.after_crash = lambda folder: MemoryLog(made.store, read_only=True)  # type: ignore[method-assign]
+    made.make_log = lambda folder: Outliving(made.store)  # type: ignore[method-assign]
+    made.after_crash = lambda folder: Outliving(made.store)  # type: ignore[method-assign]
+
+    with pytest.raises(pytest.fail.Exception, match="and works"):
+        made.test_what_was_acknowledged_is_there_after_a_crash(tmp_path)
+
+
+class Outliving(LetsEverybodyWrite):
+    """What `MemoryLog` would be if a crash left its store behind."""
+
+
+def test_each_test_of_the_contract_has_a_log_that_it_rejects():
+    tests = {name for name, _ in inspect.getmembers(LogContract, inspect.isfunction) if name.startswith("test_")}
+    elsewhere = {
+        SEEN_BY_THREADS,
+        "test_what_was_acknowledged_is_there_after_a_crash",
+        "test_a_killed_writer_leaves_its_place_free",
+    }
+
+    assert tests == {*BROKEN.values(), *elsewhere}

@@ -1,0 +1,99 @@
+"""README and docs: what they show runs and prints what they say; their links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.build import broken_links
+from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
+
+# The demo of the README is the longest: a minute on two cores, and the machine may be busy.
+STEP_S_MAX = 180
+RUNNABLE = [page for page in all_pages() if steps(page.read_text(encoding="utf-8"))]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
+    for step in steps(page.read_text(encoding="utf-8")):
+        status, printed = perform(step, tmp_path)
+        place = f"{name(page)}:{step.line}: {step.text}\nprinted:\n{printed}"
+
+        assert status == step.status, f"exit status {status} of {place}"
+        assert step.shown is None or agrees(step.shown, printed), f"not what the page shows: {place}"
+
+
+def test_the_readme_has_examples_that_run():
+    assert ROOT / "README.md" in RUNNABLE
+
+
+@pytest.mark.parametrize("page", all_pages(), ids=name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", [*all_pages(), ROOT / "CONTRIBUTING.md"], ids=name)
+def test_the_make_targets_that_a_page_names_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = page.read_text(encoding="utf-8")
+    in_blocks = [
+        found for _, _, body in blocks(text) for found in re.findall(r"^\$? ?make ([a-z]+)", body, re.MULTILINE)
+    ]
+
+    assert set(re.findall(r"`make ([a-z]+)", text)) | set(in_blocks) <= targets
+
+
+def test_a_page_that_shows_something_else_is_found():
+    assert not agrees("3 payments", "4 payments")
+    assert not agrees("3 payments", "3 payments\nand an error")
+    assert agrees("decided ... in ... s\n...\nok", "decided 7 in 0.3 s  \nx\ny\nok\n")
+
+
+def test_commands_of_a_page_are_read_with_what_they_print():
+    page = "```console\n$ cat > a <<'END'\n> one\n> END\n$ cat a\none\n$ false  # exit status 1\n```\n"
+
+    assert steps(page) == [
+        Step(2, "console", "cat > a <<'END'\none\nEND"),
+        Step(5, "console", "cat a", "one"),
+        Step(7, "console", "false  # exit status 1", None, 1),
+    ]
+
+
+def perform(step: Step, folder: Path) -> tuple[int, str]:
+    """Run one step in a folder; its exit status and all it printed."""
+    if step.kind == "session":
+        test = doctest.DocTestParser().get_doctest(step.text, {}, "page", None, step.line)
+        printed: list[str] = []
+        result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=printed.append)
+        return min(result.failed, 1), "".join(printed)
+    command = ["bash", "-c", step.text] if step.kind == "console" else [sys.executable, "-c", step.text]
+    bin_folder = str(Path(sys.executable).parent)
+    environment = os.environ | {
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "TZ": "UTC",
+    }
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=STEP_S_MAX,
+        check=False,
+    )
+    return done.returncode, done.stdout

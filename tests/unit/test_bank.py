@@ -1,0 +1,198 @@
+"""The made-up bank: repeatable, valid, and as hard as it claims to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import islice
+
+import pytest
+
+from shroff.errors import UsageError
+from shroff.examples.bank import Label, Payment, bank, labels, with_labels
+from shroff.examples.crimes import FRAUDS
+
+EVENTS = 30_000
+SEEDS = (1, 2, 3)
+REQUIRED = {"payment_id", "paid_at", "card", "merchant", "amount", "country", "channel"}
+
+
+@cache
+def payments(seed: int) -> tuple[Payment, ...]:
+    return tuple(bank(EVENTS, seed))
+
+
+def paid_at(payment: Payment) -> datetime:
+    return datetime.fromisoformat(payment.event["paid_at"])
+
+
+def average_precision(scores: Sequence[float], truth: Sequence[bool]) -> float:
+    """Sum over the thresholds of (recall gained) x (precision there); equal scores are one threshold."""
+    hits: dict[float, int] = {}
+    seen: dict[float, int] = {}
+    for score, is_fraud in zip(scores, truth, strict=True):
+        seen[score] = seen.get(score, 0) + 1
+        hits[score] = hits.get(score, 0) + is_fraud
+    found = looked_at = 0
+    total = 0.0
+    for score in sorted(seen, reverse=True):
+        found, looked_at = found + hits[score], looked_at + seen[score]
+        total += hits[score] * found / looked_at
+    return total / sum(truth)
+
+
+def test_average_precision_of_cases_worked_by_hand():
+    assert average_precision([3, 2, 1], [True, False, False]) == 1.0
+    assert average_precision([3, 2, 1], [False, True, False]) == 0.5
+    assert average_precision([3, 2, 1], [True, False, True]) == (1 + 2 / 3) / 2
+    assert average_precision([1, 1, 1, 1], [True, False, False, False]) == 0.25
+
+
+def test_the_same_seed_gives_the_same_payments_and_labels():
+    again = list(bank(EVENTS, 1))
+
+    assert again == list(payments(1))
+    assert list(labels(again, 7)) == list(labels(payments(1), 7))
+
+
+def test_another_seed_gives_another_bank():
+    first, second = payments(1)[:1_000], payments(2)[:1_000]
+
+    assert sum(a.event == b.event for a, b in zip(first, second, strict=True)) == 0
+    assert list(labels(first, 1)) != list(labels(first, 2))
+
+
+@pytest.mark.parametrize("events", [0, 1, 59, 2_500])
+def test_as_many_payments_come_as_were_asked_for(events):
+    assert len(list(bank(events, 1))) == events
+
+
+def test_fewer_than_none_are_refused():
+    with pytest.raises(UsageError, match="must not be below 0, got -1"):
+        next(bank(-1, 1))
+
+
+def test_the_stream_begins_without_making_all_of_it():
+    first = list(islice(bank(1_000_000_000, 1), 3))
+
+    assert [payment.event["payment_id"] for payment in first] == ["p-1", "p-2", "p-3"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_value_is_valid(seed):
+    for number, payment in enumerate(payments(seed), 1):
+        event = payment.event
+
+        assert event.keys() - {"terminal", "device"} == REQUIRED
+        assert all(isinstance(value, str) and value for value in event.values())
+        assert event["payment_id"] == f"p-{number}"
+        assert event["paid_at"].endswith("Z")
+        assert len(event["paid_at"]) == len("2026-01-05T00:00:00.000Z")
+        assert Decimal(event["amount"]) > 0
+        assert Decimal(event["amount"]).as_tuple().exponent == -2
+        assert len(event["country"]) == 2
+        assert event["channel"] in {"pos", "web", "atm"}
+        assert ("terminal" in event) == (event["channel"] != "web")
+        assert payment.fraud is None or payment.fraud in FRAUDS
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_times_begin_on_the_day_named_and_rise_within_the_hour(seed):
+    times = [paid_at(payment) for payment in payments(seed)]
+    latest = times[0]
+    late = 0
+    for time in times:
+        assert latest - time < timedelta(hours=1)
+        late += time < latest
+        latest = max(latest, time)
+
+    assert times[0].isoformat().startswith("2026-01-05T")
+    assert 0.001 < late / EVENTS < 0.05
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_some_of_all_six_kinds_of_fraud_are_rare(seed):
+    frauds = [payment.fraud for payment in payments(seed) if payment.fraud]
+
+    assert 0.005 <= len(frauds) / EVENTS <= 0.010
+    assert set(frauds) == set(FRAUDS)
+
+
+FIELDS: dict[str, Callable[[Payment], float]] = {
+    "amount": lambda payment: float(payment.event["amount"]),
+    "hour": lambda payment: paid_at(payment).hour,
+    "abroad": lambda payment: payment.event["country"] != "DE",
+    "web": lambda payment: payment.event["channel"] == "web",
+    "atm": lambda payment: payment.event["channel"] == "atm",
+    "no device": lambda payment: "device" not in payment.event,
+    "device": lambda payment: int(payment.event.get("device", "d-0").split("-")[1], 16),
+    "card": lambda payment: int(payment.event["card"][2:]),
+    "merchant": lambda payment: int(payment.event["merchant"][2:]),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("field", FIELDS)
+def test_no_field_alone_tells_fraud(field, seed):
+    scores = [FIELDS[field](payment) for payment in payments(seed)]
+    truth = [payment.fraud is not None for payment in payments(seed)]
+
+    assert average_precision(scores, truth) < 0.5
+    assert average_precision([-score for score in scores], truth) < 0.5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_frauds_are_neither_all_large_nor_all_small(seed):
+    honest = sorted(Decimal(p.event["amount"]) for p in payments(seed) if p.fraud is None)
+    tenth, highest = honest[len(honest) // 10], honest[-1]
+    frauds = [Decimal(p.event["amount"]) for p in payments(seed) if p.fraud]
+
+    assert sum(tenth < amount < highest for amount in frauds) > 0.5 * len(frauds)
+
+
+def test_labels_come_in_order_each_before_the_first_payment_that_is_later():
+    latest_payment, latest_label = "", ""
+    count = 0
+    for item in with_labels(payments(1), 1):
+        if isinstance(item, Label):
+            assert item.event["known_at"] >= latest_label
+            latest_label = item.event["known_at"]
+            assert latest_label > latest_payment
+            count += 1
+        else:
+            latest_payment = max(latest_payment, item.event["paid_at"])
+            assert latest_label <= latest_payment
+
+    assert count == len(list(labels(payments(1), 1)))
+    assert [item for item in with_labels(payments(1), 1) if isinstance(item, Payment)] == list(payments(1))
+
+
+def found_out(seed: int) -> list[tuple[Payment, Label]]:
+    by_id = {f"payment/{payment.event['payment_id']}": payment for payment in payments(seed)}
+    return [(by_id[label.event["event"]], label) for label in labels(payments(seed), seed)]
+
+
+def test_a_label_names_its_payment_once_and_comes_after_it():
+    pairs = found_out(1)
+
+    assert len({label.event["event"] for _, label in pairs}) == len(pairs)
+    for payment, label in pairs:
+        assert label.event.keys() == {"event", "verdict", "source", "known_at"}
+        assert label.event["verdict"] in {"fraud", "genuine"}
+        assert label.event["source"] in {"chargeback", "analyst", "customer"}
+        assert label.event["known_at"] > payment.event["paid_at"]
+
+
+def test_labels_are_late_sometimes_wrong_and_sometimes_never_come():
+    pairs = [pair for seed in SEEDS for pair in found_out(seed)]
+    of_frauds = [(payment, label) for payment, label in pairs if payment.fraud]
+    frauds = sum(payment.fraud is not None for seed in SEEDS for payment in payments(seed))
+    wrong = sum((payment.fraud is not None) != (label.event["verdict"] == "fraud") for payment, label in pairs)
+    delays = sorted(datetime.fromisoformat(label.event["known_at"]) - paid_at(payment) for payment, label in of_frauds)
+
+    assert 0.86 < len(of_frauds) / frauds < 0.94  # nine in ten
+    assert 0.003 < wrong / len(pairs) < 0.04  # one in fifty
+    assert timedelta(days=2) < delays[len(delays) // 2] < timedelta(days=14)
+    assert delays[-1] > timedelta(days=21)

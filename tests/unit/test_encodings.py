@@ -1,0 +1,334 @@
+"""Bytes to lines: CSV, JSON lines and Parquet, and what is said where they are broken."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from datetime import date
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shroff.errors import NotThereYetError, UsageError
+from shroff.events import encodings
+from shroff.events.encodings import file_format, read_lines, read_stream
+from shroff.events.given import Float32, Instant, Number
+from shroff.events.lines import Lines
+
+PAYSIM = (  # the first lines of paysim_first19998.csv
+    b"step,type,amount,nameOrig\r\n1,PAYMENT,9839.64,C1231006815\r\n1,TRANSFER,181,C1305486145\r\n"
+)
+ATM = (  # of creditcarddata_atm_usa_2429.csv, which is Latin-1
+    b"Transaction ID,Amount,Bank\r\n#3580 308,\xa3349,Barclays\r\n#2550 318,,Barlcays\r\n"
+)
+EXTRACT = (  # of creditcarddata_extract_50.csv, which begins with a byte order mark
+    b"\xef\xbb\xbfTransaction ID,Amount,Bank\n#3577 209,\xc2\xa35,RBS\n"
+)
+AMPLITUDE = (  # of amplitude_export_sample.jsonl
+    b'{"$insert_id": "google-ad-1", "city": null, '
+    b'"event_properties": {"ad_metrics.cost": 0.528957, "ad_id": 643022056303}}\n'
+)
+
+
+def csv_of(content: bytes) -> Lines:
+    return read_stream(io.BytesIO(content), "csv", name="f.csv")
+
+
+def json_of(content: bytes) -> Lines:
+    return read_stream(io.BytesIO(content), "jsonl")
+
+
+def errors_of(lines: Lines) -> list[str | None]:
+    return [line.error for line in lines]
+
+
+def test_csv_lines_have_their_number_their_columns_and_their_bytes():
+    lines = csv_of(PAYSIM)
+    first, second = lines
+
+    assert lines.columns == ("step", "type", "amount", "nameOrig")
+    assert (first.number, first.raw) == (1, b"1,PAYMENT,9839.64,C1231006815\r\n")
+    assert (second.number, second.columns) == (
+        2,
+        {"step": "1", "type": "TRANSFER", "amount": "181", "nameOrig": "C1305486145"},
+    )
+
+
+def test_csv_is_utf_8_with_a_mark_or_latin_1():
+    assert [line.columns["Amount"] for line in csv_of(ATM)] == ["£349", ""]
+    assert [line.columns for line in csv_of(EXTRACT)] == [
+        {"Transaction ID": "#3577 209", "Amount": "£5", "Bank": "RBS"}
+    ]
+
+
+def test_the_first_line_that_is_not_ascii_decides_for_the_file():
+    is_utf8 = csv_of("a\nplain\n£\n".encode() + b"\xa3\n" + "é\n".encode())
+    is_latin = csv_of(b"a\nplain\n\xa3\n" + "£".encode() + b"\n")
+
+    assert [line.error or line.columns["a"] for line in is_utf8] == [
+        "plain",
+        "£",
+        "the line is not UTF-8, as the lines before it are",
+        "é",
+    ]
+    assert [line.columns["a"] for line in is_latin] == ["plain", "£", "Â£"]
+
+
+def test_quoted_texts_may_hold_commas_quotes_and_line_ends():
+    (line, last) = csv_of(b'a,b\n"1,\r\n2","say ""hi"""\nx,y\n')
+
+    assert line.columns == {"a": "1,\r\n2", "b": 'say "hi"'}
+    assert line.raw == b'"1,\r\n2","say ""hi"""\n'
+    assert (last.number, last.raw) == (2, b"x,y\n")
+
+
+def test_blank_lines_are_no_data_and_a_last_line_needs_no_end():
+    assert [(line.number, line.columns) for line in csv_of(b"\na\n\n1\n\r\n2")] == [(1, {"a": "1"}), (2, {"a": "2"})]
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        (b"1,2,3,4", "has 4 columns, the header has 3"),
+        (b"1", "has 1 column, the header has 3"),
+        (b'1,"2"x,3', "text follows a closing quotation mark; write a quotation mark inside a text twice"),
+    ],
+)
+def test_a_broken_line_of_csv_is_an_error_of_that_line(line, words):
+    before, broken, after = csv_of(b"a,b,c\n1,2,3\n" + line + b"\n4,5,6\n")
+
+    assert before.columns == {"a": "1", "b": "2", "c": "3"}
+    assert (broken.number, broken.error, broken.columns, broken.raw) == (2, words, None, line + b"\n")
+    assert (after.number, after.columns) == (3, {"a": "4", "b": "5", "c": "6"})
+
+
+def test_a_quotation_mark_that_is_never_closed_takes_the_rest_as_one_broken_line():
+    good, broken = csv_of(b'a,b\n1,2\n3,"4\n5,6\n')
+
+    assert good.columns == {"a": "1", "b": "2"}
+    assert broken.raw == b'3,"4\n5,6\n'
+    assert "does not end; is a quotation mark missing?" in broken.error
+
+
+def test_json_lines_keep_the_digits_of_numbers():
+    (line,) = json_of(AMPLITUDE)
+
+    assert line.columns["city"] is None
+    assert line.columns["event_properties"] == {"ad_metrics.cost": Number("0.528957"), "ad_id": 643_022_056_303}
+    assert type(line.columns["event_properties"]["ad_metrics.cost"]) is Number
+    assert line.raw == AMPLITUDE
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        (b'{"a": 1', "the line is not JSON"),
+        (b"{'a': 1}", "the line is not JSON"),
+        (b'{"a": 1} {"b": 2}', "the line is not JSON"),
+        (b'{"a": NaN}', "the line is not JSON"),
+        (b'{"a": "\\ud800"}', "the line is not JSON"),
+        (b'{"a": "\xa3"}', "the line is not UTF-8"),
+        (b"[1]", "expected a JSON object, found a list"),
+        (b"4111.5", "expected a JSON object, found a number"),
+        (b'"4111"', "expected a JSON object, found a text"),
+        (b"null", "expected a JSON object, found null"),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "the line is nested too deep"),
+    ],
+)
+def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
+    before, broken, after = json_of(b'\xef\xbb\xbf{"n": 1}\r\n\n' + line + b'\n{"n": 3}')
+
+    assert (before.number, before.columns) == (1, {"n": 1})
+    assert (broken.number, broken.columns, broken.raw) == (2, None, line + b"\n")
+    assert broken.error.startswith(words)
+    assert (after.number, after.columns) == (3, {"n": 3})
+
+
+@pytest.mark.parametrize(
+    "content, found",
+    [
+        (b'{\n  "id": "p1",\n  "amount": 1.10\n}\n', [{"id": "p1", "amount": "1.10"}]),
+        (b'[\n  {"id": "p1"},\n  {"id": "p2"}\n]\n', [{"id": "p1"}, {"id": "p2"}]),
+        (b'[{"id": "p1"}, 7]', [{"id": "p1"}, "expected a JSON object, found a number"]),
+        (b'{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
+        (b'\n{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
+        (b'{"id": \n{"id": "p2"}\n', ["the line is not JSON", {"id": "p2"}]),
+        (b"", []),
+    ],
+)
+def test_a_json_file_is_json_lines_or_one_document(tmp_path, content, found):
+    path = tmp_path / "events.json"
+    path.write_bytes(content)
+    lines = list(read_lines(path))
+
+    assert [line.number for line in lines] == list(range(1, len(found) + 1))
+    for line, expected in zip(lines, found, strict=True):
+        assert line.columns == expected if isinstance(expected, dict) else line.error.startswith(expected)
+
+
+def test_an_element_of_a_json_list_has_its_canonical_form_as_its_bytes(tmp_path):
+    path = tmp_path / "events.json"
+    path.write_bytes(b'[ {"b": 1.10, "a": "x"} ]')
+
+    assert [line.raw for line in read_lines(path)] == [b'{"a":"x","b":1.10}']
+
+
+@pytest.mark.parametrize("make, head", [(json_of, b""), (csv_of, b"a\n")])
+def test_a_line_without_end_does_not_fill_the_memory(make, head, monkeypatch):
+    monkeypatch.setattr(encodings, "LINE_BYTES_MAX", 20)
+    long, after = make(head + b'{"a": "' + b"x" * 100 + b'"}\n{"a": 1}\n')
+
+    assert long.error == "the line is longer than 20 bytes"
+    assert len(long.raw) == 21
+    assert (after.number, after.error) == (2, None)
+
+
+def test_a_compressed_file_is_read_like_any_other(tmp_path):
+    path = tmp_path / "march.csv.gz"
+    path.write_bytes(gzip.compress(PAYSIM))
+
+    assert [line.columns["amount"] for line in read_lines(path)] == ["9839.64", "181"]
+
+
+def test_a_compressed_file_that_ends_too_early_says_so_after_its_last_whole_line(tmp_path):
+    path = tmp_path / "lines.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 1_000, mtime=0)[:-12])
+    lines = read_lines(path)
+
+    with pytest.raises(UsageError, match=r"lines\.jsonl\.gz is not whole"):
+        list(lines)
+
+
+def table(tmp_path, **columns):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_rows_keep_what_their_columns_say(tmp_path):
+    path = table(
+        tmp_path,
+        TRANSACTION_ID=pa.array([0, 1], pa.int32()),
+        TX_DATETIME=pa.array([1_522_540_831_000, None], pa.timestamp("ms")),
+        fine=pa.array([-1, 1_999_999], pa.timestamp("ns", tz="Europe/Berlin")),
+        TX_AMOUNT=pa.array([57.16, None]),
+        narrow=pa.array([0.1, None], pa.float32()),
+        exact=pa.array([Decimal("1.10"), None]),
+        day=pa.array([date(2026, 3, 1), None]),
+        kind=pa.array(["a", None]).dictionary_encode(),
+        nested=pa.array([{"a": [1]}, None]),
+    )
+    lines = read_lines(path)
+    first, second = lines
+
+    assert lines.columns[:2] == ("TRANSACTION_ID", "TX_DATETIME")
+    assert first.columns["TX_DATETIME"] == Instant(1_522_540_831_000)
+    assert first.columns["fine"] == Instant(-1)  # cut off towards the past
+    assert [
+        type(first.columns[name]) for name in ("TX_DATETIME", "TX_AMOUNT", "narrow", "exact", "kind", "nested")
+    ] == [
+        Instant,
+        float,
+        Float32,
+        Number,
+        str,
+        dict,
+    ]
+    assert second.columns["fine"] == Instant(1)
+    assert [second.columns[name] for name in ("TX_DATETIME", "TX_AMOUNT", "narrow", "exact", "kind", "nested")] == [
+        None
+    ] * 6
+    assert first.raw == (
+        b'{"TRANSACTION_ID":0,"TX_AMOUNT":57.16,"TX_DATETIME":"2018-04-01T00:00:31Z","day":"2026-03-01","exact":1.10,'
+        b'"fine":"1969-12-31T23:59:59.999Z","kind":"a","narrow":0.1,"nested":{"a":[1]}}'
+    )
+
+
+def test_parquet_is_read_in_batches_and_numbered_through(tmp_path, monkeypatch):
+    monkeypatch.setattr("shroff.events.parquet.BATCH_ROWS", 3)
+
+    assert [(line.number, line.columns["n"]) for line in read_lines(table(tmp_path, n=list(range(8))))] == [
+        (at + 1, at) for at in range(8)
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, format",
+    [("a.csv", "csv"), ("a.CSV.gz", "csv"), ("a.ndjson", "jsonl"), ("a.json", "jsonl"), ("a.b.parquet", "parquet")],
+)
+def test_the_format_is_what_the_name_ends_in(tmp_path, name, format):
+    assert file_format(tmp_path / name) == format
+
+
+def test_a_named_format_is_taken_before_the_ending(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_bytes(PAYSIM)
+
+    with read_lines(path, "csv") as lines:
+        assert lines.format == "csv"
+    with pytest.raises(UsageError, match=r"rows.txt does not end in .csv, .jsonl, .ndjson, .json, .parquet"):
+        read_lines(path)
+    with pytest.raises(UsageError, match=r"'jsnl' is no format. Did you mean jsonl\?"):
+        read_lines(path, "jsnl")
+
+
+def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 or not")
+    (tmp_path / "wide.csv").write_bytes(b"\xff\xfea\x00\n\x00")
+    (tmp_path / "double.csv").write_bytes(b"a,b,a\n1,2,3\n")
+
+    for name, words in [
+        ("none.csv", "There is no file"),
+        ("folder.csv", "is a folder"),
+        ("broken.parquet", "cannot be read as Parquet"),
+        ("wide.csv", "is UTF-16; save it as UTF-8"),
+        ("double.csv", "has the column 'a' twice"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            read_lines(tmp_path / name)
+
+
+def test_an_empty_csv_file_has_no_header_and_one_with_a_header_only_no_lines():
+    with pytest.raises(UsageError, match=r"f\.csv is empty; a CSV file begins with a line of column names"):
+        csv_of(b"")
+
+    assert list(csv_of(b"a,b\n")) == []
+    assert list(json_of(b"")) == []
+
+
+def test_a_stream_gives_each_line_as_soon_as_it_is_there():
+    class Slow(io.BytesIO):
+        def readline(self, size=-1):
+            asked.append(size)
+            return super().readline(size)
+
+    asked: list[int] = []
+    lines = read_stream(Slow(b'{"a": 1}\n{"a": 2}\n'), "jsonl")
+
+    assert next(lines).columns == {"a": 1}
+    assert len(asked) == 1
+
+
+def test_a_stream_is_closed_at_its_end():
+    stream = io.BytesIO(b'{"a": 1}\n')
+    list(read_stream(stream, "jsonl"))
+
+    assert stream.closed
+
+
+def test_a_file_that_is_left_early_is_closed():
+    stream = io.BytesIO(b'{"a": 1}\n{"a": 2}\n')
+    with read_stream(stream, "jsonl") as lines:
+        next(lines)
+
+    assert stream.closed
+
+
+def test_formats_that_need_more_than_a_stream_are_refused():
+    with pytest.raises(UsageError, match="Parquet cannot be read from a stream"):
+        read_stream(io.BytesIO(), "parquet")
+    with pytest.raises(NotThereYetError, match="Avro"):
+        read_stream(io.BytesIO(), "avro")

@@ -1,0 +1,96 @@
+"""Make `.venv` with the locked requirements and this package in it.
+
+Runs on any Python 3.11 or newer with nothing installed. Uses uv where it is on the
+path (faster), else venv and pip. Every file that is installed must have a hash of
+`requirements/dev.txt`. A `.venv` that is there and runs is brought up to date.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOCK = "requirements/dev.txt"
+
+
+def main() -> int:
+    """Make the environment; 0 when it is ready, 3 when the packages could not be had, 1 else."""
+    uv = shutil.which("uv")
+    try:
+        if not runs(PYTHON):
+            make_environment(uv)
+        install(uv)
+    except subprocess.CalledProcessError as error:
+        # The code of the docs for "something outside is unreachable".
+        return explain(error)
+    return 0
+
+
+def make_environment(uv: str | None) -> None:
+    """Make an empty `.venv` of the Python that runs this script."""
+    say(f"making .venv with Python {sys.version.split()[0]}")
+    if uv:
+        run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
+        return
+    try:
+        import ensurepip  # noqa: F401  Debian ships Python without it unless python3-venv is there
+    except ImportError:
+        name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        sys.exit(
+            f"make setup: {name} came without venv.\nInstall it (Debian: {name}-venv) or install uv, then try again."
+        )
+    venv.create(VENV, clear=True, with_pip=True, symlinks=True)
+
+
+def install(uv: str | None) -> None:
+    """Install the locked requirements, then this package from its sources."""
+    say(f"installing {LOCK} ({'uv' if uv else 'pip'}; about 200 MB the first time)")
+    # Build tools come out of the lock as well, so the package itself is built without fetching anything.
+    package = ("--no-deps", "--no-build-isolation", "-e", ".")
+    if uv:
+        command = (uv, "pip", "install", "--quiet", "--python", str(PYTHON))
+        run(*command, "--require-hashes", "-r", LOCK)
+        run(*command, *package)
+        return
+    command = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    if not runs(PYTHON, "import pip"):  # an environment that uv made has none
+        run(str(PYTHON), "-m", "ensurepip")
+    run(*command, "--require-hashes", "-r", LOCK)
+    run(*command, *package)
+
+
+def explain(error: subprocess.CalledProcessError) -> int:
+    """Say what to do about a step that failed; its own words stand above."""
+    print(
+        f"\nmake setup: `{' '.join(map(str, error.cmd[:4]))} ...` failed (its message stands above).\n"
+        "If the package index cannot be reached: check the network or proxy, or name a mirror\n"
+        "(UV_DEFAULT_INDEX for uv, PIP_INDEX_URL for pip), then run the same command again.\n"
+        "If a hash does not match: the mirror serves other files than the ones that were tested.",
+        file=sys.stderr,
+    )
+    return 3
+
+
+def runs(python: Path, code: str = "import sys; sys.exit(sys.version_info < (3, 11))") -> bool:
+    """Tell whether this interpreter is there and runs the code without an error."""
+    return python.exists() and subprocess.run([python, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def run(*command: str) -> None:
+    """Run a command in the project folder; its output is shown."""
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def say(text: str) -> None:
+    """Print one line at once."""
+    print(f"setup: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

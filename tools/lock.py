@@ -1,0 +1,35 @@
+"""Renew `requirements/*.txt`: the newest versions that fit, each file with its hashes.
+
+One lock serves Python 3.11 to 3.13 on every platform. It names no package index and
+no folder of the machine that made it, so it is the same wherever it is made.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--upgrade", "--quiet")
+
+
+def main() -> int:
+    """Write both locks; dev.txt takes the versions of core.txt."""
+    lock("core.txt", "pyproject.toml")
+    lock("dev.txt", "pyproject.toml", "requirements/dev.in", "-c", "requirements/core.txt")
+    return 0
+
+
+def lock(name: str, *sources: str) -> None:
+    """Resolve the sources into one file."""
+    header = "--custom-compile-command=make lock"  # else uv writes the command line with its paths
+    command = ["uv", "pip", "compile", *sources, *OPTIONS, header, "-o", f"requirements/{name}"]
+    try:
+        subprocess.run(command, cwd=ROOT, check=True)
+    except FileNotFoundError:
+        sys.exit("make lock: uv is not on the path; see CONTRIBUTING.md")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
