@@ -157,7 +157,7 @@ class Project:
                     if order == "time":
                         yield from in_order_of_time(lines)
                     else:
-                        yield from probed(lines, writer.state.watermark_ms, definitions.settings.lateness_ms, path.name)
+                        yield from probed(lines, writer, path.name)
 
             submissions = events()
             if labels is not None:

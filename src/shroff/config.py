@@ -104,7 +104,9 @@ def _hash_key(places: Places) -> bytes:
     except FileExistsError:
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
         if len(key) < 16:
-            raise StorageError(f"{path} holds no key; restore it from a backup, since hashed values depend on it") from None
+            raise StorageError(
+                f"{path} holds no key; restore it from a backup, since hashed values depend on it"
+            ) from None
         return key
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from None

@@ -92,7 +92,10 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
     warnings: list[Problem] = []
     if "shroff.yaml" not in files:
         hint = "Run 'shroff init DIR --template payments' to make a project."
-        return Loaded(None, [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)])
+        return Loaded(
+            None,
+            [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
+        )
     rule_files = sorted(name for name in files if name.startswith("rules/"))
     trees = {name: yamltext.read(files[name], name, problems) for name in (*YAML_FILES, *rule_files) if name in files}
     settings = load_settings(trees.get("shroff.yaml"), problems)
@@ -140,12 +143,16 @@ def _place(problem: Problem) -> tuple[str, int, int]:
     return problem.file, problem.line, problem.column
 
 
-def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> dict[str, dict[object, dict[str, object]]]:  # type: ignore[type-arg]
+def _tables(
+    files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]
+) -> dict[str, dict[object, dict[str, object]]]:  # type: ignore[type-arg]
     tables = {}
     for name, shape in events.tables.items():
         file = f"tables/{name}.csv"
         if file not in files:
-            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", f"table {name} is declared and {file} is not there."))
+            problems.append(
+                Problem("events.yaml", 0, 0, f"tables.{name}", f"table {name} is declared and {file} is not there.")
+            )
             continue
         tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
     for file in sorted(files):
@@ -154,14 +161,18 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
     return tables  # type: ignore[return-value]
 
 
-def _rules(rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader) -> tuple[Rule, ...]:
+def _rules(
+    rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader
+) -> tuple[Rule, ...]:
     return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
 
 
 def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Events, warnings: list[Problem]) -> None:
     """Say in one sentence each what is read and has no effect in this version."""
     if trees.get("model.yaml") is not None:
-        warnings.append(Problem("model.yaml", 1, 1, "", "training is not there yet; without a model rules alone decide."))
+        warnings.append(
+            Problem("model.yaml", 1, 1, "", "training is not there yet; without a model rules alone decide.")
+        )
     for name, type_ in events.types.items():
         for one in type_.fields:
             if one.shape.is_unique:
@@ -179,7 +190,8 @@ def _hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterab
         part.list
         for node in nodes
         for part in walk(node)
-        if isinstance(part, InList) and any(isinstance(leaf, ThisField) and leaf.name in hashed for leaf in walk(part.operand))
+        if isinstance(part, InList)
+        and any(isinstance(leaf, ThisField) and leaf.name in hashed for leaf in walk(part.operand))
     )
 
 
@@ -243,5 +255,3 @@ def _nodes(rule: Rule) -> list[Node]:
 def without_rules(definitions: Definitions) -> Definitions:
     """The same project with no rules: features only."""
     return replace(definitions, rules=())
-
-

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from shroff.decisions.definitions import Definitions
-from shroff.events.event import canonical_text, canonical_value
+from shroff.decisions.fragments import column_json
+from shroff.events.event import canonical_text
 from shroff.features.frames import Frame
-from shroff.language.columns import values_of
 
 JSON = str
 
@@ -47,13 +47,13 @@ class DocumentWriter:
         """The features of each event as a JSON object, names sorted."""
         if not self._features:
             return ["{}"] * len(frame)
-        fragments = []
+        fragments: list[list[str]] = []
         for name, type_ in self._features:
             column = frame.computed.get(name)
             if column is None:
                 fragments.append(["null"] * len(frame))
                 continue
-            fragments.append([canonical_value(value, type_, self._money_places) for value in values_of(column)])
+            fragments.append(column_json(column, type_, self._money_places))
         return [self._template % row for row in zip(*fragments, strict=True)]
 
     def write(self, id_: str, seq: int, body: bytes, features: JSON, verdict: Verdict) -> tuple[bytes, bytes]:

@@ -102,7 +102,11 @@ class Engine:
         for row, one in enumerate(placed):
             if one.past_hits is not None:
                 continue
-            verdict = _verdict(hits[row], outcome([h.rule.effect for h in hits[row] if h.is_effective], policy)) if row in hits else plain
+            verdict = (
+                _verdict(hits[row], outcome([h.rule.effect for h in hits[row] if h.is_effective], policy))
+                if row in hits
+                else plain
+            )
             document, receipt = writer.write(one.event.id, one.seq, one.body, features[row], verdict)
             effects.decisions.append(DecisionRow(one.seq, name, one.event.id, verdict.outcome, receipt, document))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Engine, Placed
 from shroff.decisions.history import Control, Records, hits_by_place, standing_of
@@ -31,10 +32,11 @@ def fold(log: Log, definitions: Definitions, upto: int | None = None, progress: 
     Cost: one pass over the log up to the place `upto`.
     """
     folded = Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
-    for placed in placed_batches(log, folded, upto):
-        folded.engine.step(placed)
-        if progress is not None:
-            progress(len(placed))
+    with calm_collector():
+        for placed in placed_batches(log, folded, upto):
+            folded.engine.step(placed)
+            if progress is not None:
+                progress(len(placed))
     return folded
 
 
@@ -68,7 +70,7 @@ def take(record: Record, folded: Folded, hits: frozenset[str] | None) -> Placed 
         if current is None or current.gives_way_to(new):
             folded.standings[named] = new
     else:
-        folded.watermark_ms = max(event.time_ms, folded.watermark_ms if folded.watermark_ms is not None else event.time_ms)
+        folded.watermark_ms = max(
+            event.time_ms, folded.watermark_ms if folded.watermark_ms is not None else event.time_ms
+        )
     return Placed(record.seq, event, record.body, hits)
-
-

@@ -26,7 +26,10 @@ def log_batches(log: Log, definitions: Definitions) -> History:
 
 
 def file_batches(
-    files: Iterable[tuple[str, Lines]], definitions: Definitions, hasher: Callable[[str], str] | None, as_type: str | None
+    files: Iterable[tuple[str, Lines]],
+    definitions: Definitions,
+    hasher: Callable[[str], str] | None,
+    as_type: str | None,
 ) -> History:
     """The events of files in file order, with the places that this order would give; refused lines have none."""
     intake = Intake(definitions.events, definitions.settings, hasher)

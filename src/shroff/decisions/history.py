@@ -70,10 +70,20 @@ class Records:
         named = f"{event.type}/{event.id}"
         amount = None if label.amount is None else show_decimal(label.amount, self._money_places)
         stored = _StoredLabel(
-            changes, named, time_text(label.known_at_ms), msgspec.Raw(body), event.type, label.source, label.verdict, amount, label.reason
+            changes,
+            named,
+            time_text(label.known_at_ms),
+            msgspec.Raw(body),
+            event.type,
+            label.source,
+            label.verdict,
+            amount,
+            label.reason,
         )
         values = (named, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
-        return LabelEvent(label_id(label), label.known_at_ms, values, event, changes), msgspec.json.encode(stored, order="sorted")
+        return LabelEvent(label_id(label), label.known_at_ms, values, event, changes), msgspec.json.encode(
+            stored, order="sorted"
+        )
 
 
 def label_id(label: LabelInput) -> str:

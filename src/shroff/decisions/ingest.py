@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
+from shroff.decisions.collector import calm_collector
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.errors import UsageError
+from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.language.values import show_duration
 
@@ -92,7 +94,7 @@ def ingest(
         if between is not None:
             between()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
+    with calm_collector(), ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
         pending: tuple[Prepared, Future[None]] | None = None
         while batch := list(islice(remaining, batch_size)):
             settle(pending)
@@ -120,24 +122,40 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
     yield from known[at:]
 
 
-def probed(submissions: Iterable[Submission], watermark_ms: int | None, lateness_ms: int, source: str) -> Iterator[Submission]:
+def probed(submissions: Iterable[Submission], writer: Writer, source: str) -> Iterator[Submission]:
     """The same submissions, after a look at the first ones.
 
-    Raises: UsageError where more than one percent of the first 10,000 lines are too late,
-        as in a file that is not in the order of time.
+    Raises: UsageError where more than one percent of the first 10,000 lines would be
+        refused as too late. Events that the log has already do not count: they are
+        duplicates, however old.
     """
     remaining = iter(submissions)
     first = list(islice(remaining, PROBED_LINES))
-    late = 0
-    for one in first:
-        if one.event is None:
-            continue
-        if watermark_ms is not None and watermark_ms - one.event.time_ms > lateness_ms:
-            late += 1
-        watermark_ms = one.event.time_ms if watermark_ms is None else max(watermark_ms, one.event.time_ms)
-    if late > LATE_LINES_MAX:
+    lateness_ms = writer.definitions.settings.lateness_ms
+    behind_file = _late([one.event for one in first], None, lateness_ms)
+    if len(behind_file) > LATE_LINES_MAX:
         raise UsageError(
-            f"{source}: {late} of the first {len(first)} lines are more than {show_duration(lateness_ms)} behind a line "
-            "before them, so they would be refused as too late. Nothing was written. Add --order time to sort the file first."
+            f"{source}: {len(behind_file)} of the first {len(first)} lines are more than {show_duration(lateness_ms)} "
+            "behind a line before them, so they would be refused as too late. Nothing was written. "
+            "Add --order time to sort the file first."
+        )
+    behind_log = writer.unknown(_late([one.event for one in first], writer.state.watermark_ms, lateness_ms))
+    if behind_log > LATE_LINES_MAX:
+        raise UsageError(
+            f"{source}: {behind_log} of the first {len(first)} lines are more than {show_duration(lateness_ms)} behind "
+            "the newest event of the log, so they would be refused as too late. Nothing was written. "
+            "Bring older files in before newer ones, or allow more lateness in shroff.yaml."
         )
     return chain(first, remaining)
+
+
+def _late(events: Iterable[Event | None], watermark_ms: int | None, lateness_ms: int) -> list[Event]:
+    """The events that are too late behind those before them, and behind a watermark."""
+    late: list[Event] = []
+    for event in events:
+        if event is None:
+            continue
+        if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
+            late.append(event)
+        watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
+    return late

@@ -11,7 +11,7 @@ from shroff.events.definitions import Events
 from shroff.language import loading
 from shroff.language.expression import Node
 from shroff.language.names import Names, Scope
-from shroff.language.values import parse_decimal
+from shroff.language.values import parse_decimal, to_real
 from shroff.language.yamltext import Node as YamlNode
 from shroff.language.yamltext import Scalar
 
@@ -97,7 +97,7 @@ def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float |
     if not 0 <= digits <= 10**places:
         problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
         return None
-    return digits / 10**places
+    return to_real(digits, places)
 
 
 def _costs(node: YamlNode | None, scope: Scope, problems: list[Problem]) -> Node | None:

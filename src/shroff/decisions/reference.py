@@ -40,7 +40,9 @@ class ListFile:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for number, row in enumerate(rows):
-            writer.writerow([change(cell) if number and column == at and cell else cell for column, cell in enumerate(row)])
+            writer.writerow(
+                [change(cell) if number and column == at and cell else cell for column, cell in enumerate(row)]
+            )
         return ListFile(self.name, out.getvalue(), {change(value): expires for value, expires in self.entries.items()})
 
 
@@ -93,7 +95,9 @@ def load_table(
             problems.append(Problem(file, number, 1, "", str(error)))
             continue
         if values[key] is None or values[key] in table:
-            words = f"the key {cells.get(key)!r} stands twice." if values[key] is not None else f"the key {key} is empty."
+            words = (
+                f"the key {cells.get(key)!r} stands twice." if values[key] is not None else f"the key {key} is empty."
+            )
             problems.append(Problem(file, number, 1, "", words))
             continue
         table[values[key]] = {column: values[column] for column in shape.columns}

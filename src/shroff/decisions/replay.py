@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.decisions.engine import Effects, Engine, Placed
 from shroff.decisions.fold import Folded, Progress, placed_batches
@@ -14,6 +15,7 @@ from shroff.decisions.history import Control, Records
 from shroff.errors import ReplayError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
+from shroff.language.values import Value
 from shroff.streams.log import DecisionRow, Log
 
 Load = Callable[[dict[str, str]], Definitions]
@@ -44,7 +46,9 @@ def segments(log: Log) -> list[Segment]:
     ]
 
 
-def redecided(log: Log, segment: Segment, upto: int | None = None, progress: Progress | None = None) -> Iterator[Effects]:
+def redecided(
+    log: Log, segment: Segment, upto: int | None = None, progress: Progress | None = None
+) -> Iterator[Effects]:
     """The effects of a segment's events, decided again by the online engine from the log alone."""
     folded = _empty(segment.definitions)
     taken_only = _taken_only(log)
@@ -98,11 +102,16 @@ class Verification:
 def verify_online(log: Log, progress: Progress | None = None) -> Verification:
     """Decide the whole log again and compare documents and receipts, byte by byte."""
     result = Verification()
+    with calm_collector():
+        _verify_segments(log, result, progress)
+    return result
+
+
+def _verify_segments(log: Log, result: Verification, progress: Progress | None) -> None:
     for segment in segments(log):
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
         computed = (row for effects in redecided(log, segment, progress=progress) for row in effects.decisions)
         _compare(recorded, computed, result)
-    return result
 
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
@@ -134,7 +143,9 @@ def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | N
         definitions = segment.definitions
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
         folded = _empty(definitions)
-        rows = {row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)}
+        rows = {
+            row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)
+        }
         for batch in placed_batches(log, folded, segment.end):
             for one in batch:
                 values = naive.take(one.event, one.past_hits or frozenset(), is_asked=one.seq in rows)
@@ -145,14 +156,20 @@ def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | N
     return result
 
 
-def _compare_features(row: DecisionRow, values: dict[str, object], definitions: Definitions, result: Verification) -> None:
+def _compare_features(
+    row: DecisionRow, values: Mapping[str, Value], definitions: Definitions, result: Verification
+) -> None:
     result.events += 1
     shown = msgspec.json.decode(row.document, type=_Features).features
     for name, recorded in shown.items():
         type_ = definitions.features[name].type
-        computed = canonical_value(values.get(name), type_, definitions.settings.money_places)  # type: ignore[arg-type]
+        computed = canonical_value(values.get(name), type_, definitions.settings.money_places)
         if bytes(recorded).decode() != computed:
-            result.differ(Mismatch(row.event, row.id, row.seq, "naive", f"{name} {bytes(recorded).decode()}", f"{name} {computed}"))
+            result.differ(
+                Mismatch(
+                    row.event, row.id, row.seq, "naive", f"{name} {bytes(recorded).decode()}", f"{name} {computed}"
+                )
+            )
             return
 
 

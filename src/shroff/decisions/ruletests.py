@@ -40,11 +40,18 @@ def _run(rule: Rule, test: RuleTest, definitions: Definitions) -> Problem | None
     if tuple(hits) == test.hits:
         return None
     expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
-    return test.place.problem(f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].")
+    return test.place.problem(
+        f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}]."
+    )
 
 
 def _event(
-    type_name: str, fields: Mapping[str, str], number: int, door: Door, definitions: Definitions, history: list[LogEvent]
+    type_name: str,
+    fields: Mapping[str, str],
+    number: int,
+    door: Door,
+    definitions: Definitions,
+    history: list[LogEvent],
 ) -> LogEvent:
     """An event of a test: `at` stands for the time field, and a left-out id is the event's number."""
     if type_name == "label":

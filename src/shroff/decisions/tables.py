@@ -64,14 +64,19 @@ def feature_tables(
         for batch in batches:
             values = [naive.add(one) for _, one in batch]
             rows = [at for at, (_, one) in enumerate(batch) if one.type == event]
-            columns = {name: column_of([values[at].get(name) for at in rows], definitions.features[name].type) for name in names}
+            columns = {
+                name: column_of([values[at].get(name) for at in rows], definitions.features[name].type)
+                for name in names
+            }
             yield _table(definitions, event, [batch[at] for at in rows], columns)
         return
     online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
     for batch in batches:
         frame = online.compute([one for _, one in batch]).get(event)
         if frame is not None:
-            yield _table(definitions, event, [batch[row] for row in frame.rows.tolist()], _columns(frame, names, definitions))
+            yield _table(
+                definitions, event, [batch[row] for row in frame.rows.tolist()], _columns(frame, names, definitions)
+            )
 
 
 def _columns(frame: Frame, names: Sequence[str], definitions: Definitions) -> dict[str, Column]:
@@ -88,7 +93,10 @@ def _table(
     import pyarrow as pa
 
     schema = feature_schema(definitions, event)
-    arrays: list[Any] = [pa.array([one.id for _, one in rows], pa.string()), pa.array([seq for seq, _ in rows], pa.int64())]
+    arrays: list[Any] = [
+        pa.array([one.id for _, one in rows], pa.string()),
+        pa.array([seq for seq, _ in rows], pa.int64()),
+    ]
     for name, column in columns.items():
         arrays.append(_array(column, definitions.features[name].type, schema.field(name).type))
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -105,9 +113,16 @@ def _array(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
         return pa.array(column.values.astype(np.float64) / 1_000, wanted, mask=missing)
     if type_.kind == "integer" and column.values.dtype == object:
         fits = [INTEGER_MIN <= value <= INTEGER_MAX for value in column.values.tolist()]
-        values = [value if fit and valid else None for value, fit, valid in zip(column.values.tolist(), fits, column.valid, strict=True)]
+        values = [
+            value if fit and valid else None
+            for value, fit, valid in zip(column.values.tolist(), fits, column.valid, strict=True)
+        ]
         return pa.array(values, wanted)
-    return pa.array(column.values, mask=missing).cast(wanted) if type_.kind == "time" else pa.array(column.values, wanted, mask=missing)
+    return (
+        pa.array(column.values, mask=missing).cast(wanted)
+        if type_.kind == "time"
+        else pa.array(column.values, wanted, mask=missing)
+    )
 
 
 def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:

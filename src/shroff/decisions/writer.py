@@ -73,8 +73,10 @@ class Writer:
             when a version came into force.
     """
 
-    def __init__(self, log: Log, definitions: Definitions, now_ms: Callable[[], int], progress: Progress | None = None) -> None:
-        self._log, self._definitions, self._now_ms = log, definitions, now_ms
+    def __init__(
+        self, log: Log, definitions: Definitions, now_ms: Callable[[], int], progress: Progress | None = None
+    ) -> None:
+        self._log, self.definitions, self._now_ms = log, definitions, now_ms
         self._state: Folded | None = fold(log, definitions, progress=progress)
         self._seq = log.last_seq()
         self._has_waiting = bool(log.waiting_all())
@@ -86,18 +88,29 @@ class Writer:
             raise StateError("the last commit failed; open the project again, which restores its state from the log")
         return self._state
 
+    def unknown(self, events: Iterable[Event]) -> int:
+        """How many of these events the log does not have."""
+        by_type: dict[str, list[str]] = defaultdict(list)
+        for event in events:
+            by_type[event.type].append(event.id)
+        return sum(len(ids) - len(self._log.find(type_, ids)) for type_, ids in by_type.items())
+
     def _activate(self) -> None:
         """Put the project's files in force where they differ from what the log has."""
         control = self.state.control
-        files = dict(self._definitions.files)
+        files = dict(self.definitions.files)
         if control.files == files:
             return
-        record = Record(self._seq + 1, "control", "control", str(self._seq + 1), self._now_ms(), control.change_to(files), False)
+        record = Record(
+            self._seq + 1, "control", "control", str(self._seq + 1), self._now_ms(), control.change_to(files), False
+        )
         self._log.append(Batch(records=[record]))
         control.take(record)
         self._seq += 1
 
-    def write(self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()) -> list[Answer]:
+    def write(
+        self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
+    ) -> list[Answer]:
         """Take submissions in order and commit what came of them; gives an answer for each."""
         prepared = self.prepare(submissions, decide=decide, offsets=offsets)
         self.commit(prepared)
@@ -113,7 +126,9 @@ class Writer:
             self._state = None
             raise
 
-    def prepare(self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()) -> Prepared:
+    def prepare(
+        self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
+    ) -> Prepared:
         """Decide a batch without committing it. The batch before it must be committed."""
         state, batch, fresh = self.state, Batch(offsets=list(offsets)), _Fresh()
         try:
@@ -124,7 +139,12 @@ class Writer:
         except BaseException:
             self._state = None
             raise
-        batch.decisions, batch.hits, batch.flags, batch.outbox = effects.decisions, effects.hits, effects.flags, effects.outbox
+        batch.decisions, batch.hits, batch.flags, batch.outbox = (
+            effects.decisions,
+            effects.hits,
+            effects.flags,
+            effects.outbox,
+        )
         self._fill(answers, fresh, {row.seq: row for row in effects.decisions}, known)
         self._has_waiting = self._has_waiting or bool(batch.waiting)
         return Prepared(batch, answers)
@@ -140,7 +160,11 @@ class Writer:
             elif one.label is not None:
                 wanted[one.label.event_type or ""].add(one.label.event_id)
                 wanted["label"].add(label_id(one.label))
-        return {(type_, id_): record for type_, ids in wanted.items() for id_, record in self._log.find(type_, list(ids)).items()}
+        return {
+            (type_, id_): record
+            for type_, ids in wanted.items()
+            for id_, record in self._log.find(type_, list(ids)).items()
+        }
 
     def _waiting(self, submissions: Iterable[Submission]) -> dict[tuple[str, str], list[WaitingLabel]]:
         """Labels that wait for the events of a batch."""
@@ -195,7 +219,13 @@ class Writer:
     ) -> Answer:
         key = (event.type, event.id)
         body = self.state.records.encode(event)
-        earlier = fresh.events[key][1:] if key in fresh.events else (known[key].body, known[key].seq) if key in known else None
+        earlier = (
+            fresh.events[key][1:]
+            if key in fresh.events
+            else (known[key].body, known[key].seq)
+            if key in known
+            else None
+        )
         if earlier is not None:
             return self._again(one, event, body, earlier, batch, fresh)
         late = self._lateness(event)
@@ -209,9 +239,9 @@ class Writer:
         for label in waiting.pop(key, ()):
             batch.joined.append(label.id)
             self._join_waiting(waiting_label(label.body), label.body, event, body, batch, fresh)
-        for label in fresh.waiting.pop(key, ()):
+        for early in fresh.waiting.pop(key, ()):
             batch.waiting = [row for row in batch.waiting if (row.event_type, row.event_id) != key]
-            self._join_waiting(label, waiting_body(label), event, body, batch, fresh)
+            self._join_waiting(early, waiting_body(early), event, body, batch, fresh)
         return Answer(TAKEN, event.type, event.id, seq)
 
     def _again(
@@ -227,10 +257,10 @@ class Writer:
 
     def _lateness(self, event: Event) -> str:
         """Why an event is too late, or nothing."""
-        settings, watermark_ms = self._definitions.settings, self.state.watermark_ms
+        settings, watermark_ms = self.definitions.settings, self.state.watermark_ms
         if watermark_ms is None or watermark_ms - event.time_ms <= settings.lateness_ms:
             return ""
-        field_name = self._definitions.events.types[event.type].time_field
+        field_name = self.definitions.events.types[event.type].time_field
         behind = show_duration(watermark_ms - event.time_ms)
         return (
             f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
@@ -269,7 +299,11 @@ class Writer:
         return Answer(TAKEN, "label", id_, seq, is_label=True)
 
     def _wait(self, label: LabelInput, id_: str, key: tuple[str, str], batch: Batch, fresh: _Fresh) -> Answer:
-        if self._has_waiting and self._log.waiting_with_ids([id_]) or any(label_id(row) == id_ for row in fresh.waiting[key]):
+        if (
+            self._has_waiting
+            and self._log.waiting_with_ids([id_])
+            or any(label_id(row) == id_ for row in fresh.waiting[key])
+        ):
             return Answer(DUPLICATE, "label", id_, is_label=True)
         fresh.waiting[key].append(label)
         batch.waiting.append(WaitingLabel(*key, id_, waiting_body(label)))
@@ -323,7 +357,9 @@ class Writer:
                 answer.outcome, answer.document = row.outcome, row.document
             elif (type_, id_) in known:
                 stored[type_].append(id_)
-        rows = {(type_, id_): row for type_, ids in stored.items() for id_, row in self._log.decisions(type_, ids).items()}
+        rows = {
+            (type_, id_): row for type_, ids in stored.items() for id_, row in self._log.decisions(type_, ids).items()
+        }
         for answer, key in fresh.repeated:
             if answer.document is None and key in rows:
                 answer.outcome, answer.document = rows[key].outcome, rows[key].document
@@ -332,8 +368,4 @@ class Writer:
 def _too_early(label: LabelInput, event: Event) -> str:
     if label.known_at_ms >= event.time_ms:
         return ""
-    return (
-        f"known_at: {time_text(label.known_at_ms)} lies before the time of {event.type} {event.id!r}, {time_text(event.time_ms)}"
-    )
-
-
+    return f"known_at: {time_text(label.known_at_ms)} lies before the time of {event.type} {event.id!r}, {time_text(event.time_ms)}"

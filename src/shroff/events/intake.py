@@ -58,12 +58,16 @@ class Intake:
             raise UsageError(
                 f"{source}: {lines.format} lines do not tell their event type. Add --as {' or --as '.join(self._events.types)}."
             )
-        mappers = {name: Mapper(one, lines.format) for name, one in (*self._events.types.items(), (LABEL, self._events.label))}
+        mappers = {
+            name: Mapper(one, lines.format) for name, one in (*self._events.types.items(), (LABEL, self._events.label))
+        }
         if as_type is not None and lines.columns is not None:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         return self._read(lines, source, as_type, dispatcher, mappers)
 
-    def submit(self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool) -> Submission:
+    def submit(
+        self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
+    ) -> Submission:
         """One event or label from its fields."""
         kept = partial(self._masked, raw, type_name, fields)
         try:
@@ -76,7 +80,9 @@ class Intake:
     def _check_type(self, as_type: str | None) -> None:
         known = (*self._events.types, LABEL)
         if as_type is not None and as_type not in known:
-            raise UsageError(f"--as: {as_type!r} is no event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}")
+            raise UsageError(
+                f"--as: {as_type!r} is no event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
+            )
 
     def _check_columns(self, mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
         lacking = mapper.missing_columns(columns)
@@ -91,51 +97,61 @@ class Intake:
         )
 
     def _read(
-        self, lines: Iterable[Line], source: str, as_type: str | None, dispatcher: Dispatcher, mappers: Mapping[str, Mapper]
+        self,
+        lines: Iterable[Line],
+        source: str,
+        as_type: str | None,
+        dispatcher: Dispatcher,
+        mappers: Mapping[str, Mapper],
     ) -> Iterator[Submission]:
-        secrets = {name: mapper.secret_columns for name, mapper in mappers.items()}
+        takers = {name: self._taker(name, mapper, source) for name, mapper in mappers.items()}
+        only = takers.get(as_type or "")
         for line in lines:
             if line.columns is None:
-                yield Submission(source, str(line.number), partial(self._unread, line), as_type or "", refusal=line.error or "")
+                yield Submission(
+                    source, str(line.number), partial(self._unread, line), as_type or "", refusal=line.error or ""
+                )
                 continue
             row = Row(source, line.number, line.columns)
-            type_name, named = as_type, None
-            if type_name is None:
-                try:
-                    picked = dispatcher.pick(row)
-                except InputError as error:
-                    yield Submission(source, str(line.number), partial(self._unread, line), refusal=str(error))
-                    continue
-                if picked is None:
-                    yield self._untaken(line, source)
-                    continue
-                type_name, named = picked.type, picked.fields
-            yield self._admitted(type_name, row, named, mappers[type_name], line, source, secrets[type_name])
+            if only is not None:
+                yield only(line, row, None)
+                continue
+            try:
+                picked = dispatcher.pick(row)
+            except InputError as error:
+                yield Submission(source, str(line.number), partial(self._unread, line), refusal=str(error))
+                continue
+            yield self._untaken(line, source) if picked is None else takers[picked.type](line, row, picked.fields)
 
     def _untaken(self, line: Line, source: str) -> Submission:
         keeps = self._settings.untaken == "quarantine"
         refusal = "no event type's 'when' takes this line" if keeps else None
         return Submission(source, str(line.number), partial(self._unread, line), refusal=refusal)
 
-    def _admitted(
-        self, type_name: str, row: Row, named: Mapping[str, object] | None, mapper: Mapper, line: Line, source: str, secrets: frozenset[str]
-    ) -> Submission:
-        place = str(line.number)
-        kept = partial(self._read_line, line, row, secrets)
-        try:
-            if named is not None and self._is_unmapped(type_name):
-                fields: Mapping[str, object] = named
-            else:
-                fields = mapper.fields(row if named is None else Row(row.file, row.number, named))
-            if type_name == LABEL:
-                return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields))
-            return Submission(source, place, kept, type_name, self._door.admit(type_name, fields, is_strict=False))
-        except InputError as error:
-            return Submission(source, place, kept, type_name, refusal=str(error))
+    def _taker(
+        self, type_name: str, mapper: Mapper, source: str
+    ) -> Callable[[Line, Row, Mapping[str, object] | None], Submission]:
+        """What makes a submission of a line of one type; with fields where the line names its type itself."""
+        door, secrets, is_label = self._door, mapper.secret_columns, type_name == LABEL
+        type_ = self._events.label if is_label else self._events.types[type_name]
+        is_mapped = "json" in type_.mappings
 
-    def _is_unmapped(self, type_name: str) -> bool:
-        type_ = self._events.label if type_name == LABEL else self._events.types[type_name]
-        return "json" not in type_.mappings
+        def take(line: Line, row: Row, named: Mapping[str, object] | None) -> Submission:
+            kept = partial(self._read_line, line, row, secrets)
+            try:
+                if named is None:
+                    fields = mapper.fields(row)
+                else:
+                    fields = mapper.fields(Row(row.file, row.number, named)) if is_mapped else named
+                if is_label:
+                    return Submission(source, str(line.number), kept, LABEL, None, door.admit_label(fields))
+                return Submission(
+                    source, str(line.number), kept, type_name, door.admit(type_name, fields, is_strict=False)
+                )
+            except InputError as error:
+                return Submission(source, str(line.number), kept, type_name, None, None, str(error))
+
+        return take
 
     # ---- what quarantine keeps
 

@@ -53,7 +53,9 @@ def _spilled(entries: list[Entry], stack: ExitStack) -> IO[bytes]:
     file = stack.enter_context(tempfile.TemporaryFile())
     for time_ms, number, one in sorted(entries, key=itemgetter(0, 1)):
         assert one.event is not None
-        packed = _ENCODER.encode((time_ms, number, one.source, one.place, one.raw(), one.type, one.event.id, one.event.values))
+        packed = _ENCODER.encode(
+            (time_ms, number, one.source, one.place, one.raw(), one.type, one.event.id, one.event.values)
+        )
         file.write(len(packed).to_bytes(_LENGTH_BYTES) + packed)
     file.seek(0)
     return file

@@ -26,8 +26,9 @@ def aggregate_values(node: Aggregate, values: list[Any]) -> Value:  # noqa: PLR0
     if function == "quantile":
         over, under = node.rank or (0, 1)
         return sorted(values)[max(-(-over * len(values) // under), 1) - 1]  # type: ignore[no-any-return]
-    chosen = {"min": min, "max": max, "first": lambda v: v[0], "last": lambda v: v[-1]}[function]
-    return chosen(values)  # type: ignore[no-any-return]
+    if function in {"first", "last"}:
+        return values[0 if function == "first" else -1]  # type: ignore[no-any-return]
+    return min(values) if function == "min" else max(values)  # type: ignore[no-any-return]
 
 
 def _sums(node: Aggregate, values: list[int]) -> Value:

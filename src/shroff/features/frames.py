@@ -142,6 +142,14 @@ def _field_of(event: LabelEvent, project: Events) -> Any:
     return leaf
 
 
+def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
+    """The column without the values that are not `there`; in their place stands what columns have for missing ones."""
+    valid = column.valid & there
+    if valid.all():
+        return column
+    return Column(np.where(valid, column.values, "" if type_.is_text else column.values.dtype.type(0)), valid)
+
+
 def frames_of(batch: Sequence[LogEvent], events: Events) -> dict[str, Frame]:
     """The batch by event type, each with its places in it."""
     names = [event.type for event in batch]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from shroff.features.kernel_answers import answer_nothing, answer_step
@@ -46,7 +45,7 @@ from shroff.features.kernel_layout import (
     TRACK_WORDS,
     TRACKS,
 )
-from shroff.features.kernel_numbers import Word, compiled
+from shroff.features.kernel_numbers import Word, compiled, entry_point
 from shroff.features.kernel_order import feed_deque, insert_in_deque, room_in_deque
 
 Values = NDArray[np.int64]
@@ -129,13 +128,9 @@ def digest_of_kernels() -> str:
 def make_run(digest: str) -> Callable[..., int]:
     """The entry point `run`. It closes over the digest, which by that is part of the name it is kept under."""
 
-    @njit(
+    @entry_point(
         "int64(int64[::1], int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint8[:, ::1], int64,"
-        " int64[:, ::1], uint8[:, ::1])",
-        nogil=True,
-        error_model="numpy",
-        _nrt=False,
-        cache=True,
+        " int64[:, ::1], uint8[:, ::1])"
     )
     def run(
         heap: Words,
@@ -180,7 +175,7 @@ def make_run(digest: str) -> Callable[..., int]:
 def make_tend(digest: str) -> Callable[..., Any]:
     """The entry point `tend`, kept on disk like `run`."""
 
-    @njit("void(int64[::1], int64, int64, int64)", nogil=True, error_model="numpy", cache=True, _nrt=False)
+    @entry_point("void(int64[::1], int64, int64, int64)")
     def tend(heap: Words, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
         """Forget a key (-1: none), then trim up to `limit` keys, going round."""
         digest  # noqa: B018

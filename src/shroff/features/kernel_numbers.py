@@ -19,30 +19,39 @@ Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
-def compiled(function: Kernel) -> Kernel:
-    """Compile a part of a kernel; kept on disk only inside the entry points that call it.
+# Nothing here allocates, so numba need not count references: its locked instructions took
+# two thirds of the time. Division by zero gives what the machine gives; nobody divides by it.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 
-    Nothing here allocates: without numba's counting of references, whose locked
-    instructions took a third of the time, a call costs what it does.
-    """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "_nrt": False,
-        "no_cpython_wrapper": True,
-        "no_cfunc_wrapper": True,
-    }
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile a part of a kernel; kept on disk only inside the entry points that call it."""
+    options = OPTIONS | {"no_cpython_wrapper": True}
     return cast("Kernel", njit(**options)(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def bits_of(typing_context: Any, value: Any) -> Any:
-    """The 64 bits of a float as an integer."""
+def entry_point(signature: str) -> Callable[[Kernel], Kernel]:
+    """Compile what Python calls, at once and for one signature, or load it from disk."""
 
+    def compile_once(function: Kernel) -> Kernel:
+        try:
+            return cast("Kernel", njit(signature, cache=True, **OPTIONS)(function))
+        except RuntimeError:
+            # No folder to keep it in: a read-only installation of somebody without a home.
+            return cast("Kernel", njit(signature, **OPTIONS)(function))
+
+    return compile_once
+
+
+def _bits_of(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.int64))
 
     return types.int64(types.float64), generate
+
+
+# The 64 bits of a float as an integer.
+bits_of = cast("Callable[[Word], Word]", intrinsic(_bits_of))
 
 
 @compiled

@@ -155,7 +155,9 @@ def greatest_key(heap: Words, head: Word, track: Word, begin: Word, end: Word) -
 def value_at_rank(
     heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word
 ) -> tuple[Word, Word]:
-    """The value at a rank (from 1) among the `count` kept cells in [begin, end): (False: the heap must grow first, value).
+    """The value at a rank (from 1) among the `count` kept cells in [begin, end), as (True, value).
+
+    Without room for a copy of the values: (False, 0), and the heap must grow first.
 
     Cost: a look at each cell, and quickselect with middle pivots.
     """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame, frames_of, joined_key
+from shroff.features.frames import Codes, Frame, frames_of, joined_key, masked
 from shroff.features.histories import History
 from shroff.features.looks import LookHistory
 from shroff.features.plan import Group, SeriesKey, kernel_plan, make_plan, split
@@ -34,7 +34,7 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.row import Evaluate, Reference, compile_row
-from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 from shroff.language.values import Value
 
 TRIM_EVERY: Final = 64  # batches between two walks over idle keys
@@ -107,10 +107,9 @@ class Online:
             column = frame.evaluate(wanted.node, self._reference)
             if wanted.needs_key:
                 has_key = np.array([key is not None for key in frame.key_values(wanted.entity)], np.bool_)
-                if not has_key.all():
-                    column = Column(column.values, column.valid & has_key)
+                column = masked(column, has_key, wanted.node.type)
             if wanted.expires_ms is not None:
-                column = Column(column.values, column.valid & (frame.times < wanted.expires_ms))
+                column = masked(column, frame.times < wanted.expires_ms, wanted.node.type)
             frame.computed[wanted.name] = column
 
     def _advance(self, frames: Mapping[str, Frame]) -> None:
@@ -141,6 +140,7 @@ class _Running:
         self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel else None
         self.look = LookHistory(group.aggregates, lateness_ms) if group.key.is_look else None
         self.this_fields = {one: sorted(fields_of_this(one.condition)) if one.condition else [] for one in group.aggregates}
+        self.pairs_of: dict[Any, set[int]] = {}  # codes by the entity's key, where a hit must find all pairs of a key
 
     @property
     def memory_bytes(self) -> int:
@@ -153,13 +153,18 @@ class _Running:
             self.history.sweep(SWEEP_KEYS, watermark_ms)
 
     def clear(self, key: Any) -> None:
-        code = self.codes.known.get(key)
-        if code is None:
-            return
-        if self.look is not None:
-            self.look.clear(code)
-        elif self.history is not None:
-            self.history.clear(code)
+        """Forget all events of a key."""
+        codes = self.pairs_of.get(key, set()) if self.key.pairs else {self.codes.known.get(key, -1)}
+        for code in codes - {-1}:
+            if self.look is not None:
+                self.look.clear(code)
+            elif self.history is not None:
+                self.history.clear(code)
+
+    def _note_pairs(self, keys: list[Any], codes: NDArray[np.int64]) -> None:
+        for key, code in zip(keys, codes.tolist(), strict=True):
+            if code >= 0:
+                self.pairs_of.setdefault(key, set()).add(code)
 
     # ---- keys
 
@@ -174,8 +179,9 @@ class _Running:
             keys = values_of(frame.field(self.key.matching, type_))
         else:
             keys = frame.key_values(self.key.entity)
-        keys = self._paired(keys, [frame.evaluate(item, reference) for item, _ in self.key.pairs])
-        found = self.codes.of(keys)
+        found = self.codes.of(self._paired(keys, [frame.evaluate(item, reference) for item, _ in self.key.pairs]))
+        if self.key.rule is not None and self.key.pairs:
+            self._note_pairs(keys, found)
         if self.key.event == "label":
             changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
             found = np.where(changes, found, -1)
@@ -243,11 +249,10 @@ class _Running:
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
         """Missing where a field of `this` that the condition reads is missing."""
-        valid = column.valid
         for name in self.this_fields[aggregate]:
             type_ = next(one.type for one in frame.type.fields if one.name == name)
-            valid = valid & frame.field(name, type_).valid
-        return column if valid is column.valid else Column(column.values, valid)
+            column = masked(column, frame.field(name, type_).valid, aggregate.type)
+        return column
 
     def _deliver(self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame], reference: Reference) -> None:
         for event in self.group.asked_at & frames.keys():
@@ -368,6 +373,7 @@ class _SinceFlag:
 
         def step(at: int) -> None:
             if fed.inserts[at] < 0 and fed.asks[at] < 0:
+                now.update(dict.fromkeys(group.group.aggregates))
                 return
             one = slice(at, at + 1)
             out, valid = history.run(
@@ -404,7 +410,7 @@ def _item_leaves(aggregate: Aggregate) -> list[Node]:
     return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
 
 
-def _rows(frame: Frame, leaves: list[Node], reference: Reference) -> dict[int, dict[str, Value]]:
+def _rows(frame: Frame, leaves: Sequence[Node], reference: Reference) -> dict[int, dict[str, Value]]:
     """For each row of the batch the values of some leaves, by name; `f of E` under `f of`."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
@@ -424,7 +430,8 @@ def encode(column: Column, type_: Type, texts: Codes, *, largest: int) -> tuple[
         return column.values.view(np.int64), column.valid
     if column.values.dtype == object:
         listed = column.values.tolist()
-        fits = column.valid & np.array([-largest <= value <= largest for value in listed], np.bool_)
+        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
+        fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
         return np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64), fits
     values = column.values.astype(np.int64)
     if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:

@@ -8,12 +8,14 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from shroff.features.computed import Computed
 from shroff.features.histories import HistoryPlan, Query, Series
 from shroff.language.expression import (
     Aggregate,
+    Arithmetic,
     Compare,
     FeatureValue,
     ItemFeature,
@@ -25,7 +27,7 @@ from shroff.language.expression import (
     reads_this,
     walk,
 )
-from shroff.language.types import BOOLEAN
+from shroff.language.types import BOOLEAN, INTEGER, REAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,10 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     stages: dict[str, int] = {}
     asked: dict[GroupKey, dict[Aggregate, set[str]]] = {}
     placed: list[tuple[int, Computed]] = []
-    for wanted in computed:
-        stage = max((stages[part.name] for part in walk(wanted.node) if isinstance(part, FeatureValue)), default=0)
+    for one in computed:
+        wanted = replace(one, node=_shares_as_quotients(one.node))
+        read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
+        stage = max((stages.get(name, 0) for name in read), default=0)
         for aggregate in aggregates(wanted.node):
             own = _stage(aggregate, stages)
             stage = max(stage, own)
@@ -122,12 +126,34 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
 
 def _stage(aggregate: Aggregate, stages: dict[str, int]) -> int:
     read = [part.name for part in walk(aggregate) if isinstance(part, ItemFeature)]
-    return max((stages[name] + 1 for name in read), default=0)
+    return max((stages.get(name, -1) + 1 for name in read), default=0)  # one that is nowhere computed is missing
+
+
+def _shares_as_quotients(node: Any) -> Any:
+    """The node with each share under a pair key as one count by another.
+
+    The pair's history has the events of the pair only, and a share is of all events.
+    """
+    if not isinstance(node, Node):
+        return tuple(_shares_as_quotients(part) for part in node) if isinstance(node, tuple) else node
+    if isinstance(node, Aggregate):
+        if node.function != "share" or not split(node.condition).pairs or _is_look(node):
+            return node
+        part = replace(node, type=INTEGER, function="count")
+        return Arithmetic(REAL, "/", part, replace(part, condition=None))
+    changed = {one.name: _shares_as_quotients(getattr(node, one.name)) for one in fields(node)}
+    return type(node)(**changed)
+
+
+def _is_look(aggregate: Aggregate) -> bool:
+    """Whether each event of the window is looked at; `over last n` counts before any condition, so no pair key serves it."""
+    parts = split(aggregate.condition)
+    return parts.look is not None or (bool(parts.pairs) and aggregate.last_n is not None)
 
 
 def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     parts = split(aggregate.condition)
-    is_look = parts.look is not None
+    is_look = _is_look(aggregate)
     pairs = () if is_look else parts.pairs
     return GroupKey(aggregate.entity, aggregate.event, aggregate.matching, pairs, stage, rule, is_look)
 

@@ -82,7 +82,7 @@ class ColumnSource:
     times: Array | None = None
 
 
-def evaluate_columns(node: Node, source: ColumnSource) -> Column:  # noqa: C901, PLR0911, PLR0912 (one case a node)
+def evaluate_columns(node: Node, source: ColumnSource) -> Column:
     """The values of `node` for all rows."""
     match node:
         case typed.Literal():
@@ -124,7 +124,9 @@ def evaluate_columns(node: Node, source: ColumnSource) -> Column:  # noqa: C901,
 
 def _constant(value: Value, type_: Type, count: int) -> Column:
     if value is None:
-        return Column(np.full(count, _EMPTY.get(type_.kind, 0), _DTYPES.get(type_.kind, np.int64)), np.zeros(count, np.bool_))
+        return Column(
+            np.full(count, _EMPTY.get(type_.kind, 0), _DTYPES.get(type_.kind, np.int64)), np.zeros(count, np.bool_)
+        )
     dtype = _DTYPES.get(type_.kind, np.int64)
     if dtype is np.int64 and not -INTEGER_MAX <= int(value) <= INTEGER_MAX:
         dtype = object
@@ -135,6 +137,11 @@ def _alike(a: Array, b: Array) -> tuple[Array, Array]:
     if a.dtype == b.dtype:
         return a, b
     return a.astype(object), b.astype(object)
+
+
+def _is_wide(values: Array) -> bool:
+    """Whether exact numbers are held as Python integers."""
+    return bool(values.dtype == object)
 
 
 def _largest(values: Array) -> int:
@@ -149,7 +156,7 @@ def _clean(values: Array, valid: NDArray[np.bool_]) -> Column:
 
 def _convert(operand: Column, found: Type, wanted: Type) -> Column:
     if wanted.kind == "real":
-        if operand.values.dtype != object and _largest(operand.values) < _FLOAT_EXACT:
+        if not _is_wide(operand.values) and _largest(operand.values) < _FLOAT_EXACT:
             return Column(operand.values / np.float64(10**found.places), operand.valid)
         reals = [to_real(value, found.places) for value in operand.values.tolist()]
         return Column(np.array(reals, np.float64), operand.valid)
@@ -176,7 +183,7 @@ def _exact(operator: str, left: Column, right: Column) -> Column:
     valid = left.valid & right.valid
     calculate = _OPERATIONS[operator]
     a, b = left.values, right.values
-    if a.dtype != object and b.dtype != object:
+    if not (_is_wide(a) or _is_wide(b)):
         bounds = _largest(a), _largest(b)
         bound = bounds[0] * bounds[1] if operator == "*" else bounds[0] + bounds[1]
         if bound <= INTEGER_MAX:
@@ -213,7 +220,7 @@ def _quotient(left: Column, right: Column) -> Column:
 
 
 def _floats(values: Array) -> NDArray[np.float64]:
-    if values.dtype == object:
+    if _is_wide(values):
         return np.array([float(value) for value in values.tolist()], np.float64)
     return values.astype(np.float64)
 

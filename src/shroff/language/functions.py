@@ -1,40 +1,21 @@
-"""The functions of the language: what they take, what they give, how one value is computed.
+"""The functions of the language: what they take and give, and what the reference says of them.
 
-Each computes one value from values that are there; of missing it is never called, since
-a function of missing is missing. It gives None where there is no result (a text that is
-no number, the root of a negative number). A conversion from text that fails raises
-`ValueError`, so that a mapping can say why; elsewhere that is missing as well.
+How a value is computed stands in `calls`.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from shroff.language.types import INTEGER, REAL, TEXT, TIME, WIDE_MAX, WIDE_MIN, BOOLEAN, Type, money, number
-from shroff.language.values import (
-    DAY_MS,
-    HOUR_MS,
-    check_integer,
-    check_real,
-    check_units,
-    divide_half_even,
-    parse_integer,
-    parse_money,
-    parse_number,
-    parse_time,
-    rescale_half_even,
-    show,
-    to_real,
-)
-
-Options = tuple[str | int, ...]
+from shroff.language import calls
+from shroff.language.calls import Signature
+from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
 
 
 class SignatureError(Exception):
@@ -46,15 +27,6 @@ class SignatureError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """How a call is to be carried out: result, the type each argument is brought to, literal options."""
-
-    type: Type
-    takes: tuple[Type, ...]
-    options: Options = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Argument:
     """What is known of an argument when a call is checked."""
 
@@ -63,14 +35,23 @@ class Argument:
     is_literal: bool = False
 
 
+Sign = Callable[[tuple[Argument, ...], int], Signature]
+Make = Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`sign` checks a call; `make` gives the function of values for one checked call."""
+    """`sign` checks a call; `make` gives the function of values for one checked call.
+
+    `form`, `meaning` and `example` are what the reference and hints show.
+    """
 
     name: str
     form: str
-    sign: Callable[[tuple[Argument, ...], int], Signature]
-    make: Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
+    sign: Sign
+    make: Make
+    meaning: str
+    example: str
 
 
 # ---- what calls may look like
@@ -80,7 +61,7 @@ def _count(arguments: tuple[Argument, ...], low: int, high: int | None = None) -
     high = low if high is None else high
     if not low <= len(arguments) <= high:
         wanted = str(low) if low == high else f"{low} to {high}" if high < 99 else f"at least {low}"
-        raise SignatureError(f"takes {wanted} arguments, not {len(arguments)}")
+        raise SignatureError(f"takes {wanted} argument{'' if wanted == '1' else 's'}, not {len(arguments)}")
 
 
 def _need(arguments: tuple[Argument, ...], at: int, kinds: tuple[str, ...]) -> Type:
@@ -90,13 +71,13 @@ def _need(arguments: tuple[Argument, ...], at: int, kinds: tuple[str, ...]) -> T
     return found
 
 
-def _literal(arguments: tuple[Argument, ...], at: int, kind: type, wanted: str) -> Any:
-    value = arguments[at].literal
-    if not arguments[at].is_literal or not isinstance(value, kind) or isinstance(value, bool):
+def _literal(arguments: tuple[Argument, ...], at: int, kind: str, wanted: str) -> Any:
+    if not arguments[at].is_literal or arguments[at].type.kind != kind:
         raise SignatureError(f"takes {wanted}, written out, here", at)
-    return value
+    return arguments[at].literal
 
 
+_FORMAT_TRIAL: Final = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 _NUMERIC: Final = ("integer", "number", "money", "real")
 
 
@@ -146,7 +127,7 @@ def _sign_extreme(arguments: tuple[Argument, ...], places: int) -> Signature:
 def _sign_round(arguments: tuple[Argument, ...], places: int) -> Signature:
     _count(arguments, 2)
     type_ = _need(arguments, 0, _NUMERIC)
-    wanted = _literal(arguments, 1, int, "a number of places")
+    wanted = _literal(arguments, 1, "integer", "a number of places")
     if not 0 <= wanted <= 12:
         raise SignatureError("takes 0 to 12 places", 1)
     result = type_ if type_.kind in {"real", "integer"} or type_.places <= wanted else Type(type_.kind, wanted)
@@ -158,6 +139,12 @@ def _sign_fixed(
 ) -> Signature:
     _count(arguments, len(kinds))
     return Signature(result, tuple(_need(arguments, at, taken) for at, taken in enumerate(kinds)))
+
+
+def _sign_root(arguments: tuple[Argument, ...], places: int) -> Signature:
+    _count(arguments, 1)
+    _need(arguments, 0, _NUMERIC)
+    return Signature(REAL, (REAL,))
 
 
 def _sign_join(arguments: tuple[Argument, ...], places: int) -> Signature:
@@ -182,7 +169,7 @@ def _sign_time(arguments: tuple[Argument, ...], places: int) -> Signature:
     _need(arguments, 0, ("text",))
     options: list[str | int] = []
     if len(arguments) > 1:
-        options.append(_literal(arguments, 1, str, "a format such as '%d-%b-%y'"))
+        options.append(_format(arguments, 1))
     if len(arguments) > 2:
         options.append(_zone_name(arguments, 2))
     return Signature(TIME, (TEXT,) + (TEXT,) * (len(arguments) - 1), tuple(options))
@@ -195,8 +182,18 @@ def _sign_time_part(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(INTEGER, (TIME,) + (TEXT,) * len(options), options)
 
 
+def _format(arguments: tuple[Argument, ...], at: int) -> str:
+    """A format that reads what it writes; one that never can is a mistake of the definition."""
+    form = str(_literal(arguments, at, "text", "a format such as '%d-%b-%y'"))
+    try:
+        datetime.strptime(_FORMAT_TRIAL.strftime(form), form)  # noqa: DTZ007 (only whether it is read)
+    except (ValueError, re.error):
+        raise SignatureError(f"cannot read times by the format {form!r}", at) from None
+    return form
+
+
 def _zone_name(arguments: tuple[Argument, ...], at: int) -> str:
-    name = str(_literal(arguments, at, str, "a time zone such as 'Europe/Berlin'"))
+    name = str(_literal(arguments, at, "text", "a time zone such as 'Europe/Berlin'"))
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):
@@ -204,170 +201,131 @@ def _zone_name(arguments: tuple[Argument, ...], at: int) -> str:
     return name
 
 
-# ---- what calls give
-
-
-def _root(value: float) -> float | None:
-    return math.sqrt(value) if value >= 0 else None
-
-
-def _make_round(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    places = int(signature.options[0])
-    if types[0].kind == "real":
-        return lambda value, _: round(value, places) + 0.0
-    from_places, to_places = types[0].places, signature.type.places
-    return lambda value, _: rescale_half_even(value, from_places, to_places)
-
-
-def _make_floor(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    if types[0].kind == "real":
-        return lambda value: floor if WIDE_MIN <= (floor := math.floor(value)) <= WIDE_MAX else None
-    unit = 10 ** types[0].places
-    return lambda value: value // unit
-
-
-def _make_text(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    type_, places = types[0], int(signature.options[0])
-    if type_.kind == "real":
-        return lambda value: repr(value)
-    return lambda value: show(value, type_, places)
-
-
-def _make_convert(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    found, wanted = types[0], signature.type
-    if found.is_text:
-        readers: dict[str, Callable[[str], int]] = {
-            "integer": parse_integer,
-            "number": partial(parse_number, places=wanted.places),
-            "money": partial(parse_money, places=wanted.places),
-        }
-        read = readers[wanted.kind]
-        return lambda text: read(text) if text.strip() else None
-    if wanted.kind == "integer":
-        return partial(_whole, type_=found)
-    if found.kind == "real":
-        return lambda value: check_units(parse_number(repr(value), wanted.places), repr(value))
-    places = found.places
-    return lambda value: rescale_half_even(value, places, wanted.places)
-
-
-def _whole(value: float, *, type_: Type) -> int:
-    if type_.kind == "real":
-        if not value.is_integer():
-            raise ValueError(f"{value} is no whole number")
-        return check_integer(int(value))
-    whole, rest = divmod(int(value), 10**type_.places)
-    if rest:
-        raise ValueError(f"{to_real(int(value), type_.places)} is no whole number")
-    return whole
-
-
-def _make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    if not signature.options:
-        return lambda text, *_: parse_time(text) if text.strip() else None
-    form = str(signature.options[0])
-    zone = str(signature.options[1]) if len(signature.options) > 1 else "UTC"
-    return lambda text, *_: _formatted_time(text, form, zone) if text.strip() else None
-
-
-@lru_cache(maxsize=65_536)
-def _formatted_time(text: str, form: str, zone: str) -> int:
-    try:
-        moment = datetime.strptime(text.strip(), form)  # noqa: DTZ007 (the zone is an argument)
-    except ValueError:
-        raise ValueError(f"{text!r} does not have the form {form}") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
-    return int(moment.timestamp() // 1) * 1_000 + moment.microsecond // 1_000
-
-
-@lru_cache(maxsize=65_536)
-def _offset_ms(zone: str, quarter: int) -> int:
-    """How far a zone is ahead of UTC in a quarter of an hour; zones change at quarters only."""
-    moment = datetime.fromtimestamp(quarter * 900, UTC).astimezone(ZoneInfo(zone))
-    offset = moment.utcoffset()
-    return 0 if offset is None else round(offset.total_seconds() * 1_000)
-
-
-def local_ms(time_ms: int, zone: str) -> int:
-    """A UTC instant as milliseconds of the zone's own clock."""
-    return time_ms if zone == "UTC" else time_ms + _offset_ms(zone, time_ms // 900_000)
-
-
-def _make_hour(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: local_ms(time_ms, zone) // HOUR_MS % 24
-
-
-def _make_weekday(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: (local_ms(time_ms, zone) // DAY_MS + 3) % 7  # 1970-01-01 was a Thursday
-
-
-def _make_day(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: local_ms(time_ms, zone) // DAY_MS
-
-
-def _left(text: str, count: int) -> str:
-    return text[: max(count, 0)]
-
-
-def _part(text: str, separator: str, at: int) -> str | None:
-    parts = text.split(separator) if separator else [text]
-    return parts[at - 1] if 1 <= at <= len(parts) else None
-
-
-def _domain(text: str) -> str | None:
-    before, sign, after = text.rpartition("@")
-    return after.lower() if sign and after else None
-
-
-def _subnet(text: str, bits: int) -> str | None:
-    try:
-        return str(ipaddress.ip_network(f"{text}/{bits}", strict=False))
-    except ValueError:
-        return None
-
-
 def _plain(evaluate: Callable[..., Any]) -> Callable[[tuple[Type, ...], Signature], Callable[..., Any]]:
     return lambda types, signature: evaluate
 
 
-def _texts(name: str, form: str, kinds: tuple[tuple[str, ...], ...], result: Type, evaluate: Callable[..., Any]) -> Function:
-    return Function(name, form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate))
+def _texts(
+    name: str, form: str, kinds: tuple[tuple[str, ...], ...], result: Type, evaluate: Callable[..., Any]
+) -> tuple[str, str, Sign, Make]:
+    return name, form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate)
 
 
 _T: Final = ("text",)
 _I: Final = ("integer",)
-FUNCTIONS: Final[dict[str, Function]] = {
-    function.name: function
-    for function in (
-        Function("abs", "abs(x)", _sign_same, _plain(abs)),
-        Function("min", "min(a, b, …)", _sign_extreme, _plain(min)),
-        Function("max", "max(a, b, …)", _sign_extreme, _plain(max)),
-        Function("round", "round(x, places)", _sign_round, _make_round),
-        Function("floor", "floor(x)", partial(_sign_fixed, kinds=(_NUMERIC,), result=INTEGER), _make_floor),
-        Function("sqrt", "sqrt(x)", lambda a, p: Signature(REAL, (REAL,)) if _sign_fixed(a, p, kinds=(_NUMERIC,), result=REAL) else Signature(REAL, ()), _plain(_root)),
-        _texts("length", "length(text)", (_T,), INTEGER, len),
-        _texts("lower", "lower(text)", (_T,), TEXT, str.lower),
-        _texts("upper", "upper(text)", (_T,), TEXT, str.upper),
-        _texts("left", "left(text, n)", (_T, _I), TEXT, _left),
-        _texts("part", "part(text, separator, n)", (_T, _T, _I), TEXT, _part),
-        Function("join", "join(a, b, …)", _sign_join, _plain(lambda *parts: "".join(map(str, parts)))),
-        Function("text", "text(x)", _sign_text, _make_text),
+_FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
+    (("abs", "abs(x)", _sign_same, _plain(calls.size)), "The value without its sign.", "abs(-5)"),
+    (
+        ("min", "min(a, b, …)", _sign_extreme, _plain(min)),
+        "The least of two or more values. With one argument it is an aggregate.",
+        "min(3, 2.5)",
+    ),
+    (
+        ("max", "max(a, b, …)", _sign_extreme, _plain(max)),
+        "The greatest of two or more values. With one argument it is an aggregate.",
+        "max(3, 2.5)",
+    ),
+    (
+        ("round", "round(x, places)", _sign_round, calls.make_round),
+        "Rounded half-even to 0 to 12 places, which are written out.",
+        "round(2.675, 2)",
+    ),
+    (
+        ("floor", "floor(x)", partial(_sign_fixed, kinds=(_NUMERIC,), result=INTEGER), calls.make_floor),
+        "The greatest integer that is not above x.",
+        "floor(-1.5)",
+    ),
+    (
+        ("sqrt", "sqrt(x)", _sign_root, _plain(calls.root)),
+        "The real root; of a negative number missing.",
+        "sqrt(2)",
+    ),
+    (_texts("length", "length(text)", (_T,), INTEGER, len), "How many code points a text has.", "length('Bär')"),
+    (_texts("lower", "lower(text)", (_T,), TEXT, str.lower), "In lower case.", "lower('POS')"),
+    (_texts("upper", "upper(text)", (_T,), TEXT, str.upper), "In upper case.", "upper('pos')"),
+    (_texts("left", "left(text, n)", (_T, _I), TEXT, calls.left), "The first n code points.", "left('411111', 2)"),
+    (
+        _texts("part", "part(text, separator, n)", (_T, _T, _I), TEXT, calls.part),
+        "The n-th part of a text cut at a separator, counted from 1; missing where there are fewer.",
+        "part('DE-Berlin', '-', 2)",
+    ),
+    (
+        ("join", "join(a, b, …)", _sign_join, _plain(calls.join)),
+        "Texts and integers, one after the other.",
+        "join('file.csv', ':', 12)",
+    ),
+    (
+        ("text", "text(x)", _sign_text, calls.make_text),
+        "The value as text, as a reason shows it; a real with all its digits.",
+        "text(1d12h)",
+    ),
+    (
         _texts("starts_with", "starts_with(text, start)", (_T, _T), BOOLEAN, str.startswith),
+        "Whether a text begins with another.",
+        "starts_with('Büro', 'Bü')",
+    ),
+    (
         _texts("ends_with", "ends_with(text, end)", (_T, _T), BOOLEAN, str.endswith),
+        "Whether a text ends with another.",
+        "ends_with('Büro', 'ro')",
+    ),
+    (
         _texts("contains", "contains(text, part)", (_T, _T), BOOLEAN, str.__contains__),
-        _texts("replace", "replace(text, old, new)", (_T, _T, _T), TEXT, str.replace),
-        _texts("subnet", "subnet(ip, bits)", (_T, _I), TEXT, _subnet),
-        _texts("domain", "domain(mail)", (_T,), TEXT, _domain),
-        Function("time", "time(text, format, zone)", _sign_time, _make_time),
-        Function("integer", "integer(x)", partial(_sign_convert, result="integer"), _make_convert),
-        Function("number", "number(x)", partial(_sign_convert, result="number"), _make_convert),
-        Function("money", "money(x)", partial(_sign_convert, result="money"), _make_convert),
-        Function("hour", "hour(time, zone)", _sign_time_part, _make_hour),
-        Function("weekday", "weekday(time, zone)", _sign_time_part, _make_weekday),
-        Function("day", "day(time, zone)", _sign_time_part, _make_day),
-    )
+        "Whether a text has another in it.",
+        "contains('Büro', 'ü')",
+    ),
+    (
+        _texts("replace", "replace(text, old, new)", (_T, _T, _T), TEXT, calls.replace),
+        "With each `old` replaced by `new`.",
+        "replace('£12.50', '£', '')",
+    ),
+    (
+        _texts("subnet", "subnet(ip, bits)", (_T, _I), TEXT, calls.subnet),
+        "The network of an address, of 4 or 16 bytes; missing where the text is no address.",
+        "subnet('192.0.2.77', 24)",
+    ),
+    (
+        _texts("domain", "domain(mail)", (_T,), TEXT, calls.domain),
+        "What follows the last `@`, in lower case; missing without one.",
+        "domain('ann@Example.com')",
+    ),
+    (
+        ("time", "time(text, format, zone)", _sign_time, calls.make_time),
+        "A time from text: RFC 3339 or epoch milliseconds, or by a format as in C's `strptime`. Without an offset in "
+        "the text it is of the zone, UTC if none is named.",
+        "time('01-Mar-26', '%d-%b-%y', 'Europe/Berlin')",
+    ),
+    (
+        ("integer", "integer(x)", partial(_sign_convert, result="integer"), calls.make_convert),
+        "The integer that a text or number is; missing where it has a fraction or does not fit 64 bits.",
+        "integer('42')",
+    ),
+    (
+        ("number", "number(x)", partial(_sign_convert, result="number"), calls.make_convert),
+        "An exact number of six places, rounded half-even.",
+        "number('0.1234567')",
+    ),
+    (
+        ("money", "money(x)", partial(_sign_convert, result="money"), calls.make_convert),
+        "An amount in the project's currency. A text with more places than the currency has is missing.",
+        "money('12.50')",
+    ),
+    (
+        ("hour", "hour(time, zone)", _sign_time_part, calls.make_hour),
+        "The hour of the day, 0 to 23, in UTC or the zone.",
+        "hour(time('2026-03-01T22:30:00Z'), 'Europe/Berlin')",
+    ),
+    (
+        ("weekday", "weekday(time, zone)", _sign_time_part, calls.make_weekday),
+        "The day of the week: Monday is 0, Sunday 6.",
+        "weekday(time('2026-03-01T22:30:00Z'))",
+    ),
+    (
+        ("day", "day(time, zone)", _sign_time_part, calls.make_day),
+        "The date as days since 1970-01-01.",
+        "day(time('2026-03-01T22:30:00Z'))",
+    ),
+)
+FUNCTIONS: Final[dict[str, Function]] = {
+    parts[0]: Function(*parts, meaning, example) for parts, meaning, example in _FUNCTIONS
 }

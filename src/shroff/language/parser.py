@@ -11,7 +11,8 @@ nesting are limited before anything is built, so hostile text fails fast.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Final
 
 from shroff.language.syntax import (
@@ -25,6 +26,7 @@ from shroff.language.syntax import (
     Name,
     NumberLiteral,
     Of,
+    Span,
     Syntax,
     TextLiteral,
     Unary,
@@ -38,10 +40,10 @@ DEPTH_MAX: Final = 40
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
-      | (?P<duration>(?:\d+(?:ms|s|m|h|d|w))+(?![A-Za-z0-9_]))
-      | (?P<number>\d[\d_]*(?:\.\d[\d_]*)?)
+      | (?P<duration>(?:[0-9]+(?:ms|s|m|h|d|w))+(?![A-Za-z0-9_]))
+      | (?P<number>[0-9][0-9_]*(?:\.[0-9][0-9_]*)?)
       | (?P<name>[^\W\d]\w*)
-      | (?P<text>'(?:[^']|'')*')
+      | (?P<text>'(?:[^']|'')*+')
       | (?P<sign>==|!=|<=|>=|\.\.|[<>+\-*/()\[\],.])
     """,
     re.VERBOSE,
@@ -71,6 +73,8 @@ def parse(text: str) -> Syntax:
     parser = _Parser(text)
     tree = parser.expression()
     parser.expect_end()
+    if _levels(tree) > DEPTH_MAX:
+        raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", tree.start, tree.end)
     return tree
 
 
@@ -113,7 +117,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens = tokens(text)
         self.at = 0
-        self.depth = 0
+        self.depth = -1  # the outermost expression stands in no bracket
 
     @property
     def token(self) -> Token:
@@ -156,7 +160,7 @@ class _Parser:
         left = self.when()
         while self.is_word("else"):
             self.next()
-            left = self.joined("else", left, self.when())
+            left = joined("else", left, self.when())
         self.depth -= 1
         return left
 
@@ -164,21 +168,21 @@ class _Parser:
         left = self.disjunction()
         while self.is_word("when"):
             self.next()
-            left = self.joined("when", left, self.disjunction())
+            left = joined("when", left, self.disjunction())
         return left
 
     def disjunction(self) -> Syntax:
         left = self.conjunction()
         while self.is_word("or"):
             self.next()
-            left = self.joined("or", left, self.conjunction())
+            left = joined("or", left, self.conjunction())
         return left
 
     def conjunction(self) -> Syntax:
         left = self.negation()
         while self.is_word("and"):
             self.next()
-            left = self.joined("and", left, self.negation())
+            left = joined("and", left, self.negation())
         return left
 
     def negation(self) -> Syntax:
@@ -195,14 +199,17 @@ class _Parser:
         if self.is_sign(*_COMPARISONS) or self.is_word("in", "is") or self.is_not_in():
             token = self.token
             raise ExpressionError(
-                f"comparisons do not chain: {token.text!r} follows another one", left.start, token.end, "Join two with 'and'."
+                f"comparisons do not chain: {token.text!r} follows another one",
+                left.start,
+                token.end,
+                "Join two with 'and'.",
             )
         return left
 
     def compared(self, left: Syntax) -> Syntax:
         if self.is_sign(*_COMPARISONS):
             operator = self.next().text
-            return self.joined(operator, left, self.sum())
+            return joined(operator, left, self.sum())
         if self.is_word("is"):
             self.next()
             if not self.is_word("missing"):
@@ -231,21 +238,24 @@ class _Parser:
         if isinstance(low, Name) and low.parts[0] == "lists":
             return Within(operand.start, low.end, negated, operand, list=low)
         raise ExpressionError(
-            "'in' takes a list, a range or a list of the project", low.start, low.end, "Write ['a', 'b'], 1 .. 5 or lists.NAME."
+            "'in' takes a list, a range or a list of the project",
+            low.start,
+            low.end,
+            "Write ['a', 'b'], 1 .. 5 or lists.NAME.",
         )
 
     def sum(self) -> Syntax:
         left = self.product()
         while self.is_sign("+", "-"):
             operator = self.next().text
-            left = self.joined(operator, left, self.product())
+            left = joined(operator, left, self.product())
         return left
 
     def product(self) -> Syntax:
         left = self.signed()
         while self.is_sign("*", "/"):
             operator = self.next().text
-            left = self.joined(operator, left, self.signed())
+            left = joined(operator, left, self.signed())
         return left
 
     def signed(self) -> Syntax:
@@ -256,12 +266,6 @@ class _Parser:
         operand = self.signed()
         self.depth -= 1
         return Unary(sign.start, operand.end, "-", operand)
-
-    def joined(self, operator: str, left: Syntax, right: Syntax) -> Syntax:
-        tree = Binary(left.start, right.end, operator, left, right)
-        if _depth(tree) > DEPTH_MAX:
-            raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", left.start, right.end)
-        return tree
 
     # ---- what stands between operators
 
@@ -352,14 +356,12 @@ class _Parser:
 
     def call(self, name: Token) -> Syntax:
         self.next()
-        self.deeper()
         arguments = self.listed(")")
         where = None
         if self.is_word("where"):
             self.next()
             where = self.expression()
         end = self.expect_sign(")").end
-        self.depth -= 1
         modifiers: list[Modifier] = []
         while self.is_word(*_MODIFIERS):
             modifiers.append(self.modifier())
@@ -382,7 +384,11 @@ class _Parser:
         if word.text == "over" and self.is_word("last"):
             self.next()
             token = self.token
-            if token.kind != "number" or not token.text.replace("_", "").isdigit() or int(token.text.replace("_", "")) < 1:
+            if (
+                token.kind != "number"
+                or not token.text.replace("_", "").isdigit()
+                or int(token.text.replace("_", "")) < 1
+            ):
                 raise self.unexpected("a whole number above zero after 'over last'")
             return Modifier(word.start, self.next().end, "over last", int(token.text.replace("_", "")))
         if self.token.kind != "duration":
@@ -394,10 +400,26 @@ class _Parser:
         return Modifier(word.start, token.end, word.text, amount)
 
 
-def _depth(tree: Syntax) -> int:
-    """Levels of operators along the left side, which loops build without recursion."""
-    levels = 1
-    while isinstance(tree, Binary):
-        tree = tree.left
+def joined(operator: str, left: Syntax, right: Syntax) -> Syntax:
+    return Binary(left.start, right.end, operator, left, right)
+
+
+def _levels(tree: Syntax) -> int:
+    """Levels of operators and calls above the deepest leaf.
+
+    The loops over operators of one strength build a tree without recursion, and so one of
+    any height; all that reads it afterwards recurses. Counted without recursion for that.
+    """
+    levels = 0
+    row: list[Span] = [tree]
+    while row := [part for node in row for part in _parts(node)]:
         levels += 1
     return levels
+
+
+def _parts(node: Span) -> Iterator[Span]:
+    for field in fields(node):
+        value = getattr(node, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Span) and not isinstance(part, Modifier):
+                yield part

@@ -67,7 +67,7 @@ class _Compiler:
     time: Evaluate | None
     strict: bool
 
-    def compile(self, node: Node) -> Evaluate:  # noqa: C901, PLR0911, PLR0912 (one case a node)
+    def compile(self, node: Node) -> Evaluate:
         match node:
             case typed.Literal():
                 value = node.value
@@ -130,12 +130,14 @@ class _Compiler:
         if all(isinstance(value, typed.Literal) for value in node.values):
             found = [value.value for value in node.values if isinstance(value, typed.Literal)]
             known, has_missing = frozenset(value for value in found if value is not None), None in found
-            return lambda row: _among(operand(row), known, has_missing)
+            return lambda row: _among(operand(row), known, has_missing=has_missing)
         values = [self.compile(value) for value in node.values]
 
         def evaluate(row: Any) -> bool | None:
             given = [value(row) for value in values]
-            return _among(operand(row), frozenset(value for value in given if value is not None), None in given)
+            return _among(
+                operand(row), frozenset(value for value in given if value is not None), has_missing=None in given
+            )
 
         return evaluate
 
@@ -198,7 +200,10 @@ def lenient(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
 def _strict_call(function: Callable[..., Any], arguments: list[Evaluate]) -> Evaluate:
     def evaluate(row: Any) -> Any:
         values = tuple(argument(row) for argument in arguments)
-        return None if None in values else function(*values)
+        try:
+            return None if None in values else function(*values)
+        except OverflowError:
+            raise ValueError("the result is out of range") from None
 
     return evaluate
 
@@ -207,7 +212,7 @@ def _wide(value: int) -> int | None:
     return value if WIDE_MIN <= value <= WIDE_MAX else None
 
 
-def _among(value: Any, known: frozenset[Any], has_missing: bool) -> bool | None:
+def _among(value: Any, known: frozenset[Any], *, has_missing: bool) -> bool | None:
     """`x == a or x == b or …`, three-valued."""
     if value is None:
         return None

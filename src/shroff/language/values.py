@@ -19,11 +19,12 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
-_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d|w))+")
-_DURATION_PART = re.compile(r"(\d+)(ms|s|m|h|d|w)")
-_DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
+_DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
+_DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
+_DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_LIMIT_MS: Final = 253_402_300_800_000  # the year 10000
@@ -32,11 +33,19 @@ _TIME_LIMIT_MS: Final = 253_402_300_800_000  # the year 10000
 def parse_duration(text: str) -> int:
     """Read `500ms`, `30s`, `182d12h` as milliseconds."""
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration; write 500ms, 30s, 15m, 1h, 7d, 2w or several joined, as 182d12h")
-    total = sum(int(amount) * _UNITS_MS[unit] for amount, unit in _DURATION_PART.findall(text))
-    if total > INTEGER_MAX // 4:
-        raise ValueError(f"the duration {text} is too long")
+        raise ValueError(
+            f"{quoted(text)} is no duration; write 500ms, 30s, 15m, 1h, 7d, 2w or several joined, as 182d12h"
+        )
+    parts: list[tuple[str, str]] = _DURATION_PART.findall(text)
+    total = sum(int(amount[:20]) * _UNITS_MS[unit] for amount, unit in parts)  # 20 digits are too long already
+    if total > INTEGER_MAX // 4 or any(len(amount) > 20 for amount, _ in parts):
+        raise ValueError(f"the duration {quoted(text)} is too long")
     return total
+
+
+def quoted(text: str) -> str:
+    """A text for a message; of a long one the beginning."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def show_duration(value_ms: int) -> str:
@@ -58,7 +67,7 @@ def parse_decimal(text: str) -> tuple[int, int]:
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
-        raise ValueError(f"{text!r} is no decimal number")
+        raise ValueError(f"{quoted(text)} is no decimal number")
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
         raise ValueError("the number has too many digits")
@@ -134,16 +143,18 @@ def parse_boolean(text: str) -> bool:
         return True
     if text == "false":
         return False
-    raise ValueError(f"{text!r} is neither true nor false")
+    raise ValueError(f"{quoted(text)} is neither true nor false")
 
 
 def parse_time(text: str) -> int:
     """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds."""
     found = _TIME.fullmatch(text)
     if found is None:
-        if re.fullmatch(r"-?\d{1,15}", text):
+        if re.fullmatch(r"-?[0-9]{1,15}", text):
             return check_time(int(text))
-        raise ValueError(f"{text!r} is no time; write 2026-03-01T10:00:00Z, with its offset, or epoch milliseconds")
+        raise ValueError(
+            f"{quoted(text)} is no time; write 2026-03-01T10:00:00Z, with its offset, or epoch milliseconds"
+        )
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     fraction = fraction or ""
     if len(fraction) > 3 and fraction[3:].strip("0"):
@@ -151,13 +162,16 @@ def parse_time(text: str) -> int:
     try:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no time: {error}") from None
+        raise ValueError(f"{quoted(text)} is no time: {error}") from None
     leap_ms = 1_000 if int(second) == 60 else 0
     if int(second) > 60:
-        raise ValueError(f"{text!r} is no time: second must be in 0..59")
+        raise ValueError(f"{quoted(text)} is no time: second must be in 0..59")
     offset_ms = 0
     if zone not in {"Z", "z"}:
-        offset_ms = (int(zone[1:3]) * 60 + int(zone[-2:])) * MINUTE_MS * (-1 if zone[0] == "-" else 1)
+        hours, minutes = int(zone[1:3]), int(zone[-2:])
+        if hours > 23 or minutes > 59:
+            raise ValueError(f"{quoted(text)} is no time: an offset is at most 23:59")
+        offset_ms = (hours * 60 + minutes) * MINUTE_MS * (-1 if zone[0] == "-" else 1)
     whole_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
     return whole_ms + leap_ms + int(fraction[:3].ljust(3, "0") or 0) - offset_ms
 

@@ -1,0 +1,129 @@
+"""What the demo shows while it runs: live on a terminal, a line each second on a pipe. All on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shroff.examples.demo import Tally
+
+LINE_EVERY_S: Final = 1.0
+BAR_WIDTH: Final = 40
+OUTCOME_STYLES: Final = {"approve": "green", "challenge": "cyan", "review": "yellow", "decline": "red"}
+
+
+class Progress(Protocol):
+    """Tells how far the demo is."""
+
+    def phase(self, words: str) -> None:
+        """Say what is being done before payments flow."""
+
+    def decided(self, tally: Tally) -> None:
+        """Say how far the stream is; cheap enough for every batch."""
+
+
+@contextmanager
+def shown_progress(events: int) -> Iterator[Progress]:
+    """Progress of so many payments, on standard error, as it suits what that is connected to."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield LineProgress(events, console.file.write)
+        return
+    # Transient: the summary takes its place.
+    with Live(console=console, transient=True, refresh_per_second=10) as live:
+        yield LiveProgress(events, live)
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` when numba compiles something in this block; kernels that come from the disk are not compiled."""
+    from numba.core import event
+
+    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]
+        def on_start(self, event: Any) -> None:
+            tell()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
+
+
+class Pace:
+    """Payments a second since the first payment was waited for."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def of(self, count: int) -> float:
+        return count / max(time.monotonic() - self._started, 0.001)
+
+
+class LineProgress:
+    """One plain line for each phase, and one a second while payments are decided."""
+
+    def __init__(self, events: int, write: Callable[[str], object]) -> None:
+        self._events, self._write = events, write
+        self._said = ""
+        self._pace = Pace()
+        self._last = time.monotonic()
+
+    def phase(self, words: str) -> None:
+        if words != self._said:
+            self._write(f"{words}\n")
+        self._said = words
+        self._pace = Pace()
+        self._last = time.monotonic()
+
+    def decided(self, tally: Tally) -> None:
+        if time.monotonic() - self._last < LINE_EVERY_S:
+            return
+        self._last = time.monotonic()
+        counts = tally.by_outcome
+        self._write(
+            f"{tally.decisions:,} of {self._events:,} payments, {self._pace.of(tally.decisions):,.0f} a second: "
+            f"{counts['decline']:,} declined, {counts['review']:,} to review, {counts['challenge']:,} challenged, "
+            f"{tally.frauds.caught.payments:,} of {tally.frauds.payments:,} frauds caught\n"
+        )
+
+
+class LiveProgress:
+    """A few lines that renew themselves."""
+
+    def __init__(self, events: int, live: Live) -> None:
+        self._events, self._live = events, live
+        self._pace = Pace()
+
+    def phase(self, words: str) -> None:
+        self._pace = Pace()
+        self._live.update(Spinner("dots", Text(f" {words}")))
+
+    def decided(self, tally: Tally) -> None:
+        self._live.update(self._lines(tally))
+
+    def _lines(self, tally: Tally) -> RenderableType:
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            ProgressBar(total=self._events, completed=tally.decisions, width=BAR_WIDTH),
+            f"{tally.decisions:,} of {self._events:,}",
+            Text(f"{self._pace.of(tally.decisions):,.0f} a second", style="bold"),
+        )
+        counts = tally.by_outcome
+        outcomes = Text()
+        for outcome, words in (("decline", "declined"), ("review", "to review"), ("challenge", "challenged")):
+            outcomes.append(f"{counts[outcome]:,} {words}   ", style=OUTCOME_STYLES[outcome])
+        outcomes.append(f"{tally.frauds.caught.payments:,} of {tally.frauds.payments:,} frauds caught", style="bold")
+        return Group(head, outcomes)

@@ -1,0 +1,152 @@
+"""From what was raised to words for people, a problem document for programs, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from typing import Any, Final
+
+import click
+
+from shroff.cli.session import Session, dump
+from shroff.errors import (
+    DefinitionError,
+    InputError,
+    LogBusyError,
+    NotThereYetError,
+    Problem,
+    ReplayError,
+    ShroffError,
+    StateError,
+    StorageError,
+    TransientError,
+    UsageError,
+)
+
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
+
+# The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
+_KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
+    (DefinitionError, "definition-errors", "The project's files have mistakes", 2),
+    (NotThereYetError, "not-there-yet", "Not there yet", 2),
+    (UsageError, "wrong-use", "This cannot be done as asked", 2),
+    (click.ClickException, "wrong-use", "This cannot be done as asked", 2),
+    (InputError, "invalid-input", "The input was refused", 2),
+    (LogBusyError, "log-busy", "Another process writes this log", 3),
+    (TransientError, "try-again", "It failed now and may work later", 3),
+    (StorageError, "storage", "The disk or file under the log fails", 3),
+    (ReplayError, "not-reproduced", "The log does not give what was recorded", 1),
+    (StateError, "wrong-state", "What is stored and what is computed do not agree", 3),
+    (OSError, "storage", "A file or disk fails", 3),
+    (KeyboardInterrupt, "stopped", "Stopped", INTERRUPTED),
+    (click.exceptions.Abort, "stopped", "Stopped", INTERRUPTED),
+)
+
+
+def report(error: BaseException, session: Session) -> int:
+    """Tell what went wrong; gives the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        return _leave_quietly()
+    type_, title, code = _kind(error)
+    try:
+        if session.is_json and not session.has_written:
+            session.line(dump(problem_document(error, type_, title)))
+        elif session.is_json:
+            session.say(dump(problem_document(error, type_, title)))
+        else:
+            session.say(_words(error, session))
+        if session.shows_traceback:
+            session.say("".join(traceback.format_exception(error)))
+        session.flush()
+    except BrokenPipeError:
+        return _leave_quietly()
+    return code
+
+
+def problem_document(error: BaseException, type_: str, title: str) -> dict[str, Any]:
+    """The problem document (RFC 9457) of an error."""
+    found: dict[str, Any] = {"type": type_, "title": title, "detail": _detail(error)}
+    if isinstance(error, DefinitionError):
+        found["errors"] = [problem_entry(problem) for problem in error.problems]
+    return found
+
+
+def problem_entry(problem: Problem) -> dict[str, Any]:
+    """One mistake in a definition, as `check --json` lists it."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def problem_text(problem: Problem, session: Session) -> str:
+    """One mistake for people: its place, what is wrong, the line itself with a mark under the place, what helps."""
+    place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
+    lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
+    source = session.opened.source_line(problem) if session.opened is not None else ""
+    if source.strip():
+        plain = source.expandtabs(4)
+        before = len(source[: max(problem.column - 1, 0)].expandtabs(4))
+        lines += [f"    {plain}", f"    {' ' * before}^"]
+    if problem.hint:
+        lines.append(problem.hint)
+    return "\n".join(lines)
+
+
+def _kind(error: BaseException) -> tuple[str, str, int]:
+    for kind, type_, title, code in _KINDS:
+        if isinstance(error, kind):
+            return type_, title, code
+    return "internal-error", "A mistake in shroff", MISTAKE
+
+
+def _words(error: BaseException, session: Session) -> str:
+    if isinstance(error, DefinitionError):
+        shown = [problem_text(problem, session) for problem in error.problems]
+        return "\n\n".join([*shown, "Nothing was done. 'shroff check' looks again."])
+    if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
+        return f"\nStopped. {session.stopped}".rstrip()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.ctx.get_usage()}\nshroff: {_detail(error)}\n'{error.ctx.command_path} --help' shows how it is used."
+    return f"shroff: {_detail(error)}"
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, DefinitionError):
+        count = len(error.problems)
+        return f"{count} mistake{'s' if count > 1 else ''} in the project's files; nothing was done"
+    if isinstance(error, ShroffError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _os_words(error)
+    if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
+        return "stopped before it was done"
+    return (
+        f"this is a mistake in shroff itself, not in your files ({type(error).__name__}: {error}). Nothing that was answered "
+        "is lost. 'shroff --traceback COMMAND' shows where it happened; please report that."
+    )
+
+
+def _os_words(error: OSError) -> str:
+    words = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    cure = " Make room and try again." if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    return f"{where}{words}.{cure}"
+
+
+def _leave_quietly() -> int:
+    """Nobody reads on, as in `shroff export decisions | head`: no words, and none from Python at its end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

@@ -1,0 +1,128 @@
+"""The program `shroff`: finds the command that was named, runs it, and turns what it raises into words and an exit code.
+
+A command's module is imported when it is asked for, so that `shroff --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+import shroff
+from shroff.cli.failures import report
+from shroff.cli.session import Session
+from shroff.errors import nearest
+
+COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
+    "demo": ("demo", "a made-up bank: payments stream in and are decided, with reasons"),
+    "init": ("init", "write a new project that runs"),
+    "check": ("check", "find every mistake in the project's files and run the rules' tests"),
+    "ingest": ("ingest", "bring files of events in, deciding on the way"),
+    "decide": ("decide", "events in, one JSON line each; decisions out"),
+    "features": ("features", "compute features of events into a Parquet file"),
+    "label": ("label", "record what was found out about events"),
+    "explain": ("explain", "say why an event was decided as it was"),
+    "replay": ("replay", "compute one decision again from the log and compare"),
+    "verify": ("verify", "compute the whole log again and compare"),
+    "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
+    "export": ("export", "decisions, events, flags or labels in log order, as lines or a file"),
+    "doctor": ("doctor", "say in plain words what is wrong and what to do"),
+}
+PLANNED: Final = {
+    "train": "fit a model to the labels so far",
+    "models": "list, promote and roll back models",
+    "thresholds": "weigh costs and capacity into cut-offs",
+    "backtest": "judge old events by new rules or models",
+    "run": "work from a live source",
+    "produce": "replay a file into a live source",
+    "serve": "API and pages",
+    "keys": "keys for programs that call the API",
+    "lists": "change lists that rules read",
+    "users": "people who may sign in",
+    "audit": "verify the record of who did what",
+    "snapshot": "save state, for a quicker start",
+    "notebook": "write a notebook that opens the project",
+}
+
+
+class Program(click.Group):
+    """The command `shroff`, with its sub-commands imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *PLANNED]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module = import_module(f"shroff.cli.{COMMANDS[cmd_name][0]}")
+            command: click.Command = getattr(module, cmd_name)
+            return command
+        if cmd_name in PLANNED:
+            from shroff.cli.planned import planned
+
+            return planned(cmd_name, PLANNED[cmd_name])
+        return None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and name not in PLANNED and not name.startswith("-"):
+            hint = nearest(name, [*COMMANDS, *PLANNED]) or "'shroff --help' lists the commands."
+            raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+        with formatter.section("Not there yet"):
+            formatter.write_text(", ".join(PLANNED))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example"):
+            formatter.write("  shroff init mybank --template payments\n  shroff -C mybank check\n")
+        formatter.write(
+            "\nEvery command has --help with an example, and --json.\n"
+            "Exit status: 0 done; 1 done, and the answer is no; 2 wrong use or wrong definitions; 3 the log, its disk or\n"
+            "something else outside cannot be had now; 4 some input was quarantined, the rest is done; 130 stopped by\n"
+            "Ctrl-C; 141 nobody read the output to its end.\n"
+        )
+
+
+@click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("-C", "folder", metavar="DIR", type=click.Path(path_type=Path), help="The project's folder.  [default: the nearest parent with a shroff.yaml]")
+@click.option("--traceback", is_flag=True, hidden=True, help="Show where in the program an error was raised.")
+@click.version_option(shroff.__version__, prog_name="shroff", message="%(prog)s %(version)s")
+@click.pass_obj
+def program(session: Session, folder: Path | None, traceback: bool) -> None:
+    """Decide payments and other money events: exact window features, readable rules, every decision with its reasons."""
+    session.folder, session.shows_traceback = folder, traceback
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; gives its exit code."""
+    session = Session(is_json="--json" in arguments)
+    try:
+        code = _invoke(arguments, session)
+        session.flush()
+    except BaseException as error:  # the outermost: whatever it is becomes words and an exit code
+        return report(error, session)
+    return code
+
+
+def _invoke(arguments: list[str], session: Session) -> int:
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        with program.make_context("shroff", arguments, obj=session) as context:
+            result: Any = program.invoke(context)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    return result if isinstance(result, int) else 0

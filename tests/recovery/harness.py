@@ -1,0 +1,122 @@
+"""Runs of a real `ingest` that end by SIGKILL, and what their log holds afterwards.
+
+Every run is a process of its own, forked from one that has the program loaded, so that a
+hundred of them take seconds. What is compared is everything that the log's contract
+shows, without the clock: events, decisions with their receipts, hits, flags, quarantine,
+waiting labels, outbox.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from functools import partial
+from pathlib import Path
+
+from shroff import app
+from shroff.adapters.log_sqlite import STEPS, SqliteLog
+from shroff.decisions import ingest
+from shroff.examples.bank import bank, with_labels
+from shroff.testing.kill import KillSwitch
+
+import msgspec
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+BATCH_SIZE = 64
+__all__ = ["STEPS", "KillSwitch", "contents", "ingest_in_a_process", "make_project", "write_events"]
+
+
+NOTICE_RULE = """
+- id: large_payment_told
+  on: payment
+  by: card
+  when: this.amount > 150
+  reason: A payment of {this.amount}
+  effect: note
+  notify: analysts
+"""
+
+
+def make_project(folder: Path) -> Path:
+    """A payments project in a new folder, with a rule that tells somebody."""
+    shutil.copytree(TEMPLATE, folder)
+    (folder / "rules" / "told.yaml").write_text(NOTICE_RULE, encoding="utf-8")
+    return folder
+
+
+def write_events(path: Path, events: int, seed: int) -> Path:
+    """Payments with their labels, and among them lines that are broken, sent twice, altered or far too late."""
+    lines: list[bytes] = []
+    for number, one in enumerate(with_labels(bank(events, seed), seed)):
+        kind = "label" if "verdict" in one.event else "payment"
+        line = msgspec.json.encode({kind: one.event})
+        lines.append(line)
+        if number % 97 == 5:
+            lines.append(b'{"payment": {"payment_id": "broken-%d", "amount": "1.005"}}' % number)
+        if number % 89 == 7:
+            lines.append(line)
+        if number % 101 == 11 and kind == "payment":
+            lines.append(msgspec.json.encode({kind: {**one.event, "amount": "0.07"}}))
+        if number % 103 == 13:
+            lines.append(b"{ this is no JSON %d" % number)
+        if number % 211 == 17 and kind == "payment":
+            late = {**one.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
+            lines.append(msgspec.json.encode({kind: late}))
+        if number % 307 == 19:
+            label = {"event": f"payment/p-{number + 400}", "verdict": "fraud", "source": "customer", "known_at": "2027-01-01T00:00:00Z"}
+            lines.append(msgspec.json.encode({"label": label}))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def ingest_in_a_process(project: Path, events: Path, on_step: Callable[[str], None] | None = None, *, after_s: float | None = None) -> int:
+    """Ingest in a forked process; gives the signal that ended it, 0 where it ran to its end.
+
+    `on_step` may kill the process at a step of a commit; `after_s` kills it after a time.
+    """
+    child = os.fork()
+    if child == 0:
+        _run(project, events, on_step, after_s)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0, "the ingest failed by itself; its error is above"
+        return 0
+    return os.WTERMSIG(status)
+
+
+def _run(project: Path, events: Path, on_step: Callable[[str], None] | None, after_s: float | None) -> None:
+    """In the child: never comes back."""
+    try:
+        if after_s is not None:
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            signal.setitimer(signal.ITIMER_REAL, after_s)
+        options = {} if on_step is None else {"on_step": on_step}
+        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+        app.open(project).ingest([events])
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def contents(project: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Everything that the log of a project holds, but for the clock."""
+    log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
+    try:
+        records = [one if one.kind != "control" else replace(one, time_ms=0) for batch in log.read() for one in batch]
+        return {
+            "records": [astuple(one) for one in records],
+            "decisions": [astuple(one) for rows in log.decisions_after() for one in rows],
+            "hits": [astuple(one) for rows in log.hits_after() for one in rows],
+            "flags": [astuple(one) for rows in log.flags_after() for one in rows],
+            "waiting": [astuple(one) for one in log.waiting_all()],
+            "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
+            "quarantine": sorted((one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw) for _, one in log.refused_list()),
+        }
+    finally:
+        log.close()

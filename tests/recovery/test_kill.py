@@ -1,0 +1,83 @@
+"""SIGKILL at every step of a commit and at random moments: nothing lost, nothing twice, the same bytes after."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from .harness import STEPS, KillSwitch, contents, ingest_in_a_process, make_project, write_events
+
+EVENTS = 2_000
+STEP_KILLS = 64
+RANDOM_KILLS = 40
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_events(tmp_path_factory.mktemp("input") / "events.jsonl", EVENTS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "bank")
+    assert ingest_in_a_process(project, events) == 0
+    found = contents(project)
+
+    assert len(found["decisions"]) == EVENTS
+    for part in ("hits", "flags", "outbox", "quarantine", "waiting"):
+        assert found[part], f"the input should bring about some {part}"
+    return found
+
+
+@pytest.mark.slow
+def test_kills_at_every_step_of_a_commit_change_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+    project = make_project(tmp_path / "bank")
+    commits = random.Random(10)
+    kills = 0
+    for number in range(STEP_KILLS):
+        # Every step in turn, a little further into the file each time.
+        switch = KillSwitch(STEPS[number % len(STEPS)], count=1 + number // 2 + commits.randrange(3))
+        if ingest_in_a_process(project, events, switch) == signal.SIGKILL:
+            kills += 1
+    assert ingest_in_a_process(project, events) == 0
+
+    assert kills > STEP_KILLS * 3 // 4, "most switches should find their commit"
+    assert contents(project) == undisturbed
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+    project = make_project(tmp_path / "bank")
+    moments = random.Random(20)
+    kills = 0
+    for _ in range(RANDOM_KILLS):
+        if ingest_in_a_process(project, events, after_s=moments.uniform(0.005, 1.2)) == signal.SIGKILL:
+            kills += 1
+    assert ingest_in_a_process(project, events) == 0
+
+    assert kills > RANDOM_KILLS // 4, "the moments should lie inside the runs"
+    assert contents(project) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_second_run_over_the_same_file_changes_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+    project = make_project(tmp_path / "bank")
+    for _ in range(2):
+        assert ingest_in_a_process(project, events) == 0
+
+    assert contents(project) == undisturbed
+
+
+@pytest.mark.slow
+def test_the_harness_sees_a_lost_event(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+    """A comparison that cannot fail proves nothing: one line less must show."""
+    project = make_project(tmp_path / "bank")
+    lines = events.read_bytes().splitlines(keepends=True)
+    shorter = tmp_path / events.name
+    shorter.write_bytes(b"".join(lines[:-1]))
+    assert ingest_in_a_process(project, shorter) == 0
+
+    assert contents(project) != undisturbed
