@@ -43,3 +43,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def needs(item: pytest.Item) -> set[str]:
     """The servers that a test asks for."""
     return {name for mark in item.iter_markers("needs") for name in mark.args}
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real data beside the clone. Where it is not there, tests that read it are skipped; never in CI."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{folder} must be there in CI")
+        pytest.skip(reason="the real data (shared/data beside the clone) is not here")
+    return folder

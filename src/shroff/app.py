@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.ruletests import run_rule_tests
-from shroff.errors import DefinitionError, Problem, StorageError, UsageError
-from shroff.events.encodings import file_format, read_lines
+from shroff.errors import DefinitionError, NotThereYetError, Problem, StorageError, UsageError, nearest
+from shroff.events.encodings import read_lines
+from shroff.events.event import time_text
 from shroff.streams.log import DecisionRow, Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.decisions.explain import Explained
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.replay import Verification
+    from shroff.decisions.retrying import Retried
     from shroff.decisions.writer import Answer, Writer
-    from shroff.events.intake import Submission
+    from shroff.events.intake import Intake, Submission
+    from shroff.events.lines import Lines
 
 Progress = Callable[[int], None]
 ADAPTERS: Final = "shroff.adapters"
+ENGINES: Final = ("online", "naive")
+TEMPLATES: Final = ("payments", "paysim", "blank")
+TEMPLATES_PLANNED: Final = ("savings", "orders", "cards")
 NAIVE_SAMPLE: Final = 200  # events that verify looks at by the definition, where nobody says how many
 
 
@@ -77,6 +85,11 @@ class Project:
     def definitions(self) -> Definitions:
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.loaded.or_raise()
+
+    def source_line(self, problem: Problem) -> str:
+        """The line that a problem is on, as it is written; nothing where it is on none."""
+        lines = config.read_files(self.places.folder).get(problem.file, "").splitlines()
+        return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
 
     def check(self) -> CheckReport:
         """Load everything, type every expression, run every rule test."""
@@ -135,37 +148,90 @@ class Project:
         format: str | None = None,
         decide: bool = True,
         progress: Progress | None = None,
+        restoring: Progress | None = None,
         on_batch: Callable[[Sequence[Answer]], None] | None = None,
     ) -> IngestReport:
         """Append files to the log, deciding on the way (INTERFACES, `shroff ingest`).
 
-        `progress` is told how many lines were read.
+        All files are opened first, so that one that cannot be read stops before writing.
+        `progress` is told how many lines were read, `restoring` how many events of the log.
         """
         from shroff.decisions.ingest import ingest, probed, with_labels
-        from shroff.events.intake import Intake
         from shroff.events.sorting import in_order_of_time
 
-        for path in (*files, *([labels] if labels else [])):
-            file_format(path, format)
-        with self.writing() as (writer, log):
-            definitions = self.definitions
-            intake = Intake(definitions.events, definitions.settings, config.hasher(self.places))
-
-            def events() -> Iterator[Submission]:
-                for path in files:
-                    lines = intake.submissions(read_lines(path, format), path.name, as_type)
-                    if order == "time":
-                        yield from in_order_of_time(lines)
-                    else:
-                        yield from probed(lines, writer, path.name)
-
-            submissions = events()
-            if labels is not None:
-                rows = intake.submissions(read_lines(labels, format), labels.name, "label")
+        intake = self.intake()
+        opened = [(path.name, intake.submissions(read_lines(path, format), path.name, as_type)) for path in files]
+        rows = None if labels is None else intake.submissions(read_lines(labels, format), labels.name, "label")
+        with self.writing(restoring) as (writer, log):
+            ordered = (
+                in_order_of_time(lines) if order == "time" else probed(lines, writer, name) for name, lines in opened
+            )
+            submissions: Iterator[Submission] = chain.from_iterable(ordered)
+            if rows is not None:
                 submissions = with_labels(submissions, rows)
             return ingest(
                 writer, _counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
             )
+
+    def intake(self) -> Intake:
+        """The door for files and lines; hashed values, as exports and quarantine have them, are kept."""
+        from shroff.decisions.retrying import keeping_hashed
+        from shroff.events.intake import Intake
+
+        definitions = self.definitions
+        return Intake(definitions.events, definitions.settings, keeping_hashed(config.hasher(self.places)))
+
+    def answers(
+        self,
+        lines: Lines,
+        source: str,
+        *,
+        as_type: str | None = None,
+        has_more: Callable[[], bool] = lambda: True,
+        restoring: Progress | None = None,
+    ) -> Iterator[list[tuple[str, Answer]]]:
+        """Take lines as they come and answer each, with its place, once it is durable.
+
+        Args:
+            has_more: Whether a further line is there without waiting; where it is not, what came is answered.
+        """
+        from shroff.decisions.answers import in_groups
+
+        submissions = self.intake().submissions(lines, source, as_type)
+        with self.writing(restoring) as (writer, log):
+            for group in in_groups(submissions, has_more):
+                answers = writer.write(group)
+                yield [(one.place, answer) for one, answer in zip(group, answers, strict=True)]
+                log.maintain()
+
+    def label(self, fields: Mapping[str, object]) -> Answer:
+        """Record one label; without `known_at` it is known now."""
+        import msgspec
+
+        given = {"known_at": time_text(self.now_ms()), **fields}
+        raw = msgspec.json.encode({"label": given})
+        one = self.intake().submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        with self.writing() as (writer, _):
+            return writer.write([one])[0]
+
+    def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
+        """Bring quarantined input back in, all of it without numbers; what is refused again stays.
+
+        `files` are those that CSV lines came from, or others with the same name and first line.
+        """
+        from shroff.decisions.retrying import retry
+
+        intake = self.intake()
+        headers = {path.name: columns for path in files if (columns := read_lines(path).columns) is not None}
+        with self.writing() as (writer, log):
+            return retry(log, writer, intake, numbers, headers)
+
+    def drop(self, numbers: Sequence[int]) -> int:
+        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were."""
+        from shroff.decisions.retrying import chosen
+
+        with self.writing() as (_, log):
+            return log.refused_drop([number for number, _ in chosen(log.refused_list(), numbers)])
 
     # ---- asking
 
@@ -199,6 +265,13 @@ class Project:
             row = self.find(log, reference)
             return row, replay(log, row.seq)
 
+    def explain(self, reference: str, progress: Progress | None = None) -> Explained:
+        """A decision with its features beside this entity's earlier ones, and the words of its rules."""
+        from shroff.decisions.explain import explain
+
+        with self.reading() as log:
+            return explain(log, self.find(log, reference), progress)
+
     def verify(self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None) -> Verification:
         """Compute the log again and compare.
 
@@ -207,17 +280,16 @@ class Project:
         """
         from shroff.decisions.replay import Verification, chosen, verify_naive, verify_online
 
+        _known_engines(engines)
         result = Verification()
         with self.reading() as log:
             for engine in engines:
                 if engine == "online":
                     found = verify_online(log, progress)
-                elif engine == "naive":
+                else:
                     places = [row.seq for rows in log.decisions_after() for row in rows]
                     step = max(len(places) // (sample or NAIVE_SAMPLE), 1)
                     found = verify_naive(log, chosen(places[::step]), progress)
-                else:
-                    raise UsageError(f"engine {engine!r} is not there yet; there are online and naive.")
                 result.events = max(result.events, found.events)
                 result.mismatches += found.mismatches
                 result.first_mismatch = result.first_mismatch or found.first_mismatch
@@ -225,26 +297,17 @@ class Project:
 
     def features(self, event: str, files: Sequence[Path], out: Path, *, engine: str = "online", progress: Progress | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet."""
-        import pyarrow.parquet as pq
-
+        from shroff.decisions.outfiles import write_tables
         from shroff.decisions.tables import feature_schema
 
+        _known_engines([engine])
         definitions = self.definitions
         if event not in definitions.events.types:
-            raise UsageError(f"--as: {event!r} is no event type; there is {', '.join(definitions.events.types)}.")
-        started, rows = time.monotonic(), 0
+            hint = nearest(event, definitions.events.types) or f"There is {', '.join(definitions.events.types)}."
+            raise UsageError(f"--as: {event!r} is no event type. {hint}")
+        started = time.monotonic()
         schema = feature_schema(definitions, event)
-        unfinished = out.with_name(out.name + ".part")
-        try:
-            with pq.ParquetWriter(unfinished, schema) as writer:
-                for table in self.feature_tables(event, files, engine=engine, progress=progress):
-                    rows += table.num_rows
-                    writer.write_table(table)
-            unfinished.replace(out)
-        except OSError as error:
-            raise StorageError(f"{out} cannot be written: {error.strerror or error}") from None
-        finally:
-            unfinished.unlink(missing_ok=True)
+        rows = write_tables(out, schema, self.feature_tables(event, files, engine=engine, progress=progress))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started)
 
     def feature_tables(self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None) -> Iterator[pa.Table]:
@@ -253,8 +316,6 @@ class Project:
         from shroff.decisions.tables import feature_tables
 
         definitions = self.definitions
-        if engine not in {"online", "naive"}:
-            raise UsageError(f"engine {engine!r} is not there yet; there are online and naive.")
         if files:
             lines = ((path.name, read_lines(path)) for path in files)
             batches = file_batches(lines, definitions, config.hasher(self.places), event)
@@ -284,6 +345,15 @@ def _batched(batches: Iterator[list[Any]], progress: Progress | None) -> Iterato
             progress(len(batch))
 
 
+def _known_engines(engines: Sequence[str]) -> None:
+    """Raises: NotThereYetError, UsageError for what is none of those that are there."""
+    for engine in engines:
+        if engine == "batch":
+            raise NotThereYetError("the batch engine")
+        if engine not in ENGINES:
+            raise UsageError(f"there is no engine {engine!r}. {nearest(engine, ENGINES) or 'There are online and naive.'}")
+
+
 def load_adapter(name: str) -> Any:
     """The adapter of this name, found by its entry point, ours and others' alike.
 
@@ -298,3 +368,34 @@ def load_adapter(name: str) -> Any:
 def open(folder: str | Path = ".") -> Project:  # noqa: A001 (shroff.open is what one writes)
     """Open the project in a folder or above it. Raises: UsageError where there is none."""
     return Project(config.find_project(Path(folder)))
+
+
+def open_exactly(folder: Path) -> Project:
+    """Open the project in this folder, not one above it. Raises: UsageError where there is none."""
+    if not (folder / config.PROJECT_FILE).is_file():
+        what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
+        raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
+    return Project(config.Places(folder.resolve()))
+
+
+def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
+    """Write a project from a template into a new or empty folder; gives it and its files.
+
+    A key for hashed fields is made where a field is hashed.
+    Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
+    """
+    if template in TEMPLATES_PLANNED:
+        raise NotThereYetError(f"the template {template}")
+    if template not in TEMPLATES:
+        raise UsageError(f"there is no template {template!r}. {nearest(template, TEMPLATES) or 'There are ' + ', '.join(TEMPLATES) + '.'}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a new folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
+    files = config.copy_template(template, folder)
+    project = Project(config.Places(folder.resolve()))
+    types = project.definitions.events.types.values()
+    if any(field.shape.is_hashed for type_ in types for field in type_.fields):
+        config.hasher(project.places)("")
+        files.append(project.places.hash_key.relative_to(project.places.folder).as_posix())
+    return project, files

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,8 @@ def find_project(start: Path) -> Places:
         if (folder / PROJECT_FILE).is_file():
             return Places(folder)
     raise UsageError(
-        f"there is no {PROJECT_FILE} in {start} or above it. Make a project with 'shroff init DIR --template payments', "
-        "or name one with 'shroff -C DIR'."
+        f"there is no {PROJECT_FILE} in {start} or above it. "
+        "Make a project with 'shroff init DIR --template payments', or name one with 'shroff -C DIR'."
     )
 
 
@@ -78,6 +79,28 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def copy_template(name: str, folder: Path) -> list[str]:
+    """Write the files of a template that comes with the program into a folder; gives their names.
+
+    Raises: StorageError where it cannot be written; nothing of it is left then.
+    """
+    source = Path(__file__).parent / "templates" / name
+    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    is_new = not folder.exists()
+    try:
+        for one in names:
+            target = folder / one
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((source / one).read_bytes())
+    except OSError as error:
+        for child in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise StorageError(f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made.") from None
+    return names
 
 
 def hasher(places: Places) -> Callable[[str], str]:

@@ -120,13 +120,22 @@ def test_without_once_the_project_stays_and_its_log_can_be_asked(tmp_path):
     assert project.verify().mismatches == 0
 
 
-@pytest.mark.parametrize("arguments", [("--events", "-5"), ("--events", "0"), ("--seed", "spring"), ("--seed", "-1")])
-def test_wrong_use_is_said_in_words(arguments, tmp_path):
-    ran = demo("--once", *arguments, temporary=tmp_path)
+WRONG = [
+    ("--events", "-5", "at least 1, got -5"),
+    ("--events", "0", "at least 1, got 0"),
+    ("--seed", "spring", "'spring' is not a valid integer"),
+    ("--seed", "-1", "at least 0, got -1"),
+    ("--port", "0", "at least 1, got 0"),
+]
+
+
+@pytest.mark.parametrize("option, value, words", WRONG)
+def test_wrong_use_is_said_in_words(option, value, words, tmp_path):
+    ran = demo("--once", option, value, temporary=tmp_path)
 
     assert ran.returncode == 2
-    assert arguments[0] in ran.stderr
-    assert arguments[1] in ran.stderr
+    assert f"'{option}'" in ran.stderr
+    assert words in ran.stderr
     assert "Traceback" not in ran.stderr
     assert list(tmp_path.iterdir()) == []
 

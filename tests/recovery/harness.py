@@ -17,13 +17,13 @@ from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from shroff import app
 from shroff.adapters.log_sqlite import STEPS, SqliteLog
 from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
 from shroff.testing.kill import KillSwitch
-
-import msgspec
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 BATCH_SIZE = 64
@@ -67,13 +67,20 @@ def write_events(path: Path, events: int, seed: int) -> Path:
             late = {**one.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
             lines.append(msgspec.json.encode({kind: late}))
         if number % 307 == 19:
-            label = {"event": f"payment/p-{number + 400}", "verdict": "fraud", "source": "customer", "known_at": "2027-01-01T00:00:00Z"}
+            label = {
+                "event": f"payment/p-{number + 400}",
+                "verdict": "fraud",
+                "source": "customer",
+                "known_at": "2027-01-01T00:00:00Z",
+            }
             lines.append(msgspec.json.encode({"label": label}))
     path.write_bytes(b"\n".join(lines) + b"\n")
     return path
 
 
-def ingest_in_a_process(project: Path, events: Path, on_step: Callable[[str], None] | None = None, *, after_s: float | None = None) -> int:
+def ingest_in_a_process(
+    project: Path, events: Path, on_step: Callable[[str], None] | None = None, *, after_s: float | None = None
+) -> int:
     """Ingest in a forked process; gives the signal that ended it, 0 where it ran to its end.
 
     `on_step` may kill the process at a step of a commit; `after_s` kills it after a time.
@@ -98,7 +105,7 @@ def _run(project: Path, events: Path, on_step: Callable[[str], None] | None, aft
         app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
@@ -116,7 +123,10 @@ def contents(project: Path) -> dict[str, list[tuple[object, ...]]]:
             "flags": [astuple(one) for rows in log.flags_after() for one in rows],
             "waiting": [astuple(one) for one in log.waiting_all()],
             "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
-            "quarantine": sorted((one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw) for _, one in log.refused_list()),
+            "quarantine": sorted(
+                (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
+                for _, one in log.refused_list()
+            ),
         }
     finally:
         log.close()

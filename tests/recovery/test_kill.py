@@ -33,7 +33,9 @@ def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.slow
-def test_kills_at_every_step_of_a_commit_change_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+def test_kills_at_every_step_of_a_commit_change_nothing(
+    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
     project = make_project(tmp_path / "bank")
     commits = random.Random(10)
     kills = 0
@@ -49,7 +51,9 @@ def test_kills_at_every_step_of_a_commit_change_nothing(events: Path, undisturbe
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+def test_kills_at_random_moments_change_nothing(
+    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
     project = make_project(tmp_path / "bank")
     moments = random.Random(20)
     kills = 0
@@ -63,7 +67,9 @@ def test_kills_at_random_moments_change_nothing(events: Path, undisturbed: dict[
 
 
 @pytest.mark.slow
-def test_a_second_run_over_the_same_file_changes_nothing(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+def test_a_second_run_over_the_same_file_changes_nothing(
+    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
     project = make_project(tmp_path / "bank")
     for _ in range(2):
         assert ingest_in_a_process(project, events) == 0
@@ -72,7 +78,9 @@ def test_a_second_run_over_the_same_file_changes_nothing(events: Path, undisturb
 
 
 @pytest.mark.slow
-def test_the_harness_sees_a_lost_event(events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path) -> None:
+def test_the_harness_sees_a_lost_event(
+    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
     """A comparison that cannot fail proves nothing: one line less must show."""
     project = make_project(tmp_path / "bank")
     lines = events.read_bytes().splitlines(keepends=True)

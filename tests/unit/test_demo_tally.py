@@ -9,9 +9,9 @@ import msgspec
 from shroff.decisions.writer import DECIDED, REFUSED, TAKEN, Answer
 from shroff.events.intake import Intake
 from shroff.events.settings import Settings
+from shroff.examples.bank import bank, labels
 from shroff.examples.demo import Fraud, Tally, Truth, stream
 from tests.unit.declare import declare
-from shroff.examples.bank import bank, labels
 
 EFFECTS = {"burst": "decline", "large": "review", "never": "review"}
 

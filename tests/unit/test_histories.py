@@ -155,6 +155,15 @@ def test_a_spread_stays_exact_where_the_sum_has_left_64_bits():
     )
 
 
+@pytest.mark.parametrize("distance", [1_041_878_600_923_299, 1_360_544_776_389_820, 1_542_344_952_512_679])
+def test_a_wide_integer_becomes_the_nearest_float(distance: int):
+    """The top 64 bits of these squares are ties: what lies below them decides, and shows in the root."""
+    values = [distance // 2, distance // 2 - distance]
+    events = history(Query("std", 0, including=True), series=replace(MONEY, scale=1))
+
+    assert feed(events, list(enumerate(values)))[0][-1] == as_bits(math.sqrt(float(distance * distance) / 2.0))
+
+
 def test_the_spread_of_equal_values_is_zero():
     events = history(Query("std", 0, including=True))
 

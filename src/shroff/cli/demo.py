@@ -14,7 +14,7 @@ import click
 from shroff.cli.session import Session, command, dump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shroff.cli.demo_progress import Progress
     from shroff.cli.demo_report import Summary
@@ -29,12 +29,37 @@ TEMPLATE: Final = "payments"
 PORT: Final = 8000
 
 
+def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
+    def check(context: click.Context, parameter: click.Parameter, value: int) -> int:
+        if value < least:
+            raise click.BadParameter(f"it must be at least {least}, got {value}.", context, parameter)
+        return value
+
+    return check
+
+
 @command("demo", "shroff demo", "shroff demo --once --events 20000 --seed 7", "shroff demo --once --json")
-@click.option("--events", type=click.IntRange(min=1), default=EVENTS, show_default=True, help="How many payments.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Another one is another bank."
+    "--events",
+    metavar="N",
+    type=int,
+    default=EVENTS,
+    show_default=True,
+    callback=_at_least(1),
+    help="How many payments.",
 )
-@click.option("--port", type=click.IntRange(1, 65_535), default=PORT, help="Not used yet: nothing is served.")
+@click.option(
+    "--seed",
+    metavar="S",
+    type=int,
+    default=SEED,
+    show_default=True,
+    callback=_at_least(0),
+    help="Another one is another bank.",
+)
+@click.option(
+    "--port", metavar="P", type=int, default=PORT, callback=_at_least(1), help="Not used yet: nothing is served."
+)
 @click.option("--once", is_flag=True, help="End after the summary, and remove the project.")
 def demo(session: Session, events: int, seed: int, port: int, once: bool) -> None:
     """Stream a made-up bank's payments through a project and sum up what was decided.

@@ -119,7 +119,7 @@ def print_report(summary: Summary, console: Console) -> None:
 def _print_head(summary: Summary, console: Console) -> None:
     frauds, pace = summary.tally.frauds, summary.events / summary.seconds
     console.print(
-        f"[bold]{summary.events:,} payments[/] of a made-up bank (seed {summary.seed}) decided and stored "
+        f"A made-up bank, seed {summary.seed}: [bold]{summary.events:,} payments[/] decided "
         f"in {summary.seconds:.1f} s, [bold]{pace:,.0f} a second[/]."
     )
     console.print(

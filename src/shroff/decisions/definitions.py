@@ -23,7 +23,8 @@ from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
 from shroff.language.expression import InList, Node, ThisField, walk
-from shroff.language.row import Reference
+from shroff.language.row import Reference, Tables
+from shroff.language.values import Value
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Scalar
 from shroff.rules.definitions import Rule, RuleLoader
@@ -143,22 +144,21 @@ def _place(problem: Problem) -> tuple[str, int, int]:
     return problem.file, problem.line, problem.column
 
 
-def _tables(
-    files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]
-) -> dict[str, dict[object, dict[str, object]]]:  # type: ignore[type-arg]
-    tables = {}
+def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
+    tables: dict[str, Mapping[Value, Mapping[str, Value]]] = {}
     for name, shape in events.tables.items():
         file = f"tables/{name}.csv"
         if file not in files:
-            problems.append(
-                Problem("events.yaml", 0, 0, f"tables.{name}", f"table {name} is declared and {file} is not there.")
-            )
+            words = f"table {name} is declared and {file} is not there."
+            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
             continue
         tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
-    for file in sorted(files):
-        if _is(file, "tables") and file[len("tables/") : -len(".csv")] not in events.tables:
-            problems.append(Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml."))
-    return tables  # type: ignore[return-value]
+    problems += [
+        Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
+        for file in sorted(files)
+        if _is(file, "tables") and file[len("tables/") : -len(".csv")] not in events.tables
+    ]
+    return tables
 
 
 def _rules(

@@ -1,4 +1,7 @@
-"""The JSON of whole columns of values, as `canonical_value` gives it for one: fast, since every decision shows all features."""
+"""The JSON of whole columns of values, as `canonical_value` gives it for one.
+
+Every decision shows all its features, so this is on the path of every event.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def _fragments(column: Column, type_: Type, money_places: int) -> list[str] | No
         return [_BOOLEANS[value] for value in values.tolist()]
     if values.dtype == object or not len(values):
         return None
-    if type_.kind == "integer" and -SAFE_INTEGER_MAX <= int(values.min()) and int(values.max()) <= SAFE_INTEGER_MAX:
+    if type_.kind == "integer" and int(values.min()) >= -SAFE_INTEGER_MAX and int(values.max()) <= SAFE_INTEGER_MAX:
         return list(map(str, values.tolist()))
     if type_.kind == "money" and type_.places == money_places and money_places and int(values.min()) >= 0:
         whole, rest = np.divmod(values, 10**money_places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +105,7 @@ class Control:
     """What is in force: the files of a project as control events left them."""
 
     files: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def take(self, record: Record) -> None:
         """Apply a control event."""
@@ -112,12 +113,14 @@ class Control:
         for name in stored["removed"]:
             self.files.pop(name, None)
         self.files |= stored["files"]
+        self.versions = stored["versions"]
 
-    def change_to(self, files: dict[str, str]) -> bytes:
+    def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
         """The body of the control event that puts `files` in force: what changed, with its whole text."""
         changed = {name: text for name, text in files.items() if self.files.get(name) != text}
         removed = sorted(name for name in self.files if name not in files)
-        return msgspec.json.encode({"files": changed, "removed": removed}, order="sorted")
+        stored = {"files": changed, "removed": removed, "versions": versions}
+        return msgspec.json.encode(stored, order="sorted")
 
 
 def hits_by_place(log: Log, upto: int | None = None) -> Iterator[tuple[int, frozenset[str]]]:

@@ -52,9 +52,11 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     entries: dict[str, int | None] = {}
     rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
     header = rows[0] if rows else []
-    for column in header:
-        if column not in LIST_COLUMNS:
-            problems.append(Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS)))
+    problems += [
+        Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS))
+        for column in header
+        if column not in LIST_COLUMNS
+    ]
     if "value" not in header:
         problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
         return ListFile(name, text, entries)
@@ -104,7 +106,7 @@ def load_table(
     return table
 
 
-def parse_cell(text: str, type_: Type, money_places: int) -> Value:  # noqa: PLR0911 (one line a type)
+def parse_cell(text: str, type_: Type, money_places: int) -> Value:
     """Read a text as a value of a type; empty text is missing. Raises: ValueError."""
     if text == "":
         return None

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Placed
 from shroff.decisions.fold import Folded, Progress, fold
-from shroff.decisions.history import label_id, standing_of, waiting_body, waiting_label
+from shroff.decisions.history import label_id, waiting_body, waiting_label
 from shroff.errors import StateError
 from shroff.events.door import LabelInput
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
+from shroff.events.labels import Standing
 from shroff.language.values import show_duration
 from shroff.streams.log import Batch, DecisionRow, Log, Offset, Record, Refused, WaitingLabel
 
@@ -97,13 +98,11 @@ class Writer:
 
     def _activate(self) -> None:
         """Put the project's files in force where they differ from what the log has."""
-        control = self.state.control
-        files = dict(self.definitions.files)
-        if control.files == files:
+        control, seq = self.state.control, self._seq + 1
+        if control.versions == asdict(self.definitions.versions):
             return
-        record = Record(
-            self._seq + 1, "control", "control", str(self._seq + 1), self._now_ms(), control.change_to(files), False
-        )
+        body = control.change_to(self.definitions.files, asdict(self.definitions.versions))
+        record = Record(seq, "control", "control", str(seq), self._now_ms(), body, decided=False)
         self._log.append(Batch(records=[record]))
         control.take(record)
         self._seq += 1
@@ -299,11 +298,8 @@ class Writer:
         return Answer(TAKEN, "label", id_, seq, is_label=True)
 
     def _wait(self, label: LabelInput, id_: str, key: tuple[str, str], batch: Batch, fresh: _Fresh) -> Answer:
-        if (
-            self._has_waiting
-            and self._log.waiting_with_ids([id_])
-            or any(label_id(row) == id_ for row in fresh.waiting[key])
-        ):
+        is_waiting = self._has_waiting and bool(self._log.waiting_with_ids([id_]))
+        if is_waiting or any(label_id(row) == id_ for row in fresh.waiting[key]):
             return Answer(DUPLICATE, "label", id_, is_label=True)
         fresh.waiting[key].append(label)
         batch.waiting.append(WaitingLabel(*key, id_, waiting_body(label)))
@@ -324,14 +320,13 @@ class Writer:
         state = self.state
         named = f"{event.type}/{event.id}"
         current = state.standings.get(named)
-        probe, _ = state.records.join(label, event, body, changes=False)
-        new = standing_of(probe)
+        new = Standing(label.verdict, label.source, label.known_at_ms)
         takes_over = current is None or current.gives_way_to(new)
         changes = takes_over and (current is None or current.verdict != new.verdict)
         joined, stored = state.records.join(label, event, body, changes=changes)
         if takes_over:
             state.standings[named] = new
-        seq = self._take(Record(0, "label", "label", joined.id, joined.time_ms, stored, False), batch)
+        seq = self._take(Record(0, "label", "label", joined.id, joined.time_ms, stored, decided=False), batch)
         fresh.labels.add(joined.id)
         fresh.placed.append(Placed(seq, joined, stored, None))
         return seq
@@ -368,4 +363,5 @@ class Writer:
 def _too_early(label: LabelInput, event: Event) -> str:
     if label.known_at_ms >= event.time_ms:
         return ""
-    return f"known_at: {time_text(label.known_at_ms)} lies before the time of {event.type} {event.id!r}, {time_text(event.time_ms)}"
+    known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
+    return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"

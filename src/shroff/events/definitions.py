@@ -17,7 +17,13 @@ from shroff.language.names import Names, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, FieldType, Type, TypeTextError, money, parse_field_type
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
 
-RESERVED: Final = frozenset("this row lists tables score label missing true false entities and or not in is else when where over last delayed including matching since of".split())
+RESERVED: Final = frozenset(
+    [
+        *("this", "row", "lists", "tables", "score", "label", "entities", "missing", "true", "false"),
+        *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
+        *("over", "last", "delayed", "including", "matching", "since"),
+    ]
+)
 FORMATS: Final = ("csv", "json", "parquet", "avro")
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak
@@ -108,7 +114,8 @@ class Events:
 def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> EventType:
     """The built-in event type of labels."""
     shapes = {**LABEL_TYPES, "amount": FieldType(money(money_places), is_optional=True)}
-    return EventType("label", "event", "known_at", False, tuple(Field(name, shape) for name, shape in shapes.items()), mappings)
+    fields = tuple(Field(name, shape) for name, shape in shapes.items())
+    return EventType("label", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
 def load_events(node: Node | None, lists: frozenset[str], money_places: int, problems: list[Problem]) -> Events:
@@ -164,28 +171,41 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
     return tuple(fields)
 
 
-def _named_field(node: Node | None, fields: tuple[Field, ...], kinds: tuple[str, ...], problems: list[Problem], what: str) -> str | None:
+def _named_field(
+    node: Node | None, fields: tuple[Field, ...], kinds: tuple[str, ...], problems: list[Problem], what: str
+) -> str | None:
     found = loading.scalar(node, problems, what)
     if found is None:
         return None
     by_name = {one.name: one for one in fields}
     if found.text not in by_name:
-        likely = nearest(found.text, list(by_name)) or next((f"Did you mean {one.name}?" for one in fields if one.type.kind in kinds), "")
+        likely = nearest(found.text, list(by_name)) or next(
+            (f"Did you mean {one.name}?" for one in fields if one.type.kind in kinds), ""
+        )
         problems.append(found.problem(f"the {what} is {found.text!r}, which is no field of it.", likely))
         return None
     field = by_name[found.text]
-    if field.type.kind not in kinds or field.shape.is_optional:
-        problems.append(found.problem(f"the {what} must be a {kinds[0]} that is always there; {found.text} is {field.type}{'?' if field.shape.is_optional else ''}."))
+    mark = "?" if field.shape.is_optional else ""
+    if field.type.kind not in kinds or mark:
+        problems.append(
+            found.problem(f"the {what} must be a {kinds[0]} that is always there; {found.text} is {field.type}{mark}.")
+        )
         return None
     return found.text
 
 
-def _mappings(node: Node | None, fields: set[str], scope: Scope, problems: list[Problem], event: str) -> dict[str, FileMapping]:
+def _mappings(
+    node: Node | None, fields: set[str], scope: Scope, problems: list[Problem], event: str
+) -> dict[str, FileMapping]:
     top = loading.mapping(node, problems, f"from of {event}")
     mappings: dict[str, FileMapping] = {}
     for key, value in top.entries if top else ():
         if key.text not in FORMATS:
-            problems.append(key.problem(f"{key.text!r} is no format.", nearest(key.text, FORMATS) or f"Formats are {', '.join(FORMATS)}."))
+            problems.append(
+                key.problem(
+                    f"{key.text!r} is no format.", nearest(key.text, FORMATS) or f"Formats are {', '.join(FORMATS)}."
+                )
+            )
             continue
         found = loading.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
@@ -231,7 +251,9 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
     return tables, keys
 
 
-def _entities(node: Node | None, names: Names, types: MappingOf[str, EventType], problems: list[Problem]) -> dict[str, Entity]:
+def _entities(
+    node: Node | None, names: Names, types: MappingOf[str, EventType], problems: list[Problem]
+) -> dict[str, Entity]:
     top = loading.mapping(node, problems, "entities")
     entities: dict[str, Entity] = {}
     for key, value in top.entries if top else ():

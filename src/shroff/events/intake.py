@@ -55,9 +55,8 @@ class Intake:
         self._check_type(as_type)
         dispatcher = Dispatcher(self._events, lines.format)
         if as_type is None and not dispatcher.is_possible:
-            raise UsageError(
-                f"{source}: {lines.format} lines do not tell their event type. Add --as {' or --as '.join(self._events.types)}."
-            )
+            types = " or --as ".join(self._events.types)
+            raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
         mappers = {
             name: Mapper(one, lines.format) for name, one in (*self._events.types.items(), (LABEL, self._events.label))
         }

@@ -50,7 +50,7 @@ def in_order_of_time(submissions: Iterable[Submission], run_size: int = RUN_SIZE
 
 def _spilled(entries: list[Entry], stack: ExitStack) -> IO[bytes]:
     """Write a sorted run to a temporary file, at its start again."""
-    file = stack.enter_context(tempfile.TemporaryFile())
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
     for time_ms, number, one in sorted(entries, key=itemgetter(0, 1)):
         assert one.event is not None
         packed = _ENCODER.encode(

@@ -16,11 +16,11 @@ from shroff.language.values import Value
 def aggregate_values(node: Aggregate, values: list[Any]) -> Value:  # noqa: PLR0911 (one line an aggregate)
     """What an aggregate makes of the values that are there, in the order (time, place)."""
     function = node.function
-    if function == "distinct":
-        return len(set(values))
     if function in {"sum", "mean", "std"}:
         return _sums(node, [value for value in values if -UNITS_MAX <= value <= UNITS_MAX])
     values = [value for value in values if not isinstance(value, int) or INTEGER_MIN <= value <= INTEGER_MAX]
+    if function == "distinct":
+        return len(set(values))
     if not values:
         return None
     if function == "quantile":
@@ -34,7 +34,7 @@ def aggregate_values(node: Aggregate, values: list[Any]) -> Value:  # noqa: PLR0
 def _sums(node: Aggregate, values: list[int]) -> Value:
     count, total = len(values), sum(values)
     places = node.argument.type.places if node.argument is not None else 0
-    if not INTEGER_MIN <= total <= INTEGER_MAX:
+    if node.function != "std" and not INTEGER_MIN <= total <= INTEGER_MAX:
         return None
     if node.function == "sum":
         return total

@@ -96,9 +96,9 @@ class History:
     Key codes are dense integers from 0. All state is one array, so a snapshot is a copy.
     Not safe for use by several threads at once.
 
-    Cost: amortised O(1) per row and query, whatever the number of cells; a row that is
-    late, d cells behind the newest of its key, costs O(d), its min, max and distinct a look
-    at each cell of their windows, and so does quantile always.
+    Cost: amortised O(1) per row and query, whatever the number of cells. A row that comes
+    in d cells behind the newest of its key costs O(d), and its minimum or maximum a look at
+    each cell of the window where a younger cell outdoes them all. So does quantile always.
     """
 
     def __init__(self, plan: HistoryPlan, *, lateness_ms: int) -> None:

@@ -30,7 +30,6 @@ from shroff.language.expression import (
     Node,
     ThisField,
     aggregates,
-    fields_of_this,
     walk,
 )
 from shroff.language.row import Evaluate, Reference, compile_row
@@ -139,7 +138,7 @@ class _Running:
         self.kernel = kernel_plan(group) if not group.key.is_look else None
         self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel else None
         self.look = LookHistory(group.aggregates, lateness_ms) if group.key.is_look else None
-        self.this_fields = {one: sorted(fields_of_this(one.condition)) if one.condition else [] for one in group.aggregates}
+        self.this_fields = {one: this_fields(one) for one in group.aggregates}
         self.pairs_of: dict[Any, set[int]] = {}  # codes by the entity's key, where a hit must find all pairs of a key
 
     @property
@@ -249,9 +248,8 @@ class _Running:
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
         """Missing where a field of `this` that the condition reads is missing."""
-        for name in self.this_fields[aggregate]:
-            type_ = next(one.type for one in frame.type.fields if one.name == name)
-            column = masked(column, frame.field(name, type_).valid, aggregate.type)
+        for node in self.this_fields[aggregate]:
+            column = masked(column, frame.field(node.name, node.type).valid, aggregate.type)
         return column
 
     def _deliver(self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame], reference: Reference) -> None:
@@ -344,9 +342,8 @@ class _SinceFlag:
         for event in self.wanted.events & frames.keys():
             frame = frames[event]
             rows = {row: mine for mine, row in enumerate(frame.rows.tolist())}
-            evaluate = compile_row(
-                self.wanted.node, _row_leaf(frame, now, reference), reference, time=lambda at, f=frame: int(f.times[at])
-            )
+            leaf, time = _row_leaf(frame, now, reference), _time_of(frame)
+            evaluate = compile_row(self.wanted.node, leaf, reference, time=time)
             found[event] = (rows, frame.key_values(self.wanted.entity), evaluate)
         return found
 
@@ -391,19 +388,28 @@ class _SinceFlag:
         return step
 
 
+def _time_of(frame: Frame) -> Evaluate:
+    times = frame.times.tolist()
+    return lambda at: times[at]
+
+
 def _row_leaf(frame: Frame, now: dict[Aggregate, Value], reference: Reference) -> Callable[[Node], Evaluate]:
     """Leaves of a condition that is evaluated row by row: running aggregates from `now`, all else from columns."""
 
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:
-            wanted = sorted(fields_of_this(node.condition)) if node.condition else []
-            types = {one.name: one.type for one in frame.type.fields}
-            needed = [frame.field(name, types[name]).valid for name in wanted]
+            needed = [frame.field(one.name, one.type).valid for one in this_fields(node)]
             return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
         values = values_of(frame.evaluate(node, reference))
         return lambda at: values[at]
 
     return leaf
+
+
+def this_fields(aggregate: Aggregate) -> list[ThisField]:
+    """The fields of `this` that an aggregate's condition reads: where one is missing, so is the aggregate."""
+    found = walk(aggregate.condition) if aggregate.condition is not None else ()
+    return list(dict.fromkeys(node for node in found if isinstance(node, ThisField)))
 
 
 def _item_leaves(aggregate: Aggregate) -> list[Node]:

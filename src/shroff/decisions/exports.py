@@ -1,0 +1,209 @@
+"""What the log holds, as lines or as tables, in log order."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.events.event import canonical_text, time_text
+from shroff.streams.log import DecisionRow, FlagRow, Log, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS: Final = ("jsonl", "csv", "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
+
+    name: str
+    batches: Callable[[Log], Iterator[list[Any]]]
+    line: Callable[[Any], bytes]
+    columns: tuple[str, ...]
+    row: Callable[[Any], dict[str, Any]]
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of this name. Raises: UsageError with those there are."""
+    if name not in KINDS:
+        raise UsageError(f"{name!r} cannot be exported. {nearest(name, KINDS) or 'There is ' + ', '.join(KINDS) + '.'}")
+    return KINDS[name]
+
+
+def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
+    """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
+    if format == "csv":
+        yield [_csv_line(kind.columns)]
+    for batch in kind.batches(log):
+        if format == "csv":
+            yield [_csv_line(_cell(value) for value in kind.row(one).values()) for one in batch]
+        else:
+            yield [kind.line(one) + b"\n" for one in batch]
+
+
+def schema(kind: Kind) -> pa.Schema:
+    """The columns of a Parquet file; what is nested stands as JSON text."""
+    import pyarrow as pa
+
+    types = {"seq": pa.int64(), "as_of_seq": pa.int64(), "score": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
+    types |= {"known_at": types["time"], "rules": pa.list_(pa.string()), "shadow_rules": pa.list_(pa.string())}
+    return pa.schema([pa.field(name, types.get(name, pa.string())) for name in kind.columns])
+
+
+def tables(log: Log, kind: Kind) -> Iterator[pa.Table]:
+    """The rows as Arrow tables, batch by batch."""
+    import pyarrow as pa
+
+    wanted = schema(kind)
+    for batch in kind.batches(log):
+        rows = [kind.row(one) for one in batch]
+        arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in kind.columns]
+        yield pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(type_):
+        return pa.array([None if value is None else value.ms for value in values], pa.int64()).cast(type_)
+    if pa.types.is_string(type_):
+        return pa.array([value if value is None or isinstance(value, str) else _json(value) for value in values], type_)
+    return pa.array(values, type_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    ms: int
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, _Time):
+        return time_text(value.ms)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _csv_line(cells: Iterable[str]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue().encode()
+
+
+# ---- decisions
+
+_DECISION_COLUMNS: Final = (
+    "event",
+    "id",
+    "seq",
+    "as_of_seq",
+    "outcome",
+    "score",
+    "rules",
+    "shadow_rules",
+    "reasons",
+    "features",
+    "versions",
+    "receipt",
+)
+
+
+def _decision_row(row: DecisionRow) -> dict[str, Any]:
+    document = msgspec.json.decode(row.document)
+    return {name: document[name] for name in _DECISION_COLUMNS}
+
+
+# ---- events and labels
+
+
+def _records(kind: str) -> Callable[[Log], Iterator[list[Record]]]:
+    def batches(log: Log) -> Iterator[list[Record]]:
+        for records in log.read():
+            wanted = [record for record in records if record.kind == kind]
+            if wanted:
+                yield wanted
+
+    return batches
+
+
+def _event_line(record: Record) -> bytes:
+    """One event as `ingest` takes it."""
+    return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
+
+
+def _event_row(record: Record) -> dict[str, Any]:
+    return {
+        "seq": record.seq,
+        "event": record.type,
+        "id": record.id,
+        "time": _Time(record.time_ms),
+        "fields": record.body.decode(),
+    }
+
+
+_LABEL_COLUMNS: Final = ("event", "verdict", "source", "known_at", "reason", "amount")
+
+
+def _label_fields(record: Record) -> dict[str, Any]:
+    body = msgspec.json.decode(record.body)
+    return {name: body[name] for name in _LABEL_COLUMNS if body.get(name) is not None}
+
+
+def _label_line(record: Record) -> bytes:
+    """One label as `label` and `ingest` take it."""
+    return msgspec.json.encode({"label": _label_fields(record)})
+
+
+def _label_row(record: Record) -> dict[str, Any]:
+    fields = _label_fields(record)
+    return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
+
+
+# ---- flags
+
+
+def _flag_row(flag: FlagRow) -> dict[str, Any]:
+    return {
+        "seq": flag.seq,
+        "rule": flag.rule,
+        "entity": flag.entity,
+        "key": flag.key,
+        "event": flag.event,
+        "reason": flag.reason,
+        "accuracy": flag.accuracy,
+        "time": _Time(flag.time_ms),
+    }
+
+
+def _flag_line(flag: FlagRow) -> bytes:
+    return msgspec.json.encode(_flag_row(flag) | {"time": time_text(flag.time_ms)})
+
+
+KINDS: Final = {
+    "decisions": Kind(
+        "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
+    ),
+    "events": Kind("events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
+    "flags": Kind(
+        "flags",
+        lambda log: log.flags_after(),
+        _flag_line,
+        ("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time"),
+        _flag_row,
+    ),
+    "labels": Kind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
+}

@@ -1,0 +1,136 @@
+"""Quarantined input brought to the door again, after the project was mended."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.definitions import HASHED
+from shroff.decisions.history import waiting_label
+from shroff.decisions.answers import GROUP_MAX
+from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
+from shroff.errors import UsageError
+from shroff.events.encodings import read_stream
+from shroff.events.intake import Intake, Submission
+from shroff.events.lines import Line, Lines
+from shroff.streams.log import Log, Refused
+
+WAITING_LABELS: Final = "waiting labels"  # the source of a label that waited and did not fit its event
+Entry = tuple[int, Refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What became of one entry of quarantine. `reason` says why it stays."""
+
+    number: int
+    source: str
+    place: str
+    outcome: str
+    reason: str = ""
+
+    @property
+    def stays(self) -> bool:
+        return self.outcome == REFUSED
+
+
+def retry(
+    log: Log, writer: Writer, intake: Intake, numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]
+) -> list[Retried]:
+    """Bring entries back in, all of them without numbers; what was taken leaves quarantine."""
+    entries = chosen(log.refused_list(), numbers)
+    pairs = list(submissions(entries, intake, headers))
+    found: list[Retried] = []
+    for at in range(0, len(pairs), GROUP_MAX):
+        part = pairs[at : at + GROUP_MAX]
+        answers = writer.write([one for _, one in part])
+        found += outcomes(dict(entries), [number for number, _ in part], answers)
+    log.refused_drop([one.number for one in found if not one.stays])
+    return found
+
+
+def chosen(entries: Sequence[Entry], numbers: Sequence[int]) -> list[Entry]:
+    """The entries of these numbers, all without any. Raises: UsageError for a number that is not there."""
+    if not numbers:
+        return list(entries)
+    found = dict(entries)
+    lacking = [number for number in numbers if number not in found]
+    if lacking:
+        raise UsageError(
+            f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' has them."
+        )
+    return [(number, found[number]) for number in sorted(set(numbers))]
+
+
+def submissions(entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[int, Submission]]:
+    """The entries as they would come from their files, each under its number.
+
+    Args:
+        headers: The column names of CSV files, by their names; a quarantined line alone does not have them.
+    """
+    for number, entry in entries:
+        read = _read(entry, headers)
+        if isinstance(read, str):
+            yield number, _kept(entry, Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=read))
+        elif isinstance(read, Submission):
+            yield number, _kept(entry, read)
+        else:
+            for one in intake.submissions(read, entry.source, entry.type or None):
+                yield number, _kept(entry, one)
+
+
+def outcomes(entries: Mapping[int, Refused], numbers: Iterable[int], answers: Iterable[Answer]) -> list[Retried]:
+    """What became of each entry."""
+    found = []
+    for number, answer in zip(numbers, answers, strict=True):
+        entry = entries[number]
+        refused = answer.kind in {REFUSED, UNTAKEN}
+        reason = answer.reason or ("no event type takes it" if refused else "")
+        found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
+    return found
+
+
+def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
+    """The hasher, for input that may hold hashed values already: those are kept as they are.
+
+    Quarantine and exports have no clear values; what they hold must come back as the same event.
+    """
+    return lambda value: value if HASHED.fullmatch(value) else hasher(value)
+
+
+def _kept(entry: Refused, one: Submission) -> Submission:
+    """The same submission at the entry's own place and bytes, so that a second refusal is the same entry."""
+    return replace(one, source=entry.source, place=entry.place, raw=lambda: entry.raw)
+
+
+def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> Lines | Submission | str:
+    """An entry as the only line of its file, as a label that waited, or why it cannot be read."""
+    if entry.source == WAITING_LABELS:
+        try:
+            return Submission(entry.source, entry.place, lambda: b"", "label", label=waiting_label(entry.raw))
+        except msgspec.DecodeError as error:
+            return f"the label cannot be read: {error}"
+    name = entry.source.lower().removesuffix(".gz")
+    if not name.endswith(".csv"):
+        return _only(entry, "parquet" if name.endswith(".parquet") else "jsonl", read_stream(io.BytesIO(entry.raw), "jsonl"))
+    if entry.source not in headers:
+        return f"its columns are named in the first line of {entry.source}; add --file with that file"
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(headers[entry.source])
+    return _only(entry, "csv", read_stream(io.BytesIO(header.getvalue().encode() + entry.raw), "csv"))
+
+
+def _only(entry: Refused, format: str, lines: Lines) -> Lines:
+    """The lines of an entry's bytes, numbered as in the file they came from."""
+
+    def numbered() -> Iterator[Line]:
+        for line in lines:
+            line.number = int(entry.place) if entry.place.isdigit() else line.number
+            yield line
+
+    return Lines(format, lines.columns, numbered(), lines.close)

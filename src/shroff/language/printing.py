@@ -1,0 +1,223 @@
+"""A typed expression as text again, in one canonical form.
+
+What is printed reads back as the same expression. Spelling is settled: `1d` becomes
+`24h`, modifiers stand in the order over, delayed, matching, since flag, including this,
+and a range that was written as two comparisons becomes `in a .. b`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Call,
+    Compare,
+    Convert,
+    Else,
+    FeatureValue,
+    InList,
+    InValues,
+    IsMissing,
+    ItemFeature,
+    ItemField,
+    Literal,
+    Logic,
+    Lookup,
+    Negative,
+    Node,
+    Not,
+    RowValue,
+    Score,
+    ThisField,
+    When,
+)
+from shroff.language.values import HOUR_MS, show_decimal, show_duration
+
+# Strength of operators, weakest first, as the parser has them.
+_ELSE, _WHEN, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = range(10)
+_GROUPED_FROM: Final = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
+
+
+def text_of(node: Node) -> str:
+    """Write an expression as a person would.
+
+    >>> from shroff.language.types import BOOLEAN, INTEGER
+    >>> from shroff.language.expression import Compare, FeatureValue, Literal
+    >>> text_of(Compare(BOOLEAN, ">=", FeatureValue(INTEGER, "card.payments_1h"), Literal(INTEGER, 100_000)))
+    'card.payments_1h >= 100_000'
+    """
+    return _Printer("").write(node, _ELSE)
+
+
+class _Printer:
+    """Writes nodes; `event` is the type that is aggregated, inside an aggregate's brackets."""
+
+    def __init__(self, event: str) -> None:
+        self.event = event
+
+    def write(self, node: Node, needed: int) -> str:
+        """The text of a node, in brackets where it is weaker than what stands around it."""
+        text, strength = self.pair(node)
+        return text if strength >= needed else f"({text})"
+
+    def pair(self, node: Node) -> tuple[str, int]:  # noqa: PLR0911 (one line a form)
+        match node:
+            case Convert():
+                return self.pair(node.operand)
+            case Else():
+                return f"{self.write(node.left, _ELSE)} else {self.write(node.right, _WHEN)}", _ELSE
+            case When():
+                return f"{self.write(node.value, _WHEN)} when {self.write(node.condition, _OR)}", _WHEN
+            case Logic():
+                return self.logic(node)
+            case Not():
+                return self.negation(node)
+            case Compare():
+                return f"{self.side(node.left, node.right)} {node.operator} {self.side(node.right, node.left)}", _COMPARE
+            case IsMissing():
+                return f"{self.write(node.operand, _SUM)} is missing", _COMPARE
+            case InValues() | InList():
+                return self.membership(node, "in"), _COMPARE
+            case Arithmetic():
+                strength = _SUM if node.operator in "+-" else _PRODUCT
+                return f"{self.write(node.left, strength)} {node.operator} {self.write(node.right, strength + 1)}", strength
+            case Negative():
+                return f"-{self.write(node.operand, _SIGN)}", _SIGN
+            case Literal():
+                text = _literal(node)
+                return text, _SIGN if text.startswith("-") else _ATOM
+            case _:
+                return self.atom(node), _ATOM
+
+    def side(self, node: Node, other: Node) -> str:
+        """One side of a comparison: `500` for a literal 500.00 that became so by what it is compared with."""
+        text = self.write(node, _SUM)
+        is_as_exact = not isinstance(other, Convert) or other.operand.type.places == node.type.places
+        if isinstance(node, Literal) and node.type.is_exact and is_as_exact:
+            whole, _, rest = text.partition(".")
+            return text if rest.strip("0") else whole
+        return text
+
+    def logic(self, node: Logic) -> tuple[str, int]:
+        found = _range(node)
+        if found is not None:
+            return self.within(found, "in"), _COMPARE
+        strength = _AND if node.operator == "and" else _OR
+        return f"{self.write(node.left, strength)} {node.operator} {self.write(node.right, strength + 1)}", strength
+
+    def negation(self, node: Not) -> tuple[str, int]:
+        operand = node.operand
+        found = _range(operand)
+        if found is not None:
+            return self.within(found, "not in"), _COMPARE
+        if isinstance(operand, InValues | InList):
+            return self.membership(operand, "not in"), _COMPARE
+        return f"not {self.write(operand, _NOT)}", _NOT
+
+    def within(self, found: tuple[Node, Node, Node], word: str) -> str:
+        operand, low, high = found
+        ends = f"{self.side(low, operand)} .. {self.side(high, operand)}"
+        return f"{self.write(operand, _SUM)} {word} {ends}"
+
+    def membership(self, node: InValues | InList, word: str) -> str:
+        operand = self.write(node.operand, _SUM)
+        if isinstance(node, InList):
+            return f"{operand} {word} lists.{node.list}"
+        return f"{operand} {word} [{', '.join(self.write(value, _ELSE) for value in node.values)}]"
+
+    def atom(self, node: Node) -> str:  # noqa: PLR0911 (one line a form)
+        match node:
+            case ThisField():
+                return f"{node.event or 'this'}.{node.name}"
+            case ItemField():
+                return f"{self.event}.{node.name}"
+            case ItemFeature():
+                return f"{node.name} of {self.event}"
+            case FeatureValue():
+                return node.name
+            case RowValue():
+                return "row" + "".join(_row_part(part) for part in node.path)
+            case Lookup():
+                return f"tables.{node.table}[{self.write(node.key, _ELSE)}].{node.column}"
+            case Call():
+                return f"{node.function}({', '.join(self.write(part, _ELSE) for part in node.arguments)})"
+            case Aggregate():
+                return _aggregate(node)
+            case Score():
+                return "score"
+            case _:
+                raise AssertionError(f"{type(node).__name__} is no atom")
+
+
+def _aggregate(node: Aggregate) -> str:
+    inside = _Printer(node.event)
+    brackets = [node.event if node.argument is None else inside.write(node.argument, _ELSE)]
+    if node.rank is not None:
+        share, whole = node.rank
+        brackets.append(show_decimal(share, len(str(whole)) - 1))
+    text = ", ".join(brackets)
+    if node.condition is not None:
+        text += f" where {inside.write(node.condition, _ELSE)}"
+    words = [f"{node.function}({text})"]
+    if node.over_ms is not None:
+        words.append(f"over {_duration(node.over_ms)}")
+    if node.last_n is not None:
+        words.append(f"over last {node.last_n}")
+    if node.delay_ms:
+        words.append(f"delayed {_duration(node.delay_ms)}")
+    if node.matching is not None:
+        words.append(f"matching {node.event}.{node.matching}")
+    if node.since_flag:
+        words.append("since flag")
+    if node.including:
+        words.append("including this")
+    return " ".join(words)
+
+
+def _duration(value_ms: int) -> str:
+    """One and two days in hours, as names of features have them (`spent_24h`)."""
+    return f"{value_ms // HOUR_MS}h" if value_ms in {24 * HOUR_MS, 48 * HOUR_MS} else show_duration(value_ms)
+
+
+def _range(node: Node) -> tuple[Node, Node, Node] | None:
+    """What `x in a .. b` is made of, if this is one: x, a and b."""
+    if not (isinstance(node, Logic) and node.operator == "and"):
+        return None
+    low, high = node.left, node.right
+    if not (isinstance(low, Compare) and isinstance(high, Compare) and (low.operator, high.operator) == (">=", "<=")):
+        return None
+    return (low.left, low.right, high.right) if _plain(low.left) == _plain(high.left) else None
+
+
+def _plain(node: Node) -> Node:
+    return node.operand if isinstance(node, Convert) else node
+
+
+def _literal(node: Literal) -> str:
+    value, type_ = node.value, node.type
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if type_.kind == "duration":
+        return _duration(int(value))
+    if isinstance(value, float):
+        text = format(Decimal(repr(value)), "f")
+        return _grouped(text.removesuffix(".0"))
+    return _grouped(show_decimal(value, type_.places))
+
+
+def _grouped(text: str) -> str:
+    whole, point, rest = text.partition(".")
+    number = int(whole)
+    shown = f"{number:_}" if abs(number) >= _GROUPED_FROM else whole
+    return shown + point + rest
+
+
+def _row_part(part: str) -> str:
+    return f".{part}" if part.isidentifier() else "['" + part.replace("'", "''") + "']"

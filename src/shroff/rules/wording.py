@@ -1,0 +1,32 @@
+"""A rule read back in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.printing import text_of
+from shroff.language.values import show_time
+from shroff.rules.definitions import Rule
+
+_DONE: Final = {
+    "decline": "is declined",
+    "challenge": "is challenged",
+    "review": "goes to review",
+    "allow": "is allowed, whatever the score and weaker rules say",
+    "note": "is noted",
+}
+
+
+def sentence(rule: Rule) -> str:
+    """What a rule does, when, and to whom, in one sentence or two."""
+    words = f"A {rule.on} {_DONE[rule.effect]} when {text_of(rule.when)}"
+    words += "." if rule.effect == "allow" else f"; its {rule.by} is flagged."
+    if rule.is_shadow:
+        words += " In shadow: recorded, without effect."
+    if rule.rollout < 1.0:
+        words += f" For {rule.rollout:.6g} of the keys, by their hash." if rule.rollout < 0.01 else f" For {rule.rollout:.4%} of the keys.".replace(".0000%", "%")
+    if rule.expires_ms is not None:
+        words += f" Until {show_time(rule.expires_ms)}."
+    if rule.notify is not None:
+        words += f" It tells {rule.notify}."
+    return words

@@ -1,0 +1,326 @@
+"""Generated projects and histories for the laws of the engines.
+
+A project is text, as a person would write it, so the laws hold the reading of it too.
+Times lie close together and windows are a few milliseconds long: ties, window edges and
+late events are then in nearly every history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hypothesis import strategies as st
+
+from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.events.event import Event
+from shroff.events.labels import LabelEvent, LogEvent
+from shroff.language.types import UNITS_MAX
+from shroff.language.values import Value
+
+START_MS: Final = 1_772_362_800_000
+LATENESS_MS: Final = 12
+
+SHROFF = f"""
+shroff: 1
+name: law
+money: EUR
+lateness: {LATENESS_MS}ms
+"""
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields:
+    id: text
+    at: time
+    card: text?
+    merchant: text?
+    country: text?
+    amount: money?
+    points: integer?
+    weight: number(3)?
+    ratio: real?
+    ok: boolean?
+    channel: choice(pos, web)?
+    wait: duration?
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text?, merchant: text?, country: text? }
+refund:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, merchant: text?, country: text?, amount: money? }
+entities:
+  card: { payment: card, login: card, refund: card }
+  merchant: { payment: merchant, refund: merchant }
+  card_country: { payment: [card, country], login: [card, country] }
+  region:
+    payment: lower(payment.country)
+"""
+KEYED: Final = {
+    "card": ("payment", "login", "refund", "label"),
+    "merchant": ("payment", "refund", "label"),
+    "card_country": ("payment", "login", "label"),
+    "region": ("payment", "label"),
+}
+EXACT: Final = {
+    "payment": ("payment.amount", "payment.points", "payment.weight", "payment.amount * payment.weight", "payment.points * payment.points"),
+    "login": (),
+    "refund": ("refund.amount", "-2 * refund.amount"),
+    "label": ("label.of.amount", "label.amount"),
+}
+ORDERED: Final = {
+    "payment": ("payment.ratio", "payment.at", "payment.wait", "payment.ratio * payment.amount", "payment.wait * payment.points"),
+    "login": ("login.at",),
+    "refund": ("refund.at",),
+    "label": ("label.known_at", "label.of.at"),
+}
+OTHERS: Final = {
+    "payment": ("payment.country", "payment.ok", "payment.channel", "join(payment.country, payment.channel)"),
+    "login": ("login.country", "login.merchant"),
+    "refund": ("refund.merchant",),
+    "label": ("label.verdict", "label.source", "label.of.country"),
+}
+# Conditions on the event alone.
+ITEM: Final = {
+    "payment": (
+        "payment.channel == 'pos'",
+        "payment.amount > 3",
+        "payment.ok",
+        "not payment.ok",
+        "payment.country is missing",
+        "payment.points in 1 .. 2",
+        "payment.country in ['x', 'y']",
+        "(payment.ok or payment.ratio >= 0.5)",
+    ),
+    "login": ("login.country == 'x'",),
+    "refund": ("refund.amount >= 0.02", "refund.country != 'x'"),
+    "label": ("label.verdict == 'fraud'", "label.of.amount > 3", "label.source in ['analyst', 'import']"),
+}
+COUNTRY: Final = {"payment": "payment.country", "login": "login.country", "refund": "refund.country", "label": "label.of.country"}
+AMOUNT: Final = {"payment": "payment.amount", "refund": "refund.amount", "label": "label.of.amount"}
+LENGTHS: Final = ("1ms", "3ms", "7ms", "10ms", "1s")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where an aggregate is written: whose it is, which fields `this` has, which features it may read with `of`."""
+
+    entity: str
+    this: tuple[str, ...] = ("country", "amount")
+    features: tuple[str, ...] = ()
+    since_flag: bool = False
+
+
+@st.composite
+def aggregates(draw: st.DrawFn, where: Where, kind: str = "any") -> str:
+    """An aggregate with its window; `kind` is `number` where it is to be a number that compares with numbers."""
+    functions = ["count", "share", "distinct", "sum", "mean", "std"]
+    functions += ["min", "max", "first", "last", "quantile"] if kind == "any" else []
+    function = draw(st.sampled_from(functions))
+    events = [event for event in KEYED[where.entity] if function not in {"sum", "mean", "std"} or EXACT[event]]
+    event = draw(st.sampled_from(events))
+    parts = draw(conditions(where, event, must=function == "share"))
+    is_look = function == "quantile" or any(part in looks(where, event) for part in parts)
+    inside = event if function in {"count", "share"} else draw(arguments(function, where, event))
+    rank = f", {draw(st.sampled_from(['0', '0.5', '0.95', '1']))}" if function == "quantile" else ""
+    condition = f" where {' and '.join(parts)}" if parts else ""
+    window = draw(windows(needs_one=is_look, since_flag=where.since_flag))
+    return f"{function}({inside}{rank}{condition}){window}{draw(matches(where, event))}"
+
+
+@st.composite
+def arguments(draw: st.DrawFn, function: str, where: Where, event: str) -> str:
+    """What is aggregated: a field, an expression, or what a feature was at the event."""
+    options = list(EXACT[event])
+    if function not in {"sum", "mean", "std"}:
+        options += ORDERED[event]
+    if function in {"distinct", "first", "last"}:
+        options += OTHERS[event]
+    if event != "label":
+        options += [f"{feature} of {event}" for feature in where.features]
+    return draw(st.sampled_from(options))
+
+
+@st.composite
+def conditions(draw: st.DrawFn, where: Where, event: str, *, must: bool) -> list[str]:
+    """The parts of a `where`, to be joined by `and`."""
+    parts = draw(st.lists(st.sampled_from(ITEM[event]), max_size=1, min_size=must))
+    if event != "label":
+        parts += [f"{feature} of {event} > 1" for feature in where.features if draw(st.integers(0, 5)) == 0]
+    kind = draw(st.sampled_from(["none", "none", "pair", "look"]))
+    options = pairs(where, event) if kind == "pair" else looks(where, event) if kind == "look" else ()
+    if options:
+        parts.append(draw(st.sampled_from(options)))
+    return draw(st.permutations(parts)) if len(parts) > 1 else parts
+
+
+def pairs(where: Where, event: str) -> tuple[str, ...]:
+    """Equalities of the event's field and this event's."""
+    found = (f"{COUNTRY[event]} == this.country", f"this.country == lower({COUNTRY[event]})")
+    if "amount" in where.this and event in AMOUNT:
+        found += (f"{AMOUNT[event]} == this.amount", f"{AMOUNT[event]} == this.amount and {found[0]}")
+    return found
+
+
+def looks(where: Where, event: str) -> tuple[str, ...]:
+    """Conditions that compare with `this` otherwise, for which each event is looked at."""
+    found: tuple[str, ...] = (f"{COUNTRY[event]} != this.country",)
+    if "amount" in where.this and event in AMOUNT:
+        amount = AMOUNT[event]
+        found += (
+            f"{amount} > this.amount",
+            f"this.amount in 0.5 * {amount} .. {amount}",
+            f"({amount} < this.amount or {COUNTRY[event]} == this.country)",
+        )
+    return found
+
+
+@st.composite
+def windows(draw: st.DrawFn, *, needs_one: bool, since_flag: bool) -> str:
+    """What stands after the bracket."""
+    kinds = ["over", "over"] + (["ever"] if not needs_one else []) + (["last", "delayed"] if not since_flag else [])
+    kind = draw(st.sampled_from(kinds))
+    length = draw(st.sampled_from(LENGTHS))
+    words = {
+        "ever": "",
+        "over": f" over {length}",
+        "last": f" over last {draw(st.integers(1, 4))}",
+        "delayed": f" over {length} delayed {draw(st.sampled_from(LENGTHS))}",
+    }[kind]
+    including = " including this" if kind != "delayed" and draw(st.booleans()) else ""
+    return words + (" since flag" if since_flag else "") + including
+
+
+@st.composite
+def matches(draw: st.DrawFn, where: Where, event: str) -> str:
+    """Rarely: the events whose other field is this key."""
+    if event == "label" or where.entity not in {"card", "merchant"} or draw(st.integers(0, 7)):
+        return ""
+    return f" matching {event}.{draw(st.sampled_from(['merchant', 'card', 'country']))}"
+
+
+@st.composite
+def features(draw: st.DrawFn, where: Where, name: str) -> tuple[str, bool]:
+    """The text of a feature, and whether it is an exact number that a later aggregate may sum."""
+    if where.features and draw(st.integers(0, 3)) == 0:
+        return f"{draw(st.sampled_from(where.features))} + count({KEYED[where.entity][0]}) over 5ms", True
+    shape = draw(st.sampled_from(["plain", "plain", "plain", "count", "quotient", "else", "since", "this"]))
+    if shape == "count":
+        return f"count({KEYED[where.entity][0]}){draw(windows(needs_one=False, since_flag=False))}", True
+    if shape in {"quotient", "else"}:
+        number = draw(aggregates(where, "number"))
+        if shape == "quotient":
+            return f"{number} / ({draw(aggregates(where, 'number'))})", False
+        return f"({number}) * 1.0 / 3 else 0", False
+    if shape == "since":
+        return "this.at - last(payment.at)", False
+    if shape == "this":
+        return f"this.amount / (mean(payment.amount){draw(windows(needs_one=False, since_flag=False))} else this.amount)", False
+    return draw(aggregates(where)), False
+
+
+@st.composite
+def rules(draw: st.DrawFn, number: int, stackable: tuple[str, ...]) -> str:
+    """One rule, most of them `since flag`."""
+    on = draw(st.sampled_from(["payment", "payment", "refund", "login"]))
+    by = draw(st.sampled_from([entity for entity, events in KEYED.items() if on in events]))
+    where = Where(by, ("country",) if on == "login" else ("country", "amount"), stackable, draw(st.integers(0, 3)) > 0)
+    comparison = draw(st.sampled_from([">", ">=", "<", "==", "!="]))
+    number_of = draw(aggregates(where, "number"))
+    when = f"({number_of}) * 1.0 {comparison} {draw(st.sampled_from(['0', '1', '2', '0.5']))}"
+    if on != "login" and draw(st.integers(0, 4)) == 0:
+        when = f"this.amount > 2 * mean(payment.amount){draw(windows(needs_one=False, since_flag=where.since_flag))}"
+        when = when if by != "card_country" or on == "payment" else "this.amount > 2"
+    if draw(st.integers(0, 3)) == 0:
+        when += f" and {draw(aggregates(Where(by, where.this, stackable), 'number'))} * 1.0 >= 1"
+    shadow = draw(st.booleans())
+    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}, effect: review, shadow: {str(shadow).lower()} }}\n"
+
+
+def quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+@st.composite
+def projects(draw: st.DrawFn) -> Definitions:
+    """A project of a few features and rules over one set of event types."""
+    lines: dict[str, list[str]] = {}
+    stackable: tuple[str, ...] = ()
+    for number in range(draw(st.integers(1, 5))):
+        entity = draw(st.sampled_from(list(KEYED)))
+        text, is_exact = draw(features(Where(entity, features=stackable), f"f{number}"))
+        lines.setdefault(entity, []).append(f"  f{number}: {quoted(text)}\n")
+        stackable += (f"{entity}.f{number}",) if is_exact else ()
+    found = [draw(rules(number, stackable)) for number in range(draw(st.integers(0, 2)))]
+    text = "".join(f"{entity}:\n{''.join(declared)}" for entity, declared in lines.items())
+    return project(text, "".join(found))
+
+
+def project(features_text: str, rules_text: str = "") -> Definitions:
+    """A project of these features and rules. Raises: DefinitionError, which would be a mistake of the strategies."""
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS, "features.yaml": features_text}
+    if rules_text:
+        files["rules/r.yaml"] = rules_text
+    return load_definitions(files).or_raise()
+
+
+# ---- histories
+
+CARDS: Final = ("a", "a", "a", "b", "x", None)  # one key is hot; `x` is a country too, for `matching`
+MERCHANTS: Final = ("m", "a", None)
+COUNTRIES: Final = ("x", "y", "X", None)
+AMOUNTS: Final = (0, 1, 100, 300, 301, 602, 1_000, -100, UNITS_MAX, -UNITS_MAX, None)
+POINTS: Final = (0, 1, 2, 3, -1, 2**63 - 1, -(2**63), 10**15, 10**15 + 1, None)
+WEIGHTS: Final = (0, 1, 500, 1_000, 1_500, 10**15, None)
+RATIOS: Final = (0.0, 0.5, 0.1, -0.25, 1e300, 5e-324, None)
+WAITS: Final = (0, 5, 1_000, None)
+STEPS: Final = (0, 0, 0, 1, 1, 2, 3, 5, 7, 10, -1, -3, -7, -LATENESS_MS, 40, 2_000)
+
+
+@st.composite
+def histories(draw: st.DrawFn, largest: int = 30) -> list[LogEvent]:
+    """Events and labels as a log has them: none older than the watermark by more than the lateness."""
+    history: list[LogEvent] = []
+    decided: list[Event] = []
+    watermark_ms = START_MS
+    for number in range(draw(st.integers(1, largest))):
+        type_ = draw(st.sampled_from(["payment", "payment", "payment", "refund", "login", "label"]))
+        if type_ == "label" and decided:
+            history.append(draw(labels(draw(st.sampled_from(decided)), number)))
+            continue
+        time_ms = watermark_ms + max(draw(st.sampled_from(STEPS)), -LATENESS_MS)
+        event = draw(events("payment" if type_ == "label" else type_, number, time_ms))
+        watermark_ms = max(watermark_ms, time_ms)
+        history.append(event)
+        if event.type != "login":
+            decided.append(event)
+    return history
+
+
+@st.composite
+def events(draw: st.DrawFn, type_: str, number: int, time_ms: int) -> Event:
+    keys = (CARDS, MERCHANTS, COUNTRIES)
+    more = {
+        "payment": (AMOUNTS, POINTS, WEIGHTS, RATIOS, (True, False, None), ("pos", "web", None), WAITS),
+        "refund": (AMOUNTS,),
+        "login": (),
+    }[type_]
+    values: list[Value] = [f"e{number}", time_ms]
+    values += draw(st.tuples(*(st.sampled_from(options) for options in (*keys, *more))))
+    return Event(type_, f"e{number}", time_ms, tuple(values))
+
+
+@st.composite
+def labels(draw: st.DrawFn, of: Event, number: int) -> LabelEvent:
+    """A label, now and then known long before or after the events around it."""
+    known_at_ms = of.time_ms + draw(st.sampled_from([0, 0, 1, 5, 3_000]))
+    verdict = draw(st.sampled_from(["fraud", "genuine", "unclear"]))
+    source = draw(st.sampled_from(["chargeback", "analyst", "customer", "import"]))
+    amount = draw(st.sampled_from([None, 100, 250]))
+    values: tuple[Value, ...] = (f"{of.type}/{of.id}", verdict, source, known_at_ms, None, amount)
+    return LabelEvent(f"{of.type}/{of.id}#{number}", known_at_ms, values, of, draw(st.booleans()))
