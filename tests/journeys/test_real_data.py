@@ -21,7 +21,8 @@ from shroff import app
 TEMPLATES = Path(app.__file__).parent / "templates"
 PAYSIM_ROWS = 19_999
 PAYSIM_TIMES = """
-    CREATE TABLE payments AS SELECT row_number() OVER () AS seq, *, step * 3600000 AS t, round(amount * 100)::BIGINT AS cents
+    CREATE TABLE payments AS
+    SELECT row_number() OVER () AS seq, *, step * 3600000 AS t, round(amount * 100)::BIGINT AS cents
     FROM read_csv('{file}', header = true, all_varchar = false)
 """
 HANDBOOK = {
@@ -108,7 +109,8 @@ def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, t
         """
         SELECT count(*) FILTER (x.t > e.t - 86400000), coalesce(sum(x.cents) FILTER (x.t > e.t - 86400000), 0),
                count(DISTINCT x.nameOrig) FILTER (x.t > e.t - 86400000),
-               sum(x.cents) FILTER (x.seq < e.seq)::DOUBLE / nullif(100 * count(*) FILTER (x.seq < e.seq), 0)::DOUBLE,
+               sum(x.cents) FILTER (x.seq < e.seq)::DOUBLE
+                 / nullif(100 * count(*) FILTER (x.seq < e.seq), 0)::DOUBLE,
                max(x.cents) FILTER (x.seq < e.seq)
         FROM payments e JOIN payments x
           ON x.nameDest = e.nameDest AND x.seq <= e.seq AND x.t <= e.t AND x.t > e.t - 604800000
@@ -141,7 +143,8 @@ def test_windows_on_card_payments_are_what_sql_finds(data: Path, tmp_path: Path)
         """
         SELECT count(*) FILTER (x.seq < e.seq AND x.t > e.t - 86400000),
                sum(x.cents) FILTER (x.t > e.t - 604800000),
-               sum(x.cents) FILTER (x.seq < e.seq)::DOUBLE / nullif(100 * count(*) FILTER (x.seq < e.seq), 0)::DOUBLE,
+               sum(x.cents) FILTER (x.seq < e.seq)::DOUBLE
+                 / nullif(100 * count(*) FILTER (x.seq < e.seq), 0)::DOUBLE,
                max(x.cents) FILTER (x.seq < e.seq AND x.t > e.t - 604800000)
         FROM payments e JOIN payments x ON x.c = e.c AND x.seq <= e.seq AND x.t <= e.t AND x.t > e.t - 2592000000
         GROUP BY e.seq ORDER BY e.seq
@@ -150,7 +153,8 @@ def test_windows_on_card_payments_are_what_sql_finds(data: Path, tmp_path: Path)
     terminals = _sql(
         """
         SELECT count(*) FILTER (x.seq < e.seq AND x.t > e.t - 3600000), min(x.cents) FILTER (x.seq < e.seq),
-               count(DISTINCT x.c) FILTER (x.seq < e.seq AND x.t > e.t - 86400000), sum(x.cents)::DOUBLE / (100 * count(*))::DOUBLE
+               count(DISTINCT x.c) FILTER (x.seq < e.seq AND x.t > e.t - 86400000),
+               sum(x.cents)::DOUBLE / (100 * count(*))::DOUBLE
         FROM payments e JOIN payments x ON x.m = e.m AND x.seq <= e.seq AND x.t <= e.t AND x.t > e.t - 604800000
         GROUP BY e.seq ORDER BY e.seq
         """

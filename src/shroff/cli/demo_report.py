@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shroff.cli.demo_progress import OUTCOME_STYLES
+from shroff.cli.session import many
 from shroff.examples.demo import MONEY_PLACES, Example, Sum, Tally
 from shroff.language.values import show_decimal
 
@@ -119,7 +120,7 @@ def print_report(summary: Summary, console: Console) -> None:
 def _print_head(summary: Summary, console: Console) -> None:
     frauds, pace = summary.tally.frauds, summary.events / summary.seconds
     console.print(
-        f"A made-up bank, seed {summary.seed}: [bold]{summary.events:,} payments[/] decided "
+        f"A made-up bank, seed {summary.seed}: [bold]{many(summary.events, 'payment')}[/] decided "
         f"in {summary.seconds:.1f} s, [bold]{pace:,.0f} a second[/]."
     )
     console.print(

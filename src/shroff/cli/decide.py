@@ -1,0 +1,66 @@
+"""`shroff decide`: events in, one line each; decisions out, in the same order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.progress import bar
+from shroff.cli.session import Session, command, many
+
+if TYPE_CHECKING:
+    from shroff.events.lines import Lines
+
+
+@command(
+    "decide",
+    "shroff decide examples/payment.json --as payment",
+    "tail -f payments.jsonl | shroff decide - --as payment",
+)
+@click.argument("file", metavar="[FILE|-]", default="-")
+@click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
+def decide(session: Session, file: str, as_type: str | None) -> int:
+    """Take events as JSON lines and give a JSON line for each: its decision, once it is durable.
+
+    An event of a type that is not decided gets `"decided": false`, one that is refused a problem document with its
+    `line`, one that is there already the decision of the first time.
+    """
+    from shroff.decisions.answers import answer_json
+    from shroff.decisions.writer import REFUSED, UNTAKEN
+
+    project = session.project
+    lines, has_more = _opened(file)
+    name = "-" if file == "-" else Path(file).name
+    answered, refused = 0, 0
+    session.stopped = "Nothing was taken yet."
+    with bar("restoring state") as restoring:
+        for group in project.answers(lines, name, as_type=as_type, has_more=has_more, restoring=restoring):
+            texts = [answer_json(answer, line=int(place)) for place, answer in group]
+            session.write(b"\n".join(texts) + b"\n")
+            session.flush()
+            answered += len(group)
+            refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
+            session.stopped = f"{many(answered, 'event')} are answered and safe."
+    if refused:
+        session.next("shroff quarantine list")
+    elif answered:
+        session.next("shroff explain ID")
+    return QUARANTINED if refused else 0
+
+
+def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
+    """The lines of a file or of standard input, and whether more are there without waiting."""
+    from shroff.cli.arrivals import Arrivals
+    from shroff.events.encodings import read_lines, read_stream
+
+    path = Path(file)
+    if file == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+        arrivals = Arrivals(os.dup(0) if file == "-" else os.open(path, os.O_RDONLY))
+        return read_stream(arrivals, "jsonl", name=file), arrivals.has_line  # type: ignore[arg-type]  # it reads lines
+    known = path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet", ".jsonl", ".ndjson", ".json"))
+    return read_lines(path, None if known else "jsonl"), lambda: True

@@ -1,0 +1,106 @@
+"""`shroff ingest`: files of events into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.progress import bar
+from shroff.cli.session import Session, command, many
+
+if TYPE_CHECKING:
+    from shroff.decisions.ingest import IngestReport
+    from shroff.decisions.writer import Answer
+
+QUARANTINED = 4
+
+
+@command(
+    "ingest",
+    "shroff ingest payments.csv --as payment",
+    "shroff ingest paysim.csv --as payment --labels paysim.csv",
+    "shroff ingest mixed.jsonl",
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known.")
+@click.option("--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first.")
+@click.option("--format", "format_", metavar="FORMAT", help="csv, jsonl or parquet, where a file's ending does not say it.")
+@click.option("--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them.")
+def ingest(
+    session: Session, files: tuple[Path, ...], as_type: str | None, labels: Path | None, order: str, format_: str | None, decide: bool
+) -> int:
+    """Append events to the log in the order of the files, deciding on the way.
+
+    An event that is there already adds nothing. What is refused goes to quarantine, and the rest goes on.
+    """
+    taken = 0
+
+    def on_batch(answers: Sequence[Answer]) -> None:
+        nonlocal taken
+        taken += len(answers)
+        session.stopped = f"{many(taken, 'line')} are done and safe; the same command goes on after them."
+
+    session.stopped = "Nothing was taken yet."
+    with bar("restoring state") as restoring, bar("lines") as progress:
+        report = session.project.ingest(
+            files,
+            as_type=as_type,
+            labels=labels,
+            order=order,
+            format=format_,
+            decide=decide,
+            progress=progress,
+            restoring=restoring,
+            on_batch=on_batch,
+        )
+    session.answer(document_of(report), _text(report))
+    refused = report.events.quarantined + report.labels.quarantined
+    session.next("shroff quarantine list") if refused else session.next("shroff export decisions", "shroff verify")
+    return QUARANTINED if refused else 0
+
+
+def document_of(report: IngestReport) -> dict[str, Any]:
+    """The counts of an ingest as JSON has them."""
+    events, labels = report.events, report.labels
+    return {
+        "read": events.read,
+        "appended": events.appended,
+        "duplicates": events.duplicates,
+        "quarantined": events.quarantined,
+        "untaken": report.untaken,
+        "decisions": report.decisions,
+        "by_outcome": dict(report.by_outcome),
+        "seconds": round(report.seconds, 3),
+        "labels": {
+            "read": labels.read,
+            "appended": labels.appended,
+            "pending": labels.pending,
+            "duplicates": labels.duplicates,
+            "quarantined": labels.quarantined,
+        },
+    }
+
+
+def _text(report: IngestReport) -> str:
+    events, labels = report.events, report.labels
+    pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
+    lines = [
+        f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {events.appended:,} appended, "
+        f"{events.duplicates:,} there already, {events.quarantined:,} quarantined."
+    ]
+    if report.by_outcome:
+        order = ("approve", "challenge", "review", "decline")
+        shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
+        lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
+    if labels.read:
+        lines.append(
+            f"{many(labels.read, 'label')} read: {labels.appended:,} appended, {labels.pending:,} waiting for their event, "
+            f"{labels.duplicates:,} there already, {labels.quarantined:,} quarantined."
+        )
+    if report.untaken:
+        lines.append(f"{many(report.untaken, 'line')} passed over: no event type's 'when' takes them.")
+    return "\n".join(lines)

@@ -1,0 +1,25 @@
+"""`shroff init`: a new project that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shroff.cli.session import Session, command, table
+
+
+@command("init", "shroff init mybank --template payments")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--template", default="payments", show_default=True, help="payments, paysim or blank.")
+def init(session: Session, folder: Path, template: str) -> None:
+    """Write a new project that runs into DIR, a new or an empty folder."""
+    from shroff import app
+
+    project, files = app.make_project(folder, template)
+    lines = [f"{folder}: a project from the template {template}.", table([[name] for name in files])]
+    key = project.places.hash_key
+    if key.exists():
+        lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
+    session.answer({"files": files, "folder": str(project.places.folder), "template": template}, "\n".join(lines))
+    session.next(f"shroff -C {folder} check")

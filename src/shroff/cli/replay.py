@@ -1,0 +1,27 @@
+"""`shroff replay`: one decision computed again."""
+
+from __future__ import annotations
+
+import click
+
+from shroff.cli.progress import bar
+from shroff.cli.session import Session, command
+
+
+@command("replay", "shroff replay p-1", "shroff replay payment/p-1 --json")
+@click.argument("reference", metavar="[TYPE/]ID")
+def replay(session: Session, reference: str) -> int:
+    """Compute one decision again from the log, by what was in force then, and compare every byte."""
+    with bar("replaying"):
+        recorded, again = session.project.replay(reference)
+    match = (recorded.document, recorded.receipt) == (again.document, again.receipt)
+    receipt = f"sha256:{recorded.receipt.hex()}"
+    document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}
+    text = f"{recorded.event} {recorded.id} comes out the same, byte by byte.\nreceipt {receipt}"
+    if not match:
+        sides = recorded.document.decode(), again.document.decode()
+        document |= {"recorded": sides[0], "computed": sides[1]}
+        text = f"{recorded.event} {recorded.id} does not come out as it was recorded.\nrecorded: {sides[0]}\ncomputed: {sides[1]}"
+    session.answer(document, text)
+    session.next("shroff verify")
+    return 0 if match else 1

@@ -1,0 +1,76 @@
+"""Small projects and submissions for tests of the writer and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.writer import Writer
+from shroff.events.intake import Intake, Submission
+from shroff.streams.log import Log
+
+NOW_MS = 1_780_000_000_000
+FILES = {
+    "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\n",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, amount: money }
+entities:
+  card: { payment: card }
+""",
+    "features.yaml": """
+card:
+  payments_1h: count(payment) over 1h
+  spent_1d: sum(payment.amount) over 1d
+  frauds: count(label where label.verdict == 'fraud')
+""",
+    "rules/large.yaml": """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100
+  reason: A payment of {this.amount}
+  effect: review
+  notify: analysts
+""",
+}
+
+
+def definitions(changes: Mapping[str, str | None] | None = None) -> Definitions:
+    """The small project, some of its files changed or left out."""
+    files = {**FILES, **(changes or {})}
+    return load_definitions({name: text for name, text in files.items() if text is not None}).or_raise()
+
+
+def writer(log: Log, changes: Mapping[str, str | None] | None = None) -> Writer:
+    return Writer(log, definitions(changes), lambda: NOW_MS)
+
+
+def payment(number: int, minute: int = 0, *, card: str | None = "c", amount: str = "5.00", id_: str = "") -> Submission:
+    """A payment some minutes after noon."""
+    at = f"2026-03-01T{12 + minute // 60:02d}:{minute % 60:02d}:00Z"
+    return submission("payment", number, {"id": id_ or f"p{number}", "at": at, "card": card, "amount": amount})
+
+
+def label(number: int, event: str, verdict: str, source: str, known_at: str) -> Submission:
+    fields = {"event": event, "verdict": verdict, "source": source, "known_at": known_at}
+    return submission("label", number, fields)
+
+
+def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Submission:
+    """What the door makes of an event or label of the small project."""
+    project = definitions()
+    intake = Intake(project.events, project.settings, None)
+    return intake.submit(
+        type_name, fields, source="test", place=str(number), raw=msgspec.json.encode(fields), is_strict=False
+    )
+
+
+def documents(answers: Sequence[object]) -> list[dict[str, object]]:
+    """The decisions among answers, read."""
+    return [msgspec.json.decode(one.document) for one in answers if one.document]  # type: ignore[attr-defined]
