@@ -22,6 +22,7 @@ from shroff.streams.log import DecisionRow, Log
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.decisions.doctor import Finding
     from shroff.decisions.explain import Explained
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.replay import Verification
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 ADAPTERS: Final = "shroff.adapters"
-ENGINES: Final = ("online", "naive")
 TEMPLATES: Final = ("payments", "paysim", "blank")
 TEMPLATES_PLANNED: Final = ("savings", "orders", "cards")
-NAIVE_SAMPLE: Final = 200  # events that verify looks at by the definition, where nobody says how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,9 @@ class Project:
         try:
             self.places.state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{self.places.state} cannot be made: {error.strerror}. The log needs a folder that it may write.") from None
+            raise StorageError(
+                f"{self.places.state} cannot be made: {error.strerror}. The log needs a folder that it may write."
+            ) from None
 
     def _open_log(self, *, read_only: bool) -> Log:
         log: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
@@ -255,7 +256,9 @@ class Project:
             return before, after
         if len(events.decided) == 1:
             return events.decided[0], reference
-        raise UsageError(f"{reference!r}: several types are decided; write TYPE/ID, such as {events.decided[0]}/{reference}.")
+        raise UsageError(
+            f"{reference!r}: several types are decided; write TYPE/ID, such as {events.decided[0]}/{reference}."
+        )
 
     def replay(self, reference: str) -> tuple[DecisionRow, DecisionRow]:
         """The recorded decision and the same computed again from the log."""
@@ -265,6 +268,13 @@ class Project:
             row = self.find(log, reference)
             return row, replay(log, row.seq)
 
+    def doctor(self) -> list[Finding]:
+        """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
+        from shroff.decisions.doctor import look
+
+        report = self.check()
+        return look(self.places, report.definitions, report.errors, self.reading, self.now_ms())
+
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """A decision with its features beside this entity's earlier ones, and the words of its rules."""
         from shroff.decisions.explain import explain
@@ -272,35 +282,24 @@ class Project:
         with self.reading() as log:
             return explain(log, self.find(log, reference), progress)
 
-    def verify(self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None) -> Verification:
-        """Compute the log again and compare.
+    def verify(
+        self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None
+    ) -> Verification:
+        """Compute the log again through the engines and compare (see `decisions.verifying`)."""
+        from shroff.decisions.verifying import verify
 
-        `online` decides every event again and compares documents and receipts; `naive`
-        computes the features of a sample, spread over the log, by their definition.
-        """
-        from shroff.decisions.replay import Verification, chosen, verify_naive, verify_online
-
-        _known_engines(engines)
-        result = Verification()
         with self.reading() as log:
-            for engine in engines:
-                if engine == "online":
-                    found = verify_online(log, progress)
-                else:
-                    places = [row.seq for rows in log.decisions_after() for row in rows]
-                    step = max(len(places) // (sample or NAIVE_SAMPLE), 1)
-                    found = verify_naive(log, chosen(places[::step]), progress)
-                result.events = max(result.events, found.events)
-                result.mismatches += found.mismatches
-                result.first_mismatch = result.first_mismatch or found.first_mismatch
-        return result
+            return verify(log, engines, sample, progress)
 
-    def features(self, event: str, files: Sequence[Path], out: Path, *, engine: str = "online", progress: Progress | None = None) -> FeatureReport:
+    def features(
+        self, event: str, files: Sequence[Path], out: Path, *, engine: str = "online", progress: Progress | None = None
+    ) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet."""
         from shroff.decisions.outfiles import write_tables
         from shroff.decisions.tables import feature_schema
+        from shroff.decisions.verifying import known_engines
 
-        _known_engines([engine])
+        known_engines([engine])
         definitions = self.definitions
         if event not in definitions.events.types:
             hint = nearest(event, definitions.events.types) or f"There is {', '.join(definitions.events.types)}."
@@ -310,7 +309,9 @@ class Project:
         rows = write_tables(out, schema, self.feature_tables(event, files, engine=engine, progress=progress))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started)
 
-    def feature_tables(self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None) -> Iterator[pa.Table]:
+    def feature_tables(
+        self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None
+    ) -> Iterator[pa.Table]:
         """The features of one type, one Arrow table a batch, in log order or in the files' order."""
         from shroff.decisions.histories import file_batches, log_batches
         from shroff.decisions.tables import feature_tables
@@ -345,15 +346,6 @@ def _batched(batches: Iterator[list[Any]], progress: Progress | None) -> Iterato
             progress(len(batch))
 
 
-def _known_engines(engines: Sequence[str]) -> None:
-    """Raises: NotThereYetError, UsageError for what is none of those that are there."""
-    for engine in engines:
-        if engine == "batch":
-            raise NotThereYetError("the batch engine")
-        if engine not in ENGINES:
-            raise UsageError(f"there is no engine {engine!r}. {nearest(engine, ENGINES) or 'There are online and naive.'}")
-
-
 def load_adapter(name: str) -> Any:
     """The adapter of this name, found by its entry point, ours and others' alike.
 
@@ -365,7 +357,7 @@ def load_adapter(name: str) -> Any:
     return found[name].load()
 
 
-def open(folder: str | Path = ".") -> Project:  # noqa: A001 (shroff.open is what one writes)
+def open(folder: str | Path = ".") -> Project:
     """Open the project in a folder or above it. Raises: UsageError where there is none."""
     return Project(config.find_project(Path(folder)))
 
@@ -387,7 +379,8 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
     if template in TEMPLATES_PLANNED:
         raise NotThereYetError(f"the template {template}")
     if template not in TEMPLATES:
-        raise UsageError(f"there is no template {template!r}. {nearest(template, TEMPLATES) or 'There are ' + ', '.join(TEMPLATES) + '.'}")
+        hint = nearest(template, TEMPLATES) or f"There are {', '.join(TEMPLATES)}."
+        raise UsageError(f"there is no template {template!r}. {hint}")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a new folder.")
     if folder.is_dir() and any(folder.iterdir()):

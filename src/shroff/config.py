@@ -99,7 +99,8 @@ def copy_template(name: str, folder: Path) -> list[str]:
             shutil.rmtree(child) if child.is_dir() else child.unlink()
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
-        raise StorageError(f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made.") from None
+        words = f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made."
+        raise StorageError(words) from None
     return names
 
 

@@ -109,7 +109,7 @@ ROWS = st.fixed_dictionaries(
 # ---- expressions, as text
 
 LEAVES = {
-    "integer": ["this.small", "this.points", "card.count", "0", "7", "1_000", "9_223_372_036_854_775_807", "row.number"],
+    "integer": ["this.small", "this.points", "card.count", "0", "7", "1_000", "9_223_372_036_854_775_807"],
     "number": ["this.weight", "this.two", "0.5", "0.95", "1.000001", "999999999999999999999999999.9"],
     "money": ["this.amount", "this.fee", "card.spent", "money('10.10')"],
     "real": ["this.ratio", "this.speed", "card.mean", "score"],
@@ -119,184 +119,150 @@ LEAVES = {
     "time": ["this.at", "this.seen", "payment.at", "time('2026-03-29T01:30:00Z')"],
     "duration": ["this.wait", "0s", "36h", "182d12h", "1ms"],
 }
-LEAVES["integer"].remove("row.number")  # the line's number is the reader's, not a column of a row here
-EXACT = ["integer", "number", "money"]
-NUMERIC = [*EXACT, "real"]
-ORDERED = ["time", "duration", "text"]
+EXACT = ("integer", "number", "money")
+NUMERIC = (*EXACT, "real")
+ANY = ("text", "choice", "boolean", "time", "duration", *NUMERIC)
+TEXTUAL = ("text", "choice")
 ZONES = ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Africa/Monrovia", "UTC"]
+COMPARISONS = ["==", "!=", "<", "<=", ">", ">="]
+AMONG = ["in", "not in"]
+
+# A form is a template and what stands in its places: a tuple of kinds, or a list of texts.
+Form = tuple
 
 
-def expressions(kind: str, depth: int) -> st.SearchStrategy[str]:
-    """Texts of expressions that give this kind of value, with at most `depth` levels."""
-    leaves = st.sampled_from(LEAVES[kind])
-    return leaves if depth <= 0 else leaves | st.deferred(lambda: st.one_of(_forms(kind, depth - 1)))
+def sums(kind: str) -> list[Form]:
+    return [("{} {} {}", (kind,), ["+", "-"], (kind,)), ("-{}", (kind,)), ("abs({})", (kind,))]
 
 
-def _form(template: str, *parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.tuples(*parts).map(lambda texts: template.format(*texts))
+def extremes(kind: str) -> list[Form]:
+    return [("{}({}, {}, {})", ["min", "max"], (kind,), (kind,), (kind,))]
 
 
-def _forms(kind: str, depth: int) -> list[st.SearchStrategy[str]]:
-    def of(*kinds: str) -> st.SearchStrategy[str]:
-        return st.one_of([expressions(one, depth) for one in kinds]).map(lambda text: f"({text})")
-
-    same, condition = of(kind), of("boolean")
-    forms = [
-        _form("{} else {}", same, same),
-        _form("{} when {}", same, condition),
-        _form("{} when {} else {}", same, condition, same),
-        _form("{} else missing", same),
-        _form("missing else {}", same),
-    ]
-    return forms + _OF_KIND[kind](of)
-
-
-def _sums(of, kind: str) -> list[st.SearchStrategy[str]]:
-    operator = st.sampled_from(["+", "-"])
-    return [_form("{} {} {}", of(kind), operator, of(kind)), _form("-{}", of(kind)), _form("abs({})", of(kind))]
-
-
-def _extremes(of, kind: str) -> list[st.SearchStrategy[str]]:
-    return [_form("{}({}, {}, {})", st.sampled_from(["min", "max"]), of(kind), of(kind), of(kind))]
-
-
-def _integers(of) -> list[st.SearchStrategy[str]]:
-    part = st.sampled_from(["hour", "weekday", "day"])
+def of_every_kind(kind: str) -> list[Form]:
     return [
-        *_sums(of, "integer"),
-        *_extremes(of, "integer"),
-        _form("{} * {}", of("integer"), of("integer")),
-        _form("floor({})", of(*NUMERIC)),
-        _form("integer({})", of("text", *NUMERIC)),
-        _form("round({}, 3)", of("integer")),
-        _form("length({})", of("text", "choice")),
-        _form("{}({})", part, of("time")),
-        _form("{}({}, '{}')", part, of("time"), st.sampled_from(ZONES)),
-        _form("tables.bins[{}].level", of("text")),
+        ("{} else {}", (kind,), (kind,)),
+        ("{} when {}", (kind,), ("boolean",)),
+        ("{} when {} else {}", (kind,), ("boolean",), (kind,)),
+        ("{} else missing", (kind,)),
+        ("missing else {}", (kind,)),
     ]
 
 
-def _numbers(of) -> list[st.SearchStrategy[str]]:
-    return [
-        *_sums(of, "number"),
-        *_extremes(of, "number"),
-        _form("{} + {}", of("number"), of("integer")),
-        _form("{} * {}", of("number"), of("integer")),
-        _form("{} * {}", of("number"), of("number")),
-        _form("{} else {}", of("number"), of("integer")),
-        _form("number({})", of("text", *NUMERIC)),
-        _form("round({}, {})", of("number"), st.sampled_from(["0", "1", "2", "12"])),
-        _form("tables.levels[{}].weight", of("integer")),
-    ]
-
-
-def _monies(of) -> list[st.SearchStrategy[str]]:
-    return [
-        *_sums(of, "money"),
-        *_extremes(of, "money"),
-        _form("{} * {}", of("money"), of("integer", "number")),
-        _form("{} * {}", of("integer", "number"), of("money")),
-        _form("money({})", of("text", *NUMERIC)),
-        _form("round({}, {})", of("money"), st.sampled_from(["0", "1", "2"])),
-        _form("tables.bins[{}].cost", of("text")),
-    ]
-
-
-def _reals(of) -> list[st.SearchStrategy[str]]:
-    operator = st.sampled_from(["+", "-", "*", "/"])
-    return [
-        *_sums(of, "real"),
-        *_extremes(of, "real"),
-        _form("{} {} {}", of("real"), operator, of(*NUMERIC)),
-        _form("{} {} {}", of(*NUMERIC), operator, of("real")),
-        _form("{} / {}", of(*EXACT), of(*EXACT)),
-        _form("{} / {}", of("duration"), of("duration")),
-        _form("{} else {}", of("real"), of(*EXACT)),
-        _form("sqrt({})", of(*NUMERIC)),
-        _form("round({}, {})", of("real"), st.sampled_from(["0", "2", "12"])),
-        _form("tables.bins[{}].share", of("text")),
-    ]
-
-
-def _texts(of) -> list[st.SearchStrategy[str]]:
-    return [
-        _form("{}({})", st.sampled_from(["lower", "upper", "domain"]), of("text", "choice")),
-        _form("left({}, {})", of("text"), of("integer")),
-        _form("part({}, {}, {})", of("text"), of("text"), of("integer")),
-        _form("join({}, {})", of("text", "choice", "integer"), of("text", "integer")),
-        _form("text({})", of("text", "choice", "boolean", "time", "duration", *NUMERIC)),
-        _form("replace({}, {}, {})", of("text"), of("text"), of("text")),
-        _form("subnet({}, {})", of("text"), of("integer")),
-        _form("tables.bins[{}].country", of("text", "choice")),
-        _form("{} else {}", of("choice"), of("text")),
-    ]
-
-
-def _booleans(of) -> list[st.SearchStrategy[str]]:
-    compare = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
-    among, spread = st.sampled_from(["in", "not in"]), st.sampled_from(["in", "not in"])
-    every = ["text", "choice", "boolean", "time", "duration", *NUMERIC]
-    return [
-        _form("{} {} {}", of(*NUMERIC), compare, of(*NUMERIC)),
-        *[_form("{} {} {}", of(kind), compare, of(kind)) for kind in ORDERED],
-        _form("{} {} {}", of("choice"), compare, of("text", "choice")),
-        _form("{} {} {}", of("boolean"), st.sampled_from(["==", "!="]), of("boolean")),
-        _form("{} and {}", of("boolean"), of("boolean")),
-        _form("{} or {}", of("boolean"), of("boolean")),
-        _form("not {}", of("boolean")),
-        _form("{} is missing", of(*every)),
-        _form("{} == missing", of(*every)),
-        _form("{} {} [{}, {}]", of(*NUMERIC), among, of(*NUMERIC), of(*NUMERIC)),
-        _form("{} {} [{}, 'pos', {}]", of("text", "choice"), among, of("text"), st.sampled_from(["'a'", "missing"])),
-        _form("{} {} []", of("text"), among),
-        _form("{} {} {} .. {}", of(*NUMERIC), spread, of(*NUMERIC), of(*NUMERIC)),
-        _form("{} {} {} .. {}", of("time"), spread, of("time"), of("time")),
-        _form("{} {} lists.blocked", of("text", "choice"), among),
-        _form("{}({}, {})", st.sampled_from(["starts_with", "ends_with", "contains"]), of("text"), of("text", "choice")),
-        _form("tables.bins[{}].open", of("text")),
-    ]
-
-
-def _times(of) -> list[st.SearchStrategy[str]]:
-    return [
-        *_extremes(of, "time"),
-        _form("{} {} {}", of("time"), st.sampled_from(["+", "-"]), of("duration")),
-        _form("{} + {}", of("duration"), of("time")),
-        _form("time({})", of("text")),
-        _form("time({}, '%d-%b-%y')", of("text")),
-        _form("time({}, '%d-%b-%y', '{}')", of("text"), st.sampled_from(ZONES)),
-        _form("tables.levels[{}].since", of("integer")),
-    ]
-
-
-def _durations(of) -> list[st.SearchStrategy[str]]:
-    return [
-        *_sums(of, "duration"),
-        *_extremes(of, "duration"),
-        _form("{} - {}", of("time"), of("time")),
-        _form("{} * {}", of("duration"), of("integer")),
-        _form("{} * {}", of("integer"), of("duration")),
-        _form("tables.levels[{}].length", of("integer")),
-    ]
-
-
-_OF_KIND = {
-    "integer": _integers,
-    "number": _numbers,
-    "money": _monies,
-    "real": _reals,
-    "text": _texts,
-    "choice": lambda of: [],
-    "boolean": _booleans,
-    "time": _times,
-    "duration": _durations,
+FORMS: dict[str, list[Form]] = {
+    "integer": [
+        *sums("integer"),
+        *extremes("integer"),
+        ("{} * {}", ("integer",), ("integer",)),
+        ("floor({})", NUMERIC),
+        ("integer({})", ("text", *NUMERIC)),
+        ("round({}, 3)", ("integer",)),
+        ("length({})", TEXTUAL),
+        ("{}({})", ["hour", "weekday", "day"], ("time",)),
+        ("{}({}, '{}')", ["hour", "weekday", "day"], ("time",), ZONES),
+        ("tables.bins[{}].level", ("text",)),
+    ],
+    "number": [
+        *sums("number"),
+        *extremes("number"),
+        ("{} + {}", ("number",), ("integer",)),
+        ("{} * {}", ("number",), ("integer",)),
+        ("{} * {}", ("number",), ("number",)),
+        ("{} else {}", ("number",), ("integer",)),
+        ("number({})", ("text", *NUMERIC)),
+        ("round({}, {})", ("number",), ["0", "1", "2", "12"]),
+        ("tables.levels[{}].weight", ("integer",)),
+    ],
+    "money": [
+        *sums("money"),
+        *extremes("money"),
+        ("{} * {}", ("money",), ("integer", "number")),
+        ("{} * {}", ("integer", "number"), ("money",)),
+        ("money({})", ("text", *NUMERIC)),
+        ("round({}, {})", ("money",), ["0", "1", "2"]),
+        ("tables.bins[{}].cost", ("text",)),
+    ],
+    "real": [
+        *sums("real"),
+        *extremes("real"),
+        ("{} {} {}", ("real",), ["+", "-", "*", "/"], NUMERIC),
+        ("{} {} {}", NUMERIC, ["+", "-", "*", "/"], ("real",)),
+        ("{} / {}", EXACT, EXACT),
+        ("{} / {}", ("duration",), ("duration",)),
+        ("{} else {}", ("real",), EXACT),
+        ("sqrt({})", NUMERIC),
+        ("round({}, {})", ("real",), ["0", "2", "12"]),
+        ("tables.bins[{}].share", ("text",)),
+    ],
+    "text": [
+        ("{}({})", ["lower", "upper", "domain"], TEXTUAL),
+        ("left({}, {})", ("text",), ("integer",)),
+        ("part({}, {}, {})", ("text",), ("text",), ("integer",)),
+        ("join({}, {})", ("text", "choice", "integer"), ("text", "integer")),
+        ("text({})", ANY),
+        ("replace({}, {}, {})", ("text",), ("text",), ("text",)),
+        ("subnet({}, {})", ("text",), ("integer",)),
+        ("tables.bins[{}].country", TEXTUAL),
+        ("{} else {}", ("choice",), ("text",)),
+    ],
+    "choice": [],
+    "boolean": [
+        ("{} {} {}", NUMERIC, COMPARISONS, NUMERIC),
+        ("{} {} {}", ("time",), COMPARISONS, ("time",)),
+        ("{} {} {}", ("duration",), COMPARISONS, ("duration",)),
+        ("{} {} {}", TEXTUAL, COMPARISONS, TEXTUAL),
+        ("{} {} {}", ("boolean",), ["==", "!="], ("boolean",)),
+        ("{} {} {}", ("boolean",), ["and", "or"], ("boolean",)),
+        ("not {}", ("boolean",)),
+        ("{} is missing", ANY),
+        ("{} == missing", ANY),
+        ("{} {} [{}, {}]", NUMERIC, AMONG, NUMERIC, NUMERIC),
+        ("{} {} [{}, 'pos', {}]", TEXTUAL, AMONG, ("text",), ["'a'", "missing"]),
+        ("{} {} []", ("text",), AMONG),
+        ("{} {} {} .. {}", NUMERIC, AMONG, NUMERIC, NUMERIC),
+        ("{} {} {} .. {}", ("time",), AMONG, ("time",), ("time",)),
+        ("{} {} lists.blocked", TEXTUAL, AMONG),
+        ("{}({}, {})", ["starts_with", "ends_with", "contains"], ("text",), TEXTUAL),
+        ("tables.bins[{}].open", ("text",)),
+    ],
+    "time": [
+        *extremes("time"),
+        ("{} {} {}", ("time",), ["+", "-"], ("duration",)),
+        ("{} + {}", ("duration",), ("time",)),
+        ("time({})", ("text",)),
+        ("time({}, '%d-%b-%y')", ("text",)),
+        ("time({}, '%d-%b-%y', '{}')", ("text",), ZONES),
+        ("tables.levels[{}].since", ("integer",)),
+    ],
+    "duration": [
+        *sums("duration"),
+        *extremes("duration"),
+        ("{} - {}", ("time",), ("time",)),
+        ("{} * {}", ("duration",), ("integer",)),
+        ("{} * {}", ("integer",), ("duration",)),
+        ("tables.levels[{}].length", ("integer",)),
+    ],
 }
-KINDS = list(_OF_KIND)
+for kind_, forms_ in FORMS.items():
+    forms_ += of_every_kind(kind_)
 
 
-def texts(depth: int = 3) -> st.SearchStrategy[str]:
+def write(draw: st.DrawFn, kind: str, depth: int) -> str:
+    """An expression that gives this kind of value, with at most `depth` levels."""
+    if depth == 0 or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(LEAVES[kind]))
+    template, *places = draw(st.sampled_from(FORMS[kind]))
+    parts = []
+    for place in places:
+        chosen = draw(st.sampled_from(place))
+        parts.append(chosen if isinstance(place, list) else f"({write(draw, chosen, depth - 1)})")
+    return template.format(*parts)
+
+
+@st.composite
+def texts(draw: st.DrawFn, depth: int = 3) -> str:
     """Texts of expressions of every kind."""
-    return st.sampled_from(KINDS).flatmap(lambda kind: expressions(kind, depth))
+    return write(draw, draw(st.sampled_from(list(FORMS))), depth)
 
 
 def typed(text: str) -> Node:

@@ -27,7 +27,7 @@ from shroff.features.naive import Naive
 from shroff.features.online import Online
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
-from tests.laws.projects import START_MS, histories, project, projects
+from tests.laws.projects import START_MS, computing_project, computing_projects, histories, history_of, projects
 
 NOW_MS = START_MS + 1
 BATCHES = (1, 16, 4_096)
@@ -76,7 +76,7 @@ def changed(node: Any, change: Change) -> Any:
     return change(whole) if isinstance(whole, Aggregate) else whole
 
 
-@given(definitions=projects(), history=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@given(definitions=computing_projects(), history=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_naive_and_online_agree_in_batches_of_any_size(definitions: Definitions, history: list[LogEvent], sizes: list[int]):
     truth = by_definition(definitions, history)
 
@@ -141,7 +141,7 @@ def test_the_law_catches_an_engine_that_is_wrong(change: Change):
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(definitions=projects(), history=histories())
+    @given(definitions=computing_projects(), history=histories())
     def law(definitions: Definitions, history: list[LogEvent]) -> None:
         assert by_engine(definitions, history, [4_096], change) == by_definition(definitions, history)
 
@@ -150,7 +150,7 @@ def test_the_law_catches_an_engine_that_is_wrong(change: Change):
 
 
 def test_a_thousand_events_agree_while_histories_are_trimmed():
-    definitions = project(
+    definitions = computing_project(
         "card:\n"
         "  n: count(payment) over 7ms\n"
         "  low: min(payment.amount) over 10ms including this\n"
@@ -162,45 +162,12 @@ def test_a_thousand_events_agree_while_histories_are_trimmed():
         "  here: count(payment where payment.country == this.country) over 10ms delayed 3ms\n",
         "- { id: r, on: payment, by: card, when: count(payment) over 10ms since flag including this >= 3, effect: review }\n",
     )
-    history = long_history()
+    history = history_of(1, 1_000)
 
     truth = by_definition(definitions, history)
 
     for size in BATCHES:
         assert by_engine(definitions, history, [size]) == truth
-
-
-def long_history() -> list[LogEvent]:
-    """A thousand events, made of the strategies' values in turn, always with the same ones."""
-    made: list[list[LogEvent]] = []
-
-    @settings(max_examples=40, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(histories(40))
-    def collect(history: list[LogEvent]) -> None:
-        made.append(history)
-
-    collect()
-    joined: list[LogEvent] = []
-    for number, part in enumerate(made):
-        shift_ms = number * 2_500
-        joined += [moved(event, f"{number}-", shift_ms) for event in part if not isinstance(event, LabelEvent)]
-    return in_time(joined)[:1_000]
-
-
-def moved(event: Any, prefix: str, shift_ms: int) -> LogEvent:
-    time_ms = event.time_ms + shift_ms
-    return replace(event, id=prefix + event.id, time_ms=time_ms, values=(prefix + event.id, time_ms, *event.values[2:]))
-
-
-def in_time(events: list[LogEvent]) -> list[LogEvent]:
-    """Without those that are too late."""
-    kept: list[LogEvent] = []
-    watermark_ms = START_MS
-    for event in events:
-        if watermark_ms - event.time_ms <= 12:
-            kept.append(event)
-            watermark_ms = max(watermark_ms, event.time_ms)
-    return kept
 
 
 def written(definitions: Definitions, history: Sequence[LogEvent]) -> MemoryLog:

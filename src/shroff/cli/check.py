@@ -25,7 +25,11 @@ def check(session: Session) -> int:
 
 def _document(report: CheckReport) -> dict[str, Any]:
     found = report.definitions
-    features = [{"name": name, "type": str(one.type), "cost": one.cost} for name, one in found.features.items()] if found else []
+    features = (
+        [{"name": name, "type": str(one.type), "cost": one.cost} for name, one in found.features.items()]
+        if found
+        else []
+    )
     return {
         "ok": report.is_ok,
         "errors": [problem_entry(problem) for problem in report.errors],

@@ -45,7 +45,11 @@ def _text(found: Explained) -> str:
 
 def _feature(line: FeatureLine) -> tuple[object, ...]:
     usual = line.earlier
-    past = ("", "", "", "") if usual is None else (shown(usual.lowest), shown(usual.median), shown(usual.highest), usual.count)
+    past = (
+        ("", "", "", "")
+        if usual is None
+        else (shown(usual.lowest), shown(usual.median), shown(usual.highest), usual.count)
+    )
     key = "no " + line.entity if line.key is None else f"{line.entity} {line.key}"
     return (line.name, shown(line.value), key, *past)
 

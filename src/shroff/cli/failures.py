@@ -117,7 +117,8 @@ def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"\nStopped. {session.stopped}".rstrip()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{error.ctx.get_usage()}\nshroff: {_detail(error)}\n'{error.ctx.command_path} --help' shows how it is used."
+        how = f"'{error.ctx.command_path} --help' shows how it is used."
+        return f"{error.ctx.get_usage()}\nshroff: {_detail(error)}\n{how}"
     return f"shroff: {_detail(error)}"
 
 
@@ -134,8 +135,8 @@ def _detail(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return "stopped before it was done"
     return (
-        f"this is a mistake in shroff itself, not in your files ({type(error).__name__}: {error}). Nothing that was answered "
-        "is lost. 'shroff --traceback COMMAND' shows where it happened; please report that."
+        f"this is a mistake in shroff itself, not in your files ({type(error).__name__}: {error}). Nothing that was "
+        "answered is lost. 'shroff --traceback COMMAND' shows where it happened; please report that."
     )
 
 

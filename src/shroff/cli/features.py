@@ -20,7 +20,9 @@ from shroff.errors import NotThereYetError, UsageError
 )
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--as", "as_type", metavar="EVENT", required=True, help="The event type whose features are wanted.")
-@click.option("--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The Parquet file to write.")
+@click.option(
+    "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The Parquet file to write."
+)
 @click.option("--engine", default="online", show_default=True, help="online, or naive: slow, by the definition itself.")
 @click.option("--backend", default="local", show_default=True, help="local; spark and dask are not there yet.")
 def features(session: Session, files: tuple[Path, ...], as_type: str, out: Path, engine: str, backend: str) -> None:
@@ -37,7 +39,9 @@ def features(session: Session, files: tuple[Path, ...], as_type: str, out: Path,
         "seconds": round(report.seconds, 3),
         "peak_bytes": peak_bytes(),
     }
-    session.answer(document, f"{out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s.")
+    session.answer(
+        document, f"{out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
+    )
     session.next("shroff verify")
 
 

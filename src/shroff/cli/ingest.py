@@ -12,7 +12,7 @@ from shroff.cli.progress import bar
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
-    from shroff.decisions.ingest import IngestReport
+    from shroff.decisions.ingest import Counts, IngestReport
     from shroff.decisions.writer import Answer
 
 QUARANTINED = 4
@@ -26,12 +26,26 @@ QUARANTINED = 4
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
-@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known.")
-@click.option("--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first.")
-@click.option("--format", "format_", metavar="FORMAT", help="csv, jsonl or parquet, where a file's ending does not say it.")
-@click.option("--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them.")
+@click.option(
+    "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known."
+)
+@click.option(
+    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first."
+)
+@click.option(
+    "--format", "format_", metavar="FORMAT", help="csv, jsonl or parquet, where a file's ending does not say it."
+)
+@click.option(
+    "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them."
+)
 def ingest(
-    session: Session, files: tuple[Path, ...], as_type: str | None, labels: Path | None, order: str, format_: str | None, decide: bool
+    session: Session,
+    files: tuple[Path, ...],
+    as_type: str | None,
+    labels: Path | None,
+    order: str,
+    format_: str | None,
+    decide: bool,
 ) -> int:
     """Append events to the log in the order of the files, deciding on the way.
 
@@ -85,22 +99,23 @@ def document_of(report: IngestReport) -> dict[str, Any]:
     }
 
 
+def counts_text(counts: Counts) -> str:
+    """What became of what was read."""
+    waiting = f"{counts.pending:,} waiting for their event, " if counts.pending else ""
+    rest = f"{counts.duplicates:,} there already, {counts.quarantined:,} quarantined"
+    return f"{counts.appended:,} appended, {waiting}{rest}"
+
+
 def _text(report: IngestReport) -> str:
     events, labels = report.events, report.labels
     pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
-    lines = [
-        f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {events.appended:,} appended, "
-        f"{events.duplicates:,} there already, {events.quarantined:,} quarantined."
-    ]
+    lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {counts_text(events)}."]
     if report.by_outcome:
         order = ("approve", "challenge", "review", "decline")
         shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
     if labels.read:
-        lines.append(
-            f"{many(labels.read, 'label')} read: {labels.appended:,} appended, {labels.pending:,} waiting for their event, "
-            f"{labels.duplicates:,} there already, {labels.quarantined:,} quarantined."
-        )
+        lines.append(f"{many(labels.read, 'label')} read: {counts_text(labels)}.")
     if report.untaken:
         lines.append(f"{many(report.untaken, 'line')} passed over: no event type's 'when' takes them.")
     return "\n".join(lines)

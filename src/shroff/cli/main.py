@@ -1,4 +1,4 @@
-"""The program `shroff`: finds the command that was named, runs it, and turns what it raises into words and an exit code.
+"""The program `shroff`: runs the command that was named, and turns what it raises into words and an exit code.
 
 A command's module is imported when it is asked for, so that `shroff --help` stays quick.
 """
@@ -21,7 +21,7 @@ from shroff.errors import nearest
 COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "demo": ("demo", "a made-up bank: payments stream in and are decided, with reasons"),
     "init": ("init", "write a new project that runs"),
-    "check": ("check", "find every mistake in the project's files and run the rules' tests"),
+    "check": ("check", "find every mistake in the project's files, test the rules"),
     "ingest": ("ingest", "bring files of events in, deciding on the way"),
     "decide": ("decide", "events in, one JSON line each; decisions out"),
     "features": ("features", "compute features of events into a Parquet file"),
@@ -30,7 +30,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "replay": ("replay", "compute one decision again from the log and compare"),
     "verify": ("verify", "compute the whole log again and compare"),
     "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
-    "export": ("export", "decisions, events, flags or labels in log order, as lines or a file"),
+    "export": ("export", "decisions, events, flags or labels, in log order"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),
 }
 PLANNED: Final = {
@@ -67,7 +67,9 @@ class Program(click.Group):
             return planned(cmd_name, PLANNED[cmd_name])
         return None
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and name not in PLANNED and not name.startswith("-"):
             hint = nearest(name, [*COMMANDS, *PLANNED]) or "'shroff --help' lists the commands."
@@ -85,19 +87,25 @@ class Program(click.Group):
             formatter.write("  shroff init mybank --template payments\n  shroff -C mybank check\n")
         formatter.write(
             "\nEvery command has --help with an example, and --json.\n"
-            "Exit status: 0 done; 1 done, and the answer is no; 2 wrong use or wrong definitions; 3 the log, its disk or\n"
-            "something else outside cannot be had now; 4 some input was quarantined, the rest is done; 130 stopped by\n"
-            "Ctrl-C; 141 nobody read the output to its end.\n"
+            "Exit status: 0 done; 1 done, and the answer is no; 2 wrong use or wrong definitions;\n"
+            "3 the log, its disk or something else outside cannot be had now; 4 some input was\n"
+            "quarantined, the rest is done; 130 stopped by Ctrl-C; 141 nobody read the output on.\n"
         )
 
 
 @click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("-C", "folder", metavar="DIR", type=click.Path(path_type=Path), help="The project's folder.  [default: the nearest parent with a shroff.yaml]")
+@click.option(
+    "-C",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The project's folder.  [default: the nearest parent with a shroff.yaml]",
+)
 @click.option("--traceback", is_flag=True, hidden=True, help="Show where in the program an error was raised.")
 @click.version_option(shroff.__version__, prog_name="shroff", message="%(prog)s %(version)s")
 @click.pass_obj
 def program(session: Session, folder: Path | None, traceback: bool) -> None:
-    """Decide payments and other money events: exact window features, readable rules, every decision with its reasons."""
+    """Decide payments and other money events, every decision with its reasons."""
     session.folder, session.shows_traceback = folder, traceback
 
 
@@ -112,7 +120,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = _invoke(arguments, session)
         session.flush()
-    except BaseException as error:  # the outermost: whatever it is becomes words and an exit code
+    except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
         return report(error, session)
     return code
 

@@ -21,7 +21,8 @@ def replay(session: Session, reference: str) -> int:
     if not match:
         sides = recorded.document.decode(), again.document.decode()
         document |= {"recorded": sides[0], "computed": sides[1]}
-        text = f"{recorded.event} {recorded.id} does not come out as it was recorded.\nrecorded: {sides[0]}\ncomputed: {sides[1]}"
+        text = f"{recorded.event} {recorded.id} does not come out as it was recorded.\n"
+        text += f"recorded: {sides[0]}\ncomputed: {sides[1]}"
     session.answer(document, text)
     session.next("shroff verify")
     return 0 if match else 1

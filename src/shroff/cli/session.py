@@ -83,7 +83,9 @@ class ExampleCommand(click.Command):
             formatter.write("".join(f"  {example}\n" for example in self.examples))
 
 
-def command(name: str, *examples: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], ExampleCommand]:
+def command(
+    name: str, *examples: str, group: click.Group | None = None
+) -> Callable[[Callable[..., Any]], ExampleCommand]:
     """Make a function a command: it gets the session first, and has `--json` and examples in its help."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
@@ -122,7 +124,10 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
     right = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(widths))]
     shown = []
     for line in lines:
-        cells = [text.rjust(width) if to_right else text.ljust(width) for text, width, to_right in zip(line, widths, right, strict=True)]
+        cells = [
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
         shown.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(shown)
 

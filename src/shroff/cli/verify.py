@@ -12,7 +12,12 @@ from shroff.cli.session import Session, command, many
 
 
 @command("verify", "shroff verify", "shroff verify --engines online,naive --sample 500")
-@click.option("--engines", default="online", show_default=True, help="online: all decisions. naive: features of a sample, by the definition.")
+@click.option(
+    "--engines",
+    default="online",
+    show_default=True,
+    help="online: all decisions. naive: features of a sample, by the definition.",
+)
 @click.option("--sample", type=click.IntRange(min=1), help="How many events the naive engine looks at.  [default: 200]")
 def verify(session: Session, engines: str, sample: int | None) -> int:
     """Compute the log again through the engines and compare features, decisions and receipts."""
@@ -27,9 +32,11 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
         "first_mismatch": None if first is None else asdict(first),
         "seconds": round(seconds, 3),
     }
-    text = f"{many(found.events, 'event')} computed again by {' and '.join(names)} in {seconds:.1f} s: {many(found.mismatches, 'mismatch', 'mismatches')}."
+    counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
+    text = f"{many(found.events, 'event')} computed again by {' and '.join(names)} in {seconds:.1f} s: {counts}."
     if first is not None:
-        text += f"\nThe first is {first.event} {first.id} at place {first.seq:,}, engine {first.engine}.\nrecorded: {first.recorded}\ncomputed: {first.computed}"
+        text += f"\nThe first is {first.event} {first.id} at place {first.seq:,}, engine {first.engine}."
+        text += f"\nrecorded: {first.recorded}\ncomputed: {first.computed}"
     session.answer(document, text)
     session.next("shroff doctor" if found.mismatches else "shroff export decisions")
     return 1 if found.mismatches else 0

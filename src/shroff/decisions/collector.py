@@ -19,7 +19,6 @@ THRESHOLDS: Final = (50_000, 20, 50)
 def calm_collector() -> Iterator[None]:
     """Look at new objects only and rarely; everything is as before afterwards."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shroff.errors import StorageError
+from shroff.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
 
-    Raises: StorageError where it cannot be written.
+    Raises: UsageError where its folder is not there; StorageError where it cannot be written.
     """
+    if not out.parent.is_dir():
+        raise UsageError(f"there is no folder {out.parent} for {out.name}.")
     part = out.with_name(out.name + ".part")
     try:
         yield part

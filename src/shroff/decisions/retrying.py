@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
+from shroff.decisions.answers import GROUP_MAX
 from shroff.decisions.definitions import HASHED
 from shroff.decisions.history import waiting_label
-from shroff.decisions.answers import GROUP_MAX
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.errors import UsageError
 from shroff.events.encodings import read_stream
@@ -67,7 +67,9 @@ def chosen(entries: Sequence[Entry], numbers: Sequence[int]) -> list[Entry]:
     return [(number, found[number]) for number in sorted(set(numbers))]
 
 
-def submissions(entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[int, Submission]]:
+def submissions(
+    entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[int, Submission]]:
     """The entries as they would come from their files, each under its number.
 
     Args:
@@ -117,7 +119,9 @@ def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> Lines | Sub
             return f"the label cannot be read: {error}"
     name = entry.source.lower().removesuffix(".gz")
     if not name.endswith(".csv"):
-        return _only(entry, "parquet" if name.endswith(".parquet") else "jsonl", read_stream(io.BytesIO(entry.raw), "jsonl"))
+        return _only(
+            entry, "parquet" if name.endswith(".parquet") else "jsonl", read_stream(io.BytesIO(entry.raw), "jsonl")
+        )
     if entry.source not in headers:
         return f"its columns are named in the first line of {entry.source}; add --file with that file"
     header = io.StringIO()

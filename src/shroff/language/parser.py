@@ -342,8 +342,10 @@ class _Parser:
         key = self.expression()
         self.expect_sign("]")
         self.expect_sign(".")
-        column = self.name("a column's name")
-        return Lookup(table.start, column.end, table, key, column)
+        if self.token.kind not in {"name", "word"}:
+            raise self.unexpected("a column's name")
+        column = self.next()
+        return Lookup(table.start, column.end, table, key, Name(column.start, column.end, (column.text,)))
 
     def listed(self, closing: str) -> tuple[Syntax, ...]:
         items: list[Syntax] = []

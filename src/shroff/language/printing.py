@@ -63,7 +63,7 @@ class _Printer:
         text, strength = self.pair(node)
         return text if strength >= needed else f"({text})"
 
-    def pair(self, node: Node) -> tuple[str, int]:  # noqa: PLR0911 (one line a form)
+    def pair(self, node: Node) -> tuple[str, int]:
         match node:
             case Convert():
                 return self.pair(node.operand)
@@ -76,14 +76,20 @@ class _Printer:
             case Not():
                 return self.negation(node)
             case Compare():
-                return f"{self.side(node.left, node.right)} {node.operator} {self.side(node.right, node.left)}", _COMPARE
+                return (
+                    f"{self.side(node.left, node.right)} {node.operator} {self.side(node.right, node.left)}",
+                    _COMPARE,
+                )
             case IsMissing():
                 return f"{self.write(node.operand, _SUM)} is missing", _COMPARE
             case InValues() | InList():
                 return self.membership(node, "in"), _COMPARE
             case Arithmetic():
                 strength = _SUM if node.operator in "+-" else _PRODUCT
-                return f"{self.write(node.left, strength)} {node.operator} {self.write(node.right, strength + 1)}", strength
+                return (
+                    f"{self.write(node.left, strength)} {node.operator} {self.write(node.right, strength + 1)}",
+                    strength,
+                )
             case Negative():
                 return f"-{self.write(node.operand, _SIGN)}", _SIGN
             case Literal():
@@ -128,7 +134,7 @@ class _Printer:
             return f"{operand} {word} lists.{node.list}"
         return f"{operand} {word} [{', '.join(self.write(value, _ELSE) for value in node.values)}]"
 
-    def atom(self, node: Node) -> str:  # noqa: PLR0911 (one line a form)
+    def atom(self, node: Node) -> str:
         match node:
             case ThisField():
                 return f"{node.event or 'this'}.{node.name}"

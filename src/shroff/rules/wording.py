@@ -24,7 +24,11 @@ def sentence(rule: Rule) -> str:
     if rule.is_shadow:
         words += " In shadow: recorded, without effect."
     if rule.rollout < 1.0:
-        words += f" For {rule.rollout:.6g} of the keys, by their hash." if rule.rollout < 0.01 else f" For {rule.rollout:.4%} of the keys.".replace(".0000%", "%")
+        words += (
+            f" For {rule.rollout:.6g} of the keys, by their hash."
+            if rule.rollout < 0.01
+            else f" For {rule.rollout:.4%} of the keys.".replace(".0000%", "%")
+        )
     if rule.expires_ms is not None:
         words += f" Until {show_time(rule.expires_ms)}."
     if rule.notify is not None:

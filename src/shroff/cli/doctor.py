@@ -1,0 +1,26 @@
+"""`shroff doctor`: what is wrong, in plain words, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from shroff.cli.session import Session, command, many, table
+
+
+@command("doctor", "shroff doctor", "shroff -C mybank doctor --json")
+def doctor(session: Session) -> int:
+    """Look at the project, its log, its folders, the clock and the versions, and say what is wrong and what to do."""
+    found = session.project.doctor()
+    wrong = [one for one in found if one.state == "wrong"]
+    notes = [one for one in found if one.state == "note"]
+    rows = [(_MARKS[one.state], one.subject, one.words) for one in found]
+    text = table(rows, indent="")
+    for one in (*wrong, *notes):
+        text += f"\n\n{one.subject}: {one.words}\n  {one.cure}" if one.cure else ""
+    text += f"\n\n{many(len(wrong), 'thing is wrong.', 'things are wrong.') if wrong else 'Nothing is wrong.'}"
+    session.answer({"ok": not wrong, "findings": [asdict(one) for one in found]}, text)
+    session.next("shroff check" if wrong else "shroff verify")
+    return 1 if wrong else 0
+
+
+_MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}

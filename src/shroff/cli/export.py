@@ -1,0 +1,47 @@
+"""`shroff export`: what the log holds, as lines or as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shroff.cli.session import Session, command
+from shroff.errors import UsageError, nearest
+
+
+@command(
+    "export",
+    "shroff export decisions > decisions.jsonl",
+    "shroff export decisions --format parquet --out decisions.parquet",
+    "shroff export events | shroff -C copy decide -",
+)
+@click.argument("what", metavar="decisions|events|flags|labels")
+@click.option(
+    "--format", "format_", metavar="FORMAT", default="jsonl", show_default=True, help="jsonl, csv or parquet."
+)
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="A file instead of standard output.")
+def export(session: Session, what: str, format_: str, out: Path | None) -> None:
+    """Give decisions, events, flags or labels in log order, beside a writer too.
+
+    JSON lines of decisions are the documents byte for byte; those of events and labels are as `ingest` takes them.
+    """
+    from shroff.decisions import exports
+    from shroff.decisions.outfiles import write_lines, write_tables
+
+    kind = exports.kind_of(what)
+    if format_ not in exports.FORMATS:
+        hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."
+        raise UsageError(f"there is no format {format_!r}. {hint}")
+    if format_ == "parquet" and out is None:
+        raise UsageError("a Parquet file needs a name: add --out FILE.")
+    with session.project.reading() as log:
+        if out is None:
+            for batch in exports.lines(log, kind, format_):
+                session.write(b"".join(batch))
+        elif format_ == "parquet":
+            write_tables(out, exports.schema(kind), exports.tables(log, kind))
+        else:
+            write_lines(out, exports.lines(log, kind, format_))
+    session.flush()
+    session.next("shroff explain ID" if what == "decisions" else "shroff export decisions")

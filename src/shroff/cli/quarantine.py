@@ -1,0 +1,131 @@
+"""`shroff quarantine`: input that was refused."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.session import Session, command, many, table
+
+if TYPE_CHECKING:
+    from shroff.streams.log import Refused
+
+SHOWN_MAX = 50  # entries that a list shows to people; --json has all
+
+
+@click.group("quarantine")
+def quarantine() -> None:
+    """Look at input that was refused, with its original bytes, bring it back in or drop it."""
+
+
+@command("list", "shroff quarantine list", group=quarantine)
+def list_(session: Session) -> None:
+    """List what was refused, oldest first, with its reason."""
+    entries = _entries(session)
+    documents = [_document(number, entry) for number, entry in entries]
+    shown = [
+        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", entry.reason)
+        for number, entry in entries[:SHOWN_MAX]
+    ]
+    text = many(len(entries), "entry is in quarantine.", "entries are in quarantine.")
+    if shown:
+        text += "\n" + table(shown, ("number", "place", "type", "reason"))
+    if len(entries) > SHOWN_MAX:
+        text += f"\n  … and {len(entries) - SHOWN_MAX:,} more; --json has them all."
+    session.answer({"count": len(entries), "entries": documents}, text)
+    if entries:
+        session.next(f"shroff quarantine show {entries[0][0]}", "shroff quarantine retry")
+    else:
+        session.next("shroff verify")
+
+
+@command("show", "shroff quarantine show 3", group=quarantine)
+@click.argument("number", type=int)
+def show(session: Session, number: int) -> None:
+    """Show one entry with its original bytes; values of hashed fields stand hashed in it."""
+    from shroff.decisions.retrying import chosen
+
+    ((_, entry),) = chosen(_entries(session), [number])
+    document = _document(number, entry) | _raw(entry.raw)
+    raw = document.get("raw", f"base64: {document.get('raw_base64')}")
+    what = f"{number}: {entry.source}:{entry.place}, {entry.type or 'no event type'}"
+    text = f"{what}\nrefused at {document['at']}: {entry.reason}\n{raw}"
+    session.answer(document, text.rstrip("\n"))
+    session.next(f"shroff quarantine retry {number}", f"shroff quarantine drop {number}")
+
+
+@command(
+    "retry",
+    "shroff quarantine retry",
+    "shroff quarantine retry 3 4",
+    "shroff quarantine retry --file march.csv",
+    group=quarantine,
+)
+@click.argument("numbers", metavar="[NUMBER...]", nargs=-1, type=int)
+@click.option(
+    "--file",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The CSV file that lines came from: its first line names their columns.",
+)
+def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -> int:
+    """Bring entries back in by the project as it is now, all of them without numbers; what is refused again stays."""
+    found = session.project.retry(numbers, files)
+    stays = [one for one in found if one.stays]
+    document = {
+        "read": len(found),
+        "taken": len(found) - len(stays),
+        "quarantined": len(stays),
+        "entries": [{"number": one.number, "outcome": one.outcome, "reason": one.reason} for one in found],
+    }
+    counts = f"{len(found) - len(stays):,} taken, {len(stays):,} refused again"
+    text = f"{many(len(found), 'entry', 'entries')} tried again: {counts}."
+    if stays:
+        rows = [(str(one.number), f"{one.source}:{one.place}", one.reason) for one in stays[:SHOWN_MAX]]
+        text += "\n" + table(rows, ("number", "place", "reason"))
+    session.answer(document, text)
+    session.next("shroff quarantine drop NUMBER" if stays else "shroff verify")
+    return QUARANTINED if stays else 0
+
+
+@command("drop", "shroff quarantine drop 3 4", "shroff quarantine drop --all", group=quarantine)
+@click.argument("numbers", metavar="[NUMBER...]", nargs=-1, type=int)
+@click.option("--all", "all_", is_flag=True, help="Drop every entry.")
+def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
+    """Remove entries for ever."""
+    if bool(numbers) == all_:
+        raise click.UsageError("name the numbers to drop, or --all for every entry.")
+    count = session.project.drop(numbers)
+    session.answer({"dropped": count}, f"{many(count, 'entry', 'entries')} dropped.")
+    session.next("shroff quarantine list")
+
+
+def _entries(session: Session) -> list[tuple[int, Refused]]:
+    with session.project.reading() as log:
+        return log.refused_list()
+
+
+def _document(number: int, entry: Refused) -> dict[str, Any]:
+    from shroff.events.event import time_text
+
+    return {
+        "number": number,
+        "source": entry.source,
+        "place": entry.place,
+        "type": entry.type,
+        "reason": entry.reason,
+        "at": time_text(entry.at_ms),
+    }
+
+
+def _raw(raw: bytes) -> dict[str, str]:
+    try:
+        return {"raw": raw.decode()}
+    except UnicodeDecodeError:
+        return {"raw_base64": base64.b64encode(raw).decode()}

@@ -1,0 +1,175 @@
+"""What `doctor` looks at: each thing with how it stands, and what to do where it does not stand well."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from shroff.config import Places
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.history import Control
+from shroff.errors import Problem, ShroffError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.streams.log import Log
+
+OK: Final = "ok"
+NOTE: Final = "note"
+WRONG: Final = "wrong"
+FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
+BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
+LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state` is ok, note or wrong; `cure` says what to do."""
+
+    subject: str
+    state: str
+    words: str
+    cure: str = ""
+
+
+def look(
+    places: Places,
+    definitions: Definitions | None,
+    errors: tuple[Problem, ...],
+    reading: Callable[[], AbstractContextManager[Log]],
+    now_ms: int,
+) -> list[Finding]:
+    """Look at everything; what cannot be had is a finding too."""
+    found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
+    found.append(look_at_folder("folder", places.state))
+    key = look_at_key(places.hash_key, definitions, has_log=places.log.exists())
+    found += [key] if key is not None else []
+    if not places.log.exists():
+        return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
+    try:
+        with reading() as log:
+            found += look_at_log(log, places.log, definitions, now_ms)
+    except ShroffError as error:
+        found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
+    return found
+
+
+def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
+    """The files: where they were found, and whether they make a project."""
+    if definitions is None or errors:
+        words = f"{folder / 'shroff.yaml'}; {len(errors)} mistake{'s' if len(errors) > 1 else ''} in its files"
+        yield Finding("project", WRONG, words, "'shroff check' names each of them with its place.")
+        return
+    counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
+    yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
+
+
+def look_at_versions() -> Finding:
+    """Which program runs on what."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    words = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
+
+
+def look_at_folder(subject: str, folder: Path) -> Finding:
+    """Whether a folder, or the one that it will be made in, can be written, and how much room it has."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding(
+            subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} the right to write there."
+        )
+    free = shutil.disk_usage(there).free
+    if free < FREE_BYTES_MIN:
+        return Finding(
+            subject, WRONG, f"{folder}: {bytes_text(free)} free on its disk", "Make room before the log fills it."
+        )
+    return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
+
+
+def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -> Finding | None:
+    """The key of hashed fields: there where it is needed, and nobody else's to read."""
+    types = definitions.events.types.values() if definitions is not None else ()
+    if not any(field.shape.is_hashed for type_ in types for field in type_.fields):
+        return None
+    if not path.exists():
+        if not has_log:
+            return Finding("hash key", OK, "will be made when the first value is hashed")
+        cure = f"Restore {path} from a backup before the next event: with a new key, old cards are not known again."
+        return Finding("hash key", WRONG, f"{path} is not there, and the log has hashed values", cure)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
+    return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
+
+
+def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
+    """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
+    yield Finding("log", OK, f"{path} answers: {log.last_seq():,} places, {bytes_text(log.size_bytes())}")
+    yield _clock(log.watermark_ms(), now_ms)
+    refused = len(log.refused_list())
+    if refused:
+        cure = "'shroff quarantine list' says why; mend the project or the input, then 'shroff quarantine retry'."
+        yield Finding("quarantine", NOTE, f"{refused:,} refused", cure)
+    else:
+        yield Finding("quarantine", OK, "empty")
+    waiting = len(log.waiting_all())
+    if waiting:
+        cure = (
+            "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
+        )
+        yield Finding("labels", NOTE, f"{waiting:,} wait for an event that is not in the log", cure)
+    else:
+        yield Finding("labels", OK, "none waits for its event")
+    leaving = len(log.outbox(limit=2**31))
+    if leaving:
+        cure = "Notices are kept, and delivering them is not there yet; nobody was told."
+        yield Finding("outbox", NOTE, f"{leaving:,} notices that nothing delivers yet", cure)
+    else:
+        yield Finding("outbox", OK, "empty")
+    if definitions is not None:
+        yield _in_force(log, definitions)
+
+
+def _clock(newest_ms: int | None, now_ms: int) -> Finding:
+    words = f"this machine says {time_text(now_ms)}"
+    if now_ms < BUILT_MS:
+        return Finding("clock", WRONG, f"{words}, before this program was made", "Set the clock.")
+    if newest_ms is not None and newest_ms > now_ms + DAY_MS:
+        words = f"{words}, and the newest event is of {time_text(newest_ms)}"
+        cure = (
+            "One of the two is wrong, unless the data is made up: events before that time, less lateness, are refused."
+        )
+        return Finding("clock", NOTE, words, cure)
+    return Finding("clock", OK, words)
+
+
+def _in_force(log: Log, definitions: Definitions) -> Finding:
+    control = Control()
+    for records in log.read():
+        for record in records:
+            if record.kind == "control":
+                control.take(record)
+    names = sorted({*control.files, *definitions.files})
+    changed = [name for name in names if control.files.get(name) != definitions.files.get(name)]
+    if not changed:
+        return Finding("in force", OK, "the project's files, as they are")
+    cure = "The next 'shroff ingest' or 'shroff decide' puts the project's files in force."
+    return Finding("in force", NOTE, f"an earlier version of {', '.join(changed)}", cure)
+
+
+def bytes_text(count: int) -> str:
+    """A size for people, in powers of 1024."""
+    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"
