@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.ruletests import run_rule_tests
-from shroff.errors import DefinitionError, NotThereYetError, Problem, StorageError, UsageError, nearest
+from shroff.errors import DefinitionError, LogBusyError, NotThereYetError, Problem, StorageError, UsageError, nearest
 from shroff.events.encodings import read_lines
 from shroff.events.event import time_text
 from shroff.streams.log import DecisionRow, Log
@@ -95,7 +95,7 @@ class Project:
         loaded = self.loaded
         if loaded.definitions is None:
             return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
-        tests, failed = run_rule_tests(loaded.definitions)
+        tests, failed = run_rule_tests(loaded.definitions, config.hasher(self.places))
         return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
     def checked(self) -> Definitions:
@@ -124,6 +124,15 @@ class Project:
         self._make_state_folder()
         with closing(self._open_log(read_only=False)) as log:
             yield Writer(log, definitions, self.now_ms, progress), log
+
+    @contextmanager
+    def adding(self) -> Iterator[tuple[Writer, Log]]:
+        """The writer for a single record. Raises: LogBusyError beside another writer."""
+        try:
+            with self.writing() as held:
+                yield held
+        except LogBusyError as error:
+            raise LogBusyError(f"{error}. Adding single records beside a writer is not there yet") from None
 
     def _make_state_folder(self) -> None:
         try:
@@ -212,7 +221,7 @@ class Project:
         given = {"known_at": time_text(self.now_ms()), **fields}
         raw = msgspec.json.encode({"label": given})
         one = self.intake().submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
-        with self.writing() as (writer, _):
+        with self.adding() as (writer, _):
             return writer.write([one])[0]
 
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
@@ -224,14 +233,14 @@ class Project:
 
         intake = self.intake()
         headers = {path.name: columns for path in files if (columns := read_lines(path).columns) is not None}
-        with self.writing() as (writer, log):
+        with self.adding() as (writer, log):
             return retry(log, writer, intake, numbers, headers)
 
     def drop(self, numbers: Sequence[int]) -> int:
         """Remove entries from quarantine for ever, all of them without numbers; gives how many there were."""
         from shroff.decisions.retrying import chosen
 
-        with self.writing() as (_, log):
+        with self.adding() as (_, log):
             return log.refused_drop([number for number, _ in chosen(log.refused_list(), numbers)])
 
     # ---- asking
@@ -330,13 +339,10 @@ def _counted(submissions: Iterator[Submission], progress: Progress | None) -> It
     if progress is None:
         yield from submissions
         return
-    count = 0
-    for one in submissions:
+    for count, one in enumerate(submissions, start=1):
         yield one
-        count += 1
         if count % 1_024 == 0:
             progress(1_024)
-    progress(count % 1_024)
 
 
 def _batched(batches: Iterator[list[Any]], progress: Progress | None) -> Iterator[list[Any]]:

@@ -97,5 +97,5 @@ class ReplayError(StateError):
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Give " Did you mean X?" for the known name nearest to `name`, or nothing."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    found = get_close_matches(name, list(known), n=1, cutoff=0.65)
     return f"Did you mean {found[0]}?" if found else ""

@@ -7,6 +7,9 @@ typing are part of what a law holds. A few do not type (a product of more than 1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -16,9 +19,9 @@ from shroff.language.names import Names, Scope, TableShape
 from shroff.language.row import Reference
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.language.values import Value
 
 FIELDS = {
-    "small": INTEGER,
     "points": INTEGER,
     "weight": number(),
     "two": number(2),
@@ -68,49 +71,60 @@ REFERENCE = Reference(
     },
 )
 
-# ---- values
+# ---- rows
 
-INTEGERS = st.integers(-5, 5) | st.sampled_from([2**63 - 1, -(2**63), 2**53, 2**53 + 1, -(2**53) - 1, 10**15, 10**9])
-UNITS = st.integers(-300, 300) | st.sampled_from([10**15, -(10**15), 10**15 - 1, 70, 1010])
-REALS = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0) | st.sampled_from(
-    [0.0, 0.7, 10.1, 5e-324, -1.7976931348623157e308, 2.0**53, 0.1, -0.5, 1e19]
-)
-SOME_TEXTS = ["", "a", "ö", "pos", "Ö@Exämple.COM", "a-b-c", "12.50", "-7", " 3 ", "1e2", "192.0.2.77", "2001:db8::1"]
-TEXTS = st.sampled_from([*SOME_TEXTS, "9" * 30, "🙂é\u0301", "01-Mar-26", "2026-03-01T22:30:00.123Z"]) | st.text(max_size=4)
-# Years 1 to 9999 and a little beyond, where zones have no answer.
-TIMES = st.integers(-62_140_000_000_000, 253_410_000_000_000) | st.sampled_from([0, -1, 1_774_745_999_999, 10**12])
-SPANS = st.integers(-(10**12), 10**12) | st.sampled_from([0, 1, 86_400_000, 2**62])
-VALUES = {
+COUNT_OF_ROWS = 40
+# Small values, so that many are equal, and the edges of each type.
+UNITS = [0, 1, -1, 2, 7, 70, 100, 150, 1010, -250, 10**15, -(10**15), 10**15 - 1]
+INTEGERS = [0, 1, -1, 2, 3, 7, 100, 2**63 - 1, -(2**63), 2**53, 2**53 + 1, -(2**53) - 1, 10**9]
+REALS = [0.0, 0.7, 1.0, 1.5, 2.0, 10.1, -0.5, 0.1, 5e-324, 1e19, 2.0**53, 1e200, 1.7976931348623157e308, -1e308]
+TEXTS = ["", "a", "ö", "pos", "Ö@Exämple.COM", "a-b-c", "12.50", "-7", " 3 ", "1e2", "9" * 30, "🙂é\u0301"]
+TEXTS += ["192.0.2.77", "2001:db8::1", "01-Mar-26", "2026-03-01T22:30:00.123Z", "x" * 40_000]
+# Both sides of a change of the clock, Monrovia's odd one, and beyond the years 1 to 9999.
+TIMES = [0, -1, 1_774_745_999_999, 1_774_746_000_000, 10**12, 63_593_069_999, 63_593_070_000]
+TIMES += [-62_140_000_000_000, 253_410_000_000_000]
+SPANS = [0, 1, -1, 1_000, 86_400_000, -(10**12), 2**62]
+VALUES: dict[str, Sequence[Value]] = {
     "integer": INTEGERS,
     "number": UNITS,
     "money": UNITS,
     "real": REALS,
     "text": TEXTS,
-    "boolean": st.booleans(),
+    "choice": ["pos", "web", "x"],
+    "boolean": [True, False],
     "time": TIMES,
     "duration": SPANS,
 }
+Row = dict[str, Value]
 
 
-def row_values(name: str, type_: Type) -> st.SearchStrategy:
-    if name == "small":
-        return st.none() | st.integers(-3, 3)
-    if type_.kind == "choice":
-        return st.none() | st.sampled_from(["pos", "web", "x"])
-    return st.none() | VALUES[type_.kind]
+def rows_of(seed: int) -> list[Row]:
+    """Rows for this seed; in each, one value in six is missing."""
+    chance = Random(seed)
+    kinds = {f"this.{name}": type_.kind for name, type_ in FIELDS.items()}
+    kinds |= {name: type_.kind for name, type_ in FEATURES.items()} | {"score": "real", "row.Col": "text"}
+    return [
+        {name: None if chance.random() < 1 / 6 else _value(chance, kind) for name, kind in kinds.items()}
+        for _ in range(COUNT_OF_ROWS)
+    ]
 
 
-ROWS = st.fixed_dictionaries(
-    {f"this.{name}": row_values(name, type_) for name, type_ in FIELDS.items()}
-    | {name: row_values(name, type_) for name, type_ in FEATURES.items()}
-    | {"score": st.none() | st.floats(0, 1).map(lambda value: value + 0.0), "row.Col": st.none() | TEXTS}
-)
+def _value(chance: Random, kind: str) -> Value:
+    value = chance.choice(VALUES[kind])
+    if kind == "time" and chance.random() < 0.5:
+        return chance.randrange(-62_135_596_800_000, 253_402_300_800_000)
+    if kind == "real" and chance.random() < 0.3:
+        return chance.uniform(-100, 100)
+    return value
+
+
+SEEDS = st.integers(0, 2**32)
 
 # ---- expressions, as text
 
 LEAVES = {
-    "integer": ["this.small", "this.points", "card.count", "0", "7", "1_000", "9_223_372_036_854_775_807"],
-    "number": ["this.weight", "this.two", "0.5", "0.95", "1.000001", "999999999999999999999999999.9"],
+    "integer": ["this.points", "card.count", "0", "7", "1_000", "9_223_372_036_854_775_807"],
+    "number": ["this.weight", "this.two", "0.5", "0.95", "1.000001", "999_999_999_999_999.9"],
     "money": ["this.amount", "this.fee", "card.spent", "money('10.10')"],
     "real": ["this.ratio", "this.speed", "card.mean", "score"],
     "text": ["this.name", "this.mail", "row.Col", "'ö'", "'it''s'", "''", "'pos'", "'12.50'", "'-'"],

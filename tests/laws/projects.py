@@ -7,6 +7,7 @@ late events are then in nearly every history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -73,13 +74,25 @@ KEYED: Final = {
     "region": ("payment", "label"),
 }
 EXACT: Final = {
-    "payment": ("payment.amount", "payment.points", "payment.weight", "payment.amount * payment.weight", "payment.points * payment.points"),
+    "payment": (
+        "payment.amount",
+        "payment.points",
+        "payment.weight",
+        "payment.amount * payment.weight",
+        "payment.points * payment.points",
+    ),
     "login": (),
     "refund": ("refund.amount", "-2 * refund.amount"),
     "label": ("label.of.amount", "label.amount"),
 }
 ORDERED: Final = {
-    "payment": ("payment.ratio", "payment.at", "payment.wait", "payment.ratio * payment.amount", "payment.wait * payment.points"),
+    "payment": (
+        "payment.ratio",
+        "payment.at",
+        "payment.wait",
+        "payment.ratio * payment.amount",
+        "payment.wait * payment.points",
+    ),
     "login": ("login.at",),
     "refund": ("refund.at",),
     "label": ("label.known_at", "label.of.at"),
@@ -106,7 +119,12 @@ ITEM: Final = {
     "refund": ("refund.amount >= 0.02", "refund.country != 'x'"),
     "label": ("label.verdict == 'fraud'", "label.of.amount > 3", "label.source in ['analyst', 'import']"),
 }
-COUNTRY: Final = {"payment": "payment.country", "login": "login.country", "refund": "refund.country", "label": "label.of.country"}
+COUNTRY: Final = {
+    "payment": "payment.country",
+    "login": "login.country",
+    "refund": "refund.country",
+    "label": "label.of.country",
+}
 AMOUNT: Final = {"payment": "payment.amount", "refund": "refund.amount", "label": "label.of.amount"}
 LENGTHS: Final = ("7ms", "20ms", "3ms", "1ms", "1s")
 
@@ -121,47 +139,44 @@ class Where:
     since_flag: bool = False
 
 
-@st.composite
-def aggregates(draw: st.DrawFn, where: Where, kind: str = "any") -> str:
+def aggregate(random: Random, where: Where, kind: str = "any") -> str:
     """An aggregate with its window; `kind` is `number` where it is to be a number that compares with numbers."""
-    functions = ["count", "share", "distinct", "sum", "mean", "std"]
+    functions = ["count", "count", "share", "distinct", "sum", "sum", "mean", "std"]
     functions += ["min", "max", "first", "last", "quantile"] if kind == "any" else []
-    function = draw(st.sampled_from(functions))
+    function = random.choice(functions)
     events = [event for event in KEYED[where.entity] if function not in {"sum", "mean", "std"} or EXACT[event]]
-    event = draw(st.sampled_from(events))
-    parts = draw(conditions(where, event, must=function == "share"))
+    event = random.choice([*events, "payment", "payment"])
+    parts = conditions(random, where, event, must=function == "share")
     is_look = function == "quantile" or any(part in looks(where, event) for part in parts)
-    inside = event if function in {"count", "share"} else draw(arguments(function, where, event))
-    rank = f", {draw(st.sampled_from(['0', '0.5', '0.95', '1']))}" if function == "quantile" else ""
+    inside = event if function in {"count", "share"} else argument(random, function, where, event)
+    rank = f", {random.choice(['0', '0.5', '0.95', '1'])}" if function == "quantile" else ""
     condition = f" where {' and '.join(parts)}" if parts else ""
-    window = draw(windows(needs_one=is_look, since_flag=where.since_flag))
-    return f"{function}({inside}{rank}{condition}){window}{draw(matches(where, event))}"
+    return f"{function}({inside}{rank}{condition}){window(random, where, needs_one=is_look)}{matching(random, where, event)}"
 
 
-@st.composite
-def arguments(draw: st.DrawFn, function: str, where: Where, event: str) -> str:
+def argument(random: Random, function: str, where: Where, event: str) -> str:
     """What is aggregated: a field, an expression, or what a feature was at the event."""
     options = list(EXACT[event])
     if function not in {"sum", "mean", "std"}:
         options += ORDERED[event]
     if function in {"distinct", "first", "last"}:
         options += OTHERS[event]
-    if event != "label":
-        options += [f"{feature} of {event}" for feature in where.features]
-    return draw(st.sampled_from(options))
+    if event != "label" and where.features:
+        options += [f"{random.choice(where.features)} of {event}"] * 4
+    return random.choice(options)
 
 
-@st.composite
-def conditions(draw: st.DrawFn, where: Where, event: str, *, must: bool) -> list[str]:
+def conditions(random: Random, where: Where, event: str, *, must: bool) -> list[str]:
     """The parts of a `where`, to be joined by `and`."""
-    parts = draw(st.lists(st.sampled_from(ITEM[event]), max_size=1, min_size=must))
-    if event != "label":
-        parts += [f"{feature} of {event} > 1" for feature in where.features if draw(st.integers(0, 5)) == 0]
-    kind = draw(st.sampled_from(["none", "none", "pair", "look"]))
+    parts = [random.choice(ITEM[event])] if must or random.random() < 0.3 else []
+    if event != "label" and where.features and random.random() < 0.1:
+        parts.append(f"{random.choice(where.features)} of {event} > 1")
+    kind = random.choice(["none", "none", "none", "pair", "look"])
     options = pairs(where, event) if kind == "pair" else looks(where, event) if kind == "look" else ()
     if options:
-        parts.append(draw(st.sampled_from(options)))
-    return draw(st.permutations(parts)) if len(parts) > 1 else parts
+        parts.append(random.choice(options))
+    random.shuffle(parts)
+    return parts
 
 
 def pairs(where: Where, event: str) -> tuple[str, ...]:
@@ -185,84 +200,90 @@ def looks(where: Where, event: str) -> tuple[str, ...]:
     return found
 
 
-@st.composite
-def windows(draw: st.DrawFn, *, needs_one: bool, since_flag: bool) -> str:
+def window(random: Random, where: Where, *, needs_one: bool = False) -> str:
     """What stands after the bracket."""
-    kinds = ["over", "over"] + (["ever"] if not needs_one else []) + (["last", "delayed"] if not since_flag else [])
-    kind = draw(st.sampled_from(kinds))
-    length = draw(st.sampled_from(LENGTHS))
+    kinds = (
+        ["over", "over", "over"] + ([] if needs_one else ["ever"]) + ([] if where.since_flag else ["last", "delayed"])
+    )
+    kind = random.choice(kinds)
     words = {
         "ever": "",
-        "over": f" over {length}",
-        "last": f" over last {draw(st.integers(1, 4))}",
-        "delayed": f" over {length} delayed {draw(st.sampled_from(LENGTHS))}",
+        "over": f" over {random.choice(LENGTHS)}",
+        "last": f" over last {random.randint(1, 4)}",
+        "delayed": f" over {random.choice(LENGTHS)} delayed {random.choice(LENGTHS)}",
     }[kind]
-    including = " including this" if kind != "delayed" and draw(st.booleans()) else ""
-    return words + (" since flag" if since_flag else "") + including
+    including = " including this" if kind != "delayed" and random.random() < 0.5 else ""
+    return words + (" since flag" if where.since_flag else "") + including
 
 
-@st.composite
-def matches(draw: st.DrawFn, where: Where, event: str) -> str:
+def matching(random: Random, where: Where, event: str) -> str:
     """Rarely: the events whose other field is this key."""
-    if event == "label" or where.entity not in {"card", "merchant"} or draw(st.integers(0, 7)):
+    if event == "label" or where.entity not in {"card", "merchant"} or random.random() < 0.9:
         return ""
-    return f" matching {event}.{draw(st.sampled_from(['merchant', 'card', 'country']))}"
+    return f" matching {event}.{random.choice(['merchant', 'card', 'country'])}"
 
 
-@st.composite
-def features(draw: st.DrawFn, where: Where, name: str) -> tuple[str, bool]:
+def feature(random: Random, where: Where) -> tuple[str, bool]:
     """The text of a feature, and whether it is an exact number that a later aggregate may sum."""
-    if where.features and draw(st.integers(0, 3)) == 0:
-        return f"{draw(st.sampled_from(where.features))} + count({KEYED[where.entity][0]}) over 5ms", True
-    shape = draw(st.sampled_from(["plain", "plain", "plain", "count", "quotient", "else", "since", "this"]))
+    counted = random.choice([event for event in KEYED[where.entity] if event != "label"])
+    shape = random.choice(["plain", "plain", "plain", "count", "read", "quotient", "else", "since", "this"])
+    if shape == "read" and where.features:
+        return f"{random.choice(where.features)} + count({counted}){window(random, where)}", True
     if shape == "count":
-        return f"count({KEYED[where.entity][0]}){draw(windows(needs_one=False, since_flag=False))}", True
-    if shape in {"quotient", "else"}:
-        number = draw(aggregates(where, "number"))
-        if shape == "quotient":
-            return f"{number} / ({draw(aggregates(where, 'number'))})", False
-        return f"({number}) * 1.0 / 3 else 0", False
+        return f"count({counted}){window(random, where)}", True
+    if shape == "quotient":
+        return f"{aggregate(random, where, 'number')} / ({aggregate(random, where, 'number')})", False
+    if shape == "else":
+        return f"({aggregate(random, where, 'number')}) * 1.0 / 3 else 0", False
     if shape == "since":
         return "this.at - last(payment.at)", False
     if shape == "this":
-        return f"this.amount / (mean(payment.amount){draw(windows(needs_one=False, since_flag=False))} else this.amount)", False
-    return draw(aggregates(where)), False
+        return f"this.amount / (mean(payment.amount){window(random, where)} else this.amount)", False
+    return aggregate(random, where), False
 
 
-@st.composite
-def rules(draw: st.DrawFn, number: int, stackable: tuple[str, ...]) -> str:
+def rule(random: Random, number: int, stackable: tuple[str, ...]) -> str:
     """One rule, most of them `since flag`."""
-    on = draw(st.sampled_from(["payment", "payment", "refund", "login"]))
-    by = draw(st.sampled_from([entity for entity, events in KEYED.items() if on in events]))
-    where = Where(by, ("country",) if on == "login" else ("country", "amount"), stackable, draw(st.integers(0, 3)) > 0)
-    comparison = draw(st.sampled_from([">=", ">", "!=", "<", "=="]))
-    number_of = draw(aggregates(where, "number"))
-    when = f"({number_of}) * 1.0 {comparison} {draw(st.sampled_from(['1', '2', '3', '0.5', '0']))}"
-    if on != "login" and draw(st.integers(0, 4)) == 0:
-        when = f"this.amount > 2 * mean(payment.amount){draw(windows(needs_one=False, since_flag=where.since_flag))}"
-        when = when if by != "card_country" or on == "payment" else "this.amount > 2"
-    if draw(st.integers(0, 3)) == 0:
-        when += f" and {draw(aggregates(Where(by, where.this, stackable), 'number'))} * 1.0 >= 1"
-    shadow = draw(st.booleans())
-    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}, effect: review, shadow: {str(shadow).lower()} }}\n"
+    on = random.choice(["payment", "payment", "refund", "login"])
+    by = random.choice(["card", *(entity for entity, events in KEYED.items() if on in events)])
+    this = ("country",) if on == "login" else ("country", "amount")
+    where = Where(by, this, stackable, since_flag=random.random() < 0.8)
+    comparison = random.choice([">=", ">=", ">", "!=", "<", "=="])
+    when = f"({aggregate(random, where, 'number')}) * 1.0 {comparison} {random.choice(['1', '2', '3', '0.5'])}"
+    if on != "login" and by != "card_country" and random.random() < 0.2:
+        when = f"this.amount > 2 * mean(payment.amount){window(random, where)}"
+    if random.random() < 0.2:
+        when += f" and {aggregate(random, replace(where, since_flag=False), 'number')} * 1.0 >= 1"
+    shadow = random.choice(["true", "false"])
+    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}, effect: review, shadow: {shadow} }}\n"
 
 
 def quoted(text: str) -> str:
     return f'"{text}"'
 
 
-@st.composite
-def texts(draw: st.DrawFn) -> tuple[str, str]:
-    """The text of features.yaml and of one rule file, of a few features and rules."""
+SEEDS: Final = st.integers(0, 2**32)
+
+
+def texts() -> st.SearchStrategy[tuple[str, str]]:
+    """The text of features.yaml and of one rule file, of a few features and rules.
+
+    Each is made of a number that hypothesis draws, evenly and fast; what fails is cut to few of them.
+    """
+    return st.builds(text_of, st.lists(SEEDS, min_size=1, max_size=6), st.lists(SEEDS, max_size=2))
+
+
+def text_of(feature_seeds: Sequence[int], rule_seeds: Sequence[int]) -> tuple[str, str]:
     lines: dict[str, list[str]] = {}
     stackable: tuple[str, ...] = ()
-    for number in range(draw(st.integers(1, 5))):
-        entity = draw(st.sampled_from(list(KEYED)))
-        text, is_exact = draw(features(Where(entity, features=stackable), f"f{number}"))
+    for number, seed in enumerate(feature_seeds):
+        random = Random(seed)
+        entity = random.choice(["card", *KEYED])
+        text, is_exact = feature(random, Where(entity, features=stackable))
         lines.setdefault(entity, []).append(f"  f{number}: {quoted(text)}\n")
         stackable += (f"{entity}.f{number}",) if is_exact else ()
-    found = [draw(rules(number, stackable)) for number in range(draw(st.integers(0, 2)))]
-    return "".join(f"{entity}:\n{''.join(declared)}" for entity, declared in lines.items()), "".join(found)
+    rules = "".join(rule(Random(seed), number, stackable) for number, seed in enumerate(rule_seeds))
+    return "".join(f"{entity}:\n{''.join(declared)}" for entity, declared in lines.items()), rules
 
 
 def projects() -> st.SearchStrategy[Definitions]:
@@ -314,18 +335,29 @@ WAITS: Final = (5, 1_000, 0, None)
 STEPS: Final = (0, 1, 2, 0, 1, 3, 0, 1, 5, 7, 10, -1, -3, -7, -LATENESS_MS, 40, 2_000)
 TYPES: Final = ("payment", "payment", "payment", "refund", "login", "label")
 FIELDS: Final = {
-    "payment": (CARDS, MERCHANTS, COUNTRIES, AMOUNTS, POINTS, WEIGHTS, RATIOS, (True, False, None), ("pos", "web", None), WAITS),
+    "payment": (
+        CARDS,
+        MERCHANTS,
+        COUNTRIES,
+        AMOUNTS,
+        POINTS,
+        WEIGHTS,
+        RATIOS,
+        (True, False, None),
+        ("pos", "web", None),
+        WAITS,
+    ),
     "refund": (CARDS, MERCHANTS, COUNTRIES, AMOUNTS),
     "login": (CARDS, MERCHANTS, COUNTRIES),
 }
 
 
-def histories(largest: int = 60) -> st.SearchStrategy[list[LogEvent]]:
+def histories() -> st.SearchStrategy[list[LogEvent]]:
     """Events and labels as a log has them: none older than the watermark by more than the lateness.
 
-    Made of a number that hypothesis draws, evenly and fast; one that fails is cut to its shortest beginning.
+    Made of a number that hypothesis draws, evenly and fast.
     """
-    return st.builds(history_of, st.integers(0, 2**32), st.integers(0, largest).map(lambda fewer: largest - fewer))
+    return st.builds(history_of, SEEDS, st.integers(20, 60))
 
 
 def history_of(seed: int, length: int) -> list[LogEvent]:

@@ -31,7 +31,8 @@ from tests.laws.projects import START_MS, computing_project, computing_projects,
 
 NOW_MS = START_MS + 1
 BATCHES = (1, 16, 4_096)
-QUICK = settings(max_examples=max(150, settings.default.max_examples // 4))
+LAW = settings(max_examples=max(400, settings.default.max_examples))
+QUICK = settings(max_examples=max(60, settings.default.max_examples // 10))
 Values = list[dict[str, str]]
 Change = Callable[[Aggregate], Aggregate]
 
@@ -43,7 +44,9 @@ def by_definition(definitions: Definitions, history: Sequence[LogEvent]) -> Valu
     return [shown(computed, event.type, naive.add(event)) for event in history]
 
 
-def by_engine(definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int], change: Change | None = None) -> Values:
+def by_engine(
+    definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int], change: Change | None = None
+) -> Values:
     """What the online engine gives, in batches of these sizes in turn; with `change`, one that was broken on purpose."""
     asked = computed_of(definitions)
     computed = asked if change is None else [replace(one, node=changed(one.node, change)) for one in asked]
@@ -76,8 +79,11 @@ def changed(node: Any, change: Change) -> Any:
     return change(whole) if isinstance(whole, Aggregate) else whole
 
 
+@LAW
 @given(definitions=computing_projects(), history=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_naive_and_online_agree_in_batches_of_any_size(definitions: Definitions, history: list[LogEvent], sizes: list[int]):
+def test_naive_and_online_agree_in_batches_of_any_size(
+    definitions: Definitions, history: list[LogEvent], sizes: list[int]
+):
     truth = by_definition(definitions, history)
 
     for split in (*([size] for size in BATCHES), sizes):
@@ -108,7 +114,9 @@ def test_a_replay_equals_the_first_run(definitions: Definitions, history: list[L
 
 @QUICK
 @given(definitions=projects(), history=histories(), data=st.data())
-def test_a_restored_writer_goes_on_with_equal_bytes(definitions: Definitions, history: list[LogEvent], data: st.DataObject):
+def test_a_restored_writer_goes_on_with_equal_bytes(
+    definitions: Definitions, history: list[LogEvent], data: st.DataObject
+):
     place = data.draw(st.integers(0, len(history)))
     undisturbed = written(definitions, history)
 

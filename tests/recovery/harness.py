@@ -13,7 +13,7 @@ import shutil
 import signal
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
@@ -115,10 +115,11 @@ def contents(project: Path) -> dict[str, list[tuple[object, ...]]]:
     """Everything that the log of a project holds, but for the clock."""
     log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
     try:
-        records = [one if one.kind != "control" else replace(one, time_ms=0) for batch in log.read() for one in batch]
+        records = [one for batch in log.read() for one in batch]
+        records = [msgspec.structs.replace(one, time_ms=0) if one.kind == "control" else one for one in records]
         return {
-            "records": [astuple(one) for one in records],
-            "decisions": [astuple(one) for rows in log.decisions_after() for one in rows],
+            "records": [msgspec.structs.astuple(one) for one in records],
+            "decisions": [msgspec.structs.astuple(one) for rows in log.decisions_after() for one in rows],
             "hits": [astuple(one) for rows in log.hits_after() for one in rows],
             "flags": [astuple(one) for rows in log.flags_after() for one in rows],
             "waiting": [astuple(one) for one in log.waiting_all()],

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from shroff.adapters.log_sqlite import STEPS, SqliteLog
@@ -289,7 +289,7 @@ def test_a_disk_without_room_refuses_the_batch_and_the_log_goes_on(path):
     log.append(everything(1))
     before = contents(log)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    large = Batch(records=[replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
+    large = Batch(records=[msgspec.structs.replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
     try:
         with pytest.raises(StorageError, match=r"log.db: (the disk fails|there is no room).*bytes free"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def decide(session: Session, file: str, as_type: str | None) -> int:
     name = "-" if file == "-" else Path(file).name
     answered, refused = 0, 0
     session.stopped = "Nothing was taken yet."
-    with bar("restoring state") as restoring:
+    with bars("restoring state, events") as (restoring,):
         for group in project.answers(lines, name, as_type=as_type, has_more=has_more, restoring=restoring):
             texts = [answer_json(answer, line=int(place)) for place, answer in group]
             session.write(b"\n".join(texts) + b"\n")

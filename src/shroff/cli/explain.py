@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, table
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="[TYPE/]ID")
 def explain(session: Session, reference: str) -> None:
     """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words."""
-    with bar("looking back") as progress:
+    with bars("looking back, records") as (progress,):
         found = session.project.explain(reference, progress)
     session.line(found.json().decode() if session.is_json else _text(found))
     session.next(f"shroff replay {found.row.event}/{found.row.id}")

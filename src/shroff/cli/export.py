@@ -24,7 +24,8 @@ from shroff.errors import UsageError, nearest
 def export(session: Session, what: str, format_: str, out: Path | None) -> None:
     """Give decisions, events, flags or labels in log order, beside a writer too.
 
-    JSON lines of decisions are the documents byte for byte; those of events and labels are as `ingest` takes them.
+    JSON lines of decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
+    labels as `label` does.
     """
     from shroff.decisions import exports
     from shroff.decisions.outfiles import write_lines, write_tables

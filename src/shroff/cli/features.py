@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import NotThereYetError, UsageError
 
@@ -31,7 +31,7 @@ def features(session: Session, files: tuple[Path, ...], as_type: str, out: Path,
         raise NotThereYetError(f"--backend {backend}")
     if backend != "local":
         raise UsageError(f"there is no backend {backend!r}; there is local.")
-    with bar("events") as progress:
+    with bars("computing, events") as (progress,):
         report = session.project.features(as_type, files, out, engine=engine, progress=progress)
     document = {
         "rows": report.rows,

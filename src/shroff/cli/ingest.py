@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def ingest(
         session.stopped = f"{many(taken, 'line')} are done and safe; the same command goes on after them."
 
     session.stopped = "Nothing was taken yet."
-    with bar("restoring state") as restoring, bar("lines") as progress:
+    with bars("restoring state, events", "reading, lines") as (restoring, progress):
         report = session.project.ingest(
             files,
             as_type=as_type,

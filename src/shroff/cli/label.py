@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 
 
@@ -70,7 +70,8 @@ def _one(session: Session, fields: dict[str, str]) -> int:
     event, verdict = fields["event"], fields["verdict"]
     if answer.kind == REFUSED:
         session.answer(
-            _counts(read=1, quarantined=1) | {"reason": answer.reason}, f"The label was refused: {answer.reason.rstrip('.')}."
+            _counts(read=1, quarantined=1) | {"reason": answer.reason},
+            f"The label was refused: {answer.reason.rstrip('.')}.",
         )
         session.next("shroff quarantine list")
         return QUARANTINED
@@ -92,7 +93,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
 
 
 def _file(session: Session, file: Path) -> int:
-    with bar("labels") as progress:
+    with bars("reading, labels") as (progress,):
         report = session.project.ingest([file], as_type="label", progress=progress)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")

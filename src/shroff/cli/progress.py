@@ -1,4 +1,4 @@
-"""A bar for what lasts: on a terminal only, and only after a second."""
+"""Bars for what lasts: on a terminal only, only after a second, and one at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,42 +15,55 @@ if TYPE_CHECKING:
 QUIET_S: Final = 1.0
 
 
-class _Bar:
-    def __init__(self, what: str, total: int | None) -> None:
-        self.what, self.total = what, total
+class _Bars:
+    """The phases of a command: telling of a count in one ends the bar of the one before."""
+
+    def __init__(self) -> None:
+        self.what = ""
         self.count = 0
         self.began = time.monotonic()
         self.shown: Progress | None = None
 
-    def advance(self, count: int) -> None:
+    def advance(self, what: str, count: int) -> None:
+        if what != self.what:
+            self.stop()
+            self.what, self.count, self.began = what, 0, time.monotonic()
         self.count += count
         if self.shown is None and time.monotonic() - self.began > QUIET_S:
-            self.shown = _start(self.what, self.total)
+            self.shown = _start(what)
         if self.shown is not None:
             (task,) = self.shown.task_ids
             self.shown.update(task, completed=self.count)
 
+    def stop(self) -> None:
+        if self.shown is not None:
+            self.shown.stop()
+            self.shown = None
+
 
 @contextmanager
-def bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A function to tell of each step's count; what it draws is gone at the end."""
+def bars(*phases: str) -> Iterator[list[Callable[[int], None]]]:
+    """For each phase a function to tell of each step's count; what is drawn is gone at the end."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield [_nothing] * len(phases)
         return
-    drawn = _Bar(what, total)
+    drawn = _Bars()
     try:
-        yield drawn.advance
+        yield [partial(drawn.advance, phase) for phase in phases]
     finally:
-        if drawn.shown is not None:
-            drawn.shown.stop()
+        drawn.stop()
 
 
-def _start(what: str, total: int | None) -> Progress:
+def _nothing(_count: int) -> None:
+    """Draw nothing: nobody watches."""
+
+
+def _start(what: str) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,}"), TimeElapsedColumn())
     drawn = Progress(*columns, console=Console(stderr=True), transient=True)
-    drawn.add_task(what, total=total)
+    drawn.add_task(what, total=None)
     drawn.start()
     return drawn

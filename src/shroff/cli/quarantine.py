@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.session import Session, command, many, table
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, table
 
 if TYPE_CHECKING:
     from shroff.streams.log import Refused
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
 
 
-@click.group("quarantine")
+@click.group("quarantine", cls=ExampleGroup, no_args_is_help=False)
+@json_option
 def quarantine() -> None:
     """Look at input that was refused, with its original bytes, bring it back in or drop it."""
+
+
+quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
 
 
 @command("list", "shroff quarantine list", group=quarantine)
@@ -46,7 +50,10 @@ def list_(session: Session) -> None:
 @command("show", "shroff quarantine show 3", group=quarantine)
 @click.argument("number", type=int)
 def show(session: Session, number: int) -> None:
-    """Show one entry with its original bytes; values of hashed fields stand hashed in it."""
+    """Show one entry with its original bytes.
+
+    Values of hashed fields stand hashed in them.
+    """
     from shroff.decisions.retrying import chosen
 
     ((_, entry),) = chosen(_entries(session), [number])
@@ -75,7 +82,10 @@ def show(session: Session, number: int) -> None:
     help="The CSV file that lines came from: its first line names their columns.",
 )
 def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -> int:
-    """Bring entries back in by the project as it is now, all of them without numbers; what is refused again stays."""
+    """Bring entries back in, all of them without numbers.
+
+    The project as it is now takes them or refuses them again; what is refused stays.
+    """
     found = session.project.retry(numbers, files)
     stays = [one for one in found if one.stays]
     document = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from shroff.cli.progress import bar
 from shroff.cli.session import Session, command
 
 
@@ -12,8 +11,7 @@ from shroff.cli.session import Session, command
 @click.argument("reference", metavar="[TYPE/]ID")
 def replay(session: Session, reference: str) -> int:
     """Compute one decision again from the log, by what was in force then, and compare every byte."""
-    with bar("replaying"):
-        recorded, again = session.project.replay(reference)
+    recorded, again = session.project.replay(reference)
     match = (recorded.document, recorded.receipt) == (again.document, again.receipt)
     receipt = f"sha256:{recorded.receipt.hex()}"
     document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}

@@ -73,14 +73,22 @@ class Session:
             self.say("Next: " + "   or: ".join(commands))
 
 
-class ExampleCommand(click.Command):
-    """A command whose help ends with examples."""
+class Examples(click.Command):
+    """What is common to commands and groups: their help ends with examples."""
 
     examples: Sequence[str] = ()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example" if len(self.examples) == 1 else "Examples"):
             formatter.write("".join(f"  {example}\n" for example in self.examples))
+
+
+class ExampleCommand(Examples):
+    """A command whose help ends with examples."""
+
+
+class ExampleGroup(Examples, click.Group):
+    """Commands under one name, whose help ends with examples."""
 
 
 def command(

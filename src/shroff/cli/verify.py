@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from shroff.cli.progress import bar
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 
@@ -23,7 +23,7 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
     """Compute the log again through the engines and compare features, decisions and receipts."""
     began = time.monotonic()
     names = [name.strip() for name in engines.split(",") if name.strip()]
-    with bar("events") as progress:
+    with bars("computing, events") as (progress,):
         found = session.project.verify(names, sample, progress)
     seconds, first = time.monotonic() - began, found.first_mismatch
     document = {

@@ -29,8 +29,7 @@ from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow
 _ROLLOUT_STEPS: Final = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An event at its place in the log, with its canonical body.
 
     `past_hits` is None for an event that is decided now; for one of the past it says which

@@ -164,8 +164,8 @@ def _label_fields(record: Record) -> dict[str, Any]:
 
 
 def _label_line(record: Record) -> bytes:
-    """One label as `label` and `ingest` take it."""
-    return msgspec.json.encode({"label": _label_fields(record)})
+    """One label as `shroff label FILE` takes it."""
+    return msgspec.json.encode(_label_fields(record))
 
 
 def _label_row(record: Record) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -71,7 +71,7 @@ def _taken_only(log: Log) -> frozenset[int]:
 
 
 def _as_new(one: Placed, taken_only: frozenset[int]) -> Placed:
-    return one if one.seq in taken_only else replace(one, past_hits=None)
+    return one if one.seq in taken_only else msgspec.structs.replace(one, past_hits=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -107,7 +107,7 @@ def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
 
 def _kept(entry: Refused, one: Submission) -> Submission:
     """The same submission at the entry's own place and bytes, so that a second refusal is the same entry."""
-    return replace(one, source=entry.source, place=entry.place, raw=lambda: entry.raw)
+    return msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=lambda: entry.raw)
 
 
 def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> Lines | Submission | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.definitions import Definitions, Hasher, computed_of
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent
@@ -12,22 +12,25 @@ from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
 
 
-def run_rule_tests(definitions: Definitions) -> tuple[int, list[Problem]]:
-    """Run every rule test; gives how many there are and a problem for each that fails."""
+def run_rule_tests(definitions: Definitions, hasher: Hasher | None = None) -> tuple[int, list[Problem]]:
+    """Run every rule test; gives how many there are and a problem for each that fails.
+
+    The hasher is the one by which the definitions were loaded: their lists hold hashed values.
+    """
     problems: list[Problem] = []
     count = 0
     for rule in definitions.rules:
         for test in rule.tests:
             count += 1
-            problem = _run(rule, test, definitions)
+            problem = _run(rule, test, definitions, hasher)
             if problem is not None:
                 problems.append(problem)
     return count, problems
 
 
-def _run(rule: Rule, test: RuleTest, definitions: Definitions) -> Problem | None:
+def _run(rule: Rule, test: RuleTest, definitions: Definitions, hasher: Hasher | None) -> Problem | None:
     naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
-    door = Door(definitions.events, definitions.settings, None)
+    door = Door(definitions.events, definitions.settings, hasher)
     hits: list[bool] = []
     for number, (type_name, fields) in enumerate(test.events, start=1):
         try:

@@ -230,7 +230,8 @@ class Writer:
         late = self._lateness(event)
         if late:
             return self._refuse(one, batch, late)
-        seq = self._take(Record(0, "event", event.type, event.id, event.time_ms, body, decide), batch)
+        seq = self._place()
+        batch.records.append(Record(seq, "event", event.type, event.id, event.time_ms, body, decide))
         fresh.events[key] = (event, body, seq)
         fresh.placed.append(Placed(seq, event, body, None if decide else frozenset()))
         state = self.state
@@ -266,12 +267,9 @@ class Writer:
             f"and lateness in shroff.yaml allows {show_duration(settings.lateness_ms)}"
         )
 
-    def _take(self, record: Record, batch: Batch) -> int:
-        """Give a record the next place."""
+    def _place(self) -> int:
+        """The next place of the log."""
         self._seq += 1
-        batch.records.append(
-            Record(self._seq, record.kind, record.type, record.id, record.time_ms, record.body, record.decided)
-        )
         return self._seq
 
     # ---- labels
@@ -326,7 +324,8 @@ class Writer:
         joined, stored = state.records.join(label, event, body, changes=changes)
         if takes_over:
             state.standings[named] = new
-        seq = self._take(Record(0, "label", "label", joined.id, joined.time_ms, stored, decided=False), batch)
+        seq = self._place()
+        batch.records.append(Record(seq, "label", "label", joined.id, joined.time_ms, stored, decided=False))
         fresh.labels.add(joined.id)
         fresh.placed.append(Placed(seq, joined, stored, None))
         return seq

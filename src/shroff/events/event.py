@@ -8,7 +8,6 @@ equal bytes, whatever spelling they came in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -49,8 +48,7 @@ _STORED_TYPES: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One fact that happened. `values` stand in the order of the type's fields, as `language.types` holds them."""
 
     type: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import Events
@@ -20,8 +21,7 @@ from shroff.events.settings import Settings
 _LONG_DIGITS: Final = re.compile(rb"\d(?:[ -]?\d){7,}")  # what a card or account number looks like
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused, with

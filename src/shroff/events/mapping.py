@@ -30,8 +30,7 @@ _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even wher
 _NO_MAPPING: Final = FileMapping(None, {})
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One line of a file: the file's name, the line's number among the data lines from 1, its columns."""
 
     file: str

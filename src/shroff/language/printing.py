@@ -34,10 +34,11 @@ from shroff.language.expression import (
     ThisField,
     When,
 )
-from shroff.language.values import HOUR_MS, show_decimal, show_duration
+from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_number
 
 # Strength of operators, weakest first, as the parser has them.
 _ELSE, _WHEN, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = range(10)
+LITERAL_MAX: Final = 10**30  # digits of a number that the checker takes
 _GROUPED_FROM: Final = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
 
 
@@ -215,6 +216,8 @@ def _literal(node: Literal) -> str:
     if isinstance(value, float):
         text = format(Decimal(repr(value)), "f")
         return _grouped(text.removesuffix(".0"))
+    if abs(value) > LITERAL_MAX:  # it was brought to more places than it can be written with
+        return _grouped(show_number(value, type_.places))
     return _grouped(show_decimal(value, type_.places))
 
 

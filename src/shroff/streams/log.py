@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 Kind = Literal["event", "label", "control"]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One place of the log.
+
+    A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
 
     `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is
     unique per `type`; labels and control events have ids of their own.
@@ -30,8 +33,7 @@ class Record:
     decided: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
+class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     """A recorded decision: the document's bytes as they were answered, and its receipt."""
 
     seq: int

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shroff.errors import LogBusyError, StateError, StorageError
@@ -368,7 +369,9 @@ class LogContract(Contract):
         log = self.make_small_log(tmp_path)
         log.append(everything(1))
         before = contents(log)
-        large = [replace(each, body=b'{"a":"%s"}' % (b"x" * 2_000)) for each in payments(4, 1_000).records]
+        large = [
+            msgspec.structs.replace(each, body=b'{"a":"%s"}' % (b"x" * 2_000)) for each in payments(4, 1_000).records
+        ]
         with pytest.raises(StorageError):
             log.append(Batch(records=large, offsets=[Offset("march.csv", "0", "9")]))
 
@@ -414,7 +417,7 @@ def _places(parts: object) -> list[list[int]]:
 
 
 def _take_id_again(batch: Batch) -> None:
-    batch.records[2] = replace(batch.records[2], id="p-1")
+    batch.records[2] = msgspec.structs.replace(batch.records[2], id="p-1")
     batch.decisions.clear()
 
 

@@ -1,0 +1,82 @@
+"""An expression read back as text: one spelling, and the same expression again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from shroff.language.checker import check
+from shroff.language.names import Names, Scope
+from shroff.language.printing import text_of
+from shroff.language.types import INTEGER, REAL, TEXT, TIME, Type, money, number
+from tests.laws.expressions import SCOPE, texts, typed
+
+PAYMENT = {
+    "amount": money(2),
+    "card": TEXT,
+    "receiver": TEXT,
+    "at": TIME,
+    "points": INTEGER,
+    "weight": number(2),
+    "ratio": REAL,
+    "channel": Type("choice", choices=("pos", "web")),
+}
+RULE = Scope(
+    Names({"payment": PAYMENT}, {"card": frozenset(["payment"])}, frozenset(["payment"]), frozenset(["blocked"])),
+    what="a rule",
+    this=("payment",),
+    entity="card",
+    feature={"card.mean": REAL, "card.count": INTEGER}.get,
+    reads_row=True,
+    since_flag=True,
+)
+
+
+@given(texts())
+@settings(max_examples=3000)
+def test_what_is_printed_reads_back_as_the_same_expression(text):
+    node = typed(text)
+
+    assert check(text_of(node), SCOPE) == node
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "count(payment) over 1h including this >= 3",
+        "count(payment where payment.channel == 'pos' and payment.amount > 2.50) over 7d delayed 7d",
+        "sum(payment.amount) over last 10 including this",
+        "distinct(payment.card) over 24h matching payment.receiver including this",
+        "count(payment where payment.amount > 100_000) since flag including this > 0",
+        "mean(payment.amount) over 182d12h since flag",
+        "quantile(payment.amount, 0.95) over 90d",
+        "sum(card.count of payment) over 30d",
+        "this.amount in 0.95 * payment.amount .. payment.amount",
+        "this.card not in lists.blocked",
+        "this.channel not in ['pos', 'web'] or not this.card is missing",
+        "(this.points else 0) + 2 * (this.points - 1)",
+        "row.a.b == 'it''s' and row['a b'] is missing",
+        "-this.points * -3 < 0 and this.ratio >= 0.7",
+    ],
+)
+def test_what_is_written_as_it_is_printed_stays(text):
+    assert text_of(check(text, RULE)) == text
+
+
+@pytest.mark.parametrize(
+    "written, printed",
+    [
+        ("count(payment) including this over 60m", "count(payment) over 1h including this"),
+        ("count(payment) delayed 7d over 168h", "count(payment) over 7d delayed 7d"),
+        ("sum(payment.amount) over 1d > 50000.00", "sum(payment.amount) over 24h > 50000"),
+        ("this.amount > 1000000", "this.amount > 1_000_000"),
+        ("((this.points)) + (1 + 2)", "this.points + (1 + 2)"),
+        ("this.points >= 1 and this.points <= 5", "this.points in 1 .. 5"),
+        ("not (this.points in [1, 2])", "this.points not in [1, 2]"),
+    ],
+)
+def test_one_thing_has_one_spelling(written, printed):
+    node = check(written, RULE)
+
+    assert text_of(node) == printed
+    assert check(printed, RULE) == node
