@@ -104,14 +104,6 @@ def test_a_broken_line_of_csv_is_an_error_of_that_line(line, words):
     assert (after.number, after.columns) == (3, {"a": "4", "b": "5", "c": "6"})
 
 
-def test_a_quotation_mark_that_is_never_closed_takes_the_rest_as_one_broken_line():
-    good, broken = csv_of(b'a,b\n1,2\n3,"4\n5,6\n')
-
-    assert good.columns == {"a": "1", "b": "2"}
-    assert broken.raw == b'3,"4\n5,6\n'
-    assert "does not end; is a quotation mark missing?" in broken.error
-
-
 def test_json_lines_keep_the_digits_of_numbers():
     (line,) = json_of(AMPLITUDE)
 
@@ -332,3 +324,16 @@ def test_formats_that_need_more_than_a_stream_are_refused():
         read_stream(io.BytesIO(), "parquet")
     with pytest.raises(NotThereYetError, match="Avro"):
         read_stream(io.BytesIO(), "avro")
+
+
+@pytest.mark.parametrize("following", [1, 500])
+def test_a_stray_quotation_mark_costs_its_own_line_and_not_the_file(tmp_path, following):
+    path = tmp_path / "f.csv"
+    rows = "".join(f"p{number},x\n" for number in range(following))
+    path.write_text(f'id,name\np,"x\n{rows}', encoding="utf-8")
+    first, *rest = read_lines(path)
+
+    assert first.columns is None
+    assert "does not end" in (first.error or "")
+    assert first.raw == b'p,"x\n'
+    assert [line.columns for line in rest] == [{"id": f"p{number}", "name": "x"} for number in range(following)]

@@ -33,7 +33,7 @@ RULE = Scope(
 
 
 @given(texts())
-@settings(max_examples=3000)
+@settings(max_examples=200)
 def test_what_is_printed_reads_back_as_the_same_expression(text):
     node = typed(text)
 

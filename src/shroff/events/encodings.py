@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -28,6 +29,7 @@ from shroff.events.given import Number, canonical_json, shown
 from shroff.events.lines import Line, Lines
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
+RECORD_LINES_MAX: Final = 200  # of a CSV record with line ends inside quotes; beyond it the quote is a stray one
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
 DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
 _SUFFIXES: Final = {
@@ -216,18 +218,25 @@ def _json_words(raw: bytes, error: Exception) -> str:
 # ---- CSV
 
 
+class _OpenQuoteError(Exception):
+    """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
+
+
 class _Text:
     """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
 
     def __init__(self, physical: Iterator[bytes]) -> None:
         self._physical = physical
+        self._again: deque[bytes] = deque()  # lines to be read once more
         self._encoding: str | None = None  # None while all is ASCII
         self.taken: list[bytes] = []
         self.words: str | None = None  # why the record being read is no text
 
     def __iter__(self) -> Iterator[str]:
-        for raw in self._physical:
+        while (raw := self._again.popleft() if self._again else next(self._physical, None)) is not None:
             self.taken.append(raw)
+            if len(self.taken) > RECORD_LINES_MAX:
+                raise _OpenQuoteError
             if len(raw) > LINE_BYTES_MAX:
                 self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
             yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
@@ -245,6 +254,11 @@ class _Text:
             return raw.decode("latin-1")
         self._encoding = "utf-8"
         return text
+
+    def only_first(self) -> None:
+        """Keep the first line of the record being read, and read the others once more."""
+        self._again.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
 
     def take(self) -> bytes:
         """The bytes of the record that was read last."""
@@ -277,7 +291,10 @@ def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...])
     while True:
         try:
             record = next(records, None)
-        except csv.Error as error:
+        except (csv.Error, _OpenQuoteError) as error:
+            # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
+            text.only_first()
+            records = csv.reader(iter(text), strict=True)
             number += 1
             text.words = None
             yield Line(number, take(), None, _csv_words(error))
@@ -301,9 +318,9 @@ def _columns(count: int) -> str:
     return f"{count} column{'' if count == 1 else 's'}"
 
 
-def _csv_words(error: csv.Error) -> str:
+def _csv_words(error: Exception) -> str:
     words = str(error)
-    if "field larger" in words or "unexpected end" in words:
+    if isinstance(error, _OpenQuoteError) or "field larger" in words or "unexpected end" in words:
         return "a quoted text that begins here does not end; is a quotation mark missing?"
     if "expected after" in words:
         return "text follows a closing quotation mark; write a quotation mark inside a text twice"

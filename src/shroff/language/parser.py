@@ -37,6 +37,7 @@ from shroff.language.values import parse_duration
 
 LENGTH_MAX: Final = 2_000
 DEPTH_MAX: Final = 40
+LAST_MAX: Final = 1_000_000_000  # of `over last n`; more events of one key than any log has
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -385,14 +386,7 @@ class _Parser:
             return Modifier(word.start, name.end, "matching", name=name)
         if word.text == "over" and self.is_word("last"):
             self.next()
-            token = self.token
-            if (
-                token.kind != "number"
-                or not token.text.replace("_", "").isdigit()
-                or int(token.text.replace("_", "")) < 1
-            ):
-                raise self.unexpected("a whole number above zero after 'over last'")
-            return Modifier(word.start, self.next().end, "over last", int(token.text.replace("_", "")))
+            return Modifier(word.start, self.token.end, "over last", self.count())
         if self.token.kind != "duration":
             raise self.unexpected(f"a duration after {word.text!r}, such as 7d")
         token = self.next()
@@ -400,6 +394,16 @@ class _Parser:
         if word.text == "over" and amount == 0:
             raise ExpressionError("a window is longer than zero", word.start, token.end)
         return Modifier(word.start, token.end, word.text, amount)
+
+    def count(self) -> int:
+        """The n of `over last n`."""
+        digits = self.token.text.replace("_", "")
+        if self.token.kind != "number" or not digits.isdigit() or int(digits) < 1:
+            raise self.unexpected("a whole number above zero after 'over last'")
+        if int(digits) > LAST_MAX:
+            raise ExpressionError(f"'over last' takes at most {LAST_MAX:_} events", self.token.start, self.token.end)
+        self.next()
+        return int(digits)
 
 
 def joined(operator: str, left: Syntax, right: Syntax) -> Syntax:

@@ -1,0 +1,267 @@
+"""The command line by itself: help, names, exit codes, words of errors, and the small things commands stand on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+
+import click
+import pytest
+
+from shroff.cli.arrivals import Arrivals
+from shroff.cli.failures import report
+from shroff.cli.main import COMMANDS, PLANNED, program, run
+from shroff.cli.session import Session, many, table
+from shroff.errors import (
+    DefinitionError,
+    InputError,
+    LogBusyError,
+    NotThereYetError,
+    Problem,
+    ReplayError,
+    StateError,
+    StorageError,
+    TransientError,
+    UsageError,
+)
+
+LEAVES = [(name,) for name in (*COMMANDS, *PLANNED)] + [("quarantine", name) for name in "list show retry drop".split()]
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_every_command_has_help_with_an_example_and_json(words, nowhere, capsys):
+    assert run([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert f"shroff {' '.join(words)}" in text.partition("Example")[2]
+    assert "--json" in text
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_command_that_is_not_there_yet_says_so_in_one_sentence(name, nowhere, capsys):
+    assert run([name, "--some", "thing", "more"]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"shroff: 'shroff {name}' is not there yet\n"
+
+
+def test_help_names_every_command(capsys):
+    assert run([]) == 0
+
+    text = capsys.readouterr().out
+    assert [name for name in (*COMMANDS, *PLANNED) if name not in text] == []
+
+
+def test_a_command_stands_under_one_name_only():
+    assert set(COMMANDS) & set(PLANNED) == set()
+    assert program.list_commands(click.Context(program)) == [*COMMANDS, *PLANNED]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["exprt"], "Did you mean export?"),
+        (["check", "--jsn"], "--json"),
+        (["-C", "nowhere", "check"], "there is no folder nowhere"),
+        (["-C", ".", "check"], "there is no shroff.yaml in ."),
+        (["check"], "or above it"),
+        (["quarantine"], "Missing command"),
+        (["label"], "name a FILE"),
+        (["label", "--pending", "x"], "--pending lists what waits"),
+        (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),
+        (["quarantine", "drop"], "--all"),
+        (["init", "bank", "--template", "paysm"], "Did you mean paysim?"),
+        (["init", "bank", "--template", "savings"], "the template savings is not there yet"),
+    ],
+)
+def test_wrong_use_is_one_clear_sentence_and_exit_code_2(words, said, nowhere, capsys):
+    assert run(words) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("words", [["check", "--json"], ["nothing", "--json"], ["verify", "--sample", "no", "--json"]])
+def test_with_json_an_error_is_one_document_on_standard_output(words, nowhere, capsys):
+    assert run(words) == 2
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.out).keys() >= {"type", "title", "detail"}
+    assert captured.err == ""
+
+
+PROBLEM = Problem("rules/a.yaml", 3, 9, "[0].when", "no such feature.", "Did you mean b?")
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (UsageError("x"), 2),
+        (NotThereYetError("x"), 2),
+        (DefinitionError([PROBLEM]), 2),
+        (InputError([("amount", "x")]), 2),
+        (LogBusyError("x"), 3),
+        (TransientError("x"), 3),
+        (StorageError("x"), 3),
+        (StateError("x"), 3),
+        (OSError(errno.ENOSPC, "No space left on device"), 3),
+        (ReplayError("x"), 1),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError("x"), 70),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+@pytest.mark.parametrize("is_json", [False, True])
+def test_each_error_has_its_exit_code_and_no_traceback(error, code, is_json, capsys):
+    assert report(error, Session(is_json=is_json)) == code
+
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    assert (captured.out != "") == is_json
+    assert (captured.err != "") == (not is_json)
+
+
+def test_a_mistake_of_the_program_shows_where_it_was_only_if_asked(capsys):
+    def fail():
+        raise ZeroDivisionError("planted")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fail()
+    report(caught.value, Session(shows_traceback=True))
+
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_an_error_after_lines_were_written_goes_to_standard_error(capsys):
+    session = Session(is_json=True)
+    session.line("{}")
+    report(StorageError("the disk is full"), session)
+
+    captured = capsys.readouterr()
+    assert captured.out == "{}\n"
+    assert json.loads(captured.err)["detail"] == "the disk is full"
+
+
+def test_a_problem_document_lists_every_mistake(capsys):
+    report(DefinitionError([PROBLEM, PROBLEM]), Session(is_json=True))
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["type"] == "definition-errors"
+    assert [one["path"] for one in found["errors"]] == ["[0].when", "[0].when"]
+
+
+def test_a_table_puts_numbers_to_the_right_and_words_to_the_left():
+    text = table([("spent", 1_200, "412.00"), ("n", 7, "8.00")], ("name", "count", "value"))
+
+    assert text.splitlines() == [
+        "  name   count   value",
+        "  spent  1,200  412.00",
+        "  n          7    8.00",
+    ]
+
+
+def test_one_is_not_many():
+    assert (many(1, "event"), many(0, "event"), many(1_200, "entry", "entries")) == ("1 event", "0 events", "1,200 entries")
+
+
+# ---- input as it arrives
+
+
+@pytest.fixture
+def pipe():
+    reading, writing = os.pipe()
+    arrivals = Arrivals(reading)
+    yield arrivals, writing
+    arrivals.close()
+
+
+def test_lines_that_came_together_are_there_without_waiting(pipe):
+    arrivals, writing = pipe
+    os.write(writing, b"one\ntwo\nthr")
+
+    assert not arrivals.has_line()
+    assert arrivals.readline() == b"one\n"
+    assert arrivals.has_line()
+    assert arrivals.readline() == b"two\n"
+    assert not arrivals.has_line()
+
+    os.write(writing, b"ee\n")
+    assert arrivals.readline() == b"three\n"
+    os.close(writing)
+
+
+def test_the_last_line_may_lack_its_end(pipe):
+    arrivals, writing = pipe
+    os.write(writing, b"one\ntwo")
+    os.close(writing)
+
+    assert [arrivals.readline() for _ in range(3)] == [b"one\n", b"two", b""]
+    assert arrivals.has_line()
+
+
+def test_a_long_line_is_cut_at_the_limit(pipe):
+    arrivals, writing = pipe
+    os.write(writing, b"x" * 10 + b"\ny\n")
+    os.close(writing)
+
+    assert [arrivals.readline(4) for _ in range(5)] == [b"xxxx", b"xxxx", b"xx\n", b"y\n", b""]
+
+
+# ---- init
+
+
+@pytest.mark.parametrize("template", ["payments", "paysim", "blank"])
+def test_init_writes_a_project_that_check_finds_well(template, nowhere, capsys):
+    assert run(["init", "bank", "--template", template, "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+
+    assert {"shroff.yaml", "events.yaml", ".gitignore", "examples/payment.json"} <= set(files)
+    assert all((nowhere / "bank" / name).is_file() for name in files)
+    assert run(["-C", "bank", "check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == []
+
+
+def test_init_overwrites_nothing(nowhere, capsys):
+    (nowhere / "bank").mkdir()
+    (nowhere / "bank" / "mine.txt").write_text("mine")
+
+    assert run(["init", "bank"]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in (nowhere / "bank").iterdir()] == ["mine.txt"]
+
+
+def test_init_makes_a_key_only_where_a_field_is_hashed(nowhere, monkeypatch, capsys):
+    from shroff import app
+
+    run(["init", "plain", "--template", "blank"])
+    monkeypatch.setattr(app.config, "copy_template", hashing(app.config.copy_template))
+    assert run(["init", "secret", "--template", "blank"]) == 0
+
+    key = nowhere / "secret" / ".shroff" / "hash.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert "keep a copy" in capsys.readouterr().out
+    assert not (nowhere / "plain" / ".shroff").exists()
+
+
+def hashing(copy):
+    """The template, its account hashed."""
+
+    def changed(name, folder):
+        files = copy(name, folder)
+        events = folder / "events.yaml"
+        events.write_text(events.read_text().replace("account: text", "account: text hashed"))
+        return files
+
+    return changed
