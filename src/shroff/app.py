@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from itertools import chain
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.progress import Progress, batched, counted
 from shroff.decisions.ruletests import run_rule_tests
 from shroff.errors import DefinitionError, LogBusyError, NotThereYetError, Problem, StorageError, UsageError, nearest
 from shroff.events.encodings import read_lines
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
     from shroff.events.lines import Lines
 
-Progress = Callable[[int], None]
 ADAPTERS: Final = "shroff.adapters"
 TEMPLATES: Final = ("payments", "paysim", "blank")
 TEMPLATES_PLANNED: Final = ("savings", "orders", "cards")
@@ -170,17 +170,22 @@ class Project:
         from shroff.events.sorting import in_order_of_time
 
         intake = self.intake()
-        opened = [(path.name, intake.submissions(read_lines(path, format), path.name, as_type)) for path in files]
-        rows = None if labels is None else intake.submissions(read_lines(labels, format), labels.name, "label")
-        with self.writing(restoring) as (writer, log):
+        with ExitStack() as opened:
+
+            def read(path: Path, type_name: str | None) -> Iterator[Submission]:
+                return intake.submissions(opened.enter_context(read_lines(path, format)), path.name, type_name)
+
+            inputs = [(path.name, read(path, as_type)) for path in files]
+            rows = None if labels is None else read(labels, "label")
+            writer, log = opened.enter_context(self.writing(restoring))
             ordered = (
-                in_order_of_time(lines) if order == "time" else probed(lines, writer, name) for name, lines in opened
+                in_order_of_time(lines) if order == "time" else probed(lines, writer, name) for name, lines in inputs
             )
             submissions: Iterator[Submission] = chain.from_iterable(ordered)
             if rows is not None:
                 submissions = with_labels(submissions, rows)
             return ingest(
-                writer, _counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
+                writer, counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
             )
 
     def intake(self) -> Intake:
@@ -199,7 +204,7 @@ class Project:
         as_type: str | None = None,
         has_more: Callable[[], bool] = lambda: True,
         restoring: Progress | None = None,
-    ) -> Iterator[list[tuple[str, Answer]]]:
+    ) -> Generator[list[tuple[str, Answer]], None, None]:
         """Take lines as they come and answer each, with its place, once it is durable.
 
         Args:
@@ -232,7 +237,7 @@ class Project:
         from shroff.decisions.retrying import retry
 
         intake = self.intake()
-        headers = {path.name: columns for path in files if (columns := read_lines(path).columns) is not None}
+        headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
         with self.adding() as (writer, log):
             return retry(log, writer, intake, numbers, headers)
 
@@ -295,8 +300,9 @@ class Project:
         self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None
     ) -> Verification:
         """Compute the log again through the engines and compare (see `decisions.verifying`)."""
-        from shroff.decisions.verifying import verify
+        from shroff.decisions.verifying import known_engines, verify
 
+        known_engines(engines)
         with self.reading() as log:
             return verify(log, engines, sample, progress)
 
@@ -329,27 +335,15 @@ class Project:
         if files:
             lines = ((path.name, read_lines(path)) for path in files)
             batches = file_batches(lines, definitions, config.hasher(self.places), event)
-            yield from feature_tables(definitions, event, _batched(batches, progress), engine)
+            yield from feature_tables(definitions, event, batched(batches, progress), engine)
             return
         with self.reading() as log:
-            yield from feature_tables(definitions, event, _batched(log_batches(log, definitions), progress), engine)
+            yield from feature_tables(definitions, event, batched(log_batches(log, definitions), progress), engine)
 
 
-def _counted(submissions: Iterator[Submission], progress: Progress | None) -> Iterator[Submission]:
-    if progress is None:
-        yield from submissions
-        return
-    for count, one in enumerate(submissions, start=1):
-        yield one
-        if count % 1_024 == 0:
-            progress(1_024)
-
-
-def _batched(batches: Iterator[list[Any]], progress: Progress | None) -> Iterator[list[Any]]:
-    for batch in batches:
-        yield batch
-        if progress is not None:
-            progress(len(batch))
+def _columns(path: Path) -> tuple[str, ...] | None:
+    with read_lines(path) as lines:
+        return lines.columns
 
 
 def load_adapter(name: str) -> Any:

@@ -72,7 +72,11 @@ def laid_over(files: Mapping[str, str], changes: Mapping[str, str | None]) -> di
 
 def all_cases() -> list[Case]:
     """Every case of the suite, by file and place."""
-    return [case for path in sorted(FOLDER.glob("*.yaml")) for case in read_cases(path.stem, path.read_text(encoding="utf-8"))]
+    return [
+        case
+        for path in sorted(FOLDER.glob("*.yaml"))
+        for case in read_cases(path.stem, path.read_text(encoding="utf-8"))
+    ]
 
 
 def read_cases(stem: str, text: str) -> list[Case]:

@@ -103,7 +103,9 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
             if number:
                 answers.append(None)
             taken: list[Answer] = []
-            ingest(writer, submissions(case, stretch, project, folder.parent), batch_size=batch_size, on_batch=taken.extend)
+            ingest(
+                writer, submissions(case, stretch, project, folder.parent), batch_size=batch_size, on_batch=taken.extend
+            )
             answers += [answer for answer in taken if not (case.file and case.file.get("labels") and answer.is_label)]
     with closing(SqliteLog(folder.parent / "log.db") if is_file else MemoryLog(store)) as log:
         documents = [row.document for rows in log.decisions_after() for row in rows]
@@ -135,7 +137,9 @@ def write_file(path: Path, found: Mapping[str, Any]) -> None:
         return
     kinds = {"text": pa.string(), "float64": pa.float64(), "float32": pa.float32(), "integer": pa.int64()}
     schema = pa.schema([pa.field(name, kinds[kind]) for name, kind in found["columns"].items()])
-    columns = [pa.array(column, kind.type) for column, kind in zip(zip(*found["rows"], strict=True), schema, strict=True)]
+    columns = [
+        pa.array(column, kind.type) for column, kind in zip(zip(*found["rows"], strict=True), schema, strict=True)
+    ]
     pq.write_table(pa.Table.from_arrays(columns, schema=schema), path)
 
 
@@ -185,7 +189,9 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
                 hit = [rule for rule in definitions.rules if values.get(rule.computed.name) is True]
                 hits[record.seq] = frozenset(rule.id for rule in hit)
                 keys = {rule.id: naive.key(rule.by, event) for rule in hit}
-                effective = {rule.id for rule in hit if not rule.is_shadow and is_rolled_out(rule, _text(keys[rule.id]))}
+                effective = {
+                    rule.id for rule in hit if not rule.is_shadow and is_rolled_out(rule, _text(keys[rule.id]))
+                }
                 found[record.seq] = {
                     "features": _shown(values, definitions, event.type),
                     "rules": effective,

@@ -151,7 +151,8 @@ def aggregate(random: Random, where: Where, kind: str = "any") -> str:
     inside = event if function in {"count", "share"} else argument(random, function, where, event)
     rank = f", {random.choice(['0', '0.5', '0.95', '1'])}" if function == "quantile" else ""
     condition = f" where {' and '.join(parts)}" if parts else ""
-    return f"{function}({inside}{rank}{condition}){window(random, where, needs_one=is_look)}{matching(random, where, event)}"
+    after = window(random, where, needs_one=is_look) + matching(random, where, event)
+    return f"{function}({inside}{rank}{condition}){after}"
 
 
 def argument(random: Random, function: str, where: Where, event: str) -> str:
@@ -286,16 +287,6 @@ def text_of(feature_seeds: Sequence[int], rule_seeds: Sequence[int]) -> tuple[st
     return "".join(f"{entity}:\n{''.join(declared)}" for entity, declared in lines.items()), rules
 
 
-def projects() -> st.SearchStrategy[Definitions]:
-    """Whole projects, with the files that a log keeps of them."""
-    return texts().map(lambda found: project(*found))
-
-
-def computing_projects() -> st.SearchStrategy[Definitions]:
-    """What engines need of a project: made much faster, since events.yaml is read once."""
-    return texts().map(lambda found: computing_project(*found))
-
-
 def project(features_text: str, rules_text: str = "") -> Definitions:
     """A project of these features and rules. Raises: DefinitionError, which would be a mistake of the strategies."""
     files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS, "features.yaml": features_text}
@@ -352,16 +343,13 @@ FIELDS: Final = {
 }
 
 
-def histories() -> st.SearchStrategy[list[LogEvent]]:
-    """Events and labels as a log has them: none older than the watermark by more than the lateness.
-
-    Made of a number that hypothesis draws, evenly and fast.
-    """
-    return st.builds(history_of, SEEDS, st.integers(20, 60))
+def histories() -> st.SearchStrategy[tuple[int, int]]:
+    """The number that a history is made of, evenly and fast, and its length."""
+    return st.tuples(SEEDS, st.integers(20, 60))
 
 
 def history_of(seed: int, length: int) -> list[LogEvent]:
-    """The first events of the history of a number."""
+    """The first events of the history of a number: none older than the watermark by more than the lateness."""
     random = Random(seed)
     history: list[LogEvent] = []
     decided: list[Event] = []

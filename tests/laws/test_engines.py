@@ -6,7 +6,9 @@ restored writer goes on as if nothing had been.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.history import Records
 from shroff.decisions.replay import verify_naive, verify_online
 from shroff.decisions.writer import Writer
 from shroff.events.door import LabelInput
@@ -27,12 +30,14 @@ from shroff.features.naive import Naive
 from shroff.features.online import Online
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
-from tests.laws.projects import START_MS, computing_project, computing_projects, histories, history_of, projects
+from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts
 
 NOW_MS = START_MS + 1
 BATCHES = (1, 16, 4_096)
 LAW = settings(max_examples=max(400, settings.default.max_examples))
-QUICK = settings(max_examples=max(60, settings.default.max_examples // 10))
+QUICK = settings(max_examples=max(100, settings.default.max_examples // 10))
+Texts = tuple[str, str]
+Made = tuple[int, int]
 Values = list[dict[str, str]]
 Change = Callable[[Aggregate], Aggregate]
 
@@ -47,7 +52,7 @@ def by_definition(definitions: Definitions, history: Sequence[LogEvent]) -> Valu
 def by_engine(
     definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int], change: Change | None = None
 ) -> Values:
-    """What the online engine gives, in batches of these sizes in turn; with `change`, one that was broken on purpose."""
+    """What the online engine gives, in batches of these sizes in turn; with `change`, one broken on purpose."""
     asked = computed_of(definitions)
     computed = asked if change is None else [replace(one, node=changed(one.node, change)) for one in asked]
     online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
@@ -80,10 +85,9 @@ def changed(node: Any, change: Change) -> Any:
 
 
 @LAW
-@given(definitions=computing_projects(), history=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_naive_and_online_agree_in_batches_of_any_size(
-    definitions: Definitions, history: list[LogEvent], sizes: list[int]
-):
+@given(found=texts(), made=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_naive_and_online_agree_in_batches_of_any_size(found: Texts, made: Made, sizes: list[int]):
+    definitions, history = computing_project(*found), history_of(*made)
     truth = by_definition(definitions, history)
 
     for split in (*([size] for size in BATCHES), sizes):
@@ -91,20 +95,22 @@ def test_naive_and_online_agree_in_batches_of_any_size(
 
 
 @QUICK
-@given(definitions=projects(), history=histories(), data=st.data())
-def test_an_event_after_e_changes_nothing_of_e(definitions: Definitions, history: list[LogEvent], data: st.DataObject):
+@given(found=texts(), made=histories(), data=st.data())
+def test_an_event_after_e_changes_nothing_of_e(found: Texts, made: Made, data: st.DataObject):
+    definitions, history = project(*found), history_of(*made)
     place = data.draw(st.integers(0, len(history)))
     log = written(definitions, history)
 
     before = written(definitions, history[:place])
 
     assert decisions(log)[: len(decisions(before))] == decisions(before)
-    assert list(log.read())[0][: before.last_seq()] == [one for batch in before.read() for one in batch]
+    assert everything(log)[0][: before.last_seq()] == everything(before)[0]
 
 
 @QUICK
-@given(definitions=projects(), history=histories())
-def test_a_replay_equals_the_first_run(definitions: Definitions, history: list[LogEvent]):
+@given(found=texts(), made=histories())
+def test_a_replay_equals_the_first_run(found: Texts, made: Made):
+    definitions, history = project(*found), history_of(*made)
     log = written(definitions, history)
 
     assert verify_online(log).first_mismatch is None
@@ -113,10 +119,9 @@ def test_a_replay_equals_the_first_run(definitions: Definitions, history: list[L
 
 
 @QUICK
-@given(definitions=projects(), history=histories(), data=st.data())
-def test_a_restored_writer_goes_on_with_equal_bytes(
-    definitions: Definitions, history: list[LogEvent], data: st.DataObject
-):
+@given(found=texts(), made=histories(), data=st.data())
+def test_a_restored_writer_goes_on_with_equal_bytes(found: Texts, made: Made, data: st.DataObject):
+    definitions, history = project(*found), history_of(*made)
     place = data.draw(st.integers(0, len(history)))
     undisturbed = written(definitions, history)
 
@@ -128,6 +133,22 @@ def test_a_restored_writer_goes_on_with_equal_bytes(
     restored = MemoryLog(store, read_only=True)
 
     assert everything(restored) == everything(undisturbed)
+
+
+@QUICK
+@given(old=texts(), new=texts(), made=histories(), data=st.data())
+def test_a_new_version_counts_the_whole_log_and_keeps_the_hits(old: Texts, new: Texts, made: Made, data: st.DataObject):
+    history = history_of(*made)
+    place = data.draw(st.integers(1, len(history)))
+    store = MemoryStore()
+    for found, part in ((old, history[:place]), (new, history[place:])):
+        with closing(MemoryLog(store)) as log:
+            Writer(log, project(*found), lambda: NOW_MS).write([submission(event) for event in part])
+    log = MemoryLog(store, read_only=True)
+
+    assert verify_online(log).first_mismatch is None
+    assert verify_naive(log, lambda place: True).first_mismatch is None
+    assert hits_of(log) == hits_by_definition(log, [project(*old), project(*new)])
 
 
 @pytest.mark.parametrize(
@@ -149,8 +170,9 @@ def test_the_law_catches_an_engine_that_is_wrong(change: Change):
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(definitions=computing_projects(), history=histories())
-    def law(definitions: Definitions, history: list[LogEvent]) -> None:
+    @given(found=texts(), made=histories())
+    def law(found: Texts, made: Made) -> None:
+        definitions, history = computing_project(*found), history_of(*made)
         is_equal = by_engine(definitions, history, [4_096], change) == by_definition(definitions, history)
         assert is_equal, "the engines differ"
 
@@ -169,7 +191,8 @@ def test_a_thousand_events_agree_while_histories_are_trimmed():
         "  mean: mean(payment.points) over last 3\n"
         "merchant:\n"
         "  here: count(payment where payment.country == this.country) over 10ms delayed 3ms\n",
-        "- { id: r, on: payment, by: card, when: count(payment) over 10ms since flag including this >= 3, effect: review }\n",
+        "- { id: r, on: payment, by: card, effect: review,"
+        " when: count(payment) over 10ms since flag including this >= 3 }\n",
     )
     history = history_of(1, 1_000)
 
@@ -194,6 +217,32 @@ def submission(event: LogEvent) -> Submission:
     type_, _, id_ = str(named).partition("/")
     label = LabelInput(type_, id_, str(verdict), str(source), int(known_at_ms or 0), reason, amount)  # type: ignore[arg-type]
     return Submission("law", event.id, lambda: b"", "label", label=label)
+
+
+def hits_of(log: MemoryLog) -> set[tuple[int, str]]:
+    return {(row.seq, row.rule) for rows in log.hits_after() for row in rows}
+
+
+def hits_by_definition(log: MemoryLog, versions: Sequence[Definitions]) -> set[tuple[int, str]]:
+    """Which rules hit where, by the naive engine: under each version from its control event on, the past as it was."""
+    found: dict[int, set[str]] = defaultdict(set)
+    records = [record for batch in log.read() for record in batch]
+    starts = [record.seq for record in records if record.kind == "control"]
+    for number, start in enumerate(starts):
+        definitions = versions[number]
+        naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+        reading = Records(definitions.events, definitions.settings.money_places)
+        end = starts[number + 1] if number + 1 < len(starts) else len(records) + 1
+        for record in records[: end - 1]:
+            event = reading.decode(record)
+            if event is None:
+                continue
+            if record.seq < start:
+                naive.take(event, frozenset(found[record.seq]), is_asked=False)
+                continue
+            values = naive.add(event)
+            found[record.seq] = {rule.id for rule in definitions.rules if values.get(rule.computed.name) is True}
+    return {(seq, rule) for seq, rules in found.items() for rule in rules}
 
 
 def decisions(log: MemoryLog) -> list[Any]:

@@ -173,7 +173,11 @@ def test_a_table_puts_numbers_to_the_right_and_words_to_the_left():
 
 
 def test_one_is_not_many():
-    assert (many(1, "event"), many(0, "event"), many(1_200, "entry", "entries")) == ("1 event", "0 events", "1,200 entries")
+    assert (many(1, "event"), many(0, "event"), many(1_200, "entry", "entries")) == (
+        "1 event",
+        "0 events",
+        "1,200 entries",
+    )
 
 
 # ---- input as it arrives

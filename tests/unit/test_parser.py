@@ -237,7 +237,6 @@ def test_hostile_text_is_refused_at_once(text):
     ("text", "start"),
     [
         ("a == ٣", 5),
-        ("1 + ²", 4),
         ("a\u200bb", 1),
         ("a == “x”", 5),
         ("\ufeffa", 0),

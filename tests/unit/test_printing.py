@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from shroff.language.checker import check
 from shroff.language.names import Names, Scope
 from shroff.language.printing import text_of
-from shroff.language.types import INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.rules.definitions import Rule
+from shroff.rules.wording import sentence
 from tests.laws.expressions import SCOPE, texts, typed
 
 PAYMENT = {
@@ -80,3 +82,27 @@ def test_one_thing_has_one_spelling(written, printed):
 
     assert text_of(node) == printed
     assert check(printed, RULE) == node
+
+
+def rule(effect, **more):
+    return Rule("r", "order", "card", check("this.points > 1", RULE, BOOLEAN), effect, **more)
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (rule("decline"), "An order is declined when this.points > 1; its card is flagged."),
+        (rule("allow"), "An order is allowed, whatever the score and weaker rules say, when this.points > 1."),
+        (
+            rule("review", is_shadow=True, rollout=0.25),
+            "An order goes to review when this.points > 1; its card is flagged. "
+            "In shadow: recorded, without effect. For 25% of the keys of card.",
+        ),
+        (
+            rule("note", expires_ms=86_400_000, notify="analysts"),
+            "An order is noted when this.points > 1; its card is flagged. Until 1970-01-02T00:00:00Z. It tells analysts.",
+        ),
+    ],
+)
+def test_a_rule_reads_as_a_sentence(given, words):
+    assert sentence(given) == words

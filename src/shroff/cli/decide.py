@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,16 @@ def decide(session: Session, file: str, as_type: str | None) -> int:
     name = "-" if file == "-" else Path(file).name
     answered, refused = 0, 0
     session.stopped = "Nothing was taken yet."
-    with bars("restoring state, events") as (restoring,):
-        for group in project.answers(lines, name, as_type=as_type, has_more=has_more, restoring=restoring):
-            texts = [answer_json(answer, line=int(place)) for place, answer in group]
-            session.write(b"\n".join(texts) + b"\n")
-            session.flush()
-            answered += len(group)
-            refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
-            session.stopped = f"{many(answered, 'event')} are answered and safe."
+    with lines, bars("restoring state, events") as (restoring,):
+        groups = project.answers(lines, name, as_type=as_type, has_more=has_more, restoring=restoring)
+        with closing(groups):
+            for group in groups:
+                texts = [answer_json(answer, line=int(place)) for place, answer in group]
+                session.write(b"\n".join(texts) + b"\n")
+                session.flush()
+                answered += len(group)
+                refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
+                session.stopped = f"{many(answered, 'event is', 'events are')} answered and safe."
     if refused:
         session.next("shroff quarantine list")
     elif answered:

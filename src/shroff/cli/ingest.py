@@ -56,7 +56,7 @@ def ingest(
     def on_batch(answers: Sequence[Answer]) -> None:
         nonlocal taken
         taken += len(answers)
-        session.stopped = f"{many(taken, 'line')} are done and safe; the same command goes on after them."
+        session.stopped = f"{many(taken, 'line is', 'lines are')} done and safe; the same command goes on after them."
 
     session.stopped = "Nothing was taken yet."
     with bars("restoring state, events", "reading, lines") as (restoring, progress):

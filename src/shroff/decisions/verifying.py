@@ -33,9 +33,9 @@ def verify(
     """Compute the log again and compare.
 
     `online` decides every event again and compares documents and receipts; `naive`
-    computes the features of a sample, spread over the log, by their definition.
+    computes the features of a sample, spread over the log, by their definition. The names
+    are `known_engines`.
     """
-    known_engines(engines)
     result = Verification()
     for engine in engines:
         if engine == "online":

@@ -72,6 +72,8 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
     Raises: UsageError where the file is not there, cannot be read or is not of its format.
     """
     wanted = file_format(path, format)
+    if wanted == "avro":
+        raise NotThereYetError("Avro")
     if not path.exists():
         raise UsageError(f"There is no file {path}.")
     if path.is_dir():

@@ -107,10 +107,10 @@ def _whole(value: float, *, type_: Type) -> int:
         if not value.is_integer():
             raise ValueError(f"{value} is no whole number")
         return check_integer(int(value))
-    units = int(value)
-    if units % 10**type_.places:
-        raise ValueError(f"{to_real(units, type_.places)} is no whole number")
-    return units // 10**type_.places
+    whole, rest = divmod(int(value), int(10**type_.places))
+    if rest:
+        raise ValueError(f"{to_real(int(value), type_.places)} is no whole number")
+    return whole
 
 
 def make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:

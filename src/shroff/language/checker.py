@@ -58,13 +58,21 @@ def convert(node: Node, type_: Type) -> Node:
     return typed.Convert(type_, node)
 
 
+def _can_become(found: Type, wanted: Type) -> bool:
+    """Whether every value of one type is one of the other too: integer of number, choice of text."""
+    if found.is_text and wanted.is_text:
+        return True
+    common = common_type((found, wanted))
+    return common is not None and (common.kind, common.places) == (wanted.kind, wanted.places)
+
+
 class _Checker:
     """One expression being typed: its scope, and the event type looked at inside an aggregate."""
 
     def __init__(self, scope: Scope, item: str | None) -> None:
         self.scope, self.item = scope, item
 
-    def check(self, tree: Syntax) -> Node:  # noqa: PLR0911 (one line a form)
+    def check(self, tree: Syntax) -> Node:
         match tree:
             case syntax.NumberLiteral():
                 return self.number(tree)
@@ -101,7 +109,7 @@ class _Checker:
             self.fail(tree, "the number is too large")
         return typed.Literal(number(places) if "." in tree.text else INTEGER, digits)
 
-    def name(self, name: syntax.Name) -> Node:  # noqa: PLR0911 (one line a kind of name)
+    def name(self, name: syntax.Name) -> Node:
         first, names = name.parts[0], self.scope.names
         if first == "this":
             return self.this_field(name)
@@ -223,7 +231,7 @@ class _Checker:
         if column not in shape.columns:
             self.fail(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
         key = self.check(tree.key)
-        if common_type((key.type, shape.key)) is None:
+        if not _can_become(key.type, shape.key):
             self.fail(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
         return typed.Lookup(shape.columns[column], table, column, convert(key, shape.key))
 

@@ -292,7 +292,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
     (
         ("time", "time(text, format, zone)", _sign_time, calls.make_time),
         (
-            "A time from text: RFC 3339 or epoch milliseconds, or by a format as in C's `strptime`. Without an offset in "
+            "A time from text: RFC 3339 or epoch milliseconds, or by a format of C's `strptime`. Without an offset in "
             "the text it is of the zone, UTC if none is named."
         ),
         "time('01-Mar-26', '%d-%b-%y', 'Europe/Berlin')",

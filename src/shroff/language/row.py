@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shroff.language import expression as typed
+from shroff.language.calls import Signature
 from shroff.language.expression import Node
-from shroff.language.functions import FUNCTIONS, Signature
+from shroff.language.functions import FUNCTIONS
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, to_real
 

@@ -91,7 +91,8 @@ class TypeTextError(ValueError):
     """The text does not name a type; the message says what would."""
 
 
-_FIELD_TYPE = re.compile(r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]+\s*)*)$", re.DOTALL)
+_LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
+_FIELD_TYPE = re.compile(r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)$", re.DOTALL)
 
 
 def parse_field_type(text: str, *, money_places: int) -> FieldType:
@@ -99,6 +100,8 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
 
     Raises: TypeTextError with the nearest name that exists.
     """
+    if len(text) > _LENGTH_MAX:
+        raise TypeTextError(f"a type of {len(text)} characters is too long.")
     found = _FIELD_TYPE.match(text)
     if not found:
         raise TypeTextError(f"{text!r} is no type; types are {', '.join(NAMES)}.")

@@ -12,23 +12,20 @@ _DONE: Final = {
     "decline": "is declined",
     "challenge": "is challenged",
     "review": "goes to review",
-    "allow": "is allowed, whatever the score and weaker rules say",
+    "allow": "is allowed, whatever the score and weaker rules say,",
     "note": "is noted",
 }
 
 
 def sentence(rule: Rule) -> str:
     """What a rule does, when, and to whom, in one sentence or two."""
-    words = f"A {rule.on} {_DONE[rule.effect]} when {text_of(rule.when)}"
+    article = "An" if rule.on[0] in "aeiou" else "A"
+    words = f"{article} {rule.on} {_DONE[rule.effect]} when {text_of(rule.when)}"
     words += "." if rule.effect == "allow" else f"; its {rule.by} is flagged."
     if rule.is_shadow:
         words += " In shadow: recorded, without effect."
     if rule.rollout < 1.0:
-        words += (
-            f" For {rule.rollout:.6g} of the keys, by their hash."
-            if rule.rollout < 0.01
-            else f" For {rule.rollout:.4%} of the keys.".replace(".0000%", "%")
-        )
+        words += f" For {100 * rule.rollout:.6g}% of the keys of {rule.by}."
     if rule.expires_ms is not None:
         words += f" Until {show_time(rule.expires_ms)}."
     if rule.notify is not None:

@@ -1,0 +1,174 @@
+"""The plan of a back-fill in numbers: which places each row keeps, and what is made of them.
+
+A back-fill works in two passes. The first goes key by key and leaves, for each row that
+asks, a short record of *places*: where its windows begin and end among the cells of its
+key, which cell holds an extreme, how many values differ. The second goes row by row and
+makes all answers from those places by subtraction. The plan names the columns of a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.histories import FUNCTIONS, HistoryPlan, Query
+
+# Columns of a record; those of edges, tracks, sets and ranks follow.
+NOW: Final = 0  # the first cell behind what came before the row
+START: Final = 1  # the first cell of the key
+AFTER: Final = 2  # the first cell behind the row's own
+
+# Where a window begins, where that is no column of a record.
+LEFT_EVER: Final = -1
+LEFT_LAST_N: Final = -2
+
+# A track: the extremes of one series, for all windows that end at the same place.
+TRACK_SERIES: Final = 0
+TRACK_FLIP: Final = 1  # -1 for a minimum: keys are ~value, so that the greatest wins; 0 for a maximum
+TRACK_END: Final = 2
+TRACK_FIRST: Final = 3  # its lanes:
+TRACK_LANES: Final = 4
+LANE_LEFT: Final = 0
+LANE_LAST_N: Final = 1
+LANE_OUT: Final = 2
+
+# A set, and with two words more a rank: one window of one series.
+PART_SERIES: Final = 0
+PART_END: Final = 1
+PART_LEFT: Final = 2
+PART_LAST_N: Final = 3
+PART_OUT: Final = 4
+RANK_NUMERATOR: Final = 5
+RANK_DENOMINATOR: Final = 6
+
+# A group: all queries about one series in one window.
+GROUP_END: Final = 0
+GROUP_LEFT: Final = 1
+GROUP_LAST_N: Final = 2
+GROUP_SERIES: Final = 3
+GROUP_FIRST: Final = 4
+GROUP_QUERIES: Final = 5
+QUERY_FUNCTION: Final = 0
+QUERY_TARGET: Final = 1
+QUERY_PART: Final = 2  # column of its extreme, number of different values, or rank
+
+# What is kept of a series: rows of the arrays that hold it; -1: not there.
+OF_MAP: Final = 0  # cells before a place that have a value; -1: all have one
+OF_SUM: Final = 1
+OF_SUM_HIGH: Final = 2
+OF_SQUARES: Final = 3
+OF_SQUARES_HIGH: Final = 4
+OF_VALUES: Final = 5
+OF_LINKS: Final = 6
+OF_RANKS: Final = 7
+SCALE: Final = 8
+IS_REAL: Final = 9
+SERIES_WORDS: Final = 10
+
+Table = NDArray[np.int64]
+Lane = tuple[int, int, int]  # left, last n, end: what makes a window
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesPlan:
+    """Tables of numbers, one row per part, as the kernels read them."""
+
+    columns: int
+    edges: Table
+    tracks: Table
+    lanes: Table
+    sets: Table
+    ranks: Table
+    groups: Table
+    queries: Table
+
+
+def places_plan(plan: HistoryPlan) -> PlacesPlan:
+    """The columns of a record, and the tables that say who fills and who reads them."""
+    edges = sorted({edge for query in plan.queries for edge in query.edges})
+    column_of = {edge: AFTER + 1 + i for i, edge in enumerate(edges)}
+    windows = [_window(query, column_of) for query in plan.queries]
+    taken = AFTER + 1 + len(edges)
+    parts: dict[tuple[object, ...], int] = {}  # what makes queries share a column -> the column
+    for query, window in zip(plan.queries, windows, strict=True):
+        if query.function in ("min", "max", "distinct", "quantile"):
+            part = _part(query, window)
+            if part not in parts:
+                parts[part] = taken
+                taken += 1
+    tracks, lanes = _tracks(plan, windows, parts)
+    groups, queries = _groups(plan, windows, parts)
+    return PlacesPlan(
+        columns=taken,
+        edges=_table([[edge, column_of[edge]] for edge in edges], 2),
+        tracks=tracks,
+        lanes=lanes,
+        sets=_parts(plan, windows, parts, "distinct"),
+        ranks=_parts(plan, windows, parts, "quantile"),
+        groups=groups,
+        queries=queries,
+    )
+
+
+def _window(query: Query, column_of: dict[int, int]) -> Lane:
+    """(left, last n, end): equal for queries that see the same events."""
+    end = AFTER if query.including else NOW
+    if query.delay_ms:
+        end = column_of[query.delay_ms]
+    if query.last_n is not None:
+        return LEFT_LAST_N, query.last_n, end
+    return (LEFT_EVER if query.length_ms is None else column_of[query.edges[0]]), 0, end
+
+
+def _part(query: Query, window: Lane) -> tuple[object, ...]:
+    share = (query.numerator, query.denominator) if query.function == "quantile" else ()
+    return query.function, query.series, window, *share
+
+
+def _tracks(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int]) -> tuple[Table, Table]:
+    members: dict[tuple[int, int, int], list[Lane]] = {}
+    for query, window in zip(plan.queries, windows, strict=True):
+        if query.function in ("min", "max"):
+            flip = -1 if query.function == "min" else 0
+            lane = (window[0], window[1], parts[_part(query, window)])
+            track = members.setdefault((query.series, flip, window[2]), [])
+            if lane not in track:
+                track.append(lane)
+    tracks: list[list[int]] = []
+    lanes: list[Lane] = []
+    for key, track in members.items():
+        tracks.append([*key, len(lanes), len(track)])
+        lanes += track
+    return _table(tracks, 5), _table(lanes, 3)
+
+
+def _parts(
+    plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], function: str
+) -> Table:
+    rows: dict[int, list[int]] = {}
+    for query, (left, last_n, end) in zip(plan.queries, windows, strict=True):
+        if query.function == function:
+            column = parts[_part(query, (left, last_n, end))]
+            rows[column] = [query.series, end, left, last_n, column, query.numerator, query.denominator]
+    return _table(list(rows.values()), 7)
+
+
+def _groups(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int]) -> tuple[Table, Table]:
+    members: dict[tuple[Lane, int], list[int]] = {}
+    for number, query in enumerate(plan.queries):
+        members.setdefault((windows[number], query.series), []).append(number)
+    groups: list[list[int]] = []
+    queries: list[list[int]] = []
+    for ((left, last_n, end), series), numbers in members.items():
+        groups.append([end, left, last_n, series, len(queries), len(numbers)])
+        for number in numbers:
+            query = plan.queries[number]
+            queries.append([FUNCTIONS[query.function], number, parts.get(_part(query, windows[number]), 0)])
+    return _table(groups, 6), _table(queries, 3)
+
+
+def _table(rows: list[list[int]] | list[Lane], width: int) -> Table:
+    return np.array(rows, np.int64).reshape(len(rows), width)

@@ -1,0 +1,206 @@
+"""Each function of the language on its edges, by both evaluators."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.language.calls import TEXT_LENGTH_MAX, local_ms
+from shroff.language.checker import check
+from shroff.language.columns import ColumnSource, column_of, evaluate_columns, values_of
+from shroff.language.expression import Node, RowValue
+from shroff.language.functions import FUNCTIONS
+from shroff.language.names import Names, Scope
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.values import Value
+
+SCOPE = Scope(Names(), "a test", reads_row=True)
+
+
+def value(text: str, **row: str | None) -> Value:
+    """The value of an expression over texts of one row; both evaluators must agree on it."""
+    node = check(text, SCOPE)
+
+    def leaf(part: Node) -> Evaluate:
+        assert isinstance(part, RowValue)
+        return lambda _: row[part.path[0]]
+
+    def column(part: Node):
+        assert isinstance(part, RowValue)
+        return column_of([row[part.path[0]]], part.type)
+
+    found = compile_row(node, leaf)(None)
+    assert values_of(evaluate_columns(node, ColumnSource(1, column, Reference(), np.zeros(1, np.int64)))) == [found]
+    return found
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_the_example_of_a_function_has_a_value(function):
+    assert function.example.startswith(f"{function.name}(")
+    assert function.form.startswith(f"{function.name}(")
+    assert value(function.example) is not None
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_function_of_missing_is_missing(function):
+    form = {
+        "min": "min(integer(row.x), 1)",
+        "max": "max(1, integer(row.x))",
+        "round": "round(number(row.x), 2)",
+        "left": "left(row.x, 2)",
+        "part": "part(row.x, '-', 1)",
+        "join": "join('a', row.x)",
+        "starts_with": "starts_with('a', row.x)",
+        "ends_with": "ends_with(row.x, 'a')",
+        "contains": "contains(row.x, '')",
+        "replace": "replace('a', 'a', row.x)",
+        "subnet": "subnet(row.x, 8)",
+    }
+    for name in ("abs", "floor", "sqrt"):
+        form[name] = f"{name}(integer(row.x))"
+    for name in ("hour", "weekday", "day"):
+        form[name] = f"{name}(time(row.x), 'Europe/Berlin')"
+
+    assert value(form.get(function.name, f"{function.name}(row.x)"), x=None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("abs(-9_223_372_036_854_775_808)", 2**63),
+        ("min(3, 2.5)", 25),
+        ("max(1, 1.0)", 10),
+        ("round(2.5, 0)", 2),
+        ("round(3.5, 0)", 4),
+        ("round(-2.5, 0)", -2),
+        ("round(0.125, 2)", 12),
+        ("round(7, 3)", 7),
+        ("round(sqrt(2), 3)", 1.414),
+        ("round(0 - sqrt(0.04), 0)", 0.0),
+        ("floor(-0.5)", -1),
+        ("floor(-0.0)", 0),
+        ("floor(sqrt(2))", 1),
+        ("floor(money('2.99'))", 2),
+        ("sqrt(-1)", None),
+        ("sqrt(0)", 0.0),
+        ("length('')", 0),
+        ("length('e\u0301🙂')", 3),
+        ("lower('ÄÖ')", "äö"),
+        ("upper('straße')", "STRASSE"),
+        ("left('äöü', 2)", "äö"),
+        ("left('abc', 0)", ""),
+        ("left('abc', -1)", ""),
+        ("left('abc', 999_999_999_999_999_999_999)", "abc"),
+        ("part('a-b-c', '-', 3)", "c"),
+        ("part('a-b-c', '-', 4)", None),
+        ("part('a-b-c', '-', 0)", None),
+        ("part('a-b-c', '-', -1)", None),
+        ("part('abc', '', 1)", "abc"),
+        ("part('a--b', '-', 2)", ""),
+        ("join('a')", "a"),
+        ("join(1, -2, 'x')", "1-2x"),
+        ("text(true)", "true"),
+        ("text(money('12.50'))", "12.50"),
+        ("text(0.50)", "0.5"),
+        ("text(1 / 3)", "0.3333333333333333"),
+        ("text(36h)", "1d12h"),
+        ("text(time('2026-03-01T23:30:00+01:00'))", "2026-03-01T22:30:00Z"),
+        ("replace('aaa', 'aa', 'b')", "ba"),
+        ("replace('ab', '', '-')", "-a-b-"),
+        ("subnet('192.0.2.77', 24)", "192.0.2.0/24"),
+        ("subnet('2001:db8::77', 32)", "2001:db8::/32"),
+        ("subnet('192.0.2.77', 33)", None),
+        ("subnet('192.0.2.77', -1)", None),
+        ("subnet('192.0.2.77/8', 24)", None),
+        ("subnet('300.0.2.77', 24)", None),
+        ("subnet('', 0)", None),
+        ("domain('a@b@Ä.COM')", "ä.com"),
+        ("domain('nobody')", None),
+        ("domain('nobody@')", None),
+        ("integer('9223372036854775807')", 2**63 - 1),
+        ("integer('9223372036854775808')", None),
+        ("integer('7.0')", 7),
+        ("integer(7.5)", None),
+        ("integer(sqrt(49))", 7),
+        ("integer(sqrt(2))", None),
+        ("integer('')", None),
+        ("number('1e3')", 1_000_000_000),
+        ("number('x')", None),
+        ("number(1 / 3)", 333_333),
+        ("money('12.345')", None),
+        ("money('٣')", None),
+        ("money(12.345)", 1_234),
+        ("money(1 / 8)", 12),
+        ("money('10000000000000.01')", None),
+        ("time('2026-03-01')", None),
+        ("time('1772404200000')", 1_772_404_200_000),
+        ("time('01-Mar-26', '%d-%b-%y')", 1_772_323_200_000),
+        ("time('01-Mar-26', '%d-%b-%y', 'Europe/Berlin')", 1_772_319_600_000),
+        ("time('2026-03-01 10:00:00.5+0100', '%Y-%m-%d %H:%M:%S.%f%z')", 1_772_355_600_500),
+        ("time('31-Feb-26', '%d-%b-%y')", None),
+        ("time('9999-12-31 23:59:59.999999', '%Y-%m-%d %H:%M:%S.%f')", 253_402_300_799_999),
+        ("hour(time('-1'))", 23),
+        ("weekday(time('0'))", 3),
+        ("weekday(time('-1'))", 2),
+        ("day(time('-1'))", -1),
+        ("hour(time('2026-03-29T01:00:00Z'), 'Europe/Berlin')", 3),
+        ("hour(time('2026-03-29T00:59:59.999Z'), 'Europe/Berlin')", 1),
+        ("hour(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')", 4),
+        ("day(time('2026-03-01T23:30:00Z'), 'Europe/Berlin')", 20_514),
+        ("hour(time('0') + 100_000_000 * 100000d, 'Europe/Berlin')", None),
+        ("hour(time('0001-01-01T00:00:00Z'), 'America/New_York')", None),
+    ],
+)
+def test_a_function_gives(text, wanted):
+    found = value(text)
+
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+def test_a_text_that_is_no_value_is_missing_in_a_rule_and_a_mistake_in_a_mapping():
+    node = check("integer('many')", SCOPE)
+
+    assert compile_row(node, lambda _: lambda row: row)(None) is None
+    with pytest.raises(ValueError, match="'many' is no decimal number"):
+        compile_row(node, lambda _: lambda row: row, strict=True)(None)
+
+
+def test_a_result_out_of_range_is_a_mistake_of_the_line_in_a_mapping():
+    node = check("hour(time('0') + 100_000_000 * 100000d, 'Europe/Berlin')", SCOPE)
+
+    with pytest.raises(ValueError, match="out of range"):
+        compile_row(node, lambda _: lambda row: row, strict=True)(None)
+
+
+def test_a_text_does_not_grow_beyond_what_a_field_holds():
+    long = "a" * TEXT_LENGTH_MAX
+
+    assert value("join(row.x, '')", x=long) == long
+    assert value("join(row.x, row.x)", x=long) is None
+    assert value("replace(row.x, 'a', row.x)", x=long) is None
+    assert value("replace(row.x, '', row.x)", x=long) is None
+    assert value("replace(row.x, 'a', '')", x=long) == ""
+
+
+def test_a_long_text_is_no_time_and_is_not_kept():
+    assert value("time(row.x, '%d %b')", x="1" + " " * 65_000 + "Mar") is None
+    assert value("time(row.x, '%d-%b-%y')", x="01-Mar-26" + " " * 65_000) == 1_772_323_200_000
+
+
+@given(
+    st.integers(-2_208_988_800_000, 4_102_444_800_000),  # 1900 to 2100
+    st.sampled_from(
+        ["Europe/Berlin", "Africa/Monrovia", "Australia/Lord_Howe", "America/St_Johns", "Europe/Amsterdam"]
+    ),
+)
+def test_the_clock_of_a_zone_is_what_zoneinfo_says(time_ms, zone):
+    shown = datetime.fromtimestamp(time_ms // 1_000, UTC).astimezone(ZoneInfo(zone))
+    wall_ms = int(shown.replace(tzinfo=UTC).timestamp()) * 1_000 + time_ms % 1_000
+
+    assert local_ms(time_ms, zone) == wall_ms

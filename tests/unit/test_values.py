@@ -1,0 +1,259 @@
+"""How values are read from text and shown: edges of each type, hostile text, and back again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.language.types import BOOLEAN as BOOLEAN_TYPE
+from shroff.language.types import DURATION as DURATION_TYPE
+from shroff.language.types import INTEGER, REAL, TEXT, TIME, TypeTextError, money, number, parse_field_type
+from shroff.language.values import (
+    divide_half_even,
+    parse_boolean,
+    parse_decimal,
+    parse_duration,
+    parse_integer,
+    parse_money,
+    parse_number,
+    parse_real,
+    parse_time,
+    rescale_half_even,
+    show,
+    show_decimal,
+    show_duration,
+    show_number,
+    show_time,
+    to_real,
+)
+
+REFUSED_WITHIN_S = 0.1  # far above what it takes, since other programs share the machine
+
+
+def two_places(text: str) -> int:
+    return parse_money(text, 2)
+
+
+def six_places(text: str) -> int:
+    return parse_number(text, 6)
+
+
+def said(read: Callable[[str], object], text: str) -> str:
+    with pytest.raises(ValueError) as caught:
+        read(text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "wanted"),
+    [
+        (parse_integer, "9223372036854775807", 2**63 - 1),
+        (parse_integer, "-9223372036854775808", -(2**63)),
+        (parse_integer, " +7 ", 7),
+        (parse_integer, "7.00", 7),
+        (parse_integer, "12e2", 1_200),
+        (parse_integer, "1200e-2", 12),
+        (six_places, "0.0000005", 0),
+        (six_places, "0.0000015", 2),
+        (six_places, "-0.0000015", -2),
+        (six_places, "-0", 0),
+        (six_places, ".5", 500_000),
+        (six_places, "5.", 5_000_000),
+        (two_places, "12.340", 1_234),
+        (two_places, "1e13", 10**15),
+        (two_places, "-10000000000000.00", -(10**15)),
+        (parse_real, "-0.0", 0.0),
+        (parse_real, "1e308", 1e308),
+        (parse_real, "1e-320", 1e-320),
+        (parse_boolean, "false", False),
+        (parse_duration, "182d12h", 15_768_000_000),
+        (parse_duration, "2w", 1_209_600_000),
+        (parse_duration, "0ms", 0),
+        (parse_time, "1970-01-01T00:00:00Z", 0),
+        (parse_time, "1970-01-01t01:00:00+01:00", 0),
+        (parse_time, "1970-01-01 00:00:00.0019Z", 1),
+        (parse_time, "1969-12-31T23:59:59.999Z", -1),
+        (parse_time, "2016-12-31T23:59:60Z", 1_483_228_800_000),
+        (parse_time, "0001-01-01T00:00:00Z", -62_135_596_800_000),
+        (parse_time, "9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        (parse_time, "-1500", -1_500),
+    ],
+)
+def test_a_value_is_read_by_its_digits(read, text, wanted):
+    assert read(text) == wanted
+    assert type(read(text)) is type(wanted)
+    assert math.copysign(1, read(text)) == math.copysign(1, wanted)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "words"),
+    [
+        (parse_integer, "9223372036854775808", "does not fit 64 bits"),
+        (parse_integer, "7.5", "no whole number"),
+        (parse_integer, "", "no decimal number"),
+        (parse_integer, "0x10", "no decimal number"),
+        (parse_integer, "1_000", "no decimal number"),
+        (parse_integer, "٣", "no decimal number"),
+        (parse_integer, "１２", "no decimal number"),
+        (parse_integer, "1,5", "no decimal number"),
+        (parse_integer, "--1", "no decimal number"),
+        (parse_integer, ".", "no decimal number"),
+        (parse_integer, "e5", "no decimal number"),
+        (parse_integer, "NaN", "no decimal number"),
+        (two_places, "1.005", "more than 2 decimal places"),
+        (two_places, "10000000000000.01", "10^15 smallest units"),
+        (six_places, "1000000000.000001", "10^15 smallest units"),
+        (six_places, "1e401", "too many digits"),
+        (parse_real, "inf", "no decimal number"),
+        (parse_real, "nan", "no decimal number"),
+        (parse_real, "1e399", "not a finite number"),
+        (parse_boolean, "True", "neither true nor false"),
+        (parse_duration, "7", "no duration"),
+        (parse_duration, "7 d", "no duration"),
+        (parse_duration, "-7d", "no duration"),
+        (parse_duration, "٧d", "no duration"),
+        (parse_duration, "1.5h", "no duration"),
+        (parse_duration, "100000000000000d", "too long"),
+        (parse_time, "2026-03-01T10:00:00", "with its offset"),
+        (parse_time, "2026-02-30T10:00:00Z", "no time"),
+        (parse_time, "2026-03-01T24:00:00Z", "no time"),
+        (parse_time, "2026-03-01T10:00:61Z", "no time"),
+        (parse_time, "2026-03-01T10:00:00+24:00", "at most 23:59"),
+        (parse_time, "٢٠٢٦-03-01T10:00:00Z", "no time"),
+        (parse_time, "2026-03-01", "no time"),
+        (parse_time, "999999999999999", "no time in milliseconds"),
+        (parse_time, "9999999999999999", "no time"),
+    ],
+)
+def test_what_is_no_value_is_refused_in_words(read, text, words):
+    assert words in said(read, text)
+
+
+@pytest.mark.parametrize(
+    "read", [parse_integer, six_places, two_places, parse_real, parse_duration, parse_time, parse_boolean]
+)
+@pytest.mark.parametrize("text", ["9", "9d", "0.", "1e", "-", "\u0663", "2026-", " "])
+def test_a_text_of_a_million_characters_is_refused_at_once(read, text):
+    long = text * (1_000_000 // len(text))
+    start = time.perf_counter()
+    words = said(read, long)
+
+    assert time.perf_counter() - start < REFUSED_WITHIN_S
+    assert len(words) < 300
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "wanted"),
+    [
+        (None, TEXT, "missing"),
+        (1_250, money(2), "12.50"),
+        (-5, money(2), "-0.05"),
+        (12_345, money(3), "12.34"),
+        (12_355, money(3), "12.36"),
+        (1_500_000, number(), "1.5"),
+        (-100, number(2), "-1"),
+        (0, number(), "0"),
+        (0.1 + 0.2, REAL, "0.3"),
+        (1e21, REAL, "1e+21"),
+        (True, BOOLEAN_TYPE, "true"),
+        (0, TIME, "1970-01-01T00:00:00Z"),
+        (-1, TIME, "1969-12-31T23:59:59.999Z"),
+        (-62_135_596_800_000, TIME, "0001-01-01T00:00:00Z"),
+        (2**100, TIME, f"{2**100} ms"),
+        (131_400_500, DURATION_TYPE, "1d12h30m500ms"),
+        (-1_000, DURATION_TYPE, "-1s"),
+        (0, DURATION_TYPE, "0ms"),
+        (-7, INTEGER, "-7"),
+        ("ö", TEXT, "ö"),
+    ],
+)
+def test_a_value_is_shown_for_people(value, type_, wanted):
+    assert show(value, type_, 2) == wanted
+
+
+@pytest.mark.parametrize(
+    ("units", "places", "wanted", "rounded"),
+    [(25, 1, 0, 2), (35, 1, 0, 4), (-25, 1, 0, -2), (-35, 1, 0, -4), (251, 2, 0, 3), (7, 0, 3, 7_000), (5, 3, 2, 0)],
+)
+def test_fewer_places_are_rounded_half_even(units, places, wanted, rounded):
+    assert rescale_half_even(units, places, wanted) == rounded
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(1, 10**6))
+def test_division_rounds_to_the_nearest_and_ties_to_the_even_one(dividend, divisor):
+    found = divide_half_even(dividend, divisor)
+    distance = abs(2 * (dividend - found * divisor))
+
+    assert distance < divisor or (distance == divisor and found % 2 == 0)
+
+
+@given(st.integers(-(2**127), 2**127), st.integers(0, 12))
+def test_a_decimal_is_read_as_it_was_shown(units, places):
+    assert parse_decimal(show_decimal(units, places)) == (units, places)
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_a_number_is_read_as_it_was_shown(units):
+    assert parse_number(show_number(units, 6), 6) == units
+
+
+@given(st.integers(0, 2**61 - 1))
+def test_a_duration_is_read_as_it_was_shown(value_ms):
+    assert parse_duration(show_duration(value_ms)) == value_ms
+
+
+@given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
+def test_a_time_is_read_as_it_was_shown(value_ms):
+    assert parse_time(show_time(value_ms)) == value_ms
+
+
+def test_an_exact_value_becomes_the_nearest_float_beyond_53_bits():
+    # 2^53 + 1 lies between two floats; after a first rounding, dividing by 10 would round again.
+    assert to_real(2**53 + 1, 0) == 2.0**53
+    assert to_real(10**15 * 10 + 7, 1) == 1_000_000_000_000_000.7
+    assert to_real(70, 2) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("txt", "Did you mean text?"),
+        ("text(5)", "takes nothing in brackets"),
+        ("number(13)", "0 to 12"),
+        ("number(x)", "0 to 12"),
+        ("choice", "its texts in brackets"),
+        ("choice(a, a)", "stands twice"),
+        ("choice(a,,b)", "its texts in brackets"),
+        ("integer hashed", "only text can be hashed"),
+        ("text hashd", "Did you mean hashed?"),
+        ("text unique unique", "stands twice"),
+        ("", "is no type"),
+        ("text ??", "is no type"),
+    ],
+)
+def test_a_field_type_is_refused_with_what_would_be_right(text, words):
+    with pytest.raises(TypeTextError, match=words.replace("?", r"\?")):
+        parse_field_type(text, money_places=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a " * 500_000,
+        "text?" + " hashed" * 100_000,
+        "choice(" + "a," * 300_000,
+        "(" * 1_000_000,
+        "text " + "a" * 60_000 + "!",
+    ],
+)
+def test_a_hostile_field_type_is_refused_at_once(text):
+    start = time.perf_counter()
+    with pytest.raises(TypeTextError):
+        parse_field_type(text, money_places=2)
+
+    assert time.perf_counter() - start < REFUSED_WITHIN_S
