@@ -33,7 +33,7 @@ fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)  ## check the links of all pages
+docs: $(READY)  ## write the reference that is made from the program, check the links of all pages
 	$(BIN)/python docs/build.py
 
 demo: $(READY)  ## a made-up bank: payments stream in and are decided, with reasons

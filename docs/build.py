@@ -1,4 +1,4 @@
-"""Check that every link between the pages leads to a file and a heading that are there.
+"""Write the pages that are made from the program, and check every link between all pages.
 
 Addresses on the web are left alone: the pages must be checkable without a network.
 """
@@ -15,7 +15,11 @@ CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
 
 def main() -> int:
-    """Print each broken link with its page and line; 1 if there is one."""
+    """Write the made pages; print each broken link with its page and line; 1 if there is one."""
+    from docs.made import made_pages
+
+    for page, text in made_pages().items():
+        page.write_text(text, encoding="utf-8")
     found = [line for page in pages() for line in broken_links(page)]
     print("\n".join(found) or f"{len(pages())} pages, every link leads somewhere")
     return 1 if found else 0
@@ -48,4 +52,5 @@ def anchors(page: Path) -> set[str]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     sys.exit(main())

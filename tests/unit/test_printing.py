@@ -84,6 +84,9 @@ def test_one_thing_has_one_spelling(written, printed):
     assert check(printed, RULE) == node
 
 
+ALLOWED = "An order is allowed, whatever the score and weaker rules say, when this.points > 1."
+
+
 def rule(effect, **more):
     return Rule("r", "order", "card", check("this.points > 1", RULE, BOOLEAN), effect, **more)
 
@@ -92,15 +95,14 @@ def rule(effect, **more):
     "given, words",
     [
         (rule("decline"), "An order is declined when this.points > 1; its card is flagged."),
-        (rule("allow"), "An order is allowed, whatever the score and weaker rules say, when this.points > 1."),
+        (rule("allow"), ALLOWED),
         (
-            rule("review", is_shadow=True, rollout=0.25),
-            "An order goes to review when this.points > 1; its card is flagged. "
-            "In shadow: recorded, without effect. For 25% of the keys of card.",
+            rule("allow", is_shadow=True, rollout=0.25),
+            f"{ALLOWED} In shadow: recorded, without effect. For 25% of the keys of card.",
         ),
         (
-            rule("note", expires_ms=86_400_000, notify="analysts"),
-            "An order is noted when this.points > 1; its card is flagged. Until 1970-01-02T00:00:00Z. It tells analysts.",
+            rule("allow", expires_ms=86_400_000, notify="analysts"),
+            f"{ALLOWED} Until 1970-01-02T00:00:00Z. It tells analysts.",
         ),
     ],
 )

@@ -58,15 +58,14 @@ QUERY_PART: Final = 2  # column of its extreme, number of different values, or r
 # What is kept of a series: rows of the arrays that hold it; -1: not there.
 OF_MAP: Final = 0  # cells before a place that have a value; -1: all have one
 OF_SUM: Final = 1
-OF_SUM_HIGH: Final = 2
-OF_SQUARES: Final = 3
-OF_SQUARES_HIGH: Final = 4
-OF_VALUES: Final = 5
-OF_LINKS: Final = 6
-OF_RANKS: Final = 7
-SCALE: Final = 8
-IS_REAL: Final = 9
-SERIES_WORDS: Final = 10
+OF_SQUARES: Final = 2
+OF_VALUES: Final = 3
+OF_LINKS: Final = 4
+OF_RANKS: Final = 5
+SCALE: Final = 6
+IS_REAL: Final = 7
+IS_WIDE: Final = 8  # sums take two words, and so do squares
+SERIES_WORDS: Final = 9
 
 Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window

@@ -13,7 +13,19 @@ from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import INTEGER, REAL, Type
 
-AGGREGATES: Final = ("count", "sum", "mean", "std", "min", "max", "distinct", "first", "last", "quantile", "share")
+AGGREGATES: Final[dict[str, str]] = {  # name: what it gives
+    "count": "How many events there are.",
+    "sum": "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",
+    "mean": "The sum by the number of values.",
+    "std": "The spread of a sample (n-1); of one value missing.",
+    "min": "The least value.",
+    "max": "The greatest value.",
+    "distinct": "How many different values there are.",
+    "first": "The value of the first event that has one, in the order (time, place).",
+    "last": "The value of the last event that has one, in the order (time, place).",
+    "quantile": "The value at rank ⌈q·n⌉, at least 1; q is written out, from 0 to 1.",
+    "share": "Events with the condition true, by all events of the window.",
+}
 _EXACT: Final = frozenset(["integer", "number", "money"])
 _ORDERED: Final = _EXACT | {"real", "time", "duration"}
 

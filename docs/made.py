@@ -1,0 +1,224 @@
+"""The pages of the reference that are made from the program: functions, aggregates, commands.
+
+`docs/build.py` writes them; a test fails when one of them is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from shroff.cli.main import COMMANDS, PLANNED, program
+from shroff.decisions.definitions import Definitions, computed_of, load_definitions
+from shroff.events.door import Door
+from shroff.features.definitions import cost
+from shroff.features.naive import Naive
+from shroff.language.aggregation import AGGREGATES
+from shroff.language.checker import check
+from shroff.language.expression import Node
+from shroff.language.functions import FUNCTIONS
+from shroff.language.names import Names, Scope
+from shroff.language.row import compile_row
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.language.values import Value, show
+
+REFERENCE: Final = Path(__file__).resolve().parent / "reference"
+TYPES: Final[dict[str, Type]] = {
+    "integer": INTEGER,
+    "number": number(),
+    "money": money(2),
+    "real": REAL,
+    "text": TEXT,
+    "boolean": BOOLEAN,
+    "time": TIME,
+    "duration": DURATION,
+}
+AMOUNTS: Final = ("10.00", "20.00", "20.00", "50.00")
+PROJECT: Final = {
+    "shroff.yaml": "shroff: 1\nname: example\nmoney: EUR\n",
+    "events.yaml": "payment:\n  id: id\n  time: at\n  decide: true\n  fields:\n    id: text\n    at: time\n"
+    "    card: text\n    amount: money\nentities:\n  card: { payment: card }\n",
+}
+MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
+
+
+def made_pages() -> dict[Path, str]:
+    """Each made page with its text."""
+    return {
+        REFERENCE / "functions.md": functions_page(),
+        REFERENCE / "aggregates.md": aggregates_page(),
+        REFERENCE / "commands.md": commands_page(),
+    }
+
+
+# ---- functions
+
+
+def functions_page() -> str:
+    rows = [
+        (f"`{function.form}`", function.meaning, f"`{function.example}`", f"`{value_of(function.example)}`")
+        for function in sorted(FUNCTIONS.values(), key=lambda function: function.name)
+    ]
+    return (
+        f"{MADE}# Functions\n\n"
+        "A function of missing is missing. In rules and features so is one that has no result, such as\n"
+        "`integer('many')`; in the mapping of a file that is a mistake of the line, which goes to quarantine.\n"
+        "Arguments shown as zone, format and places are written out; the last ones may be left out where an\n"
+        "example does so. [The language](language.md) has everything else.\n\n"
+        f"{markdown_table(('function', 'gives', 'example', 'which is'), rows)}"
+    )
+
+
+def value_of(text: str) -> str:
+    """The value of an expression that reads nothing, as a person would be shown it."""
+    node = check(text, Scope(Names(), "an example"))
+    return shown(compile_row(node, reads_nothing)(None), node.type)
+
+
+def reads_nothing(node: Node) -> None:  # type: ignore[return]
+    raise AssertionError(f"an example reads {node}")
+
+
+def shown(value: Value, type_: Type) -> str:
+    return f"'{value}'" if isinstance(value, str) else show(value, type_, 2)
+
+
+# ---- aggregates
+
+
+def aggregates_page() -> str:
+    rows = [aggregate_row(name, gives) for name, gives in AGGREGATES.items()]
+    amounts = ", ".join(AMOUNTS)
+    return (
+        f"{MADE}# Aggregates\n\n"
+        "An aggregate looks at the events of one type and one key in a window. [Windows](../explain/windows.md) says\n"
+        "which these are; any aggregate may have a `where`, last in its brackets. `count` and `share` take an event\n"
+        "type and count events; the others take an expression over its fields and leave out events where that is\n"
+        "missing. The last two columns are what each gives of no event at all, and of four payments of\n"
+        f"{amounts}, in this order.\n\n"
+        f"{markdown_table(('aggregate', 'gives', 'takes', 'type', 'cost', 'of nothing', 'of the four'), rows)}\n"
+        "*Cost*, as `shroff check` says it, is that of the form shown. A `where` that compares with `this` in any way\n"
+        "but `E.f == this.f` makes it *a look per event in the window*; without `over` it *grows for ever*, by a few\n"
+        "words for each key, and `distinct` by each value too.\n"
+    )
+
+
+def aggregate_row(name: str, gives: str) -> Sequence[str]:
+    text = aggregate_text(name, "payment.amount")
+    nothing, four = values_of_amounts(text)
+    node = example_definitions(text).features["card.x"].node
+    takes = takes_of(name)
+    type_ = "the same" if len(takes) > 1 and node.type.kind == "money" else str(node.type)
+    return (f"`{text}`", gives, ", ".join(takes), type_, cost(node), nothing, four)
+
+
+def aggregate_text(name: str, argument: str) -> str:
+    inside = {
+        "count": "payment",
+        "share": "payment where payment.amount >= 20",
+        "quantile": f"{argument}, 0.95",
+    }
+    return f"{name}({inside.get(name, argument)}) over 7d"
+
+
+def takes_of(name: str) -> list[str]:
+    """The types that an aggregate takes, by trying each."""
+    if name in {"count", "share"}:
+        return ["an event type"]
+    scope = Scope(
+        Names({"payment": TYPES}, {"card": frozenset(["payment"])}, frozenset(["payment"])),
+        this=("payment",),
+        entity="card",
+    )
+    found = []
+    for kind in TYPES:
+        try:
+            check(aggregate_text(name, f"payment.{kind}"), scope)
+        except ExpressionError:
+            continue
+        found.append(kind)
+    return ["any type"] if len(found) == len(TYPES) else found
+
+
+def example_definitions(text: str) -> Definitions:
+    loaded = load_definitions(PROJECT | {"features.yaml": f"card:\n  x: {text}\n"})
+    if loaded.definitions is None:
+        raise AssertionError(loaded.problems)
+    return loaded.definitions
+
+
+def values_of_amounts(text: str) -> tuple[str, str]:
+    """What an aggregate gives of no event, and of a payment of each amount, by the naive engine."""
+    definitions = example_definitions(text)
+    naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+    door = Door(definitions.events, definitions.settings)
+    type_ = definitions.features["card.x"].type
+    values = []
+    for minute, amount in enumerate((*AMOUNTS, "1.00")):
+        given = {"id": f"p{minute}", "at": f"2026-01-01T10:0{minute}:00Z", "card": "c", "amount": amount}
+        values.append(shown(naive.add(door.admit("payment", given, is_strict=False))["card.x"], type_))
+    return values[0], values[-1]
+
+
+# ---- commands
+
+
+def commands_page() -> str:
+    context = click.Context(program, info_name="shroff")
+    parts = [command_part(name, program.get_command(context, name)) for name in COMMANDS]  # type: ignore[attr-defined]
+    return (
+        f"{MADE}# Commands\n\n"
+        "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
+        "With `--json` a command writes one JSON document on standard output and nothing else there.\n\n"
+        "| exit status | means |\n| --- | --- |\n"
+        "| 0 | done |\n"
+        "| 1 | done, and the answer is no |\n"
+        "| 2 | wrong use, or definitions that keep the command from running |\n"
+        "| 3 | the log, its disk or something else outside cannot be had now |\n"
+        "| 4 | some input was quarantined, the rest is done |\n"
+        "| 130, 141 | stopped by Ctrl-C; nobody read the output on |\n\n"
+        f"{''.join(parts)}## Not there yet\n\n"
+        f"{markdown_table(('command', 'will'), [(f'`shroff {name}`', words) for name, words in PLANNED.items()])}"
+    )
+
+
+def command_part(name: str, command: click.Command, level: int = 2) -> str:
+    usage = " ".join(["shroff", name, *arguments_of(command)])
+    words = "\n".join(line.strip() for line in (command.help or "").strip().splitlines())
+    text = f"{'#' * level} {name}\n\n`{usage}`\n\n{words}\n\n"
+    options = [option_row(option) for option in command.params if isinstance(option, click.Option)]
+    options = [row for row in options if row[0] != "`--json`"]
+    if options:
+        text += f"{markdown_table(('option', 'does'), options)}\n"
+    examples: Sequence[str] = getattr(command, "examples", ())
+    if examples:
+        text += "```sh\n" + "".join(f"{example}\n" for example in examples) + "```\n\n"
+    if isinstance(command, click.Group):
+        parts = [command_part(f"{name} {sub}", command.commands[sub], level + 1) for sub in sorted(command.commands)]
+        text += "".join(parts)
+    return text
+
+
+def arguments_of(command: click.Command) -> Iterable[str]:
+    if isinstance(command, click.Group):
+        yield "COMMAND"
+    for argument in command.params:
+        if isinstance(argument, click.Argument):
+            shape = argument.metavar or (argument.name or "").upper()
+            yield shape if argument.required or shape.startswith("[") else f"[{shape}]"
+
+
+def option_row(option: click.Option) -> tuple[str, str]:
+    names = " / ".join((*option.opts, *option.secondary_opts))
+    choices = "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else option.type.name.upper()
+    value = "" if option.is_flag else f" {option.metavar or choices}"
+    return f"`{names}{value}`", option.help or ""
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

@@ -1,0 +1,153 @@
+"""Kernels of the back-fill that put a history in the order of its keys; compiled once for every plan.
+
+*Slots* are the cells of all keys, key after key, each key's in the order of the log. Behind
+each range of keys that one thread takes, one slot stays free: totals are kept before each
+cell, so the one behind the last cell of a range needs its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.backfill_numbers import entry
+from shroff.features.backfill_plan import IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUES
+from shroff.features.kernel_layout import NEVER_MS
+from shroff.features.kernel_numbers import Word, in_order, product
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+
+
+@entry("void(int64[::1], int64, int64, int64[::1])")
+def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
+    """Count the rows [begin, end) of each key."""
+    for row in range(begin, end):
+        if keys[row] >= 0:
+            counts[keys[row]] += 1
+
+
+@entry("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
+def sort_rows(
+    keys: Words, begin: Word, end: Word, slots: Words, rows: Places, slot_of: Places, base: Word, nowhere: Word
+) -> None:
+    """Give each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
+    for row in range(begin, end):
+        key = keys[row]
+        if key >= 0:
+            slot = slots[key]
+            slots[key] = slot + 1
+            rows[slot] = row + base
+            slot_of[row] = slot
+        else:
+            slot_of[row] = nowhere
+
+
+@entry("void(int64[::1], int32[::1], int64, int64, int64[::1])")
+def gather(source: Words, rows: Places, begin: Word, end: Word, target: Words) -> None:
+    """Put what stands at the rows of the slots [begin, end) into slots."""
+    for slot in range(begin, end):
+        target[slot] = source[rows[slot]]
+
+
+@entry("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
+def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: Words, late: Flags) -> Word:
+    """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
+    found = 0
+    for key in range(first, last):
+        falls = 0
+        for slot in range(starts[key] + 1, ends[key]):
+            falls |= times[slot] < times[slot - 1]
+        late[key] = falls
+        found += falls
+    return found
+
+
+@entry("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
+def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, late: Flags) -> Word:
+    """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
+    found = 0
+    newest[:] = NEVER_MS
+    for row in range(times.size):
+        for key in (inserts[row], asks[row]):
+            if key >= 0:
+                if times[row] < newest[key]:
+                    found += late[key] == 0
+                    late[key] = 1
+                newest[key] = max(newest[key], times[row])
+    return found
+
+
+@entry("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
+def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
+    """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
+    largest, missing = np.int64(0), np.int64(0)
+    for row in range(begin, end):
+        if kept[number, row] == 0:
+            missing += inserts[row] >= 0
+        elif inserts[row] >= 0:
+            largest = max(largest, abs(values[number, row]))
+    return largest, missing
+
+
+@entry(
+    "void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1],"
+    " int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])"
+)
+def fill_series(
+    rows: Places,
+    begin: Word,
+    end: Word,
+    values: Words,
+    kept: Flags,
+    number: Word,
+    series: Words,
+    maps: Places,
+    sums: Words,
+    squares: Words,
+    stored: Words,
+) -> None:
+    """Keep a series of the slots [begin, end): values without the missing ones, and totals before each."""
+    of_map, of_sum, of_squares, of_values = series[OF_MAP], series[OF_SUM], series[OF_SQUARES], series[OF_VALUES]
+    wide = series[IS_WIDE] != 0
+    total, total_high = np.int64(0), np.int64(0)
+    square, square_high = np.int64(0), np.int64(0)
+    at = begin
+    for slot in range(begin, end + 1):
+        if of_map >= 0:
+            maps[of_map, slot] = at
+        if slot == end:
+            break
+        row = rows[slot]
+        if kept[number, row] == 0:
+            continue
+        value = values[number, row]
+        if series[IS_REAL] != 0:
+            value = in_order(value)
+        if of_values >= 0:
+            stored[of_values, at] = value
+        if of_sum >= 0:
+            sums[of_sum, at] = total
+            if wide:
+                sums[of_sum + 1, at] = total_high
+                total_high += (value >> 63) + np.int64(np.uint64(total + value) < np.uint64(value))
+            total += value
+            if of_squares >= 0:
+                squares[of_squares, at] = square
+                if wide:
+                    squares[of_squares + 1, at] = square_high
+                    high, low = product(np.uint64(abs(value)), np.uint64(abs(value)))
+                    square += np.int64(low)
+                    square_high += np.int64(high) + np.int64(np.uint64(square) < low)
+                else:
+                    square += value * value
+        at += 1
+    if of_sum >= 0:
+        sums[of_sum, at] = total
+        if wide:
+            sums[of_sum + 1, at] = total_high
+        if of_squares >= 0:
+            squares[of_squares, at] = square
+            if wide:
+                squares[of_squares + 1, at] = square_high

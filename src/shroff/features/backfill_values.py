@@ -1,0 +1,244 @@
+"""Kernels of the first pass for what depends on equal or ordered values: distinct and quantile; compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shroff.features.backfill_kernels import Flags, Places, Words
+from shroff.features.backfill_numbers import entry
+from shroff.features.backfill_places import begin_of, mapped
+from shroff.features.backfill_plan import (
+    OF_LINKS,
+    OF_MAP,
+    OF_RANKS,
+    OF_VALUES,
+    PART_END,
+    PART_LAST_N,
+    PART_LEFT,
+    PART_OUT,
+    PART_SERIES,
+    RANK_DENOMINATOR,
+    RANK_NUMERATOR,
+)
+from shroff.features.kernel_answers import rank_of
+from shroff.features.kernel_distinct import home_of
+from shroff.features.kernel_numbers import Word, compiled
+
+NEVER_AGAIN = (1 << 31) - 1
+
+
+@entry(
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[:, ::1],"
+    " int32[:, ::1], int32[::1])"
+)
+def link_values(
+    first: Word,
+    last: Word,
+    late: Flags,
+    starts: Words,
+    ends: Words,
+    series: Words,
+    maps: Places,
+    stored: Words,
+    links: Places,
+    table: Places,
+) -> None:
+    """Tell each cell where its key had this value before, -1 if nowhere, and where it has it next.
+
+    `table` is room for twice the most cells of one key, rounded up to a power of two.
+    """
+    of_values, earlier, later = series[OF_VALUES], series[OF_LINKS], series[OF_LINKS] + 1
+    for key in range(first, last):
+        begin, end = mapped(maps, series[OF_MAP], starts[key]), mapped(maps, series[OF_MAP], ends[key])
+        if late[key] != 0 or begin == end:
+            continue
+        room = np.int64(2)
+        while room < 2 * (end - begin):
+            room *= 2
+        table[:room] = -1
+        for at in range(begin, end):
+            value = stored[of_values, at]
+            slot = home_of(value, room)
+            while table[slot] >= 0 and stored[of_values, table[slot]] != value:
+                slot = (slot + 1) & (room - 1)
+            before = table[slot]
+            links[earlier, at] = before
+            links[later, at] = NEVER_AGAIN
+            if before >= 0:
+                links[later, before] = at
+            table[slot] = at
+
+
+@entry(
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1], int32[:, ::1],"
+    " int64[::1], int32[:, ::1])"
+)
+def place_distinct(
+    first: Word,
+    last: Word,
+    late: Flags,
+    ask_starts: Words,
+    ask_ends: Words,
+    series: Words,
+    maps: Places,
+    links: Places,
+    part: Words,
+    places: Places,
+) -> None:
+    """Fill the column of one set: how many values differ in its window.
+
+    A cell that comes in counts if its value was last seen before the window, one that goes
+    out ceases to count if its value is not seen again in it.
+    """
+    of_map, of_links = series[part[PART_SERIES], OF_MAP], series[part[PART_SERIES], OF_LINKS]
+    for key in range(first, last):
+        begin, end = ask_starts[key], ask_ends[key]
+        if late[key] != 0 or begin == end:
+            continue
+        stop = np.int64(places[begin, part[PART_END]])
+        low = mapped(maps, of_map, begin_of(places, begin, part[PART_LEFT], part[PART_LAST_N], stop))
+        high, different = low, np.int64(0)
+        for ask in range(begin, end):
+            stop = np.int64(places[ask, part[PART_END]])
+            window = mapped(maps, of_map, begin_of(places, ask, part[PART_LEFT], part[PART_LAST_N], stop))
+            upto = mapped(maps, of_map, stop)
+            while high < upto:
+                different += np.int64(links[of_links, high] < low)
+                high += 1
+            while low < window:
+                different -= np.int64(links[of_links + 1, low] >= upto)
+                low += 1
+            places[ask, part[PART_OUT]] = different
+
+
+@entry(
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[:, ::1],"
+    " int32[:, ::1], int32[::1])"
+)
+def rank_values(
+    first: Word,
+    last: Word,
+    late: Flags,
+    starts: Words,
+    ends: Words,
+    series: Words,
+    maps: Places,
+    stored: Words,
+    ranks: Places,
+    spare: Places,
+) -> None:
+    """Sort the cells of each key by value: two rows, the rank of each cell from 0, and the cell at each rank.
+
+    Merge sort, equal values in the order of the log; `spare` is room for the most cells of one key.
+    """
+    of_values, of_rank, of_cell = series[OF_VALUES], series[OF_RANKS], series[OF_RANKS] + 1
+    for key in range(first, last):
+        begin, end = mapped(maps, series[OF_MAP], starts[key]), mapped(maps, series[OF_MAP], ends[key])
+        if late[key] != 0:
+            continue
+        for at in range(begin, end):
+            ranks[of_cell, at] = at
+        run = np.int64(1)
+        while run < end - begin:
+            for low in range(begin, end, 2 * run):
+                merge(stored, of_values, ranks, of_cell, low, min(low + run, end), min(low + 2 * run, end), spare)
+            run *= 2
+        for at in range(begin, end):
+            ranks[of_rank, ranks[of_cell, at]] = at - begin
+
+
+@compiled
+def merge(
+    stored: Words, of_values: Word, ranks: Places, of_cell: Word, low: Word, middle: Word, high: Word, spare: Places
+) -> None:
+    """Merge the sorted runs [low, middle) and [middle, high)."""
+    for i in range(low, middle):
+        spare[i - low] = ranks[of_cell, i]
+    left, lefts, right, at = np.int64(0), middle - low, middle, low
+    while left < lefts and right < high:
+        if stored[of_values, ranks[of_cell, right]] < stored[of_values, spare[left]]:
+            ranks[of_cell, at] = ranks[of_cell, right]
+            right += 1
+        else:
+            ranks[of_cell, at] = spare[left]
+            left += 1
+        at += 1
+    for i in range(left, lefts):
+        ranks[of_cell, at + i - left] = spare[i]
+
+
+@entry(
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1],"
+    " int32[:, ::1], int64[::1], int32[::1], int32[:, ::1])"
+)
+def place_ranks(
+    first: Word,
+    last: Word,
+    late: Flags,
+    starts: Words,
+    ends: Words,
+    ask_starts: Words,
+    ask_ends: Words,
+    series: Words,
+    maps: Places,
+    ranks: Places,
+    part: Words,
+    tree: Places,
+    places: Places,
+) -> None:
+    """Fill the column of one quantile: the cell that holds it, -1 where the window is empty.
+
+    `tree` counts the window's cells by rank, each node those of a stretch whose length is
+    the lowest bit of its number (a Fenwick tree); its room is the most cells of one key, and
+    one. Cost: O(log n) for each cell that comes in or goes out, n the cells of the key.
+    """
+    of_map, of_ranks = series[part[PART_SERIES], OF_MAP], series[part[PART_SERIES], OF_RANKS]
+    for key in range(first, last):
+        begin, end = ask_starts[key], ask_ends[key]
+        if late[key] != 0 or begin == end:
+            continue
+        base = mapped(maps, of_map, starts[key])
+        size = mapped(maps, of_map, ends[key]) - base
+        tree[: size + 1] = 0
+        top = np.int64(1)
+        while 2 * top <= size:
+            top *= 2
+        stop = np.int64(places[begin, part[PART_END]])
+        low = mapped(maps, of_map, begin_of(places, begin, part[PART_LEFT], part[PART_LAST_N], stop))
+        high = low
+        for ask in range(begin, end):
+            stop = np.int64(places[ask, part[PART_END]])
+            window = mapped(maps, of_map, begin_of(places, ask, part[PART_LEFT], part[PART_LAST_N], stop))
+            upto = mapped(maps, of_map, stop)
+            while high < upto:
+                add(tree, size, np.int64(ranks[of_ranks, high]), 1)
+                high += 1
+            while low < window:
+                add(tree, size, np.int64(ranks[of_ranks, low]), -1)
+                low += 1
+            cell = np.int64(-1)
+            if high > low:
+                wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
+                cell = np.int64(ranks[of_ranks + 1, base + rank_at(tree, size, top, wanted)])
+            places[ask, part[PART_OUT]] = cell
+
+
+@compiled
+def add(tree: Places, size: Word, rank: Word, change: Word) -> None:
+    """Count one cell more or less of this rank."""
+    node = rank + 1
+    while node <= size:
+        tree[node] += change
+        node += node & -node
+
+
+@compiled
+def rank_at(tree: Places, size: Word, top: Word, wanted: Word) -> Word:
+    """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
+    node, step = np.int64(0), top
+    while step > 0:
+        if node + step <= size and tree[node + step] < wanted:
+            node += step
+            wanted -= np.int64(tree[node])
+        step >>= 1
+    return node
