@@ -78,7 +78,7 @@ def ingest_process(folder: Path, lines: Path) -> float:
     command = [
         sys.executable,
         "-m",
-        "shroff.cli.main",
+        "shroff",
         "-C",
         str(project),
         "ingest",

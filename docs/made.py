@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
-from shroff.cli.main import COMMANDS, PLANNED, program
+from shroff.cli.main import COMMANDS, PLANNED, Program, program
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.door import Door
 from shroff.features.definitions import cost
@@ -79,7 +79,7 @@ def value_of(text: str) -> str:
     return shown(compile_row(node, reads_nothing)(None), node.type)
 
 
-def reads_nothing(node: Node) -> None:  # type: ignore[return]
+def reads_nothing(node: Node) -> NoReturn:
     raise AssertionError(f"an example reads {node}")
 
 
@@ -112,7 +112,7 @@ def aggregate_row(name: str, gives: str) -> Sequence[str]:
     nothing, four = values_of_amounts(text)
     node = example_definitions(text).features["card.x"].node
     takes = takes_of(name)
-    type_ = "the same" if len(takes) > 1 and node.type.kind == "money" else str(node.type)
+    type_ = "the same" if node.type.kind == "money" else str(node.type)
     return (f"`{text}`", gives, ", ".join(takes), type_, cost(node), nothing, four)
 
 
@@ -169,7 +169,8 @@ def values_of_amounts(text: str) -> tuple[str, str]:
 
 def commands_page() -> str:
     context = click.Context(program, info_name="shroff")
-    parts = [command_part(name, program.get_command(context, name)) for name in COMMANDS]  # type: ignore[attr-defined]
+    commands = Program(name="shroff")
+    parts = [command_part(name, command) for name in COMMANDS if (command := commands.get_command(context, name))]
     return (
         f"{MADE}# Commands\n\n"
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
@@ -214,8 +215,10 @@ def arguments_of(command: click.Command) -> Iterable[str]:
 
 def option_row(option: click.Option) -> tuple[str, str]:
     names = " / ".join((*option.opts, *option.secondary_opts))
-    choices = "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else option.type.name.upper()
-    value = "" if option.is_flag else f" {option.metavar or choices}"
+    shape = option.type.name.upper()
+    if isinstance(option.type, click.Choice):
+        shape = "|".join(map(str, option.type.choices))
+    value = "" if option.is_flag else f" {option.metavar or shape}"
     return f"`{names}{value}`", option.help or ""
 
 

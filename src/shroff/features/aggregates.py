@@ -13,7 +13,7 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
 from shroff.language.values import Value
 
 
-def aggregate_values(node: Aggregate, values: list[Any]) -> Value:  # noqa: PLR0911 (one line an aggregate)
+def aggregate_values(node: Aggregate, values: list[Any]) -> Value:
     """What an aggregate makes of the values that are there, in the order (time, place)."""
     function = node.function
     if function in {"sum", "mean", "std"}:

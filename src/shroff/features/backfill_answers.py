@@ -31,7 +31,7 @@ from shroff.features.backfill_plan import (
     QUERY_TARGET,
     SCALE,
 )
-from shroff.features.kernel_layout import COUNT, DISTINCT, FIRST, LAST, MAX, MEAN, MIN, QUANTILE, SHARE, STD, SUM
+from shroff.features.kernel_layout import COUNT, DISTINCT, FIRST, LAST, MEAN, SHARE, STD, SUM
 from shroff.features.kernel_numbers import Word, bits_of, compiled, in_order, scaled, spread
 
 BLOCK = 1_024
@@ -40,51 +40,8 @@ BEGIN, END, EVENTS, TOTAL, TOTAL_HIGH, SQUARE, SQUARE_HIGH = range(7)
 SCRATCH = 7
 
 
-@entry(
-    "void(int64, int64, int32[::1], int64, int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-    " int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
-)
-def answer_rows(
-    first: Word,
-    last: Word,
-    record_of: Places,
-    nowhere: Word,
-    places: Places,
-    groups: Words,
-    queries: Words,
-    series: Words,
-    maps: Places,
-    sums: Words,
-    squares: Words,
-    stored: Words,
-    scratch: Words,
-    out: Words,
-    valid: Flags,
-) -> None:
-    """Answer all queries at the rows [first, last); `nowhere` is the record of rows that ask nobody."""
-    for begin in range(first, last, BLOCK):
-        end = min(begin + BLOCK, last)
-        for g in range(groups.shape[0]):
-            place_windows(begin, end, record_of, places, groups[g], scratch)
-            number = groups[g, GROUP_SERIES]
-            if number >= 0:
-                if series[number, OF_MAP] >= 0:
-                    map_windows(end - begin, maps, series[number, OF_MAP], scratch)
-                if series[number, OF_SUM] >= 0:
-                    take_totals(end - begin, series[number], sums, squares, scratch)
-            for i in range(groups[g, GROUP_FIRST], groups[g, GROUP_FIRST] + groups[g, GROUP_QUERIES]):
-                answer(begin, end, record_of, places, queries[i], series, number, stored, scratch, out, valid)
-        for row in range(begin, end):
-            if record_of[row] == nowhere:
-                for target in range(out.shape[0]):
-                    out[target, row] = 0
-                    valid[target, row] = 0
-
-
 @compiled
-def place_windows(
-    begin: Word, end: Word, record_of: Places, places: Places, group: Words, scratch: Words
-) -> None:
+def place_windows(begin: Word, end: Word, record_of: Places, places: Places, group: Words, scratch: Words) -> None:
     """Note where a window begins and ends at each row of a block."""
     left, last_n, end_column = group[GROUP_LEFT], group[GROUP_LAST_N], group[GROUP_END]
     for i in range(end - begin):
@@ -129,6 +86,55 @@ def take_wide(totals: Words, row: Word, scratch: Words, i: Word, target: Word) -
     borrow = np.int64(np.uint64(low) < np.uint64(taken))
     scratch[target, i] = low - taken
     scratch[target + 1, i] = totals[row + 1, end] - totals[row + 1, begin] - borrow
+
+
+@compiled
+def answer_narrow(
+    begin: Word, rows: Word, function: Word, target: Word, scale: Word, scratch: Words, out: Words, valid: Flags
+) -> None:
+    """Sum, mean or std where no sum leaves a signed word, no sum of squares an unsigned one."""
+    if function == SUM:
+        for i in range(rows):
+            out[target, begin + i] = scratch[TOTAL, i]
+            valid[target, begin + i] = 1
+    elif function == MEAN:
+        for i in range(rows):
+            n = scratch[END, i] - scratch[BEGIN, i]
+            mean = bits_of(np.float64(scratch[TOTAL, i]) / np.float64(n * scale))
+            out[target, begin + i] = mean if n > 0 else 0
+            valid[target, begin + i] = n > 0
+    else:
+        for i in range(rows):
+            n = scratch[END, i] - scratch[BEGIN, i]
+            above = narrow_spread(n, scratch[SQUARE, i], scratch[TOTAL, i])
+            std = bits_of(math.sqrt(above / pairs_of(n, scale)))
+            out[target, begin + i] = std if n > 1 else 0
+            valid[target, begin + i] = n > 1
+
+
+@compiled
+def answer_wide(
+    begin: Word, rows: Word, function: Word, target: Word, scale: Word, scratch: Words, out: Words, valid: Flags
+) -> None:
+    """Sum, mean or std of anything; a sum outside 64 bits is missing, and so is its mean."""
+    for i in range(rows):
+        n = scratch[END, i] - scratch[BEGIN, i]
+        low, high = scratch[TOTAL, i], scratch[TOTAL_HIGH, i]
+        fits = high == low >> 63
+        result = np.int64(0)
+        if function == SUM:
+            there = fits
+            result = low
+        elif function == MEAN:
+            there = n > 0 and fits
+            if there:
+                result = bits_of(np.float64(low) / scaled(n, scale))
+        else:
+            there = n > 1
+            if there:
+                result = bits_of(spread(n, scratch[SQUARE_HIGH, i], scratch[SQUARE, i], high, low, scale))
+        out[target, begin + i] = result if there else 0
+        valid[target, begin + i] = there
 
 
 @compiled
@@ -183,50 +189,42 @@ def answer(
             valid[target, begin + i] = cell >= 0
 
 
-@compiled
-def answer_narrow(
-    begin: Word, rows: Word, function: Word, target: Word, scale: Word, scratch: Words, out: Words, valid: Flags
+@entry(
+    "void(int64, int64, int32[::1], int64, int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    " int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
+)
+def answer_rows(
+    first: Word,
+    last: Word,
+    record_of: Places,
+    nowhere: Word,
+    places: Places,
+    groups: Words,
+    queries: Words,
+    series: Words,
+    maps: Places,
+    sums: Words,
+    squares: Words,
+    stored: Words,
+    scratch: Words,
+    out: Words,
+    valid: Flags,
 ) -> None:
-    """Sum, mean or std where no sum leaves a signed word, no sum of squares an unsigned one."""
-    if function == SUM:
-        for i in range(rows):
-            out[target, begin + i] = scratch[TOTAL, i]
-            valid[target, begin + i] = 1
-    elif function == MEAN:
-        for i in range(rows):
-            n = scratch[END, i] - scratch[BEGIN, i]
-            mean = bits_of(np.float64(scratch[TOTAL, i]) / np.float64(n * scale))
-            out[target, begin + i] = mean if n > 0 else 0
-            valid[target, begin + i] = n > 0
-    else:
-        for i in range(rows):
-            n = scratch[END, i] - scratch[BEGIN, i]
-            above = narrow_spread(n, scratch[SQUARE, i], scratch[TOTAL, i])
-            std = bits_of(math.sqrt(above / pairs_of(n, scale)))
-            out[target, begin + i] = std if n > 1 else 0
-            valid[target, begin + i] = n > 1
-
-
-@compiled
-def answer_wide(
-    begin: Word, rows: Word, function: Word, target: Word, scale: Word, scratch: Words, out: Words, valid: Flags
-) -> None:
-    """Sum, mean or std of anything; a sum outside 64 bits is missing, and so is its mean."""
-    for i in range(rows):
-        n = scratch[END, i] - scratch[BEGIN, i]
-        low, high = scratch[TOTAL, i], scratch[TOTAL_HIGH, i]
-        fits = high == low >> 63
-        result = np.int64(0)
-        if function == SUM:
-            there = fits
-            result = low
-        elif function == MEAN:
-            there = n > 0 and fits
-            if there:
-                result = bits_of(np.float64(low) / scaled(n, scale))
-        else:
-            there = n > 1
-            if there:
-                result = bits_of(spread(n, scratch[SQUARE_HIGH, i], scratch[SQUARE, i], high, low, scale))
-        out[target, begin + i] = result if there else 0
-        valid[target, begin + i] = there
+    """Answer all queries at the rows [first, last); `nowhere` is the record of rows that ask nobody."""
+    for begin in range(first, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        for g in range(groups.shape[0]):
+            place_windows(begin, end, record_of, places, groups[g], scratch)
+            number = groups[g, GROUP_SERIES]
+            if number >= 0:
+                if series[number, OF_MAP] >= 0:
+                    map_windows(end - begin, maps, series[number, OF_MAP], scratch)
+                if series[number, OF_SUM] >= 0:
+                    take_totals(end - begin, series[number], sums, squares, scratch)
+            for i in range(groups[g, GROUP_FIRST], groups[g, GROUP_FIRST] + groups[g, GROUP_QUERIES]):
+                answer(begin, end, record_of, places, queries[i], series, number, stored, scratch, out, valid)
+        for row in range(begin, end):
+            if record_of[row] == nowhere:
+                for target in range(out.shape[0]):
+                    out[target, row] = 0
+                    valid[target, row] = 0

@@ -144,9 +144,7 @@ def _tracks(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ..
     return _table(tracks, 5), _table(lanes, 3)
 
 
-def _parts(
-    plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], function: str
-) -> Table:
+def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], function: str) -> Table:
     rows: dict[int, list[int]] = {}
     for query, (left, last_n, end) in zip(plan.queries, windows, strict=True):
         if query.function == function:

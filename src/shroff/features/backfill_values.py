@@ -111,6 +111,26 @@ def place_distinct(
             places[ask, part[PART_OUT]] = different
 
 
+@compiled
+def merge(
+    stored: Words, of_values: Word, ranks: Places, of_cell: Word, low: Word, middle: Word, high: Word, spare: Places
+) -> None:
+    """Merge the sorted runs [low, middle) and [middle, high)."""
+    for i in range(low, middle):
+        spare[i - low] = ranks[of_cell, i]
+    left, lefts, right, at = np.int64(0), middle - low, middle, low
+    while left < lefts and right < high:
+        if stored[of_values, ranks[of_cell, right]] < stored[of_values, spare[left]]:
+            ranks[of_cell, at] = ranks[of_cell, right]
+            right += 1
+        else:
+            ranks[of_cell, at] = spare[left]
+            left += 1
+        at += 1
+    for i in range(left, lefts):
+        ranks[of_cell, at + i - left] = spare[i]
+
+
 @entry(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[:, ::1],"
     " int32[:, ::1], int32[::1])"
@@ -148,23 +168,24 @@ def rank_values(
 
 
 @compiled
-def merge(
-    stored: Words, of_values: Word, ranks: Places, of_cell: Word, low: Word, middle: Word, high: Word, spare: Places
-) -> None:
-    """Merge the sorted runs [low, middle) and [middle, high)."""
-    for i in range(low, middle):
-        spare[i - low] = ranks[of_cell, i]
-    left, lefts, right, at = np.int64(0), middle - low, middle, low
-    while left < lefts and right < high:
-        if stored[of_values, ranks[of_cell, right]] < stored[of_values, spare[left]]:
-            ranks[of_cell, at] = ranks[of_cell, right]
-            right += 1
-        else:
-            ranks[of_cell, at] = spare[left]
-            left += 1
-        at += 1
-    for i in range(left, lefts):
-        ranks[of_cell, at + i - left] = spare[i]
+def add(tree: Places, size: Word, rank: Word, change: Word) -> None:
+    """Count one cell more or less of this rank."""
+    node = rank + 1
+    while node <= size:
+        tree[node] += change
+        node += node & -node
+
+
+@compiled
+def rank_at(tree: Places, size: Word, top: Word, wanted: Word) -> Word:
+    """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
+    node, step = np.int64(0), top
+    while step > 0:
+        if node + step <= size and tree[node + step] < wanted:
+            node += step
+            wanted -= np.int64(tree[node])
+        step >>= 1
+    return node
 
 
 @entry(
@@ -221,24 +242,3 @@ def place_ranks(
                 wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
                 cell = np.int64(ranks[of_ranks + 1, base + rank_at(tree, size, top, wanted)])
             places[ask, part[PART_OUT]] = cell
-
-
-@compiled
-def add(tree: Places, size: Word, rank: Word, change: Word) -> None:
-    """Count one cell more or less of this rank."""
-    node = rank + 1
-    while node <= size:
-        tree[node] += change
-        node += node & -node
-
-
-@compiled
-def rank_at(tree: Places, size: Word, top: Word, wanted: Word) -> Word:
-    """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
-    node, step = np.int64(0), top
-    while step > 0:
-        if node + step <= size and tree[node + step] < wanted:
-            node += step
-            wanted -= np.int64(tree[node])
-        step >>= 1
-    return node

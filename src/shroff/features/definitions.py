@@ -65,7 +65,11 @@ def events_of(node: Node, entity: str, events: Events) -> frozenset[str]:
     wanted = fields_of_this(node)
     keyed = events.entities[entity].keys if entity in events.entities else {}
     named = events_named(node) or frozenset(keyed)
-    return frozenset(name for name in named if name in events.types and name in keyed and wanted <= set(events.types[name].field_names))
+    return frozenset(
+        name
+        for name in named
+        if name in events.types and name in keyed and wanted <= set(events.types[name].field_names)
+    )
 
 
 def stacked(node: Node) -> frozenset[str]:
@@ -170,7 +174,9 @@ class FeatureTypes:
         ordered[name] = feature
 
 
-def load_features(node: YamlNode | None, events: Events, names: Names, problems: list[Problem]) -> tuple[dict[str, Feature], FeatureTypes]:
+def load_features(
+    node: YamlNode | None, events: Events, names: Names, problems: list[Problem]
+) -> tuple[dict[str, Feature], FeatureTypes]:
     """Read features.yaml: the features in an order that has each after what it reads, and their types for rules."""
     types = FeatureTypes(node, events, names, problems)
     return types.all(), types
@@ -179,7 +185,9 @@ def load_features(node: YamlNode | None, events: Events, names: Names, problems:
 def wanted_features(features: MappingOf[str, Feature], nodes: list[Node]) -> frozenset[tuple[str, str]]:
     """The (feature, event type) pairs that the `of`s of features and of other expressions ask for, transitively."""
     wanted: set[tuple[str, str]] = set()
-    pending = [pair for node in [*nodes, *(feature.node for feature in features.values())] for pair in of_requests(node)]
+    pending = [
+        pair for node in [*nodes, *(feature.node for feature in features.values())] for pair in of_requests(node)
+    ]
     while pending:
         name, event = pending.pop()
         if (name, event) in wanted or name not in features:
@@ -188,4 +196,3 @@ def wanted_features(features: MappingOf[str, Feature], nodes: list[Node]) -> fro
         node = features[name].node
         pending += [(part.name, event) for part in walk(node) if isinstance(part, FeatureValue)]
     return frozenset(wanted)
-

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
-from shroff.language.expression import Aggregate, FeatureValue, ItemField, ItemFeature, Node, Score, ThisField
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, Score, ThisField
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import REAL, Type
 from shroff.language.values import Value
@@ -116,7 +116,7 @@ class Frame:
         return found
 
     def key_values(self, entity: str) -> list[Any]:
-        """The entity's key of each event as one value: the part itself, or the parts as a tuple; None where one is missing."""
+        """The entity's key of each event: the part itself, or the parts as a tuple; None where one is missing."""
         if entity not in self._keys:
             self._keys[entity] = joined_key(self.key_parts(entity), len(self))
         return self._keys[entity]

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from shroff.features.aggregates import aggregate_values
-from shroff.language.expression import Aggregate, ItemField, ItemFeature, Node, ThisField
+from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
 
@@ -58,7 +58,9 @@ class LookHistory:
             self._answer(time_ms, asked, answers, including=True)
         return answers
 
-    def _answer(self, time_ms: int, asked: tuple[int, dict[str, Value]], answers: list[Value], *, including: bool) -> None:
+    def _answer(
+        self, time_ms: int, asked: tuple[int, dict[str, Value]], answers: list[Value], *, including: bool
+    ) -> None:
         cells = self.cells.get(asked[0], [])
         for at, look in enumerate(self._looks):
             aggregate = look.aggregate

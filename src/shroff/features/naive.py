@@ -14,7 +14,16 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
-from shroff.language.expression import Aggregate, FeatureValue, ItemField, ItemFeature, Node, ThisField, fields_of_this, walk
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    ItemFeature,
+    ItemField,
+    Node,
+    ThisField,
+    fields_of_this,
+    walk,
+)
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 

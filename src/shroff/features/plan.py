@@ -146,7 +146,7 @@ def _shares_as_quotients(node: Any) -> Any:
 
 
 def _is_look(aggregate: Aggregate) -> bool:
-    """Whether each event of the window is looked at; `over last n` counts before any condition, so no pair key serves it."""
+    """Whether each event of the window is looked at; `over last n` counts before conditions: a pair key is no help."""
     parts = split(aggregate.condition)
     return parts.look is not None or (bool(parts.pairs) and aggregate.last_n is not None)
 
@@ -177,7 +177,9 @@ def kernel_plan(group: Group) -> KernelPlan:
             needs.setdefault(series, set()).update(_NEEDS.get(aggregate.function, ()))
             number = list(needs).index(series)
         queries.append(_query(aggregate, number))
-    return KernelPlan(HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs))
+    return KernelPlan(
+        HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs)
+    )
 
 
 _NEEDS = {

@@ -1,0 +1,203 @@
+"""Back-fill: every answer of a plan over a whole history at once; the third engine.
+
+What `History.run` computes row by row is computed here by columns, and to the same bit, in
+two passes: key by key the places of all windows, row by row the answers. Keys that have a
+late row, whose cells do not stand in the order of the log, go through a `History` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.backfill_cells import Order, Run, Span, keep_series, sort_by_key
+from shroff.features.backfill_late import LateKeys
+from shroff.features.backfill_plan import places_plan
+from shroff.features.histories import HistoryPlan, check_plan
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+Answers = tuple[Words, Flags]
+
+ROWS_MAX: Final = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
+TASKS_PER_THREAD: Final = 8  # so that a thread with a hot key leaves the others to the rest
+ROWS_PER_TASK: Final = 1 << 16
+
+
+def backfill(
+    plan: HistoryPlan,
+    times: Words,
+    insert_keys: Words,
+    query_keys: Words,
+    values: Words,
+    kept: Flags,
+    *,
+    lateness_ms: int,
+    threads: int,
+    watermark_ms: int | None = None,
+) -> Answers:
+    """Answer the queries at each row of a history that starts from nothing: rows in log order.
+
+    The columns and the results are those of one `History.run` over all rows.
+
+    Args:
+        lateness_ms: How far a row that asks may be behind the greatest time of those before
+            it; rows that ask nobody may have any time, and do not move that time.
+        threads: Threads that compute, one at least.
+        watermark_ms: The greatest time before the first row; None: there was none.
+
+    Cost: O(1) per row and query, whatever the number of cells in a window; quantile O(log n)
+    for n cells of a key; keys with late rows cost what `History.run` does. Beside the result
+    4 bytes per row and window, extreme, distinct or quantile, and 8 to 40 per row and series.
+    """
+    columns = (times, insert_keys, query_keys, values, kept)
+    whole = Backfill(plan, *columns, lateness_ms=lateness_ms, threads=threads, watermark_ms=watermark_ms)
+    return whole.answer(len(times))
+
+
+class Backfill:
+    """The answers of a plan over a history piece by piece, in log order, so that not all are held at once.
+
+    Takes what `backfill` takes, and reads its arrays until the last piece. Not safe for use
+    by several threads at once.
+    """
+
+    def __init__(
+        self,
+        plan: HistoryPlan,
+        times: Words,
+        insert_keys: Words,
+        query_keys: Words,
+        values: Words,
+        kept: Flags,
+        *,
+        lateness_ms: int,
+        threads: int,
+        watermark_ms: int | None = None,
+    ) -> None:
+        check_plan(plan)
+        assert threads >= 1
+        assert len(times) < ROWS_MAX, f"{len(times)} rows are too many for one history, take less than {ROWS_MAX}"
+        self._plan, self._tables, self._threads = plan, places_plan(plan), threads
+        self._times, self._inserts, self._asks = _own(times), _own(insert_keys), _own(query_keys)
+        self._values, self._flags = _own(values), _own(kept, np.uint8)
+        self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
+        self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
+        self._done = 0
+        with _on_threads(threads) as run:
+            self._prepare(run)
+        self._late_keys = LateKeys(
+            plan,
+            self._late,
+            *(self._times, self._inserts, self._asks, self._values, self._flags),
+            lateness_ms=lateness_ms,
+            parts=threads,
+            watermark_ms=watermark_ms,
+        )
+
+    def answer(self, rows: int) -> Answers:
+        """The answers at the next `rows` rows, or at those that are left."""
+        begin, end = self._done, min(self._done + rows, len(self._times))
+        out = np.empty((len(self._plan.queries), end - begin), np.int64)
+        valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
+        with _on_threads(self._threads) as run:
+            self._answer_in_order(run, begin, end, out, valid)
+            run(self._late_keys.answer, [(part, begin, end, out, valid) for part in self._late_keys.parts])
+        self._done = end
+        return out, valid
+
+    def _prepare(self, run: Run) -> None:
+        """Sort the events by key, find the late keys, and keep of each series what is asked."""
+        # Compiling or loading kernels takes up to seconds, which a mere import must not.
+        from shroff.features.backfill_kernels import find_late_keys, find_late_rows
+
+        ranges = 1 if self._threads == 1 else self._threads * TASKS_PER_THREAD
+        self._cells = self._sorted(run, self._inserts, 0, ranges)
+        self._cell_times = self._by_slot(run, self._cells)
+        self._late = np.zeros(self._keys, np.uint8)
+        if self._ask_themselves:
+            found = [(*keys, self._cells.starts, self._cells.ends, self._cell_times) for keys in self._cells.ranges]
+            run(find_late_keys, [(*arguments, self._late) for arguments in found])
+        else:
+            find_late_rows(self._times, self._inserts, self._asks, np.empty(self._keys, np.int64), self._late)
+        rows = (self._inserts, self._values, self._flags)
+        self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
+
+    def _sorted(self, run: Run, keys: Words, first_row: int, ranges: int | tuple[Span, ...]) -> Order:
+        return sort_by_key(run, keys, self._keys, first_row=first_row, parts=self._threads, ranges=ranges)
+
+    def _by_slot(self, run: Run, order: Order) -> Words:
+        """The times of the rows in slots."""
+        from shroff.features.backfill_kernels import gather
+
+        times = np.zeros(len(order.rows), np.int64)
+        run(gather, [(self._times, order.rows, *span, times) for span in order.spans])
+        return times
+
+    def _answer_in_order(self, run: Run, begin: int, end: int, out: Words, valid: Flags) -> None:
+        """Answer all rows but those of late keys, which get anything."""
+        from shroff.features.backfill_answers import BLOCK, SCRATCH, answer_rows
+
+        if self._ask_themselves and end - begin == len(self._times):
+            asks, ask_times = self._cells, self._cell_times
+        else:
+            asks = self._sorted(run, self._asks[begin:end], begin, self._cells.ranges)
+            ask_times = self._by_slot(run, asks)
+        places = np.empty((len(asks.rows), self._tables.columns), np.int32)
+        places[asks.nowhere] = 0
+        run(self._place, [(keys, asks, ask_times, places) for keys in asks.ranges])
+        tables, kept = self._tables, self._kept
+        arrays = (asks.slot_of, asks.nowhere, places, tables.groups, tables.queries, kept.series, kept.maps)
+        arrays = (*arrays, kept.sums, kept.squares, kept.stored)
+
+        def answer(first: int) -> None:
+            scratch = np.empty((SCRATCH, BLOCK), np.int64)
+            answer_rows(first, min(first + ROWS_PER_TASK, end - begin), *arrays, scratch, out, valid)
+
+        run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
+
+    def _place(self, keys: Span, asks: Order, ask_times: Words, places: Places) -> None:
+        """Fill the records of the rows that ask about a range of keys."""
+        from shroff.features.backfill_places import place_edges, place_extremes
+        from shroff.features.backfill_values import place_distinct, place_ranks
+
+        cells, kept, tables = self._cells, self._kept, self._tables
+        first, last = keys
+        most = int((cells.ends[first:last] - cells.starts[first:last]).max(initial=0))
+        ours, theirs = (cells.starts, cells.ends), (asks.starts, asks.ends)
+        own = (*ours, cells.rows, self._cell_times)
+        place_edges(*keys, self._late, *own, *theirs, asks.rows, ask_times, tables.edges, places)
+        for track in tables.tracks:
+            room = (np.empty(len(tables.lanes), np.int64), np.empty(most, np.int64), np.empty(most, np.int64))
+            arrays = (kept.series, kept.maps, kept.stored, track, tables.lanes)
+            place_extremes(*keys, self._late, *theirs, *arrays, *room, places)
+        for part in tables.sets:
+            place_distinct(*keys, self._late, *theirs, kept.series, kept.maps, kept.links, part, places)
+        for part in tables.ranks:
+            tree = np.empty(most + 1, np.int32)
+            place_ranks(*keys, self._late, *ours, *theirs, kept.series, kept.maps, kept.ranks, part, tree, places)
+
+
+@contextmanager
+def _on_threads(threads: int) -> Iterator[Run]:
+    """A way to call a function with many arguments at the same time; the kernels let go of the interpreter."""
+    if threads == 1:
+        yield lambda function, calls: [function(*call) for call in calls]
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="backfill") as pool:
+
+        def run(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+            return [future.result() for future in [pool.submit(function, *call) for call in calls]]
+
+        yield run
+
+
+def _own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
+    """The array as the kernels take it: contiguous, writable, of this type."""
+    return np.require(array, kind, ["C", "W"])

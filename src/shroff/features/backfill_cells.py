@@ -1,0 +1,195 @@
+"""A history in the order of its keys: the rows sorted, and each series kept as its queries need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.backfill_plan import (
+    IS_REAL,
+    IS_WIDE,
+    OF_LINKS,
+    OF_MAP,
+    OF_RANKS,
+    OF_SQUARES,
+    OF_SUM,
+    OF_VALUES,
+    SCALE,
+    SERIES_WORDS,
+)
+from shroff.features.histories import HistoryPlan
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+# Calls a function with each of the given arguments, on several threads, and gives the results in order.
+Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
+Span = tuple[int, int]
+
+NARROW_SCALE_MAX: Final = 10**9  # its square, and itself times the rows, stay in 64 bits
+NEEDS: Final = {
+    OF_SUM: ("sum", "mean", "std"),
+    OF_SQUARES: ("std",),
+    OF_VALUES: ("min", "max", "first", "last", "distinct", "quantile"),
+    OF_LINKS: ("distinct",),
+    OF_RANKS: ("quantile",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
+
+    The keys are parted into ranges of about equally many rows; behind each range one slot
+    stays free. `slot_of` has `nowhere`, the last slot, for rows without a key.
+    """
+
+    ranges: tuple[Span, ...]
+    starts: Words
+    ends: Words
+    rows: Places
+    slot_of: Places
+
+    @property
+    def nowhere(self) -> int:
+        return len(self.rows) - 1
+
+    @property
+    def spans(self) -> list[Span]:
+        """The slots of each range."""
+        return [(int(self.starts[first]), int(self.ends[last - 1])) for first, last in self.ranges]
+
+    @property
+    def most(self) -> int:
+        """Rows of the key that has the most of them."""
+        return int((self.ends - self.starts).max(initial=0))
+
+
+def sort_by_key(
+    run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int | Sequence[Span]
+) -> Order:
+    """Sort rows by key code, all below `limit`; by counting, stable.
+
+    Args:
+        first_row: The number of the row that `keys` begins with.
+        parts: How many parts of the rows are sorted at the same time.
+        ranges: How many ranges of keys to make, or those that are there already.
+    """
+    from shroff.features.backfill_kernels import count_keys, sort_rows
+
+    parts = max(1, min(parts, len(keys) // (limit + 1)))  # each part has counters for all keys
+    bounds = np.linspace(0, len(keys), parts + 1).astype(int).tolist()
+    counts = np.zeros((parts, limit), np.int64)
+    run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(pairwise(bounds))])
+    lengths = counts.sum(axis=0)
+    upto = np.cumsum(lengths)
+    found = ranges_of(upto, ranges) if isinstance(ranges, int) else tuple(ranges)
+    starts = upto - lengths
+    for i, (first, last) in enumerate(found):
+        starts[first:last] += i
+    size = int(lengths.sum()) + len(found)
+    rows, slot_of = np.zeros(size + 1, np.int32), np.empty(len(keys), np.int32)
+    slots = np.cumsum(counts, axis=0) - counts + starts
+    run(
+        sort_rows,
+        [(keys, *part, slots[i], rows, slot_of, first_row, size) for i, part in enumerate(pairwise(bounds))],
+    )
+    return Order(found, starts, starts + lengths, rows, slot_of)
+
+
+def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
+    """Part keys into ranges of about equally many rows, from how many rows there are up to each key."""
+    if len(upto) == 0:
+        return ()
+    wanted = np.linspace(0, int(upto[-1]), count + 1)[1:-1]
+    cuts = np.searchsorted(upto, wanted) + 1
+    return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of the series, in slots; `series` says which rows of the arrays are whose."""
+
+    series: Words
+    maps: Places
+    sums: Words
+    squares: Words
+    stored: Words
+    links: Places
+    ranks: Places
+
+
+def keep_series(
+    run: Run, plan: HistoryPlan, cells: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
+) -> Kept:
+    """Choose how each series is kept, from what it is asked and how large its values are, and fill it."""
+    from shroff.features.backfill_kernels import fill_series
+
+    series, rows = choose_rows(run, plan, cells.most, inserts, values, kept, parts)
+    slots = len(cells.rows)
+    made = Kept(
+        series,
+        maps=np.zeros((rows[OF_MAP], slots), np.int32),
+        sums=np.zeros((rows[OF_SUM], slots), np.int64),
+        squares=np.zeros((rows[OF_SQUARES], slots), np.int64),
+        stored=np.zeros((rows[OF_VALUES], slots), np.int64),
+        links=np.zeros((rows[OF_LINKS], slots), np.int32),
+        ranks=np.zeros((rows[OF_RANKS], slots), np.int32),
+    )
+    asked = [number for number in range(len(series)) if series[number, SCALE] > 0]
+    run(
+        fill_series,
+        [
+            (cells.rows, *span, values, kept, number, series[number], made.maps, made.sums, made.squares, made.stored)
+            for number in asked
+            for span in cells.spans
+        ],
+    )
+    run(_link, [(made, number, keys, cells, late) for number in asked for keys in cells.ranges])
+    return made
+
+
+def choose_rows(
+    run: Run, plan: HistoryPlan, most: int, inserts: Words, values: Words, kept: Flags, parts: int
+) -> tuple[Words, dict[int, int]]:
+    """The table of the series, and how many rows each array needs; series that nobody asks about keep -1."""
+    from shroff.features.backfill_kernels import survey
+
+    series = np.full((len(plan.series), SERIES_WORDS), -1, np.int64)
+    rows = dict.fromkeys((OF_MAP, *NEEDS), 0)
+    bounds = np.linspace(0, len(inserts), parts + 1).astype(int).tolist()
+    for number in sorted({query.series for query in plan.queries} - {-1}):
+        functions = {query.function for query in plan.queries if query.series == number}
+        surveyed = run(survey, [(values, kept, inserts, number, *part) for part in pairwise(bounds)])
+        largest = max(size for size, _ in surveyed)
+        scale = plan.series[number].scale
+        is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63
+        is_narrow = is_narrow and ("std" not in functions or most * largest**2 < 1 << 64)
+        series[number, [SCALE, IS_REAL, IS_WIDE]] = scale, plan.series[number].real, not is_narrow
+        words = {OF_MAP: 1 if any(missing for _, missing in surveyed) else 0}
+        for word, users in NEEDS.items():
+            is_double = word in (OF_LINKS, OF_RANKS) or (word in (OF_SUM, OF_SQUARES) and not is_narrow)
+            words[word] = (2 if is_double else 1) if functions.intersection(users) else 0
+        for word, count in words.items():
+            if count:
+                series[number, word] = rows[word]
+                rows[word] += count
+    return series, rows
+
+
+def _link(made: Kept, number: int, keys: Span, cells: Order, late: Flags) -> None:
+    """Link or rank the equal values of a range of keys, where a query needs it."""
+    from shroff.features.backfill_values import link_values, rank_values
+
+    first, last = keys
+    arguments = (first, last, late, cells.starts, cells.ends, made.series[number], made.maps, made.stored)
+    most = int((cells.ends[first:last] - cells.starts[first:last]).max(initial=0))
+    if made.series[number, OF_LINKS] >= 0:
+        link_values(*arguments, made.links, np.empty(1 << (2 * most + 1).bit_length(), np.int32))
+    if made.series[number, OF_RANKS] >= 0:
+        rank_values(*arguments, made.ranks, np.empty(most, np.int32))

@@ -1,0 +1,207 @@
+"""Rows of a log and plans of histories: generated, and answered straight from the definition."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from shroff.features.histories import HistoryPlan, Query, Series
+
+LATENESS_MS = 12
+LARGEST_SUMMED = 10**15
+INT64 = range(-(2**63), 2**63)
+LAW = settings(max_examples=max(400, settings.default.max_examples))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a log: what it adds to the history, and about whom it asks."""
+
+    time_ms: int
+    insert_key: int
+    query_key: int
+    values: tuple[int | None, ...]
+    is_label: bool = False  # asks nobody, moves no watermark, and is never too late or too early
+
+
+Results = list[list[int | None]]
+
+
+def as_bits(value: float) -> int:
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+def float_order(bits: int) -> tuple[float, float]:
+    value = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return value, math.copysign(1, value)
+
+
+def by_definition(plan: HistoryPlan, rows: list[Row]) -> Results:
+    """Every answer straight from the definition: all earlier rows looked at, for each row anew."""
+    return [
+        [None if row.query_key < 0 else one_answer(plan, query, rows[: place + 1]) for query in plan.queries]
+        for place, row in enumerate(rows)
+    ]
+
+
+def one_answer(plan: HistoryPlan, query: Query, log: list[Row]) -> int | None:
+    asking = log[-1]
+    seen = log if query.including else log[:-1]
+    end_ms = asking.time_ms - query.delay_ms
+    inside = [row for row in seen if row.insert_key == asking.query_key and row.time_ms <= end_ms]
+    inside.sort(key=lambda row: row.time_ms)  # stable: equal times stay in the order of the log
+    if query.length_ms is not None:
+        inside = [row for row in inside if row.time_ms > end_ms - query.length_ms]
+    if query.last_n is not None:
+        inside = inside[-query.last_n :]
+    if query.series < 0:
+        return len(inside)
+    kept = [value for row in inside if (value := row.values[query.series]) is not None]
+    return aggregate(query, plan.series[query.series], kept, len(inside))
+
+
+def aggregate(query: Query, series: Series, kept: list[int], events: int) -> int | None:
+    n, total = len(kept), sum(kept)
+    ordered = sorted(kept, key=float_order) if series.real else sorted(kept)
+    match query.function:
+        case "count":
+            return n
+        case "distinct":
+            return len(set(kept))
+        case "sum":
+            return total if total in INT64 else None
+        case "share":
+            return as_bits(float(n) / float(events)) if events else None
+        case "std":
+            if n < 2:
+                return None
+            above = n * sum(value * value for value in kept) - total * total
+            return as_bits(math.sqrt(float(above) / float(n * (n - 1) * series.scale**2)))
+    if not kept:
+        return None
+    match query.function:
+        case "mean":
+            return as_bits(float(total) / float(n * series.scale)) if total in INT64 else None
+        case "min":
+            return ordered[0]
+        case "max":
+            return ordered[-1]
+        case "first":
+            return kept[0]
+        case "last":
+            return kept[-1]
+    assert query.function == "quantile"
+    return ordered[max(1, math.ceil(Fraction(query.numerator, query.denominator) * n)) - 1]
+
+
+def as_arrays(plan: HistoryPlan, rows: list[Row]) -> tuple[np.ndarray, ...]:
+    shape = (len(plan.series), len(rows))
+    values = np.array([[row.values[s] or 0 for row in rows] for s in range(shape[0])], np.int64).reshape(shape)
+    kept = np.array([[row.values[s] is not None for row in rows] for s in range(shape[0])], np.uint8).reshape(shape)
+    columns = [[row.time_ms for row in rows], [row.insert_key for row in rows], [row.query_key for row in rows]]
+    return *(np.array(column, np.int64) for column in columns), values, kept
+
+
+SUMMED = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
+KINDS = [
+    SUMMED,
+    replace(SUMMED, squares=False, scale=1),
+    replace(SUMMED, scale=10**6),
+    replace(SUMMED, scale=10**12),
+    Series(order=True, ends=True, values=True),
+    Series(order=True, ends=True, values=True, real=True),
+    Series(),
+]
+FLOATS = [0.0, -0.0, 1.5, -1.5, 2.5, 1e300, -1e300, 5e-324]
+
+
+def values_of(series: Series) -> st.SearchStrategy[int]:
+    few = st.integers(-3, 5)
+    if series.sums:
+        return few | st.sampled_from([LARGEST_SUMMED, -LARGEST_SUMMED, LARGEST_SUMMED - 1]) | st.integers(0, 10**6)
+    if series.real:
+        return st.sampled_from([as_bits(value) for value in FLOATS])
+    return few | st.sampled_from([INT64[0], INT64[-1]])
+
+
+def functions_of(series: Series) -> list[str]:
+    names = ["count", "share"]
+    names += ["sum", "mean"] if series.sums else []
+    names += ["std"] if series.squares else []
+    return names + (["min", "max", "first", "last", "distinct", "quantile"] if series.order else [])
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> HistoryPlan:
+    series = tuple(draw(st.lists(st.sampled_from(KINDS), max_size=3)))
+    queries = []
+    for _ in range(draw(st.integers(1, 12))):
+        number = draw(st.integers(-1, len(series) - 1))
+        function = "count" if number < 0 else draw(st.sampled_from(functions_of(series[number])))
+        windows = ["time", "time", "last", "delayed"] + ([] if function == "quantile" else ["ever"])
+        window = draw(st.sampled_from(windows))
+        denominator = draw(st.sampled_from([1, 4, 20, 1000]))
+        queries.append(
+            Query(
+                function,
+                number,
+                length_ms=draw(st.integers(1, 30)) if window in ("time", "delayed") else None,
+                delay_ms=draw(st.integers(1, 25)) if window == "delayed" else 0,
+                last_n=draw(st.integers(1, 6)) if window == "last" else None,
+                including=window != "delayed" and draw(st.booleans()),
+                numerator=draw(st.integers(0, denominator)),
+                denominator=denominator,
+            )
+        )
+    return HistoryPlan(series, tuple(queries))
+
+
+@st.composite
+def logs(draw: st.DrawFn, plan: HistoryPlan) -> list[Row]:
+    """Ties, late rows, labels, pauses, keys that are missing, and rows that only ask or only add."""
+    rows: list[Row] = []
+    newest_ms = draw(st.sampled_from([0, 1_700_000_000_000]))
+    key = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 40, -1])
+    cells = [st.none() | values_of(series) for series in plan.series]
+    for _ in range(draw(st.integers(0, 50))):
+        if draw(st.integers(0, 9)) == 0:
+            distance_ms = draw(st.integers(-100, 40))
+            rows.append(Row(newest_ms + distance_ms, draw(key), -1, tuple(draw(st.tuples(*cells))), is_label=True))
+            continue
+        step = draw(st.sampled_from([0, 0, 1, 1, 2, 5, 30, -1, -2, -7, -LATENESS_MS]))
+        time_ms = newest_ms + step
+        newest_ms = max(newest_ms, time_ms)
+        asked = draw(key)
+        added = draw(st.one_of(st.just(asked), st.just(asked), st.just(asked), key))
+        rows.append(Row(time_ms, added, asked, tuple(draw(st.tuples(*cells)))))
+    return rows
+
+
+cases = plans().flatmap(lambda plan: st.tuples(st.just(plan), logs(plan)))
+
+
+def made_up_rows(seed: int, count: int, lateness_ms: int) -> list[Row]:
+    """A long log with one hot key, and a second one that pauses."""
+    random = np.random.default_rng(seed)
+    newest_ms, rows = 0, []
+    for place in range(count):
+        time_ms = newest_ms + int(random.choice([0, 1, 2, 3, -1, -int(random.integers(0, lateness_ms + 1))]))
+        newest_ms = max(newest_ms, time_ms)
+        key = int(random.choice([0, 0, 0, 1 if place % 300 < 100 else 2, int(random.integers(3, 30))]))
+        value = None if random.random() < 0.1 else int(random.integers(-20, 60))
+        rows.append(Row(time_ms, key, key, (value,)))
+    return rows
+
+
+def altered_window(query: Query) -> Query:
+    if query.length_ms is not None:
+        return replace(query, length_ms=query.length_ms + 1)
+    if query.last_n is not None:
+        return replace(query, last_n=query.last_n + 1)
+    return replace(query, including=not query.including)

@@ -1,0 +1,146 @@
+"""The law of the back-fill: over a whole history it gives what a history gives row by row, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.features.backfill import Backfill, backfill
+from shroff.features.histories import History, HistoryPlan, Query
+from tests.laws.rows import (
+    KINDS,
+    LATENESS_MS,
+    LAW,
+    SUMMED,
+    Results,
+    Row,
+    altered_window,
+    as_arrays,
+    by_definition,
+    cases,
+    functions_of,
+    made_up_rows,
+)
+
+WINDOWS = [
+    {"length_ms": 40},
+    {"length_ms": 40, "including": True},
+    {"length_ms": 400, "delay_ms": 100},
+    {"last_n": 30},
+    {},
+    {"including": True},
+]
+
+
+def run_whole(plan: HistoryPlan, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+    return History(plan, lateness_ms=LATENESS_MS).run(*as_arrays(plan, rows), None)
+
+
+def by_backfill(plan: HistoryPlan, rows: list[Row], threads: int) -> Results:
+    out, valid = backfill(plan, *as_arrays(plan, rows), lateness_ms=LATENESS_MS, threads=threads)
+    return as_results(out, valid)
+
+
+def as_results(out: np.ndarray, valid: np.ndarray) -> Results:
+    return [
+        [int(value) if there else None for value, there in zip(out[:, i], valid[:, i], strict=True)]
+        for i in range(out.shape[1])
+    ]
+
+
+def put_in_order(rows: list[Row]) -> list[Row]:
+    """The same rows without a late one, so that none of them goes through a history."""
+    times = sorted(row.time_ms for row in rows)
+    return [replace(row, time_ms=time_ms) for row, time_ms in zip(rows, times, strict=True)]
+
+
+def equal(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@LAW
+@given(cases, st.booleans(), st.sampled_from([1, 2, 3]))
+def test_back_fill_history_and_definition_agree(
+    case: tuple[HistoryPlan, list[Row]], is_in_order: bool, threads: int
+) -> None:
+    plan, rows = case
+    rows = put_in_order(rows) if is_in_order else rows
+
+    whole = backfill(plan, *as_arrays(plan, rows), lateness_ms=LATENESS_MS, threads=threads)
+    assert equal(whole, run_whole(plan, rows))
+    assert as_results(*whole) == by_definition(plan, rows)
+
+
+@LAW
+@given(cases, st.booleans(), st.integers(1, 20))
+def test_pieces_of_any_size_change_nothing(case: tuple[HistoryPlan, list[Row]], is_in_order: bool, piece: int) -> None:
+    plan, rows = case
+    rows = put_in_order(rows) if is_in_order else rows
+
+    whole = Backfill(plan, *as_arrays(plan, rows), lateness_ms=LATENESS_MS, threads=1)
+    pieces = [as_results(*whole.answer(piece)) for _ in range(0, len(rows), piece)]
+    assert [answers for results in pieces for answers in results] == as_results(*run_whole(plan, rows))
+
+
+def full_plan() -> HistoryPlan:
+    """Every function of every kind of series over every window."""
+    queries = [
+        Query(function, number, **window, numerator=9, denominator=10)  # type: ignore[arg-type]
+        for number, series in enumerate(KINDS)
+        for window in WINDOWS
+        for function in functions_of(series)
+        if function != "quantile" or window.keys() - {"including"}
+    ]
+    return HistoryPlan(tuple(KINDS), (*queries, Query("count", length_ms=40), Query("count")))
+
+
+@pytest.mark.parametrize("share_of_late_keys", [0, 0.5, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_long_histories_with_hot_keys_agree(seed: int, share_of_late_keys: float) -> None:
+    random = np.random.default_rng(seed)
+    plan = full_plan()
+    rows = made_up_rows(seed, 4_000, LATENESS_MS)
+    newest_ms = np.maximum.accumulate([row.time_ms for row in rows])
+    columns = [random_values(random, number, len(rows)) for number in range(len(KINDS))]
+    rows = [
+        replace(
+            row,
+            time_ms=row.time_ms if row.insert_key < 30 * share_of_late_keys else int(newest_ms[i]),
+            values=tuple(column[i] for column in columns),
+            query_key=row.query_key if i % 17 else (row.query_key + 1) % 30,
+        )
+        for i, row in enumerate(rows)
+    ]
+
+    expected = run_whole(plan, rows)
+    for threads in (1, 2):
+        assert equal(backfill(plan, *as_arrays(plan, rows), lateness_ms=LATENESS_MS, threads=threads), expected)
+
+
+def random_values(random: np.random.Generator, number: int, count: int) -> list[int | None]:
+    """Values of a kind of series, now and then none, some of them extreme."""
+    extremes = [None, 10**15, -(10**15)] if KINDS[number].sums else [None]
+    column: list[int | None] = [int(value) for value in random.integers(-500, 500, count)]
+    if KINDS[number].real:
+        column = [int(value) for value in random.normal(size=count).round(1).view(np.int64)]
+    return [extremes[i % len(extremes)] if random.random() < 0.1 else value for i, value in enumerate(column)]
+
+
+@pytest.mark.parametrize("window", [{"length_ms": 10}, {"length_ms": 10, "delay_ms": 3}, {"last_n": 2}, {}])
+@pytest.mark.parametrize("function", functions_of(SUMMED))
+def test_the_law_catches_a_window_that_is_off_by_one(function: str, window: dict[str, int]) -> None:
+    """A back-fill whose plan is wrong by one millisecond, one event or the event itself must not pass."""
+    if function == "quantile" and not window:
+        window = {"length_ms": 1}
+    query = Query(function, 0, **window, numerator=1, denominator=2)  # type: ignore[arg-type]
+    right = HistoryPlan((SUMMED,), (query,))
+    wrong = HistoryPlan((SUMMED,), (altered_window(query),))
+    rows = put_in_order(made_up_rows(7, 4_000, LATENESS_MS))
+
+    truth = as_results(*run_whole(right, rows))
+    assert by_backfill(right, rows, 2) == truth
+    assert by_backfill(wrong, rows, 2) != truth
