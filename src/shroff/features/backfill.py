@@ -142,7 +142,7 @@ class Backfill:
 
     def _answer_in_order(self, run: Run, begin: int, end: int, out: Words, valid: Flags) -> None:
         """Answer all rows but those of late keys, which get anything."""
-        from shroff.features.backfill_answers import BLOCK, SCRATCH, answer_rows
+        from shroff.features.backfill_answers import SCRATCH, STRIDE, answer_rows
 
         if self._ask_themselves and end - begin == len(self._times):
             asks, ask_times = self._cells, self._cell_times
@@ -153,12 +153,11 @@ class Backfill:
         places[asks.nowhere] = 0
         run(self._place, [(keys, asks, ask_times, places) for keys in asks.ranges])
         tables, kept = self._tables, self._kept
-        arrays = (asks.slot_of, asks.nowhere, places, tables.groups, tables.queries, kept.series, kept.maps)
-        arrays = (*arrays, kept.sums, kept.squares, kept.stored)
+        arrays = (asks.slot_of, asks.nowhere, places, tables.groups, tables.queries, kept.series, kept.maps, kept.cells)
 
         def answer(first: int) -> None:
-            scratch = np.empty((SCRATCH, BLOCK), np.int64)
-            answer_rows(first, min(first + ROWS_PER_TASK, end - begin), *arrays, scratch, out, valid)
+            room = (np.empty((tables.columns, STRIDE), np.int32), np.empty((SCRATCH, STRIDE), np.int64))
+            answer_rows(first, min(first + ROWS_PER_TASK, end - begin), *arrays, *room, out, valid)
 
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
@@ -175,7 +174,7 @@ class Backfill:
         place_edges(*keys, self._late, *own, *theirs, asks.rows, ask_times, tables.edges, places)
         for track in tables.tracks:
             room = (np.empty(len(tables.lanes), np.int64), np.empty(most, np.int64), np.empty(most, np.int64))
-            arrays = (kept.series, kept.maps, kept.stored, track, tables.lanes)
+            arrays = (kept.series, kept.maps, kept.cells, track, tables.lanes)
             place_extremes(*keys, self._late, *theirs, *arrays, *room, places)
         for part in tables.sets:
             place_distinct(*keys, self._late, *theirs, kept.series, kept.maps, kept.links, part, places)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.backfill_plan import (
+    BASE,
     IS_REAL,
     IS_WIDE,
     OF_LINKS,
@@ -18,9 +19,10 @@ from shroff.features.backfill_plan import (
     OF_RANKS,
     OF_SQUARES,
     OF_SUM,
-    OF_VALUES,
+    OF_VALUE,
     SCALE,
     SERIES_WORDS,
+    WORDS,
 )
 from shroff.features.histories import HistoryPlan
 
@@ -35,7 +37,7 @@ NARROW_SCALE_MAX: Final = 10**9  # its square, and itself times the rows, stay i
 NEEDS: Final = {
     OF_SUM: ("sum", "mean", "std"),
     OF_SQUARES: ("std",),
-    OF_VALUES: ("min", "max", "first", "last", "distinct", "quantile"),
+    OF_VALUE: ("min", "max", "first", "last", "distinct", "quantile"),
     OF_LINKS: ("distinct",),
     OF_RANKS: ("quantile",),
 }
@@ -117,78 +119,85 @@ class Kept:
 
     series: Words
     maps: Places
-    sums: Words
-    squares: Words
-    stored: Words
+    cells: Words
     links: Places
     ranks: Places
 
 
 def keep_series(
-    run: Run, plan: HistoryPlan, cells: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
+    run: Run, plan: HistoryPlan, order: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
 ) -> Kept:
     """Choose how each series is kept, from what it is asked and how large its values are, and fill it."""
     from shroff.features.backfill_kernels import fill_series
 
-    series, rows = choose_rows(run, plan, cells.most, inserts, values, kept, parts)
-    slots = len(cells.rows)
+    slots = len(order.rows)
+    series, words, rows = choose_words(run, plan, order, inserts, values, kept, parts)
     made = Kept(
         series,
         maps=np.zeros((rows[OF_MAP], slots), np.int32),
-        sums=np.zeros((rows[OF_SUM], slots), np.int64),
-        squares=np.zeros((rows[OF_SQUARES], slots), np.int64),
-        stored=np.zeros((rows[OF_VALUES], slots), np.int64),
-        links=np.zeros((rows[OF_LINKS], slots), np.int32),
-        ranks=np.zeros((rows[OF_RANKS], slots), np.int32),
+        cells=np.empty(words, np.int64),
+        links=np.empty((rows[OF_LINKS], slots), np.int32),
+        ranks=np.empty((rows[OF_RANKS], slots), np.int32),
     )
     asked = [number for number in range(len(series)) if series[number, SCALE] > 0]
+    arrays = (made.maps, made.cells)
     run(
         fill_series,
         [
-            (cells.rows, *span, values, kept, number, series[number], made.maps, made.sums, made.squares, made.stored)
+            (order.rows, *span, values, kept, number, series[number], *arrays)
             for number in asked
-            for span in cells.spans
+            for span in order.spans
         ],
     )
-    run(_link, [(made, number, keys, cells, late) for number in asked for keys in cells.ranges])
+    run(_link, [(made, number, keys, order, late) for number in asked for keys in order.ranges])
     return made
 
 
-def choose_rows(
-    run: Run, plan: HistoryPlan, most: int, inserts: Words, values: Words, kept: Flags, parts: int
-) -> tuple[Words, dict[int, int]]:
-    """The table of the series, and how many rows each array needs; series that nobody asks about keep -1."""
+def choose_words(
+    run: Run, plan: HistoryPlan, order: Order, inserts: Words, values: Words, kept: Flags, parts: int
+) -> tuple[Words, int, dict[int, int]]:
+    """The table of the series, the words of all cells, and how many rows the other arrays need.
+
+    A series that nobody asks about keeps nothing.
+    """
     from shroff.features.backfill_kernels import survey
 
     series = np.full((len(plan.series), SERIES_WORDS), -1, np.int64)
-    rows = dict.fromkeys((OF_MAP, *NEEDS), 0)
+    total = 0
+    rows = dict.fromkeys((OF_MAP, OF_LINKS, OF_RANKS), 0)
     bounds = np.linspace(0, len(inserts), parts + 1).astype(int).tolist()
     for number in sorted({query.series for query in plan.queries} - {-1}):
         functions = {query.function for query in plan.queries if query.series == number}
         surveyed = run(survey, [(values, kept, inserts, number, *part) for part in pairwise(bounds)])
         largest = max(size for size, _ in surveyed)
         scale = plan.series[number].scale
-        is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63
-        is_narrow = is_narrow and ("std" not in functions or most * largest**2 < 1 << 64)
+        is_narrow = scale <= NARROW_SCALE_MAX and order.most * largest < 1 << 63
+        is_narrow = is_narrow and ("std" not in functions or order.most * largest**2 < 1 << 64)
         series[number, [SCALE, IS_REAL, IS_WIDE]] = scale, plan.series[number].real, not is_narrow
-        words = {OF_MAP: 1 if any(missing for _, missing in surveyed) else 0}
-        for word, users in NEEDS.items():
-            is_double = word in (OF_LINKS, OF_RANKS) or (word in (OF_SUM, OF_SQUARES) and not is_narrow)
-            words[word] = (2 if is_double else 1) if functions.intersection(users) else 0
-        for word, count in words.items():
-            if count:
+        words = 0
+        for word in (OF_SUM, OF_SQUARES, OF_VALUE):
+            if functions.intersection(NEEDS[word]):
+                series[number, word] = words
+                words += 1 if is_narrow or word == OF_VALUE else 2
+        series[number, [BASE, WORDS]] = total, words
+        total += words * len(order.rows)
+        if any(missing for _, missing in surveyed):
+            series[number, OF_MAP] = rows[OF_MAP]
+            rows[OF_MAP] += 1
+        for word in (OF_LINKS, OF_RANKS):
+            if functions.intersection(NEEDS[word]):
                 series[number, word] = rows[word]
-                rows[word] += count
-    return series, rows
+                rows[word] += 2
+    return series, total, rows
 
 
-def _link(made: Kept, number: int, keys: Span, cells: Order, late: Flags) -> None:
+def _link(made: Kept, number: int, keys: Span, order: Order, late: Flags) -> None:
     """Link or rank the equal values of a range of keys, where a query needs it."""
     from shroff.features.backfill_values import link_values, rank_values
 
     first, last = keys
-    arguments = (first, last, late, cells.starts, cells.ends, made.series[number], made.maps, made.stored)
-    most = int((cells.ends[first:last] - cells.starts[first:last]).max(initial=0))
+    arguments = (first, last, late, order.starts, order.ends, made.series[number], made.maps, made.cells)
+    most = int((order.ends[first:last] - order.starts[first:last]).max(initial=0))
     if made.series[number, OF_LINKS] >= 0:
         link_values(*arguments, made.links, np.empty(1 << (2 * most + 1).bit_length(), np.int32))
     if made.series[number, OF_RANKS] >= 0:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.backfill_numbers import entry
-from shroff.features.backfill_plan import IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUES
+from shroff.features.backfill_plan import BASE, IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUE, WORDS
 from shroff.features.kernel_layout import NEVER_MS
-from shroff.features.kernel_numbers import Word, in_order, product
+from shroff.features.kernel_numbers import Word, compiled, in_order, product
 
 Words = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -91,10 +91,14 @@ def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word
     return largest, missing
 
 
-@entry(
-    "void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1],"
-    " int32[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])"
-)
+@compiled
+def clear(cells: Words, cell: Word, words: Word) -> None:
+    """Nothing was before the first cell."""
+    for i in range(words):
+        cells[cell + i] = 0
+
+
+@entry("void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1], int32[:, ::1], int64[::1])")
 def fill_series(
     rows: Places,
     begin: Word,
@@ -104,50 +108,37 @@ def fill_series(
     number: Word,
     series: Words,
     maps: Places,
-    sums: Words,
-    squares: Words,
-    stored: Words,
+    cells: Words,
 ) -> None:
     """Keep a series of the slots [begin, end): values without the missing ones, and totals before each."""
-    of_map, of_sum, of_squares, of_values = series[OF_MAP], series[OF_SUM], series[OF_SQUARES], series[OF_VALUES]
-    wide = series[IS_WIDE] != 0
-    total, total_high = np.int64(0), np.int64(0)
-    square, square_high = np.int64(0), np.int64(0)
-    at = begin
-    for slot in range(begin, end + 1):
+    of_map, words, wide = series[OF_MAP], series[WORDS], series[IS_WIDE] != 0
+    of_sum, of_squares, of_value = series[OF_SUM], series[OF_SQUARES], series[OF_VALUE]
+    at, cell = begin, series[BASE] + begin * words
+    clear(cells, cell, words)
+    for slot in range(begin, end):
         if of_map >= 0:
             maps[of_map, slot] = at
-        if slot == end:
-            break
         row = rows[slot]
         if kept[number, row] == 0:
             continue
         value = values[number, row]
-        if series[IS_REAL] != 0:
-            value = in_order(value)
-        if of_values >= 0:
-            stored[of_values, at] = value
         if of_sum >= 0:
-            sums[of_sum, at] = total
+            total = cells[cell + of_sum] + value
+            cells[cell + words + of_sum] = total
             if wide:
-                sums[of_sum + 1, at] = total_high
-                total_high += (value >> 63) + np.int64(np.uint64(total + value) < np.uint64(value))
-            total += value
-            if of_squares >= 0:
-                squares[of_squares, at] = square
-                if wide:
-                    squares[of_squares + 1, at] = square_high
-                    high, low = product(np.uint64(abs(value)), np.uint64(abs(value)))
-                    square += np.int64(low)
-                    square_high += np.int64(high) + np.int64(np.uint64(square) < low)
-                else:
-                    square += value * value
+                carry = np.int64(np.uint64(total) < np.uint64(value))
+                cells[cell + words + of_sum + 1] = cells[cell + of_sum + 1] + (value >> 63) + carry
+        if of_squares >= 0 and not wide:
+            cells[cell + words + of_squares] = cells[cell + of_squares] + value * value
+        elif of_squares >= 0:
+            high, low = product(np.uint64(abs(value)), np.uint64(abs(value)))
+            total = cells[cell + of_squares] + np.int64(low)
+            carry = np.int64(np.uint64(total) < low)
+            cells[cell + words + of_squares] = total
+            cells[cell + words + of_squares + 1] = cells[cell + of_squares + 1] + np.int64(high) + carry
+        if of_value >= 0:
+            cells[cell + of_value] = in_order(value) if series[IS_REAL] != 0 else value
         at += 1
-    if of_sum >= 0:
-        sums[of_sum, at] = total
-        if wide:
-            sums[of_sum + 1, at] = total_high
-        if of_squares >= 0:
-            squares[of_squares, at] = square
-            if wide:
-                squares[of_squares + 1, at] = square_high
+        cell += words
+    if of_map >= 0:
+        maps[of_map, end] = at

@@ -8,19 +8,21 @@ from shroff.features.backfill_kernels import Flags, Places, Words
 from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_plan import (
     AFTER,
+    BASE,
     LANE_LAST_N,
     LANE_LEFT,
     LANE_OUT,
     LEFT_LAST_N,
     NOW,
     OF_MAP,
-    OF_VALUES,
+    OF_VALUE,
     START,
     TRACK_END,
     TRACK_FIRST,
     TRACK_FLIP,
     TRACK_LANES,
     TRACK_SERIES,
+    WORDS,
 )
 from shroff.features.kernel_numbers import Word, compiled
 
@@ -110,7 +112,7 @@ def place_edges(
 
 
 @entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1], int64[:, ::1],"
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1], int64[::1],"
     " int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int32[:, ::1])"
 )
 def place_extremes(
@@ -121,7 +123,7 @@ def place_extremes(
     ask_ends: Words,
     series: Words,
     maps: Places,
-    stored: Words,
+    cells: Words,
     track: Words,
     lanes: Words,
     heads: Words,
@@ -135,7 +137,8 @@ def place_extremes(
     its lower end, so all windows with this end share it, each with a head of its own. `at`
     and `keys` are its room, as long as the most cells of one key.
     """
-    of_map, of_values = series[track[TRACK_SERIES], OF_MAP], series[track[TRACK_SERIES], OF_VALUES]
+    of_map, words = series[track[TRACK_SERIES], OF_MAP], series[track[TRACK_SERIES], WORDS]
+    of_value = series[track[TRACK_SERIES], BASE] + series[track[TRACK_SERIES], OF_VALUE]
     flip, end_column = track[TRACK_FLIP], track[TRACK_END]
     first_lane, last_lane = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
     for key in range(first, last):
@@ -154,7 +157,7 @@ def place_extremes(
             upto = mapped(maps, of_map, stop)
             lowest = count
             while fed < upto:
-                value = stored[of_values, fed] ^ flip
+                value = cells[of_value + fed * words] ^ flip
                 while count > 0 and keys[count - 1] <= value:
                     count -= 1
                 lowest = min(lowest, count)

@@ -55,17 +55,19 @@ QUERY_FUNCTION: Final = 0
 QUERY_TARGET: Final = 1
 QUERY_PART: Final = 2  # column of its extreme, number of different values, or rank
 
-# What is kept of a series: rows of the arrays that hold it; -1: not there.
-OF_MAP: Final = 0  # cells before a place that have a value; -1: all have one
-OF_SUM: Final = 1
-OF_SQUARES: Final = 2
-OF_VALUES: Final = 3
-OF_LINKS: Final = 4
-OF_RANKS: Final = 5
-SCALE: Final = 6
-IS_REAL: Final = 7
-IS_WIDE: Final = 8  # sums take two words, and so do squares
-SERIES_WORDS: Final = 9
+# What is kept of a series; -1: not there. Its words of one cell stand side by side.
+BASE: Final = 0  # where its words begin
+WORDS: Final = 1  # how many there are for each cell
+OF_SUM: Final = 2  # which of them are the sum before the cell
+OF_SQUARES: Final = 3  # the sum of squares before the cell
+OF_VALUE: Final = 4  # and its value
+OF_MAP: Final = 5  # row of the cells before a slot that have a value; -1: all have one
+OF_LINKS: Final = 6  # first of two rows: where a value was before, and where it is next
+OF_RANKS: Final = 7  # first of two rows: ranks of cells, and cells by rank
+SCALE: Final = 8
+IS_REAL: Final = 9
+IS_WIDE: Final = 10  # sums take two words, the low one first, and so do squares
+SERIES_WORDS: Final = 11
 
 Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window

@@ -8,10 +8,11 @@ from shroff.features.backfill_kernels import Flags, Places, Words
 from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_places import begin_of, mapped
 from shroff.features.backfill_plan import (
+    BASE,
     OF_LINKS,
     OF_MAP,
     OF_RANKS,
-    OF_VALUES,
+    OF_VALUE,
     PART_END,
     PART_LAST_N,
     PART_LEFT,
@@ -19,6 +20,7 @@ from shroff.features.backfill_plan import (
     PART_SERIES,
     RANK_DENOMINATOR,
     RANK_NUMERATOR,
+    WORDS,
 )
 from shroff.features.kernel_answers import rank_of
 from shroff.features.kernel_distinct import home_of
@@ -28,7 +30,7 @@ NEVER_AGAIN = (1 << 31) - 1
 
 
 @entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[:, ::1],"
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )
 def link_values(
@@ -39,7 +41,7 @@ def link_values(
     ends: Words,
     series: Words,
     maps: Places,
-    stored: Words,
+    cells: Words,
     links: Places,
     table: Places,
 ) -> None:
@@ -47,7 +49,8 @@ def link_values(
 
     `table` is room for twice the most cells of one key, rounded up to a power of two.
     """
-    of_values, earlier, later = series[OF_VALUES], series[OF_LINKS], series[OF_LINKS] + 1
+    of_value, words = series[BASE] + series[OF_VALUE], series[WORDS]
+    earlier, later = series[OF_LINKS], series[OF_LINKS] + 1
     for key in range(first, last):
         begin, end = mapped(maps, series[OF_MAP], starts[key]), mapped(maps, series[OF_MAP], ends[key])
         if late[key] != 0 or begin == end:
@@ -57,9 +60,9 @@ def link_values(
             room *= 2
         table[:room] = -1
         for at in range(begin, end):
-            value = stored[of_values, at]
+            value = cells[of_value + at * words]
             slot = home_of(value, room)
-            while table[slot] >= 0 and stored[of_values, table[slot]] != value:
+            while table[slot] >= 0 and cells[of_value + table[slot] * words] != value:
                 slot = (slot + 1) & (room - 1)
             before = table[slot]
             links[earlier, at] = before
@@ -113,14 +116,22 @@ def place_distinct(
 
 @compiled
 def merge(
-    stored: Words, of_values: Word, ranks: Places, of_cell: Word, low: Word, middle: Word, high: Word, spare: Places
+    cells: Words,
+    of_value: Word,
+    words: Word,
+    ranks: Places,
+    of_cell: Word,
+    low: Word,
+    middle: Word,
+    high: Word,
+    spare: Places,
 ) -> None:
     """Merge the sorted runs [low, middle) and [middle, high)."""
     for i in range(low, middle):
         spare[i - low] = ranks[of_cell, i]
     left, lefts, right, at = np.int64(0), middle - low, middle, low
     while left < lefts and right < high:
-        if stored[of_values, ranks[of_cell, right]] < stored[of_values, spare[left]]:
+        if cells[of_value + ranks[of_cell, right] * words] < cells[of_value + spare[left] * words]:
             ranks[of_cell, at] = ranks[of_cell, right]
             right += 1
         else:
@@ -132,7 +143,7 @@ def merge(
 
 
 @entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[:, ::1],"
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )
 def rank_values(
@@ -143,7 +154,7 @@ def rank_values(
     ends: Words,
     series: Words,
     maps: Places,
-    stored: Words,
+    cells: Words,
     ranks: Places,
     spare: Places,
 ) -> None:
@@ -151,7 +162,8 @@ def rank_values(
 
     Merge sort, equal values in the order of the log; `spare` is room for the most cells of one key.
     """
-    of_values, of_rank, of_cell = series[OF_VALUES], series[OF_RANKS], series[OF_RANKS] + 1
+    of_value, words = series[BASE] + series[OF_VALUE], series[WORDS]
+    of_rank, of_cell = series[OF_RANKS], series[OF_RANKS] + 1
     for key in range(first, last):
         begin, end = mapped(maps, series[OF_MAP], starts[key]), mapped(maps, series[OF_MAP], ends[key])
         if late[key] != 0:
@@ -161,7 +173,7 @@ def rank_values(
         run = np.int64(1)
         while run < end - begin:
             for low in range(begin, end, 2 * run):
-                merge(stored, of_values, ranks, of_cell, low, min(low + run, end), min(low + 2 * run, end), spare)
+                merge(cells, of_value, words, ranks, of_cell, low, min(low + run, end), min(low + 2 * run, end), spare)
             run *= 2
         for at in range(begin, end):
             ranks[of_rank, ranks[of_cell, at]] = at - begin

@@ -40,6 +40,11 @@ class Codes:
             self.values.append(value)
         return code
 
+    def restore(self, values: list[Any]) -> None:
+        """Continue from the `values` of another dictionary; who holds this one sees it."""
+        self.values = values
+        self.known = {None: -1} | {value: code for code, value in enumerate(values)}
+
 
 class Frame:
     """The events of one type in a batch: `rows` are their places in it.

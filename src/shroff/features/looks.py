@@ -8,10 +8,12 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from shroff.features.aggregates import aggregate_values
+from shroff.features.packing import pack, pack_numbers, unpack, unpack_numbers
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
@@ -89,6 +91,29 @@ class LookHistory:
                 del self.cells[key]
             elif over:
                 del cells[:over]
+
+    def snapshot(self) -> bytes:
+        """All state, to be given to `restore`: keys with how many events each has, their times, and their fields."""
+        listed = [cell for cells in self.cells.values() for cell in cells]
+        names = list(listed[0][1]) if listed else []
+        counts = [number for key, cells in self.cells.items() for number in (key, len(cells))]
+        columns = [pack([fields[name] for _, fields in listed]) for name in names]
+        return pack([names, pack_numbers(counts), pack_numbers(time_ms for time_ms, _ in listed), columns])
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a snapshot of a history of the same aggregates. Equal texts are one object again."""
+        names, counts, times, columns = unpack(snapshot)
+        texts: dict[str, str] = {}
+        values = [
+            [texts.setdefault(one, one) if type(one) is str else one for one in unpack(column)] for column in columns
+        ]
+        rows = zip(*values, strict=True) if names else iter(lambda: (), None)
+        listed = (
+            (time_ms, dict(zip(names, row, strict=True)))
+            for time_ms, row in zip(unpack_numbers(times).tolist(), rows, strict=False)
+        )
+        pairs = unpack_numbers(counts).reshape(-1, 2).tolist()
+        self.cells = {key: list(islice(listed, count)) for key, count in pairs}
 
 
 def _evaluate(look: _Look, seen: list[Cell], this: dict[str, Value]) -> Value:

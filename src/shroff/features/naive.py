@@ -52,18 +52,20 @@ class Naive:
         return self.values[place]
 
     def take(self, event: LogEvent, hits: frozenset[str], *, is_asked: bool) -> dict[str, Value]:
-        """Append an event of the past whose hits are known; compute where its values are asked, now or by an `of`."""
-        if is_asked or self._stacks:
-            values = self.add(event)
-        else:
-            self.history.append(event)
-            self.values.append(values := {})
-        place = len(self.history) - 1
+        """Append an event of the past; features are computed where they are asked, now or by an `of`.
+
+        No rule is asked: which ones hit is what it was.
+        """
+        place = len(self.history)
+        self.history.append(event)
+        self.values.append({})
         for wanted in self.computed:
-            key = self.key(wanted.entity, event) if wanted.rule in hits else None
-            if wanted.rule is not None and key is not None:
+            if wanted.rule is None:
+                if event.type in wanted.events and (is_asked or self._stacks):
+                    self.values[place][wanted.name] = self.compute(wanted, place)
+            elif wanted.rule in hits and (key := self.key(wanted.entity, event)) is not None:
                 self.hits[wanted.rule, key] = place
-        return values
+        return self.values[place]
 
     @property
     def _stacks(self) -> bool:
