@@ -15,7 +15,7 @@ from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.progress import Progress, batched, counted
 from shroff.decisions.ruletests import run_rule_tests
-from shroff.errors import DefinitionError, LogBusyError, NotThereYetError, Problem, StorageError, UsageError, nearest
+from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest
 from shroff.events.encodings import read_lines
 from shroff.events.event import time_text
 from shroff.streams.log import DecisionRow, Log
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from shroff.events.lines import Lines
 
 ADAPTERS: Final = "shroff.adapters"
-TEMPLATES: Final = ("payments", "paysim", "blank")
-TEMPLATES_PLANNED: Final = ("savings", "orders", "cards")
+TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,8 +375,6 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
     A key for hashed fields is made where a field is hashed.
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
-    if template in TEMPLATES_PLANNED:
-        raise NotThereYetError(f"the template {template}")
     if template not in TEMPLATES:
         hint = nearest(template, TEMPLATES) or f"There are {', '.join(TEMPLATES)}."
         raise UsageError(f"there is no template {template!r}. {hint}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -107,7 +107,7 @@ class LookHistory:
         values = [
             [texts.setdefault(one, one) if type(one) is str else one for one in unpack(column)] for column in columns
         ]
-        rows = zip(*values, strict=True) if names else iter(lambda: (), None)
+        rows = zip(*values, strict=True) if names else repeat(())
         listed = (
             (time_ms, dict(zip(names, row, strict=True)))
             for time_ms, row in zip(unpack_numbers(times).tolist(), rows, strict=False)

@@ -7,15 +7,20 @@ looks `since flag` goes row by row, since each hit changes what the next row see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
 
+from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.computed import Computed
 from shroff.features.frames import Codes, Frame, frames_of, masked
+from shroff.features.kernel_layout import VERSION
+from shroff.features.packing import pack, unpack
 from shroff.features.plan import make_plan
 from shroff.features.running import Running
 from shroff.features.since_flag import SinceFlag
@@ -95,6 +100,40 @@ class Online:
         if self.watermark_ms is not None and self._batches % TRIM_EVERY == 0:
             for group in self._groups:
                 group.trim(self.watermark_ms)
+
+    # ---- snapshots
+
+    def layout(self) -> str:
+        """A hash of what the state is laid out by. State moves between engines of equal layout only."""
+        groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self._groups]
+        return sha256("\n".join([sys.byteorder, repr(VERSION), *groups]).encode()).hexdigest()
+
+    def state(self) -> Iterator[bytes]:
+        """All running state in parts, to be given to `restore`. Take them before the next batch.
+
+        Cost: a copy of one part at a time, so a large state is never there twice.
+        """
+        yield pack([self.watermark_ms, self._batches, len(self._keys)])
+        for codes in (self._texts, *self._keys.values()):
+            yield pack(codes.values)
+        for group in self._groups:
+            yield from group.state()
+
+    def restore(self, parts: Iterator[bytes]) -> None:
+        """Continue from the state of an engine with the same layout.
+
+        Raises: StateError if it does not fit; this engine is of no use then.
+        """
+        try:
+            self.watermark_ms, self._batches, spaces = unpack(next(parts))
+            if spaces != len(self._keys):
+                raise StateError(f"the state has {spaces} dictionaries of keys, and {len(self._keys)} are needed")
+            for codes in (self._texts, *self._keys.values()):
+                codes.restore(unpack(next(parts)))
+            for group in self._groups:
+                group.restore(next(parts), next(parts))
+        except (StopIteration, ValueError, IndexError) as error:  # msgspec's errors are of ValueError
+            raise StateError(f"the state cannot be read: {error or 'a part is missing'}") from None
 
     @property
     def memory_bytes(self) -> int:

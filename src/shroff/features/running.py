@@ -18,6 +18,7 @@ from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.histories import History
 from shroff.features.looks import LookHistory
+from shroff.features.packing import pack_numbers, unpack_numbers
 from shroff.features.plan import Group, SeriesKey, kernel_plan
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
@@ -70,6 +71,25 @@ class Running:
                 self.look.clear(code)
             elif self.history is not None:
                 self.history.clear(code)
+
+    def state(self) -> tuple[bytes, bytes]:
+        """All of its own, to be given to `restore`: codes of pairs, and the history. Key codes are not its own."""
+        pairs = pack_numbers(code for codes in self.pairs_of.values() for code in codes)
+        history = self.history.snapshot() if self.history is not None else b""
+        return pairs, self.look.snapshot() if self.look is not None else history
+
+    def restore(self, pairs: bytes, history: bytes) -> None:
+        """Continue from the state of another group like this, key codes restored before.
+
+        Raises: StateError if the history was made with another plan.
+        """
+        self.pairs_of = {}
+        for code in unpack_numbers(pairs).tolist():
+            self.pairs_of.setdefault(self.codes.values[code][0], set()).add(code)
+        if self.look is not None:
+            self.look.restore(history)
+        elif self.history is not None:
+            self.history.restore(history)
 
     def _note_pairs(self, keys: list[Any], codes: NDArray[np.int64]) -> None:
         for key, code in zip(keys, codes.tolist(), strict=True):

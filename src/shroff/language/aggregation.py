@@ -49,7 +49,9 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
     condition = check_tree(call.where, scope, event) if call.where is not None else None
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
         _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
-    window = _window(call, scope, event)
+    modifiers = _modifiers(call, scope)
+    over, delayed = modifiers.get("over"), modifiers.get("delayed")
+    is_last = over is not None and over.word == "over last"
     aggregate = Aggregate(
         _result_type(call.name, argument),
         call.name,
@@ -57,8 +59,13 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
         event,
         argument,
         condition,
+        over_ms=over.amount if over and not is_last else None,
+        last_n=over.amount if over and is_last else None,
+        delay_ms=delayed.amount if delayed else 0,
+        including="including this" in modifiers,
+        since_flag="since flag" in modifiers,
+        matching=_matched_field(modifiers.get("matching"), scope, event, call),
         rank=_rank(call, scope, check_tree),
-        **window,
     )
     _check_needs(call, aggregate)
     return aggregate
@@ -67,7 +74,11 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
 def _event_type(call: syntax.Call, scope: Scope) -> str:
     """The one event type that the brackets read."""
     if call.name in {"count", "share"}:
-        if len(call.arguments) != 1 or not isinstance(call.arguments[0], syntax.Name) or len(call.arguments[0].parts) != 1:
+        if (
+            len(call.arguments) != 1
+            or not isinstance(call.arguments[0], syntax.Name)
+            or len(call.arguments[0].parts) != 1
+        ):
             at = call.arguments[0] if call.arguments else call
             _fail(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
         if call.name == "share" and call.where is None:
@@ -82,7 +93,10 @@ def _event_type(call: syntax.Call, scope: Scope) -> str:
     for name in _names(call.arguments[0]):
         if name.parts[0] == "this":
             _fail(name, "'this' stands in an aggregate's 'where' only")
-        if name.parts[0] not in {*scope.names.entities, "lists", "tables", "row"} or name.parts[0] in scope.names.events:
+        if (
+            name.parts[0] not in {*scope.names.entities, "lists", "tables", "row"}
+            or name.parts[0] in scope.names.events
+        ):
             _known_event(name, name.parts[0], scope)
             found.setdefault(name.parts[0], name)
     if len(found) > 1:
@@ -118,7 +132,9 @@ def _check_argument(call: syntax.Call, type_: Type) -> None:
     if type_.kind in allowed.get(call.name, {type_.kind}):
         return
     if type_.kind == "real":
-        _fail(call, f"{call.name} over a real would depend on the order of its additions.", "Declare the field as number.")
+        _fail(
+            call, f"{call.name} over a real would depend on the order of its additions.", "Declare the field as number."
+        )
     _fail(call, f"{call.name} takes {', '.join(sorted(allowed[call.name]))}, not {type_}")
 
 
@@ -139,14 +155,15 @@ def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, 
     return int(q.value or 0), 10**q.type.places
 
 
-def _window(call: syntax.Call, scope: Scope, event: str) -> dict[str, object]:  # type: ignore[type-arg]
+def _modifiers(call: syntax.Call, scope: Scope) -> dict[str, syntax.Modifier]:
+    """The modifiers by word, each once, in a combination that means something."""
     found: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word
         if word in found:
             _fail(modifier, f"'{word}' stands twice")
         found[word] = modifier
-    over, delayed, matching = found.get("over"), found.get("delayed"), found.get("matching")
+    over, delayed = found.get("over"), found.get("delayed")
     is_last = over is not None and over.word == "over last"
     if delayed and is_last:
         _fail(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
@@ -158,15 +175,11 @@ def _window(call: syntax.Call, scope: Scope, event: str) -> dict[str, object]:  
         if not scope.since_flag:
             _fail(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")
         if is_last or delayed:
-            _fail(found["since flag"], "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'")
-    return {
-        "over_ms": over.amount if over and not is_last else None,
-        "last_n": over.amount if over and is_last else None,
-        "delay_ms": delayed.amount if delayed else 0,
-        "including": "including this" in found,
-        "since_flag": "since flag" in found,
-        "matching": _matched_field(matching, scope, event, call),
-    }
+            _fail(
+                found["since flag"],
+                "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'",
+            )
+    return found
 
 
 def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.Call) -> str | None:
@@ -177,13 +190,21 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
         else:
             has_key = event in names.entities.get(entity, frozenset())
         if not has_key:
-            _fail(call, f"{event} has no key of {entity}.", f"Add {event} to entities.{entity} in events.yaml, or use 'matching'.")
+            _fail(
+                call,
+                f"{event} has no key of {entity}.",
+                f"Add {event} to entities.{entity} in events.yaml, or use 'matching'.",
+            )
         return None
     if len(matching.name.parts) != 2 or matching.name.parts[0] != event:
         _fail(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
     field = matching.name.parts[1]
     if field not in names.events.get(event, {}):
-        _fail(matching.name, f"{matching.name} reads {field!r}, which is no field of {event}.", nearest(field, names.events.get(event, {})))
+        _fail(
+            matching.name,
+            f"{matching.name} reads {field!r}, which is no field of {event}.",
+            nearest(field, names.events.get(event, {})),
+        )
     return field
 
 
@@ -192,10 +213,12 @@ def _check_needs(call: syntax.Call, aggregate: Aggregate) -> None:
         return
     if aggregate.function == "quantile":
         _fail(call, "quantile looks at each event and so needs a window.", "Write over 30d after the bracket.")
-    _fail(call, "a condition that compares with 'this' looks at each event and so needs a window.", "Write over 30d after the bracket.")
+    _fail(
+        call,
+        "a condition that compares with 'this' looks at each event and so needs a window.",
+        "Write over 30d after the bracket.",
+    )
 
 
 def _fail(at: syntax.Span, message: str, hint: str = "") -> NoReturn:
     raise ExpressionError(message, at.start, at.end, hint)
-
-

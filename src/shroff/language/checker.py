@@ -53,7 +53,11 @@ def convert(node: Node, type_: Type) -> Node:
         return typed.Literal(type_, None)
     if isinstance(node, typed.Literal) and node.value is not None:
         units = int(node.value)
-        value = to_real(units, found.places) if type_.kind == "real" else rescale_half_even(units, found.places, type_.places)
+        value = (
+            to_real(units, found.places)
+            if type_.kind == "real"
+            else rescale_half_even(units, found.places, type_.places)
+        )
         return typed.Literal(type_, value)
     return typed.Convert(type_, node)
 
@@ -81,7 +85,8 @@ class _Checker:
             case syntax.DurationLiteral():
                 return typed.Literal(DURATION, tree.value_ms)
             case syntax.WordLiteral():
-                return typed.Literal(NOTHING, None) if tree.word == "missing" else typed.Literal(BOOLEAN, tree.word == "true")
+                is_missing = tree.word == "missing"
+                return typed.Literal(NOTHING, None) if is_missing else typed.Literal(BOOLEAN, tree.word == "true")
             case syntax.Name():
                 return self.name(tree)
             case syntax.Of():
@@ -123,10 +128,11 @@ class _Checker:
             return self.event_field(name)
         if first in names.entities:
             return self.feature(name)
-        known = self.known_names(len(name.parts) > 1)
-        self.fail(name, f"{str(name)!r} is not known in {self.scope.what}.", nearest(str(name), known) or nearest(first, known))
+        known = self.known_names(dotted=len(name.parts) > 1)
+        hint = nearest(str(name), known) or nearest(first, known)
+        raise ExpressionError(f"{str(name)!r} is not known in {self.scope.what}.", name.start, name.end, hint)
 
-    def known_names(self, dotted: bool) -> list[str]:
+    def known_names(self, *, dotted: bool) -> list[str]:
         names = self.scope.names
         known = ["this", *names.events, *names.entities]
         if self.scope.reads_row:
@@ -155,7 +161,9 @@ class _Checker:
             where = " or ".join(events)
             self.fail(name, f"{name} reads {field!r}, which is no field of {where}.", nearest(field, known))
         if len(types) > 1:
-            listed = ", ".join(f"{shape[field]} in {event}" for event, shape in zip(events, shapes, strict=True) if field in shape)
+            listed = ", ".join(
+                f"{shape[field]} in {event}" for event, shape in zip(events, shapes, strict=True) if field in shape
+            )
             self.fail(name, f"{name} has several types: {listed}")
         return typed.ThisField(types.pop(), field)
 
@@ -183,7 +191,11 @@ class _Checker:
             self.fail(name, f"{name} can be read inside an aggregate only")
         if event not in self.scope.this:
             options = " or ".join(self.scope.this) or "none"
-            self.fail(name, f"{name} stands outside an aggregate, where the event is {options}.", f"Write count({event}) or last({name}).")
+            self.fail(
+                name,
+                f"{name} stands outside an aggregate, where the event is {options}.",
+                f"Write count({event}) or last({name}).",
+            )
         return replace(self.field_of(name, (event,), fields[0]), event=event)
 
     def item_field(self, name: syntax.Name, event: str, field: str) -> Node:
@@ -212,7 +224,11 @@ class _Checker:
     def feature_type(self, name: syntax.Name) -> Type:
         found = self.scope.feature(str(name)) if self.scope.feature and len(name.parts) == 2 else None
         if found is None:
-            self.fail(name, f"{self.scope.what} reads {str(name)!r}, which no feature declares.", nearest(str(name), self.scope.feature_names()))
+            self.fail(
+                name,
+                f"{self.scope.what} reads {str(name)!r}, which no feature declares.",
+                nearest(str(name), self.scope.feature_names()),
+            )
         return found
 
     def of(self, tree: syntax.Of) -> Node:
@@ -309,7 +325,11 @@ class _Checker:
             return typed.Arithmetic(REAL, "*", convert(left, REAL), convert(right, REAL))
         places = a.places + b.places
         if places > PLACES_MAX:
-            self.fail(tree, f"the product would have {places} places; at most {PLACES_MAX} are exact.", "Put round(x, places) around a side.")
+            self.fail(
+                tree,
+                f"the product would have {places} places; at most {PLACES_MAX} are exact.",
+                "Put round(x, places) around a side.",
+            )
         kind = next((kind for kind in ("money", "number") if kind in {a.kind, b.kind}), "integer")
         return typed.Arithmetic(Type(kind, places), "*", left, right)
 
@@ -324,7 +344,9 @@ class _Checker:
 
     def within(self, tree: syntax.Within) -> Node:
         operand = self.check(tree.operand)
-        node = self.within_range(tree, operand) if tree.values is None and tree.list is None else self.among(tree, operand)
+        node = (
+            self.within_range(tree, operand) if tree.values is None and tree.list is None else self.among(tree, operand)
+        )
         return typed.Not(BOOLEAN, node) if tree.negated else node
 
     def among(self, tree: syntax.Within, operand: Node) -> Node:
@@ -342,7 +364,9 @@ class _Checker:
     def project_list(self, name: syntax.Name, operand: Node, written: Syntax) -> Node:
         lists, list_ = self.scope.names.lists, ".".join(name.parts[1:])
         if list_ not in lists:
-            self.fail(name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", nearest(list_, lists))
+            self.fail(
+                name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", nearest(list_, lists)
+            )
         if not (operand.type.is_text or operand.type.kind == "missing"):
             self.fail(written, f"a list holds text, what is looked for is {operand.type}")
         if self.item is not None:
@@ -366,14 +390,19 @@ class _Checker:
     def call(self, tree: syntax.Call) -> Node:
         if is_aggregate(tree):
             if self.item is not None:
-                self.fail(tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'")
+                self.fail(
+                    tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'"
+                )
             return check_aggregate(tree, self.scope, check_tree)
         if tree.name not in FUNCTIONS:
             known = [*FUNCTIONS, *AGGREGATES]
             at = syntax.Span(tree.start, tree.name_end)
             raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, nearest(tree.name, known))
         if tree.where is not None or tree.modifiers:
-            self.fail(tree.modifiers[0] if tree.modifiers else tree, f"{tree.name} is a function; 'where' and windows belong to aggregates")
+            self.fail(
+                tree.modifiers[0] if tree.modifiers else tree,
+                f"{tree.name} is a function; 'where' and windows belong to aggregates",
+            )
         return self.function(tree)
 
     def function(self, tree: syntax.Call) -> Node:
@@ -388,7 +417,9 @@ class _Checker:
             signature = FUNCTIONS[tree.name].sign(known, self.scope.names.money_places)
         except SignatureError as error:
             at = tree if error.argument is None else tree.arguments[error.argument]
-            raise ExpressionError(f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}.") from None
+            raise ExpressionError(
+                f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}."
+            ) from None
         converted = tuple(convert(node, type_) for node, type_ in zip(arguments, signature.takes, strict=True))
         return typed.Call(signature.type, tree.name, converted, signature.options)
 

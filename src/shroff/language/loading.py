@@ -25,7 +25,13 @@ NAME_LENGTH_MAX: Final = 100
 
 
 def expression(
-    node: Node, scope: Scope, problems: list[Problem], wanted: Type | None = None, *, offset: int = 0, end: int | None = None
+    node: Node,
+    scope: Scope,
+    problems: list[Problem],
+    wanted: Type | None = None,
+    *,
+    offset: int = 0,
+    end: int | None = None,
 ) -> Expression | None:
     """Read an expression from a scalar, or from the stretch [offset, end) of it."""
     if not isinstance(node, Scalar):
@@ -95,7 +101,12 @@ def required_keys(found: Mapping, required: Iterable[str], problems: list[Proble
 def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[str] = ()) -> str | None:
     """A name: lower-case letters, digits and underscores, not one of the reserved words."""
     if not NAME.fullmatch(key.text) or len(key.text) > NAME_LENGTH_MAX:
-        problems.append(key.problem(f"{key.text!r} is no name for {what}.", "Names are lower-case letters, digits and _, and begin with a letter."))
+        problems.append(
+            key.problem(
+                f"{key.text!r} is no name for {what}.",
+                "Names are lower-case letters, digits and _, and begin with a letter.",
+            )
+        )
         return None
     if key.text in reserved:
         problems.append(key.problem(f"{key.text!r} is a word of the language and cannot name {what}."))

@@ -129,5 +129,16 @@ class Call(Span):
 
 
 Syntax = (
-    NumberLiteral | TextLiteral | DurationLiteral | WordLiteral | Name | Of | Lookup | Unary | Binary | IsMissing | Within | Call
+    NumberLiteral
+    | TextLiteral
+    | DurationLiteral
+    | WordLiteral
+    | Name
+    | Of
+    | Lookup
+    | Unary
+    | Binary
+    | IsMissing
+    | Within
+    | Call
 )

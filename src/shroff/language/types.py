@@ -109,7 +109,8 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
     marks = words.split()
     for word in marks:
         if word not in {"hashed", "unique"}:
-            raise TypeTextError(f"{word!r} is no mark of a field. {nearest(word, ['hashed', 'unique']) or 'Marks are hashed and unique.'}")
+            hint = nearest(word, ["hashed", "unique"]) or "Marks are hashed and unique."
+            raise TypeTextError(f"{word!r} is no mark of a field. {hint}")
     if len(set(marks)) != len(marks):
         raise TypeTextError(f"a mark stands twice in {text!r}.")
     type_ = _named_type(name, inside, money_places)

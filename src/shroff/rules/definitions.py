@@ -74,7 +74,9 @@ class Rule:
 class RuleLoader:
     """Reads rule files; ids are unique in all of them."""
 
-    def __init__(self, events: Events, names: Names, features: FeatureTypes, problems: list[Problem], warnings: list[Problem]) -> None:
+    def __init__(
+        self, events: Events, names: Names, features: FeatureTypes, problems: list[Problem], warnings: list[Problem]
+    ) -> None:
         self._events, self._names, self._features = events, names, features
         self._problems, self._warnings = problems, warnings
         self._seen: dict[str, Scalar] = {}
@@ -127,11 +129,15 @@ class RuleLoader:
         if found is None:
             return None
         if not _RULE_ID.fullmatch(found.text):
-            self._problems.append(found.problem(f"{found.text!r} is no rule id.", "Ids are lower-case letters, digits and _."))
+            self._problems.append(
+                found.problem(f"{found.text!r} is no rule id.", "Ids are lower-case letters, digits and _.")
+            )
             return None
         first = self._seen.setdefault(found.text, found)
         if first is not found:
-            self._problems.append(found.problem(f"rule {found.text!r} stands twice, first in {first.file}:{first.line}."))
+            self._problems.append(
+                found.problem(f"rule {found.text!r} stands twice, first in {first.file}:{first.line}.")
+            )
         return found.text
 
     def _known(self, node: yamltext.Node | None, known: Iterable[str], what: str) -> str | None:
@@ -140,7 +146,9 @@ class RuleLoader:
             return None
         if found.text not in known:
             options = list(known)
-            hint = nearest(found.text, options) or (f"There is {', '.join(options)}." if options else f"No {what} is declared.")
+            hint = nearest(found.text, options) or (
+                f"There is {', '.join(options)}." if options else f"No {what} is declared."
+            )
             self._problems.append(found.problem(f"{found.text!r} is no {what}.", hint))
             return None
         return found.text
@@ -174,7 +182,9 @@ class RuleLoader:
             for side, other in (sides, reversed(sides)):
                 if _leaves_out_this(side, on) and isinstance(other, Literal):
                     assert isinstance(side, Aggregate)
-                    words = f"rule {id_} compares a {side.function} with a threshold and does not count the event itself"
+                    words = (
+                        f"rule {id_} compares a {side.function} with a threshold and does not count the event itself"
+                    )
                     self._warnings.append(node.problem(words + ".", "Write 'including this' behind it, if it should."))
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
@@ -228,7 +238,9 @@ class RuleLoader:
         found = loading.mapping(node, self._problems, "an event of a rule test")
         if found is None or len(found.entries) != 1:
             if found is not None:
-                self._problems.append(found.problem("an event of a rule test is one type with its fields: '- payment: { amount: 5.00 }'"))
+                self._problems.append(
+                    found.problem("an event of a rule test is one type with its fields: '- payment: { amount: 5.00 }'")
+                )
             return None
         key, value = found.entries[0]
         if key.text not in self._events.types and key.text != "label":
@@ -239,7 +251,9 @@ class RuleLoader:
         values: dict[str, str] = {}
         for name, written in fields.entries if fields else ():
             if known and name.text not in known:
-                self._problems.append(name.problem(f"{key.text} has no field {name.text!r}.", nearest(name.text, known)))
+                self._problems.append(
+                    name.problem(f"{key.text} has no field {name.text!r}.", nearest(name.text, known))
+                )
             elif isinstance(written, Scalar):
                 values[name.text] = written.text
             else:

@@ -1,0 +1,306 @@
+"""Every template on its data: made, checked, read in whole, computed again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from itertools import islice
+
+import duckdb
+import msgspec
+import pytest
+
+from shroff import app
+
+pytestmark = pytest.mark.slow
+
+SAVINGS_LINES = """
+{"eventType": "SAVING", "transactionId": "t1", "timestamp": 1767225600000, "userId": "u1", "accountId": "a1", "amount": "10000000::HUNDREDTH_CENT::ZAR"}
+{"eventType": "LOGIN", "transactionId": "t2", "timestamp": 1767225660000, "userId": "u1"}
+{"eventType": "WITHDRAWAL", "transactionId": "t3", "timestamp": "2026-01-01T02:00:00Z", "userId": "u1", "accountId": "a1", "amount": "98000::WHOLE_CENT::ZAR"}
+{"eventType": "SAVING", "transactionId": "t4", "timestamp": 1767240000000, "userId": "u1", "accountId": "a2", "amount": "500::WHOLE_CURRENCY::ZAR"}
+{"eventType": "WITHDRAWAL", "transactionId": "t5", "timestamp": 1767243600000, "userId": "u1", "accountId": "a2", "amount": "4999999::HUNDREDTH_CENT::ZAR"}
+{"eventType": "SAVING", "transactionId": "t6", "timestamp": 1767243600000, "userId": "u2", "accountId": "a3", "amount": "100::HUNDREDTH_CENT::USD"}
+{"eventType": "SAVING", "transactionId": "t7", "timestamp": 1767243600000, "userId": "u2", "accountId": "a3", "amount": "100::TENTH_CENT::ZAR"}
+{"eventType": "SAVING", "transactionId": "t8", "timestamp": 1767243600000, "userId": "u2", "accountId": "a3", "amount": "0.5::HUNDREDTH_CENT::ZAR"}
+{"eventType": "SAVING", "transactionId": "t9", "timestamp": 1767243600000, "userId": "u2", "accountId": "a3", "amount": "1000000000000000::HUNDREDTH_CENT::ZAR"}
+{"eventType": "SAVING", "transactionId": "t10", "timestamp": 1767243600000, "userId": "u2", "accountId": "a3", "amount": "0.25::WHOLE_CENT::ZAR"}
+{"saving": {"saving_id": "t11", "saved_at": "2026-01-02T00:00:00Z", "user": "u2", "amount": 12.5}}
+"""  # noqa: E501 (lines as the app writes them)
+
+ORDERS = """
+order_id,ordered_at,customer_id,email,ip_addr,location,amount
+o1,2026-01-05T10:00:00Z,c1,ann@example.com,192.0.2.1,Kiel,20.00
+o2,2026-01-05T11:00:00Z,c1,Ann@example.com,192.0.2.2,Kiel,30.00
+o3,2026-01-05T11:30:00Z,c2,ann@example.com,192.0.2.2,Bonn,10.00
+o4,2026-01-05T12:00:00Z,c1,ann@example.org,,Kiel,40.00
+o5,2026-01-05T13:00:00Z,c1,,192.0.2.1,Ulm,90.00
+"""
+
+TWELVE = "id timestamp type amount nameOrig oldbalanceOrg newbalanceOrig nameDest oldbalanceDest newbalanceDest"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Make a project from a template; gives it when its check is passed."""
+
+    def make(template):
+        project, files = app.make_project(tmp_path / template, template)
+        report = project.check()
+        assert (report.errors, report.warnings) == ((), ())
+        assert {"README.md", ".gitignore", "shroff.yaml", "events.yaml"} <= set(files)
+        return project
+
+    return make
+
+
+def decisions(project):
+    """The decisions of a project's log by id, in its order."""
+    with project.reading() as log:
+        documents = (msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows)
+        return {one["id"]: one for one in documents}
+
+
+def refused(project):
+    with project.reading() as log:
+        return [kept for _, kept in log.refused_list()]
+
+
+def assert_computed_again(project, events, sample=60):
+    """All decisions by the online engine, the features of a sample by the definition."""
+    online, naive = project.verify(), project.verify(["naive"], sample=sample)
+
+    assert (online.events, online.mismatches) == (events, 0)
+    assert (naive.mismatches, naive.events >= min(sample, events)) == (0, True)
+
+
+@pytest.mark.parametrize("template", app.TEMPLATES)
+def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template, made):
+    project = made(template)
+    types = list(project.definitions.events.types)
+    examples = sorted((project.places.folder / "examples").glob("*.json"))
+    answers = []
+    for path in examples:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        one = project.intake().submit(
+            path.stem, fields, source="test", place="1", raw=path.read_bytes(), is_strict=True
+        )
+        with project.writing() as (writer, _):
+            answers += writer.write([one])
+
+    assert [path.stem for path in examples] == sorted(types)
+    assert [answer.kind for answer in answers] == ["decided"] * len(types), answers
+
+
+@pytest.mark.parametrize("template", app.TEMPLATES)
+def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, tmp_path):
+    project = made(template)
+    for path in sorted((project.places.folder / "examples").glob("*.json")):
+        line = tmp_path / f"{path.stem}.jsonl"
+        line.write_text(path.read_text(encoding="utf-8").replace("\n", ""), encoding="utf-8")
+
+        report = project.ingest([line], as_type=path.stem)
+
+        assert (report.events.quarantined, report.decisions) == (0, 1), refused(project)
+
+
+def test_every_template_is_there_by_name(tmp_path):
+    folder = app.config.Places(tmp_path).folder
+    beside = {path.name for path in (app.Path(app.__file__).parent / "templates").iterdir() if path.is_dir()}
+
+    assert folder == tmp_path
+    assert set(app.TEMPLATES) == beside
+
+
+def test_every_rule_of_a_template_has_a_test(made):
+    for template in app.TEMPLATES:
+        rules = made(template).definitions.rules
+
+        assert [rule.id for rule in rules if not rule.tests] == []
+
+
+# ---- savings
+
+
+def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, tmp_path):
+    project = made("savings")
+    file = tmp_path / "app.jsonl"
+    file.write_text(SAVINGS_LINES.lstrip(), encoding="utf-8")
+    report = project.ingest([file])
+    found = decisions(project)
+    reasons = [one.reason for one in refused(project)]
+
+    assert (report.untaken, report.events.appended, report.events.quarantined) == (1, 7, 3)
+    assert {id_: one["features"]["account.saved_30d"] for id_, one in found.items()} == {
+        "t1": "1000.0000",
+        "t3": "1000.0000",
+        "t4": "500.0000",
+        "t5": "500.0000",
+        "t9": "100000000000.0000",
+        "t10": "100000000000.0025",
+        "t11": None,
+    }
+    assert found["t3"]["features"]["account.withdrawn_30d"] == "980.0000"
+    assert found["t5"]["features"]["account.withdrawn_30d"] == "499.9999"
+    assert [text in reason for text, reason in zip(("::USD", "::TENTH_CENT", "0.5 is"), reasons, strict=True)] == [
+        True
+    ] * 3
+    assert found["t5"]["rules"] == ["withdrawals_within_one_day_of_saving_events_during_one_week"]
+    assert_computed_again(project, 7)
+
+
+# ---- orders
+
+
+def test_orders_know_the_ten_before_them(made, tmp_path):
+    project = made("orders")
+    file = tmp_path / "orders.csv"
+    file.write_text(ORDERS.lstrip(), encoding="utf-8")
+    report = project.ingest([file], as_type="order")
+    features = {id_: one["features"] for id_, one in decisions(project).items()}
+
+    def column(name):
+        return [one[name] for one in features.values()]
+
+    assert (report.events.appended, report.events.quarantined) == (5, 0)
+    assert column("customer.orders_before") == [0, 1, 0, 2, 3]
+    assert column("customer.emails") == [1, 1, 1, 2, 2]
+    assert column("customer.ip_addrs") == [1, 2, 1, 2, 2]
+    assert column("customer.same_email") == [None, True, None, False, None]
+    assert column("customer.same_ip_addr") == [None, False, None, None, False]
+    assert column("customer.known_ip_addr") == [False, False, False, None, True]
+    assert column("customer.known_location") == [False, True, False, True, False]
+    assert column("customer.amount_mean") == [None, 20.0, None, 25.0, 30.0]
+    assert column("customer.amount_std")[4] == 10.0
+    assert column("customer.amount_most") == [None, "20.00", None, "30.00", "40.00"]
+    assert column("customer.since_last") == [None, 3600, None, 3600, 3600]
+    assert column("mail.customers") == [1, 1, 2, 1, None]
+    assert column("mail.same_customer") == [None, True, False, None, None]
+    assert column("mail.known_location") == [False, True, False, False, None]
+    assert column("mail_domain.customers_1h") == [1, 1, 2, 1, None]
+    assert_computed_again(project, 5)
+
+
+def test_the_eleventh_order_before_is_forgotten(made, tmp_path):
+    #  place   1   2 .. 11   12
+    #  town    A   B .. B    A      the order at A is the eleventh before: not among ten
+    project = made("orders")
+    file = tmp_path / "orders.csv"
+    rows = [
+        f"o{number},2026-01-{number:02d}T10:00:00Z,c1,ann@example.com,192.0.2.1,{'A' if number in {1, 12} else 'B'},10"
+        for number in range(1, 13)
+    ]
+    file.write_text("\n".join([ORDERS.split()[0], *rows, ""]), encoding="utf-8")
+    project.ingest([file], as_type="order")
+    features = [one["features"] for one in decisions(project).values()]
+
+    assert [one["customer.orders_before"] for one in features][-2:] == [10, 10]
+    assert (features[10]["customer.locations"], features[11]["customer.locations"]) == (1, 2)
+    assert features[11]["customer.known_location"] is False
+    assert features[11]["customer.amount_sum"] == "100.00"
+    assert_computed_again(project, 12)
+
+
+# ---- cards
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "empty", "hits"),
+    [
+        ("creditcarddata_extract_50.csv", 50, [], {"cash_abroad": 5, "abroad_at_night": 3, "shipped_elsewhere": 5}),
+        ("creditcarddata_atm_usa_2429.csv", 2_429, [b"#2550 318"], {"cash_abroad": 899, "abroad_at_night": 139}),
+    ],
+)
+def test_cards_are_read_whatever_their_encoding(name, rows, empty, hits, made, data):
+    project = made("cards")
+    report = project.ingest([data / name], as_type="payment", labels=data / name, order="time")
+    again = project.ingest([data / name], as_type="payment", labels=data / name, order="time")
+    kept = refused(project)
+    found = decisions(project)
+    taken = rows - len(empty)
+    counted = Counter(rule for one in found.values() for rule in one["rules"])
+
+    assert (report.events.read, report.events.appended, report.decisions) == (rows, taken, taken)
+    assert (report.labels.appended, report.labels.pending) == (taken, len(empty))
+    assert (again.events.appended, again.events.duplicates) == (0, taken)
+    assert [one.raw[:9] for one in kept] == empty * 2
+    assert all("amount" in one.reason and "missing" in one.reason for one in kept)
+    assert {rule: counted[rule] for rule in hits} == hits
+    assert_computed_again(project, taken)
+
+
+def test_cards_mend_the_bank_and_keep_the_double_ids_apart(made, data, tmp_path):
+    name = "creditcarddata_atm_usa_2429.csv"
+    project = made("cards")
+    with (data / name).open(encoding="latin-1", newline="") as file:
+        lines = list(csv.DictReader(file))
+    project.ingest([data / name], as_type="payment", order="time")
+    with project.reading() as log:
+        ids = [f"{name}:{number}" for number, line in enumerate(lines, 1) if line["Transaction ID"] == "#2842 118"]
+        doubled = [msgspec.json.decode(one.body) for one in log.find("payment", ids).values()]
+        bodies = (msgspec.json.decode(one.body) for rows in log.read() for one in rows if one.kind == "event")
+        banks = Counter(body["bank"] for body in bodies)
+    theirs = Counter(line["Bank"].replace("Barlcays", "Barclays") for line in lines if line["Amount"])
+
+    assert [one["transaction_id"] for one in doubled] == ["#2842 118"] * 2
+    assert doubled[0] != doubled[1]
+    assert banks == theirs
+    assert banks["Barclays"] == 977
+
+
+def test_cards_in_the_order_of_the_file_are_stopped_before_anything_is_written(made, data):
+    project = made("cards")
+    with pytest.raises(app.UsageError, match="order time"):
+        project.ingest([data / "creditcarddata_atm_usa_2429.csv"], as_type="payment")
+
+    with project.reading() as log:
+        assert log.last_seq() <= 1
+
+
+# ---- paysim
+
+
+def test_paysim_of_twelve_columns_gives_what_eleven_give(made, data, tmp_path):
+    eleven, twelve = tmp_path / "eleven.csv", tmp_path / "twelve.csv"
+    names = [*TWELVE.split(), "isFraud", "isFlaggedFraud"]
+    with (data / "paysim_first19998.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(islice(csv.DictReader(file), 400))
+    with eleven.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    forms = ("2026-01-01T{:02d}:00:00Z", "2026-01-01 {:02d}:00:00")
+    with twelve.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        for number, row in enumerate(rows, 1):
+            at = forms[number % 2].format(int(row["step"]))
+            writer.writerow({"id": f"eleven.csv:{number}", "timestamp": at, **row})
+    project = made("paysim")
+    first = project.ingest([eleven], as_type="payment", labels=eleven)
+    second = project.ingest([twelve], as_type="payment", labels=twelve)
+
+    assert (first.events.appended, first.labels.appended, first.events.quarantined) == (400, 400, 0)
+    assert (second.events.duplicates, second.labels.duplicates, second.events.quarantined) == (400, 400, 0)
+    assert_computed_again(project, 400)
+
+
+def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall(made, data):
+    file = data / "paysim_sample_51392.csv"
+    project = made("paysim")
+    report = project.ingest([file], as_type="payment", labels=file, order="time")
+    rows = duckdb.sql(f"SELECT isFraud = 1 FROM read_csv('{file}')").fetchall()
+    fraud = {f"{file.name}:{number}" for number, (is_fraud,) in enumerate(rows, 1) if is_fraud}
+    hit = {"large_transfer": set(), "account_emptied": set()}
+    for id_, one in decisions(project).items():
+        for rule in one["rules"]:
+            hit[rule].add(id_)
+    measured = {
+        rule: (round(len(ids & fraud) / len(ids), 3), round(len(ids & fraud) / len(fraud), 3))
+        for rule, ids in hit.items()
+    }
+
+    assert (report.events.appended, report.labels.appended, len(fraud)) == (51_392, 51_392, 1_392)
+    assert measured == {"large_transfer": (0.125, 0.310), "account_emptied": (1.0, 0.975)}
+    assert_computed_again(project, 51_392, sample=20)
