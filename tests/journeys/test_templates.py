@@ -224,7 +224,7 @@ def test_cards_are_read_whatever_their_encoding(name, rows, empty, hits, made, d
     assert (report.events.read, report.events.appended, report.decisions) == (rows, taken, taken)
     assert (report.labels.appended, report.labels.pending) == (taken, len(empty))
     assert (again.events.appended, again.events.duplicates) == (0, taken)
-    assert [one.raw[:9] for one in kept] == empty * 2
+    assert [one.raw[:9] for one in kept] == empty
     assert all("amount" in one.reason and "missing" in one.reason for one in kept)
     assert {rule: counted[rule] for rule in hits} == hits
     assert_computed_again(project, taken)

@@ -17,21 +17,39 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class Folded:
-    """State after a fold: the engine, what is in force by the log, and the verdict of each labelled event."""
+    """State after a fold: the engine, what is in force by the log, and the verdict of each labelled event.
+
+    `seq` is the place that it has come to.
+    """
 
     engine: Engine
     records: Records
     control: Control
     standings: dict[str, Standing] = field(default_factory=dict)
     watermark_ms: int | None = None
+    seq: int = 0
 
 
-def fold(log: Log, definitions: Definitions, upto: int | None = None, progress: Progress | None = None) -> Folded:
+def empty(definitions: Definitions) -> Folded:
+    """State before the first place."""
+    return Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
+
+
+def fold(
+    log: Log,
+    definitions: Definitions,
+    upto: int | None = None,
+    progress: Progress | None = None,
+    start: Folded | None = None,
+) -> Folded:
     """The state of `definitions` as if they had stood from the start, with hits as they were.
 
-    Cost: one pass over the log up to the place `upto`.
+    Args:
+        start: State of the same definitions to go on from, as a snapshot gave it; it is moved on itself.
+
+    Cost: one pass over the log, from the place of `start` up to the place `upto`.
     """
-    folded = Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
+    folded = empty(definitions) if start is None else start
     with calm_collector():
         for placed in placed_batches(log, folded, upto):
             folded.engine.step(placed)
@@ -41,10 +59,13 @@ def fold(log: Log, definitions: Definitions, upto: int | None = None, progress: 
 
 
 def placed_batches(log: Log, folded: Folded, upto: int | None = None) -> Iterator[list[Placed]]:
-    """The events of the log with the hits that were recorded; control events and verdicts go into `folded`."""
-    hits = hits_by_place(log, upto)
+    """The events behind the place of `folded` with the hits that were recorded.
+
+    Control events and verdicts go into `folded`.
+    """
+    hits = hits_by_place(log, upto, folded.seq)
     place, rules = next(hits, (0, frozenset()))
-    for records in log.read(0, upto):
+    for records in log.read(folded.seq, upto):
         placed: list[Placed] = []
         for record in records:
             while place and place < record.seq:
@@ -52,6 +73,7 @@ def placed_batches(log: Log, folded: Folded, upto: int | None = None) -> Iterato
             one = take(record, folded, rules if place == record.seq else frozenset())
             if one is not None:
                 placed.append(one)
+        folded.seq = records[-1].seq
         if placed:
             yield placed
 

@@ -123,10 +123,10 @@ class Control:
         return msgspec.json.encode(stored, order="sorted")
 
 
-def hits_by_place(log: Log, upto: int | None = None) -> Iterator[tuple[int, frozenset[str]]]:
-    """The recorded hits, place by place."""
+def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, frozenset[str]]]:
+    """The recorded hits of `after < seq <= upto`, place by place."""
     place, rules = 0, set[str]()
-    for rows in log.hits_after(0, upto):
+    for rows in log.hits_after(after, upto):
         for row in rows:
             if row.seq != place:
                 if rules:

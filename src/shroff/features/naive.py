@@ -40,6 +40,7 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
+    _keys: dict[tuple[int, str], Key | None] = field(default_factory=dict)  # worked out once for each event
 
     def add(self, event: LogEvent) -> dict[str, Value]:
         """Append an event to the log and compute everything that is asked at its type."""
@@ -130,9 +131,9 @@ class Naive:
             at
             for at in range(since + 1, place + node.including)
             if (x := self.history[at]).type == node.event
-            and self.matches(node, x, key)
             and x.time_ms <= end_ms
             and (node.over_ms is None or x.time_ms > end_ms - node.over_ms)
+            and self.matches(node, at, key)
         ]
         seen.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
@@ -143,10 +144,15 @@ class Naive:
         values = [value for at in kept if (value := self.item(node.argument, at, event)) is not None]
         return aggregate_values(node, values)
 
-    def matches(self, node: Aggregate, x: LogEvent, key: Key) -> bool:
+    def matches(self, node: Aggregate, at: int, key: Key) -> bool:
+        x = self.history[at]
         if isinstance(x, LabelEvent) and not x.changes:
             return False
-        return key == ((self.field(x, node.matching),) if node.matching else self.key(node.entity, x))
+        if node.matching:
+            return key == (self.field(x, node.matching),)
+        if (at, node.entity) not in self._keys:
+            self._keys[at, node.entity] = self.key(node.entity, x)
+        return key == self._keys[at, node.entity]
 
     def item(self, node: Node, at: int, event: LogEvent) -> Value:
         """An expression over the aggregated event `at`, and over `event` as `this`."""

@@ -133,7 +133,7 @@ class Online:
             for group in self._groups:
                 group.restore(next(parts), next(parts))
         except (StopIteration, ValueError, IndexError) as error:  # msgspec's errors are of ValueError
-            raise StateError(f"the state cannot be read: {error or 'a part is missing'}") from None
+            raise StateError(f"the state cannot be read: {str(error) or 'a part is missing'}") from None
 
     @property
     def memory_bytes(self) -> int:

@@ -1,0 +1,139 @@
+"""State saved and taken up again: a start reads the tail of the log instead of all of it.
+
+A snapshot is what `fold` would give, kept. It is used where it was made of this very log,
+by definitions that compute the same; everything else is passed over, and costs time only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import shroff
+from shroff.decisions.collector import calm_collector
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.fold import Folded, Progress, empty, fold
+from shroff.errors import StateError
+from shroff.events.labels import Standing
+from shroff.streams.log import Log
+from shroff.streams.snapshots import Header, Snapshots
+
+EVERY: Final = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
+_VERSION: Final = 1  # of what stands in the parts
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A snapshot that was written."""
+
+    file: Path
+    seq: int
+    bytes: int
+    seconds: float
+
+
+class _Head(msgspec.Struct, array_like=True):
+    """The first part: all state but the engine's."""
+
+    files: dict[str, str]
+    versions: dict[str, str]
+    watermark_ms: int | None
+    standings: list[tuple[str, str, str, int]]
+
+
+def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
+    """Write a snapshot of state that the log holds every event of.
+
+    Raises: StorageError where it cannot be written.
+    """
+    started = time.monotonic()
+    header = Header(folded.seq, layout(folded), mark(log, folded.seq))
+    file = snapshots.write(header, _parts(folded))
+    return Saved(file, folded.seq, file.stat().st_size, time.monotonic() - started)
+
+
+def restore(
+    snapshots: Snapshots, log: Log, definitions: Definitions, progress: Progress | None = None
+) -> tuple[Folded, int, list[str]]:
+    """The state at the end of the log, from the newest snapshot that fits and the events behind it.
+
+    Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
+    start can use: those are removed. One of other definitions stays, and is passed over.
+    """
+    warnings: list[str] = []
+    start = _newest(snapshots, log, definitions, warnings)
+    return fold(log, definitions, progress=progress, start=start), start.seq if start else 0, warnings
+
+
+def layout(folded: Folded) -> str:
+    """A hash of all that decides what the state of an engine means; the policy and the tests of rules do not."""
+    versions = folded.engine.definitions.versions
+    decisive = (versions.definitions, versions.rules, versions.lists, versions.tables)
+    parts = (str(_VERSION), shroff.__version__, *decisive, folded.engine.online.layout())
+    return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def mark(log: Log, seq: int) -> str:
+    """What tells a log from any other up to a place: a hash of its first record, which has the time, and of this one.
+
+    Both are the whole past of two logs that parted only if somebody put an old log back, and
+    then the log is shorter than the snapshot at the next start, which removes it.
+    """
+    digest = sha256()
+    for place in (1, seq):
+        for records in log.read(place - 1, place):
+            digest.update(msgspec.msgpack.encode(records))
+    return digest.hexdigest()
+
+
+def _parts(folded: Folded) -> Iterator[bytes]:
+    standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
+    yield msgspec.msgpack.encode(_Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings))
+    yield from folded.engine.online.state()
+
+
+def _newest(snapshots: Snapshots, log: Log, definitions: Definitions, warnings: list[str]) -> Folded | None:
+    """State at the place of the newest snapshot that fits; None where none does."""
+    for file in snapshots.files():
+        folded = empty(definitions)
+        try:
+            header = snapshots.check(file)
+            if header is None or (header.seq <= log.last_seq() and header.layout != layout(folded)):
+                continue
+            _check_log(header, log)
+            with calm_collector():
+                return _taken_up(folded, header.seq, snapshots.parts(file))
+        except StateError as error:
+            warnings.append(f"snapshot {file.name} was removed: {error}. What it held is read from the log again.")
+            snapshots.remove(file)
+        except OSError as error:
+            words = f"snapshot {file.name} cannot be read: {error.strerror}. What it holds is read from the log again."
+            warnings.append(words)
+    return None
+
+
+def _check_log(header: Header, log: Log) -> None:
+    """Raises: StateError where a snapshot is not one of this log's past."""
+    if header.seq > log.last_seq():
+        raise StateError(f"it is of place {header.seq:,}, and the log ends at {log.last_seq():,}")
+    if header.log != mark(log, header.seq):
+        raise StateError("it is of another log")
+
+
+def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
+    try:
+        head = msgspec.msgpack.decode(next(parts), type=_Head)
+    except (msgspec.DecodeError, StopIteration):
+        raise StateError("its first part cannot be read") from None
+    folded.control.files, folded.control.versions = head.files, head.versions
+    folded.watermark_ms = head.watermark_ms
+    folded.standings = {name: Standing(*standing) for name, *standing in head.standings}
+    folded.engine.online.restore(parts)
+    folded.seq = seq
+    return folded
