@@ -19,6 +19,7 @@ from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, 
 from shroff.events.encodings import read_lines
 from shroff.events.event import time_text
 from shroff.streams.log import DecisionRow, Log
+from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.replay import Verification
     from shroff.decisions.retrying import Retried
+    from shroff.decisions.snapshots import Saved
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Intake, Submission
     from shroff.events.lines import Lines
 
 ADAPTERS: Final = "shroff.adapters"
+FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 
 
@@ -64,11 +67,13 @@ class Project:
     """One project folder.
 
     Definitions are read when first needed, and once. A log is opened for each call and
-    closed after it, so several programs may read beside one writer.
+    closed after it, so several programs may read beside one writer. `warnings` is what
+    somebody should be told of a call that went well.
     """
 
     places: config.Places
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    warnings: list[str] = field(default_factory=list)
     _loaded: Loaded | None = None
 
     # ---- definitions
@@ -110,19 +115,40 @@ class Project:
     def reading(self) -> Iterator[Log]:
         """The log, to read. Raises: UsageError where there is none yet."""
         if not self.places.log.exists():
-            raise UsageError("this project has no log yet. Bring events in with 'shroff ingest FILE --as EVENT'.")
+            raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
         with closing(self._open_log(read_only=True)) as log:
             yield log
 
     @contextmanager
     def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
-        """The log's writer, its state restored. Raises: LogBusyError where another process writes."""
+        """The log's writer, its state restored. Raises: LogBusyError where another process writes.
+
+        At its end, state is saved where the next start would have much to read.
+        """
+        from shroff.decisions import snapshots
         from shroff.decisions.writer import Writer
 
         definitions = self.checked()
         self._make_state_folder()
         with closing(self._open_log(read_only=False)) as log:
-            yield Writer(log, definitions, self.now_ms, progress), log
+            writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))
+            self.warnings += writer.warnings
+            yield writer, log
+            if writer.unsaved > snapshots.EVERY:
+                try:
+                    writer.snapshot()
+                except StorageError as error:
+                    self.warnings.append(f"{error}.")
+
+    def snapshot(self, progress: Progress | None = None) -> Saved:
+        """Save state, so that the next start reads only what comes after it.
+
+        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
+        """
+        if not self.places.log.exists():
+            raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
+        with self.writing(progress) as (writer, _):
+            return writer.snapshot()
 
     @contextmanager
     def adding(self) -> Iterator[tuple[Writer, Log]]:
@@ -327,6 +353,7 @@ class Project:
         self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None
     ) -> Iterator[pa.Table]:
         """The features of one type, one Arrow table a batch, in log order or in the files' order."""
+        from shroff.decisions.fold import lateness_of
         from shroff.decisions.histories import file_batches, log_batches
         from shroff.decisions.tables import feature_tables
 
@@ -334,10 +361,13 @@ class Project:
         if files:
             lines = ((path.name, read_lines(path)) for path in files)
             batches = file_batches(lines, definitions, config.hasher(self.places), event)
-            yield from feature_tables(definitions, event, batched(batches, progress), engine)
+            late_ms = definitions.settings.lateness_ms
+            yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
             return
         with self.reading() as log:
-            yield from feature_tables(definitions, event, batched(log_batches(log, definitions), progress), engine)
+            batches = log_batches(log, definitions)
+            late_ms = lateness_of(log, definitions)
+            yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
 
 
 def _columns(path: Path) -> tuple[str, ...] | None:

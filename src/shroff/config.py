@@ -40,6 +40,11 @@ class Places:
         return self.state / "log.db"
 
     @property
+    def snapshots(self) -> Path:
+        """A folder of saved state: a cache of the log, which may be removed at any time."""
+        return self.state / "snapshots"
+
+    @property
     def hash_key(self) -> Path:
         return self.state / "hash.key"
 

@@ -6,12 +6,14 @@ import csv
 import json
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import duckdb
 import msgspec
 import pytest
 
 from shroff import app
+from shroff.errors import UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -105,11 +107,9 @@ def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, t
         assert (report.events.quarantined, report.decisions) == (0, 1), refused(project)
 
 
-def test_every_template_is_there_by_name(tmp_path):
-    folder = app.config.Places(tmp_path).folder
-    beside = {path.name for path in (app.Path(app.__file__).parent / "templates").iterdir() if path.is_dir()}
+def test_every_template_is_there_by_name():
+    beside = {path.name for path in (Path(app.__file__).parent / "templates").iterdir()}
 
-    assert folder == tmp_path
     assert set(app.TEMPLATES) == beside
 
 
@@ -143,9 +143,9 @@ def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, t
     }
     assert found["t3"]["features"]["account.withdrawn_30d"] == "980.0000"
     assert found["t5"]["features"]["account.withdrawn_30d"] == "499.9999"
-    assert [text in reason for text, reason in zip(("::USD", "::TENTH_CENT", "0.5 is"), reasons, strict=True)] == [
-        True
-    ] * 3
+    assert "'100::HUNDREDTH_CENT::USD' is no decimal number" in reasons[0]
+    assert "'100::TENTH_CENT::ZAR' is no decimal number" in reasons[1]
+    assert "0.5 is no whole number" in reasons[2]
     assert found["t5"]["rules"] == ["withdrawals_within_one_day_of_saving_events_during_one_week"]
     assert_computed_again(project, 7)
 
@@ -191,7 +191,7 @@ def test_the_eleventh_order_before_is_forgotten(made, tmp_path):
         f"o{number},2026-01-{number:02d}T10:00:00Z,c1,ann@example.com,192.0.2.1,{'A' if number in {1, 12} else 'B'},10"
         for number in range(1, 13)
     ]
-    file.write_text("\n".join([ORDERS.split()[0], *rows, ""]), encoding="utf-8")
+    file.write_text("\n".join([ORDERS.split(maxsplit=1)[0], *rows, ""]), encoding="utf-8")
     project.ingest([file], as_type="order")
     features = [one["features"] for one in decisions(project).values()]
 
@@ -251,11 +251,10 @@ def test_cards_mend_the_bank_and_keep_the_double_ids_apart(made, data, tmp_path)
 
 def test_cards_in_the_order_of_the_file_are_stopped_before_anything_is_written(made, data):
     project = made("cards")
-    with pytest.raises(app.UsageError, match="order time"):
+    with pytest.raises(UsageError, match="order time"):
         project.ingest([data / "creditcarddata_atm_usa_2429.csv"], as_type="payment")
 
-    with project.reading() as log:
-        assert log.last_seq() <= 1
+    assert decisions(project) == {}
 
 
 # ---- paysim
@@ -290,6 +289,7 @@ def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall
     file = data / "paysim_sample_51392.csv"
     project = made("paysim")
     report = project.ingest([file], as_type="payment", labels=file, order="time")
+    verified = project.verify()
     rows = duckdb.sql(f"SELECT isFraud = 1 FROM read_csv('{file}')").fetchall()
     fraud = {f"{file.name}:{number}" for number, (is_fraud,) in enumerate(rows, 1) if is_fraud}
     hit = {"large_transfer": set(), "account_emptied": set()}
@@ -303,4 +303,4 @@ def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall
 
     assert (report.events.appended, report.labels.appended, len(fraud)) == (51_392, 51_392, 1_392)
     assert measured == {"large_transfer": (0.125, 0.310), "account_emptied": (1.0, 0.975)}
-    assert_computed_again(project, 51_392, sample=20)
+    assert (verified.events, verified.mismatches) == (51_392, 0)

@@ -81,7 +81,6 @@ def test_a_command_stands_under_one_name_only():
         (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),
         (["quarantine", "drop"], "--all"),
         (["init", "bank", "--template", "paysm"], "Did you mean paysim?"),
-        (["init", "bank", "--template", "savings"], "the template savings is not there yet"),
     ],
 )
 def test_wrong_use_is_one_clear_sentence_and_exit_code_2(words, said, nowhere, capsys):

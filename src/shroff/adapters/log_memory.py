@@ -93,6 +93,10 @@ class MemoryLog:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
         return _slices(self._between(self._usable().records, after, upto), size)
 
+    def controls(self) -> list[Record]:
+        """The control events, in order."""
+        return [record for record in self._usable().records if record.kind == "control"]
+
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
         store = self._usable()

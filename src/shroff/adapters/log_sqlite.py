@@ -182,6 +182,11 @@ class SqliteLog:
         for rows in self._slices(sql, after, upto, size):
             yield [_record(row) for row in rows]
 
+    def controls(self) -> list[Record]:
+        """The control events, in order: found by the index, since all are of the type `control`."""
+        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE type = 'control' AND kind = 'control' ORDER BY seq"
+        return [_record(row) for row in self._ask(sql)]
+
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out.
 

@@ -11,7 +11,9 @@ from shroff.cli.session import Session, command, table
 
 @command("init", "shroff init mybank --template payments")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--template", default="payments", show_default=True, help="payments, paysim, savings, orders, cards or blank.")
+@click.option(
+    "--template", default="payments", show_default=True, help="payments, paysim, savings, orders, cards or blank."
+)
 def init(session: Session, folder: Path, template: str) -> None:
     """Write a new project that runs into DIR, a new or an empty folder."""
     from shroff import app

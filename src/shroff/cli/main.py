@@ -31,6 +31,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "verify": ("verify", "compute the whole log again and compare"),
     "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
+    "snapshot": ("snapshot", "save state, for a quicker start"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),
 }
 PLANNED: Final = {
@@ -45,7 +46,6 @@ PLANNED: Final = {
     "lists": "change lists that rules read",
     "users": "people who may sign in",
     "audit": "verify the record of who did what",
-    "snapshot": "save state, for a quicker start",
     "notebook": "write a notebook that opens the project",
 }
 
@@ -119,6 +119,7 @@ def run(arguments: list[str]) -> int:
     session = Session(is_json="--json" in arguments)
     try:
         code = _invoke(arguments, session)
+        session.warn()
         session.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
         return report(error, session)

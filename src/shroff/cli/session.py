@@ -67,6 +67,11 @@ class Session:
         sys.stdout.flush()
         print(text, file=sys.stderr, flush=True)
 
+    def warn(self) -> None:
+        """Say what the project wants somebody to know, though the command went well."""
+        for words in self._project.warnings if self._project is not None else ():
+            self.say(f"shroff: {words}")
+
     def next(self, *commands: str) -> None:
         """Name what one may want to do next."""
         if not self.is_json or sys.stderr.isatty():

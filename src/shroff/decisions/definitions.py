@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -22,11 +22,12 @@ from shroff.events.settings import Settings, load_settings
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
-from shroff.language.expression import InList, Node, ThisField, walk
+from shroff.language.expression import FeatureValue, InList, ItemFeature, ItemField, Node, ThisField, walk
 from shroff.language.row import Reference, Tables
 from shroff.language.values import Value
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Scalar
+from shroff.language.yamltext import Sequence as YamlSequence
 from shroff.rules.definitions import Rule, RuleLoader
 
 Hasher = Callable[[str], str]
@@ -122,7 +123,7 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
         Reference({one.name: one.entries for one in lists.values()}, tables),
         Versions(
             _version(trees.get(name) for name in ("shroff.yaml", "events.yaml", "features.yaml")),
-            _version(trees[name] for name in rule_files),
+            _rules_version(trees[name] for name in rule_files),
             _version([trees.get("policy.yaml")]),
             _text_version({name: one.text for name, one in lists.items()}),
             _text_version({name: files[name] for name in files if _is(name, "tables")}),
@@ -169,6 +170,10 @@ def _rules(
 
 def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Events, warnings: list[Problem]) -> None:
     """Say in one sentence each what is read and has no effect in this version."""
+    settings = trees.get("shroff.yaml")
+    ahead = settings.get("ahead") if isinstance(settings, YamlMapping) else None
+    if ahead is not None:
+        warnings.append(ahead.problem("'ahead' has no effect yet, since live sources are not there yet."))
     if trees.get("model.yaml") is not None:
         warnings.append(
             Problem("model.yaml", 1, 1, "", "training is not there yet; without a model rules alone decide.")
@@ -181,18 +186,21 @@ def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Event
 
 
 def _hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterable[Rule]) -> frozenset[str]:
-    """Names of the lists that are asked about a hashed field."""
+    """Names of the lists that are asked about a hashed field, or about a feature that gives one back."""
     hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
     nodes: list[Node] = [feature.node for feature in features.values()]
     for rule in rules:
         nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
-    return frozenset(
-        part.list
-        for node in nodes
-        for part in walk(node)
-        if isinstance(part, InList)
-        and any(isinstance(leaf, ThisField) and leaf.name in hashed for leaf in walk(part.operand))
-    )
+
+    def reads_hashed(node: Node) -> bool:
+        return any(
+            (isinstance(leaf, ThisField | ItemField) and leaf.name.removeprefix("of.") in hashed)
+            or (isinstance(leaf, FeatureValue | ItemFeature) and reads_hashed(features[leaf.name].node))
+            for leaf in walk(node)
+        )
+
+    asked = (part for node in nodes for part in walk(node) if isinstance(part, InList))
+    return frozenset(part.list for part in asked if reads_hashed(part.operand))
 
 
 def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None) -> ListFile:
@@ -206,12 +214,18 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
     return _hash(msgspec.json.encode(plain)) if plain else ""
 
 
-def _plain(node: yamltext.Node) -> object:
-    """A node as lists of texts; tests inside rules do not make a version."""
+def _rules_version(trees: Iterable[yamltext.Node | None]) -> str:
+    """The version of rule files; the tests inside rules are no part of it."""
+    plain = [[_plain(rule, without="tests") for rule in tree.items] for tree in trees if isinstance(tree, YamlSequence)]
+    return _hash(msgspec.json.encode(plain)) if plain else ""
+
+
+def _plain(node: yamltext.Node, without: str | None = None) -> object:
+    """A node as lists of texts, a mapping without one of its own keys."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, YamlMapping):
-        return [[key.text, _plain(value)] for key, value in node.entries if key.text != "tests"]
+        return [[key.text, _plain(value)] for key, value in node.entries if key.text != without]
     return [_plain(item) for item in node.items]
 
 
@@ -250,8 +264,3 @@ def computed_of(definitions: Definitions, also: str | None = None) -> list[Compu
 
 def _nodes(rule: Rule) -> list[Node]:
     return [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
-
-
-def without_rules(definitions: Definitions) -> Definitions:
-    """The same project with no rules: features only."""
-    return replace(definitions, rules=())

@@ -17,10 +17,12 @@ from typing import Final
 from shroff.config import Places
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Control
-from shroff.errors import Problem, ShroffError
+from shroff.decisions.snapshots import EVERY
+from shroff.errors import Problem, ShroffError, StateError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.streams.log import Log
+from shroff.streams.snapshots import Snapshots
 
 OK: Final = "ok"
 NOTE: Final = "note"
@@ -57,6 +59,7 @@ def look(
     try:
         with reading() as log:
             found += look_at_log(log, places.log, definitions, now_ms)
+            found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq()))
     except ShroffError as error:
         found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
     return found
@@ -137,6 +140,25 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
         yield _in_force(log, definitions)
+
+
+def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
+    """The newest snapshot: whether it is whole, and how much of the log came after it."""
+    files = snapshots.files()
+    if not files:
+        words = f"none; the next start reads all {last_seq:,} places of the log"
+        return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
+    name = files[0].name
+    try:
+        header = snapshots.check(files[0])
+    except (StateError, OSError) as error:
+        cure = "The next start removes it, and takes an older one or reads the whole log."
+        return Finding("snapshots", NOTE, f"{name} cannot be used: {error}", cure)
+    if header is None or header.seq > last_seq:
+        words = "made by another version of the program" if header is None else "newer than the log"
+        return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
+    age = f"{last_seq - header.seq:,} places old, {bytes_text(files[0].stat().st_size)}"
+    return Finding("snapshots", OK, f"{name} is whole: state at place {header.seq:,}, {age}")
 
 
 def _clock(newest_ms: int | None, now_ms: int) -> Finding:

@@ -61,13 +61,16 @@ class _Hit:
 
 
 class Engine:
-    """The running state of one version of a project."""
+    """The running state of one version of a project.
 
-    def __init__(self, definitions: Definitions) -> None:
+    Args:
+        lateness_ms: How late the events may be that it is given; by default as the version says.
+    """
+
+    def __init__(self, definitions: Definitions, lateness_ms: int | None = None) -> None:
         self.definitions = definitions
-        self.online = Online(
-            definitions.events, computed_of(definitions), definitions.reference, definitions.settings.lateness_ms
-        )
+        lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
+        self.online = Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms)
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
@@ -136,7 +139,7 @@ class Engine:
                 parts.append([part] * len(rows))
                 continue
             name = f"rule {rule.id} reason {at}"
-            column = frame.computed[name] if name in aggregated else frame.evaluate(part, self.definitions.reference)
+            column = frame.computed[name] if name in aggregated else frame.evaluate(part)
             values = values_of(_at(column, rows))
             parts.append([show(value, part.type, self.definitions.settings.money_places) for value in values])
         return ["".join(texts) for texts in zip(*parts, strict=True)]

@@ -10,6 +10,8 @@ from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Engine, Placed
 from shroff.decisions.history import Control, Records, hits_by_place, standing_of
 from shroff.events.labels import LabelEvent, Standing
+from shroff.events.settings import load_settings
+from shroff.language import yamltext
 from shroff.streams.log import Log, Record
 
 Progress = Callable[[int], None]
@@ -30,9 +32,24 @@ class Folded:
     seq: int = 0
 
 
-def empty(definitions: Definitions) -> Folded:
-    """State before the first place."""
-    return Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
+def empty(definitions: Definitions, lateness_ms: int | None = None) -> Folded:
+    """State before the first place of a log whose events are at most so late; by default as the version says."""
+    engine = Engine(definitions, lateness_ms)
+    return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
+
+
+def lateness_of(log: Log, definitions: Definitions) -> int:
+    """How late the log's events may be, in ms: the greatest lateness of all its versions and of this one.
+
+    An event that an older version let in must still find what it looks back at, though
+    the version that computes it would refuse it.
+    """
+    control, found = Control(), definitions.settings.lateness_ms
+    for record in log.controls():
+        control.take(record)
+        settings = load_settings(yamltext.read(control.files.get("shroff.yaml", ""), "shroff.yaml", []), [])
+        found = max(found, settings.lateness_ms)
+    return found
 
 
 def fold(
@@ -49,7 +66,7 @@ def fold(
 
     Cost: one pass over the log, from the place of `start` up to the place `upto`.
     """
-    folded = empty(definitions) if start is None else start
+    folded = empty(definitions, lateness_of(log, definitions)) if start is None else start
     with calm_collector():
         for placed in placed_batches(log, folded, upto):
             folded.engine.step(placed)
@@ -58,10 +75,13 @@ def fold(
     return folded
 
 
-def placed_batches(log: Log, folded: Folded, upto: int | None = None) -> Iterator[list[Placed]]:
+def placed_batches(
+    log: Log, folded: Folded, upto: int | None = None, decide_after: int | None = None
+) -> Iterator[list[Placed]]:
     """The events behind the place of `folded` with the hits that were recorded.
 
-    Control events and verdicts go into `folded`.
+    Control events and verdicts go into `folded`. Events behind the place `decide_after`
+    that were decided are to be decided again: they come without hits.
     """
     hits = hits_by_place(log, upto, folded.seq)
     place, rules = next(hits, (0, frozenset()))
@@ -70,7 +90,10 @@ def placed_batches(log: Log, folded: Folded, upto: int | None = None) -> Iterato
         for record in records:
             while place and place < record.seq:
                 place, rules = next(hits, (0, frozenset()))
-            one = take(record, folded, rules if place == record.seq else frozenset())
+            recorded: frozenset[str] | None = rules if place == record.seq else frozenset()
+            if decide_after is not None and record.seq > decide_after and record.decided:
+                recorded = None
+            one = take(record, folded, recorded)
             if one is not None:
                 placed.append(one)
         folded.seq = records[-1].seq

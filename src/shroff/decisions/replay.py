@@ -2,76 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
-from shroff.decisions.engine import Effects, Engine, Placed
-from shroff.decisions.fold import Folded, Progress, placed_batches
-from shroff.decisions.history import Control, Records
+from shroff.decisions.engine import Effects
+from shroff.decisions.fold import Progress, empty, lateness_of, placed_batches
+from shroff.decisions.history import Control
 from shroff.errors import ReplayError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
-from shroff.streams.log import DecisionRow, Log
-
-Load = Callable[[dict[str, str]], Definitions]
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the log, (start, end], that one version decided."""
+    """A stretch of the log, (start, end], that one version decided; the files of that version."""
 
-    definitions: Definitions
+    files: Mapping[str, str]
     start: int
     end: int
+
+    @property
+    def definitions(self) -> Definitions:
+        return load_definitions(self.files).or_raise()
 
 
 def segments(log: Log) -> list[Segment]:
     """The versions that were in force, with the stretch of the log that each decided."""
-    found: list[tuple[dict[str, str], int]] = []
+    last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
     control = Control()
-    for records in log.read():
-        for record in records:
-            if record.kind == "control":
-                control.take(record)
-                found.append((dict(control.files), record.seq))
-    last = log.last_seq()
-    ends = [start for _, start in found[1:]] + [last]
-    return [
-        Segment(load_definitions(files).or_raise(), start, end) for (files, start), end in zip(found, ends, strict=True)
-    ]
+    found: list[Segment] = []
+    controls = [record for record in log.controls() if record.seq <= last]
+    ends = [record.seq for record in controls[1:]] + [last]
+    for record, end in zip(controls, ends, strict=True):
+        control.take(record)
+        found.append(Segment(dict(control.files), record.seq, end))
+    return found
 
 
 def redecided(
     log: Log, segment: Segment, upto: int | None = None, progress: Progress | None = None
 ) -> Iterator[Effects]:
     """The effects of a segment's events, decided again by the online engine from the log alone."""
-    folded = _empty(segment.definitions)
-    taken_only = _taken_only(log)
-    for batch in placed_batches(log, folded, segment.end if upto is None else min(upto, segment.end)):
-        now = [_as_new(one, taken_only) if one.seq > segment.start else one for one in batch]
-        effects = folded.engine.step(now)
+    definitions = segment.definitions
+    folded = empty(definitions, lateness_of(log, definitions))
+    for batch in placed_batches(log, folded, segment.end if upto is None else min(upto, segment.end), segment.start):
+        effects = folded.engine.step(batch)
         if progress is not None:
-            progress(len(now))
-        if effects.decisions:
-            yield effects
-
-
-def _empty(definitions: Definitions) -> Folded:
-    return Folded(Engine(definitions), Records(definitions.events, definitions.settings.money_places), Control())
-
-
-def _taken_only(log: Log) -> frozenset[int]:
-    """Places of events that were taken without deciding (`--no-decide`)."""
-    return frozenset(one.seq for records in log.read() for one in records if one.kind == "event" and not one.decided)
-
-
-def _as_new(one: Placed, taken_only: frozenset[int]) -> Placed:
-    return one if one.seq in taken_only else msgspec.structs.replace(one, past_hits=None)
+            progress(len(batch))
+        yield effects
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +93,36 @@ def verify_online(log: Log, progress: Progress | None = None) -> Verification:
 
 def _verify_segments(log: Log, result: Verification, progress: Progress | None) -> None:
     for segment in segments(log):
+        hits: list[HitRow] = []
+        flags: list[FlagRow] = []
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
-        computed = (row for effects in redecided(log, segment, progress=progress) for row in effects.decisions)
-        _compare(recorded, computed, result)
+        _compare(recorded, _decisions(redecided(log, segment, progress=progress), hits, flags), result)
+        stored_hits = [row for rows in log.hits_after(segment.start, segment.end) for row in rows]
+        stored_flags = [row for rows in log.flags_after(segment.start, segment.end) for row in rows]
+        _compare_marks("hit", [(row.seq, row) for row in stored_hits], [(row.seq, row) for row in hits], result)
+        # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+        as_raised = [(row.seq, replace(row, accuracy=PENDING)) for row in stored_flags]
+        _compare_marks("flag", as_raised, [(row.seq, row) for row in flags], result)
+
+
+def _decisions(computed: Iterable[Effects], hits: list[HitRow], flags: list[FlagRow]) -> Iterator[DecisionRow]:
+    """The decisions among effects; hits and flags, which are few, are collected on the way."""
+    for effects in computed:
+        hits += effects.hits
+        flags += effects.flags
+        yield from effects.decisions
+
+
+def _compare_marks(
+    what: str, recorded: Sequence[tuple[int, object]], computed: Sequence[tuple[int, object]], result: Verification
+) -> None:
+    """Hits or flags, place by place: each that stands on one side only is a mismatch."""
+    if recorded == computed:
+        return
+    stored, again = set(recorded), set(computed)
+    for seq, row in sorted(stored ^ again, key=lambda one: one[0]):
+        sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
+        result.differ(Mismatch(what, "", seq, "online", *sides))
 
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
@@ -142,7 +153,7 @@ def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | N
     for segment in segments(log):
         definitions = segment.definitions
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
-        folded = _empty(definitions)
+        folded = empty(definitions)
         rows = {
             row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)
         }

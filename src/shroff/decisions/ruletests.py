@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shroff.decisions.definitions import Definitions, Hasher, computed_of
+from shroff.decisions.history import standing_of
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
-from shroff.events.labels import LabelEvent, LogEvent
+from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
 from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
 
@@ -68,10 +69,15 @@ def _event(
 
 
 def _label(fields: Mapping[str, str], number: int, door: Door, history: list[LogEvent]) -> LogEvent:
-    found = door.admit_label(fields)
+    given = {"known_at" if name == "at" else name: value for name, value in fields.items()}
+    found = door.admit_label(given)
     for event in history:
         if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
             named = f"{found.event_type}/{found.event_id}"
             values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
-            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes=True)
+            before = in_force(standing_of(one) for one in history if isinstance(one, LabelEvent) and one.of is event)
+            new = Standing(found.verdict, found.source, found.known_at_ms)
+            takes_over = before is None or before.gives_way_to(new)
+            changes = takes_over and (before is None or before.verdict != new.verdict)
+            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes)
     raise InputError([("event", f"no event {found.event_id!r} stands before this label")])

@@ -18,7 +18,7 @@ import msgspec
 import shroff
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.fold import Folded, Progress, empty, fold
+from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.errors import StateError
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
@@ -68,7 +68,8 @@ def restore(
     """
     warnings: list[str] = []
     start = _newest(snapshots, log, definitions, warnings)
-    return fold(log, definitions, progress=progress, start=start), start.seq if start else 0, warnings
+    saved_seq = 0 if start is None else start.seq  # before the fold, which moves it on
+    return fold(log, definitions, progress=progress, start=start), saved_seq, warnings
 
 
 def layout(folded: Folded) -> str:
@@ -101,7 +102,7 @@ def _parts(folded: Folded) -> Iterator[bytes]:
 def _newest(snapshots: Snapshots, log: Log, definitions: Definitions, warnings: list[str]) -> Folded | None:
     """State at the place of the newest snapshot that fits; None where none does."""
     for file in snapshots.files():
-        folded = empty(definitions)
+        folded = empty(definitions, lateness_of(log, definitions))
         try:
             header = snapshots.check(file)
             if header is None or (header.seq <= log.last_seq() and header.layout != layout(folded)):
@@ -133,7 +134,9 @@ def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
         raise StateError("its first part cannot be read") from None
     folded.control.files, folded.control.versions = head.files, head.versions
     folded.watermark_ms = head.watermark_ms
-    folded.standings = {name: Standing(*standing) for name, *standing in head.standings}
+    folded.standings = {
+        name: Standing(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings
+    }
     folded.engine.online.restore(parts)
     folded.seq = seq
     return folded

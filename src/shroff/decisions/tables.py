@@ -49,13 +49,18 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
 
 
 def feature_tables(
-    definitions: Definitions, event: str, batches: Iterable[Sequence[tuple[int, LogEvent]]], engine: str
+    definitions: Definitions,
+    event: str,
+    batches: Iterable[Sequence[tuple[int, LogEvent]]],
+    engine: str,
+    lateness_ms: int,
 ) -> Iterator[pa.Table]:
     """Compute the features of one type from a history in log order, as one table a batch.
 
     Args:
         batches: Places and events of every type; labels too.
         engine: `online` or `naive`.
+        lateness_ms: How late the events of the history may be.
     """
     computed = [one for one in computed_of(definitions, also=event) if one.needs_key]
     names = definitions.feature_names(event)
@@ -70,7 +75,7 @@ def feature_tables(
             }
             yield _table(definitions, event, [batch[at] for at in rows], columns)
         return
-    online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
+    online = Online(definitions.events, computed, definitions.reference, lateness_ms)
     for batch in batches:
         frame = online.compute([one for _, one in batch]).get(event)
         if frame is not None:

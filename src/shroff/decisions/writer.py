@@ -16,6 +16,7 @@ from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Placed
 from shroff.decisions.fold import Folded, Progress, fold
 from shroff.decisions.history import label_id, waiting_body, waiting_label
+from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
 from shroff.events.door import LabelInput
 from shroff.events.event import Event, time_text
@@ -23,6 +24,7 @@ from shroff.events.intake import Submission
 from shroff.events.labels import Standing
 from shroff.language.values import show_duration
 from shroff.streams.log import Batch, DecisionRow, Log, Offset, Record, Refused, WaitingLabel
+from shroff.streams.snapshots import Snapshots
 
 DECIDED: Final = "decided"
 TAKEN: Final = "taken"
@@ -72,13 +74,27 @@ class Writer:
     Args:
         now_ms: The clock, for what is not part of a decision: when input was refused and
             when a version came into force.
+        snapshots: Where state is saved; without it the whole log is read.
+
+    `warnings` says which snapshots could not be used, and why.
     """
 
     def __init__(
-        self, log: Log, definitions: Definitions, now_ms: Callable[[], int], progress: Progress | None = None
+        self,
+        log: Log,
+        definitions: Definitions,
+        now_ms: Callable[[], int],
+        progress: Progress | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        self._log, self.definitions, self._now_ms = log, definitions, now_ms
-        self._state: Folded | None = fold(log, definitions, progress=progress)
+        self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
+        self.warnings: list[str] = []
+        self._saved_seq = 0
+        self._state: Folded | None = None
+        if snapshots is None:
+            self._state = fold(log, definitions, progress=progress)
+        else:
+            self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
         self._seq = log.last_seq()
         self._has_waiting = bool(log.waiting_all())
         self._activate()
@@ -88,6 +104,25 @@ class Writer:
         if self._state is None:
             raise StateError("the last commit failed; open the project again, which restores its state from the log")
         return self._state
+
+    @property
+    def unsaved(self) -> int:
+        """Places of the log that the next start would have to read."""
+        return self._seq - self._saved_seq
+
+    def snapshot(self) -> Saved:
+        """Save state, every batch committed; not for the path of a decision, as it takes up to seconds.
+
+        Raises: StorageError where it cannot be written, which harms nothing else.
+        """
+        assert self._snapshots is not None, "this writer was given no place for snapshots"
+        state = self.state
+        if self._log.last_seq() != self._seq:
+            raise StateError("a batch is not committed yet; save state when it is")
+        state.seq = self._seq
+        saved = save(self._snapshots, self._log, state)
+        self._saved_seq = saved.seq
+        return saved
 
     def unknown(self, events: Iterable[Event]) -> int:
         """How many of these events the log does not have."""

@@ -19,7 +19,7 @@ from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
 
 RESERVED: Final = frozenset(
     [
-        *("this", "row", "lists", "tables", "score", "label", "entities", "missing", "true", "false"),
+        *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
         *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
         *("over", "last", "delayed", "including", "matching", "since"),
     ]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shroff.features.backfill_cells import Order, Run, Span, keep_series, sort_by_key
 from shroff.features.backfill_late import LateKeys
-from shroff.features.backfill_plan import places_plan
+from shroff.features.backfill_plan import tables_of
 from shroff.features.histories import HistoryPlan, check_plan
 
 Words = NDArray[np.int64]
@@ -27,7 +27,8 @@ Answers = tuple[Words, Flags]
 
 ROWS_MAX: Final = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
 TASKS_PER_THREAD: Final = 8  # so that a thread with a hot key leaves the others to the rest
-ROWS_PER_TASK: Final = 1 << 16
+ROWS_PER_TASK: Final = 1 << 15
+ROWS_TOGETHER: Final = 1 << 19  # whose records are held at the same time: measured, half as many or twice are slower
 
 
 def backfill(
@@ -84,7 +85,7 @@ class Backfill:
         check_plan(plan)
         assert threads >= 1
         assert len(times) < ROWS_MAX, f"{len(times)} rows are too many for one history, take less than {ROWS_MAX}"
-        self._plan, self._tables, self._threads = plan, places_plan(plan), threads
+        self._plan, self._threads = plan, threads
         self._times, self._inserts, self._asks = _own(times), _own(insert_keys), _own(query_keys)
         self._values, self._flags = _own(values), _own(kept, np.uint8)
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
@@ -107,7 +108,8 @@ class Backfill:
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
         with _on_threads(self._threads) as run:
-            self._answer_in_order(run, begin, end, out, valid)
+            for first in range(begin, end, ROWS_TOGETHER):
+                self._answer_in_order(run, first, min(first + ROWS_TOGETHER, end), first - begin, out, valid)
             run(self._late_keys.answer, [(part, begin, end, out, valid) for part in self._late_keys.parts])
         self._done = end
         return out, valid
@@ -128,6 +130,7 @@ class Backfill:
             find_late_rows(self._times, self._inserts, self._asks, np.empty(self._keys, np.int64), self._late)
         rows = (self._inserts, self._values, self._flags)
         self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
+        self._tables = tables_of(self._plan, self._kept.series)
 
     def _sorted(self, run: Run, keys: Words, first_row: int, ranges: int | tuple[Span, ...]) -> Order:
         return sort_by_key(run, keys, self._keys, first_row=first_row, parts=self._threads, ranges=ranges)
@@ -140,47 +143,48 @@ class Backfill:
         run(gather, [(self._times, order.rows, *span, times) for span in order.spans])
         return times
 
-    def _answer_in_order(self, run: Run, begin: int, end: int, out: Words, valid: Flags) -> None:
-        """Answer all rows but those of late keys, which get anything."""
-        from shroff.features.backfill_answers import SCRATCH, STRIDE, answer_rows
+    def _answer_in_order(self, run: Run, begin: int, end: int, shift: int, out: Words, valid: Flags) -> None:
+        """Answer the rows [begin, end), which stand from `shift` on in the results; those of late keys get anything."""
+        from shroff.features.backfill_answers import STRIDE, answer_rows
 
         if self._ask_themselves and end - begin == len(self._times):
             asks, ask_times = self._cells, self._cell_times
         else:
             asks = self._sorted(run, self._asks[begin:end], begin, self._cells.ranges)
             ask_times = self._by_slot(run, asks)
-        places = np.empty((len(asks.rows), self._tables.columns), np.int32)
-        places[asks.nowhere] = 0
-        run(self._place, [(keys, asks, ask_times, places) for keys in asks.ranges])
-        tables, kept = self._tables, self._kept
-        arrays = (asks.slot_of, asks.nowhere, places, tables.groups, tables.queries, kept.series, kept.maps, kept.cells)
+        tables = self._tables
+        records = np.empty((len(asks.rows), tables.words), np.int64)
+        run(self._take_records, [(keys, asks, ask_times, records) for keys in asks.ranges])
+        arrays = (asks.slot_of, asks.nowhere, records, tables.groups, tables.queries, self._kept.series)
 
         def answer(first: int) -> None:
-            room = (np.empty((tables.columns, STRIDE), np.int32), np.empty((SCRATCH, STRIDE), np.int64))
-            answer_rows(first, min(first + ROWS_PER_TASK, end - begin), *arrays, *room, out, valid)
+            last = min(first + ROWS_PER_TASK, end - begin)
+            answer_rows(first, last, shift, *arrays, np.empty((tables.words, STRIDE), np.int64), out, valid)
 
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
-    def _place(self, keys: Span, asks: Order, ask_times: Words, places: Places) -> None:
+    def _take_records(self, keys: Span, asks: Order, ask_times: Words, records: Words) -> None:
         """Fill the records of the rows that ask about a range of keys."""
-        from shroff.features.backfill_places import place_edges, place_extremes
-        from shroff.features.backfill_values import place_distinct, place_ranks
+        from shroff.features.backfill_words import TOGETHER, take_records
 
         cells, kept, tables = self._cells, self._kept, self._tables
-        first, last = keys
-        most = int((cells.ends[first:last] - cells.starts[first:last]).max(initial=0))
-        ours, theirs = (cells.starts, cells.ends), (asks.starts, asks.ends)
-        own = (*ours, cells.rows, self._cell_times)
-        place_edges(*keys, self._late, *own, *theirs, asks.rows, ask_times, tables.edges, places)
-        for track in tables.tracks:
-            room = (np.empty(len(tables.lanes), np.int64), np.empty(most, np.int64), np.empty(most, np.int64))
-            arrays = (kept.series, kept.maps, kept.cells, track, tables.lanes)
-            place_extremes(*keys, self._late, *theirs, *arrays, *room, places)
-        for part in tables.sets:
-            place_distinct(*keys, self._late, *theirs, kept.series, kept.maps, kept.links, part, places)
-        for part in tables.ranks:
-            tree = np.empty(most + 1, np.int32)
-            place_ranks(*keys, self._late, *ours, *theirs, kept.series, kept.maps, kept.ranks, part, tree, places)
+        most = cells.most_of(keys)
+        room = (
+            np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
+            np.empty(len(tables.lanes), np.int64),
+            np.empty(most if len(tables.tracks) else 0, np.int64),
+            np.empty(most if len(tables.tracks) else 0, np.int64),
+            np.empty(most + 1 if len(tables.ranks) else 0, np.int32),
+            np.empty((2, TOGETHER), np.int64),
+        )
+        arguments: tuple[Any, ...] = (
+            *(*keys, self._late, cells.starts, cells.ends, cells.rows, self._cell_times),
+            *(asks.starts, asks.ends, asks.rows, ask_times),
+            *(tables.edges, tables.tracks, tables.lanes, tables.sets, tables.ranks, tables.groups, tables.queries),
+            *(kept.series, kept.maps, kept.cells, kept.links, kept.ranks),
+            *(*room, records),
+        )
+        take_records(*arguments)
 
 
 @contextmanager

@@ -66,10 +66,10 @@ class Order:
         """The slots of each range."""
         return [(int(self.starts[first]), int(self.ends[last - 1])) for first, last in self.ranges]
 
-    @property
-    def most(self) -> int:
-        """Rows of the key that has the most of them."""
-        return int((self.ends - self.starts).max(initial=0))
+    def most_of(self, keys: Span) -> int:
+        """Rows of the key that has the most of them, of a range."""
+        first, last = keys
+        return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
 def sort_by_key(
@@ -163,7 +163,7 @@ def choose_words(
     from shroff.features.backfill_kernels import survey
 
     series = np.full((len(plan.series), SERIES_WORDS), -1, np.int64)
-    total = 0
+    total, most = 0, order.most_of((0, len(order.ends)))
     rows = dict.fromkeys((OF_MAP, OF_LINKS, OF_RANKS), 0)
     bounds = np.linspace(0, len(inserts), parts + 1).astype(int).tolist()
     for number in sorted({query.series for query in plan.queries} - {-1}):
@@ -171,8 +171,8 @@ def choose_words(
         surveyed = run(survey, [(values, kept, inserts, number, *part) for part in pairwise(bounds)])
         largest = max(size for size, _ in surveyed)
         scale = plan.series[number].scale
-        is_narrow = scale <= NARROW_SCALE_MAX and order.most * largest < 1 << 63
-        is_narrow = is_narrow and ("std" not in functions or order.most * largest**2 < 1 << 64)
+        is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63
+        is_narrow = is_narrow and ("std" not in functions or most * largest**2 < 1 << 64)
         series[number, [SCALE, IS_REAL, IS_WIDE]] = scale, plan.series[number].real, not is_narrow
         words = 0
         for word in (OF_SUM, OF_SQUARES, OF_VALUE):
@@ -197,7 +197,7 @@ def _link(made: Kept, number: int, keys: Span, order: Order, late: Flags) -> Non
 
     first, last = keys
     arguments = (first, last, late, order.starts, order.ends, made.series[number], made.maps, made.cells)
-    most = int((order.ends[first:last] - order.starts[first:last]).max(initial=0))
+    most = order.most_of(keys)
     if made.series[number, OF_LINKS] >= 0:
         link_values(*arguments, made.links, np.empty(1 << (2 * most + 1).bit_length(), np.int32))
     if made.series[number, OF_RANKS] >= 0:

@@ -142,3 +142,46 @@ def fill_series(
         cell += words
     if of_map >= 0:
         maps[of_map, end] = at
+
+
+@entry("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def find_own_rows(
+    begin: Word,
+    end: Word,
+    inserts: Words,
+    asks: Words,
+    codes: Words,
+    rows: Words,
+    own_inserts: Words,
+    own_asks: Words,
+) -> Word:
+    """Find the rows of [begin, end) whose keys have a code; gives how many, and beside them the codes, -1 for none."""
+    count = np.int64(0)
+    for row in range(begin, end):
+        inserted = codes[inserts[row]] if inserts[row] >= 0 else -1
+        asked = codes[asks[row]] if asks[row] >= 0 else -1
+        if inserted >= 0 or asked >= 0:
+            rows[count], own_inserts[count], own_asks[count] = row, inserted, asked
+            count += 1
+    return count
+
+
+@entry("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
+    """Copy what some rows have of each series."""
+    for number in range(values.shape[0]):
+        for i in range(rows.size):
+            own_values[number, i] = values[number, rows[i]]
+            own_kept[number, i] = kept[number, rows[i]]
+
+
+@entry("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+def copy_out(
+    rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
+) -> None:
+    """Copy the answers of some rows to where they stand in the results, from row `base` on."""
+    for target in range(out.shape[0]):
+        for i in range(rows.size):
+            if own_asks[i] >= 0:
+                out[target, rows[i] - base] = own_out[target, i]
+                valid[target, rows[i] - base] = own_valid[target, i]

@@ -13,7 +13,7 @@ from shroff.features.kernel_layout import NEVER_MS
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
 
-BATCH: Final = 1 << 15  # rows that are copied together for one call
+BATCH: Final = 1 << 13  # rows that are looked at for one call
 
 
 class LateKeys:
@@ -39,19 +39,16 @@ class LateKeys:
     ) -> None:
         self._times, self._inserts, self._asks = times, inserts, asks
         self._values, self._kept = values, kept
-        self._part_of = np.full(len(late), -1, np.int64)
-        self._codes = np.full(len(late), -1, np.int64)
         keys = np.flatnonzero(late)
         if len(keys):
             counts = np.bincount(inserts[inserts >= 0], minlength=len(late))[keys]
             keys = keys[np.argsort(-counts, kind="stable")]
-            # Dealt to and fro, the largest first, so that each part gets about equally many rows.
-            deal = np.concatenate([np.arange(parts), np.arange(parts)[::-1]])
-            self._part_of[keys] = np.resize(deal, len(keys))
-            for part in range(parts):
-                mine = keys[self._part_of[keys] == part]
-                self._codes[mine] = np.arange(len(mine))
         used = min(parts, len(keys))
+        # Dealt to and fro, the largest first, so that each part gets about equally many rows.
+        deal = np.resize([*range(used), *reversed(range(used))], len(keys))
+        self._codes = np.full((used, len(late)), -1, np.int64)
+        for part in range(used):
+            self._codes[part, keys[deal == part]] = np.arange(np.count_nonzero(deal == part))
         self._histories = [History(plan, lateness_ms=lateness_ms) for _ in range(used)]
         self._watermarks_ms = [NEVER_MS if watermark_ms is None else watermark_ms] * used
 
@@ -61,28 +58,19 @@ class LateKeys:
 
     def answer(self, part: int, begin: int, end: int, out: Words, valid: Flags) -> None:
         """Fill in the answers of one part's keys at the rows [begin, end), and take in its events."""
+        from shroff.features.backfill_kernels import copy_in, copy_out, find_own_rows
+
+        room = np.empty((3, BATCH), np.int64)
+        series = len(self._values)
         for first in range(begin, end, BATCH):
             last = min(first + BATCH, end)
-            inserts, asks = self._own(self._inserts[first:last], part), self._own(self._asks[first:last], part)
-            rows = np.flatnonzero((inserts >= 0) | (asks >= 0))
-            if len(rows):
-                results = self._histories[part].run(
-                    self._times[first + rows],
-                    inserts[rows],
-                    asks[rows],
-                    self._values[:, first + rows],
-                    self._kept[:, first + rows],
-                    self._watermarks_ms[part],
-                )
-                asking = asks[rows] >= 0
-                targets = first - begin + rows[asking]
-                for target, source in zip((out, valid), results, strict=True):
-                    target[:, targets] = source[:, asking]
+            count = find_own_rows(first, last, self._inserts, self._asks, self._codes[part], *room)
+            if count:
+                rows, inserts, asks = (column[:count] for column in room)
+                values, kept = np.empty((series, count), np.int64), np.empty((series, count), np.uint8)
+                copy_in(rows, self._values, self._kept, values, kept)
+                watermark_ms = self._watermarks_ms[part]
+                results = self._histories[part].run(self._times[rows], inserts, asks, values, kept, watermark_ms)
+                copy_out(rows, asks, begin, *results, out, valid)
             moving = self._times[first:last][self._asks[first:last] >= 0]
             self._watermarks_ms[part] = max(self._watermarks_ms[part], int(moving.max(initial=NEVER_MS)))
-
-    def _own(self, keys: Words, part: int) -> Words:
-        """The codes of the keys of a part; -1 for all others."""
-        found = self._codes[keys]
-        found[(keys < 0) | (self._part_of[keys] != part)] = -1
-        return found

@@ -1,11 +1,14 @@
-"""Kernels of the first pass, key by key: where windows lie, and which cells are their extremes; compiled."""
+"""Places: where windows begin and end among the cells of a key, and which cells are their extremes; compiled.
+
+All take a few whole keys at a time. Places stand by number and row that asks, the rows
+counted from `base`, the first slot of the first key.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.backfill_kernels import Flags, Places, Words
-from shroff.features.backfill_numbers import entry
+from shroff.features.backfill_kernels import Places, Words
 from shroff.features.backfill_plan import (
     AFTER,
     BASE,
@@ -21,10 +24,21 @@ from shroff.features.backfill_plan import (
     TRACK_FIRST,
     TRACK_FLIP,
     TRACK_LANES,
-    TRACK_SERIES,
     WORDS,
 )
 from shroff.features.kernel_numbers import Word, compiled
+
+
+@compiled
+def first_row(rows: Places, low: Word, high: Word, row: Word) -> Word:
+    """The first slot in [low, high] whose row is not before `row`."""
+    while low < high:
+        middle = (low + high) >> 1
+        if rows[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled
@@ -40,11 +54,11 @@ def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
 
 
 @compiled
-def begin_of(places: Places, record: Word, left: Word, last_n: Word, end: Word) -> Word:
+def begin_of(places: Places, i: Word, left: Word, last_n: Word, end: Word) -> Word:
     """The first cell of a window that ends before `end`."""
     if left >= 0:
-        return np.int64(places[record, left])
-    start = np.int64(places[record, START])
+        return np.int64(places[left, i])
+    start = np.int64(places[START, i])
     return max(start, end - last_n) if left == LEFT_LAST_N else start
 
 
@@ -54,73 +68,66 @@ def mapped(maps: Places, of_map: Word, slot: Word) -> Word:
     return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
 
 
-@entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1],"
-    " int64[::1], int64[::1], int32[::1], int64[::1], int64[:, ::1], int32[:, ::1])"
-)
+@compiled
 def place_edges(
-    first: Word,
-    last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
+    start: Word,
+    stop: Word,
     rows: Places,
     times: Words,
-    ask_starts: Words,
-    ask_ends: Words,
+    begin: Word,
+    end: Word,
     ask_rows: Places,
     ask_times: Words,
     edges: Words,
+    base: Word,
     places: Places,
 ) -> None:
-    """Fill the columns of the present and of all edges for the rows that ask about keys of [first, last).
+    """Place the present and all edges for the rows [begin, end) that ask about the key with cells [start, stop).
 
-    Keys with late rows get zeros. Cost: a step per cell and edge.
+    Cost: a step per cell and edge.
     """
-    for key in range(first, last):
-        begin, end = ask_starts[key], ask_ends[key]
-        if late[key] != 0:
-            places[begin:end, :] = 0
-            continue
-        if begin == end:
-            continue
-        start, stop = starts[key], ends[key]
-        now = start
-        if rows[start] != ask_rows[begin]:
-            low, high = start, stop
-            while low < high:
-                middle = (low + high) >> 1
-                if rows[middle] < ask_rows[begin]:
-                    low = middle + 1
-                else:
-                    high = middle
-            now = low
+    now = first_row(rows, start, stop, ask_rows[begin])
+    nows, starts, afters = places[NOW], places[START], places[AFTER]
+    for ask in range(begin, end):
+        i = ask - base
+        row = ask_rows[np.uint64(ask)]
+        while now < stop and rows[np.uint64(now)] < row:
+            now += 1
+        nows[np.uint64(i)] = now
+        starts[np.uint64(i)] = start
+        afters[np.uint64(i)] = now + np.int64(now < stop and rows[np.uint64(now)] == row)
+    for e in range(edges.shape[0]):
+        distance_ms, found = edges[e, 0], places[edges[e, 1]]
+        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
         for ask in range(begin, end):
-            while now < stop and rows[now] < ask_rows[ask]:
-                now += 1
-            places[ask, NOW] = now
-            places[ask, START] = start
-            places[ask, AFTER] = now + np.int64(now < stop and rows[now] == ask_rows[ask])
-        for i in range(edges.shape[0]):
-            distance_ms, column = edges[i, 0], edges[i, 1]
-            place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
-            for ask in range(begin, end):
-                cut_ms = ask_times[ask] - distance_ms
-                while place < stop and times[place] <= cut_ms:
-                    place += 1
-                places[ask, column] = place
+            cut_ms = ask_times[np.uint64(ask)] - distance_ms
+            while place < stop and times[np.uint64(place)] <= cut_ms:
+                place += 1
+            found[np.uint64(ask - base)] = place
 
 
-@entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1], int64[::1],"
-    " int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int32[:, ::1])"
-)
+@compiled
+def first_stack(
+    cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word, at: Words, keys: Words
+) -> Word:
+    """Put the cells of [low, high) that no later one outdoes on the empty stack; gives how many there are."""
+    count = np.int64(0)
+    for cell in range(high - 1, low - 1, -1):
+        value = cells[np.uint64(of_value + cell * words)] ^ flip
+        if count == 0 or value > keys[np.uint64(count - 1)]:
+            at[np.uint64(count)] = cell
+            keys[np.uint64(count)] = value
+            count += 1
+    for i in range(count // 2):
+        at[i], at[count - 1 - i] = at[count - 1 - i], at[i]
+        keys[i], keys[count - 1 - i] = keys[count - 1 - i], keys[i]
+    return count
+
+
+@compiled
 def place_extremes(
-    first: Word,
-    last: Word,
-    late: Flags,
-    ask_starts: Words,
-    ask_ends: Words,
+    begin: Word,
+    end: Word,
     series: Words,
     maps: Places,
     cells: Words,
@@ -129,47 +136,44 @@ def place_extremes(
     heads: Words,
     at: Words,
     keys: Words,
+    base: Word,
     places: Places,
 ) -> None:
-    """Fill the columns of one track: the cell that holds the extreme of each window, -1 where it is empty.
+    """Place the extremes of one track for the rows [begin, end) of a key, -1 where a window is empty.
 
     One stack holds every cell that no later one outdoes, keys falling; nothing leaves it at
     its lower end, so all windows with this end share it, each with a head of its own. `at`
     and `keys` are its room, as long as the most cells of one key.
     """
-    of_map, words = series[track[TRACK_SERIES], OF_MAP], series[track[TRACK_SERIES], WORDS]
-    of_value = series[track[TRACK_SERIES], BASE] + series[track[TRACK_SERIES], OF_VALUE]
-    flip, end_column = track[TRACK_FLIP], track[TRACK_END]
+    of_map, words, of_value = series[OF_MAP], series[WORDS], series[BASE] + series[OF_VALUE]
+    flip, ends = track[TRACK_FLIP], places[track[TRACK_END]]
     first_lane, last_lane = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
-    for key in range(first, last):
-        begin, end = ask_starts[key], ask_ends[key]
-        if late[key] != 0 or begin == end:
-            continue
-        stop = np.int64(places[begin, end_column])
-        fed = stop
+    stop = np.int64(ends[begin - base])
+    least = stop
+    for lane in range(first_lane, last_lane):
+        least = min(least, begin_of(places, begin - base, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
+        heads[lane] = 0
+    fed = mapped(maps, of_map, stop)
+    count = first_stack(cells, of_value, words, flip, mapped(maps, of_map, least), fed, at, keys)
+    for ask in range(begin, end):
+        i = ask - base
+        stop = np.int64(ends[i])
+        upto = mapped(maps, of_map, stop)
+        lowest = count
+        while fed < upto:
+            value = cells[np.uint64(of_value + fed * words)] ^ flip
+            while count > 0 and keys[np.uint64(count - 1)] <= value:
+                count -= 1
+            lowest = min(lowest, count)
+            at[np.uint64(count)] = fed
+            keys[np.uint64(count)] = value
+            count += 1
+            fed += 1
         for lane in range(first_lane, last_lane):
-            fed = min(fed, begin_of(places, begin, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
-            heads[lane] = 0
-        fed = mapped(maps, of_map, fed)
-        count = np.int64(0)
-        for ask in range(begin, end):
-            stop = np.int64(places[ask, end_column])
-            upto = mapped(maps, of_map, stop)
-            lowest = count
-            while fed < upto:
-                value = cells[of_value + fed * words] ^ flip
-                while count > 0 and keys[count - 1] <= value:
-                    count -= 1
-                lowest = min(lowest, count)
-                at[count] = fed
-                keys[count] = value
-                count += 1
-                fed += 1
-            for lane in range(first_lane, last_lane):
-                window = begin_of(places, ask, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
-                window = mapped(maps, of_map, window)
-                head = min(heads[lane], lowest)
-                while head < count and at[head] < window:
-                    head += 1
-                heads[lane] = head
-                places[ask, lanes[lane, LANE_OUT]] = at[head] if head < count else -1
+            window = begin_of(places, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
+            window = mapped(maps, of_map, window)
+            head = min(heads[lane], lowest)
+            while head < count and at[np.uint64(head)] < window:
+                head += 1
+            heads[lane] = head
+            places[lanes[lane, LANE_OUT], i] = at[np.uint64(head)] if head < count else -1

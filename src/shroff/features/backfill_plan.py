@@ -1,9 +1,10 @@
-"""The plan of a back-fill in numbers: which places each row keeps, and what is made of them.
+"""The plan of a back-fill in numbers: which places are found for a row, and what is taken from there.
 
-A back-fill works in two passes. The first goes key by key and leaves, for each row that
-asks, a short record of *places*: where its windows begin and end among the cells of its
-key, which cell holds an extreme, how many values differ. The second goes row by row and
-makes all answers from those places by subtraction. The plan names the columns of a record.
+A back-fill works in two passes. The first goes key by key: for each row that asks it finds
+*places* (where windows begin and end among the cells of the key, which cell holds an
+extreme) and takes from there a record of *words*: how many values a window has, their sum,
+their sum of squares, the value of an extreme. The second goes row by row, makes all answers
+from the records, and so visits each record once. The plan numbers places and words.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from shroff.features.histories import FUNCTIONS, HistoryPlan, Query
 
-# Columns of a record; those of edges, tracks, sets and ranks follow.
+# Places; those of edges, tracks, sets and ranks follow.
 NOW: Final = 0  # the first cell behind what came before the row
 START: Final = 1  # the first cell of the key
 AFTER: Final = 2  # the first cell behind the row's own
 
-# Where a window begins, where that is no column of a record.
+# Where a window begins, if that is no place of its own.
 LEFT_EVER: Final = -1
 LEFT_LAST_N: Final = -2
 
@@ -44,16 +45,21 @@ PART_OUT: Final = 4
 RANK_NUMERATOR: Final = 5
 RANK_DENOMINATOR: Final = 6
 
-# A group: all queries about one series in one window.
+# A group: all queries about one series in one window, and the words they share; -1: not there.
 GROUP_END: Final = 0
 GROUP_LEFT: Final = 1
 GROUP_LAST_N: Final = 2
 GROUP_SERIES: Final = 3
 GROUP_FIRST: Final = 4
 GROUP_QUERIES: Final = 5
+N_WORD: Final = 6  # how many values
+EVENTS_WORD: Final = 7  # how many events
+SUM_WORD: Final = 8  # in two words if the series is wide, and so the next
+SQUARES_WORD: Final = 9
 QUERY_FUNCTION: Final = 0
 QUERY_TARGET: Final = 1
-QUERY_PART: Final = 2  # column of its extreme, number of different values, or rank
+QUERY_PLACE: Final = 2  # of its extreme or quantile, or how many values differ
+QUERY_WORD: Final = 3  # a value
 
 # What is kept of a series; -1: not there. Its words of one cell stand side by side.
 BASE: Final = 0  # where its words begin
@@ -74,10 +80,11 @@ Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
 
 @dataclass(frozen=True, slots=True)
-class PlacesPlan:
-    """Tables of numbers, one row per part, as the kernels read them."""
+class Tables:
+    """Tables of numbers, one row per part, as the kernels read them; how many places and words there are."""
 
-    columns: int
+    places: int
+    words: int
     edges: Table
     tracks: Table
     lanes: Table
@@ -87,8 +94,8 @@ class PlacesPlan:
     queries: Table
 
 
-def places_plan(plan: HistoryPlan) -> PlacesPlan:
-    """The columns of a record, and the tables that say who fills and who reads them."""
+def tables_of(plan: HistoryPlan, series: Table) -> Tables:
+    """Number the places and words of a plan, whose series are kept as `series` says."""
     edges = sorted({edge for query in plan.queries for edge in query.edges})
     column_of = {edge: AFTER + 1 + i for i, edge in enumerate(edges)}
     windows = [_window(query, column_of) for query in plan.queries]
@@ -101,9 +108,10 @@ def places_plan(plan: HistoryPlan) -> PlacesPlan:
                 parts[part] = taken
                 taken += 1
     tracks, lanes = _tracks(plan, windows, parts)
-    groups, queries = _groups(plan, windows, parts)
-    return PlacesPlan(
-        columns=taken,
+    groups, queries, words = _groups(plan, windows, parts, series)
+    return Tables(
+        places=taken,
+        words=words,
         edges=_table([[edge, column_of[edge]] for edge in edges], 2),
         tracks=tracks,
         lanes=lanes,
@@ -155,18 +163,31 @@ def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...
     return _table(list(rows.values()), 7)
 
 
-def _groups(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int]) -> tuple[Table, Table]:
+def _groups(
+    plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], series: Table
+) -> tuple[Table, Table, int]:
     members: dict[tuple[Lane, int], list[int]] = {}
     for number, query in enumerate(plan.queries):
         members.setdefault((windows[number], query.series), []).append(number)
     groups: list[list[int]] = []
     queries: list[list[int]] = []
-    for ((left, last_n, end), series), numbers in members.items():
-        groups.append([end, left, last_n, series, len(queries), len(numbers)])
+    words = 0
+    for ((left, last_n, end), of_series), numbers in members.items():
+        functions = {plan.queries[number].function for number in numbers}
+        double = 2 if of_series >= 0 and series[of_series, IS_WIDE] else 1
+        group = [end, left, last_n, of_series, len(queries), len(numbers), words]
+        words += 1
+        for users, count in ({"share"}, 1), ({"sum", "mean", "std"}, double), ({"std"}, double):
+            group.append(words if functions & users else -1)
+            words += count if functions & users else 0
+        groups.append(group)
         for number in numbers:
             query = plan.queries[number]
-            queries.append([FUNCTIONS[query.function], number, parts.get(_part(query, windows[number]), 0)])
-    return _table(groups, 6), _table(queries, 3)
+            place = parts.get(_part(query, windows[number]), -1)
+            has_value = place >= 0 or query.function in ("first", "last")
+            queries.append([FUNCTIONS[query.function], number, place, words if has_value else -1])
+            words += has_value
+    return _table(groups, 10), _table(queries, 4), words
 
 
 def _table(rows: list[list[int]] | list[Lane], width: int) -> Table:

@@ -1,4 +1,4 @@
-"""Kernels of the first pass for what depends on equal or ordered values: distinct and quantile; compiled."""
+"""Places that depend on equal or ordered values: how many differ, and which is at a rank; compiled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from shroff.features.backfill_plan import (
     PART_LAST_N,
     PART_LEFT,
     PART_OUT,
-    PART_SERIES,
     RANK_DENOMINATOR,
     RANK_NUMERATOR,
     WORDS,
@@ -72,46 +71,37 @@ def link_values(
             table[slot] = at
 
 
-@entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1], int32[:, ::1],"
-    " int64[::1], int32[:, ::1])"
-)
+@compiled
 def place_distinct(
-    first: Word,
-    last: Word,
-    late: Flags,
-    ask_starts: Words,
-    ask_ends: Words,
+    begin: Word,
+    end: Word,
     series: Words,
     maps: Places,
     links: Places,
     part: Words,
+    base: Word,
     places: Places,
 ) -> None:
-    """Fill the column of one set: how many values differ in its window.
+    """Say how many values differ in the window of one set, for the rows [begin, end) of a key.
 
     A cell that comes in counts if its value was last seen before the window, one that goes
     out ceases to count if its value is not seen again in it.
     """
-    of_map, of_links = series[part[PART_SERIES], OF_MAP], series[part[PART_SERIES], OF_LINKS]
-    for key in range(first, last):
-        begin, end = ask_starts[key], ask_ends[key]
-        if late[key] != 0 or begin == end:
-            continue
-        stop = np.int64(places[begin, part[PART_END]])
-        low = mapped(maps, of_map, begin_of(places, begin, part[PART_LEFT], part[PART_LAST_N], stop))
-        high, different = low, np.int64(0)
-        for ask in range(begin, end):
-            stop = np.int64(places[ask, part[PART_END]])
-            window = mapped(maps, of_map, begin_of(places, ask, part[PART_LEFT], part[PART_LAST_N], stop))
-            upto = mapped(maps, of_map, stop)
-            while high < upto:
-                different += np.int64(links[of_links, high] < low)
-                high += 1
-            while low < window:
-                different -= np.int64(links[of_links + 1, low] >= upto)
-                low += 1
-            places[ask, part[PART_OUT]] = different
+    of_map, earlier, later = series[OF_MAP], series[OF_LINKS], series[OF_LINKS] + 1
+    stop = np.int64(places[part[PART_END], begin - base])
+    low = mapped(maps, of_map, begin_of(places, begin - base, part[PART_LEFT], part[PART_LAST_N], stop))
+    high, different = low, np.int64(0)
+    for i in range(begin - base, end - base):
+        stop = np.int64(places[part[PART_END], i])
+        window = mapped(maps, of_map, begin_of(places, i, part[PART_LEFT], part[PART_LAST_N], stop))
+        upto = mapped(maps, of_map, stop)
+        while high < upto:
+            different += np.int64(links[earlier, high] < low)
+            high += 1
+        while low < window:
+            different -= np.int64(links[later, low] >= upto)
+            low += 1
+        places[part[PART_OUT], i] = different
 
 
 @compiled
@@ -200,57 +190,48 @@ def rank_at(tree: Places, size: Word, top: Word, wanted: Word) -> Word:
     return node
 
 
-@entry(
-    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int32[:, ::1],"
-    " int32[:, ::1], int64[::1], int32[::1], int32[:, ::1])"
-)
+@compiled
 def place_ranks(
-    first: Word,
-    last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
-    ask_starts: Words,
-    ask_ends: Words,
+    start: Word,
+    stop: Word,
+    begin: Word,
+    end: Word,
     series: Words,
     maps: Places,
     ranks: Places,
     part: Words,
     tree: Places,
+    base: Word,
     places: Places,
 ) -> None:
-    """Fill the column of one quantile: the cell that holds it, -1 where the window is empty.
+    """Place one quantile for the rows [begin, end) of the key with cells [start, stop), -1 for an empty window.
 
     `tree` counts the window's cells by rank, each node those of a stretch whose length is
     the lowest bit of its number (a Fenwick tree); its room is the most cells of one key, and
     one. Cost: O(log n) for each cell that comes in or goes out, n the cells of the key.
     """
-    of_map, of_ranks = series[part[PART_SERIES], OF_MAP], series[part[PART_SERIES], OF_RANKS]
-    for key in range(first, last):
-        begin, end = ask_starts[key], ask_ends[key]
-        if late[key] != 0 or begin == end:
-            continue
-        base = mapped(maps, of_map, starts[key])
-        size = mapped(maps, of_map, ends[key]) - base
-        tree[: size + 1] = 0
-        top = np.int64(1)
-        while 2 * top <= size:
-            top *= 2
-        stop = np.int64(places[begin, part[PART_END]])
-        low = mapped(maps, of_map, begin_of(places, begin, part[PART_LEFT], part[PART_LAST_N], stop))
-        high = low
-        for ask in range(begin, end):
-            stop = np.int64(places[ask, part[PART_END]])
-            window = mapped(maps, of_map, begin_of(places, ask, part[PART_LEFT], part[PART_LAST_N], stop))
-            upto = mapped(maps, of_map, stop)
-            while high < upto:
-                add(tree, size, np.int64(ranks[of_ranks, high]), 1)
-                high += 1
-            while low < window:
-                add(tree, size, np.int64(ranks[of_ranks, low]), -1)
-                low += 1
-            cell = np.int64(-1)
-            if high > low:
-                wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
-                cell = np.int64(ranks[of_ranks + 1, base + rank_at(tree, size, top, wanted)])
-            places[ask, part[PART_OUT]] = cell
+    of_map, of_rank, of_cell = series[OF_MAP], series[OF_RANKS], series[OF_RANKS] + 1
+    least = mapped(maps, of_map, start)
+    size = mapped(maps, of_map, stop) - least
+    tree[: size + 1] = 0
+    top = np.int64(1)
+    while 2 * top <= size:
+        top *= 2
+    last = np.int64(places[part[PART_END], begin - base])
+    low = mapped(maps, of_map, begin_of(places, begin - base, part[PART_LEFT], part[PART_LAST_N], last))
+    high = low
+    for i in range(begin - base, end - base):
+        last = np.int64(places[part[PART_END], i])
+        window = mapped(maps, of_map, begin_of(places, i, part[PART_LEFT], part[PART_LAST_N], last))
+        upto = mapped(maps, of_map, last)
+        while high < upto:
+            add(tree, size, np.int64(ranks[of_rank, high]), 1)
+            high += 1
+        while low < window:
+            add(tree, size, np.int64(ranks[of_rank, low]), -1)
+            low += 1
+        cell = np.int64(-1)
+        if high > low:
+            wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
+            cell = np.int64(ranks[of_cell, least + rank_at(tree, size, top, wanted)])
+        places[part[PART_OUT], i] = cell

@@ -13,7 +13,7 @@ from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, Score, ThisField
-from shroff.language.row import Reference, compile_row
+from shroff.language.row import Reference
 from shroff.language.types import REAL, Type
 from shroff.language.values import Value
 
@@ -52,8 +52,16 @@ class Frame:
     Columns are made when first read. `computed` and `aggregates` are filled by the engine.
     """
 
-    def __init__(self, type_: EventType, events: Sequence[LogEvent], rows: NDArray[np.int64], project: Events) -> None:
-        self.type, self.events, self.rows, self._project = type_, events, rows, project
+    def __init__(
+        self,
+        type_: EventType,
+        events: Sequence[LogEvent],
+        rows: NDArray[np.int64],
+        project: Events,
+        reference: Reference,
+    ) -> None:
+        self.type, self.events, self.rows = type_, events, rows
+        self._project, self.reference = project, reference
         self.times = np.fromiter((event.time_ms for event in events), np.int64, len(events))
         self.computed: dict[str, Column] = {}
         self.aggregates: dict[Aggregate, Column] = {}
@@ -84,9 +92,9 @@ class Frame:
         type_ = self._project.types[event.of.type]
         return event.of.values[type_.at(name)] if name in type_.field_names else None
 
-    def evaluate(self, node: Node, reference: Reference) -> Column:
+    def evaluate(self, node: Node) -> Column:
         """The column of an expression over `this`, over the event as an item, or over what was computed."""
-        return evaluate_columns(node, ColumnSource(len(self), self._leaf, reference, self.times))
+        return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times))
 
     def _leaf(self, node: Node) -> Column:
         if isinstance(node, ThisField | ItemField):
@@ -104,20 +112,17 @@ class Frame:
         keys = self._project.entities[entity].keys
         if self.type.name == "label":
             return self._label_key_parts(entity)
-        return [values_of(self.evaluate(part, Reference())) for part in keys.get(self.type.name, ())]
+        return [values_of(self.evaluate(part)) for part in keys.get(self.type.name, ())]
 
     def _label_key_parts(self, entity: str) -> list[list[Value]]:
         """A label has the key of its event."""
-        keys = self._project.entities[entity].keys
-        size = max((len(parts) for parts in keys.values()), default=0)
-        found: list[list[Value]] = [[] for _ in range(size)]
-        for event in self.events:
-            assert isinstance(event, LabelEvent)
-            parts = keys.get(event.of.type, ())
-            values = [compile_row(part, _field_of(event, self._project))(None) for part in parts]
-            values += [None] * (size - len(values))
-            for place, value in enumerate(values):
-                found[place].append(value)
+        size = max((len(parts) for parts in self._project.entities[entity].keys.values()), default=0)
+        found: list[list[Value]] = [[None] * len(self) for _ in range(size)]
+        labelled = [event.of for event in self.events if isinstance(event, LabelEvent)]
+        for frame in frames_of(labelled, self._project, self.reference).values():
+            for place, values in enumerate(frame.key_parts(entity)):
+                for row, value in zip(frame.rows.tolist(), values, strict=True):
+                    found[place][row] = value
         return found
 
     def key_values(self, entity: str) -> list[Any]:
@@ -136,17 +141,6 @@ def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
     return [None if None in key else key for key in zip(*parts, strict=True)]
 
 
-def _field_of(event: LabelEvent, project: Events) -> Any:
-    type_ = project.types[event.of.type]
-
-    def leaf(node: Node) -> Any:
-        assert isinstance(node, ThisField)
-        value = event.of.values[type_.at(node.name)]
-        return lambda _: value
-
-    return leaf
-
-
 def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
     """The column without the values that are not `there`; in their place stands what columns have for missing ones."""
     valid = column.valid & there
@@ -155,7 +149,7 @@ def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
     return Column(np.where(valid, column.values, "" if type_.is_text else column.values.dtype.type(0)), valid)
 
 
-def frames_of(batch: Sequence[LogEvent], events: Events) -> dict[str, Frame]:
+def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -> dict[str, Frame]:
     """The batch by event type, each with its places in it."""
     names = [event.type for event in batch]
     frames: dict[str, Frame] = {}
@@ -163,5 +157,5 @@ def frames_of(batch: Sequence[LogEvent], events: Events) -> dict[str, Frame]:
         rows = np.array([at for at, found in enumerate(names) if found == name], np.int64)
         type_ = events.label if name == "label" else events.types[name]
         mine: Iterable[LogEvent] = batch if len(rows) == len(batch) else (batch[at] for at in rows.tolist())
-        frames[name] = Frame(type_, list(mine), rows, events)
+        frames[name] = Frame(type_, list(mine), rows, events, reference)
     return frames

@@ -15,7 +15,7 @@ from typing import Any
 from shroff.features.aggregates import aggregate_values
 from shroff.features.packing import pack, pack_numbers, unpack, unpack_numbers
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
-from shroff.language.row import Evaluate, compile_row
+from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
 Cell = tuple[int, dict[str, Value]]
@@ -35,17 +35,16 @@ class LookHistory:
 
     aggregates: Sequence[Aggregate]
     lateness_ms: int
+    reference: Reference
     cells: dict[int, list[Cell]] = field(default_factory=dict)
     _looks: list[_Look] = field(default_factory=list)
-    _reach_ms: int | None = 0
+    _round: list[int] = field(default_factory=list)  # keys that this round of trimming has yet to look at
 
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
-            keeps = compile_row(aggregate.condition, _leaf) if aggregate.condition is not None else None
-            reads = compile_row(aggregate.argument, _leaf) if aggregate.argument is not None else None
+            keeps = compile_row(aggregate.condition, _leaf, self.reference) if aggregate.condition is not None else None
+            reads = compile_row(aggregate.argument, _leaf, self.reference) if aggregate.argument is not None else None
             self._looks.append(_Look(aggregate, keeps, reads))
-        reaches = [one.over_ms + one.delay_ms for one in self.aggregates if one.over_ms is not None]
-        self._reach_ms = max(reaches) if len(reaches) == len(self.aggregates) else None
 
     def row(
         self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
@@ -79,15 +78,16 @@ class LookHistory:
     def clear(self, key: int) -> None:
         self.cells.pop(key, None)
 
-    def trim(self, watermark_ms: int) -> None:
-        """Let go of what no event that may still come can reach."""
-        if self._reach_ms is None:
-            return
-        horizon = watermark_ms - self.lateness_ms - self._reach_ms
-        for key in list(self.cells):
-            cells = self.cells[key]
-            over = bisect_right(cells, horizon, key=_TIME)
-            if over == len(cells):
+    def trim(self, watermark_ms: int, keys: int) -> None:
+        """Let go of what no event that may still come can reach, of up to so many keys, going round."""
+        oldest_ms = watermark_ms - self.lateness_ms
+        for _ in range(min(keys, len(self.cells))):
+            if not self._round:
+                self._round = list(self.cells)
+            key = self._round.pop()
+            cells = self.cells.get(key, [])
+            over = min(_over(one, cells, oldest_ms) for one in self.aggregates)
+            if over and over == len(cells):
                 del self.cells[key]
             elif over:
                 del cells[:over]
@@ -114,6 +114,15 @@ class LookHistory:
         )
         pairs = unpack_numbers(counts).reshape(-1, 2).tolist()
         self.cells = {key: list(islice(listed, count)) for key, count in pairs}
+
+
+def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
+    """How many cells, from the oldest on, an aggregate never needs again once no event before `oldest_ms` comes."""
+    if aggregate.over_ms is not None:
+        return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=_TIME)
+    if aggregate.last_n is not None:
+        return max(bisect_right(cells, oldest_ms, key=_TIME) - aggregate.last_n, 0)
+    return 0
 
 
 def _evaluate(look: _Look, seen: list[Cell], this: dict[str, Value]) -> Value:

@@ -41,6 +41,7 @@ class Naive:
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
     _keys: dict[tuple[int, str], Key | None] = field(default_factory=dict)  # worked out once for each event
+    _stacks: bool = False  # whether any aggregate reads what a feature was at an earlier event
 
     def add(self, event: LogEvent) -> dict[str, Value]:
         """Append an event to the log and compute everything that is asked at its type."""
@@ -68,10 +69,9 @@ class Naive:
                 self.hits[wanted.rule, key] = place
         return self.values[place]
 
-    @property
-    def _stacks(self) -> bool:
-        """Whether any aggregate reads what a feature was at an earlier event."""
-        return any(isinstance(node, ItemFeature) for wanted in self.computed for node in walk(wanted.node))
+    def __post_init__(self) -> None:
+        nodes = (node for wanted in self.computed for node in walk(wanted.node))
+        self._stacks = any(isinstance(node, ItemFeature) for node in nodes)
 
     def compute(self, wanted: Computed, place: int) -> Value:
         event = self.history[place]

@@ -27,7 +27,9 @@ from shroff.features.since_flag import SinceFlag
 from shroff.language.expression import aggregates
 from shroff.language.row import Reference
 
-TRIM_EVERY: Final = 64  # batches between two walks over idle keys
+# Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
+SWEEP_A_ROW: Final = 2
+SWEEP_A_BATCH: Final = 4
 
 
 class Online:
@@ -41,11 +43,13 @@ class Online:
     """
 
     def __init__(self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int) -> None:
-        self._events, self._reference = events, reference
+        self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
         self._plan = make_plan(computed)
         self._keys: dict[Any, Codes] = {}
         self._texts = Codes()
-        self._groups = [Running(group, lateness_ms, self._keys, self._texts, events) for group in self._plan.groups]
+        self._groups = [
+            Running(group, lateness_ms, self._keys, self._texts, events, reference) for group in self._plan.groups
+        ]
         self._rules = [
             SinceFlag(wanted, [group for group in self._groups if group.key.rule == wanted.rule])
             for _, wanted in self._plan.computed
@@ -53,7 +57,6 @@ class Online:
         ]
         self._by_row = {rule.wanted.name for rule in self._rules}
         self.watermark_ms: int | None = None
-        self._batches = 0
 
     def compute(
         self, batch: Sequence[LogEvent], hits: Sequence[frozenset[str] | None] | None = None
@@ -63,18 +66,18 @@ class Online:
         `hits` says for an event which rules hit it when it was decided: replaying the past
         follows what was, and asks no condition. None for an event: it is decided now.
         """
-        frames = frames_of(batch, self._events)
+        frames = frames_of(batch, self._events, self._reference)
         size = len(batch)
         times = np.fromiter((event.time_ms for event in batch), np.int64, size)
         for stage in range(self._plan.stages):
             for group in self._groups:
                 if group.key.stage == stage and group.key.rule is None:
-                    group.run(times, frames, self._reference, self.watermark_ms)
+                    group.run(times, frames, self.watermark_ms)
             for at, wanted in self._plan.computed:
                 if at == stage and wanted.name not in self._by_row:
                     self._column(wanted, frames)
         for rule in self._rules:
-            rule.run(times, frames, self._reference, self.watermark_ms, hits)
+            rule.run(times, frames, self.watermark_ms, hits)
         self._advance(frames)
         return frames
 
@@ -83,7 +86,7 @@ class Online:
             frame = frames.get(event)
             if frame is None:
                 continue
-            column = frame.evaluate(wanted.node, self._reference)
+            column = frame.evaluate(wanted.node)
             if wanted.needs_key:
                 has_key = np.array([key is not None for key in frame.key_values(wanted.entity)], np.bool_)
                 column = masked(column, has_key, wanted.node.type)
@@ -96,24 +99,25 @@ class Online:
         newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label"]
         if newest:
             self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
-        self._batches += 1
-        if self.watermark_ms is not None and self._batches % TRIM_EVERY == 0:
-            for group in self._groups:
-                group.trim(self.watermark_ms)
+        if self.watermark_ms is None:
+            return
+        rows = sum(len(frame) for frame in frames.values())
+        for group in self._groups:
+            group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
 
     # ---- snapshots
 
     def layout(self) -> str:
         """A hash of what the state is laid out by. State moves between engines of equal layout only."""
         groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self._groups]
-        return sha256("\n".join([sys.byteorder, repr(VERSION), *groups]).encode()).hexdigest()
+        return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
 
     def state(self) -> Iterator[bytes]:
         """All running state in parts, to be given to `restore`. Take them before the next batch.
 
         Cost: a copy of one part at a time, so a large state is never there twice.
         """
-        yield pack([self.watermark_ms, self._batches, len(self._keys)])
+        yield pack([self.watermark_ms, len(self._keys)])
         for codes in (self._texts, *self._keys.values()):
             yield pack(codes.values)
         for group in self._groups:
@@ -125,7 +129,7 @@ class Online:
         Raises: StateError if it does not fit; this engine is of no use then.
         """
         try:
-            self.watermark_ms, self._batches, spaces = unpack(next(parts))
+            self.watermark_ms, spaces = unpack(next(parts))
             if spaces != len(self._keys):
                 raise StateError(f"the state has {spaces} dictionaries of keys, and {len(self._keys)} are needed")
             for codes in (self._texts, *self._keys.values()):

@@ -228,14 +228,3 @@ def _query(aggregate: Aggregate, series: int) -> Query:
         over,
         under,
     )
-
-
-def reach_ms(groups: Iterable[Group]) -> int | None:
-    """How far back any aggregate looks, in ms; None where one looks back for ever."""
-    reach = 0
-    for group in groups:
-        for aggregate in group.aggregates:
-            if aggregate.over_ms is None:
-                return None
-            reach = max(reach, aggregate.over_ms + aggregate.delay_ms)
-    return reach

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 from shroff.language.values import Value
 
-SWEEP_KEYS: Final = 4_096
-
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -42,14 +40,22 @@ class Feed:
 class Running:
     """One group of aggregates with its history."""
 
-    def __init__(self, group: Group, lateness_ms: int, keys: dict[Any, Codes], texts: Codes, events: Events) -> None:
+    def __init__(
+        self,
+        group: Group,
+        lateness_ms: int,
+        keys: dict[Any, Codes],
+        texts: Codes,
+        events: Events,
+        reference: Reference,
+    ) -> None:
         self.group, self.key = group, group.key
         self.texts, self.events = texts, events
         space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
         self.codes = keys.setdefault(space, Codes())
         self.kernel = kernel_plan(group) if not group.key.is_look else None
         self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel else None
-        self.look = LookHistory(group.aggregates, lateness_ms) if group.key.is_look else None
+        self.look = LookHistory(group.aggregates, lateness_ms, reference) if group.key.is_look else None
         self.this_fields = {one: this_fields(one) for one in group.aggregates}
         self.pairs_of: dict[Any, set[int]] = {}  # codes by the entity's key, where a hit must find all pairs of a key
 
@@ -57,11 +63,12 @@ class Running:
     def memory_bytes(self) -> int:
         return self.history.memory_bytes if self.history else 0
 
-    def trim(self, watermark_ms: int) -> None:
+    def trim(self, watermark_ms: int, keys: int) -> None:
+        """Let go of what is out of reach, of up to so many keys, going round."""
         if self.look is not None:
-            self.look.trim(watermark_ms)
-        elif self.history is not None and self.key.event != "label":
-            self.history.sweep(SWEEP_KEYS, watermark_ms)
+            self.look.trim(watermark_ms, keys)
+        elif self.history is not None:
+            self.history.sweep(keys, watermark_ms)
 
     def clear(self, key: Any) -> None:
         """Forget all events of a key."""
@@ -98,7 +105,7 @@ class Running:
 
     # ---- keys
 
-    def inserts(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> NDArray[np.int64]:
+    def inserts(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
         """Key codes of the events that enter the history; -1 for all others."""
         codes = np.full(size, -1, np.int64)
         frame = frames.get(self.key.event)
@@ -109,7 +116,7 @@ class Running:
             keys = values_of(frame.field(self.key.matching, type_))
         else:
             keys = frame.key_values(self.key.entity)
-        found = self.codes.of(self._paired(keys, [frame.evaluate(item, reference) for item, _ in self.key.pairs]))
+        found = self.codes.of(self._paired(keys, [frame.evaluate(item) for item, _ in self.key.pairs]))
         if self.key.rule is not None and self.key.pairs:
             self._note_pairs(keys, found)
         if self.key.event == "label":
@@ -118,14 +125,12 @@ class Running:
         codes[frame.rows] = found
         return codes
 
-    def asks(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> NDArray[np.int64]:
+    def asks(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
         """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
         codes = np.full(size, -1, np.int64)
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            keys = self._paired(
-                frame.key_values(self.key.entity), [frame.evaluate(this, reference) for _, this in self.key.pairs]
-            )
+            keys = self._paired(frame.key_values(self.key.entity), [frame.evaluate(this) for _, this in self.key.pairs])
             codes[frame.rows] = self.codes.of(keys)
         return codes
 
@@ -136,7 +141,7 @@ class Running:
 
     # ---- what the kernel is fed, and what it gives
 
-    def feed(self, frames: Mapping[str, Frame], size: int, reference: Reference) -> Feed:
+    def feed(self, frames: Mapping[str, Frame], size: int) -> Feed:
         assert self.kernel is not None
         series = self.kernel.series
         values = np.zeros((len(series), size), np.int64)
@@ -144,46 +149,36 @@ class Running:
         frame = frames.get(self.key.event)
         if frame is not None:
             for at, key in enumerate(series):
-                values[at, frame.rows], kept[at, frame.rows] = self._series(key, frame, reference)
-        return Feed(self.inserts(frames, size, reference), self.asks(frames, size, reference), values, kept)
+                values[at, frame.rows], kept[at, frame.rows] = self._series(key, frame)
+        return Feed(self.inserts(frames, size), self.asks(frames, size), values, kept)
 
-    def _series(
-        self, key: SeriesKey, frame: Frame, reference: Reference
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _series(self, key: SeriesKey, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         kept = np.ones(len(frame), np.bool_)
         if key.where is not None:
-            kept = frame.evaluate(key.where, reference).values.astype(np.bool_)
+            kept = frame.evaluate(key.where).values.astype(np.bool_)
         if key.argument is None:
             return np.zeros(len(frame), np.int64), kept
-        column = frame.evaluate(key.argument, reference)
+        column = frame.evaluate(key.argument)
         coded, fits = encode(
             column, key.argument.type, self.texts, largest=UNITS_MAX if key.is_limited else INTEGER_MAX
         )
         return coded, kept & fits
 
-    def run(
-        self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference, watermark_ms: int | None
-    ) -> None:
+    def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
         """Compute the group's aggregates for a batch, into the frames."""
         if self.look is not None:
-            answers = self._look(times, frames, reference)
+            answers = self._look(times, frames)
             for at, aggregate in enumerate(self.group.aggregates):
-                self._deliver(aggregate, [row[at] for row in answers], frames, reference)
+                self._deliver(aggregate, [row[at] for row in answers], frames)
             return
         assert self.history is not None
-        fed = self.feed(frames, len(times), reference)
-        out, valid = self.history.run(
-            times, fed.inserts, fed.asks, fed.values, fed.kept, self.watermark_of(watermark_ms)
-        )
+        fed = self.feed(frames, len(times))
+        out, valid = self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
         for at, aggregate in enumerate(self.group.aggregates):
             for event in self.group.asked_at & frames.keys():
                 frame = frames[event]
                 column = decode(out[at, frame.rows], valid[at, frame.rows].astype(np.bool_), aggregate.type, self.texts)
                 frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
-
-    def watermark_of(self, watermark_ms: int | None) -> int | None:
-        """Labels are never too late, so what they are about is never let go."""
-        return None if self.key.event == "label" else watermark_ms
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
         """Missing where a field of `this` that the condition reads is missing."""
@@ -191,9 +186,7 @@ class Running:
             column = masked(column, frame.field(node.name, node.type).valid, aggregate.type)
         return column
 
-    def _deliver(
-        self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame], reference: Reference
-    ) -> None:
+    def _deliver(self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame]) -> None:
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
             column = column_of([values[row] for row in frame.rows.tolist()], aggregate.type)
@@ -201,26 +194,26 @@ class Running:
 
     # ---- conditions that look at each event
 
-    def _look(self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference) -> list[list[Value]]:
-        inserts, asks, items, this = self.look_rows(times, frames, reference)
+    def _look(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> list[list[Value]]:
+        inserts, asks, items, this = self.look_rows(times, frames)
         return [
             self.look_row(at, int(time_ms), inserts, asks, items, this) for at, time_ms in enumerate(times.tolist())
         ]
 
     def look_rows(
-        self, times: NDArray[np.int64], frames: Mapping[str, Frame], reference: Reference
+        self, times: NDArray[np.int64], frames: Mapping[str, Frame]
     ) -> tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]:
         size = len(times)
-        inserts = self.inserts(frames, size, reference).tolist()
-        asks = self.asks(frames, size, reference).tolist()
+        inserts = self.inserts(frames, size).tolist()
+        asks = self.asks(frames, size).tolist()
         items: dict[int, dict[str, Value]] = {}
         this: dict[int, dict[str, Value]] = {}
         frame = frames.get(self.key.event)
         if frame is not None:
-            items = _rows(frame, [node for one in self.group.aggregates for node in _item_leaves(one)], reference)
+            items = _rows(frame, [node for one in self.group.aggregates for node in _item_leaves(one)])
         for event in self.group.asked_at & frames.keys():
             leaves = [node for one in self.group.aggregates for node in walk(one) if isinstance(node, ThisField)]
-            this |= _rows(frames[event], leaves, reference)
+            this |= _rows(frames[event], leaves)
         return inserts, asks, items, this
 
     def look_row(
@@ -248,13 +241,13 @@ def _item_leaves(aggregate: Aggregate) -> list[Node]:
     return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
 
 
-def _rows(frame: Frame, leaves: Sequence[Node], reference: Reference) -> dict[int, dict[str, Value]]:
+def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
     """For each row of the batch the values of some leaves, by name; `f of E` under `f of`."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
         name = f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]
         if name not in columns:
-            columns[name] = values_of(frame.evaluate(node, reference))
+            columns[name] = values_of(frame.evaluate(node))
     names = list(columns)
     rows = zip(*columns.values(), strict=True) if columns else (() for _ in frame.events)
     return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}

@@ -13,7 +13,7 @@ from shroff.features.frames import Frame
 from shroff.features.running import Running, decode, this_fields
 from shroff.language.columns import column_of, values_of
 from shroff.language.expression import Aggregate, Node
-from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
 
 
@@ -27,14 +27,13 @@ class SinceFlag:
         self,
         times: NDArray[np.int64],
         frames: Mapping[str, Frame],
-        reference: Reference,
         watermark_ms: int | None,
         hits: Sequence[frozenset[str] | None] | None,
     ) -> None:
         wanted = self.wanted
         now: dict[Aggregate, Value] = {}
-        steps = [self._step(group, times, frames, reference, watermark_ms, now) for group in self.groups]
-        asked = self._asked(frames, reference, now)
+        steps = [self._step(group, times, frames, watermark_ms, now) for group in self.groups]
+        asked = self._asked(frames, now)
         past_keys = self._past_keys(frames, hits)
         results: dict[str, list[Value]] = {event: [] for event in asked}
         for at in range(len(times)):
@@ -69,15 +68,15 @@ class SinceFlag:
         return found
 
     def _asked(
-        self, frames: Mapping[str, Frame], reference: Reference, now: dict[Aggregate, Value]
+        self, frames: Mapping[str, Frame], now: dict[Aggregate, Value]
     ) -> dict[str, tuple[dict[int, int], list[Any], Callable[[int], Any]]]:
         """For each event type: which row of the batch is which of the frame's, the keys, and the condition."""
         found: dict[str, tuple[dict[int, int], list[Any], Callable[[int], Any]]] = {}
         for event in self.wanted.events & frames.keys():
             frame = frames[event]
             rows = {row: mine for mine, row in enumerate(frame.rows.tolist())}
-            leaf, time = _row_leaf(frame, now, reference), _time_of(frame)
-            evaluate = compile_row(self.wanted.node, leaf, reference, time=time)
+            leaf, time = _row_leaf(frame, now), _time_of(frame)
+            evaluate = compile_row(self.wanted.node, leaf, frame.reference, time=time)
             found[event] = (rows, frame.key_values(self.wanted.entity), evaluate)
         return found
 
@@ -86,19 +85,18 @@ class SinceFlag:
         group: Running,
         times: NDArray[np.int64],
         frames: Mapping[str, Frame],
-        reference: Reference,
         watermark_ms: int | None,
         now: dict[Aggregate, Value],
     ) -> Callable[[int], None]:
         """The function that takes one row through a history and leaves the aggregates' values in `now`."""
         if group.look is not None:
-            prepared = group.look_rows(times, frames, reference)
+            prepared = group.look_rows(times, frames)
 
             def look(at: int) -> None:
                 now.update(zip(group.group.aggregates, group.look_row(at, int(times[at]), *prepared), strict=True))
 
             return look
-        fed = group.feed(frames, len(times), reference)
+        fed = group.feed(frames, len(times))
         history = group.history
         assert history is not None
 
@@ -113,7 +111,7 @@ class SinceFlag:
                 fed.asks[one],
                 np.ascontiguousarray(fed.values[:, one]),
                 np.ascontiguousarray(fed.kept[:, one]),
-                group.watermark_of(watermark_ms),
+                watermark_ms,
             )
             for query, aggregate in enumerate(group.group.aggregates):
                 column = decode(out[query], valid[query].astype(np.bool_), aggregate.type, group.texts)
@@ -127,14 +125,14 @@ def _time_of(frame: Frame) -> Evaluate:
     return lambda at: times[at]
 
 
-def _row_leaf(frame: Frame, now: dict[Aggregate, Value], reference: Reference) -> Callable[[Node], Evaluate]:
+def _row_leaf(frame: Frame, now: dict[Aggregate, Value]) -> Callable[[Node], Evaluate]:
     """Leaves of a condition that is evaluated row by row: running aggregates from `now`, all else from columns."""
 
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:
             needed = [frame.field(one.name, one.type).valid for one in this_fields(node)]
             return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
-        values = values_of(frame.evaluate(node, reference))
+        values = values_of(frame.evaluate(node))
         return lambda at: values[at]
 
     return leaf

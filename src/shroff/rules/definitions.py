@@ -12,7 +12,7 @@ from shroff.events.definitions import Events
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loading, yamltext
-from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, aggregates, walk
+from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, walk
 from shroff.language.names import Names, Scope
 from shroff.language.types import BOOLEAN
 from shroff.language.yamltext import Scalar, whole_text
@@ -270,8 +270,3 @@ def _leaves_out_this(side: Node, on: str) -> bool:
         and not side.delay_ms
         and side.matching is None
     )
-
-
-def since_flag_rules(rules: Iterable[Rule]) -> list[str]:
-    """Ids of the rules that look `since flag`."""
-    return [rule.id for rule in rules if any(one.since_flag for one in aggregates(rule.when))]

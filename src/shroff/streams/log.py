@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 Kind = Literal["event", "label", "control"]
+PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +56,7 @@ class FlagRow:
     event: str
     reason: str
     time_ms: int
-    accuracy: str = "PENDING_CONFIRMATION"
+    accuracy: str = PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,9 @@ class Log(Protocol):
 
         Without `upto` it ends at the place that was the last when reading began.
         """
+
+    def controls(self) -> list[Record]:
+        """The control events, in order. Quick, however long the log is."""
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""

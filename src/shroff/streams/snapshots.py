@@ -87,8 +87,8 @@ class Snapshots:
         except OSError as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
-            words = f"{target} cannot be written: {error.strerror}. Nothing is lost; the next start reads more of the log"
-            raise StorageError(words) from error
+            words = "Nothing is lost; the next start reads more of the log"
+            raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
         for older in self.files()[KEPT:]:
             self.remove(older)
         self._on_step("done")

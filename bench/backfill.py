@@ -1,0 +1,189 @@
+"""Back-fill of 40 features beside Polars and DuckDB: arrays in, arrays out, the same threads, in one run.
+
+Count, sum, mean, std and max over 1 h, 24 h, 7 d and 30 d by customer and by terminal, earlier
+events only; Zipf keys, one of them hot. Values are compared before anything is timed: counts,
+sums and largest values must be equal, means and deviations to 1e-9. Every engine is warmed by
+one run on the same data; rounds alternate between the engines, and no result is kept.
+
+    POLARS_MAX_THREADS=2 python -m bench.backfill [--events 1000000] [--rounds 5] [--threads 2] [--late 0.01]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.machine import describe, write_result
+from shroff.features.backfill import backfill
+from shroff.features.histories import HistoryPlan, Query, Series
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+LENGTHS_MS = (HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
+FUNCTIONS = ("count", "sum", "mean", "std", "max")
+KEYS = {"customer": 200_000, "terminal": 20_000}
+SCALE = 100  # cents
+PLAN = HistoryPlan(
+    (Series(sums=True, squares=True, order=True, scale=SCALE),),
+    tuple(Query(function, 0, length_ms=length_ms) for length_ms in LENGTHS_MS for function in FUNCTIONS),
+)
+Columns = list[dict[str, NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """Sixty days of payments in log order, no two at one time."""
+
+    times: NDArray[np.int64]
+    keys: Mapping[str, NDArray[np.int64]]
+    amounts: NDArray[np.int64]
+
+
+def made_up(events: int) -> Payments:
+    """Zipf keys, the first of them hot; amounts in cents."""
+    random = np.random.default_rng(20_260_301)
+    times = np.sort(random.integers(0, 60 * DAY_MS, events)) + np.arange(events)
+    keys = {}
+    for name, limit in KEYS.items():
+        key = random.zipf(1.2, events)
+        keys[name] = np.where(key < limit, key, random.integers(0, limit, events)).astype(np.int64)
+    return Payments(times, keys, np.round(random.lognormal(8, 1, events)).astype(np.int64))
+
+
+def with_late(payments: Payments, share: float) -> Payments:
+    """The same payments, a share of them up to six hours late."""
+    random = np.random.default_rng(20_260_302)
+    late = random.random(len(payments.times)) < share
+    behind_ms = random.integers(1, 6 * HOUR_MS, len(payments.times))
+    return Payments(payments.times - np.where(late, behind_ms, 0), payments.keys, payments.amounts)
+
+
+def ours(payments: Payments, threads: int) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    values = payments.amounts.reshape(1, -1)
+    kept = np.ones(values.shape, np.uint8)
+    return [
+        backfill(PLAN, payments.times, key, key, values, kept, lateness_ms=DAY_MS, threads=threads)
+        for key in payments.keys.values()
+    ]
+
+
+def as_columns(results: Sequence[tuple[NDArray[np.int64], NDArray[np.uint8]]]) -> Columns:
+    """Our results as the peers give theirs: of each entity and window the columns by name, missing as NaN."""
+    columns: Columns = []
+    for out, valid in results:
+        for window in range(len(LENGTHS_MS)):
+            named = {}
+            for number, name in enumerate(FUNCTIONS):
+                row = window * len(FUNCTIONS) + number
+                exact = name in ("count", "sum", "max")
+                values = out[row].astype(np.float64) if exact else out[row].view(np.float64) * SCALE
+                named[name] = np.where(valid[row] == 1, values, np.nan)
+            columns.append(named)
+    return columns
+
+
+def assert_equal(ours: Columns, theirs: Columns, peer: str) -> None:
+    """Integers equal, floats to 1e-9; a sum of nothing is 0 with us and may be missing with them."""
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        for name in FUNCTIONS:
+            left = one[name]
+            right = np.nan_to_num(other[name]) if name == "sum" else other[name]
+            if name in ("count", "sum", "max"):
+                same = np.array_equal(left, right, equal_nan=True)
+            else:
+                same = np.allclose(left, right, rtol=1e-9, atol=1e-9 * SCALE, equal_nan=True)
+            if not same:
+                worst = np.nanmax(np.abs(left - right))
+                raise SystemExit(f"{peer} gives other values for {name} of window {number}, up to {worst} apart")
+
+
+def peers_of(payments: Payments, threads: int) -> dict[str, tuple[Callable[[], Any], Callable[[Any], Columns]]]:
+    """Each peer: what is timed, and how its result is put beside ours."""
+    import polars as pl
+
+    from bench.peers import duckdb_range, polars_rolling
+
+    if pl.thread_pool_size() != threads:
+        raise SystemExit(f"Polars runs on {pl.thread_pool_size()} threads; set POLARS_MAX_THREADS={threads}")
+    entities = list(payments.keys)
+    frame = polars_rolling.frame_of(payments.times, payments.keys, payments.amounts)
+    connection = duckdb_range.connect(payments.times, payments.keys, payments.amounts, threads)
+    return {
+        f"Polars {version('polars')} rolling(group_by)": (
+            lambda: polars_rolling.compute(frame, entities, LENGTHS_MS),
+            lambda frames: polars_rolling.in_log_order(frames, entities, len(LENGTHS_MS)),
+        ),
+        f"DuckDB {version('duckdb')} RANGE": (
+            lambda: duckdb_range.compute(connection, entities, LENGTHS_MS),
+            lambda table: duckdb_range.in_log_order(table, entities, LENGTHS_MS),
+        ),
+    }
+
+
+def measure(engines: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each engine in each round, the engines in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, compute in engines.items():
+            started = perf_counter()
+            compute()
+            seconds[name].append(perf_counter() - started)
+    return seconds
+
+
+def report(events: int, threads: int, seconds: Mapping[str, Sequence[float]], load: str) -> str:
+    lines = [
+        f"# Back-fill: 40 features, {events:,} events, {threads} threads",
+        "",
+        f"{describe()}. {load}",
+        "",
+        "| engine | million events/s (median, range) | times slower than shroff, per round |",
+        "|---|---|---|",
+    ]
+    mine = seconds["shroff"]
+    for name, taken in seconds.items():
+        rates = sorted(events / second / 1e6 for second in taken)
+        ratios = sorted(theirs / own for theirs, own in zip(taken, mine, strict=True))
+        lines.append(
+            f"| {name} | {statistics.median(rates):.3f} ({rates[0]:.3f} to {rates[-1]:.3f})"
+            f" | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--events", type=int, default=1_000_000)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--late", type=float, default=0.01, help="share of late events in the row that has some")
+    chosen = arguments.parse_args()
+    payments = made_up(chosen.events)
+    disordered = with_late(payments, chosen.late)
+    engines: dict[str, Callable[[], Any]] = {"shroff": lambda: ours(payments, chosen.threads)}
+    columns = as_columns(ours(payments, chosen.threads))
+    for name, (compute, as_ours) in peers_of(payments, chosen.threads).items():
+        assert_equal(columns, as_ours(compute()), name)
+        engines[name] = compute
+    del columns
+    ours(disordered, chosen.threads)
+    engines[f"shroff, {chosen.late:.1%} of the events late"] = lambda: ours(disordered, chosen.threads)
+    load = f"Load of the machine before: {os.getloadavg()[0]:.1f}."
+    text = report(chosen.events, chosen.threads, measure(engines, chosen.rounds), load)
+    sys.stdout.write(text)
+    write_result("backfill", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""The law of snapshots: saved and taken up again at any place, state goes on as if nothing had been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.replay import verify_online
+from shroff.decisions.writer import Writer
+from shroff.events.labels import LogEvent
+from shroff.features.online import Online
+from shroff.features.packing import pack, unpack
+from shroff.language.columns import values_of
+from shroff.streams.snapshots import Snapshots
+from tests.laws.projects import computing_project, histories, history_of, project, texts
+from tests.laws.test_engines import (
+    LAW,
+    NOW_MS,
+    QUICK,
+    Made,
+    Texts,
+    Values,
+    by_definition,
+    everything,
+    shown,
+    submission,
+    written,
+)
+
+Spoil = Callable[[list[bytes]], Iterable[bytes]]
+Step = tuple[int, bool]  # so many events, and whether state is saved behind them
+STEPS = st.lists(st.tuples(st.integers(1, 25), st.booleans()), min_size=1, max_size=6)
+
+
+def by_restored(definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int], spoil: Spoil) -> Values:
+    """What engines give that take over from each other after every batch; `spoil` is done to the state between."""
+    computed = computed_of(definitions)
+
+    def engine() -> Online:
+        return Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
+
+    online, found = engine(), Values()
+    at = turn = 0
+    while at < len(history):
+        batch = history[at : at + sizes[turn % len(sizes)]]
+        at, turn = at + len(batch), turn + 1
+        rows: Values = [{} for _ in batch]
+        for name, frame in online.compute(batch).items():
+            columns = {one: values_of(column) for one, column in frame.computed.items()}
+            for mine, row in enumerate(frame.rows.tolist()):
+                rows[row] = shown(computed, name, {one: values[mine] for one, values in columns.items()})
+        found += rows
+        before, online = online, engine()
+        assert online.layout() == before.layout()
+        online.restore(iter(spoil(list(before.state()))))
+    return found
+
+
+@LAW
+@given(found=texts(), made=histories(), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=4))
+def test_an_engine_that_takes_up_saved_state_goes_on_with_equal_values(found: Texts, made: Made, sizes: list[int]):
+    definitions, history = computing_project(*found), history_of(*made)
+
+    assert by_restored(definitions, history, sizes, lambda parts: parts) == by_definition(definitions, history)
+
+
+@QUICK
+@given(found=texts(), made=histories(), steps=STEPS)
+def test_a_writer_that_takes_up_a_snapshot_goes_on_with_equal_bytes(found: Texts, made: Made, steps: list[Step]):
+    definitions, history = project(*found), history_of(*made)
+
+    with TemporaryDirectory() as folder:
+        log = restarted([definitions], history, steps, Path(folder))
+
+    assert everything(log) == everything(written(definitions, history))
+
+
+@QUICK
+@given(old=texts(), new=texts(), made=histories(), steps=STEPS)
+def test_snapshots_between_changes_of_version_change_nothing(old: Texts, new: Texts, made: Made, steps: list[Step]):
+    versions, history = [project(*old), project(*new)], history_of(*made)
+
+    with TemporaryDirectory() as folder:
+        log = restarted(versions, history, steps, Path(folder))
+
+    assert everything(log) == everything(restarted(versions, history, steps, None))
+    assert verify_online(log).first_mismatch is None
+
+
+def restarted(
+    versions: Sequence[Definitions], history: Sequence[LogEvent], steps: Sequence[Step], folder: Path | None
+) -> MemoryLog:
+    """The log after a new writer, of each version in turn, for each step, and one for the rest of the history."""
+    store, at = MemoryStore(), 0
+    snapshots = None if folder is None else Snapshots(folder)
+    for turn, (count, is_saved) in enumerate([*steps, (len(history), False)]):
+        log = MemoryLog(store)
+        writer = Writer(log, versions[turn % len(versions)], lambda: NOW_MS, snapshots=snapshots)
+        writer.write([submission(event) for event in history[at : at + count]])
+        if is_saved and snapshots is not None:
+            writer.snapshot()
+
+        assert writer.warnings == []
+        at += count
+        log.close()
+    return MemoryLog(store, read_only=True)
+
+
+def spoiled_texts(parts: list[bytes]) -> list[bytes]:
+    return [parts[0], pack(unpack(parts[1])[::-1]), *parts[2:]]
+
+
+def spoiled_keys(parts: list[bytes]) -> list[bytes]:
+    spaces = unpack(parts[0])[1]
+    return [*parts[:2], *(pack(unpack(part)[::-1]) for part in parts[2 : 2 + spaces]), *parts[2 + spaces :]]
+
+
+def spoiled_pairs(parts: list[bytes]) -> list[bytes]:
+    first = 2 + unpack(parts[0])[1]
+    return [part if at < first or (at - first) % 2 else b"" for at, part in enumerate(parts)]
+
+
+def spoiled_looks(parts: list[bytes]) -> list[bytes]:
+    """The events that are kept for conditions that look at each of them are lost."""
+    first = 2 + unpack(parts[0])[1]
+    nothing = pack([[], b"", b"", []])
+    is_look = [at >= first and (at - first) % 2 == 1 and part[:1] == b"\x94" for at, part in enumerate(parts)]
+    return [nothing if look else part for look, part in zip(is_look, parts, strict=True)]
+
+
+@pytest.mark.parametrize("spoil", [spoiled_texts, spoiled_keys, spoiled_pairs, spoiled_looks])
+def test_the_law_catches_state_that_is_not_whole(spoil: Spoil):
+    @settings(
+        max_examples=2_000,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(found=texts(), made=histories())
+    def law(found: Texts, made: Made) -> None:
+        definitions, history = computing_project(*found), history_of(*made)
+        is_equal = by_restored(definitions, history, [16], spoil) == by_definition(definitions, history)
+        assert is_equal, "the engines differ"
+
+    with pytest.raises(AssertionError, match="the engines differ"):
+        law()
