@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,8 +80,28 @@ class Project:
     @property
     def loaded(self) -> Loaded:
         if self._loaded is None:
-            self._loaded = load_definitions(config.read_files(self.places.folder), config.hasher(self.places))
+            self._loaded = load_definitions(config.read_files(self.places.folder), self.hasher)
         return self._loaded
+
+    @property
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields (see `config.hasher`).
+
+        Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
+        """
+        return config.hasher(self.places, self._refuse_a_second_key)
+
+    def _refuse_a_second_key(self) -> None:
+        from shroff.decisions.history import has_hashed
+
+        if not self.places.log.exists():
+            return
+        with closing(self._open_log(read_only=True)) as log:
+            if has_hashed(log):
+                raise StorageError(
+                    f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
+                    "Restore it from a backup: with a new key, nothing that the log knows would be known again"
+                )
 
     @property
     def definitions(self) -> Definitions:
@@ -99,7 +118,7 @@ class Project:
         loaded = self.loaded
         if loaded.definitions is None:
             return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
-        tests, failed = run_rule_tests(loaded.definitions, config.hasher(self.places))
+        tests, failed = run_rule_tests(loaded.definitions, self.hasher)
         return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
     def checked(self) -> Definitions:
@@ -130,6 +149,8 @@ class Project:
 
         definitions = self.checked()
         self._make_state_folder()
+        if definitions.events.has_hashed:
+            self.hasher("")  # before the log says that it has hashed values, there is a key
         with closing(self._open_log(read_only=False)) as log:
             writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))
             self.warnings += writer.warnings
@@ -153,11 +174,8 @@ class Project:
     @contextmanager
     def adding(self) -> Iterator[tuple[Writer, Log]]:
         """The writer for a single record. Raises: LogBusyError beside another writer."""
-        try:
-            with self.writing() as held:
-                yield held
-        except LogBusyError as error:
-            raise LogBusyError(f"{error}. Adding single records beside a writer is not there yet") from None
+        with _apart(), self.writing() as held:
+            yield held
 
     def _make_state_folder(self) -> None:
         try:
@@ -188,11 +206,11 @@ class Project:
     ) -> IngestReport:
         """Append files to the log, deciding on the way (INTERFACES, `shroff ingest`).
 
-        All files are opened first, so that one that cannot be read stops before writing.
+        All files are opened and looked into first, so that one that cannot be read stops before writing, and so
+        does one with too many lines that come too late.
         `progress` is told how many lines were read, `restoring` how many events of the log.
         """
-        from shroff.decisions.ingest import ingest, probed, with_labels
-        from shroff.events.sorting import in_order_of_time
+        from shroff.decisions.ingest import arranged, ingest, with_labels
 
         intake = self.intake()
         with ExitStack() as opened:
@@ -203,10 +221,7 @@ class Project:
             inputs = [(path.name, read(path, as_type)) for path in files]
             rows = None if labels is None else read(labels, "label")
             writer, log = opened.enter_context(self.writing(restoring))
-            ordered = (
-                in_order_of_time(lines) if order == "time" else probed(lines, writer, name) for name, lines in inputs
-            )
-            submissions: Iterator[Submission] = chain.from_iterable(ordered)
+            submissions = arranged(inputs, writer, by_time=order == "time")
             if rows is not None:
                 submissions = with_labels(submissions, rows)
             return ingest(
@@ -215,11 +230,11 @@ class Project:
 
     def intake(self) -> Intake:
         """The door for files and lines; hashed values, as exports and quarantine have them, are kept."""
-        from shroff.decisions.retrying import keeping_hashed
         from shroff.events.intake import Intake
+        from shroff.events.kept import keeping_hashed
 
         definitions = self.definitions
-        return Intake(definitions.events, definitions.settings, keeping_hashed(config.hasher(self.places)))
+        return Intake(definitions.events, definitions.settings, keeping_hashed(self.hasher))
 
     def answers(
         self,
@@ -267,10 +282,15 @@ class Project:
             return retry(log, writer, intake, numbers, headers)
 
     def drop(self, numbers: Sequence[int]) -> int:
-        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were."""
+        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
+
+        Raises: UsageError where there is no log yet; LogBusyError beside another writer.
+        """
         from shroff.decisions.retrying import chosen
 
-        with self.adding() as (_, log):
+        if not self.places.log.exists():
+            raise UsageError(f"this project has no log yet, so nothing is in quarantine. {FIRST_EVENTS}")
+        with _apart(), closing(self._open_log(read_only=False)) as log:
             return log.refused_drop([number for number, _ in chosen(log.refused_list(), numbers)])
 
     # ---- asking
@@ -360,7 +380,7 @@ class Project:
         definitions = self.definitions
         if files:
             lines = ((path.name, read_lines(path)) for path in files)
-            batches = file_batches(lines, definitions, config.hasher(self.places), event)
+            batches = file_batches(lines, definitions, self.hasher, event)
             late_ms = definitions.settings.lateness_ms
             yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
             return
@@ -368,6 +388,15 @@ class Project:
             batches = log_batches(log, definitions)
             late_ms = lateness_of(log, definitions)
             yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Says of a log that is busy that single records cannot be added beside a writer."""
+    try:
+        yield
+    except LogBusyError as error:
+        raise LogBusyError(f"{error}. Adding single records beside a writer is not there yet") from None
 
 
 def _columns(path: Path) -> tuple[str, ...] | None:
@@ -414,8 +443,7 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
         raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
     files = config.copy_template(template, folder)
     project = Project(config.Places(folder.resolve()))
-    types = project.definitions.events.types.values()
-    if any(field.shape.is_hashed for type_ in types for field in type_.fields):
-        config.hasher(project.places)("")
+    if project.definitions.events.has_hashed:
+        project.hasher("")
         files.append(project.places.hash_key.relative_to(project.places.folder).as_posix())
     return project, files

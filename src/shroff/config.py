@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from shroff.errors import StorageError, UsageError
 PROJECT_FILE: Final = "shroff.yaml"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+_KEY_BYTES_MIN: Final = 16
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
 _FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
 
@@ -109,39 +111,66 @@ def copy_template(name: str, folder: Path) -> list[str]:
     return names
 
 
-def hasher(places: Places) -> Callable[[str], str]:
+def hasher(places: Places, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
     """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
 
     The key is made on first use, readable by its owner only, and read once.
+
+    Args:
+        may_make: Asked before a key is made; raises where there was one that must not be replaced.
     """
     key: list[bytes] = []
 
     def hashed(value: str) -> str:
         if not key:
-            key.append(_hash_key(places))
+            key.append(_hash_key(places.hash_key, may_make))
         digest = hmac.new(key[0], value.encode(), hashlib.sha256).hexdigest()[:32]
         return f"hashed:{digest}:{value[-4:] if len(value) > 8 else ''}"
 
     return hashed
 
 
-def _hash_key(places: Places) -> bytes:
-    path = places.hash_key
+def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-        if len(key) < 16:
-            raise StorageError(
-                f"{path} holds no key; restore it from a backup, since hashed values depend on it"
-            ) from None
-        return key
+        if not path.exists():
+            may_make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_key(path)
+        text = path.read_bytes()
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
-    key = secrets.token_bytes(32)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(key.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        raise StorageError(f"{path} cannot be read or written: {error.strerror}") from None
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) < _KEY_BYTES_MIN:
+        raise StorageError(
+            f"{path} holds no key. Restore it from a backup, since hashed values depend on it; "
+            "remove it only if this project has taken no event in"
+        )
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
+    descriptor, name = tempfile.mkstemp(prefix="hash.key.", dir=path.parent)  # readable by its owner only
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_bytes(32).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links: the last of two processes would win, where both are this early
+            if not path.exists():
+                made.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        made.unlink(missing_ok=True)

@@ -135,8 +135,22 @@ def spoiled_looks(parts: list[bytes]) -> list[bytes]:
     return [nothing if look else part for look, part in zip(is_look, parts, strict=True)]
 
 
-@pytest.mark.parametrize("spoil", [spoiled_texts, spoiled_keys, spoiled_pairs, spoiled_looks])
-def test_the_law_catches_state_that_is_not_whole(spoil: Spoil):
+FORGETS_PAIRS = (
+    "- { id: r, on: payment, by: card, effect: review,"
+    " when: count(payment where payment.country == this.country) over 1s since flag including this >= 2 }\n"
+)
+
+
+@pytest.mark.parametrize(
+    "spoil, found",
+    [
+        (spoiled_texts, texts()),
+        (spoiled_keys, texts()),
+        (spoiled_pairs, st.just(("", FORGETS_PAIRS))),  # rare among others: a hit must find a pair that is not its own
+        (spoiled_looks, texts()),
+    ],
+)
+def test_the_law_catches_state_that_is_not_whole(spoil: Spoil, found: st.SearchStrategy[Texts]):
     @settings(
         max_examples=2_000,
         database=None,
@@ -144,10 +158,10 @@ def test_the_law_catches_state_that_is_not_whole(spoil: Spoil):
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(found=texts(), made=histories())
+    @given(found=found, made=histories())
     def law(found: Texts, made: Made) -> None:
         definitions, history = computing_project(*found), history_of(*made)
-        is_equal = by_restored(definitions, history, [16], spoil) == by_definition(definitions, history)
+        is_equal = by_restored(definitions, history, [4], spoil) == by_definition(definitions, history)
         assert is_equal, "the engines differ"
 
     with pytest.raises(AssertionError, match="the engines differ"):

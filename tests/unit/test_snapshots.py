@@ -167,6 +167,19 @@ def test_a_snapshot_of_other_definitions_stays_and_is_passed_over(folder, store,
     assert len(folder.files()) == 1
 
 
+def test_a_snapshot_from_before_a_version_that_let_later_events_in_is_passed_over(folder, store):
+    """Its cells were let go of by the lateness of its time; an event that is later may ask for them."""
+    generous = {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 3d\n"}
+    first = started(store, folder)
+    first.write([payment(1)])
+    first.snapshot()
+    started(store, folder, generous).write([payment(2)])
+    again = started(store, folder)
+
+    assert again.unsaved == store.records[-1].seq
+    assert again.warnings == []
+
+
 def test_policy_and_remarks_decide_nothing_about_state(folder, store):
     first = started(store, folder)
     first.write([payment(1)])

@@ -147,7 +147,8 @@ def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
     known = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
     answers = writer(log).write([known, known, payment(1, 0)])
 
-    assert [one.kind for one in answers] == ["waiting", "duplicate", "decided"]
+    assert [one.kind for one in answers] == ["taken", "duplicate", "decided"]
+    assert [one.seq for one in answers] == [3, 3, 2]
     assert log.last_seq() == 3
     assert log.waiting_all() == []
 

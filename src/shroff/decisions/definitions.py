@@ -7,7 +7,6 @@ spacing; a version is the hash of what was parsed.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +16,7 @@ import msgspec
 from shroff.decisions.policy import Policy, load_policy
 from shroff.decisions.reference import ListFile, load_list, load_table
 from shroff.errors import DefinitionError, Problem
+from shroff.events import kept
 from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings, load_settings
 from shroff.features.computed import Computed
@@ -31,7 +31,7 @@ from shroff.language.yamltext import Sequence as YamlSequence
 from shroff.rules.definitions import Rule, RuleLoader
 
 Hasher = Callable[[str], str]
-HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
+HASHED: Final = kept.HASHED
 YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Records
 from shroff.events.intake import Intake
+from shroff.events.kept import keeping_hashed
 from shroff.events.labels import LogEvent
 from shroff.events.lines import Lines
 from shroff.streams.log import Log
@@ -32,7 +33,8 @@ def file_batches(
     as_type: str | None,
 ) -> History:
     """The events of files in file order, with the places that this order would give; refused lines have none."""
-    intake = Intake(definitions.events, definitions.settings, hasher)
+    keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
+    intake = Intake(definitions.events, definitions.settings, keeping)
     batch: list[tuple[int, LogEvent]] = []
     seen: set[tuple[str, str]] = set()
     watermark_ms: int | None = None

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from shroff.errors import StateError
-from shroff.events.definitions import Events
+from shroff.errors import DefinitionError, Problem, StateError
+from shroff.events.definitions import Events, EventType, load_events
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, Standing
-from shroff.language.values import parse_time, show_decimal
+from shroff.language import yamltext
+from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.streams.log import Log, Record
 
 
@@ -32,25 +33,41 @@ class _StoredLabel(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
+class _WaitingLabel(msgspec.Struct):
+    """The body of a waiting label; its amount is text, since a version with other places may read it."""
+
+    event_type: str
+    event_id: str
+    verdict: str
+    source: str
+    known_at_ms: int
+    reason: str | None
+    amount: str | None
+
+
 class Records:
     """Reads and writes record bodies by the event types of one version of a project."""
 
     def __init__(self, events: Events, money_places: int) -> None:
         self._codecs = {name: Codec(type_) for name, type_ in events.types.items()}
-        self._money_places = money_places
+        self.money_places = money_places
         self._labels = msgspec.json.Decoder(_StoredLabel)
 
     def encode(self, event: Event) -> bytes:
         return self._codecs[event.type].encode(event)
 
     def decode(self, record: Record) -> LogEvent | None:
-        """The event or label of a record; None for a control event and for a type that is no longer declared."""
+        """The event or label of a record; None for a control event and for a type that is no longer declared.
+
+        Raises: DefinitionError where the type that is declared now cannot read what was stored; StateError
+            where nothing can.
+        """
         if record.kind == "control":
             return None
         if record.kind == "label":
             return self._decode_label(record)
         codec = self._codecs.get(record.type)
-        return None if codec is None else codec.decode(record.body)
+        return None if codec is None else _decoded(codec, record.body, record.seq)
 
     def _decode_label(self, record: Record) -> LabelEvent | None:
         try:
@@ -60,15 +77,18 @@ class Records:
         codec = self._codecs.get(stored.of_type)
         if codec is None:
             return None
-        amount = None if stored.amount is None else int(stored.amount.replace(".", ""))
+        amount = None if stored.amount is None else _units(stored.amount, self.money_places)
         known_at_ms = parse_time(stored.known_at)
         values = (stored.event, stored.verdict, stored.source, known_at_ms, stored.reason, amount)
-        return LabelEvent(record.id, known_at_ms, values, codec.decode(bytes(stored.of)), stored.changes)
+        of = _decoded(codec, bytes(stored.of), record.seq)
+        return LabelEvent(record.id, known_at_ms, values, of, stored.changes)
 
-    def join(self, label: LabelInput, event: Event, body: bytes, *, changes: bool) -> tuple[LabelEvent, bytes]:
+    def join(
+        self, label: LabelInput, id_: str, event: Event, body: bytes, *, changes: bool
+    ) -> tuple[LabelEvent, bytes]:
         """A label with its event, and the body of its record."""
         named = f"{event.type}/{event.id}"
-        amount = None if label.amount is None else show_decimal(label.amount, self._money_places)
+        amount = None if label.amount is None else show_decimal(label.amount, self.money_places)
         stored = _StoredLabel(
             changes,
             named,
@@ -81,23 +101,80 @@ class Records:
             label.reason,
         )
         values = (named, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
-        return LabelEvent(label_id(label), label.known_at_ms, values, event, changes), msgspec.json.encode(
-            stored, order="sorted"
-        )
+        return LabelEvent(id_, label.known_at_ms, values, event, changes), msgspec.json.encode(stored, order="sorted")
 
 
-def label_id(label: LabelInput) -> str:
+def label_id(label: LabelInput, money_places: int) -> str:
     """The id of a label: its event and a hash of its content, so the same label again has the same id."""
-    content = msgspec.json.encode([label.verdict, label.source, label.known_at_ms, label.reason, label.amount])
+    amount = None if label.amount is None else show_number(label.amount, money_places)
+    content = msgspec.json.encode([label.verdict, label.source, label.known_at_ms, label.reason, amount])
     return f"{label.event_type}/{label.event_id}#{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def waiting_body(label: LabelInput) -> bytes:
-    return msgspec.json.encode(label)
+def waiting_body(label: LabelInput, money_places: int) -> bytes:
+    """What the log keeps of a label that waits for its event."""
+    amount = None if label.amount is None else show_decimal(label.amount, money_places)
+    known = (label.verdict, label.source, label.known_at_ms, label.reason)
+    return msgspec.json.encode(_WaitingLabel(label.event_type or "", label.event_id, *known, amount))
 
 
-def waiting_label(body: bytes) -> LabelInput:
-    return msgspec.json.decode(body, type=LabelInput)
+def waiting_label(body: bytes, money_places: int) -> LabelInput:
+    """The label of such a body. Raises: msgspec.DecodeError where it is none."""
+    stored = msgspec.json.decode(body, type=_WaitingLabel)
+    amount = None if stored.amount is None else _units(stored.amount, money_places)
+    known = (stored.verdict, stored.source, stored.known_at_ms, stored.reason)
+    return LabelInput(stored.event_type, stored.event_id, *known, amount)
+
+
+def _units(text: str, money_places: int) -> int:
+    """A stored amount in today's smallest units, whatever the places that it was written with."""
+    return rescale_half_even(*parse_decimal(text), money_places)
+
+
+def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
+    try:
+        return codec.decode(body)
+    except StateError as error:
+        raise _unreadable(codec.event_type, body, seq, error) from None
+
+
+def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
+    """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
+    try:
+        stored: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return error
+    name = _misfit(type_, stored)
+    if name is None:
+        return error
+    declared = type_.fields[type_.at(name)].type
+    found = "has a value that this type cannot read" if name in stored else "has none"
+    return changed_type(
+        type_.name, name, f"it is {declared} now, and the {type_.name} at place {seq} of the log {found}."
+    )
+
+
+def _misfit(type_: EventType, stored: dict[str, Any]) -> str | None:
+    """The first field whose stored value does not fit: each is read by itself, beside an id and a time that do."""
+    codec = Codec(type_)
+    plain = {type_.id_field: "1", type_.time_field: "2026-01-01T00:00:00Z"}
+    for name in type_.field_names:
+        if name not in stored and name not in plain:
+            continue
+        try:
+            codec.decode(msgspec.json.encode({**plain, name: stored.get(name)}))
+        except StateError:
+            return name
+    return None
+
+
+def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError:
+    """The error for a field that was declared otherwise when the log took its events."""
+    hint = (
+        "Declare it as it was before, or give the new field a name of its own: "
+        "the events that the log has are then without it."
+    )
+    return DefinitionError([Problem("events.yaml", 0, 0, f"{type_name}.fields.{field_name}", words, hint)])
 
 
 @dataclass(slots=True)
@@ -135,6 +212,17 @@ def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator
             rules.add(row.rule)
     if rules:
         yield place, frozenset(rules)
+
+
+def has_hashed(log: Log) -> bool:
+    """Whether a version of the project that this log has had in force hashed a field."""
+    control = Control()
+    for record in log.controls():
+        control.take(record)
+        tree = yamltext.read(control.files.get("events.yaml", ""), "events.yaml", [])
+        if load_events(tree, frozenset(), 0, []).has_hashed:
+            return True
+    return False
 
 
 def standing_of(event: LabelEvent) -> Standing:

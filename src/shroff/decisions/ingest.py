@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NoReturn, TypeVar
 
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.errors import UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.events.sorting import in_order_of_time
 from shroff.language.values import show_duration
 
 BATCH_SIZE: Final = 4_096
 PROBED_LINES: Final = 10_000
-LATE_LINES_MAX: Final = 100  # one percent of the probed lines
+LATE_SHARE_MAX: Final = 0.01
+LATE_LINES_MIN: Final = 20  # fewer stop nothing: of three lines one that is late is no sign of a file in disorder
+
+One = TypeVar("One")
+Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it
 
 
 @dataclass(slots=True)
@@ -35,35 +40,51 @@ class Counts:
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did. `events` and `labels` count apart; `untaken` lines fitted no event type."""
+    """What an ingest did. `events` and `labels` count apart; `untaken` lines fitted no event type.
+
+    A label that waited and whose event came later in the same ingest is `appended`. One that
+    had waited before and does not fit its event is `quarantined`, though it was not read now.
+    """
 
     events: Counts = field(default_factory=Counts)
     labels: Counts = field(default_factory=Counts)
     untaken: int = 0
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    _pending: set[str] = field(default_factory=set)
 
     @property
     def decisions(self) -> int:
         return sum(self.by_outcome.values())
 
-    def add(self, answers: Iterable[Answer]) -> None:
-        for answer in answers:
-            if answer.kind == UNTAKEN:
-                self.untaken += 1
-                continue
-            counts = self.labels if answer.is_label else self.events
-            counts.read += 1
-            if answer.kind in {DECIDED, TAKEN}:
-                counts.appended += 1
-            elif answer.kind == DUPLICATE:
-                counts.duplicates += 1
-            elif answer.kind == REFUSED:
-                counts.quarantined += 1
-            elif answer.kind == WAITING:
-                counts.pending += 1
-            if answer.kind == DECIDED:
-                self.by_outcome[answer.outcome] += 1
+    def add(self, prepared: Prepared) -> None:
+        """Count a batch that is durable."""
+        for answer in prepared.answers:
+            self._count(answer)
+        for id_ in prepared.batch.joined:
+            if id_ in self._pending:
+                self._pending.remove(id_)
+                self.labels.pending -= 1
+                self.labels.appended += id_ not in prepared.misfits
+        self.labels.quarantined += len(prepared.misfits)
+
+    def _count(self, answer: Answer) -> None:
+        if answer.kind == UNTAKEN:
+            self.untaken += 1
+            return
+        counts = self.labels if answer.is_label else self.events
+        counts.read += 1
+        if answer.kind in {DECIDED, TAKEN}:
+            counts.appended += 1
+        elif answer.kind == DUPLICATE:
+            counts.duplicates += 1
+        elif answer.kind == REFUSED:
+            counts.quarantined += 1
+        elif answer.kind == WAITING:
+            counts.pending += 1
+            self._pending.add(answer.id)
+        if answer.kind == DECIDED:
+            self.by_outcome[answer.outcome] += 1
 
 
 def ingest(
@@ -80,30 +101,53 @@ def ingest(
     A batch is committed on a thread of its own while the next one is read; `on_batch` is
     told the answers of a batch once it is durable. When this returns or raises, no commit
     is under way, and what was answered is there.
+
+    Raises: what reading raises, after what was read before is committed; StorageError where a commit fails, with
+        an error of reading behind it.
     """
     report, started = IngestReport(), time.monotonic()
-    remaining = iter(submissions)
+    pending: tuple[Prepared, Future[None]] | None = None
 
-    def settle(pending: tuple[Prepared, Future[None]] | None) -> None:
+    def settle() -> None:
+        nonlocal pending
         if pending is None:
             return
-        pending[1].result()
-        report.add(pending[0].answers)
+        prepared, committed = pending
+        committed.result()
+        pending = None
+        report.add(prepared)
         if on_batch is not None:
-            on_batch(pending[0].answers)
+            on_batch(prepared.answers)
         if between is not None:
             between()
 
     with calm_collector(), ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
-        pending: tuple[Prepared, Future[None]] | None = None
-        while batch := list(islice(remaining, batch_size)):
-            settle(pending)
-            pending = None
-            prepared = writer.prepare(batch, decide=decide)
-            pending = prepared, committer.submit(writer.commit, prepared)
-        settle(pending)
+        try:
+            for batch in _batches(submissions, batch_size):
+                settle()
+                prepared = writer.prepare(batch, decide=decide)
+                pending = prepared, committer.submit(writer.commit, prepared)
+        finally:
+            settle()
     report.seconds = time.monotonic() - started
     return report
+
+
+def _batches(items: Iterable[One], size: int) -> Generator[list[One], None, None]:
+    """The items in lists of `size`; where reading fails, first what was read and then the error."""
+    batch: list[One] = []
+    try:
+        for one in items:
+            batch.append(one)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> Iterator[Submission]:
@@ -122,39 +166,77 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
     yield from known[at:]
 
 
-def probed(submissions: Iterable[Submission], writer: Writer, source: str) -> Iterator[Submission]:
-    """The same submissions, after a look at the first ones.
+def arranged(inputs: Sequence[Input], writer: Writer, *, by_time: bool = False) -> Iterator[Submission]:
+    """The submissions of several files: one after the other, or all of them together by time; after a look at each.
 
-    Raises: UsageError where more than one percent of the first 10,000 lines would be
-        refused as too late. Events that the log has already do not count: they are
-        duplicates, however old.
+    Raises: UsageError where more than one percent, and at least 20, of the first 10,000
+        lines of a file would be refused as too late. What the log has already does not
+        count: it is a duplicate, however old. Nothing of any file was given then.
+    Memory: the first 10,000 lines of each file. So what the rest of one file makes too late in the next is not seen.
     """
-    remaining = iter(submissions)
-    first = list(islice(remaining, PROBED_LINES))
+    if by_time:
+        together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
+        inputs = [(", ".join(name for name, _ in inputs), together)]
+    newest_ms: int | None = None
+    given: list[Iterator[Submission]] = []
+    for source, lines in inputs:
+        first, submissions = _read_ahead(iter(lines), PROBED_LINES)
+        newest_ms = _probe(first, source, writer, newest_ms, is_alone=len(inputs) == 1)
+        given.append(submissions)
+    return chain.from_iterable(given)
+
+
+def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[One]]:
+    """The first items, and all of them; an error in reading the first comes where it stands among all."""
+    first: list[One] = []
+    try:
+        for one in islice(items, count):
+            first.append(one)  # noqa: PERF402 (what was read before an error is kept)
+    except Exception as error:  # noqa: BLE001 (it is raised, later)
+        return first, chain(first, _raised(error))
+    return first, chain(first, items)
+
+
+def _raised(error: Exception) -> Iterator[NoReturn]:
+    """An iterator that has nothing but this error."""
+    yield from ()
+    raise error
+
+
+def _probe(
+    first: Sequence[Submission], source: str, writer: Writer, newest_ms: int | None, *, is_alone: bool
+) -> int | None:
+    """Raise where too many of a file's first lines are too late; gives the newest time of these and the files before."""
+    events = [one.event for one in first if one.event is not None]
     lateness_ms = writer.definitions.settings.lateness_ms
-    behind_file = _late([one.event for one in first], None, lateness_ms)
-    if len(behind_file) > LATE_LINES_MAX:
-        raise UsageError(
-            f"{source}: {len(behind_file)} of the first {len(first)} lines are more than {show_duration(lateness_ms)} "
-            "behind a line before them, so they would be refused as too late. Nothing was written. "
-            "Add --order time to sort the file first."
+    lines = f"of the first {len(first):,} lines are more than {show_duration(lateness_ms)}"
+    behind_file = writer.unknown(_late(events, newest_ms, lateness_ms))
+    if _is_disorder(behind_file, len(first)):
+        before, what = (
+            ("a line before them", "the file") if is_alone else ("a line before them in these files", "the files")
         )
-    behind_log = writer.unknown(_late([one.event for one in first], writer.state.watermark_ms, lateness_ms))
-    if behind_log > LATE_LINES_MAX:
         raise UsageError(
-            f"{source}: {behind_log} of the first {len(first)} lines are more than {show_duration(lateness_ms)} behind "
-            "the newest event of the log, so they would be refused as too late. Nothing was written. "
-            "Bring older files in before newer ones, or allow more lateness in shroff.yaml."
+            f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
+            f"Nothing was written. Add --order time to sort {what} first."
         )
-    return chain(first, remaining)
+    behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms))
+    if _is_disorder(behind_log, len(first)):
+        raise UsageError(
+            f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as too "
+            "late. Nothing was written. Bring older files in before newer ones, or allow more lateness in shroff.yaml."
+        )
+    times = [event.time_ms for event in events]
+    return max(times if newest_ms is None else [newest_ms, *times], default=None)
 
 
-def _late(events: Iterable[Event | None], watermark_ms: int | None, lateness_ms: int) -> list[Event]:
+def _is_disorder(late: int, lines: int) -> bool:
+    return late >= LATE_LINES_MIN and late > LATE_SHARE_MAX * lines
+
+
+def _late(events: Iterable[Event], watermark_ms: int | None, lateness_ms: int) -> list[Event]:
     """The events that are too late behind those before them, and behind a watermark."""
     late: list[Event] = []
     for event in events:
-        if event is None:
-            continue
         if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
             late.append(event)
         watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)

@@ -34,15 +34,18 @@ class ListFile:
     entries: Mapping[str, int | None]
 
     def mapped(self, change: Callable[[str], str]) -> ListFile:
-        """The list with every value changed."""
+        """The list with every value changed, and of its other columns only `expires_at`: a note may repeat a value."""
         rows = list(csv.reader(io.StringIO(self.text)))
-        at = rows[0].index("value") if rows else 0
+        kept = [name for name in ("value", "expires_at") if rows and name in rows[0]]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        for number, row in enumerate(rows):
-            writer.writerow(
-                [change(cell) if number and column == at and cell else cell for column, cell in enumerate(row)]
-            )
+        writer.writerow(kept)
+        for row in rows[1:]:
+            cells = dict(zip(rows[0], row, strict=False))
+            value = cells.get("value", "")
+            if value:
+                cells["value"] = change(value)
+                writer.writerow([cells.get(name, "") for name in kept])
         return ListFile(self.name, out.getvalue(), {change(value): expires for value, expires in self.entries.items()})
 
 
@@ -50,7 +53,8 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     """Read lists/NAME.csv. Of two rows with one value the longer-lived holds."""
     name = file[len("lists/") : -len(".csv")]
     entries: dict[str, int | None] = {}
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    text = text.removeprefix("\ufeff")
+    rows = list(csv.reader(io.StringIO(text)))
     header = rows[0] if rows else []
     problems += [
         Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS))

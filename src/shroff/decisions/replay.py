@@ -138,8 +138,8 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
             result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", ours.outcome, "no decision"))
             ours = next(recorded, None)
         else:
-            if (ours.document, ours.receipt) != (theirs.document, theirs.receipt):
-                sides = ours.document.decode(), theirs.document.decode()
+            if ours != theirs:
+                sides = f"{ours.outcome} {ours.document.decode()}", f"{theirs.outcome} {theirs.document.decode()}"
                 result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", *sides))
             ours, theirs = next(recorded, None), next(computed, None)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from shroff.decisions.answers import GROUP_MAX
-from shroff.decisions.definitions import HASHED
 from shroff.decisions.history import waiting_label
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.errors import UsageError
 from shroff.events.encodings import read_stream
-from shroff.events.intake import Intake, Submission
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.kept import Seals, unmarked
 from shroff.events.lines import Line, Lines
 from shroff.streams.log import Log, Refused
 
@@ -75,14 +75,16 @@ def submissions(
     Args:
         headers: The column names of CSV files, by their names; a quarantined line alone does not have them.
     """
+    named = {source_name(name): columns for name, columns in headers.items()}
     for number, entry in entries:
-        read = _read(entry, headers)
+        read = _read(entry, named, intake.money_places)
         if isinstance(read, str):
             yield number, _kept(entry, Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=read))
         elif isinstance(read, Submission):
             yield number, _kept(entry, read)
         else:
-            for one in intake.submissions(read, entry.source, entry.type or None):
+            lines, seals = read
+            for one in intake.submissions(lines, entry.source, entry.type or None, seals=seals):
                 yield number, _kept(entry, one)
 
 
@@ -97,36 +99,32 @@ def outcomes(entries: Mapping[int, Refused], numbers: Iterable[int], answers: It
     return found
 
 
-def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
-    """The hasher, for input that may hold hashed values already: those are kept as they are.
-
-    Quarantine and exports have no clear values; what they hold must come back as the same event.
-    """
-    return lambda value: value if HASHED.fullmatch(value) else hasher(value)
-
-
 def _kept(entry: Refused, one: Submission) -> Submission:
     """The same submission at the entry's own place and bytes, so that a second refusal is the same entry."""
     return msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=lambda: entry.raw)
 
 
-def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> Lines | Submission | str:
+def _read(
+    entry: Refused, headers: Mapping[str, tuple[str, ...]], money_places: int
+) -> tuple[Lines, Seals] | Submission | str:
     """An entry as the only line of its file, as a label that waited, or why it cannot be read."""
     if entry.source == WAITING_LABELS:
         try:
-            return Submission(entry.source, entry.place, lambda: b"", "label", label=waiting_label(entry.raw))
+            label = waiting_label(entry.raw, money_places)
+            return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
         except msgspec.DecodeError as error:
             return f"the label cannot be read: {error}"
     name = entry.source.lower().removesuffix(".gz")
     if not name.endswith(".csv"):
-        return _only(
-            entry, "parquet" if name.endswith(".parquet") else "jsonl", read_stream(io.BytesIO(entry.raw), "jsonl")
-        )
+        raw, seals = unmarked(entry.raw, "jsonl")
+        format = "parquet" if name.endswith(".parquet") else "jsonl"
+        return _only(entry, format, read_stream(io.BytesIO(raw), "jsonl")), seals
     if entry.source not in headers:
         return f"its columns are named in the first line of {entry.source}; add --file with that file"
+    raw, seals = unmarked(entry.raw, "csv")
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(headers[entry.source])
-    return _only(entry, "csv", read_stream(io.BytesIO(header.getvalue().encode() + entry.raw), "csv"))
+    return _only(entry, "csv", read_stream(io.BytesIO(header.getvalue().encode() + raw), "csv")), seals
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:

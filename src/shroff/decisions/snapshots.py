@@ -7,7 +7,7 @@ by definitions that compute the same; everything else is passed over, and costs 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,8 +67,9 @@ def restore(
     start can use: those are removed. One of other definitions stays, and is passed over.
     """
     warnings: list[str] = []
-    start = _newest(snapshots, log, definitions, warnings)
-    saved_seq = 0 if start is None else start.seq  # before the fold, which moves it on
+    lateness_ms = lateness_of(log, definitions)
+    start = _newest(snapshots, log, lambda: empty(definitions, lateness_ms), warnings)
+    saved_seq = start.seq  # before the fold, which moves it on
     return fold(log, definitions, progress=progress, start=start), saved_seq, warnings
 
 
@@ -99,10 +100,10 @@ def _parts(folded: Folded) -> Iterator[bytes]:
     yield from folded.engine.online.state()
 
 
-def _newest(snapshots: Snapshots, log: Log, definitions: Definitions, warnings: list[str]) -> Folded | None:
-    """State at the place of the newest snapshot that fits; None where none does."""
+def _newest(snapshots: Snapshots, log: Log, make: Callable[[], Folded], warnings: list[str]) -> Folded:
+    """State at the place of the newest snapshot that fits; before the first place where none does."""
     for file in snapshots.files():
-        folded = empty(definitions, lateness_of(log, definitions))
+        folded = make()  # anew for each: one that was taken up in part is of no use
         try:
             header = snapshots.check(file)
             if header is None or (header.seq <= log.last_seq() and header.layout != layout(folded)):
@@ -116,7 +117,7 @@ def _newest(snapshots: Snapshots, log: Log, definitions: Definitions, warnings: 
         except OSError as error:
             words = f"snapshot {file.name} cannot be read: {error.strerror}. What it holds is read from the log again."
             warnings.append(words)
-    return None
+    return make()
 
 
 def _check_log(header: Header, log: Log) -> None:

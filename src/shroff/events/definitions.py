@@ -98,6 +98,11 @@ class Events:
     def decided(self) -> tuple[str, ...]:
         return tuple(name for name, one in self.types.items() if one.is_decided)
 
+    @property
+    def has_hashed(self) -> bool:
+        """Whether any field is hashed."""
+        return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
+
     def names(self, lists: frozenset[str], money_places: int) -> Names:
         """What expressions see of it."""
         types = {**self.types, "label": self.label}

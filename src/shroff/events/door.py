@@ -19,6 +19,7 @@ from shroff.events.settings import Settings
 
 DEFAULT_SOURCE: Final = "import"
 _NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
+HIDDEN: Final = "what was found is not shown, since a hashed field is made of it"
 _MISSING: Final = "it is missing"
 
 
@@ -48,7 +49,7 @@ class _Step:
     read: Callable[[Any], Any]
     expected: str
     is_optional: bool
-    is_hashed: bool
+    is_hashed: bool  # or it names an id that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ class Door:
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
         self._label_plan = self._plan(events.label, optional=frozenset({"source"}))
 
-    def admit(self, type_name: str, fields: Mapping[str, object], *, is_strict: bool) -> Event:
+    def admit(
+        self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
+    ) -> Event:
         """Give the typed event of these fields.
 
         A value may be a JSON value, a Parquet column's, or a result of a mapping (see
@@ -83,6 +86,7 @@ class Door:
 
         Args:
             is_strict: A field that the type does not declare is a mistake (HTTP); else it is ignored (files).
+            hidden: Fields whose value no message repeats, beside the hashed ones.
 
         Raises: InputError with every mistake of the event.
         Cost: 2 to 4 microseconds for nine fields.
@@ -91,22 +95,37 @@ class Door:
         if plan is None:
             hint = nearest(type_name, self._plans) or f"Event types are {', '.join(self._plans)}."
             raise InputError([(type_name, f"is no event type. {hint}")])
-        values = self._values(plan, fields, is_strict=is_strict)
+        values = self._values(plan, fields, hidden, is_strict=is_strict)
         return Event(type_name, values[plan.id_at], values[plan.time_at], tuple(values))
 
-    def admit_label(self, fields: Mapping[str, object], *, is_strict: bool = False) -> LabelInput:
+    def admit_label(
+        self, fields: Mapping[str, object], *, is_strict: bool = False, hidden: frozenset[str] = frozenset()
+    ) -> LabelInput:
         """Give the label of these fields; left out, its source is `import`.
 
         Raises: InputError with every mistake; also where `event` names no event type and
             no single decided type stands for it.
         """
         event, verdict, source, known_at_ms, reason, amount = self._values(
-            self._label_plan, fields, is_strict=is_strict
+            self._label_plan, fields, hidden, is_strict=is_strict
         )
         type_name, event_id = self._named_event(event)
         return LabelInput(type_name, event_id, verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
 
-    def _values(self, plan: _Plan, fields: Mapping[str, object], *, is_strict: bool) -> list[Any]:
+    def hashed(self, type_name: str, name: str, value: object) -> str | None:
+        """What stands for the clear value of a hashed field, or for what a label names; None where it is missing.
+
+        Raises: ValueError or InputError where the door refuses the value.
+        """
+        plan = self._label_plan if type_name == self._events.label.name else self._plans[type_name]
+        if value is None or value == "":
+            return None
+        read = next(step.read for step in plan.steps if step.name == name)
+        return read(value) if plan is not self._label_plan else "/".join(self._named_event(read(value)))
+
+    def _values(
+        self, plan: _Plan, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
+    ) -> list[Any]:
         values: list[Any] = []
         mistakes: list[tuple[str, str]] = []
         find = fields.get
@@ -121,7 +140,7 @@ class Door:
                 values.append(read(value))
             except (ValueError, OverflowError) as error:
                 values.append(None)
-                mistakes.append((name, _words(step, value, error)))
+                mistakes.append((name, _words(step, value, error, hidden)))
         if is_strict and not plan.names.issuperset(fields):
             mistakes.extend(_undeclared(name, plan) for name in fields if name not in plan.names)
         if mistakes:
@@ -141,7 +160,8 @@ class Door:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
         is_optional = field.shape.is_optional or field.name in optional
         expected = expectation(field.type, self._currency)
-        return _Step(field.name, read, expected, is_optional, field.shape.is_hashed)
+        is_secret = field.name in secret_fields(self._events, event_type.name)
+        return _Step(field.name, read, expected, is_optional, is_secret)
 
     def _named_event(self, event: str) -> tuple[str, str]:
         """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too."""
@@ -165,18 +185,29 @@ class Door:
         form = f"expected TYPE/ID, such as {decided[0] if decided else 'payment'}/p-1"
         why = f"since {len(decided)} event types are decided" if decided else "since no event type is decided"
         hint = nearest(before, self._events.types) if before else ""
-        return f"{form}, {why}; found {shown(event)}. {hint}".rstrip()
+        found = _NOT_SHOWN if secret_fields(self._events, self._events.label.name) else f"found {shown(event)}"
+        return f"{form}, {why}; {found}. {hint}".rstrip()
+
+
+def secret_fields(events: Events, type_name: str) -> frozenset[str]:
+    """The fields whose clear value may stand nowhere: hashed ones, and what a label names where an id is hashed."""
+    if type_name != events.label.name:
+        return frozenset(one.name for one in events.types[type_name].fields if one.shape.is_hashed)
+    has_hashed_id = any(type_.fields[type_.at(type_.id_field)].shape.is_hashed for type_ in events.types.values())
+    return frozenset({"event"}) if has_hashed_id else frozenset()
 
 
 def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callable[[Any], str]:
     return lambda value: hasher(read(value))
 
 
-def _words(step: _Step, value: object, error: Exception) -> str:
+def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:
     if isinstance(value, Refused):
         return f"expected {step.expected}; {value.words}"
     if step.is_hashed:
         return f"expected {step.expected}; {_NOT_SHOWN}"
+    if step.name in hidden:
+        return f"expected {step.expected}; {HIDDEN}"
     return f"expected {step.expected}; {error}"
 
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
 
 import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import Events
-from shroff.events.door import Door, LabelInput
+from shroff.events.door import Door, LabelInput, secret_fields
 from shroff.events.event import Event
-from shroff.events.given import text_of
+from shroff.events.given import Number
+from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
 from shroff.events.lines import Line, Lines
 from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
 from shroff.events.settings import Settings
-
-_LONG_DIGITS: Final = re.compile(rb"\d(?:[ -]?\d){7,}")  # what a card or account number looks like
 
 
 class Submission(msgspec.Struct, frozen=True):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
-    `source` and `place` say where it stood; `raw` gives what is kept if it is refused, with
-    the clear values of hashed fields replaced. Without event, label and refusal no event
+    `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
+    bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
     type took the line.
     """
 
@@ -38,37 +36,65 @@ class Submission(msgspec.Struct, frozen=True):
     refusal: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What reads the lines of one source. `seals` is set where they come from quarantine."""
+
+    source: str
+    dispatcher: Dispatcher
+    mappers: Mapping[str, Mapper]
+    keeper: Keeper | None
+    seals: Seals | None
+
+
 class Intake:
-    """Turns lines into submissions, for one project."""
+    """Turns lines into submissions, for one project.
+
+    Args:
+        hasher: Gives what stands for the clear value of a hashed field; without one nothing is hashed.
+    """
 
     def __init__(self, events: Events, settings: Settings, hasher: Callable[[str], str] | None) -> None:
-        self._events, self._settings, self._hasher = events, settings, hasher
+        self._events, self._settings = events, settings
+        self.money_places = settings.money_places
         self._door = Door(events, settings, hasher)
-        self._has_secrets = any(field.shape.is_hashed for one in events.types.values() for field in one.fields)
+        self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
+        self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
+        if hasher is not None and any(self._secret.values()):
+            self._hasher = keeping_hashed(hasher)
+            self._keeping_door = Door(events, settings, self._hasher)
 
-    def submissions(self, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
+    def submissions(
+        self, lines: Lines, source: str, as_type: str | None = None, *, seals: Seals | None = None
+    ) -> Iterator[Submission]:
         """Read lines as events of one type, or of the type that each line is found to be.
+
+        Args:
+            seals: For a line that comes from quarantine, what its mark says (`events.kept`).
+                Such a line may name its type itself though `as_type` is given.
 
         Raises: UsageError, before the first line, where the type is not known, where lines
             of this format cannot tell theirs, or where the file lacks a column.
         """
         self._check_type(as_type)
+        source = source_name(source)
         dispatcher = Dispatcher(self._events, lines.format)
         if as_type is None and not dispatcher.is_possible:
             types = " or --as ".join(self._events.types)
             raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
-        mappers = {
-            name: Mapper(one, lines.format) for name, one in (*self._events.types.items(), (LABEL, self._events.label))
-        }
+        mappers = self._mappers(lines.format)
         if as_type is not None and lines.columns is not None:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
-        return self._read(lines, source, as_type, dispatcher, mappers)
+        keeper = None
+        if self._hasher is not None:
+            keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, lines.format)
+        return self._read(lines, as_type, _Reading(source, dispatcher, mappers, keeper, seals))
 
     def submit(
         self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
     ) -> Submission:
         """One event or label from its fields."""
-        kept = partial(self._masked, raw, type_name, fields)
+        kept = partial(self._kept_fields, raw, type_name)
         try:
             if type_name == LABEL:
                 return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields, is_strict=is_strict))
@@ -95,91 +121,110 @@ class Intake:
             f"Name other columns under {as_type}.from in events.yaml."
         )
 
-    def _read(
-        self,
-        lines: Iterable[Line],
-        source: str,
-        as_type: str | None,
-        dispatcher: Dispatcher,
-        mappers: Mapping[str, Mapper],
-    ) -> Iterator[Submission]:
-        takers = {name: self._taker(name, mapper, source) for name, mapper in mappers.items()}
+    def _mappers(self, format: str) -> dict[str, Mapper]:
+        types = {**self._events.types, LABEL: self._events.label}
+        return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
+
+    def _read(self, lines: Iterable[Line], as_type: str | None, reading: _Reading) -> Iterator[Submission]:
+        source, dispatcher = reading.source, reading.dispatcher
+        takers = {name: self._taker(name, reading) for name in reading.mappers}
         only = takers.get(as_type or "")
         for line in lines:
             if line.columns is None:
-                yield Submission(
-                    source, str(line.number), partial(self._unread, line), as_type or "", refusal=line.error or ""
-                )
+                yield self._unread(line, source, as_type or "")
                 continue
             row = Row(source, line.number, line.columns)
-            if only is not None:
+            if only is not None and (reading.seals is None or not _names_itself(as_type or "", row, reading)):
                 yield only(line, row, None)
                 continue
             try:
                 picked = dispatcher.pick(row)
             except InputError as error:
-                yield Submission(source, str(line.number), partial(self._unread, line), refusal=str(error))
+                yield Submission(source, str(line.number), _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
-            yield self._untaken(line, source) if picked is None else takers[picked.type](line, row, picked.fields)
+            yield self._untaken(line, row, reading) if picked is None else takers[picked.type](line, row, picked.fields)
 
-    def _untaken(self, line: Line, source: str) -> Submission:
+    def _unread(self, line: Line, source: str, type_name: str) -> Submission:
+        if self._hasher is None:
+            return Submission(source, str(line.number), partial(_original, line), type_name, refusal=line.error or "")
+        kept, words = unread(line, self._hasher)
+        return Submission(source, str(line.number), lambda: kept, type_name, refusal=words)
+
+    def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
         keeps = self._settings.untaken == "quarantine"
         refusal = "no event type's 'when' takes this line" if keeps else None
-        return Submission(source, str(line.number), partial(self._unread, line), refusal=refusal)
+        return Submission(row.file, str(line.number), _untaken_bytes(line, row, reading), refusal=refusal)
 
     def _taker(
-        self, type_name: str, mapper: Mapper, source: str
+        self, type_name: str, reading: _Reading
     ) -> Callable[[Line, Row, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
-        door, secrets, is_label = self._door, mapper.secret_columns, type_name == LABEL
-        type_ = self._events.label if is_label else self._events.types[type_name]
-        is_mapped = "json" in type_.mappings
+        door, source, keeper, seals = self._door, reading.source, reading.keeper, reading.seals
+        mapper, is_label = reading.mappers[type_name], type_name == LABEL
+        hidden = mapper.hidden
 
         def take(line: Line, row: Row, named: Mapping[str, object] | None) -> Submission:
-            kept = partial(self._read_line, line, row, secrets)
+            kept = partial(_original, line) if keeper is None else partial(keeper.line, line, row, type_name, named)
             try:
                 if named is None:
                     fields = mapper.fields(row)
                 else:
-                    fields = mapper.fields(Row(row.file, row.number, named)) if is_mapped else named
+                    fields = mapper.fields(Row(row.file, row.number, named)) if mapper.is_mapped else named
+                if seals is not None and keeper is not None:
+                    fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
                 if is_label:
-                    return Submission(source, str(line.number), kept, LABEL, None, door.admit_label(fields))
-                return Submission(
-                    source, str(line.number), kept, type_name, door.admit(type_name, fields, is_strict=False)
-                )
+                    label = door.admit_label(fields, hidden=hidden)
+                    return Submission(source, str(line.number), kept, LABEL, None, label)
+                event = door.admit(type_name, fields, is_strict=False, hidden=hidden)
+                return Submission(source, str(line.number), kept, type_name, event)
             except InputError as error:
                 return Submission(source, str(line.number), kept, type_name, None, None, str(error))
 
         return take
 
-    # ---- what quarantine keeps
-
-    def _unread(self, line: Line) -> bytes:
-        return self._digits_hashed(line.raw)
-
-    def _read_line(self, line: Line, row: Row, secrets: frozenset[str]) -> bytes:
-        nested = [row.columns, *(value for value in row.columns.values() if isinstance(value, Mapping))]
-        return self._hashed(line.raw, [columns.get(name) for columns in nested for name in secrets])
-
-    def _masked(self, raw: bytes, type_name: str, fields: Mapping[str, object]) -> bytes:
-        if type_name not in self._events.types:
-            return self._digits_hashed(raw)
-        secrets = [fields.get(one.name) for one in self._events.types[type_name].fields if one.shape.is_hashed]
-        return self._hashed(raw, secrets)
-
-    def _hashed(self, raw: bytes, secrets: Iterable[object]) -> bytes:
-        """The bytes with the clear values of hashed fields replaced."""
+    def _kept_fields(self, raw: bytes, type_name: str) -> bytes:
+        """What is kept of an event that came as an object by itself."""
         if self._hasher is None:
             return raw
-        for secret in secrets:
-            text = text_of(secret)
-            if text:
-                raw = raw.replace(text.encode(), self._hasher(text).encode())
-        return raw
+        try:
+            columns = msgspec.json.Decoder(dict[str, object], float_hook=Number).decode(raw)
+        except (ValueError, RecursionError):
+            return masked(raw, self._hasher)
+        types = {**self._events.types, LABEL: self._events.label}
+        mappers = {name: Mapper(replace(one, mappings={}), "jsonl", self._secret[name]) for name, one in types.items()}
+        keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
+        line, row = Line(0, raw, columns), Row("", 0, columns)
+        if type_name not in mappers:
+            return keeper.untaken(line, row)
+        named = columns.get(type_name) if len(columns) == 1 else None
+        return keeper.line(line, row, type_name, named if isinstance(named, dict) else None)
 
-    def _digits_hashed(self, raw: bytes) -> bytes:
-        """The bytes of a line whose fields are not known; where the project hashes, long numbers are hashed."""
-        hasher = self._hasher
-        if hasher is None or not self._has_secrets:
-            return raw
-        return _LONG_DIGITS.sub(lambda found: hasher(found[0].decode()).encode(), raw)
+
+def source_name(name: str) -> str:
+    r"""The name of a source as text: of a file's name that is not UTF-8, the bytes that are none are written out.
+
+    >>> source_name("b\udcff.jsonl")
+    'b\\\\xff.jsonl'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _names_itself(type_name: str, row: Row, reading: _Reading) -> bool:
+    """Whether a line from quarantine, which was refused as this type, has its fields under the type's name.
+
+    Not where the type reads a column of that name, so that an ordinary line may have that one only.
+    """
+    picked = reading.dispatcher.named(row)
+    if picked is None:
+        return False
+    mapper = reading.mappers[type_name]
+    return all(path[0] != picked.type for name in mapper.names for path in mapper.paths(name))
+
+
+def _original(line: Line) -> bytes:
+    return line.raw
+
+
+def _untaken_bytes(line: Line, row: Row, reading: _Reading) -> Callable[[], bytes]:
+    keeper = reading.keeper
+    return partial(_original, line) if keeper is None else partial(keeper.untaken, line, row)

@@ -15,17 +15,19 @@ import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, FileMapping
+from shroff.events.door import HIDDEN
 from shroff.events.given import Exact, Instant, Number, Refused, Span, shown, text_of
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
+from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
 from shroff.language.types import Type
 
 Read = Callable[["Row"], Any]
+Path = tuple[str, ...]
 
 MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
 LABEL: Final = "label"
 _NESTED: Final = msgspec.json.Decoder(float_hook=Number)
-_SECRET: Final = "what was found is not shown, since a hashed field is made of it"  # noqa: S105 (no password)
 _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
 _NO_MAPPING: Final = FileMapping(None, {})
 
@@ -55,15 +57,24 @@ class Mapper:
 
     Args:
         format: `csv`, `jsonl`, `parquet` or `avro`.
+        secret: The fields whose clear value may stand nowhere; without it those that are hashed.
+
+    `hidden` are the fields whose value no message may repeat: they read what a secret field is made of.
     """
 
-    def __init__(self, event_type: EventType, format: str) -> None:
+    def __init__(self, event_type: EventType, format: str, secret: frozenset[str] | None = None) -> None:
         self._event_type = event_type
         self._mapping = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING)
         self._typed_columns = format in {"parquet", "avro"}
-        secret = self.secret_columns
+        self.secret = frozenset(one.name for one in event_type.fields if one.shape.is_hashed)
+        if secret is not None:
+            self.secret = secret
+        paths = self.secret_paths
+        self.hidden = frozenset(
+            name for name in self.names if any(overlap(one, two) for one in self.paths(name) for two in paths)
+        )
         fields = event_type.fields
-        self._plan = tuple((field.name, self._field_reader(field.name, field.type, secret)) for field in fields)
+        self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
         self._is_plain = not self._mapping.fields and not self._typed_columns
 
     def fields(self, row: Row) -> Mapping[str, object]:
@@ -92,16 +103,45 @@ class Mapper:
         return [name for name in needed if name not in columns]
 
     @property
-    def secret_columns(self) -> frozenset[str]:
-        """The columns whose clear value may stand nowhere, since a hashed field is made of them."""
-        found: set[str] = set()
-        for field in self._event_type.fields:
-            if field.shape.is_hashed:
-                node = self._mapping.fields.get(field.name)
-                found.update([field.name] if node is None else _columns_of(node))
-        return frozenset(found)
+    def names(self) -> tuple[str, ...]:
+        return self._event_type.field_names
 
-    def _field_reader(self, name: str, wanted: Type, secret: frozenset[str]) -> Read:
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the project has a mapping for lines of this format."""
+        return self._mapping is not _NO_MAPPING
+
+    @property
+    def secret_paths(self) -> frozenset[Path]:
+        """Where the values stand that secret fields are made of."""
+        return frozenset(path for name in self.secret for path in self.paths(name))
+
+    @property
+    def clear_paths(self) -> frozenset[Path]:
+        """Where the values stand that the other fields are made of."""
+        return frozenset(path for name in self.names if name not in self.secret for path in self.paths(name))
+
+    @property
+    def condition_paths(self) -> frozenset[Path]:
+        """What `when` reads."""
+        return frozenset() if self._mapping.when is None else frozenset(_paths_of(self._mapping.when))
+
+    def paths(self, name: str) -> frozenset[Path]:
+        """What a field reads of a line; several where an expression makes it."""
+        node = self._mapping.fields.get(name)
+        return frozenset({(name,)} if node is None else _paths_of(node))
+
+    def words(self, name: str) -> str:
+        """The expression of a field in its canonical form, nothing where there is none."""
+        node = self._mapping.fields.get(name)
+        return "" if node is None else expression_text(node)
+
+    def is_column(self, name: str) -> bool:
+        """Whether a field is one value of the line, as it came."""
+        node = self._mapping.fields.get(name)
+        return node is None or (isinstance(node, RowValue) and not _of_line(node))
+
+    def _field_reader(self, name: str, wanted: Type) -> Read:
         node = self._mapping.fields.get(name)
         if node is None or (isinstance(node, RowValue) and not _of_line(node)):
             read = _column(name) if node is None else _value_at(node.path)
@@ -109,9 +149,8 @@ class Mapper:
                 return _as_text(read)
             return read
         evaluate = compile_row(node, _leaf, strict=True)
-        is_secret = not secret.isdisjoint(_columns_of(node))
         form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
-        return _made(evaluate, form, is_secret=is_secret)
+        return _made(evaluate, form, is_secret=name in self.hidden)
 
 
 class Dispatcher:
@@ -138,9 +177,10 @@ class Dispatcher:
         """
         columns = row.columns
         if self._names_itself and len(columns) == 1:
-            ((name, value),) = columns.items()
-            if name in self._types and isinstance(value, Mapping):
-                return Picked(name, value)
+            named = self.named(row)
+            if named is not None:
+                return named
+            (name,) = columns
             if name in self._types and not self._conditions:
                 raise InputError([(name, "expected an object with the fields of the event")])
             if not self._conditions:
@@ -150,6 +190,18 @@ class Dispatcher:
             if condition(row):
                 return Picked(type_name)
         return None
+
+    def named(self, row: Row) -> Picked | None:
+        """Give the type that a line of one key names, and its fields; None where it names none."""
+        if not self._names_itself or len(row.columns) != 1:
+            return None
+        ((name, value),) = row.columns.items()
+        return Picked(name, value) if name in self._types and isinstance(value, Mapping) else None
+
+
+def overlap(one: Path, two: Path) -> bool:
+    """Whether one path leads to the other's value or into it."""
+    return all(a == b for a, b in zip(one, two, strict=False))
 
 
 def _condition(event_type: EventType, format: str) -> Read | None:
@@ -173,7 +225,11 @@ def _of_line(node: RowValue) -> bool:
 
 def _columns_of(node: Node) -> Iterator[str]:
     """The columns that an expression reads, a nested path by its first part."""
-    return (part.path[0] for part in walk(node) if isinstance(part, RowValue) and not _of_line(part))
+    return (path[0] for path in _paths_of(node))
+
+
+def _paths_of(node: Node) -> Iterator[Path]:
+    return (part.path for part in walk(node) if isinstance(part, RowValue) and not _of_line(part))
 
 
 def _column(name: str) -> Read:
@@ -190,7 +246,7 @@ def _value_at(path: tuple[str, ...]) -> Read:
         value = row.columns.get(first)
         for key in rest:
             if type(value) is str:
-                value = _parsed(value)
+                value = parsed(value)
             if not isinstance(value, Mapping):
                 return None
             value = value.get(key)
@@ -199,7 +255,8 @@ def _value_at(path: tuple[str, ...]) -> Read:
     return read
 
 
-def _parsed(text: str) -> object:
+def parsed(text: str) -> object:
+    """The object of a text that holds JSON, None for any other text."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -230,7 +287,7 @@ def _made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bo
         try:
             value = evaluate(row)
         except (ValueError, OverflowError) as error:
-            return Refused(_SECRET if is_secret else _reason(error))
+            return Refused(HIDDEN if is_secret else _reason(error))
         return value if value is None or form is None else form(value)
 
     return read

@@ -28,7 +28,7 @@ Answers = tuple[Words, Flags]
 ROWS_MAX: Final = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
 TASKS_PER_THREAD: Final = 8  # so that a thread with a hot key leaves the others to the rest
 ROWS_PER_TASK: Final = 1 << 15
-ROWS_TOGETHER: Final = 1 << 19  # whose records are held at the same time: measured, half as many or twice are slower
+ROWS_TOGETHER: Final = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
 
 
 def backfill(
@@ -107,9 +107,12 @@ class Backfill:
         begin, end = self._done, min(self._done + rows, len(self._times))
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
+        most = min(ROWS_TOGETHER, end - begin) + len(self._cells.ranges) + 1
+        room = np.empty((most, self._tables.words), np.int64)
         with _on_threads(self._threads) as run:
             for first in range(begin, end, ROWS_TOGETHER):
-                self._answer_in_order(run, first, min(first + ROWS_TOGETHER, end), first - begin, out, valid)
+                last = min(first + ROWS_TOGETHER, end)
+                self._answer_in_order(run, (first, last), first - begin, room, out, valid)
             run(self._late_keys.answer, [(part, begin, end, out, valid) for part in self._late_keys.parts])
         self._done = end
         return out, valid
@@ -139,21 +142,21 @@ class Backfill:
         """The times of the rows in slots."""
         from shroff.features.backfill_kernels import gather
 
-        times = np.zeros(len(order.rows), np.int64)
+        times = np.zeros(len(order.rows) + 4, np.int64)
         run(gather, [(self._times, order.rows, *span, times) for span in order.spans])
         return times
 
-    def _answer_in_order(self, run: Run, begin: int, end: int, shift: int, out: Words, valid: Flags) -> None:
-        """Answer the rows [begin, end), which stand from `shift` on in the results; those of late keys get anything."""
+    def _answer_in_order(self, run: Run, rows: Span, shift: int, records: Words, out: Words, valid: Flags) -> None:
+        """Answer a few rows, which stand from `shift` on in the results; those of late keys get anything."""
         from shroff.features.backfill_answers import STRIDE, answer_rows
 
+        begin, end = rows
         if self._ask_themselves and end - begin == len(self._times):
             asks, ask_times = self._cells, self._cell_times
         else:
             asks = self._sorted(run, self._asks[begin:end], begin, self._cells.ranges)
             ask_times = self._by_slot(run, asks)
         tables = self._tables
-        records = np.empty((len(asks.rows), tables.words), np.int64)
         run(self._take_records, [(keys, asks, ask_times, records) for keys in asks.ranges])
         arrays = (asks.slot_of, asks.nowhere, records, tables.groups, tables.queries, self._kept.series)
 

@@ -28,6 +28,8 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.kernel_numbers import Word, compiled
 
+AHEAD = 3
+
 
 @compiled
 def first_row(rows: Places, low: Word, high: Word, row: Word) -> Word:
@@ -51,6 +53,15 @@ def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
         else:
             high = middle
     return low
+
+
+@compiled
+def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
+    """How many of the next `AHEAD` cells, up to the first that is younger, are not: without a branch to guess wrong."""
+    one = np.int64(times[np.uint64(place)] <= cut_ms)
+    two = one & np.int64(times[np.uint64(place + 1)] <= cut_ms)
+    three = two & np.int64(times[np.uint64(place + 2)] <= cut_ms)
+    return one + two + three
 
 
 @compiled
@@ -101,8 +112,11 @@ def place_edges(
         place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
         for ask in range(begin, end):
             cut_ms = ask_times[np.uint64(ask)] - distance_ms
-            while place < stop and times[np.uint64(place)] <= cut_ms:
-                place += 1
+            step = np.int64(AHEAD)
+            while step == AHEAD and place < stop:
+                step = steps_to(times, place, cut_ms)
+                place += step
+            place = min(place, stop)
             found[np.uint64(ask - base)] = place
 
 

@@ -115,7 +115,7 @@ class Naive:
             return self.key(entity, event.of)
         parts = self.events.entities[entity].keys.get(event.type, ())
         reads = lambda node: lambda _: self.field(event, node.name)  # noqa: E731 (one leaf)
-        key = tuple(compile_row(part, reads)(None) for part in parts)
+        key = tuple(compile_row(part, reads, self.reference)(None) for part in parts)
         return None if not key or None in key else key
 
     def aggregate(self, node: Aggregate, wanted: Computed, place: int) -> Value:

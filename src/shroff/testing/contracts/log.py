@@ -205,6 +205,16 @@ class LogContract(Contract):
         assert seen == [10, 30, 30, 30, 40]
         log.close()
 
+    def test_control_events_are_found_in_their_order(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        for seq in (1, 2, 10, 11):
+            while log.last_seq() < seq - 1:
+                log.append(payments(log.last_seq() + 1, 1))
+            log.append(Batch(records=[record(seq, str(seq), type="control", kind="control")]))
+
+        assert [each.seq for each in log.controls()] == [1, 2, 10, 11]
+        log.close()
+
     # What stands beside the records
 
     def test_the_same_refused_bytes_of_one_place_are_one_entry(self, tmp_path: Path) -> None:

@@ -1,0 +1,280 @@
+"""What quarantine keeps in a project that hashes, and how that comes back to the door.
+
+A line that was read is written again from its columns, with every value that a hashed
+field is made of replaced by its hash; so no spelling of a secret (an escape, a doubled
+quotation mark, another encoding) can stand in it. Of a line that could not be read, long
+numbers and mail addresses are replaced; other clear text in it stays.
+
+Where the hash of a column is not what the field would hold, since the field is made by an
+expression or its value was refused, a mark beside the columns says what the field holds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import InputError
+from shroff.events.definitions import Events
+from shroff.events.door import Door
+from shroff.events.given import Refused, canonical_json, text_of
+from shroff.events.lines import Line
+from shroff.events.mapping import LABEL, Mapper, Path, Row, overlap, parsed
+
+MARK: Final = "shroff:hashed"
+HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
+_HASHED_INSIDE: Final = re.compile(r"hashed:[0-9a-f]{32}:")
+_GONE: Final = (
+    "the value that it is made of was hashed when the line was refused, and its clear value was not kept; "
+    "bring the line in again from where it came from"
+)
+_PARTS: Final = "; parts of the line were hashed"
+# In this order: what is hashed already, a mail address, a date (which stays), what a card or account number looks
+# like. A mail address is tried only where a word begins, so that a long line costs one pass.
+_TELLING: Final = re.compile(
+    rb"(?P<stays>hashed:[0-9a-f]{32}:[^\s\"',;]{0,4})"
+    rb"|(?P<mail>(?<![^\x00-\x20\"'(),:;<>\[\]\\{}|=/@])[^\x00-\x20\"'(),:;<>\[\]\\{}|=/@]++"
+    rb"(?:@|\\u0040)[^\x00-\x20\"'(),:;<>\[\]\\{}|=/@]+)"
+    rb"|(?P<date>(?<!\d)(?<!\d[ -])(?:19|20)\d\d-[01]\d-[0-3]\d"
+    rb"(?:[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![ -]?\d))"
+    rb"|(?P<digits>\d(?:[ -]?\d){7,})"
+)
+
+
+class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a hashed field of a kept line holds: its hash, or nothing; or it was refused by itself.
+
+    `of` is the expression that made it, as it was then; where the project has another one
+    now, this says nothing.
+    """
+
+    of: str
+    value: str | None = None
+    is_refused: bool = False
+
+
+Seals = Mapping[str, Sealed]  # by TYPE.FIELD
+
+
+def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
+    """The hasher, for input that may hold hashed values already: those are kept as they are.
+
+    Quarantine and exports have no clear values; what they hold must come back as the same event.
+    """
+    return lambda value: value if HASHED.fullmatch(value) else hasher(value)
+
+
+class Keeper:
+    """Writes the lines of one format for quarantine, without a clear value of a hashed field.
+
+    The secrets of every type are replaced in every line, since one file may hold the lines
+    of several types; but what a line's own type declares as clear stays clear.
+    """
+
+    def __init__(
+        self, events: Events, door: Door, hasher: Callable[[str], str], mappers: Mapping[str, Mapper], format: str
+    ) -> None:
+        self._door, self._hasher, self._mappers, self._format = door, hasher, mappers, format
+        conditions = frozenset(path for mapper in mappers.values() for path in mapper.condition_paths)
+        label, others = mappers[LABEL], [mappers[name] for name in events.types]
+        declared = frozenset(path for mapper in others for path in mapper.secret_paths)
+        # A label's own column `event` says nothing where labels are not made of these lines.
+        named = label.secret_paths if label.is_mapped else frozenset()
+        self._paths = {name: _shortest_first(_of_type(mapper, declared | named)) for name, mapper in mappers.items()}
+        self._untaken = _shortest_first(declared | (named - conditions))
+        self._inside = _shortest_first(declared | label.secret_paths)
+        self._event_column = ("event",) if label.secret_paths == {("event",)} else None
+
+    def line(self, line: Line, row: Row, type_name: str, named: Mapping[str, object] | None) -> bytes:
+        """The line of a type; with its fields in `named` where it names its type itself."""
+        columns = row.columns if named is None else named
+        sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
+        seals = self._seals([type_name], Row(row.file, row.number, columns), sealed)
+        return self._written(sealed if named is None else {type_name: sealed}, seals)
+
+    def untaken(self, line: Line, row: Row) -> bytes:
+        """A line that was read and that no type took: what any type hashes is hashed."""
+        columns = row.columns
+        sealed = self._sealed(columns, self._untaken)
+        seals = self._seals(self._mappers, row, sealed)
+        if len(columns) == 1:
+            ((name, inside),) = sealed.items()
+            if isinstance(inside, Mapping):
+                within = self._sealed(inside, self._inside, is_label=True)
+                seals = {**self._seals(self._mappers, Row(row.file, row.number, inside), within), **seals}
+                sealed = {name: within}
+        return self._written(sealed, seals)
+
+    def _sealed(
+        self, columns: Mapping[str, object], paths: Iterable[Path], *, is_label: bool = False
+    ) -> dict[str, object]:
+        found: Any = {name: value for name, value in columns.items() if name != MARK}
+        for path in paths:
+            if is_label and path == self._event_column:
+                found = _replaced(found, path, self._event_hash)
+            else:
+                found = _replaced(found, path, self._hash)
+        assert isinstance(found, dict)
+        return found
+
+    def _hash(self, value: object) -> str:
+        text = (text_of(value) or "").encode("utf-8", "replace").decode()
+        return text if HASHED.fullmatch(text) else self._hasher(text)
+
+    def _event_hash(self, value: object) -> str:
+        """What a label names, its id hashed and its type left readable."""
+        try:
+            return self._door.hashed(LABEL, "event", value) or ""
+        except (ValueError, InputError):
+            return self._hash(value)
+
+    def _seals(self, types: Iterable[str], row: Row, sealed: Mapping[str, object]) -> dict[str, Sealed]:
+        """The marks of the hashed fields that cannot be read again from the sealed columns."""
+        found: dict[str, Sealed] = {}
+        for type_name in types:
+            mapper = self._mappers[type_name]
+            names = [name for name in mapper.secret if any(is_sealed(sealed, path) for path in mapper.paths(name))]
+            if not names:
+                continue
+            fields, again = mapper.fields(row), mapper.fields(Row(row.file, row.number, sealed))
+            for name in sorted(names):
+                seal = self._seal(type_name, name, fields, mapper.words(name))
+                if seal != self._seal(type_name, name, again, mapper.words(name)):
+                    found[f"{type_name}.{name}"] = seal
+        return found
+
+    def _seal(self, type_name: str, name: str, fields: Mapping[str, object], words: str) -> Sealed:
+        try:
+            return Sealed(words, self._door.hashed(type_name, name, fields.get(name)))
+        except (ValueError, OverflowError, InputError):
+            return Sealed(words, is_refused=True)
+
+    def _written(self, columns: Mapping[str, object], seals: Seals) -> bytes:
+        if self._format == "csv":
+            cells = [*columns.values(), *([MARK + msgspec.json.encode(seals).decode()] if seals else [])]
+            out = io.StringIO()
+            csv.writer(out, lineterminator="\n").writerow(cells)
+            return out.getvalue().encode()
+        whole = {**columns, MARK: msgspec.to_builtins(seals)} if seals else columns
+        try:
+            return canonical_json(whole).encode()
+        except RecursionError:  # nested deeper than the readable writer goes; numbers become texts here
+            return msgspec.json.encode(whole, enc_hook=str)
+
+
+def masked(raw: bytes, hasher: Callable[[str], str]) -> bytes:
+    """The bytes of a line whose columns are not known, its long numbers and mail addresses hashed.
+
+    Dates and times as RFC 3339 has them stay, and so does other text, a name for example.
+    """
+
+    def replace(found: re.Match[bytes]) -> bytes:
+        if found["stays"] or found["date"]:
+            return found[0]
+        return hasher(found[0].decode("utf-8", "replace")).encode()
+
+    return _TELLING.sub(replace, raw)
+
+
+def unread(line: Line, hasher: Callable[[str], str]) -> tuple[bytes, str]:
+    """What is kept of a line that could not be read, and the reason, which says so where parts were hashed."""
+    raw, words = line.raw, line.error or ""
+    kept = masked(raw, hasher)
+    return kept, words if kept == raw else words + _PARTS
+
+
+# ---- the way back
+
+
+def unmarked(raw: bytes, format: str) -> tuple[bytes, Seals]:
+    """A kept line without its mark, and what the mark says."""
+    if MARK.encode() not in raw:
+        return raw, {}
+    try:
+        if format == "csv":
+            cells = next(csv.reader(io.StringIO(raw.decode(), newline="")))
+            if not cells[-1].startswith(MARK):
+                return raw, {}
+            out = io.StringIO()
+            csv.writer(out, lineterminator="\n").writerow(cells[:-1])
+            return out.getvalue().encode(), msgspec.json.decode(cells[-1].removeprefix(MARK), type=dict[str, Sealed])
+        columns = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        mark = columns.pop(MARK, None)
+        if mark is None:
+            return raw, {}
+        return msgspec.json.encode(columns), msgspec.json.decode(mark, type=dict[str, Sealed])
+    except (ValueError, RecursionError, StopIteration, csv.Error):
+        return raw, {}
+
+
+def opened(
+    type_name: str, mapper: Mapper, columns: Mapping[str, object], fields: Mapping[str, object], seals: Seals
+) -> dict[str, object]:
+    """The fields of a kept line: as the line's clear columns would have given them, or refused.
+
+    A hashed field of one column holds the hash of that column. One that an expression
+    makes holds what the mark says, as long as the project has the same expression; under
+    another one it is refused, and so is a clear field that reads a hashed column, since
+    the clear value is not there to make it of. What a `when` finds in a hashed column is
+    not guarded: a line that no type took is tried again with the hash in its place.
+    """
+    found = dict(fields)
+    for name in mapper.names:
+        words, seal = mapper.words(name), seals.get(f"{type_name}.{name}")
+        if name in mapper.secret and seal is not None and seal.of == words:
+            found[name] = Refused(_GONE) if seal.is_refused else seal.value
+        elif any(is_sealed(columns, path) for path in mapper.paths(name)):
+            is_whole = name in mapper.secret and mapper.is_column(name) and _is_hash(fields.get(name))
+            if not is_whole:
+                found[name] = Refused(_GONE)
+    return found
+
+
+def is_sealed(columns: Mapping[str, object], path: Path) -> bool:
+    """Whether what stands at a path, or stops the way to it, holds a hash."""
+    value: object = columns
+    for key in path:
+        inside = parsed(value) if type(value) is str else value
+        if not isinstance(inside, Mapping):
+            break
+        value = inside.get(key)
+    return _HASHED_INSIDE.search(text_of(value) or "") is not None
+
+
+def _is_hash(value: object) -> bool:
+    """Whether a text is a hash, or a label's TYPE/ID whose id is one."""
+    return isinstance(value, str) and bool(HASHED.fullmatch(value) or HASHED.fullmatch(value.partition("/")[2]))
+
+
+def _replaced(value: object, path: Path, change: Callable[[object], str]) -> object:
+    """The value with what stands at the path changed; where the way stops at something else, all of that is."""
+    if value is None or value == "":
+        return value
+    if not path:
+        return change(value)
+    if type(value) is str:
+        inside = parsed(value)
+        if inside is None:
+            return change(value)
+        changed = _replaced(inside, path, change)
+        return value if changed is inside else canonical_json(changed)
+    if not isinstance(value, Mapping):
+        return change(value)
+    old = value.get(path[0])
+    new = _replaced(old, path[1:], change)
+    return value if new is old else {**value, path[0]: new}
+
+
+def _of_type(mapper: Mapper, every: frozenset[Path]) -> frozenset[Path]:
+    clear = mapper.clear_paths
+    return mapper.secret_paths | {path for path in every if not any(overlap(path, other) for other in clear)}
+
+
+def _shortest_first(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """A whole column before its parts: its hash is that of the text as it came."""
+    return tuple(sorted(paths, key=lambda path: (len(path), path)))

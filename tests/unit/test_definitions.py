@@ -1,0 +1,92 @@
+"""A project's versions, and what its lists keep of hashed values."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.decisions.definitions import load_definitions
+from shroff.decisions.ruletests import run_rule_tests
+from tests.unit.projects import FILES, definitions
+
+HASHED = {
+    "events.yaml": FILES["events.yaml"].replace("card: text?", "card: text hashed"),
+    "lists/blocked.csv": "value,note,added_by,expires_at\n4111111111111111,seen by 4111111111111111,ann,\n",
+}
+
+
+def mask(value: str) -> str:
+    return f"hashed:{'0' * 32}:{value[-4:]}"
+
+
+def test_a_test_inside_a_rule_makes_no_version():
+    tested = FILES["rules/large.yaml"] + (
+        "  tests:\n    - { name: t, events: [ { payment: { at: 2026-03-01T10:00:00Z, amount: 101 } } ], hits: [true] }\n"
+    )
+
+    assert definitions({"rules/large.yaml": tested}).versions == definitions().versions
+
+
+def test_a_feature_that_is_named_tests_makes_one():
+    hour, day = (f"card:\n  tests: count(payment) over {length}\n" for length in ("1h", "1d"))
+
+    assert definitions({"features.yaml": hour}).versions != definitions({"features.yaml": day}).versions
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "payment.card in lists.blocked",
+        "last(payment.card) over 1d in lists.blocked",
+        "card.newest in lists.blocked",
+    ],
+)
+def test_a_list_that_is_asked_about_a_hashed_field_is_kept_hashed(feature):
+    declared = f"card:\n  newest: last(payment.card) over 1d\n  blocked: {feature}\n"
+    loaded = load_definitions({**FILES, **HASHED, "features.yaml": declared}, mask).or_raise()
+
+    assert list(loaded.reference.lists["blocked"]) == [mask("4111111111111111")]
+    assert "4111111111111111" not in loaded.files["lists/blocked.csv"]
+
+
+def test_a_list_about_clear_fields_stays_as_it_is():
+    files = {**FILES, "lists/shops.csv": "value,note,added_by,expires_at\nm-1,,,\n"}
+
+    assert list(load_definitions(files, mask).or_raise().reference.lists["shops"]) == ["m-1"]
+
+
+def test_the_log_keeps_the_name_control_for_itself():
+    events = (
+        FILES["events.yaml"]
+        .replace("payment:\n  id", "control:\n  id")
+        .replace("{ payment: card }", "{ control: card }")
+    )
+    problems = load_definitions({"shroff.yaml": FILES["shroff.yaml"], "events.yaml": events}).problems
+
+    assert any("'control' is a word of the language" in problem.message for problem in problems)
+
+
+def test_ahead_says_that_it_has_no_effect_yet():
+    loaded = load_definitions({**FILES, "shroff.yaml": FILES["shroff.yaml"] + "ahead: 1h\n"})
+
+    assert [(problem.file, problem.line) for problem in loaded.warnings] == [("shroff.yaml", 4)]
+
+
+def test_a_rule_test_sees_labels_as_the_log_does():
+    """One finding of two sources changes the verdict once; `at` stands for the time of a label too."""
+    rule = """
+- id: twice
+  on: payment
+  by: card
+  when: count(label where label.verdict == 'fraud') >= 2
+  effect: review
+  tests:
+    - name: two sources, one finding
+      events:
+        - payment: { id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 }
+        - label: { event: payment/p1, verdict: fraud, source: analyst, at: 2026-03-02T10:00:00Z }
+        - label: { event: payment/p1, verdict: fraud, source: chargeback, at: 2026-03-03T10:00:00Z }
+        - payment: { id: p2, at: 2026-03-04T10:00:00Z, card: c, amount: 1 }
+      hits: [false, false]
+"""
+
+    assert run_rule_tests(definitions({"rules/large.yaml": rule})) == (1, [])
