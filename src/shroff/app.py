@@ -80,7 +80,9 @@ class Project:
     @property
     def loaded(self) -> Loaded:
         if self._loaded is None:
-            self._loaded = load_definitions(config.read_files(self.places.folder), self.hasher)
+            unreadable: list[Problem] = []
+            loaded = load_definitions(config.read_files(self.places.folder, unreadable), self.hasher)
+            self._loaded = loaded.beside(unreadable)
         return self._loaded
 
     @property
@@ -110,7 +112,7 @@ class Project:
 
     def source_line(self, problem: Problem) -> str:
         """The line that a problem is on, as it is written; nothing where it is on none."""
-        lines = config.read_files(self.places.folder).get(problem.file, "").splitlines()
+        lines = config.read_files(self.places.folder, []).get(problem.file, "").splitlines()
         return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
 
     def check(self) -> CheckReport:
@@ -435,7 +437,7 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
     if template not in TEMPLATES:
-        hint = nearest(template, TEMPLATES) or f"There are {', '.join(TEMPLATES)}."
+        hint = f"{nearest(template, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
         raise UsageError(f"there is no template {template!r}. {hint}")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a new folder.")

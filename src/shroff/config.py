@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shroff.errors import StorageError, UsageError
+from shroff.errors import Problem, StorageError, UsageError
 
 PROJECT_FILE: Final = "shroff.yaml"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 _KEY_BYTES_MIN: Final = 16
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
 _FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
 
@@ -66,26 +67,44 @@ def find_project(start: Path) -> Places:
     )
 
 
-def read_files(folder: Path) -> dict[str, str]:
+def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
     """The text of every project file, by its name inside the folder (`rules/velocity.yaml`).
 
-    Raises: UsageError where a file cannot be read or is not UTF-8.
+    A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
+    so that all else in it and in the others can still be looked at.
+
+    Raises: UsageError where a file cannot be read.
     """
     found = [folder / name for name in _FILES if (folder / name).is_file()]
     for name, suffix in _FOLDERS:
         found += sorted(path for path in (folder / name).glob(f"*{suffix}") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _text(path) for path in found}
+    names = [path.relative_to(folder).as_posix() for path in found]
+    return {name: _text(_bytes(path), name, problems) for name, path in zip(names, found, strict=True)}
 
 
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise UsageError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _text(data: bytes, name: str, problems: list[Problem]) -> str:
+    """The text of a file, every line end as `\\n`."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        *above, line = _lines(data[: error.start].decode())
+        words = f"this file is not UTF-8: the byte 0x{data[error.start]:02X} here is no character."
+        problems.append(Problem(name, len(above) + 1, len(line) + 1, "", words, "Save it as UTF-8."))
+        text = data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8", "replace")
+    return "\n".join(_lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def copy_template(name: str, folder: Path) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from .harness import STEPS, KillSwitch, contents, ingest_in_a_process, make_project, write_events
 
-EVENTS = 2_000
+EVENTS = 1_200
 STEP_KILLS = 64
 RANDOM_KILLS = 40
 
@@ -54,15 +55,21 @@ def test_kills_at_every_step_of_a_commit_change_nothing(
 def test_kills_at_random_moments_change_nothing(
     events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
 ) -> None:
-    project = make_project(tmp_path / "bank")
+    started = time.monotonic()
+    assert ingest_in_a_process(make_project(tmp_path / "timed"), events) == 0
+    longest_s = time.monotonic() - started
     moments = random.Random(20)
-    kills = 0
-    for _ in range(RANDOM_KILLS):
-        if ingest_in_a_process(project, events, after_s=moments.uniform(0.005, 1.2)) == signal.SIGKILL:
+    kills = runs = 0
+    project = make_project(tmp_path / "0")
+    while kills < RANDOM_KILLS:
+        runs += 1
+        if ingest_in_a_process(project, events, after_s=moments.uniform(0.002, longest_s)) == signal.SIGKILL:
             kills += 1
+        else:  # it came to its end, after however many kills: hold it against the undisturbed one and begin again
+            assert contents(project) == undisturbed
+            project = make_project(tmp_path / str(runs))
     assert ingest_in_a_process(project, events) == 0
 
-    assert kills > RANDOM_KILLS // 4, "the moments should lie inside the runs"
     assert contents(project) == undisturbed
 
 

@@ -22,7 +22,7 @@ from shroff.decisions.writer import Writer
 from shroff.events.intake import Intake
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "savings"
-DEFINITIONS = load_definitions(config.read_files(TEMPLATE)).or_raise()
+DEFINITIONS = load_definitions(config.read_files(TEMPLATE, [])).or_raise()
 INTAKE = Intake(DEFINITIONS.events, DEFINITIONS.settings, None)
 
 VERY_LARGE = "single_very_large_saving_event"

@@ -106,7 +106,7 @@ def test_the_largest_values_spread_exactly():
     ]
 
 
-@pytest.mark.parametrize("largest", [10, 3 * 10**9, 4 * 10**9, LARGEST])
+@pytest.mark.parametrize("largest", [10, 10**7, 2 * 10**8, 3 * 10**9, LARGEST])
 @pytest.mark.parametrize("scale", [1, 100, 10**9, 10**12])
 def test_narrow_and_wide_sums_round_alike(largest: int, scale: int):
     random = np.random.default_rng(largest % 97 + scale % 89)
@@ -120,6 +120,18 @@ def test_narrow_and_wide_sums_round_alike(largest: int, scale: int):
         total, squares = sum(values[:n]), sum(value**2 for value in values[:n])
         assert as_float(mean[n - 1]) == float(total) / float(n * scale)
         assert as_float(std[n - 1]) == math.sqrt(float(n * squares - total**2) / float(n * (n - 1) * scale**2))
+
+
+def test_sums_of_a_hot_key_stay_exact_beyond_the_integers_of_floats():
+    random = np.random.default_rng(5)
+    times, count = np.arange(150_000), 150_000
+    keys, values = np.zeros(count, np.int64), np.round(random.lognormal(10, 1, (1, count))).astype(np.int64)
+    plan = HistoryPlan((MONEY,), tuple(Query(name, 0, length_ms=100_000) for name in ("sum", "mean", "std", "max")))
+    columns = (times, keys, keys, values, np.ones((1, count), np.uint8))
+
+    found = backfill(plan, *columns, lateness_ms=0, threads=2)
+    expected = History(plan, lateness_ms=0).run(*columns, None)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_an_empty_history_and_empty_windows_have_answers():

@@ -209,8 +209,9 @@ def test_the_clear_value_of_a_hashed_field_stands_in_no_message():
 def test_the_columns_behind_hashed_fields_are_known():
     payment = declare(SECRET).types["payment"]
 
-    assert Mapper(payment, "csv").secret_columns == {"Number"}
-    assert Mapper(payment, "jsonl").secret_columns == {"card"}
+    assert Mapper(payment, "csv").secret_paths == {("Number",)}
+    assert Mapper(payment, "csv").hidden == {"card", "bin"}
+    assert Mapper(payment, "jsonl").secret_paths == {("card",)}
 
 
 def test_columns_that_the_type_cannot_do_without_are_named_before_the_first_line():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import rfc8785
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.replay import segments, verify_online
 from shroff.errors import StateError, StorageError
-from shroff.streams.log import Batch
+from shroff.streams.log import Batch, DecisionRow, WaitingLabel
 from tests.unit.projects import NOW_MS, definitions, documents, label, payment, submission, writer
 
 
@@ -147,7 +148,7 @@ def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
     known = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
     answers = writer(log).write([known, known, payment(1, 0)])
 
-    assert [one.kind for one in answers] == ["taken", "duplicate", "decided"]
+    assert [one.kind for one in answers] == ["waiting", "duplicate", "decided"]
     assert [one.seq for one in answers] == [3, 3, 2]
     assert log.last_seq() == 3
     assert log.waiting_all() == []
@@ -204,6 +205,79 @@ def test_state_is_thrown_away_when_a_commit_fails():
     restored = writer(log).write([payment(4, 3)])
 
     assert documents(restored)[0]["features"]["card.payments_1h"] == 1  # type: ignore[index]
+
+
+def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
+    """Watermark and windows had moved on, and good input went to quarantine as too late for a log without it."""
+    log = MemoryLog()
+    one = writer(log)
+    one.write([payment(1)])
+    found, log.decisions = log.decisions, interrupting  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        one.write([payment(1), payment(2, 60 * 11)])
+    log.decisions = found  # type: ignore[method-assign]
+    with pytest.raises(StateError, match="open the project again"):
+        one.write([payment(3, 60)])
+
+    assert log.refused_list() == []
+    assert log.last_seq() == 2
+
+
+def interrupting(type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+    """What Ctrl-C does to a question at the log."""
+    raise KeyboardInterrupt
+
+
+def test_a_batch_is_not_prepared_beside_one_that_is_not_committed():
+    log = MemoryLog()
+    one = writer(log)
+    first = one.prepare([payment(1)])
+    with pytest.raises(StateError, match="not committed"):
+        one.prepare([payment(2, 1)])
+    one.commit(first)
+    (after,) = documents(one.write([payment(3, 2)]))
+
+    assert after["features"]["card.payments_1h"] == 1  # type: ignore[index]
+
+
+def test_only_the_batch_that_was_prepared_last_is_committed():
+    log = MemoryLog()
+    one = writer(log)
+    first = one.prepare([payment(1)])
+    one.commit(first)
+    with pytest.raises(StateError, match="prepared last"):
+        one.commit(first)
+
+    assert log.last_seq() == 2
+
+
+def test_a_duplicate_label_is_answered_with_its_place():
+    log = MemoryLog()
+    known = label(2, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    one = writer(log)
+    one.write([payment(1), known])
+    (again,) = one.write([known])
+
+    assert (again.kind, again.seq) == ("duplicate", 3)
+
+
+def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.MonkeyPatch):
+    log, asked = MemoryLog(), list[int]()
+    one = writer(log)
+    one.write([label(0, "payment/x0", "fraud", "analyst", "2026-03-01T12:30:00Z")])
+    ask = log.waiting_with_ids
+
+    def counted(ids: Iterable[str]) -> list[WaitingLabel]:
+        asked.append(len(found := list(ids)))
+        return ask(found)
+
+    monkeypatch.setattr(log, "waiting_with_ids", counted)
+    labels = [label(at, f"payment/x{at}", "fraud", "analyst", "2026-03-01T12:30:00Z") for at in range(20)]
+    answers = one.write(labels)
+
+    assert asked == [20]
+    assert [answer.kind for answer in answers] == ["duplicate"] + ["waiting"] * 19
+    assert [one.event_id for one in log.waiting_all()] == [f"x{at}" for at in range(20)]
 
 
 def test_the_clock_is_in_no_decision():

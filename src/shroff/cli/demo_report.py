@@ -10,12 +10,13 @@ from typing import Any, Final
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from shroff.cli.demo_progress import OUTCOME_STYLES
-from shroff.cli.session import many
+from shroff.cli.session import argument, many, one_line
 from shroff.examples.demo import MONEY_PLACES, Example, Sum, Tally
 from shroff.language.values import show_decimal
 
@@ -216,7 +217,7 @@ def _explain(example: Example, summary: Summary, console: Console) -> None:
     style = OUTCOME_STYLES[decision.outcome]
     truth = example.fraud.kind.replace("_", " ") if example.fraud else "an honest payment"
     console.print()
-    named = f"{decision.event}/{decision.id}"
+    named = escape(one_line(f"{decision.event}/{decision.id}"))
     console.print(f"[bold]One decision explained.[/] {named}: [{style}]{decision.outcome}[/]. In truth it was {truth}.")
     if example.fraud is not None:
         console.print(Padding(_payment(example.fraud.event, summary.currency), (0, 0, 0, 2), expand=False))
@@ -225,7 +226,7 @@ def _explain(example: Example, summary: Summary, console: Console) -> None:
     reasons.add_column(no_wrap=True)
     reasons.add_column()
     for one in decision.reasons:
-        reasons.add_row(Text(one.effect, style=OUTCOME_STYLES.get(one.effect, "")), one.code, one.text)
+        reasons.add_row(Text(one.effect, style=OUTCOME_STYLES.get(one.effect, "")), one.code, Text(one_line(one.text)))
     console.print(Padding(reasons, (1, 0, 1, 2), expand=False))
     console.print(Padding(_features(decision.features, summary.read), (0, 0, 0, 2), expand=False))
 
@@ -234,7 +235,7 @@ def _payment(event: Mapping[str, str], currency: str) -> Text:
     where = f"{event['merchant']} ({event['channel']}, {event['country']})"
     device = f", device {event['device']}" if "device" in event else ""
     when = event["paid_at"].replace("T", " ").partition(".")[0]
-    return Text(f"{event['amount']} {currency} at {when} UTC: card {event['card']} at {where}{device}")
+    return Text(one_line(f"{event['amount']} {currency} at {when} UTC: card {event['card']} at {where}{device}"))
 
 
 def _features(features: Mapping[str, Any], read: Collection[str]) -> Table:
@@ -268,13 +269,13 @@ def _value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}"
-    return str(value)
+    return one_line(value)
 
 
 def _print_next(folder: str, example: Example | None, console: Console) -> None:
     ids: Sequence[str] = [msgspec.json.decode(example.document, type=_Decision).id] if example else []
     console.print()
     console.print("The project stays where it is. Try next:")
-    commands = [*(f"explain {id_}" for id_ in ids), "verify", "export decisions --out decisions.jsonl"]
+    commands = [*(f"explain {argument(id_)}" for id_ in ids), "verify", "export decisions --out decisions.jsonl"]
     for command in commands:
-        console.print(f"  shroff -C {folder} {command}", soft_wrap=True)
+        console.print(escape(one_line(f"  shroff -C {argument(folder)} {command}")), soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shroff.cli.session import Session, command, many, table
+from shroff.cli.session import Session, command, many, one_line, table
 
 
 @command("doctor", "shroff doctor", "shroff -C mybank doctor --json")
@@ -16,7 +16,7 @@ def doctor(session: Session) -> int:
     rows = [(_MARKS[one.state], one.subject, one.words) for one in found]
     text = table(rows, indent="")
     for one in (*wrong, *notes):
-        text += f"\n\n{one.subject}: {one.words}\n  {one.cure}" if one.cure else ""
+        text += f"\n\n{one.subject}: {one_line(one.words)}\n  {one_line(one.cure)}" if one.cure else ""
     text += f"\n\n{many(len(wrong), 'thing is wrong.', 'things are wrong.') if wrong else 'Nothing is wrong.'}"
     session.answer({"ok": not wrong, "findings": [asdict(one) for one in found]}, text)
     session.next("shroff check" if wrong else "shroff verify")

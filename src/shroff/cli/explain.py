@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, table
+from shroff.cli.session import Session, argument, command, one_line, table
 
 if TYPE_CHECKING:
     from shroff.decisions.explain import Explained, FeatureLine
@@ -20,13 +20,16 @@ def explain(session: Session, reference: str) -> None:
     """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words."""
     with bars("looking back, records") as (progress,):
         found = session.project.explain(reference, progress)
-    session.line(found.json().decode() if session.is_json else _text(found))
-    session.next(f"shroff replay {found.row.event}/{found.row.id}")
+    if session.is_json:
+        session.line(found.json().decode())
+    else:
+        session.show(_text(found))
+    session.next(f"shroff replay {argument(f'{found.row.event}/{found.row.id}')}")
 
 
 def _text(found: Explained) -> str:
     row, document = found.row, found.document
-    parts = [f"{row.event} {row.id}, place {row.seq:,}: {row.outcome}"]
+    parts = [f"{row.event} {one_line(row.id)}, place {row.seq:,}: {row.outcome}"]
     reasons = [(one["code"], one["effect"], one["text"]) for one in document["reasons"]]
     parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))
     lines = found.explanation.features

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from shroff.cli.session import Session, dump
+from shroff.cli.session import Session, dump, one_line
 from shroff.errors import (
     DefinitionError,
     InputError,
@@ -58,7 +58,7 @@ def report(error: BaseException, session: Session) -> int:
         if session.is_json and not session.has_written:
             session.line(dump(problem_document(error, type_, title)))
         elif session.is_json:
-            session.say(dump(problem_document(error, type_, title)))
+            session.complain(dump(problem_document(error, type_, title)))
         else:
             session.say(_words(error, session))
         if session.shows_traceback:
@@ -95,8 +95,8 @@ def problem_text(problem: Problem, session: Session) -> str:
     lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
     source = session.opened.source_line(problem) if session.opened is not None else ""
     if source.strip():
-        plain = source.expandtabs(4)
-        before = len(source[: max(problem.column - 1, 0)].expandtabs(4))
+        plain = one_line(source.expandtabs(4))
+        before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
         lines += [f"    {plain}", f"    {' ' * before}^"]
     if problem.hint:
         lines.append(problem.hint)

@@ -10,6 +10,7 @@ import click
 
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
+from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from shroff.decisions.ingest import Counts, IngestReport
@@ -58,6 +59,8 @@ def ingest(
         taken += len(answers)
         session.stopped = f"{many(taken, 'line is', 'lines are')} done and safe; the same command goes on after them."
 
+    if any(str(path) == "-" and not path.exists() for path in (*files, *([labels] if labels else ()))):
+        raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
     session.stopped = "Nothing was taken yet."
     with bars("restoring state, events", "reading, lines") as (restoring, progress):
         report = session.project.ingest(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shroff.cli.session import Session, command, table
+from shroff.cli.session import Session, argument, command, table
 
 
 @command("init", "shroff init mybank --template payments")
@@ -24,4 +24,4 @@ def init(session: Session, folder: Path, template: str) -> None:
     if key.exists():
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
     session.answer({"files": files, "folder": str(project.places.folder), "template": template}, "\n".join(lines))
-    session.next(f"shroff -C {folder} check")
+    session.next(f"shroff -C {argument(folder)} check")

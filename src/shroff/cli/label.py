@@ -9,7 +9,7 @@ import click
 
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, many, table
+from shroff.cli.session import Session, argument, command, many, one_line, table
 
 
 @command(
@@ -51,11 +51,7 @@ def _pending(session: Session) -> int:
     import msgspec
 
     with session.project.reading() as log:
-        waiting = [msgspec.json.decode(one.body) for one in log.waiting_all()]
-    labels = [
-        {"event": f"{one['event_type']}/{one['event_id']}", "verdict": one["verdict"], "source": one["source"]}
-        for one in waiting
-    ]
+        labels = [waiting_fields(one) for one in log.waiting_all()]
     text = f"{many(len(labels), 'label waits', 'labels wait')} for an event that is not in the log."
     rows = table([tuple(one.values()) for one in labels])
     session.answer(_counts(pending=len(labels)) | {"labels": labels}, f"{text}\n{rows}" if rows else text)
@@ -67,7 +63,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
     from shroff.decisions.writer import DUPLICATE, REFUSED, WAITING
 
     answer = session.project.label(fields)
-    event, verdict = fields["event"], fields["verdict"]
+    event, verdict = one_line(fields["event"]), fields["verdict"]
     if answer.kind == REFUSED:
         session.answer(
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
@@ -82,7 +78,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
         session.next("shroff label --pending")
     elif answer.kind == DUPLICATE:
         session.answer(_counts(read=1, duplicates=1), f"This label of {event} is there already.")
-        session.next(f"shroff explain {event}")
+        session.next(f"shroff explain {argument(fields['event'])}")
     else:
         session.answer(
             _counts(read=1, appended=1) | {"seq": answer.seq},

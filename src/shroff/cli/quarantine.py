@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.session import ExampleGroup, Session, command, json_option, many, table
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.streams.log import Refused
@@ -60,8 +60,8 @@ def show(session: Session, number: int) -> None:
     document = _document(number, entry) | _raw(entry.raw)
     raw = document.get("raw", f"base64: {document.get('raw_base64')}")
     what = f"{number}: {entry.source}:{entry.place}, {entry.type or 'no event type'}"
-    text = f"{what}\nrefused at {document['at']}: {entry.reason}\n{raw}"
-    session.answer(document, text.rstrip("\n"))
+    lines = (what, f"refused at {document['at']}: {entry.reason}", raw.rstrip("\n"))
+    session.answer(document, "\n".join(map(one_line, lines)))
     session.next(f"shroff quarantine retry {number}", f"shroff quarantine drop {number}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from shroff.cli.session import Session, command
+from shroff.cli.session import Session, command, one_line
 
 
 @command("replay", "shroff replay p-1", "shroff replay payment/p-1 --json")
@@ -15,11 +15,12 @@ def replay(session: Session, reference: str) -> int:
     match = (recorded.document, recorded.receipt) == (again.document, again.receipt)
     receipt = f"sha256:{recorded.receipt.hex()}"
     document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}
-    text = f"{recorded.event} {recorded.id} comes out the same, byte by byte.\nreceipt {receipt}"
+    named = f"{recorded.event} {one_line(recorded.id)}"
+    text = f"{named} comes out the same, byte by byte.\nreceipt {receipt}"
     if not match:
         sides = recorded.document.decode(), again.document.decode()
         document |= {"recorded": sides[0], "computed": sides[1]}
-        text = f"{recorded.event} {recorded.id} does not come out as it was recorded.\n"
+        text = f"{named} does not come out as it was recorded.\n"
         text += f"recorded: {sides[0]}\ncomputed: {sides[1]}"
     session.answer(document, text)
     session.next("shroff verify")

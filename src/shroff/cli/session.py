@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -48,10 +49,17 @@ class Session:
 
     def answer(self, document: dict[str, Any], text: str) -> None:
         """Give the command's answer: as a document, or as text for people."""
-        self.line(dump(document) if self.is_json else text)
+        if self.is_json:
+            self.line(dump(document))
+        else:
+            self.show(text)
+
+    def show(self, text: str) -> None:
+        """Write lines for people to standard output, safe for a terminal (see `harmless`)."""
+        self.line(harmless(text))
 
     def line(self, text: str) -> None:
-        """Write a line to standard output."""
+        """Write a line to standard output, as it is."""
         self.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     def write(self, data: bytes) -> None:
@@ -63,7 +71,11 @@ class Session:
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
-        """Write a line for people to standard error."""
+        """Write lines for people to standard error, safe for a terminal (see `harmless`)."""
+        self.complain(harmless(text))
+
+    def complain(self, text: str) -> None:
+        """Write a line to standard error, as it is."""
         sys.stdout.flush()
         print(text, file=sys.stderr, flush=True)
 
@@ -75,7 +87,7 @@ class Session:
     def next(self, *commands: str) -> None:
         """Name what one may want to do next."""
         if not self.is_json or sys.stderr.isatty():
-            self.say("Next: " + "   or: ".join(commands))
+            self.say("Next: " + "   or: ".join(map(one_line, commands)))
 
 
 class Examples(click.Command):
@@ -127,6 +139,36 @@ def dump(document: object) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
 
 
+def harmless(text: str) -> str:
+    r"""The text with what would steer a terminal written out (`\x1b`), its line ends kept.
+
+    Ids and other texts of events hold any character. Everything that is written for people
+    goes through here on its way out; a text of an event that stands in a line goes through
+    `one_line` first, so that it cannot end that line.
+    """
+    return text.translate(_WRITTEN_OUT) if not text.isprintable() else text
+
+
+def one_line(text: object) -> str:
+    r"""The text on one line: its line ends are written out too (`\n`)."""
+    return harmless(str(text)).replace("\n", "\\n")
+
+
+def argument(text: object) -> str:
+    """The text as one argument of a shell command, for hints."""
+    return shlex.quote(str(text))
+
+
+def _written_out() -> dict[int, str]:
+    """Control characters (C0, DEL, C1), separators of lines and paragraphs, and what turns the direction of text."""
+    steering = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    forms = {ord("\t"): "\\t", ord("\r"): "\\r", ord("\n"): "\n"}
+    return {code: forms.get(code, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}") for code in steering}
+
+
+_WRITTEN_OUT: Final = _written_out()
+
+
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
     """Rows under each other in columns; numbers to the right, all else to the left."""
     body = [[_cell(value) for value in row] for row in rows]
@@ -148,7 +190,7 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return one_line(value)
 
 
 def _is_number(text: str) -> bool:

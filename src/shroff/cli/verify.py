@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, many
+from shroff.cli.session import Session, command, many, one_line
 
 
 @command("verify", "shroff verify", "shroff verify --engines online,naive --sample 500")
@@ -35,8 +35,8 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
     text = f"{many(found.events, 'event')} computed again by {' and '.join(names)} in {seconds:.1f} s: {counts}."
     if first is not None:
-        text += f"\nThe first is {first.event} {first.id} at place {first.seq:,}, engine {first.engine}."
-        text += f"\nrecorded: {first.recorded}\ncomputed: {first.computed}"
+        text += f"\nThe first is {first.event} {one_line(first.id)} at place {first.seq:,}, engine {first.engine}."
+        text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"
     session.answer(document, text)
     session.next("shroff doctor" if found.mismatches else "shroff export decisions")
     return 1 if found.mismatches else 0

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from shroff.decisions.definitions import HASHED, Definitions
 from shroff.decisions.history import Control, changed_type
+from shroff.decisions.stored import stored
 from shroff.events.definitions import EventType, load_events
 from shroff.events.event import read_time
 from shroff.language import yamltext
 from shroff.streams.log import Log, Record
-
-_Body = msgspec.json.Decoder(dict[str, Any])
 
 
 def check_change(log: Log, definitions: Definitions) -> None:
@@ -65,7 +62,7 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
 
 def _check(record: Record, type_: EventType) -> None:
     """Hold a stored body against the type that is to read it."""
-    body = _Body.decode(record.body)
+    body = stored(record.body, dict[str, Any], f"the {type_.name} at place {record.seq}")
     where = f"the {type_.name} at place {record.seq} of the log"
     if body.get(type_.id_field) != record.id:
         raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")

@@ -52,7 +52,8 @@ class Definitions:
     """Everything a project defines.
 
     `files` is the text that a control event carries: as written, but with the values of
-    lists that are compared with hashed fields hashed.
+    lists that are compared with hashed fields hashed, and of notices that rules name the
+    file's name alone: what they say decides nothing.
     """
 
     settings: Settings
@@ -87,6 +88,12 @@ class Loaded:
             raise DefinitionError(self.problems)
         return self.definitions
 
+    def beside(self, problems: Iterable[Problem]) -> Loaded:
+        """The same with problems that were found before the files could be read as definitions."""
+        found = [*problems, *self.problems]
+        definitions = None if found else self.definitions
+        return Loaded(definitions, sorted(found, key=_place), self.warnings)
+
 
 def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> Loaded:
     """Read the files of a project, by their names inside its folder. Names every mistake, not only the first."""
@@ -107,7 +114,8 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
     names = events.names(list_names, settings.money_places)
     tables = _tables(files, events, settings, problems)
     features, types = load_features(trees.get("features.yaml"), events, names, problems)
-    rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings))
+    notices = _notices(files)
+    rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
     _warn_of_what_waits(trees, events, warnings)
     if problems:
@@ -128,13 +136,23 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
             _text_version({name: one.text for name, one in lists.items()}),
             _text_version({name: files[name] for name in files if _is(name, "tables")}),
         ),
-        {**{name: files[name] for name in files if _counts(name)}, **{name: one.text for name, one in lists.items()}},
+        {
+            **{name: files[name] for name in files if _counts(name)},
+            **{name: one.text for name, one in lists.items()},
+            **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
+        },
     )
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
 
 def _is(name: str, folder: str) -> bool:
     return name.startswith(f"{folder}/") and name.endswith(".csv")
+
+
+def _notices(files: Iterable[str]) -> list[str]:
+    """Names of the notices among a project's files."""
+    start, end = "notices/", ".yaml"
+    return sorted(name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end))
 
 
 def _counts(name: str) -> bool:

@@ -8,7 +8,7 @@ takes its state with it: see `decisions.writer`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,7 +34,11 @@ Key = tuple[str, str]  # a type and an id
 
 @dataclass(slots=True)
 class Answer:
-    """What became of one submission. `document` is the decision's bytes, where there is one."""
+    """What became of one submission. `document` is the decision's bytes, where there is one.
+
+    A label that came before its event is `waiting` whatever the batches; `seq` is its place
+    where the event came in the same batch, and `reason` says then why it did not fit.
+    """
 
     kind: str
     type: str = ""
@@ -51,13 +55,13 @@ class Answer:
 class Prepared:
     """A batch ready to be committed, and the answers that hold once it is.
 
-    `misfits` are the ids of labels that had waited in the log and do not fit their event:
-    they are refused, and no answer of this batch says so.
+    `met` has the labels that had waited, in the log or in this batch, and whose event has
+    come: their places by their ids, 0 for one that did not fit its event and was refused.
     """
 
     batch: Batch
     answers: list[Answer]
-    misfits: frozenset[str] = frozenset()
+    met: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Draft:
         self._early_of: dict[Key, list[str]] = defaultdict(list)
         self._repeated: list[tuple[Answer, Key]] = []
         self._repeated_labels: list[Answer] = []
-        self._misfits: set[str] = set()
+        self._met: dict[str, int] = {}
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
@@ -117,7 +121,7 @@ class Draft:
             for id_, early in self._early.items()
         ]
         self._fill(answers, effects)
-        return Prepared(batch, answers, frozenset(self._misfits))
+        return Prepared(batch, answers, self._met)
 
     # ---- what the log already has
 
@@ -241,7 +245,7 @@ class Draft:
         stored = self._stored
         if id_ in self._label_places or id_ in self._early or ("label", id_) in stored.records:
             return True
-        return id_ in stored.waiting_ids and id_ not in self._misfits
+        return id_ in stored.waiting_ids and id_ not in self._met
 
     def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
         """Append a label that had waited, right after its event; one that was known too early is refused now."""
@@ -249,21 +253,22 @@ class Draft:
         self._batch.joined.append(waiting.id)
         too_early = _too_early(label, event)
         if too_early:
-            self._misfits.add(waiting.id)
+            self._met[waiting.id] = 0
             self._refuse_waiting(label, waiting.body, too_early)
         else:
-            self._join(label, waiting.id, event, body)
+            self._met[waiting.id] = self._join(label, waiting.id, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
-        """The same for a label of this batch, which is then answered as what became of it."""
+        """The same for a label of this batch, whose answer then says what became of it."""
         early = self._early.pop(id_)
         label, answer = early.label, early.answer
         too_early = _too_early(label, event)
         if too_early:
-            answer.kind, answer.reason = REFUSED, too_early
+            answer.reason = too_early
             self._refuse_waiting(label, waiting_body(label, self._state.records.money_places), too_early)
         else:
-            answer.kind, answer.seq = TAKEN, self._join(label, id_, event, body)
+            answer.seq = self._join(label, id_, event, body)
+        self._met[id_] = answer.seq
 
     def _refuse_waiting(self, label: LabelInput, raw: bytes, reason: str) -> None:
         place = f"{label.event_type}/{label.event_id}"

@@ -16,6 +16,7 @@ import msgspec
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.engine import key_text
 from shroff.decisions.history import Control, Records
+from shroff.decisions.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import Event, canonical_value
 from shroff.features.naive import Key, Naive
@@ -77,13 +78,14 @@ class Explained:
         return self.row.document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
 
 
+@telling_damage()
 def explain(log: Log, row: DecisionRow, progress: Callable[[int], None] | None = None) -> Explained:
     """Explain a recorded decision.
 
     Cost: two passes over the log up to its place, decoding only what may be of the same keys.
     """
     definitions = definitions_at(log, row.seq)
-    document = msgspec.json.decode(row.document)
+    document = decision_document(row)
     records = Records(definitions.events, definitions.settings.money_places)
     event = records.decode(log.find(row.event, [row.id])[row.id])
     assert isinstance(event, Event)
@@ -188,11 +190,15 @@ def _features(log: Log, records: Iterable[Record]) -> list[dict[str, Any]]:
     for record in records:
         ids.setdefault(record.type, []).append(record.id)
     rows = [row for type_, wanted in ids.items() for row in log.decisions(type_, wanted).values()]
-    return [msgspec.json.decode(row.document)["features"] for row in rows]
+    return [decision_document(row)["features"] for row in rows]
 
 
 def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:
     if kind not in _NUMERIC:
         return None
-    values = sorted((one[name] for one in earlier if one.get(name) is not None), key=lambda value: Decimal(str(value)))
+    found = [one[name] for one in earlier if one.get(name) is not None]
+    try:
+        values = sorted(found, key=lambda value: Decimal(str(value)))
+    except ArithmeticError:
+        raise damaged(f"a recorded value of {name}", "it is no number") from None
     return Usual(len(values), values[0], values[(len(values) - 1) // 2], values[-1]) if values else None

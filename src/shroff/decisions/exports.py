@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.decisions.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.event import canonical_text, time_text
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
@@ -123,7 +124,7 @@ _DECISION_COLUMNS: Final = (
 
 
 def _decision_row(row: DecisionRow) -> dict[str, Any]:
-    document = msgspec.json.decode(row.document)
+    document = decision_document(row)
     return {name: document[name] for name in _DECISION_COLUMNS}
 
 
@@ -159,7 +160,7 @@ _LABEL_COLUMNS: Final = ("event", "verdict", "source", "known_at", "reason", "am
 
 
 def _label_fields(record: Record) -> dict[str, Any]:
-    body = msgspec.json.decode(record.body)
+    body = stored(record.body, dict[str, Any], f"the label at place {record.seq}")
     return {name: body[name] for name in _LABEL_COLUMNS if body.get(name) is not None}
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from shroff.decisions.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError
-from shroff.events.definitions import Events, EventType, load_events
+from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, Standing
 from shroff.language import yamltext
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
-from shroff.streams.log import Log, Record
+from shroff.streams.log import Log, Record, WaitingLabel
+
+
+_Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
+_Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
 
 
 class _StoredLabel(msgspec.Struct, omit_defaults=True):
@@ -27,8 +32,8 @@ class _StoredLabel(msgspec.Struct, omit_defaults=True):
     known_at: str
     of: msgspec.Raw
     of_type: str
-    source: str
-    verdict: str
+    source: _Source
+    verdict: _Verdict
     amount: str | None = None
     reason: str | None = None
 
@@ -38,11 +43,19 @@ class _WaitingLabel(msgspec.Struct):
 
     event_type: str
     event_id: str
-    verdict: str
-    source: str
+    verdict: _Verdict
+    source: _Source
     known_at_ms: int
     reason: str | None
     amount: str | None
+
+
+class _StoredControl(msgspec.Struct):
+    """The body of a control event."""
+
+    files: dict[str, str]
+    removed: list[str]
+    versions: dict[str, str]
 
 
 class Records:
@@ -71,17 +84,17 @@ class Records:
 
     def _decode_label(self, record: Record) -> LabelEvent | None:
         try:
-            stored = self._labels.decode(record.body)
-        except msgspec.DecodeError as error:
-            raise StateError(f"the label at place {record.seq} cannot be read: {error}") from None
-        codec = self._codecs.get(stored.of_type)
+            found = self._labels.decode(record.body)
+            amount = None if found.amount is None else _units(found.amount, self.money_places)
+            known_at_ms = parse_time(found.known_at)
+        except ValueError as error:
+            raise damaged(f"the label at place {record.seq}", error) from None
+        codec = self._codecs.get(found.of_type)
         if codec is None:
             return None
-        amount = None if stored.amount is None else _units(stored.amount, self.money_places)
-        known_at_ms = parse_time(stored.known_at)
-        values = (stored.event, stored.verdict, stored.source, known_at_ms, stored.reason, amount)
-        of = _decoded(codec, bytes(stored.of), record.seq)
-        return LabelEvent(record.id, known_at_ms, values, of, stored.changes)
+        values = (found.event, found.verdict, found.source, known_at_ms, found.reason, amount)
+        of = _decoded(codec, bytes(found.of), record.seq)
+        return LabelEvent(record.id, known_at_ms, values, of, found.changes)
 
     def join(
         self, label: LabelInput, id_: str, event: Event, body: bytes, *, changes: bool
@@ -89,7 +102,7 @@ class Records:
         """A label with its event, and the body of its record."""
         named = f"{event.type}/{event.id}"
         amount = None if label.amount is None else show_decimal(label.amount, self.money_places)
-        stored = _StoredLabel(
+        body_of_label = _StoredLabel(
             changes,
             named,
             time_text(label.known_at_ms),
@@ -101,7 +114,11 @@ class Records:
             label.reason,
         )
         values = (named, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
-        return LabelEvent(id_, label.known_at_ms, values, event, changes), msgspec.json.encode(stored, order="sorted")
+        return LabelEvent(id_, label.known_at_ms, values, event, changes), _sorted_json(body_of_label)
+
+
+def _sorted_json(value: object) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
 
 
 def label_id(label: LabelInput, money_places: int) -> str:
@@ -119,11 +136,20 @@ def waiting_body(label: LabelInput, money_places: int) -> bytes:
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:
-    """The label of such a body. Raises: msgspec.DecodeError where it is none."""
-    stored = msgspec.json.decode(body, type=_WaitingLabel)
-    amount = None if stored.amount is None else _units(stored.amount, money_places)
-    known = (stored.verdict, stored.source, stored.known_at_ms, stored.reason)
-    return LabelInput(stored.event_type, stored.event_id, *known, amount)
+    """The label of such a body. Raises: StorageError where it is none."""
+    found = stored(body, _WaitingLabel, "a waiting label")
+    try:
+        amount = None if found.amount is None else _units(found.amount, money_places)
+    except ValueError as error:
+        raise damaged("a waiting label", error) from None
+    known = (found.verdict, found.source, found.known_at_ms, found.reason)
+    return LabelInput(found.event_type, found.event_id, *known, amount)
+
+
+def waiting_fields(waiting: WaitingLabel) -> dict[str, str]:
+    """A waiting label for a list: its event, verdict and source. Raises: StorageError where it is damaged."""
+    found = stored(waiting.body, _WaitingLabel, "a waiting label")
+    return {"event": f"{found.event_type}/{found.event_id}", "verdict": found.verdict, "source": found.source}
 
 
 def _units(text: str, money_places: int) -> int:
@@ -141,16 +167,16 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
     """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
     try:
-        stored: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
+        found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    except ValueError:
         return error
-    name = _misfit(type_, stored)
+    name = _misfit(type_, found)
     if name is None:
         return error
     declared = type_.fields[type_.at(name)].type
-    found = "has a value that this type cannot read" if name in stored else "has none"
+    value = "has a value that this type cannot read" if name in found else "has none"
     return changed_type(
-        type_.name, name, f"it is {declared} now, and the {type_.name} at place {seq} of the log {found}."
+        type_.name, name, f"it is {declared} now, and the {type_.name} at place {seq} of the log {value}."
     )
 
 
@@ -185,19 +211,18 @@ class Control:
     versions: dict[str, str] = field(default_factory=dict)
 
     def take(self, record: Record) -> None:
-        """Apply a control event."""
-        stored: dict[str, Any] = msgspec.json.decode(record.body)
-        for name in stored["removed"]:
+        """Apply a control event. Raises: StorageError where it is damaged."""
+        change = stored(record.body, _StoredControl, f"the control event at place {record.seq}")
+        for name in change.removed:
             self.files.pop(name, None)
-        self.files |= stored["files"]
-        self.versions = stored["versions"]
+        self.files |= change.files
+        self.versions = change.versions
 
     def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
         """The body of the control event that puts `files` in force: what changed, with its whole text."""
         changed = {name: text for name, text in files.items() if self.files.get(name) != text}
         removed = sorted(name for name in self.files if name not in files)
-        stored = {"files": changed, "removed": removed, "versions": versions}
-        return msgspec.json.encode(stored, order="sorted")
+        return _sorted_json({"files": changed, "removed": removed, "versions": versions})
 
 
 def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, frozenset[str]]]:

@@ -61,12 +61,12 @@ class IngestReport:
         """Count a batch that is durable."""
         for answer in prepared.answers:
             self._count(answer)
-        for id_ in prepared.batch.joined:
+        for id_, place in prepared.met.items():
             if id_ in self._pending:
                 self._pending.remove(id_)
                 self.labels.pending -= 1
-                self.labels.appended += id_ not in prepared.misfits
-        self.labels.quarantined += len(prepared.misfits)
+                self.labels.appended += place > 0
+            self.labels.quarantined += place == 0
 
     def _count(self, answer: Answer) -> None:
         if answer.kind == UNTAKEN:
@@ -206,7 +206,7 @@ def _raised(error: Exception) -> Iterator[NoReturn]:
 def _probe(
     first: Sequence[Submission], source: str, writer: Writer, newest_ms: int | None, *, is_alone: bool
 ) -> int | None:
-    """Raise where too many of a file's first lines are too late; gives the newest time of these and the files before."""
+    """Raise where too many of a file's first lines are too late; gives the newest time so far, other files' too."""
     events = [one.event for one in first if one.event is not None]
     lateness_ms = writer.definitions.settings.lateness_ms
     lines = f"of the first {len(first):,} lines are more than {show_duration(lateness_ms)}"
@@ -217,13 +217,13 @@ def _probe(
         )
         raise UsageError(
             f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
-            f"Nothing was written. Add --order time to sort {what} first."
+            f"No event was written. Add --order time to sort {what} first."
         )
     behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms))
     if _is_disorder(behind_log, len(first)):
         raise UsageError(
             f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as too "
-            "late. Nothing was written. Bring older files in before newer ones, or allow more lateness in shroff.yaml."
+            "late. No event was written. Bring older files in before newer ones, or allow more lateness in shroff.yaml."
         )
     times = [event.time_ms for event in events]
     return max(times if newest_ms is None else [newest_ms, *times], default=None)

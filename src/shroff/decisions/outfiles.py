@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
 
-    Raises: UsageError where its folder is not there; StorageError where it cannot be written.
+    Raises: UsageError where it is a folder or its folder is not there; StorageError where it cannot be written.
     """
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name a file in it.")
     if not out.parent.is_dir():
         raise UsageError(f"there is no folder {out.parent} for {out.name}.")
     part = out.with_name(out.name + ".part")

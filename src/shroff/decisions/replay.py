@@ -12,6 +12,7 @@ from shroff.decisions.definitions import Definitions, computed_of, load_definiti
 from shroff.decisions.engine import Effects
 from shroff.decisions.fold import Progress, empty, lateness_of, placed_batches
 from shroff.decisions.history import Control
+from shroff.decisions.stored import stored, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
@@ -83,6 +84,7 @@ class Verification:
         self.first_mismatch = self.first_mismatch or mismatch
 
 
+@telling_damage()
 def verify_online(log: Log, progress: Progress | None = None) -> Verification:
     """Decide the whole log again and compare documents and receipts, byte by byte."""
     result = Verification()
@@ -144,6 +146,7 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
             ours, theirs = next(recorded, None), next(computed, None)
 
 
+@telling_damage()
 def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | None = None) -> Verification:
     """Compute the features of the chosen places by the definition and compare them with the recorded ones.
 
@@ -171,7 +174,7 @@ def _compare_features(
     row: DecisionRow, values: Mapping[str, Value], definitions: Definitions, result: Verification
 ) -> None:
     result.events += 1
-    shown = msgspec.json.decode(row.document, type=_Features).features
+    shown = stored(row.document, _Features, f"the decision at place {row.seq}").features
     for name, recorded in shown.items():
         type_ = definitions.features[name].type
         computed = canonical_value(values.get(name), type_, definitions.settings.money_places)
@@ -188,6 +191,7 @@ class _Features(msgspec.Struct):
     features: dict[str, msgspec.Raw]
 
 
+@telling_damage()
 def replay(log: Log, seq: int) -> DecisionRow:
     """Compute one decision again from the log.
 

@@ -13,7 +13,7 @@ import msgspec
 from shroff.decisions.answers import GROUP_MAX
 from shroff.decisions.history import waiting_label
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.errors import UsageError
+from shroff.errors import StorageError, UsageError
 from shroff.events.encodings import read_stream
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.kept import Seals, unmarked
@@ -112,8 +112,8 @@ def _read(
         try:
             label = waiting_label(entry.raw, money_places)
             return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
-        except msgspec.DecodeError as error:
-            return f"the label cannot be read: {error}"
+        except StorageError as error:
+            return str(error)
     name = entry.source.lower().removesuffix(".gz")
     if not name.endswith(".csv"):
         raw, seals = unmarked(entry.raw, "jsonl")

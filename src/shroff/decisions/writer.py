@@ -86,10 +86,10 @@ class Writer:
 
     def unknown(self, events: Iterable[Event]) -> int:
         """How many of these events the log does not have. Not beside a commit: it asks the log."""
-        by_type: dict[str, list[str]] = defaultdict(list)
+        by_type: dict[str, set[str]] = defaultdict(set)
         for event in events:
-            by_type[event.type].append(event.id)
-        return sum(len(ids) - len(self._log.find(type_, ids)) for type_, ids in by_type.items())
+            by_type[event.type].add(event.id)
+        return sum(len(ids) - len(self._log.find(type_, list(ids))) for type_, ids in by_type.items())
 
     def _activate(self) -> None:
         """Put the project's files in force where they differ from what the log has."""

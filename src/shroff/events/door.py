@@ -159,7 +159,7 @@ class Door:
         if field.shape.is_hashed and self._hasher is not None:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
         is_optional = field.shape.is_optional or field.name in optional
-        expected = expectation(field.type, self._currency)
+        expected = expectation(field.type, self._currency, is_id=is_id)
         is_secret = field.name in secret_fields(self._events, event_type.name)
         return _Step(field.name, read, expected, is_optional, is_secret)
 

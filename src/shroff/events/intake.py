@@ -204,7 +204,7 @@ def source_name(name: str) -> str:
     r"""The name of a source as text: of a file's name that is not UTF-8, the bytes that are none are written out.
 
     >>> source_name("b\udcff.jsonl")
-    'b\\\\xff.jsonl'
+    'b\\xff.jsonl'
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

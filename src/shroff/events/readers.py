@@ -43,8 +43,10 @@ _EXPECTED: Final = {
 }
 
 
-def expectation(type_: Type, currency: str) -> str:
+def expectation(type_: Type, currency: str, *, is_id: bool = False) -> str:
     """Say what a field of this type takes, for a message."""
+    if is_id and type_.kind == "text":
+        return f"an id of at most {ID_LENGTH_MAX} characters"
     if type_.kind == "choice":
         return f"one of {', '.join(type_.choices)}{', or another text' if type_.is_open else ''}"
     if type_.kind == "money":
@@ -96,7 +98,7 @@ def read_text(value: object) -> str:
 def _read_id(value: object) -> str:
     text = read_text(value)
     if len(text) > ID_LENGTH_MAX:
-        raise ValueError(f"found an id of {len(text)} characters, and an id has at most {ID_LENGTH_MAX}")
+        raise ValueError(f"found an id of {len(text):,} characters")
     return text
 
 

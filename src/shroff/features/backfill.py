@@ -53,9 +53,11 @@ def backfill(
         threads: Threads that compute, one at least.
         watermark_ms: The greatest time before the first row; None: there was none.
 
-    Cost: O(1) per row and query, whatever the number of cells in a window; quantile O(log n)
-    for n cells of a key; keys with late rows cost what `History.run` does. Beside the result
-    4 bytes per row and window, extreme, distinct or quantile, and 8 to 40 per row and series.
+    Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
+    O(log n) for n cells of a key; keys with late rows cost what `History.run` does. Memory
+    beside the result: 20 bytes per row, 8 to 56 per row and series, 8 for each of a window's
+    values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
+    and extreme of each row of its largest key.
     """
     columns = (times, insert_keys, query_keys, values, kept)
     whole = Backfill(plan, *columns, lateness_ms=lateness_ms, threads=threads, watermark_ms=watermark_ms)
@@ -91,7 +93,7 @@ class Backfill:
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
         self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
         self._done = 0
-        with _on_threads(threads) as run:
+        with on_threads(threads) as run:
             self._prepare(run)
         self._late_keys = LateKeys(
             plan,
@@ -109,7 +111,7 @@ class Backfill:
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
         most = min(ROWS_TOGETHER, end - begin) + len(self._cells.ranges) + 1
         room = np.empty((most, self._tables.words), np.int64)
-        with _on_threads(self._threads) as run:
+        with on_threads(self._threads) as run:
             for first in range(begin, end, ROWS_TOGETHER):
                 last = min(first + ROWS_TOGETHER, end)
                 self._answer_in_order(run, (first, last), first - begin, room, out, valid)
@@ -191,7 +193,7 @@ class Backfill:
 
 
 @contextmanager
-def _on_threads(threads: int) -> Iterator[Run]:
+def on_threads(threads: int) -> Iterator[Run]:
     """A way to call a function with many arguments at the same time; the kernels let go of the interpreter."""
     if threads == 1:
         yield lambda function, calls: [function(*call) for call in calls]

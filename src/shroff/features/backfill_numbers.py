@@ -83,10 +83,11 @@ def rounded_pair(high: Word, low: Word) -> Word:
 @compiled
 def narrow_spread(n: Word, squares: Word, total: Word) -> Word:
     """float(n * squares - total**2), where the sum of squares fits a word and the sum a signed one."""
-    count, sum_low = np.uint64(n), np.uint64(abs(total))
-    low = count * squares
+    # All unsigned: where signed and unsigned words meet, the compiler makes floats of them.
+    count, squares_low, sum_low = np.uint64(n), np.uint64(squares), np.uint64(abs(total))
+    low = count * squares_low
     taken = sum_low * sum_low
-    high = high_product(count, squares) - high_product(sum_low, sum_low) - np.uint64(low < taken)
+    high = high_product(count, squares_low) - high_product(sum_low, sum_low) - np.uint64(low < taken)
     return rounded_pair(high, low - taken)
 
 

@@ -18,6 +18,7 @@ from shroff.language.types import BOOLEAN
 from shroff.language.yamltext import Scalar, whole_text
 
 EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
+TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
 KEYS: Final = ("id", "on", "by", "when", "reason", "effect", "notify", "shadow", "expires", "rollout", "tests")
 _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
@@ -75,10 +76,17 @@ class RuleLoader:
     """Reads rule files; ids are unique in all of them."""
 
     def __init__(
-        self, events: Events, names: Names, features: FeatureTypes, problems: list[Problem], warnings: list[Problem]
+        self,
+        events: Events,
+        names: Names,
+        features: FeatureTypes,
+        problems: list[Problem],
+        warnings: list[Problem],
+        notices: Iterable[str] = (),
     ) -> None:
         self._events, self._names, self._features = events, names, features
         self._problems, self._warnings = problems, warnings
+        self._told = (*TOLD, *notices)
         self._seen: dict[str, Scalar] = {}
 
     def load(self, node: yamltext.Node | None) -> list[Rule]:
@@ -100,7 +108,7 @@ class RuleLoader:
         shadow = loading.boolean(found.get("shadow"), self._problems, "shadow")
         expires = loading.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loading.percent(found.get("rollout"), self._problems, "rollout")
-        notify = loading.scalar(found.get("notify"), self._problems, "notify")
+        notify = self._notify(found.get("notify"))
         if on is None or by is None:
             return None
         when = self._when(found.get("when"), id_ or "", on, by)
@@ -116,7 +124,7 @@ class RuleLoader:
             when,
             effect,
             reason,
-            notify.text if notify else None,
+            notify,
             bool(shadow),
             expires,
             1.0 if rollout is None else rollout,
@@ -152,6 +160,14 @@ class RuleLoader:
             self._problems.append(found.problem(f"{found.text!r} is no {what}.", hint))
             return None
         return found.text
+
+    def _notify(self, node: yamltext.Node | None) -> str | None:
+        found = loading.scalar(node, self._problems, "notify")
+        if found is None or found.text in self._told:
+            return found.text if found else None
+        hint = nearest(found.text, self._told) or f"Notify {', '.join(self._told)}, or add notices/{found.text}.yaml."
+        self._problems.append(found.problem(f"{found.text!r} is nobody to tell and no notice.", hint))
+        return None
 
     def _scope(self, what: str, on: str, by: str, *, since_flag: bool) -> Scope:
         return Scope(

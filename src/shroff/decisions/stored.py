@@ -1,0 +1,82 @@
+"""What the log gives back, read: content that is not as it was written is told as damage, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shroff.errors import DefinitionError, StorageError
+from shroff.streams.log import DecisionRow
+
+RESTORE: Final = "Do not write to this log: restore the last backup, and feed the sources again"
+
+_Stored = TypeVar("_Stored")
+
+
+class _Reason(msgspec.Struct):
+    code: str
+    kind: str
+    text: str
+    effect: str
+
+
+class _Decision(msgspec.Struct):
+    """What every document of a decision has."""
+
+    event: str
+    id: str
+    seq: int
+    as_of_seq: int
+    outcome: str
+    score: float | None
+    reasons: list[_Reason]
+    rules: list[str]
+    shadow_rules: list[str]
+    features: dict[str, Any]
+    versions: dict[str, str]
+    receipt: str
+
+
+def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
+    """A stored body as a value of its type.
+
+    Args:
+        what: Names it in the message, such as `the label at place 7`.
+
+    Raises: StorageError where the bytes are not what the program writes.
+    """
+    try:
+        return msgspec.json.decode(data, type=type)
+    except ValueError as error:  # what msgspec cannot decode, and what is no UTF-8
+        raise damaged(what, error) from None
+
+
+def decision_document(row: DecisionRow) -> dict[str, Any]:
+    """The document of a decision, its fields in their order. Raises: StorageError where it is damaged."""
+    found: dict[str, Any] = msgspec.to_builtins(stored(row.document, _Decision, f"the decision at place {row.seq}"))
+    return found
+
+
+def damaged(what: str, error: object) -> StorageError:
+    """The error for stored content that cannot be read."""
+    return StorageError(f"{what} cannot be read, so the log is damaged ({error}). {RESTORE}")
+
+
+@contextmanager
+def telling_damage() -> Iterator[None]:
+    """Says of definitions that were in force, and cannot be read any more, that the log is damaged.
+
+    A version comes into force only if it can read all that the log has; so what it cannot
+    read later has changed since.
+    """
+    try:
+        yield
+    except DefinitionError as error:
+        what = "what was in force when this was decided"
+        raise StorageError(
+            f"{what} cannot be read: {error.problems[0]} The log is damaged, or another version of shroff wrote it. "
+            f"{RESTORE}, or use that version"
+        ) from None

@@ -1,0 +1,324 @@
+"""Taking files in: a look at all of them first, their order, errors half-way, and what the report says of labels."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import pytest
+
+from shroff import app
+from shroff.adapters.log_memory import MemoryLog
+from shroff.decisions import draft as draft_module
+from shroff.decisions import ingest as ingest_module
+from shroff.decisions import writer as writer_module
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.ingest import arranged, ingest, with_labels
+from shroff.decisions.writer import Answer, Writer
+from shroff.errors import StateError, StorageError, UsageError
+from shroff.events.event import Event
+from shroff.events.intake import Submission
+from shroff.streams.log import Batch
+from tests.unit.projects import FILES, NOW_MS, definitions, documents, label, payment, writer
+
+MARCH_MS = 1_772_323_200_000  # 2026-03-01, in UTC
+
+
+def on_day(day: int, number: int, second: int = 0) -> Submission:
+    """A payment of a day of March."""
+    time_ms = MARCH_MS + ((day - 1) * 86_400 + second) * 1_000
+    return Submission(
+        "a.csv",
+        str(number),
+        bytes,
+        "payment",
+        Event("payment", f"p{number}", time_ms, (f"p{number}", time_ms, "c", 100)),
+    )
+
+
+def breaking(submissions: Sequence[Submission]) -> Iterator[Submission]:
+    """Submissions of a file that ends too early."""
+    yield from submissions
+    raise UsageError("x.csv.gz is not whole")
+
+
+def ids(log: MemoryLog) -> list[str]:
+    return [one.id for records in log.read() for one in records if one.kind == "event"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> app.Project:
+    """The small project in a folder of its own."""
+    for name, text in FILES.items():
+        path = tmp_path / "small" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text, encoding="utf-8")
+    return app.open_exactly(tmp_path / "small")
+
+
+def csv(path: Path, days: Sequence[int], name: str = "p") -> Path:
+    """A file of payments, one a day or several, a second apart."""
+    rows = [f"{name}{at},2026-03-{day:02d}T00:{at // 60:02d}:{at % 60:02d}Z,c,5.00\n" for at, day in enumerate(days)]
+    path.write_text("id,at,card,amount\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+def read_all(stream: IO[bytes], found: list[bytes]) -> None:
+    """Read lines until none is left or one cannot be read."""
+    while line := stream.readline():
+        found.append(line)
+
+
+def events_of(project: app.Project) -> int:
+    with project.reading() as log:
+        return sum(one.kind == "event" for records in log.read() for one in records)
+
+
+# ---- the look at all files before the first write
+
+
+def test_nothing_of_any_file_is_taken_where_a_later_one_is_too_late(project: app.Project, tmp_path: Path):
+    new, old = csv(tmp_path / "new.csv", [20] * 500, "n"), csv(tmp_path / "old.csv", [1] * 30, "o")
+    with pytest.raises(UsageError, match=r"old.csv: 30 of the first 30 lines.*No event was written.*--order time"):
+        project.ingest([new, old], as_type="payment")
+
+    assert events_of(project) == 0
+
+
+def test_files_are_sorted_together(project: app.Project, tmp_path: Path):
+    #  a   1 2 3 4 …        b   1 2 3 4 …        each day of b is too late behind the end of a
+    days = list(range(1, 21))
+    first, second = csv(tmp_path / "a.csv", days, "a"), csv(tmp_path / "b.csv", days, "b")
+    report = project.ingest([first, second], as_type="payment", order="time")
+
+    assert (report.events.appended, report.events.quarantined) == (40, 0)
+
+
+def test_sorted_files_that_lie_behind_the_log_are_stopped_too(project: app.Project, tmp_path: Path):
+    project.ingest([csv(tmp_path / "new.csv", [20], "n")], as_type="payment")
+    old = csv(tmp_path / "old.csv", [1] * 30, "o")
+    with pytest.raises(UsageError, match="behind the newest event of the log"):
+        project.ingest([old], as_type="payment", order="time")
+
+    assert events_of(project) == 1
+
+
+@pytest.mark.parametrize(
+    ("late", "lines", "is_stopped"),
+    [(90, 150, True), (20, 1_999, True), (20, 2_000, False), (19, 19 * 2, False), (1, 3, False)],
+)
+def test_more_than_one_percent_and_at_least_twenty_late_lines_stop_an_ingest(late: int, lines: int, is_stopped: bool):
+    found = [on_day(20, 0), *(on_day(1, 1 + at) for at in range(late))]
+    found += [on_day(20, len(found) + at, at) for at in range(lines - len(found))]
+    one = writer(MemoryLog())
+    try:
+        list(arranged([("a.csv", found)], one))
+    except UsageError:
+        was_stopped = True
+    else:
+        was_stopped = False
+
+    assert was_stopped == is_stopped
+
+
+def test_late_lines_that_the_log_has_already_stop_nothing():
+    log = MemoryLog()
+    old = [on_day(1, number, number) for number in range(30)]
+    writer(log).write([*old, on_day(20, 99)])
+    again = ingest(one := writer(log), arranged([("new.csv", [on_day(20, 99)]), ("old.csv", old)], one))
+
+    assert (again.events.duplicates, again.events.quarantined) == (31, 0)
+
+
+class WatchedLog(MemoryLog):
+    """A log that notes which calls come while it appends, which takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appends_on: int | None = None
+        self.clashes: list[str] = []
+
+    def append(self, batch: Batch) -> None:
+        self.appends_on = threading.get_ident()
+        time.sleep(0.02)
+        super().append(batch)
+        self.appends_on = None
+
+    def __getattribute__(self, name: str) -> Any:
+        calls = ("find", "decisions", "waiting_for", "waiting_with_ids", "last_seq", "watermark_ms", "maintain")
+        if name in calls and self.appends_on not in {None, threading.get_ident()}:
+            self.clashes.append(name)
+        return super().__getattribute__(name)
+
+
+def test_the_log_is_never_called_beside_a_commit():
+    log = WatchedLog()
+    one = writer(log)
+    files = [("a.csv", [on_day(5, at, at) for at in range(64)]), ("b.csv", [on_day(1, 100 + at) for at in range(5)])]
+    report = ingest(one, arranged(files, one), batch_size=8, between=log.maintain)
+
+    assert report.events.read == 69
+    assert log.clashes == []
+
+
+# ---- errors half-way
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_what_was_read_before_an_error_is_committed_and_told(size: int):
+    log, told = MemoryLog(), list[Answer]()
+    one = writer(log)
+    lines = arranged([("x.csv.gz", breaking([payment(number) for number in range(4)]))], one)
+    with pytest.raises(UsageError, match="not whole"):
+        ingest(one, lines, batch_size=size, on_batch=told.extend)
+
+    assert ids(log) == [answer.id for answer in told] == ["p0", "p1", "p2", "p3"]
+
+
+def test_a_cut_file_gives_all_its_whole_lines(project: app.Project, tmp_path: Path):
+    plain = csv(tmp_path / "plain.csv", [20] * 3_000)
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(plain.read_bytes())[:-200])
+    whole_lines: list[bytes] = []
+    with gzip.open(cut) as stream, pytest.raises(EOFError):
+        read_all(stream, whole_lines)
+    with pytest.raises(UsageError, match="not whole"):
+        project.ingest([cut], as_type="payment")
+
+    assert events_of(project) == len(whole_lines) - 1 > 1_000
+
+
+class FailingLog(MemoryLog):
+    """A log whose disk is full, from some commit on."""
+
+    def __init__(self, commits: int) -> None:
+        super().__init__()
+        self.commits = commits
+
+    def append(self, batch: Batch) -> None:
+        if self.commits == 0:
+            raise StorageError("the disk is full")
+        self.commits -= 1
+        super().append(batch)
+
+
+def test_a_failed_commit_is_told_though_reading_fails_as_well():
+    one = writer(FailingLog(commits=1))
+    with pytest.raises(StorageError, match="disk is full") as raised:
+        ingest(one, breaking([payment(number) for number in range(4)]), batch_size=4)
+
+    assert isinstance(raised.value.__context__, UsageError)
+
+
+def interrupted(
+    log: MemoryLog, project: Definitions, submissions: Sequence[Submission], after_lines: int
+) -> tuple[Writer, list[Answer], int]:
+    """An ingest stopped by Ctrl-C at a line of the code that prepares and commits; gives how many lines ran."""
+    one, told, ran = Writer(log, project, lambda: NOW_MS), list[Answer](), 0
+    files = {ingest_module.__file__, writer_module.__file__, draft_module.__file__}
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal ran
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            ran += 1
+            if ran == after_lines:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        ingest(one, submissions, batch_size=2, on_batch=told.extend)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return one, told, ran
+
+
+def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have():
+    project, last, kept = definitions(), payment(9, 30), 0
+    submissions = [payment(1), payment(1), payment(2, 1), payment(3, 2)]
+    *_, lines = interrupted(MemoryLog(), project, submissions, 0)
+    for at in range(1, lines + 1):
+        log = MemoryLog()
+        one, told, _ = interrupted(log, project, submissions, at)
+        stored = set(ids(log))
+
+        assert {answer.id for answer in told} <= stored
+        try:
+            after = one.write([last])
+        except StateError:
+            continue
+        kept += 1
+        assert documents(after)[0]["features"]["card.payments_1h"] == len(stored)  # type: ignore[index]
+        assert one.state.watermark_ms == log.watermark_ms()
+    assert lines > 200
+    assert 0 < kept < lines
+
+
+# ---- labels in the report
+
+
+def known(number: int, event: str, at: str = "2026-03-01T12:00:00Z") -> Submission:
+    return label(number, event, "fraud", "analyst", at)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_label_that_waited_for_an_event_of_the_same_ingest_is_appended(size: int):
+    log = MemoryLog()
+    report = ingest(writer(log), with_labels([payment(1), payment(2, 1)], [known(1, "payment/p1")]), batch_size=size)
+
+    assert (report.labels.read, report.labels.appended, report.labels.pending) == (1, 1, 0)
+    assert log.waiting_all() == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_label_that_waited_and_does_not_fit_its_event_is_counted_as_quarantined(size: int):
+    log = MemoryLog()
+    early = known(1, "payment/p1", "2026-02-01T12:00:00Z")
+    report = ingest(writer(log), [early, payment(1)], batch_size=size)
+
+    assert (report.labels.read, report.labels.pending, report.labels.quarantined) == (1, 0, 1)
+    assert [(kept.source, kept.place) for _, kept in log.refused_list()] == [("waiting labels", "payment/p1")]
+
+
+def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
+    log = MemoryLog()
+    one = writer(log)
+    first = ingest(one, [known(1, "payment/p1", "2026-02-01T12:00:00Z")])
+    second = ingest(one, islice([payment(1)], 1))
+
+    assert (first.labels.pending, first.labels.quarantined) == (1, 0)
+    assert (second.labels.read, second.labels.quarantined) == (0, 1)
+
+
+# ---- dropping from quarantine
+
+
+def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Project, tmp_path: Path):
+    project.ingest([csv(tmp_path / "a.csv", [20, 1])], as_type="payment")
+    rules = project.places.folder / "rules" / "large.yaml"
+    rules.write_text(rules.read_text(encoding="utf-8").replace("100", "200"), encoding="utf-8")
+    changed = app.open_exactly(project.places.folder)
+    dropped = changed.drop([])
+    with changed.reading() as log:
+        left, versions = log.refused_list(), len(log.controls())
+
+    assert (dropped, left, versions) == (1, [], 1)
+
+
+def test_dropping_where_no_log_is_makes_none(project: app.Project):
+    with pytest.raises(UsageError, match="no log yet"):
+        project.drop([])
+
+    assert not project.places.log.exists()
