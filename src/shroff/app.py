@@ -202,6 +202,7 @@ class Project:
         order: str = "file",
         format: str | None = None,
         decide: bool = True,
+        is_hashed: bool = False,
         progress: Progress | None = None,
         restoring: Progress | None = None,
         on_batch: Callable[[Sequence[Answer]], None] | None = None,
@@ -210,11 +211,12 @@ class Project:
 
         All files are opened and looked into first, so that one that cannot be read stops before writing, and so
         does one with too many lines that come too late.
+        `is_hashed`: values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
         `progress` is told how many lines were read, `restoring` how many events of the log.
         """
         from shroff.decisions.ingest import arranged, ingest, with_labels
 
-        intake = self.intake()
+        intake = self.intake(keeps_hashes=is_hashed)
         with ExitStack() as opened:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
@@ -230,13 +232,18 @@ class Project:
                 writer, counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
             )
 
-    def intake(self) -> Intake:
-        """The door for files and lines; hashed values, as exports and quarantine have them, are kept."""
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """The door for files and lines.
+
+        With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
+        sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+        """
         from shroff.events.intake import Intake
         from shroff.events.kept import keeping_hashed
 
         definitions = self.definitions
-        return Intake(definitions.events, definitions.settings, keeping_hashed(self.hasher))
+        hasher = keeping_hashed(self.hasher) if keeps_hashes else self.hasher
+        return Intake(definitions.events, definitions.settings, hasher)
 
     def answers(
         self,
@@ -244,6 +251,7 @@ class Project:
         source: str,
         *,
         as_type: str | None = None,
+        is_hashed: bool = False,
         has_more: Callable[[], bool] = lambda: True,
         restoring: Progress | None = None,
     ) -> Generator[list[tuple[str, Answer]], None, None]:
@@ -254,7 +262,7 @@ class Project:
         """
         from shroff.decisions.answers import in_groups
 
-        submissions = self.intake().submissions(lines, source, as_type)
+        submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
         with self.writing(restoring) as (writer, log):
             for group in in_groups(submissions, has_more):
                 answers = writer.write(group)
@@ -267,7 +275,9 @@ class Project:
 
         given = {"known_at": time_text(self.now_ms()), **fields}
         raw = msgspec.json.encode({"label": given})
-        one = self.intake().submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        one = self.intake(keeps_hashes=True).submit(
+            "label", given, source="shroff label", place="1", raw=raw, is_strict=True
+        )
         with self.adding() as (writer, _):
             return writer.write([one])[0]
 
@@ -278,7 +288,7 @@ class Project:
         """
         from shroff.decisions.retrying import retry
 
-        intake = self.intake()
+        intake = self.intake(keeps_hashes=True)
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
         with self.adding() as (writer, log):
             return retry(log, writer, intake, numbers, headers)
@@ -300,26 +310,36 @@ class Project:
     def find(self, log: Log, reference: str) -> DecisionRow:
         """The decision of `payment/p-1`, or of `p-1` while one type is decided.
 
+        Types are those of the project and those that the log has from earlier versions of it.
+
         Raises: UsageError where there is none.
         """
-        type_name, id_ = self._named(reference)
-        row = log.decisions(type_name, [id_]).get(id_)
-        if row is not None:
-            return row
-        if log.find(type_name, [id_]):
-            raise UsageError(f"{type_name} {id_!r} is in the log and was not decided.")
-        raise UsageError(f"there is no {type_name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
+        from shroff.decisions.history import types_of
 
-    def _named(self, reference: str) -> tuple[str, str]:
+        named = self._named(reference, types_of(log))
+        for name, id_ in named:
+            row = log.decisions(name, [id_]).get(id_)
+            if row is not None:
+                return row
+        for name, id_ in named:
+            if log.find(name, [id_]):
+                raise UsageError(f"{name} {id_!r} is in the log and was not decided.")
+        name, id_ = named[0]
+        raise UsageError(f"there is no {name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
+
+    def _named(self, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
+        """The type and id that are meant; several where a bare id may be of a type that was decided once."""
         events = self.definitions.events
         before, sign, after = reference.partition("/")
-        if sign and before in events.types:
-            return before, after
-        if len(events.decided) == 1:
-            return events.decided[0], reference
-        raise UsageError(
-            f"{reference!r}: several types are decided; write TYPE/ID, such as {events.decided[0]}/{reference}."
-        )
+        if sign and (before in events.types or before in past):
+            return [(before, after)]
+        once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
+        decided = [*events.decided, *once]
+        if len(events.decided) > 1 or not decided:
+            such = f", such as {decided[0]}/{reference}" if decided else ""
+            what = "several types are decided" if decided else "no type is decided"
+            raise UsageError(f"{reference!r}: {what}; write TYPE/ID{such}.")
+        return [(name, reference) for name in decided]
 
     def replay(self, reference: str) -> tuple[DecisionRow, DecisionRow]:
         """The recorded decision and the same computed again from the log."""

@@ -92,7 +92,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(data: bytes, name: str, problems: list[Problem]) -> str:
-    """The text of a file, every line end as `\\n`."""
+    """The text of a file, its lines ended as Python ends them."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -19,9 +19,8 @@ def mask(value: str) -> str:
 
 
 def test_a_test_inside_a_rule_makes_no_version():
-    tested = FILES["rules/large.yaml"] + (
-        "  tests:\n    - { name: t, events: [ { payment: { at: 2026-03-01T10:00:00Z, amount: 101 } } ], hits: [true] }\n"
-    )
+    event = "{ payment: { at: 2026-03-01T10:00:00Z, amount: 101 } }"
+    tested = FILES["rules/large.yaml"] + f"  tests:\n    - {{ name: t, events: [ {event} ], hits: [true] }}\n"
 
     assert definitions({"rules/large.yaml": tested}).versions == definitions().versions
 

@@ -11,7 +11,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from tests.unit.projects import FILES, documents, payment, writer
 
 TABLES = {
-    "events.yaml": FILES["events.yaml"] + "  shop: { payment: \"tables.shops[payment.card].kind\" }\n"
+    "events.yaml": FILES["events.yaml"] + '  shop: { payment: "tables.shops[payment.card].kind" }\n'
     "tables:\n  shops: { card: text, kind: text, level: integer }\n",
     "tables/shops.csv": "card,kind,level\na,food,1\nb,food,2\nc,fuel,3\n",
     "features.yaml": """

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
+from shroff.adapters.sqlite_file import NO_UTF8
 from shroff.streams.log import Refused
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes,
@@ -59,6 +60,23 @@ OFFSETS: Final = Statement(
 QUARANTINE_DROP: Final = Statement("DELETE FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
+# What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
+# be missing. SQLite keeps whatever stands in a damaged file.
+EVENT_SHAPE: Final = "itttiji"
+DECISION_SHAPE: Final = "itttbj"
+FLAG_SHAPE: Final = "itttttiti"
+HIT_SHAPE: Final = "itTii"
+WAITING_SHAPE: Final = "itttj"
+REFUSED_SHAPE: Final = "ittttbi"
+OUTBOX_SHAPE: Final = "iitj"
+_KINDS: Final = {
+    "i": frozenset([int]),
+    "I": frozenset([int, type(None)]),
+    "t": frozenset([str]),
+    "T": frozenset([str, type(None)]),
+    "b": frozenset([bytes]),
+    "j": frozenset([bytes]),
+}
 EVENT_COLUMNS: Final = "seq, kind, type, id, time_ms, CAST(body AS BLOB), decided"
 # A list of ids joined to the index: 0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5,
 # json_each 0.4 to 2.1, a temporary table 14).
@@ -87,6 +105,27 @@ of_hit = attrgetter("seq", "rule", "key", "shadow")
 of_waiting = attrgetter("event_type", "event_id", "id", "body")
 of_outbox = attrgetter("seq", "number", "kind", "body")
 of_offset = attrgetter("source", "part", "offset")
+
+
+def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:
+    """What is wrong with the values that a damaged file gave, in words; nothing where they fit.
+
+    Cost: 0.15 µs a row of seven columns.
+    """
+    for kind, column in zip(shape, zip(*rows, strict=True), strict=True):
+        if not _KINDS[kind].issuperset(map(type, column)):
+            return "a value is not of its column's type"
+        if kind == "j" and not all(map(bytes.isascii, column)) and not all(map(_is_utf8, column)):
+            return NO_UTF8
+    return ""
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def of_refused(refused: Refused) -> tuple[Any, ...]:

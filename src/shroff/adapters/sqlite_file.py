@@ -16,6 +16,7 @@ from urllib.parse import quote
 from shroff.errors import LogBusyError, ShroffError, StorageError
 
 APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
+NO_UTF8: Final = "a text is no UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
 BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
 
 
@@ -78,30 +79,66 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
         raise StorageError(
             f"there is no log at {path}. Start a writer (`shroff ingest` or `shroff run`) or check the path"
         )
-    mode = "ro" if read_only else "rwc"
     try:
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=BUSY_S,
-        )
+        return _connect(path, "mode=ro" if read_only else "mode=rwc", schema, version, max_bytes)
+    except UnicodeDecodeError:
+        raise damaged(path, NO_UTF8) from None
+    except sqlite3.Error as error:
+        if read_only and _lacks_side_files(error, path):
+            return _connect_unchanging(path, schema, version)
+        raise storage_error(error, path) from error
+
+
+def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:
+    """Whether SQLite could not make the files beside the log that a reader needs as well, since it may not write."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK)
+
+
+def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open a file in a folder that cannot be written: SQLite then takes it for one that nobody changes.
+
+    Raises: StorageError where the newest batches still stand in the write-ahead log, which cannot be read so.
+    """
+    ahead = path.with_name(f"{path.name}-wal")
+    try:
+        if ahead.exists() and ahead.stat().st_size:
+            raise StorageError(
+                f"{path} cannot be read where {path.parent} cannot be written, since {ahead.name} beside it holds "
+                "batches that are not in it yet. Run 'shroff doctor' once where that folder can be written, "
+                "or copy the folder to where it can"
+            )
+        return _connect(path, "mode=ro&immutable=1", schema, version, None)
+    except UnicodeDecodeError:
+        raise damaged(path, NO_UTF8) from None
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
+
+
+def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | None) -> sqlite3.Connection:
+    """Open the file as SQLite's parameters say; with `mode=rwc` to write."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{how}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_S,
+    )
     try:
-        if not read_only:
+        if how == "mode=rwc":
             _prepare(connection, path, max_bytes)
             _make_tables(connection, schema, version)
         _check_version(connection, path, version)
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
-    except sqlite3.Error as error:
-        connection.close()
-        raise storage_error(error, path) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def damaged(path: Path, what: str) -> StorageError:
+    """The error for a file whose rows are not as they were written."""
+    return StorageError(f"{path}: {_WORDS[sqlite3.SQLITE_CORRUPT].format(error=what)}")
 
 
 def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
@@ -111,6 +148,8 @@ def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
         return LogBusyError(
             f"{path} is held by another program, such as an SQLite shell with an open transaction. End it and try again"
         )
+    if str(error).startswith("Could not decode to UTF-8"):  # Python's own words, which hold the text itself
+        return damaged(path, NO_UTF8)
     words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. Nothing stored before is lost; run `shroff doctor`")
     return StorageError(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
 

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 )
 @click.argument("file", metavar="[FILE|-]", default="-")
 @click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
-def decide(session: Session, file: str, as_type: str | None) -> int:
+@click.option(
+    "--hashed",
+    "is_hashed",
+    is_flag=True,
+    help="Hashed fields hold hashes already, as 'shroff export events' writes them.",
+)
+def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) -> int:
     """Take events as JSON lines and give a JSON line for each: its decision, once it is durable.
 
     An event of a type that is not decided gets `"decided": false`, one that is refused a problem document with its
@@ -40,15 +46,18 @@ def decide(session: Session, file: str, as_type: str | None) -> int:
     answered, refused = 0, 0
     session.stopped = "Nothing was taken yet."
     with lines, bars("restoring state, events") as (restoring,):
-        groups = project.answers(lines, name, as_type=as_type, has_more=has_more, restoring=restoring)
+        groups = project.answers(
+            lines, name, as_type=as_type, is_hashed=is_hashed, has_more=has_more, restoring=restoring
+        )
         with closing(groups):
             for group in groups:
                 texts = [answer_json(answer, line=int(place)) for place, answer in group]
-                session.write(b"\n".join(texts) + b"\n")
-                session.flush()
                 answered += len(group)
                 refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
+                # Before it is written, so that who reads the answer and stops the program is told of it.
                 session.stopped = f"{many(answered, 'event is', 'events are')} answered and safe."
+                session.write(b"\n".join(texts) + b"\n")
+                session.flush()
     if refused:
         session.next("shroff quarantine list")
     elif answered:

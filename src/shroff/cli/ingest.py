@@ -39,6 +39,12 @@ QUARANTINED = 4
 @click.option(
     "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them."
 )
+@click.option(
+    "--hashed",
+    "is_hashed",
+    is_flag=True,
+    help="Hashed fields hold hashes already, as 'shroff export events' writes them.",
+)
 def ingest(
     session: Session,
     files: tuple[Path, ...],
@@ -47,6 +53,7 @@ def ingest(
     order: str,
     format_: str | None,
     decide: bool,
+    is_hashed: bool,
 ) -> int:
     """Append events to the log in the order of the files, deciding on the way.
 
@@ -70,6 +77,7 @@ def ingest(
             order=order,
             format=format_,
             decide=decide,
+            is_hashed=is_hashed,
             progress=progress,
             restoring=restoring,
             on_batch=on_batch,

@@ -48,7 +48,7 @@ def label(
 
 
 def _pending(session: Session) -> int:
-    import msgspec
+    from shroff.decisions.history import waiting_fields
 
     with session.project.reading() as log:
         labels = [waiting_fields(one) for one in log.waiting_all()]
@@ -90,7 +90,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
 
 def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
-        report = session.project.ingest([file], as_type="label", progress=progress)
+        report = session.project.ingest([file], as_type="label", is_hashed=True, progress=progress)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")
     session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")

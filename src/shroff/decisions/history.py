@@ -19,7 +19,6 @@ from shroff.language import yamltext
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.streams.log import Log, Record, WaitingLabel
 
-
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
 _Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
 
@@ -237,6 +236,17 @@ def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator
             rules.add(row.rule)
     if rules:
         yield place, frozenset(rules)
+
+
+def types_of(log: Log) -> dict[str, bool]:
+    """The event types of every version that this log has had in force, and whether the type was ever decided."""
+    control, found = Control(), dict[str, bool]()
+    for record in log.controls():
+        control.take(record)
+        events = load_events(yamltext.read(control.files.get("events.yaml", ""), "", []), frozenset(), 0, [])
+        for name in events.types:
+            found[name] = found.get(name, False) or name in events.decided
+    return found
 
 
 def has_hashed(log: Log) -> bool:

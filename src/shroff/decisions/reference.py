@@ -54,8 +54,7 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     name = file[len("lists/") : -len(".csv")]
     entries: dict[str, int | None] = {}
     text = text.removeprefix("\ufeff")
-    rows = list(csv.reader(io.StringIO(text)))
-    header = rows[0] if rows else []
+    header, rows = _rows(file, text, problems)
     problems += [
         Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS))
         for column in header
@@ -64,7 +63,7 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     if "value" not in header:
         problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
         return ListFile(name, text, entries)
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in rows:
         cells = dict(zip(header, row, strict=False))
         value = cells.get("value", "")
         if not value:
@@ -83,17 +82,14 @@ def load_table(
     file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]
 ) -> dict[Value, dict[str, Value]]:
     """Read tables/NAME.csv by the columns that events.yaml declares."""
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
-    header = rows[0] if rows else []
+    header, rows = _rows(file, text.removeprefix("\ufeff"), problems)
     types = {key: shape.key, **shape.columns}
     lacking = [column for column in types if column not in header]
     if lacking:
         problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
         return {}
     table: dict[Value, dict[str, Value]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
+    for number, row in rows:
         cells = dict(zip(header, row, strict=False))
         try:
             values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
@@ -108,6 +104,35 @@ def load_table(
             continue
         table[values[key]] = {column: values[column] for column in shape.columns}
     return table
+
+
+def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the rows that hold something, each with its line.
+
+    A quotation mark that does not close, or a row with more cells than there are columns,
+    is a problem: what it swallows would be missing from the list unseen.
+    """
+    reader = csv.reader(io.StringIO(text), strict=True)
+    header: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error:
+            words = "a quotation mark in this line has no fellow, or text stands behind one."
+            problems.append(Problem(file, number, 1, "", words, "Inside quotes a quotation mark is written twice."))
+            return header, rows
+        if row is None:
+            return header, rows
+        if number == 1:
+            header = row
+        elif len(row) > len(header):
+            problems.append(
+                Problem(file, number, 1, "", f"the line has {len(row)} cells, the header has {len(header)}.")
+            )
+        elif any(row):
+            rows.append((number, row))
 
 
 def parse_cell(text: str, type_: Type, money_places: int) -> Value:

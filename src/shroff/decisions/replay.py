@@ -175,6 +175,11 @@ def _compare_features(
 ) -> None:
     result.events += 1
     shown = stored(row.document, _Features, f"the decision at place {row.seq}").features
+    names = definitions.feature_names(row.event)
+    if sorted(shown) != names:
+        sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(names)}"
+        result.differ(Mismatch(row.event, row.id, row.seq, "naive", *sides))
+        return
     for name, recorded in shown.items():
         type_ = definitions.features[name].type
         computed = canonical_value(values.get(name), type_, definitions.settings.money_places)

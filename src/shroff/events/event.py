@@ -160,7 +160,7 @@ class Codec:
                 value if value is None or read is None else read(value)
                 for value, read in zip(stored, self._readers, strict=True)
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise StateError(f"a stored {self.event_type.name} does not fit its type: {error}") from None
         id_, time_ms = values[self._id_at], values[self._time_at]
         if id_ is None or time_ms is None:
