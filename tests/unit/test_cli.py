@@ -80,7 +80,10 @@ def test_a_command_stands_under_one_name_only():
         (["label", "--pending", "x"], "--pending lists what waits"),
         (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),
         (["quarantine", "drop"], "--all"),
-        (["init", "bank", "--template", "paysm"], "Did you mean paysim?"),
+        (["init", "bank", "--template", "paysm"], "Did you mean paysim? There are payments, paysim, savings,"),
+        (["init", "bank", "--template", "zzz"], "There are payments, paysim, savings, orders, cards, blank."),
+        (["ingest", "-", "--as", "payment"], "'shroff ingest' takes files; 'shroff decide -' takes lines"),
+        (["ingest", "x.csv", "--labels", "-"], "'shroff ingest' takes files"),
     ],
 )
 def test_wrong_use_is_one_clear_sentence_and_exit_code_2(words, said, nowhere, capsys):
@@ -220,6 +223,23 @@ def test_a_long_line_is_cut_at_the_limit(pipe):
     os.close(writing)
 
     assert [arrivals.readline(4) for _ in range(5)] == [b"xxxx", b"xxxx", b"xx\n", b"y\n", b""]
+
+
+# ---- files that are written
+
+
+@pytest.mark.parametrize("out", [".", "..", "folder"])
+@pytest.mark.parametrize(
+    "words", [["export", "decisions"], ["features", "--as", "payment"]], ids=lambda words: words[0]
+)
+def test_a_folder_is_no_file_to_write(words, out, nowhere, capsys):
+    run(["init", "bank", "--template", "payments"])
+    run(["-C", "bank", "ingest", "bank/examples/payment.json", "--as", "payment"])
+    (nowhere / "folder").mkdir()
+    capsys.readouterr()
+
+    assert run(["-C", "bank", *words, "--out", out]) == 2
+    assert capsys.readouterr().err == f"shroff: {out} is a folder; name a file in it.\n"
 
 
 # ---- init

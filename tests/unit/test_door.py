@@ -188,7 +188,7 @@ def test_a_value_is_read_as_its_type(field, given, value):
         ("card", "a" * 65_537, "65,537 bytes"),
         ("card", "ä" * 32_769, "65,538 bytes"),
         ("colour", "a" * 65_537, "65,537 bytes"),
-        ("id", "a" * 201, "an id of 201 characters"),
+        ("id", "a" * 201, "expected an id of at most 200 characters; found an id of 201 characters"),
         ("channel", "cheque", "one of pos, web, atm; found 'cheque'"),
         ("channel", "Web", "Did you mean web?"),
         ("points", "many", "found 'many'"),

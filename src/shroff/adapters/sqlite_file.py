@@ -105,7 +105,7 @@ def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connec
         if ahead.exists() and ahead.stat().st_size:
             raise StorageError(
                 f"{path} cannot be read where {path.parent} cannot be written, since {ahead.name} beside it holds "
-                "batches that are not in it yet. Run 'shroff doctor' once where that folder can be written, "
+                "batches that are not in it yet. Run 'shroff snapshot' once where that folder can be written, "
                 "or copy the folder to where it can"
             )
         return _connect(path, "mode=ro&immutable=1", schema, version, None)

@@ -167,11 +167,11 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
     """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
     try:
         found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+        name = _misfit(type_, found)
     except ValueError:
-        return error
-    name = _misfit(type_, found)
+        name = None
     if name is None:
-        return error
+        return damaged(f"the {type_.name} at place {seq}", error)
     declared = type_.fields[type_.at(name)].type
     value = "has a value that this type cannot read" if name in found else "has none"
     return changed_type(

@@ -75,8 +75,8 @@ def telling_damage() -> Iterator[None]:
     try:
         yield
     except DefinitionError as error:
-        what = "what was in force when this was decided"
+        first = error.problems[0]
         raise StorageError(
-            f"{what} cannot be read: {error.problems[0]} The log is damaged, or another version of shroff wrote it. "
-            f"{RESTORE}, or use that version"
+            f"what was in force, or decided by it, cannot be read: {first.file} {first.path}: {first.message} "
+            f"The log is damaged, or another version of shroff wrote it. {RESTORE}, or use that version"
         ) from None

@@ -1,0 +1,72 @@
+"""Project files that are not UTF-8: each is a mistake with its place, and the others are looked at as well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shroff import config
+from shroff.cli.main import run
+from tests.unit.projects import FILES
+
+
+@pytest.fixture
+def bank(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def errors(bank, capsys, code):
+    assert run(["-C", str(bank), "check", "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    return [(one["file"], one["line"], one["column"], one["message"]) for one in document["errors"]]
+
+
+def test_check_names_the_first_byte_that_is_no_utf8_and_goes_on(bank, capsys):
+    rules = "# für alle\n# caf\xe9\n".encode("latin-1") + FILES["rules/large.yaml"].encode()
+    (bank / "rules" / "large.yaml").write_bytes(rules)
+    (bank / "features.yaml").write_text("card:\n  x: cout(payment) over 1h\n")
+    found = errors(bank, capsys, 1)
+
+    words = "this file is not UTF-8: the byte 0xFC here is no character."
+    assert ("rules/large.yaml", 1, 4, words) in found
+    assert [file for file, *_ in found] == ["features.yaml", "rules/large.yaml"]
+
+
+def test_the_column_counts_characters_and_the_line_any_line_end(bank, capsys):
+    (bank / "shroff.yaml").write_bytes(
+        "shroff: 1\r\nname: ü small \xff\r\nmoney: EUR\r\n".encode("latin-1").replace(b"\xfc", "ü".encode())
+    )
+
+    assert [place[:3] for place in errors(bank, capsys, 1)] == [("shroff.yaml", 2, 15)]
+
+
+def test_a_file_in_utf16_is_one_mistake(bank, capsys):
+    (bank / "events.yaml").write_bytes(FILES["events.yaml"].encode("utf-16"))
+
+    assert [place[:3] for place in errors(bank, capsys, 1)] == [("events.yaml", 1, 1)]
+
+
+def test_people_see_the_line_and_other_commands_say_the_same(bank, capsys):
+    (bank / "shroff.yaml").write_bytes(b"shroff: 1\nname: caf\xe9\nmoney: EUR\n")
+    assert run(["-C", str(bank), "check"]) == 1
+    checked = capsys.readouterr().out
+    (bank / "p.jsonl").write_text("")
+    assert run(["-C", str(bank), "ingest", str(bank / "p.jsonl")]) == 2
+    words = "shroff.yaml:2:10: this file is not UTF-8: the byte 0xE9 here is no character."
+
+    assert words in checked
+    assert words in capsys.readouterr().err
+    assert "    name: caf\ufffd\n             ^\nSave it as UTF-8." in checked
+
+
+def test_line_ends_do_not_matter(bank):
+    (bank / "shroff.yaml").write_bytes(b"a\r\nb\rc\n")
+    problems = []
+
+    assert config.read_files(bank, problems)["shroff.yaml"] == "a\nb\nc\n"
+    assert problems == []
