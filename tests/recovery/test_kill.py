@@ -42,7 +42,7 @@ def test_kills_at_every_step_of_a_commit_change_nothing(
     kills = 0
     for number in range(STEP_KILLS):
         # Every step in turn, a little further into the file each time.
-        switch = KillSwitch(STEPS[number % len(STEPS)], count=1 + number // 2 + commits.randrange(3))
+        switch = KillSwitch(STEPS[number % len(STEPS)], count=1 + number // 4 + commits.randrange(3))
         if ingest_in_a_process(project, events, switch) == signal.SIGKILL:
             kills += 1
     assert ingest_in_a_process(project, events) == 0

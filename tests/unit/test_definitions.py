@@ -53,6 +53,43 @@ def test_a_list_about_clear_fields_stays_as_it_is():
     assert list(load_definitions(files, mask).or_raise().reference.lists["shops"]) == ["m-1"]
 
 
+@pytest.mark.parametrize("told", ["analysts", "customer", "big_spender"])
+def test_a_rule_tells_analysts_the_customer_or_a_notice(told):
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", f"notify: {told}")
+    loaded = load_definitions({**FILES, "rules/large.yaml": rule, "notices/big_spender.yaml": "text: Hello\n"})
+
+    again = load_definitions(loaded.or_raise().files).or_raise()
+    assert again.rules[0].notify == told
+    assert again.files == loaded.or_raise().files
+
+
+@pytest.mark.parametrize(
+    "told, hint",
+    [
+        ("analyst", "Did you mean analysts?"),
+        ("big_spenders", "Did you mean big_spender?"),
+        ("bob", "Notify analysts, customer, big_spender, or add notices/bob.yaml."),
+    ],
+)
+def test_a_rule_that_tells_nobody_known_is_a_mistake(told, hint):
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", f"notify: {told}")
+    files = {**FILES, "rules/large.yaml": rule, "notices/big_spender.yaml": "text: Hello\n"}
+    (problem,) = load_definitions(files).problems
+
+    assert (problem.line, problem.hint) == (8, hint)
+    assert problem.message == f"{told!r} is nobody to tell and no notice."
+
+
+def test_what_a_notice_says_is_no_part_of_what_is_in_force():
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: big")
+    first, second = (
+        load_definitions({**FILES, "rules/large.yaml": rule, "notices/big.yaml": text}).or_raise()
+        for text in ("text: Hello\n", "text: Good day\n")
+    )
+
+    assert (first.files, first.versions) == (second.files, second.versions)
+
+
 def test_the_log_keeps_the_name_control_for_itself():
     events = (
         FILES["events.yaml"]

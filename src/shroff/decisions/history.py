@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -165,11 +166,11 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
     """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
-    try:
-        found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    found: dict[str, Any] = {}
+    name: str | None = None
+    with suppress(ValueError):
+        found = msgspec.json.decode(body, type=dict[str, Any])
         name = _misfit(type_, found)
-    except ValueError:
-        name = None
     if name is None:
         return damaged(f"the {type_.name} at place {seq}", error)
     declared = type_.fields[type_.at(name)].type
