@@ -12,7 +12,7 @@ import pytest
 from .harness import STEPS, KillSwitch, contents, ingest_in_a_process, make_project, write_events
 
 EVENTS = 1_200
-STEP_KILLS = 64
+STEP_KILLS = 80
 RANDOM_KILLS = 40
 
 
@@ -42,12 +42,12 @@ def test_kills_at_every_step_of_a_commit_change_nothing(
     kills = 0
     for number in range(STEP_KILLS):
         # Every step in turn, a little further into the file each time.
-        switch = KillSwitch(STEPS[number % len(STEPS)], count=1 + number // 4 + commits.randrange(3))
+        switch = KillSwitch(STEPS[number % len(STEPS)], count=1 + number // 6 + commits.randrange(3))
         if ingest_in_a_process(project, events, switch) == signal.SIGKILL:
             kills += 1
     assert ingest_in_a_process(project, events) == 0
 
-    assert kills > STEP_KILLS * 3 // 4, "most switches should find their commit"
+    assert kills >= STEP_KILLS * 9 // 10, f"only {kills} switches found their commit"
     assert contents(project) == undisturbed
 
 
