@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,21 +78,19 @@ def demo(session: Session, events: int, seed: int, port: int, once: bool) -> Non
 
 def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, keep: bool) -> Summary:
     """Run the demo in an empty folder."""
-    from shroff import app, config
+    from shroff import app
     from shroff.cli.demo_report import Summary
 
     progress.phase(f"making a project from the template {TEMPLATE}")
-    _copy_template(folder)
-    project = app.open(folder)
+    project, _ = app.make_project(folder, TEMPLATE)
     _load_kernels(progress)
     from shroff.decisions.ingest import ingest
-    from shroff.events.intake import Intake
     from shroff.examples.demo import Tally, Truth, stream
 
     progress.phase("checking the project and opening its log")
     definitions, truth = project.definitions, Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
-    intake = Intake(definitions.events, definitions.settings, config.hasher(project.places))
+    intake = project.intake(keeps_hashes=False)
     with project.writing() as (writer, log):
         progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}")
 
@@ -114,18 +111,12 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, keep: 
     )
 
 
-def _copy_template(folder: Path) -> None:
-    """The template's files in a new folder, as `shroff init` writes them."""
-    with as_file(files("shroff") / "templates" / TEMPLATE) as template:
-        shutil.copytree(template, folder)
-
-
 def _load_kernels(progress: Progress) -> None:
     from shroff.cli.demo_progress import told_of_compiling
 
     progress.phase("loading the window kernels")
     with told_of_compiling(lambda: progress.phase("compiling the window kernels, once on this machine (some seconds)")):
-        import shroff.features.kernel  # noqa: F401
+        import shroff.features.kernel  # noqa: F401 (importing it is the loading)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Python's cycle collector, calmed while many events are on their way.
 
 Events, tuples and texts form no cycles, yet each batch of them makes the collector walk
-the whole heap, libraries included: that was more than half of the time of an ingest
-(bench/ingest.py: 55 against 24 microseconds an event).
+the whole heap, libraries included: measured once while an ingest of eight features was
+taken apart, that was more than half of its time, 55 against 24 microseconds an event.
 """
 
 from __future__ import annotations
