@@ -2,7 +2,8 @@
 
 What `History.run` computes row by row is computed here by columns, and to the same bit, in
 two passes: key by key the places of all windows, row by row the answers. Keys that have a
-late row, whose cells do not stand in the order of the log, go through a `History` instead.
+late row go run by run (`backfill_runs`); where a plan asks for different values or quantiles,
+whose links a late cell would break, they go through a `History` instead.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def backfill(
         watermark_ms: The greatest time before the first row; None: there was none.
 
     Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
-    O(log n) for n cells of a key; keys with late rows cost what `History.run` does. Memory
+    O(log n) for n cells of a key; a late row a step for each younger cell of its key, and with
+    distinct or quantile all rows of its key what `History.run` costs. Memory
     beside the result: 20 bytes per row, 8 to 56 per row and series, 8 for each of a window's
     values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
     and extreme of each row of its largest key.
@@ -95,9 +97,10 @@ class Backfill:
         self._done = 0
         with on_threads(threads) as run:
             self._prepare(run)
+        by_history = self._late if self._needs_history else np.zeros_like(self._late)
         self._late_keys = LateKeys(
             plan,
-            self._late,
+            by_history,
             *(self._times, self._inserts, self._asks, self._values, self._flags),
             lateness_ms=lateness_ms,
             parts=threads,
@@ -136,6 +139,13 @@ class Backfill:
         rows = (self._inserts, self._values, self._flags)
         self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
         self._tables = tables_of(self._plan, self._kept.series)
+        self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
+        self._has_late = bool(self._late.any())
+
+    @property
+    def _needs_history(self) -> bool:
+        """Whether keys with late rows go through histories."""
+        return bool(len(self._tables.sets) or len(self._tables.ranks))
 
     def _sorted(self, run: Run, keys: Words, first_row: int, ranges: int | tuple[Span, ...]) -> Order:
         return sort_by_key(run, keys, self._keys, first_row=first_row, parts=self._threads, ranges=ranges)
@@ -154,7 +164,7 @@ class Backfill:
 
         begin, end = rows
         if self._ask_themselves and end - begin == len(self._times):
-            asks, ask_times = self._cells, self._cell_times
+            asks, ask_times = self._cells, self._cell_times.copy() if self._has_late else self._cell_times
         else:
             asks = self._sorted(run, self._asks[begin:end], begin, self._cells.ranges)
             ask_times = self._by_slot(run, asks)
@@ -190,6 +200,27 @@ class Backfill:
             *(*room, records),
         )
         take_records(*arguments)
+        if not self._needs_history and self._late[keys[0] : keys[1]].any():
+            self._take_late_records(keys, asks, ask_times, room, records)
+
+    def _take_late_records(
+        self, keys: Span, asks: Order, ask_times: Words, room: tuple[Any, ...], records: Words
+    ) -> None:
+        """The same for its keys with late rows, whose cells are put in the order of time on the way."""
+        from shroff.features.backfill_runs import STACK_WORDS, take_late_records
+
+        cells, kept, tables = self._cells, self._kept, self._tables
+        places, heads, *_, windows = room
+        stacks = np.empty((len(tables.tracks), STACK_WORDS), np.int64)
+        at, values = np.empty((2, len(tables.tracks), cells.most_of(keys)), np.int64)
+        arguments: tuple[Any, ...] = (
+            *(*keys, self._late, cells.starts, cells.ends, cells.rows, self._cell_times, self._come),
+            *(asks.starts, asks.ends, asks.rows, ask_times),
+            *(tables.edges, tables.tracks, tables.lanes, tables.groups, tables.queries),
+            *(kept.series, kept.maps, kept.cells),
+            *(places, heads, stacks, at, values, windows, records),
+        )
+        take_late_records(*arguments)
 
 
 @contextmanager
