@@ -1,7 +1,7 @@
 """Runs of a real `ingest` that end by SIGKILL, and what their log holds afterwards.
 
-Every run is a process of its own, forked from one that has the program loaded, so that a
-hundred of them take seconds. What is compared is everything that the log's contract
+Every run is a process of its own, forked from one that has the program loaded, so that
+hundreds of them take seconds. What is compared is everything that the log's contract
 shows, without the clock: events, decisions with their receipts, hits, flags, quarantine,
 waiting labels, outbox.
 """
@@ -12,23 +12,24 @@ import os
 import shutil
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
 from shroff import app
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
+from shroff.adapters.log_sqlite import SqliteLog
 from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
-from shroff.testing.kill import KillSwitch
 
+Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 BATCH_SIZE = 64
-__all__ = ["STEPS", "KillSwitch", "contents", "ingest_in_a_process", "make_project", "write_events"]
-
 
 NOTICE_RULE = """
 - id: large_payment_told
@@ -85,49 +86,66 @@ def ingest_in_a_process(
 
     `on_step` may kill the process at a step of a commit; `after_s` kills it after a time.
     """
-    child = os.fork()
+
+    def ingest_all() -> None:
+        options = {} if on_step is None else {"on_step": on_step}
+        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+        app.open(project).ingest([events])
+
+    return in_a_process(ingest_all, after_s=after_s)
+
+
+def in_a_process(work: Callable[[], None], *, after_s: float | None = None) -> int:
+    """Do something in a forked process; gives the signal that ended it, 0 where it ran to its end.
+
+    The child changes its own copy of the program as it likes.
+    """
+    with warnings.catch_warnings():
+        # From Python 3.12 on, for threads such as those of pytest-xdist; the child uses nothing that they may hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
-        _run(project, events, on_step, after_s)
+        _run(work, after_s)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0, "the ingest failed by itself; its error is above"
+        assert os.WEXITSTATUS(status) == 0, "the process failed by itself; its error is above"
         return 0
     return os.WTERMSIG(status)
 
 
-def _run(project: Path, events: Path, on_step: Callable[[str], None] | None, after_s: float | None) -> None:
+def _run(work: Callable[[], None], after_s: float | None) -> NoReturn:
     """In the child: never comes back."""
     try:
         if after_s is not None:
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             signal.setitimer(signal.ITIMER_REAL, after_s)
-        options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
-        ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
-        app.open(project).ingest([events])
+        work()
     except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def contents(project: Path) -> dict[str, list[tuple[object, ...]]]:
+def contents(project: Path) -> Contents:
     """Everything that the log of a project holds, but for the clock."""
-    log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
-    try:
-        records = [one for batch in log.read() for one in batch]
-        records = [msgspec.structs.replace(one, time_ms=0) if one.kind == "control" else one for one in records]
-        return {
-            "records": [msgspec.structs.astuple(one) for one in records],
-            "decisions": [msgspec.structs.astuple(one) for rows in log.decisions_after() for one in rows],
-            "hits": [astuple(one) for rows in log.hits_after() for one in rows],
-            "flags": [astuple(one) for rows in log.flags_after() for one in rows],
-            "waiting": [astuple(one) for one in log.waiting_all()],
-            "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
-            "quarantine": sorted(
-                (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
-                for _, one in log.refused_list()
-            ),
-        }
-    finally:
-        log.close()
+    with closing(SqliteLog(project / ".shroff" / "log.db", read_only=True)) as log:
+        return contents_of(log)
+
+
+def contents_of(log: SqliteLog) -> Contents:
+    """Everything that a log holds, but for the clock."""
+    records = [one for batch in log.read() for one in batch]
+    records = [msgspec.structs.replace(one, time_ms=0) if one.kind == "control" else one for one in records]
+    return {
+        "records": [msgspec.structs.astuple(one) for one in records],
+        "decisions": [msgspec.structs.astuple(one) for rows in log.decisions_after() for one in rows],
+        "hits": [astuple(one) for rows in log.hits_after() for one in rows],
+        "flags": [astuple(one) for rows in log.flags_after() for one in rows],
+        "waiting": [astuple(one) for one in log.waiting_all()],
+        "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
+        "quarantine": sorted(
+            (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
+            for _, one in log.refused_list()
+        ),
+    }

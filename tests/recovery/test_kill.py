@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from .harness import STEPS, KillSwitch, contents, ingest_in_a_process, make_project, write_events
+from shroff.adapters.log_sqlite import STEPS
+from shroff.testing.kill import KillSwitch
+
+from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 
 EVENTS = 1_200
-STEP_KILLS = 80
+STEP_KILLS = 10 * len(STEPS)  # in each round
 RANDOM_KILLS = 40
+SEEDS = (10, 11, 12)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Contents:
     project = make_project(tmp_path_factory.mktemp("undisturbed") / "bank")
     assert ingest_in_a_process(project, events) == 0
     found = contents(project)
@@ -34,11 +38,12 @@ def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
 def test_kills_at_every_step_of_a_commit_change_nothing(
-    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
+    events: Path, undisturbed: Contents, tmp_path: Path, seed: int
 ) -> None:
     project = make_project(tmp_path / "bank")
-    commits = random.Random(10)
+    commits = random.Random(seed)
     kills = 0
     for number in range(STEP_KILLS):
         # Every step in turn, a little further into the file each time.
@@ -52,13 +57,12 @@ def test_kills_at_every_step_of_a_commit_change_nothing(
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_nothing(
-    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kills_at_random_moments_change_nothing(events: Path, undisturbed: Contents, tmp_path: Path, seed: int) -> None:
     started = time.monotonic()
     assert ingest_in_a_process(make_project(tmp_path / "timed"), events) == 0
     longest_s = time.monotonic() - started
-    moments = random.Random(20)
+    moments = random.Random(seed)
     kills = runs = 0
     project = make_project(tmp_path / "0")
     while kills < RANDOM_KILLS:
@@ -74,9 +78,7 @@ def test_kills_at_random_moments_change_nothing(
 
 
 @pytest.mark.slow
-def test_a_second_run_over_the_same_file_changes_nothing(
-    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
-) -> None:
+def test_a_second_run_over_the_same_file_changes_nothing(events: Path, undisturbed: Contents, tmp_path: Path) -> None:
     project = make_project(tmp_path / "bank")
     for _ in range(2):
         assert ingest_in_a_process(project, events) == 0
@@ -85,9 +87,7 @@ def test_a_second_run_over_the_same_file_changes_nothing(
 
 
 @pytest.mark.slow
-def test_the_harness_sees_a_lost_event(
-    events: Path, undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path
-) -> None:
+def test_the_harness_sees_a_lost_event(events: Path, undisturbed: Contents, tmp_path: Path) -> None:
     """A comparison that cannot fail proves nothing: one line less must show."""
     project = make_project(tmp_path / "bank")
     lines = events.read_bytes().splitlines(keepends=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,11 +15,10 @@ from shroff.decisions.ingest import ingest
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.testing.kill import KillSwitch
 
-from .harness import BATCH_SIZE, contents, make_project, write_events
+from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 
 EVENTS = 1_200
 RUNS = 24
-Contents = dict[str, list[tuple[object, ...]]]
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +52,14 @@ def ingest_saving(
     project: Path, events: Path, on_step: Callable[[str], None] = lambda _step: None, *, every: int = 0
 ) -> int:
     """Ingest in a forked process that saves state behind `every` places; gives the signal that ended it, or 0."""
-    child = os.fork()
-    if child == 0:
-        try:
-            snapshots.EVERY = every  # type: ignore[misc]
-            app.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)  # type: ignore[assignment,misc]
-            ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
-            app.open(project).ingest([events])
-        except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0, "the ingest failed by itself; its error is above"
-        return 0
-    return os.WTERMSIG(status)
+
+    def ingest_part() -> None:
+        snapshots.EVERY = every  # type: ignore[misc]
+        app.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)  # type: ignore[assignment,misc]
+        ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+        app.open(project).ingest([events])
+
+    return in_a_process(ingest_part)
 
 
 @pytest.mark.slow

@@ -1,0 +1,277 @@
+"""Labels beside a writer, and SIGKILL on either side of the inbox: each request is carried out, and once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff import app
+from shroff.adapters.log_sqlite import STEPS, SqliteLog
+from shroff.decisions import inbox
+from shroff.decisions import ingest as ingesting
+from shroff.decisions.inbox import LABELS, labels_request
+from shroff.decisions.lists import Change, Entry
+from shroff.events.intake import Submission
+from shroff.streams.log import Batch
+from shroff.testing.kill import KillSwitch
+
+from .harness import make_project, write_events
+
+EVENTS = 1_200
+BATCH_SIZE = 16
+SHROFF = Path(sys.executable).parent / "shroff"
+ASKED = "asked beside a writer"
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_events(tmp_path_factory.mktemp("input") / "events.jsonl", EVENTS, seed=5)
+
+
+@pytest.fixture
+def bank(tmp_path: Path, events: Path) -> Path:
+    """A project whose log has some events, so that there is something to label."""
+    project = make_project(tmp_path / "bank")
+    first = tmp_path / events.name
+    first.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:100]))
+    assert ended(forked(lambda: ingest(project, first))) == 0
+    return project
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Begin some work in a process of its own; gives its id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def begun(project: Path, file: Path, on_step: Callable[[str], None] = lambda _step: None) -> int:
+    """Begin an ingest in a process of its own, and wait until it has the log; gives its id."""
+    child = forked(lambda: ingest(project, file, on_step))
+    while (project / ".shroff" / "log.lock").read_text(encoding="ascii").strip() != str(child):
+        time.sleep(0.002)
+    return child
+
+
+def ended(child: int) -> int:
+    """Wait for a process; gives the signal that ended it, 0 where it ran to its end."""
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0, "the process failed by itself; its error is above"
+        return 0
+    return os.WTERMSIG(status)
+
+
+def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _step: None) -> None:
+    """Ingest in small batches, slowly enough for others to come between."""
+
+    def slowly(step: str) -> None:
+        if step == "after commit":
+            time.sleep(0.005)
+        on_step(step)
+
+    app.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)  # type: ignore[assignment]
+    ingesting.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+    app.open(project).ingest([file])
+
+
+def label(project: Path, event: str) -> None:
+    """Label an event; it may be anything but lost."""
+    answer = app.open(project).label(f"payment/{event}", "fraud", reason=ASKED)
+    assert answer.kind in {"taken", "duplicate"}, answer
+
+
+def put_in_force(change: Callable[[], Change]) -> None:
+    """Change a list; it must then be in force."""
+    changed = change()
+    assert changed.in_force, changed
+
+
+def labels_of(project: Path) -> Counter[str]:
+    """How often each event has a label that was asked for here, not one of the file."""
+    log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
+    try:
+        bodies = [msgspec.json.decode(one.body) for part in log.read() for one in part if one.kind == "label"]
+        assert log.asked() == []
+    finally:
+        log.close()
+    return Counter(body["event"].removeprefix("payment/") for body in bodies if body.get("reason") == ASKED)
+
+
+def is_whole(project: Path, events: Path) -> bool:
+    """Whether every event that the file brings is there, and the log computes to itself again."""
+    opened = app.open(project)
+    report = opened.ingest([events]).events
+    assert report.appended == 0
+    return opened.verify().mismatches == 0
+
+
+@pytest.mark.slow
+def test_a_label_beside_an_ingest_returns_within_a_second(bank: Path, events: Path):
+    child = begun(bank, events)
+    opened = app.open(bank)
+    opened.definitions  # noqa: B018 - read beforehand, so that only the wait counts
+    waited = []
+    for number in range(1, 6):
+        started = time.monotonic()
+        label(bank, f"p-{number}")
+        waited.append(time.monotonic() - started)
+
+    assert ended(child) == 0
+    assert sorted(waited)[2] < 1.0, f"the waits were {waited} s"
+    assert labels_of(bank) == {f"p-{number}": 1 for number in range(1, 6)}
+
+
+@pytest.mark.slow
+def test_fifty_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
+    writer = begun(bank, events)
+    askers = [
+        forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, 60, 5)])  # type: ignore[misc]
+        for first in range(10, 15)
+    ]
+
+    assert [ended(child) for child in (*askers, writer)] == [0] * 6
+    assert labels_of(bank) == {f"p-{number}": 1 for number in range(10, 60)}
+    assert is_whole(bank, events)
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_at_any_step_leaves_no_label_out_and_none_twice(bank: Path, events: Path):
+    counts = random.Random(50)
+    kills = 0
+    for number, step in enumerate(STEPS * 3):
+        switch = KillSwitch(step, counts.randrange(1, 3))
+        writer = begun(bank, events, switch)
+        askers = [forked(lambda id_=id_: label(bank, id_)) for id_ in (f"p-{10 + number}", f"p-{50 + number}")]  # type: ignore[misc]
+        kills += ended(writer) == signal.SIGKILL
+
+        assert [ended(child) for child in askers] == [0, 0]
+    ended(forked(lambda: ingest(bank, events)))
+
+    found = labels_of(bank)
+    assert kills > 2 * len(STEPS)
+    assert set(found.values()) == {1}
+    assert len(found) == 2 * 3 * len(STEPS)
+    assert is_whole(bank, events)
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank: Path, events: Path):
+    features = bank / "features.yaml"
+    listed = (
+        "card:\n  listed_1d: count(payment where payment.card in lists.blocked_cards) over 1d"  # so it takes a fold
+    )
+    features.write_text(features.read_text(encoding="utf-8").replace("card:", listed, 1), encoding="utf-8")
+    with app.open(bank).writing():
+        kills = 0
+    for number, step in enumerate(STEPS * 2):
+        writer = begun(bank, events, KillSwitch(step, 1 + number % 3))
+        change = partial(app.open(bank).list_add, "blocked_cards", Entry(f"c-new-{number}"))
+        asker = forked(lambda change=change: put_in_force(change))  # type: ignore[misc]
+        kills += ended(writer) == signal.SIGKILL
+        assert ended(asker) == 0
+    ended(forked(lambda: ingest(bank, events)))
+
+    with app.open(bank).reading() as log:
+        assert len(log.controls()) == 2 + 2 * len(STEPS)  # the first version, the one with the feature, the lists
+        assert log.asked() == []
+    assert kills > len(STEPS)
+    assert is_whole(bank, events)
+
+
+@pytest.mark.slow
+def test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all(bank: Path, events: Path):
+    moments = random.Random(60)
+    killed = 0
+    for number in range(30):
+        writer = begun(bank, events)
+        asker = forked(lambda id_=f"p-{number}": label(bank, id_))  # type: ignore[misc]
+        time.sleep(moments.uniform(0.0, 0.12))
+        os.kill(asker, signal.SIGKILL)
+        killed += ended(asker) == signal.SIGKILL
+        assert ended(writer) == 0
+    ended(forked(lambda: label(bank, "p-40")))  # whoever has the log next carries out what was left
+
+    found = labels_of(bank)
+    assert killed > 5
+    assert set(found.values()) == {1}
+    assert is_whole(bank, events)
+
+
+@pytest.mark.slow
+def test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes(bank: Path, events: Path):
+    project = app.open(bank)
+    intake = project.intake(keeps_hashes=True)
+    fields = {"event": "payment/p-7", "verdict": "fraud", "reason": ASKED, "known_at": "2027-01-01T00:00:00Z"}
+    one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
+    with project.reading() as log:
+        log.ask(LABELS, labels_request([one], intake.money_places), project.now_ms())
+    ended(forked(lambda: ingest(bank, events)))
+
+    assert labels_of(bank) == {"p-7": 1}
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_input_takes_labels_and_lists(bank: Path):
+    program = subprocess.Popen(
+        [SHROFF, "-C", bank, "decide", "-", "--as", "payment"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    payment = {"paid_at": "2026-11-01T00:00:00Z", "card": "c-odd", "merchant": "m", "amount": "1.00"}
+    payment |= {"country": "DE", "channel": "web"}
+
+    def outcome(id_: str) -> str:
+        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")  # type: ignore[union-attr]
+        program.stdin.flush()  # type: ignore[union-attr]
+        return str(msgspec.json.decode(program.stdout.readline())["outcome"])  # type: ignore[union-attr]
+
+    with program:
+        assert outcome("new-1") == "approve"
+        label(bank, "new-1")
+        added = subprocess.run(
+            [SHROFF, "-C", bank, "lists", "add", "blocked_cards", "c-odd", "--json"], capture_output=True, check=True
+        )
+        assert msgspec.json.decode(added.stdout)["in_force"] is True
+        assert outcome("new-2") == "decline"
+        program.stdin.close()
+        assert program.wait(timeout=30) == 0
+
+    assert labels_of(bank) == {"new-1": 1}
+    assert app.open(bank).verify().mismatches == 0
+
+
+@pytest.mark.slow
+def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeypatch: pytest.MonkeyPatch):
+    """A comparison that cannot fail proves nothing: where the reply is committed before its label, a kill must show."""
+
+    def reply_first(self: inbox.Inbox, group: list[tuple[int, list[Submission]]]) -> None:
+        for number, submissions in group:
+            prepared = self._writer.prepare(submissions)
+            self._log.append(Batch(replies=[inbox._reply(number, prepared.answers)]))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(inbox.Inbox, "_commit_labels", reply_first)
+    writer = begun(bank, events)
+    assert ended(forked(lambda: label(bank, "p-3"))) == 0
+    assert ended(writer) == signal.SIGKILL
+
+    assert labels_of(bank) == {}
