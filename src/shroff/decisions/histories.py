@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Records
@@ -11,10 +15,41 @@ from shroff.events.intake import Intake
 from shroff.events.kept import keeping_hashed
 from shroff.events.labels import LogEvent
 from shroff.events.lines import Lines
+from shroff.features.frames import Frame, frames_of
 from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH_SIZE: Final = 4_096
 History = Iterator[list[tuple[int, LogEvent]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The next events of a history by type, and of those whose features are wanted the ids and places.
+
+    `size` is how many events there are; the rows of the frames are below it.
+    """
+
+    frames: Mapping[str, Frame]
+    size: int
+    ids: pa.Array
+    seqs: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def taken(history: History, definitions: Definitions, event: str) -> Iterator[Taken]:
+    """A history as frames; the features of one type are wanted."""
+    import pyarrow as pa
+
+    for batch in history:
+        frames = frames_of([one for _, one in batch], definitions.events, definitions.reference)
+        wanted = [] if event not in frames else frames[event].rows.tolist()
+        ids = pa.array([batch[row][1].id for row in wanted], pa.string())
+        yield Taken(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
 
 
 def log_batches(log: Log, definitions: Definitions) -> History:

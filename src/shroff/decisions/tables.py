@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shroff import config
 from shroff.decisions.definitions import Definitions, computed_of
-from shroff.events.labels import LogEvent
+from shroff.decisions.histories import History, Taken, taken
+from shroff.decisions.progress import Progress, batched
+from shroff.decisions.verifying import known_engines
+from shroff.errors import UsageError, nearest
+from shroff.features.batch import Batch
+from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.naive import Naive
 from shroff.features.online import Online
@@ -20,10 +31,39 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How features are computed.
+
+    Args:
+        engine: `batch`, `online` or `naive`.
+        reading: Is told how many events were read.
+        computing: Is told how many of them the batch engine has answers for, in its second pass.
+        spill: A folder for what memory does not hold; without it the system's own.
+    """
+
+    engine: str = "batch"
+    reading: Progress | None = None
+    computing: Progress | None = None
+    spill: Path | None = None
+
+
+def known_type(definitions: Definitions, event: str) -> None:
+    """Raises: UsageError where this is no event type."""
+    types = definitions.events.types
+    if event not in types:
+        hint = nearest(event, types) or f"There is {', '.join(types)}."
+        raise UsageError(f"{event!r} is no event type. {hint}")
+
+
 def feature_schema(definitions: Definitions, event: str) -> pa.Schema:
-    """The columns of a feature table: `id`, `seq`, then `entity.name` by name."""
+    """The columns of a feature table: `id`, `seq`, then `entity.name` by name.
+
+    Raises: UsageError where there is no such event type.
+    """
     import pyarrow as pa
 
+    known_type(definitions, event)
     places = definitions.settings.money_places
     fields = [pa.field("id", pa.string()), pa.field("seq", pa.int64())]
     fields += [
@@ -49,69 +89,118 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
 
 
 def feature_tables(
-    definitions: Definitions,
-    event: str,
-    batches: Iterable[Sequence[tuple[int, LogEvent]]],
-    engine: str,
-    lateness_ms: int,
+    definitions: Definitions, event: str, history: History, lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
-    """Compute the features of one type from a history in log order, as one table a batch.
+    """Compute the features of one type from a history in log order, as tables that follow each other.
 
     Args:
-        batches: Places and events of every type; labels too.
-        engine: `online` or `naive`.
+        history: Places and events of every type; labels too.
         lateness_ms: How late the events of the history may be.
+
+    Raises: UsageError where there is no such engine.
     """
-    computed = [one for one in computed_of(definitions, also=event) if one.needs_key]
-    names = definitions.feature_names(event)
-    if engine == "naive":
-        naive = Naive(definitions.events, computed, definitions.reference)
-        for batch in batches:
-            values = [naive.add(one) for _, one in batch]
-            rows = [at for at, (_, one) in enumerate(batch) if one.type == event]
-            columns = {
-                name: column_of([values[at].get(name) for at in rows], definitions.features[name].type)
-                for name in names
-            }
-            yield _table(definitions, event, [batch[at] for at in rows], columns)
+    known_engines([way.engine])
+    if way.engine == "naive":
+        yield from _by_definition(definitions, event, batched(history, way.reading))
+        return
+    yield from tables_of(definitions, event, taken(history, definitions, event), lateness_ms, way)
+
+
+def tables_of(
+    definitions: Definitions, event: str, history: Iterable[Taken], lateness_ms: int, way: Way
+) -> Iterator[pa.Table]:
+    """The same of a history that has come as frames, by the batch or the online engine."""
+    history = batched(history, way.reading)
+    computed = _computed(definitions, event)
+    if way.engine == "batch":
+        yield from _by_batch(definitions, event, history, computed, lateness_ms, way)
         return
     online = Online(definitions.events, computed, definitions.reference, lateness_ms)
-    for batch in batches:
-        frame = online.compute([one for _, one in batch]).get(event)
+    for one in history:
+        online.take(one.frames, one.size)
+        if len(one.seqs):
+            yield _table(definitions, event, one.ids, one.seqs, one.frames.get(event))
+
+
+def _computed(definitions: Definitions, event: str) -> list[Computed]:
+    return [one for one in computed_of(definitions, also=event) if one.needs_key]
+
+
+def _by_batch(
+    definitions: Definitions,
+    event: str,
+    history: Iterable[Taken],
+    computed: Sequence[Computed],
+    lateness_ms: int,
+    way: Way,
+) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    with closing(
+        Batch(
+            definitions.events,
+            computed,
+            definitions.reference,
+            lateness_ms,
+            threads=config.threads(),
+            also=[event],
+            spill=way.spill,
+        )
+    ) as batch:
+        named: deque[tuple[pa.Array, NDArray[np.int64]]] = deque()
+        for one in history:
+            batch.add(one.frames, one.size)
+            if len(one.seqs):
+                named.append((one.ids, one.seqs))
+        for frames in batch.answers():
+            frame = frames.get(event)
+            if frame is None:
+                continue
+            ids: list[pa.Array] = []
+            seqs: list[NDArray[np.int64]] = []
+            while sum(len(part) for part in ids) < len(frame):  # a piece has whole batches
+                for parts, part in zip((ids, seqs), named.popleft(), strict=True):
+                    parts.append(part)
+            yield _table(definitions, event, pa.concat_arrays(ids), np.concatenate(seqs), frame)
+            if way.computing is not None:
+                way.computing(len(frame))
+
+
+def _by_definition(definitions: Definitions, event: str, history: History) -> Iterator[pa.Table]:
+    naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
+    for batch in history:
+        values = [naive.add(one) for _, one in batch]
+        (one,) = taken(iter([batch]), definitions, event)
+        frame = one.frames.get(event)
         if frame is not None:
-            yield _table(
-                definitions, event, [batch[row] for row in frame.rows.tolist()], _columns(frame, names, definitions)
-            )
-
-
-def _columns(frame: Frame, names: Sequence[str], definitions: Definitions) -> dict[str, Column]:
-    nothing = [None] * len(frame)
-    return {
-        name: frame.computed[name] if name in frame.computed else column_of(nothing, definitions.features[name].type)
-        for name in names
-    }
+            for name in definitions.feature_names(event):
+                listed = [values[row].get(name) for row in frame.rows.tolist()]
+                frame.computed[name] = column_of(listed, definitions.features[name].type)
+        yield _table(definitions, event, one.ids, one.seqs, frame)
 
 
 def _table(
-    definitions: Definitions, event: str, rows: Sequence[tuple[int, LogEvent]], columns: dict[str, Column]
+    definitions: Definitions, event: str, ids: pa.Array, seqs: NDArray[np.int64], frame: Frame | None
 ) -> pa.Table:
+    """The rows of a frame; null where a feature was not computed."""
     import pyarrow as pa
 
     schema = feature_schema(definitions, event)
-    arrays: list[Any] = [
-        pa.array([one.id for _, one in rows], pa.string()),
-        pa.array([seq for seq, _ in rows], pa.int64()),
-    ]
-    for name, column in columns.items():
-        arrays.append(_array(column, definitions.features[name].type, schema.field(name).type))
+    arrays: list[Any] = [ids, pa.array(seqs)]
+    for name in definitions.feature_names(event):
+        column = frame.computed.get(name) if frame is not None else None
+        wanted = schema.field(name).type
+        arrays.append(
+            pa.nulls(len(seqs), wanted) if column is None else array_of(column, definitions.features[name].type, wanted)
+        )
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
+def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
     """One column in Arrow; an integer beyond 64 bits is missing there."""
     import pyarrow as pa
 
-    missing = ~column.valid
+    missing = None if column.valid.all() else ~column.valid
     if type_.kind in {"money", "number"}:
         return _decimals(column, type_.places, wanted)
     if type_.kind == "duration":
@@ -134,14 +223,13 @@ def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
     """Scaled integers as decimal128, without a Python object each where they have 64 bits."""
     import pyarrow as pa
 
+    words = np.empty((len(column), 2), np.int64)
     if column.values.dtype == object or places != wanted.scale:
         units = [rescale_half_even(value, places, wanted.scale) for value in column.values.tolist()]
-        low = np.array([unit & (2**64 - 1) for unit in units], np.uint64)
-        high = np.array([(unit >> 64) & (2**64 - 1) for unit in units], np.uint64)
+        words[:, 0] = np.array([unit & (2**64 - 1) for unit in units], np.uint64).view(np.int64)
+        words[:, 1] = [unit >> 64 for unit in units]
     else:
-        low = column.values.astype(np.int64).view(np.uint64)
-        high = (column.values.astype(np.int64) >> 63).view(np.uint64)
-    words = np.empty((len(low), 2), np.uint64)
-    words[:, 0], words[:, 1] = low, high
-    valid = pa.py_buffer(np.packbits(column.valid, bitorder="little").tobytes())
-    return pa.Array.from_buffers(wanted, len(low), [valid, pa.py_buffer(words.tobytes())])
+        words[:, 0] = column.values
+        np.right_shift(words[:, 0], 63, out=words[:, 1])
+    valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))
+    return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])

@@ -7,17 +7,18 @@ is the Python value that pyarrow gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.events.given import Float32, Instant, Number, Span
-from shroff.events.lines import Line, Lines
+from shroff.events.lines import Extent, Line, Lines
 
 BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
 _UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -25,6 +26,24 @@ _UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 def read_parquet(path: Path) -> Lines:
     """Give the rows of a Parquet file, in bounded memory.
+
+    Raises: UsageError where it is no Parquet file, or has a column name twice.
+    """
+    file = open_parquet(path)
+    size_bytes, rows, given = path.stat().st_size, max(file.metadata.num_rows, 1), 0
+
+    def counted() -> Iterator[Line]:
+        nonlocal given
+        for line in _rows(file, path):
+            given = line.number
+            yield line
+
+    extent = Extent(size_bytes, lambda: size_bytes * given // rows)
+    return Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
+
+
+def open_parquet(path: Path) -> Any:
+    """Open a Parquet file whose columns have different names.
 
     Raises: UsageError where it is no Parquet file, or has a column name twice.
     """
@@ -37,44 +56,71 @@ def read_parquet(path: Path) -> Lines:
     if doubled:
         file.close()
         raise UsageError(f"{path} has the column {doubled[0]!r} twice; rename one.")
-    return Lines("parquet", names, _rows(file, names, path), file.close)
+    return file
 
 
-def _rows(file: Any, names: tuple[str, ...], path: Path) -> Iterator[Line]:
+def read_batches(file: Any, path: Path, rows: int, names: Sequence[str] | None = None) -> Iterator[Any]:
+    """Give an open Parquet file as Arrow record batches of at most so many rows; closes it at the end.
+
+    Args:
+        names: The columns that are wanted, all without it; others may be among what comes.
+
+    Raises: UsageError where it is damaged.
+    """
     number = 0
     with file:
         try:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                columns = [_values(column) for column in batch.columns]
-                for row in zip(*columns, strict=True):
-                    number += 1
-                    yield Line(number, None, dict(zip(names, row, strict=True)))
+            for batch in file.iter_batches(batch_size=rows, columns=None if names is None else list(names)):
+                yield batch
+                number += batch.num_rows
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"{path} is damaged after row {number:,}: {_first_line(error)}") from None
 
 
-def _values(column: Any) -> list[Any]:
-    """The values of a column as Python's, nulls as None."""
+def _rows(file: Any, path: Path) -> Iterator[Line]:
+    before = 0
+    for batch in read_batches(file, path, BATCH_ROWS):
+        yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
+        before += batch.num_rows
+
+
+def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
+    """The rows of a record batch as lines with these numbers."""
+    names = batch.schema.names
+    columns = [row_values(column) for column in batch.columns]
+    for number, row in zip(numbers, zip(*columns, strict=True), strict=False):
+        yield Line(number, None, dict(zip(names, row, strict=True)))
+
+
+def row_values(column: Any) -> list[Any]:
+    """The values of a column in the forms that the door for rows takes, nulls as None."""
     type_ = column.type
     if pa.types.is_timestamp(type_):
-        return _whole_ms(column, type_.unit, Instant)
+        return _whole_ms(column, Instant)
     if pa.types.is_duration(type_):
-        return _whole_ms(column, type_.unit, Span)
+        return _whole_ms(column, Span)
     if pa.types.is_float32(type_) or pa.types.is_float16(type_):
         return _each(column.cast(pa.float32()).to_pylist(), Float32)
     if pa.types.is_decimal(type_):
         return _each(column.cast(pa.string()).to_pylist(), Number)
     if pa.types.is_dictionary(type_):
-        return _values(column.dictionary_decode())
+        return row_values(column.dictionary_decode())
     return list(column.to_pylist())
 
 
-def _whole_ms(column: Any, unit: str, make: Callable[[int], int]) -> list[Any]:
-    """Milliseconds of timestamps or durations; what is finer is cut off, towards the past."""
-    ns_per_unit, ns_per_ms = _UNITS_NS[unit], _UNITS_NS["ms"]
+def whole_ms(column: Any) -> NDArray[np.int64]:
+    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, towards the past."""
+    ns_per_unit, ns_per_ms = _UNITS_NS[column.type.unit], _UNITS_NS["ms"]
     shared = math.gcd(ns_per_unit, ns_per_ms)
-    ticks = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    values = _each(np.floor_divide(ticks * (ns_per_unit // shared), ns_per_ms // shared).tolist(), make)
+    factor, divisor = ns_per_unit // shared, ns_per_ms // shared
+    ticks: NDArray[np.int64] = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    if factor > 1:
+        ticks = ticks * factor
+    return ticks if divisor == 1 else np.floor_divide(ticks, divisor)
+
+
+def _whole_ms(column: Any, make: Callable[[int], int]) -> list[Any]:
+    values = _each(whole_ms(column).tolist(), make)
     if column.null_count == 0:
         return values
     return [value if is_there else None for value, is_there in zip(values, column.is_valid().to_pylist(), strict=True)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,62 @@ from shroff.language.types import REAL, Type
 from shroff.language.values import Value
 
 
+@dataclass(slots=True, eq=False)
+class Dictionary:
+    """The different values that coded columns have; it may grow, and never changes what it has."""
+
+    values: list[Any] = field(default_factory=list)
+    _column: Column | None = None
+
+    def column(self, type_: Type) -> Column:
+        """The values as a column, with a missing one behind them, so that code -1 finds it."""
+        if self._column is None or len(self._column) != len(self.values) + 1:
+            self._column = column_of([*self.values, None], type_)
+        return self._column
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column as places in a dictionary; -1 where the value is missing."""
+
+    codes: NDArray[np.integer[Any]]
+    dictionary: Dictionary
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def column(self, type_: Type) -> Column:
+        return self.dictionary.column(type_).take(self.codes)
+
+    def take(self, rows: NDArray[Any]) -> Coded:
+        return Coded(self.codes[rows], self.dictionary)
+
+
 @dataclass(slots=True)
 class Codes:
     """A dictionary from values to dense codes, in the order of their first appearance. Missing is -1."""
 
     known: dict[Any, int] = field(default_factory=lambda: {None: -1})
     values: list[Any] = field(default_factory=list)
+    _translated: dict[Dictionary, NDArray[np.int64]] = field(default_factory=dict)
 
     def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
         """The codes of values; new ones get the next code."""
         known = self.known
-        found = [known.get(value, -2) for value in values]
-        if -2 in found:
-            found = [code if code != -2 else self.add(value) for code, value in zip(found, values, strict=True)]
-        return np.array(found, np.int64)
+        before = len(known)  # None is known too, so the next code is one less
+        codes = np.array([known.setdefault(value, len(known) - 1) for value in values], np.int64)
+        if len(known) > before:
+            self.values.extend(reversed(list(islice(reversed(known), len(known) - before))))
+        return codes
+
+    def of_coded(self, coded: Coded) -> NDArray[np.int64]:
+        """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
+        values = coded.dictionary.values
+        found = self._translated.get(coded.dictionary, np.full(1, -1, np.int64))
+        if len(found) <= len(values):
+            new = self.of(values[len(found) - 1 :])
+            found = self._translated[coded.dictionary] = np.concatenate([found[:-1], new, found[-1:]])
+        return found.take(coded.codes)
 
     def add(self, value: Any) -> int:
         code = self.known.get(value)
@@ -42,7 +85,7 @@ class Codes:
 
     def restore(self, values: list[Any]) -> None:
         """Continue from the `values` of another dictionary; who holds this one sees it."""
-        self.values = values
+        self.values, self._translated = values, {}
         self.known = {None: -1} | {value: code for code, value in enumerate(values)}
 
 
@@ -67,10 +110,17 @@ class Frame:
         self.aggregates: dict[Aggregate, Column] = {}
         self._fields: dict[str, Column] = {}
         self._keys: dict[str, list[Any]] = {}
-        self._columns: list[tuple[Value, ...]] | None = None
+        self._has_key: dict[str, NDArray[np.bool_]] = {}
+        self._key_codes: dict[tuple[str, int], NDArray[np.int64]] = {}  # by entity and dictionary, which outlives this
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.times)
+
+    @property
+    def places(self) -> NDArray[np.int64] | slice:
+        """`rows` for taking from a batch or putting into it; a slice, which copies nothing, if they are its first."""
+        size = len(self.rows)
+        return slice(0, size) if size and self.rows[-1] == size - 1 else self.rows
 
     def field(self, name: str, type_: Type) -> Column:
         """A field's column; all missing where the type does not have the field."""
@@ -83,9 +133,8 @@ class Frame:
             return [self._of(event, name[3:]) for event in self.events]
         if name not in self.type.field_names:
             return [None] * len(self.events)
-        if self._columns is None:
-            self._columns = list(zip(*(event.values for event in self.events), strict=True))
-        return self._columns[self.type.at(name)]
+        at = self.type.at(name)
+        return [event.values[at] for event in self.events]
 
     def _of(self, event: LogEvent, name: str) -> Value:
         assert isinstance(event, LabelEvent)
@@ -131,6 +180,102 @@ class Frame:
             self._keys[entity] = joined_key(self.key_parts(entity), len(self))
         return self._keys[entity]
 
+    def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+        """The codes of the entity's keys; -1 where a part is missing."""
+        if (entity, id(codes)) not in self._key_codes:
+            self._key_codes[entity, id(codes)] = codes.of(self.key_values(entity))
+        return self._key_codes[entity, id(codes)]
+
+    def has_key(self, entity: str) -> NDArray[np.bool_]:
+        """Whether each event has a key of the entity."""
+        if entity not in self._has_key:
+            self._has_key[entity] = np.array([key is not None for key in self.key_values(entity)], np.bool_)
+        return self._has_key[entity]
+
+    def value_codes(self, node: Node, codes: Codes) -> NDArray[np.int64]:
+        """The codes of an expression's values; -1 where one is missing."""
+        coded = self.coded(node.name) if isinstance(node, ThisField | ItemField) else None
+        return codes.of(values_of(self.evaluate(node))) if coded is None else codes.of_coded(coded)
+
+    def coded(self, name: str) -> Coded | None:
+        """A field's column, where it came coded."""
+        return None
+
+
+class ColumnFrame(Frame):
+    """Events of one type that came as columns, without an `Event` each; no labels.
+
+    Args:
+        columns: The fields that are there, by name; those of the type that are not are missing.
+            Texts are best coded: a value becomes a Python string once for each dictionary.
+        times: Event times, UTC milliseconds.
+        rows: The places of these events in the batch.
+        keyed: Whether each event has a key, by entity, where `columns` lacks what keys are made of.
+    """
+
+    def __init__(
+        self,
+        type_: EventType,
+        columns: Mapping[str, Column | Coded],
+        times: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        project: Events,
+        reference: Reference,
+        keyed: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> None:
+        super().__init__(type_, (), rows, project, reference)
+        self.times, self.columns, self._keyed = times, columns, keyed or {}
+
+    def field(self, name: str, type_: Type) -> Column:
+        if name not in self._fields:
+            found = self.columns.get(name)
+            if found is None:
+                self._fields[name] = column_of([None] * len(self), type_)
+            else:
+                self._fields[name] = found.column(type_) if isinstance(found, Coded) else found
+        return self._fields[name]
+
+    def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+        parts = self._project.entities[entity].keys.get(self.type.name, ())
+        if len(parts) == 1:
+            return self.value_codes(parts[0], codes)
+        fields = [part.name for part in parts if isinstance(part, ThisField | ItemField)]
+        coded = [found for name in fields if (found := self.coded(name)) is not None]
+        if not coded or len(coded) < len(parts):
+            return super().key_codes(entity, codes)
+        return _codes_of_tuples(coded, codes)
+
+    def has_key(self, entity: str) -> NDArray[np.bool_]:
+        if entity in self._keyed:
+            return self._keyed[entity]
+        parts = self._project.entities[entity].keys.get(self.type.name, ())
+        there = [self._is_there(part) for part in parts]
+        return np.logical_and.reduce(there) if there else np.zeros(len(self), np.bool_)
+
+    def _is_there(self, node: Node) -> NDArray[np.bool_]:
+        coded = self.coded(node.name) if isinstance(node, ThisField) else None
+        return self.evaluate(node).valid if coded is None else coded.codes >= 0
+
+    def coded(self, name: str) -> Coded | None:
+        found = self.columns.get(name)
+        return found if isinstance(found, Coded) else None
+
+
+def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> NDArray[np.int64]:
+    """The codes of tuples of coded values, made once for each different tuple; -1 where a part is missing."""
+    places = parts[0].codes.astype(np.int64)
+    first = np.zeros(0, np.int64)
+    for part in parts[1:]:
+        together = places * (len(part.dictionary.values) + 1) + part.codes
+        _, first, places = np.unique(together, return_index=True, return_inverse=True)
+    values = [[*part.dictionary.values, None] for part in parts]
+    keys = [tuple(known[code] for known, code in zip(values, one, strict=True)) for one in _rows_of(parts, first)]
+    return codes.of([None if None in key else key for key in keys])[places]
+
+
+def _rows_of(parts: Sequence[Coded], rows: NDArray[np.int64]) -> Iterable[tuple[int, ...]]:
+    return zip(*(part.codes[rows].tolist() for part in parts), strict=True)
+
 
 def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
     """Keys made of their parts; None where a part is missing or there is none."""
@@ -143,6 +288,8 @@ def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
 
 def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
     """The column without the values that are not `there`; in their place stands what columns have for missing ones."""
+    if there.all():
+        return column
     valid = column.valid & there
     if valid.all():
         return column
@@ -153,9 +300,19 @@ def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -
     """The batch by event type, each with its places in it."""
     names = [event.type for event in batch]
     frames: dict[str, Frame] = {}
+    is_one = len(set(names)) == 1
     for name in dict.fromkeys(names):
-        rows = np.array([at for at, found in enumerate(names) if found == name], np.int64)
+        places = range(len(batch)) if is_one else [at for at, found in enumerate(names) if found == name]
+        rows = np.array(places, np.int64)
         type_ = events.label if name == "label" else events.types[name]
         mine: Iterable[LogEvent] = batch if len(rows) == len(batch) else (batch[at] for at in rows.tolist())
         frames[name] = Frame(type_, list(mine), rows, events, reference)
     return frames
+
+
+def times_of(frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+    """The times of a batch; those of types that are left out are 0, and nobody reads them."""
+    times = np.zeros(size, np.int64)
+    for frame in frames.values():
+        times[frame.places] = frame.times
+    return times

@@ -1,0 +1,198 @@
+"""What the batch engine keeps of each event for a later round: the columns that are still read, small."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame
+from shroff.features.plan import Group, Plan
+from shroff.language.columns import Column, values_of
+from shroff.language.expression import Aggregate, ItemField, Node, ThisField, aggregates, walk
+from shroff.language.row import Reference
+from shroff.language.types import Type
+
+Words = NDArray[np.int64]
+Kept = Column | Coded
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFrame:
+    """What is kept of the events of one type in a stretch."""
+
+    rows: NDArray[Any] | None  # its places in the stretch; None: all of them
+    columns: dict[str, Kept]
+    keyed: dict[str, NDArray[np.bool_]]
+    computed: dict[str, Kept]
+    aggregates: dict[Aggregate, Kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is kept of some events that follow each other in the log."""
+
+    size: int
+    times: Words
+    frames: dict[str, KeptFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some stretches, as frames again."""
+
+    size: int
+    times: Words
+    frames: dict[str, Frame]
+
+
+class Keeper:
+    """Knows what the later rounds of a plan read, and keeps no more than that."""
+
+    def __init__(self, plan: Plan, also: Collection[str], events: Events, reference: Reference) -> None:
+        self._plan, self._events, self._reference = plan, events, reference
+        self._texts: dict[tuple[str, object], tuple[Codes, Dictionary]] = {}
+        self._types = {one.name: one.node.type for _, one in plan.computed}
+        self._wanted = frozenset(event for _, one in plan.computed for event in one.events) | frozenset(also)
+        self._fields = [self._fields_after(stage) for stage in range(plan.stages)]
+        self._read_last = {
+            aggregate: max(stage for stage, one in plan.computed if aggregate in aggregates(one.node))
+            for group in plan.groups
+            for aggregate in group.aggregates
+        }
+
+    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Words) -> Stretch:
+        """Keep what is read after the round of a stage."""
+        fields = self._fields[stage]
+        kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
+        return Stretch(size, times, kept)
+
+    def piece(self, stretches: Sequence[Stretch]) -> Piece:
+        """Put stretches together."""
+        sizes = [one.size for one in stretches]
+        starts = np.cumsum([0, *sizes[:-1]]).tolist()
+        times = np.concatenate([one.times for one in stretches])
+        names = dict.fromkeys(name for one in stretches for name in one.frames)
+        frames: dict[str, Frame] = {}
+        for name in names:
+            parts = [one.frames[name] for one in stretches if name in one.frames]
+            places = [(start, one.size) for one, start in zip(stretches, starts, strict=True) if name in one.frames]
+            frames[name] = self._frame(name, parts, places, times)
+        return Piece(sum(sizes), times, frames)
+
+    def _kept(self, stage: int, frame: Frame, fields: Mapping[str, Type], size: int) -> KeptFrame:
+        name = frame.type.name
+        entities = {one.entity for _, one in self._plan.computed if one.needs_key and name in one.events}
+        return KeptFrame(
+            None if len(frame) == size else small(frame.rows),
+            {field: self._field(frame, field, type_) for field, type_ in fields.items()},
+            {entity: frame.has_key(entity) for entity in sorted(entities)},
+            {one: self._column((name, one), column, self._types[one]) for one, column in frame.computed.items()},
+            {
+                one: self._column((name, one), column, one.type)
+                for one, column in frame.aggregates.items()
+                if self._read_last[one] >= stage
+            },
+        )
+
+    def _field(self, frame: Frame, name: str, type_: Type) -> Kept:
+        place, coded = (frame.type.name, name), frame.coded(name)
+        if coded is None:
+            return self._column(place, frame.field(name, type_), type_)
+        codes, dictionary = self._codes_of(place)
+        return Coded(small(codes.of_coded(coded)), dictionary)
+
+    def _column(self, place: tuple[str, object], column: Column, type_: Type) -> Kept:
+        """The column with small numbers, and texts as codes."""
+        if not type_.is_text:
+            return Column(small(column.values), column.valid)
+        codes, dictionary = self._codes_of(place)
+        return Coded(small(codes.of(values_of(column))), dictionary)
+
+    def _codes_of(self, place: tuple[str, object]) -> tuple[Codes, Dictionary]:
+        if place not in self._texts:
+            codes = Codes()
+            self._texts[place] = codes, Dictionary(codes.values)
+        return self._texts[place]
+
+    def _frame(
+        self, name: str, parts: Sequence[KeptFrame], places: Sequence[tuple[int, int]], times: Words
+    ) -> ColumnFrame:
+        rows = np.concatenate(
+            [
+                begin + (np.arange(size) if part.rows is None else part.rows.astype(np.int64))
+                for part, (begin, size) in zip(parts, places, strict=True)
+            ]
+        )
+        type_, first = self._events.types[name], parts[0]
+        keyed = {one: np.concatenate([part.keyed[one] for part in parts]) for one in first.keyed}
+        columns = {one: joined([part.columns[one] for part in parts]) for one in first.columns}
+        frame = ColumnFrame(type_, columns, times[rows], rows, self._events, self._reference, keyed)
+        frame.computed = {
+            one: as_column(joined([part.computed[one] for part in parts]), self._types[one]) for one in first.computed
+        }
+        frame.aggregates = {
+            one: as_column(joined([part.aggregates[one] for part in parts]), one.type) for one in first.aggregates
+        }
+        return frame
+
+    # ---- what is read
+
+    def _fields_after(self, stage: int) -> dict[str, dict[str, Type]]:
+        """The fields that are read after the round of a stage, by event type: none where only the events are given."""
+        found: dict[str, dict[str, Type]] = {name: {} for name in sorted(self._wanted)}
+        for at, one in self._plan.computed:
+            if at >= stage:
+                for event in one.events:
+                    found[event] |= _fields_of([one.node], ThisField)
+        for group in self._plan.groups:
+            if group.key.stage > stage:
+                for event in (group.key.event, *sorted(group.asked_at)):
+                    found.setdefault(event, {}).update(self._fields_of_group(group, event))
+        return {name: fields for name, fields in found.items() if name in self._events.types}
+
+    def _fields_of_group(self, group: Group, event: str) -> dict[str, Type]:
+        """What a group reads of the events of a type: keys, sides of pairs, and what it aggregates."""
+        nodes: list[Node] = [*self._events.entities[group.key.entity].keys.get(event, ())]
+        found = _fields_of(nodes, ThisField | ItemField)
+        if event == group.key.event:
+            found |= _fields_of(group.aggregates, ItemField)
+            found |= {one.name: one.type for one in self._events.types[event].fields if one.name == group.key.matching}
+        if event in group.asked_at:
+            found |= _fields_of(group.aggregates, ThisField)
+        return found
+
+
+def _fields_of(nodes: Iterable[Node], kind: Any) -> dict[str, Type]:
+    return {leaf.name: leaf.type for node in nodes for leaf in walk(node) if isinstance(leaf, kind)}
+
+
+def small(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in 32 bits where all of them fit; a copy, so that nothing larger is held by it."""
+    if values.dtype != np.int64 or not values.size:
+        return values.copy()
+    limits = np.iinfo(np.int32)
+    fits = int(values.min()) >= limits.min and int(values.max()) <= limits.max
+    return values.astype(np.int32) if fits else values.copy()
+
+
+def joined(parts: Sequence[Kept]) -> Kept:
+    """One column of the columns that follow each other."""
+    coded = [part for part in parts if isinstance(part, Coded)]
+    if coded:  # then all are, by one dictionary
+        return Coded(np.concatenate([part.codes for part in coded]), coded[0].dictionary)
+    columns = [part for part in parts if isinstance(part, Column)]
+    return Column(_wide([part.values for part in columns]), np.concatenate([part.valid for part in columns]))
+
+
+def _wide(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    values = np.concatenate(parts)
+    return values.astype(np.int64) if values.dtype == np.int32 else values
+
+
+def as_column(kept: Kept, type_: Type) -> Column:
+    return kept.column(type_) if isinstance(kept, Coded) else kept
