@@ -24,7 +24,7 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.yamltext import read
 from shroff.rules.definitions import RuleLoader
 
-START_MS: Final = 1_772_362_800_000
+START_MS: Final = 1_772_409_599_970  # 30 ms before midnight, at which some rules expire
 LATENESS_MS: Final = 12
 
 SHROFF = f"""
@@ -67,6 +67,7 @@ entities:
   region:
     payment: lower(payment.country)
 """
+TABLES: Final = "tables: { places: { place: text, zone: text, level: integer, limit: money } }\n"
 KEYED: Final = {
     "card": ("payment", "login", "refund", "label"),
     "merchant": ("payment", "refund", "label"),
@@ -79,10 +80,11 @@ EXACT: Final = {
         "payment.points",
         "payment.weight",
         "payment.amount * payment.weight",
+        "tables.places[payment.country].limit",
         "payment.points * payment.points",
     ),
     "login": (),
-    "refund": ("refund.amount", "-2 * refund.amount"),
+    "refund": ("refund.amount", "-2 * refund.amount", "tables.places[refund.country].level"),
     "label": ("label.of.amount", "label.amount"),
 }
 ORDERED: Final = {
@@ -98,7 +100,13 @@ ORDERED: Final = {
     "label": ("label.known_at", "label.of.at"),
 }
 OTHERS: Final = {
-    "payment": ("payment.country", "payment.ok", "payment.channel", "join(payment.country, payment.channel)"),
+    "payment": (
+        "payment.country",
+        "payment.ok",
+        "payment.channel",
+        "join(payment.country, payment.channel)",
+        "tables.places[payment.country].zone",
+    ),
     "login": ("login.country", "login.merchant"),
     "refund": ("refund.merchant",),
     "label": ("label.verdict", "label.source", "label.of.country"),
@@ -114,10 +122,27 @@ ITEM: Final = {
         "payment.points in 1 .. 2",
         "payment.country in ['x', 'y']",
         "(payment.ok or payment.ratio >= 0.5)",
+        "payment.country in lists.blocked",
+        "tables.places[payment.country].level >= 2",
     ),
-    "login": ("login.country == 'x'",),
+    "login": (
+        "login.country == 'x'",
+        "login.merchant not in lists.blocked",
+        "tables.places[login.country].zone != 'n'",
+    ),
     "refund": ("refund.amount >= 0.02", "refund.country != 'x'"),
     "label": ("label.verdict == 'fraud'", "label.of.amount > 3", "label.source in ['analyst', 'import']"),
+}
+# Entries of a list: one for ever, and some that expire inside nearly every history.
+BLOCKED: Final = f"value,expires_at\nm,\nx,{START_MS + 15}\nX,{START_MS + 40}\n"
+PLACES: Final = "place,zone,level,limit\nx,n,1,3.00\nX,s,3,\na,,2,0.00\n"
+# What a version may have instead of the files of the others, or else.
+OTHER_FILES: Final = {
+    "shroff.yaml": (SHROFF.replace("12ms", "5ms"), SHROFF.replace("12ms", "30ms")),
+    "events.yaml": (EVENTS.replace("lower(payment", "upper(payment") + TABLES,),
+    "lists/blocked.csv": (f"value,expires_at\ny,\nx,{START_MS + 2}\na,\n",),
+    "tables/places.csv": ("place,zone,level,limit\nx,s,3,10.00\nm,n,1,1.00\n",),
+    "policy.yaml": ("payment:\n  without_model: review\n",),
 }
 COUNTRY: Final = {
     "payment": "payment.country",
@@ -183,6 +208,8 @@ def conditions(random: Random, where: Where, event: str, *, must: bool) -> list[
 def pairs(where: Where, event: str) -> tuple[str, ...]:
     """Equalities of the event's field and this event's."""
     found = (f"{COUNTRY[event]} == this.country", f"this.country == lower({COUNTRY[event]})")
+    found += (f"({COUNTRY[event]} in lists.blocked) == (this.country in lists.blocked)",)
+    found += (f"tables.places[{COUNTRY[event]}].zone == tables.places[this.country].zone",)
     if "amount" in where.this and event in AMOUNT:
         found += (f"{AMOUNT[event]} == this.amount", f"{AMOUNT[event]} == this.amount and {found[0]}")
     return found
@@ -190,14 +217,30 @@ def pairs(where: Where, event: str) -> tuple[str, ...]:
 
 def looks(where: Where, event: str) -> tuple[str, ...]:
     """Conditions that compare with `this` otherwise, for which each event is looked at."""
-    found: tuple[str, ...] = (f"{COUNTRY[event]} != this.country",)
+    country = COUNTRY[event]
+    found: tuple[str, ...] = (
+        f"{country} != this.country",
+        f"({country} in lists.blocked or this.country in lists.blocked)",
+        f"(this.country else {country}) in lists.blocked",  # of both events, which no program has
+        f"{country} <= this.country",
+        f"tables.places[{country}].level < tables.places[this.country].level",
+    )
     if "amount" in where.this and event in AMOUNT:
         amount = AMOUNT[event]
         found += (
             f"{amount} > this.amount",
             f"this.amount in 0.5 * {amount} .. {amount}",
-            f"({amount} < this.amount or {COUNTRY[event]} == this.country)",
+            f"({amount} < this.amount or {country} == this.country)",
+            f"max({amount}, -this.amount) * 2 - this.amount > 3",
+            f"this.amount / {amount} < 1.5",
+            f"{amount} > (tables.places[this.country].limit else this.amount)",
         )
+        if event == "payment":
+            found += (
+                "payment.ratio < this.amount",
+                "payment.points > this.amount",
+                "payment.wait * 2 > 3ms + this.at - this.at",
+            )
     return found
 
 
@@ -227,11 +270,18 @@ def matching(random: Random, where: Where, event: str) -> str:
 def feature(random: Random, where: Where) -> tuple[str, bool]:
     """The text of a feature, and whether it is an exact number that a later aggregate may sum."""
     counted = random.choice([event for event in KEYED[where.entity] if event != "label"])
-    shape = random.choice(["plain", "plain", "plain", "count", "read", "quotient", "else", "since", "this"])
+    shape = random.choice(
+        ["plain", "plain", "plain", "count", "read", "quotient", "else", "since", "this", "looked up"]
+    )
     if shape == "read" and where.features:
         return f"{random.choice(where.features)} + count({counted}){window(random, where)}", True
     if shape == "count":
         return f"count({counted}){window(random, where)}", True
+    if shape == "looked up":
+        return (
+            f"tables.places[this.country].level + (1 when this.country in lists.blocked else 0) * count({counted})",
+            True,
+        )
     if shape == "quotient":
         return f"{aggregate(random, where, 'number')} / ({aggregate(random, where, 'number')})", False
     if shape == "else":
@@ -244,7 +294,7 @@ def feature(random: Random, where: Where) -> tuple[str, bool]:
 
 
 def rule(random: Random, number: int, stackable: tuple[str, ...]) -> str:
-    """One rule, most of them `since flag`."""
+    """One rule, most of them `since flag`; few expire in the middle of a history, or hold for a part of the keys."""
     on = random.choice(["payment", "payment", "refund", "login"])
     by = random.choice(["card", *(entity for entity, events in KEYED.items() if on in events)])
     this = ("country",) if on == "login" else ("country", "amount")
@@ -255,8 +305,14 @@ def rule(random: Random, number: int, stackable: tuple[str, ...]) -> str:
         when = f"this.amount > 2 * mean(payment.amount){window(random, where)}"
     if random.random() < 0.2:
         when += f" and {aggregate(random, replace(where, since_flag=False), 'number')} * 1.0 >= 1"
-    shadow = random.choice(["true", "false"])
-    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}, effect: review, shadow: {shadow} }}\n"
+    if random.random() < 0.1:  # texts have an order, which no program knows
+        when += f" or first(payment.country){window(random, replace(where, since_flag=True))} <= this.country"
+    effect = random.choice(["review", "review", "decline", "challenge", "allow", "note"])
+    more = f", effect: {effect}, shadow: {random.choice(['true', 'false'])}"
+    more += ", expires: 2026-03-01" if random.random() < 0.1 else ""
+    more += ", rollout: 50%" if random.random() < 0.1 else ""
+    more += f", reason: {quoted('{' + aggregate(random, where, 'number') + '}')}" if random.random() < 0.2 else ""
+    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}{more} }}\n"
 
 
 def quoted(text: str) -> str:
@@ -274,6 +330,11 @@ def texts() -> st.SearchStrategy[tuple[str, str]]:
     return st.builds(text_of, st.lists(SEEDS, min_size=1, max_size=6), st.lists(SEEDS, max_size=2))
 
 
+def versions() -> st.SearchStrategy[tuple[str, str, int]]:
+    """The same, and which of the other files the project differs in; 0: in none."""
+    return st.tuples(texts(), st.just(0) | SEEDS).map(lambda made: (*made[0], made[1]))
+
+
 def text_of(feature_seeds: Sequence[int], rule_seeds: Sequence[int]) -> tuple[str, str]:
     lines: dict[str, list[str]] = {}
     stackable: tuple[str, ...] = ()
@@ -287,11 +348,17 @@ def text_of(feature_seeds: Sequence[int], rule_seeds: Sequence[int]) -> tuple[st
     return "".join(f"{entity}:\n{''.join(declared)}" for entity, declared in lines.items()), rules
 
 
-def project(features_text: str, rules_text: str = "") -> Definitions:
-    """A project of these features and rules. Raises: DefinitionError, which would be a mistake of the strategies."""
-    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS, "features.yaml": features_text}
+def project(features_text: str, rules_text: str = "", others: int = 0) -> Definitions:
+    """A project of these features and rules, and with others of the other files for each number but 0.
+
+    Raises: DefinitionError, which would be a mistake of the strategies.
+    """
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": features_text}
+    files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES}
     if rules_text:
         files["rules/r.yaml"] = rules_text
+    random = Random(others)
+    files |= {name: random.choice(texts) for name, texts in OTHER_FILES.items() if others and random.random() < 0.5}
     return load_definitions(files).or_raise()
 
 
@@ -304,7 +371,7 @@ def computing_project(features_text: str, rules_text: str = "") -> Definitions:
     """The same without files and versions. Raises: AssertionError for a mistake of the strategies."""
     problems: list[Problem] = []
     declared = without_features()
-    names = declared.events.names(frozenset(), declared.settings.money_places)
+    names = declared.events.names(frozenset(["blocked"]), declared.settings.money_places)
     found, types = load_features(read(features_text, "features.yaml", problems), declared.events, names, problems)
     loader = RuleLoader(declared.events, names, types, problems, [])
     rules = loader.load(read(rules_text, "rules/r.yaml", problems)) if rules_text else []

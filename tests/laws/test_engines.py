@@ -6,12 +6,15 @@ restored writer goes on as if nothing had been.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
+from itertools import groupby, pairwise
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -19,18 +22,25 @@ from hypothesis import strategies as st
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.history import Records
-from shroff.decisions.replay import verify_naive, verify_online
+from shroff.decisions.replay import replay, verify_naive, verify_online
 from shroff.decisions.writer import Writer
 from shroff.events.door import LabelInput
-from shroff.events.event import canonical_value
+from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
+from shroff.features import kernel_rule, look_plan, naive, program_compiler
+from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
-from shroff.features.naive import Naive
+from shroff.features.histories import Query
+from shroff.features.kernel_operations import BELOW, OR
+from shroff.features.key_texts import key_text
+from shroff.features.naive import Key, Naive
 from shroff.features.online import Online
+from shroff.features.plan import query_of
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
-from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts
+from tests.laws.fallback import without_programs
+from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 
 NOW_MS = START_MS + 1
 BATCHES = (1, 16, 4_096)
@@ -40,16 +50,18 @@ QUICK = settings(
     max_examples=max(100, settings.default.max_examples // 10), phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
 Texts = tuple[str, str]
+Version = tuple[str, str, int]
 Made = tuple[int, int]
 Values = list[dict[str, str]]
 Change = Callable[[Aggregate], Aggregate]
+Compute = Callable[[Definitions, Sequence[LogEvent]], Values]
 
 
-def by_definition(definitions: Definitions, history: Sequence[LogEvent]) -> Values:
-    """What the naive engine gives at each event, as canonical JSON."""
-    computed = computed_of(definitions)
-    naive = Naive(definitions.events, computed, definitions.reference)
-    return [shown(computed, event.type, naive.add(event)) for event in history]
+def by_definition(definitions: Definitions, history: Sequence[LogEvent], change: Change | None = None) -> Values:
+    """What the naive engine gives at each event, as canonical JSON; with `change`, one broken on purpose."""
+    asked = computed_of(definitions)
+    truth = Naive(definitions.events, changed_all(asked, change), definitions.reference)
+    return [shown(asked, event.type, truth.add(event)) for event in history]
 
 
 def by_engine(
@@ -57,7 +69,7 @@ def by_engine(
 ) -> Values:
     """What the online engine gives, in batches of these sizes in turn; with `change`, one broken on purpose."""
     asked = computed_of(definitions)
-    computed = asked if change is None else [replace(one, node=changed(one.node, change)) for one in asked]
+    computed = changed_all(asked, change)
     online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
     found: Values = []
     at = turn = 0
@@ -75,6 +87,11 @@ def by_engine(
 
 def shown(computed: Sequence[Computed], event: str, values: dict[str, Any]) -> dict[str, str]:
     return {one.name: canonical_value(values[one.name], one.node.type, 2) for one in computed if event in one.events}
+
+
+def changed_all(computed: Sequence[Computed], change: Change | None) -> Sequence[Computed]:
+    """The same with every aggregate changed."""
+    return computed if change is None else [replace(one, node=changed(one.node, change)) for one in computed]
 
 
 def changed(node: Any, change: Change) -> Any:
@@ -95,6 +112,18 @@ def test_naive_and_online_agree_in_batches_of_any_size(found: Texts, made: Made,
 
     for split in (*([size] for size in BATCHES), sizes):
         assert by_engine(definitions, history, split) == truth, f"batches of {split}"
+    with without_programs():
+        assert by_engine(definitions, history, sizes) == truth, "without programs"
+
+
+@QUICK
+@given(version=versions(), made=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_batches_of_any_size_write_equal_bytes(version: Version, made: Made, sizes: list[int]):
+    definitions, history = project(*version), in_disorder(history_of(*made), Random(made[0]))
+    whole = everything(written(definitions, history))
+
+    for split in (*([size] for size in BATCHES[:-1]), sizes):
+        assert everything(written(definitions, history, split)) == whole, f"batches of {split}"
 
 
 @QUICK
@@ -138,36 +167,82 @@ def test_a_restored_writer_goes_on_with_equal_bytes(found: Texts, made: Made, da
     assert everything(restored) == everything(undisturbed)
 
 
+SOME_VERSIONS = st.lists(versions(), min_size=2, max_size=3)
+
+
 @QUICK
-@given(old=texts(), new=texts(), made=histories(), data=st.data())
-def test_a_new_version_counts_the_whole_log_and_keeps_the_hits(old: Texts, new: Texts, made: Made, data: st.DataObject):
-    history = history_of(*made)
-    place = data.draw(st.integers(1, len(history)))
-    store = MemoryStore()
-    for found, part in ((old, history[:place]), (new, history[place:])):
-        with closing(MemoryLog(store)) as log:
-            Writer(log, project(*found), lambda: NOW_MS).write([submission(event) for event in part])
-    log = MemoryLog(store, read_only=True)
+@given(some=SOME_VERSIONS, made=histories(), data=st.data())
+def test_a_new_version_counts_the_whole_log_and_keeps_the_hits(some: list[Version], made: Made, data: st.DataObject):
+    log = written_by(some, history_of(*made), data)
 
     assert verify_online(log).first_mismatch is None
     assert verify_naive(log, lambda place: True).first_mismatch is None
-    assert hits_of(log) == hits_by_definition(log, [project(*old), project(*new)])
+    assert hits_of(log) == hits_by_definition(log, [project(*version) for version, _ in groupby(some)])
+
+
+@QUICK
+@given(some=SOME_VERSIONS, made=histories(), data=st.data())
+def test_any_decision_computed_again_has_its_receipt(some: list[Version], made: Made, data: st.DataObject):
+    log = written_by(some, history_of(*made), data)
+    recorded = decisions(log)
+    if recorded:
+        row = data.draw(st.sampled_from(recorded))
+
+        assert replay(log, row.seq) == row
+
+
+CHANGES = [
+    pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left edge"),
+    pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
+    pytest.param(lambda one: replace(one, including=False), id="including this"),
+    pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
+    pytest.param(lambda one: replace(one, matching=None), id="matching"),
+    pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
+    pytest.param(lambda one: one if one.function == "share" else replace(one, condition=None), id="where"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_law_catches_an_engine_that_is_wrong(change: Change):
+    must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096], change))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_law_catches_a_definition_that_is_wrong(change: Change):
+    must_be_caught(
+        lambda definitions, history: by_engine(definitions, history, [4_096]),
+        lambda definitions, history: by_definition(definitions, history, change),
+    )
 
 
 @pytest.mark.parametrize(
-    "change",
+    "name, replacement",
     [
-        pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left edge"),
-        pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
-        pytest.param(lambda one: replace(one, including=False), id="including this"),
-        pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
-        pytest.param(lambda one: replace(one, matching=None), id="matching"),
-        pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
+        pytest.param("append", lambda append: lambda self, event: append(self, seen(event)), id="every label is seen"),
+        pytest.param("key", lambda key: lambda self, *asked: key(self, *asked) or ("",), id="nobody is somebody"),
+        pytest.param("item", lambda item: lambda self, *asked: item(self, *asked) or 0, id="missing is nothing"),
     ],
 )
-def test_the_law_catches_an_engine_that_is_wrong(change: Change):
+def test_the_law_catches_a_definition_that_sees_wrong(name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Naive, name, replacement(getattr(Naive, name)))
+
+    must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))
+
+
+def test_the_law_catches_a_definition_that_takes_ties_the_other_way_round(monkeypatch: pytest.MonkeyPatch):
+    """Of equal times `first`, `last` and `last n` would take the other."""
+    monkeypatch.setattr(naive, "aggregate_values", lambda node, values: aggregate_values(node, values[::-1]))
+
+    must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))
+
+
+def seen(event: LogEvent) -> LogEvent:
+    return replace(event, changes=True) if isinstance(event, LabelEvent) else event
+
+
+def must_be_caught(compute: Compute, truth: Compute = by_definition) -> None:
     @settings(
-        max_examples=2_000,
+        max_examples=3_000,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
@@ -176,7 +251,7 @@ def test_the_law_catches_an_engine_that_is_wrong(change: Change):
     @given(found=texts(), made=histories())
     def law(found: Texts, made: Made) -> None:
         definitions, history = computing_project(*found), history_of(*made)
-        is_equal = by_engine(definitions, history, [4_096], change) == by_definition(definitions, history)
+        is_equal = compute(definitions, history) == truth(definitions, history)
         assert is_equal, "the engines differ"
 
     with pytest.raises(AssertionError, match="the engines differ"):
@@ -205,11 +280,59 @@ def test_a_thousand_events_agree_while_histories_are_trimmed():
         assert by_engine(definitions, history, [size]) == truth
 
 
-def written(definitions: Definitions, history: Sequence[LogEvent]) -> MemoryLog:
-    """The log after a writer took the history as one batch."""
+def test_where_only_a_look_up_of_this_is_missing_nothing_is_counted():
+    """Not the aggregate is missing: the field that it reads is there."""
+    definitions = computing_project(
+        "card:\n"
+        "  n: count(payment where tables.places[payment.country].zone == tables.places[this.country].zone)\n"
+        "  part: share(payment where part(payment.country, 'x', 2) == part(this.country, 'x', 2)) including this\n"
+    )
+    history = [event for event in history_of(4, 60) if event.type == "payment"]
+    truth = by_definition(definitions, history)
+    unknown = [row for row, event in zip(truth, history, strict=True) if event.values[2] and event.values[4] == "y"]
+
+    assert {(row["card.n"], row["card.part"]) for row in unknown} == {("0", "0")}
+    assert by_engine(definitions, history, [16]) == truth
+
+
+def written(definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int] = BATCHES[-1:]) -> MemoryLog:
+    """The log after a writer took the history in batches of these sizes in turn."""
     log = MemoryLog()
-    Writer(log, definitions, lambda: NOW_MS).write([submission(event) for event in history])
+    writer = Writer(log, definitions, lambda: NOW_MS)
+    at = turn = 0
+    while at < len(history):
+        batch = history[at : at + sizes[turn % len(sizes)]]
+        at, turn = at + len(batch), turn + 1
+        writer.write([submission(event) for event in batch])
     return log
+
+
+def in_disorder(history: Sequence[LogEvent], random: Random) -> list[LogEvent]:
+    """The history as it may come: some of it twice, or changed, or too late, and labels before their event."""
+    found: list[LogEvent] = []
+    for event in history:
+        is_early = isinstance(event, LabelEvent) and random.random() < 0.3
+        found.insert(random.randint(0, len(found)) if is_early else len(found), event)
+        chance = random.random()
+        if chance < 0.05:
+            found.append(event)
+        elif chance < 0.1 and not isinstance(event, LabelEvent):
+            late_ms = random.choice([0, 40, 3_000])
+            id_ = event.id if late_ms == 0 else f"{event.id} late"
+            time_ms = event.time_ms - late_ms - random.randint(0, 1)
+            found.append(Event(event.type, id_, time_ms, (id_, time_ms, *event.values[2:])))
+    return found
+
+
+def written_by(some: Sequence[Version], history: Sequence[LogEvent], data: st.DataObject) -> MemoryLog:
+    """The log to which a writer of each version added a part of the history."""
+    inner = data.draw(st.lists(st.integers(0, len(history)), min_size=len(some) - 1, max_size=len(some) - 1))
+    cuts = [0, *sorted(inner), len(history)]
+    store = MemoryStore()
+    for version, (start, end) in zip(some, pairwise(cuts), strict=True):
+        with closing(MemoryLog(store)) as log:
+            Writer(log, project(*version), lambda: NOW_MS).write([submission(event) for event in history[start:end]])
+    return MemoryLog(store, read_only=True)
 
 
 def submission(event: LogEvent) -> Submission:
@@ -228,12 +351,12 @@ def hits_of(log: MemoryLog) -> set[tuple[int, str]]:
 
 def hits_by_definition(log: MemoryLog, versions: Sequence[Definitions]) -> set[tuple[int, str]]:
     """Which rules hit where, by the naive engine: under each version from its control event on, the past as it was."""
-    found: dict[int, set[str]] = defaultdict(set)
+    found: dict[int, dict[str, str | None]] = defaultdict(dict)
     records = [record for batch in log.read() for record in batch]
     starts = [record.seq for record in records if record.kind == "control"]
     for number, start in enumerate(starts):
         definitions = versions[number]
-        naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+        truth = Naive(definitions.events, computed_of(definitions), definitions.reference)
         reading = Records(definitions.events, definitions.settings.money_places)
         end = starts[number + 1] if number + 1 < len(starts) else len(records) + 1
         for record in records[: end - 1]:
@@ -241,11 +364,16 @@ def hits_by_definition(log: MemoryLog, versions: Sequence[Definitions]) -> set[t
             if event is None:
                 continue
             if record.seq < start:
-                naive.take(event, frozenset(found[record.seq]), is_asked=False)
+                truth.take(event, found[record.seq], is_asked=False)
                 continue
-            values = naive.add(event)
-            found[record.seq] = {rule.id for rule in definitions.rules if values.get(rule.computed.name) is True}
+            values = truth.add(event)
+            hit = [rule for rule in definitions.rules if values.get(rule.computed.name) is True]
+            found[record.seq] = {rule.id: shown_key(truth.key(rule.by, event)) for rule in hit}
     return {(seq, rule) for seq, rules in found.items() for rule in rules}
+
+
+def shown_key(key: Key | None) -> str | None:
+    return None if key is None else key_text(key[0] if len(key) == 1 else key)
 
 
 def decisions(log: MemoryLog) -> list[Any]:
@@ -256,3 +384,51 @@ def everything(log: MemoryLog) -> list[Any]:
     """Records, decisions, hits and flags of a log."""
     readings = (log.read(), log.decisions_after(), log.hits_after(), log.flags_after())
     return [[row for rows in reading for row in rows] for reading in readings]
+
+
+def test_generated_projects_ask_kernels_and_python():
+    asked: Counter[str] = Counter()
+
+    @settings(max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
+    @given(found=texts())
+    def count(found: Texts) -> None:
+        definitions = computing_project(*found)
+        computed = computed_of(definitions)
+        online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
+        asked.update("look of a kernel" if one.look is None else "look" for one in online.groups if one.key.is_look)
+        asked.update("rule of a kernel" if one.is_compiled else "rule" for one in online.rules)
+
+    count()
+
+    assert asked["look of a kernel"] > asked["look"] > 20
+    assert asked["rule of a kernel"] > asked["rule"] > 20
+
+
+def never_empties(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel of rules that is told no key to empty."""
+
+    def run_rule(*arguments: Any) -> int:
+        *others, keys, answers = arguments
+        return int(kernel(*others, np.full_like(keys, -1), answers))
+
+    return run_rule
+
+
+def one_too_long(aggregate: Aggregate, series: int) -> Query:
+    query = query_of(aggregate, series)
+    return replace(query, length_ms=None if query.length_ms is None else query.length_ms + 1)
+
+
+@pytest.mark.parametrize(
+    "module, name, replacement",
+    [
+        pytest.param(kernel_rule, "run_rule", never_empties(kernel_rule.run_rule), id="a hit empties nothing"),
+        pytest.param(program_compiler, "_COMPARE", dict.fromkeys(program_compiler._COMPARE, BELOW), id="only below"),
+        pytest.param(program_compiler, "_LOGIC", {"and": OR, "or": OR}, id="and is or"),
+        pytest.param(look_plan, "query_of", one_too_long, id="a window too long"),
+    ],
+)
+def test_the_law_catches_a_kernel_that_is_told_wrong(module: Any, name: str, replacement: Any, monkeypatch):
+    monkeypatch.setattr(module, name, replacement)
+
+    must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shroff.language.expression import Node
+from shroff.language.expression import Node, aggregates
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
     """A named expression with the event types at which it is computed.
 
-    A feature needs its entity's key and is missing without it; a rule's condition does
-    not. With `rule`, `since flag` means the hits of that rule, and a true value at an
-    event before `expires_ms` is a hit.
+    A feature needs its entity's key and is missing without it; what belongs to a rule does
+    not. With `rule`, `since flag` means the hits of that rule; of its condition, and not of
+    what its reason shows, a true value at an event before `expires_ms` is a hit.
     """
 
     name: str
@@ -23,3 +23,18 @@ class Computed:
     needs_key: bool = True
     rule: str | None = None
     expires_ms: int | None = None
+    is_reason: bool = False
+
+    @property
+    def asker(self) -> str:
+        """Who asks, as people know it: `card.spent_24h`, `rule many_small`."""
+        return self.name if self.rule is None else f"rule {self.rule}"
+
+    @property
+    def is_condition(self) -> bool:
+        return self.rule is not None and not self.is_reason
+
+    @property
+    def looks_since_flag(self) -> bool:
+        """Whether a hit changes what it is at the events after it."""
+        return any(one.since_flag for one in aggregates(self.node))

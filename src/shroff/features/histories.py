@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError
 from shroff.features import kernel_layout as layout
+from shroff.features.program import Program
 
 FUNCTIONS = {
     "count": layout.COUNT,
@@ -83,11 +84,29 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A query about those events of its window of which a program is true; each of them is looked at.
+
+    `sources` says for each operand of the program what it is: a series, or ~n for the n-th
+    row of what is fed behind the series, which belongs to who asks.
+    """
+
+    query: Query
+    program: Program
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryPlan:
-    """The series that a history keeps and the queries that it answers, in this order."""
+    """The series that a history keeps and what it answers, in this order: queries, then looks."""
 
     series: tuple[Series, ...]
     queries: tuple[Query, ...]
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def all_queries(self) -> tuple[Query, ...]:
+        return (*self.queries, *(look.query for look in self.looks))
 
 
 class History:
@@ -127,17 +146,18 @@ class History:
                 behind the greatest time before them.
             insert_keys: Key of the row's event in this history; -1: it is none of its events.
             query_keys: Key that is asked about; -1: nobody, every answer is missing.
-            values: One row per series; not read where `kept` is 0.
+            values: One row per series, then one for each thing that looks read of who asks;
+                not read where `kept` is 0.
             kept: 1 where the series has a value; bool does as well.
             watermark_ms: The greatest time before the batch; None: there was none. What no
                 row at or above watermark - lateness can reach may be dropped.
 
-        Returns: Results and whether they are there, each one row per query; mean, std,
+        Returns: Results and whether they are there, each one row per query or look; mean, std,
             share and whatever is asked of a real series as the bits of a float. The
             result of one that is missing is 0.
         """
         rows = len(times)
-        queries = len(self.plan.queries)
+        queries = len(self.plan.queries) + len(self.plan.looks)
         out = np.empty((queries, rows), np.int64)
         valid = np.empty((queries, rows), np.uint8)
         if watermark_ms is None:
@@ -150,7 +170,7 @@ class History:
             arguments = (*(_own(array) for array in arguments[:4]), _own(kept, np.uint8), *arguments[5:])
             row = self._run(self._heap, 0, *arguments)
         while row < rows:
-            self._grow()
+            self.grow()
             row = self._run(self._heap, row, *arguments)
         return out, valid
 
@@ -192,7 +212,12 @@ class History:
             raise StateError("the snapshot of a history was made with another plan; build the state from the log again")
         self._heap = heap.copy()
 
-    def _grow(self) -> None:
+    @property
+    def heap(self) -> NDArray[np.int64]:
+        """All state, for kernels that take several histories. It moves as it grows; a restore makes another."""
+        return self._heap
+
+    def grow(self) -> None:
         """Make the heap larger, by a quarter at least; the system moves large arrays without copying them."""
         size = len(self._heap)
         wanted = int(self._heap[layout.WANTED])
@@ -207,10 +232,10 @@ def check_plan(plan: HistoryPlan) -> None:
         assert series.scale >= 1
     needs = {"sum": "sums", "mean": "sums", "std": "squares", "min": "order", "max": "order", "quantile": "order"}
     needs |= {"first": "ends", "last": "ends", "distinct": "values"}
-    for query in plan.queries:
+    for query in plan.all_queries:
         assert -1 <= query.series < len(plan.series)
-        assert query.series >= 0 or query.function == "count", "only count does without a series"
-        if query.function in needs:
+        assert query.series >= 0 or query.function in {"count", "share"}, "only counts do without a series"
+        if query.function in needs and query in plan.queries:
             assert getattr(plan.series[query.series], needs[query.function]), (
                 f"{query.function} needs more of its series"
             )
@@ -222,6 +247,9 @@ def check_plan(plan: HistoryPlan) -> None:
         assert query.function != "quantile" or not query.is_ever, "quantile needs a window"
         assert 0 <= query.numerator <= query.denominator < 1 << 62
         assert query.denominator > 0
+    for look in plan.looks:
+        assert not look.query.is_ever, "what is looked at one by one must come to an end"
+        assert len(look.sources) == look.program.operands
 
 
 def blank_heap(plan: HistoryPlan, lateness_ms: int) -> NDArray[np.int64]:
@@ -250,7 +278,7 @@ class _PlanWriter:
 
     def __init__(self, plan: HistoryPlan) -> None:
         self.plan = plan
-        self.edges = sorted({edge for query in plan.queries for edge in query.edges})
+        self.edges = sorted({edge for query in plan.all_queries for edge in query.edges})
         self.cell_words = 1
         self.head_words = layout.HINTS + len(self.edges)
         self.fixed: dict[int, int] = {}
@@ -259,7 +287,7 @@ class _PlanWriter:
     def write(self) -> list[int]:
         self._section(layout.SERIES, [self._series(number) for number in range(len(self.plan.series))])
         self._section(layout.EDGES, [[edge] for edge in self.edges])
-        windows = sorted({self._window(query) for query in self.plan.queries})
+        windows = sorted({self._window(query) for query in self.plan.all_queries})
         self._section(layout.WINDOWS, [[*window[1:], 0, 0, 0] for window in windows])
         parts = self._tracks() | self._sets()
         groups: dict[tuple[int, int], list[int]] = {}
@@ -272,13 +300,15 @@ class _PlanWriter:
             queries += [self._query(number, parts) for number in members]
         self._section(layout.GROUPS, rows)
         self._section(layout.QUERIES, queries)
-        by_time = [max(query.edges, default=0) for query in self.plan.queries if query.last_n is None]
+        looks_before = self._looks(windows)
+        by_time = [max(query.edges, default=0) for query in self.plan.all_queries if query.last_n is None]
         self.fixed |= {
             layout.WINDOWS_BEFORE: sum(not window[0] for window in windows),
             layout.GROUPS_BEFORE: sum(not windows[window][0] for window, _ in groups),
             layout.REACH_MS: max(by_time, default=-1),
-            layout.REACH_CELLS: max((query.last_n or 0 for query in self.plan.queries), default=0),
-            layout.EVER: int(any(query.is_ever for query in self.plan.queries)),
+            layout.LOOKS_BEFORE: looks_before,
+            layout.REACH_CELLS: max((query.last_n or 0 for query in self.plan.all_queries), default=0),
+            layout.EVER: int(any(query.is_ever for query in self.plan.all_queries)),
             layout.CELL_WORDS: self.cell_words,
             layout.HEAD_WORDS: self.head_words,
         }
@@ -357,6 +387,40 @@ class _PlanWriter:
         query = self.plan.queries[number]
         part = parts.get(self._part(query), 0)
         return [FUNCTIONS[query.function], number, part, query.numerator, query.denominator]
+
+    def _looks(self, windows: list[tuple[int, int, int, int]]) -> int:
+        """Write the looks, those before the event is in first, and their programs; gives how many those are."""
+        numbered = [(windows.index(self._window(look.query)), at) for at, look in enumerate(self.plan.looks)]
+        rows = [self._look(window, at) for window, at in sorted(numbered)]
+        self._section(layout.LOOKS, rows)
+        return sum(not self.plan.looks[at].query.including for _, at in numbered)
+
+    def _look(self, window: int, number: int) -> list[int]:
+        look = self.plan.looks[number]
+        at = layout.PLAN + len(self._words)
+        self._words += look.program.words(at)
+        loads = layout.PLAN + len(self._words)
+        sources = sorted(enumerate(look.sources), key=lambda one: one[1] < 0)
+        for operand, source in sources:
+            row = source if source >= 0 else len(self.plan.series) + ~source
+            self._words += [row, look.program.register_at(at, operand)]
+        of_this = sum(source < 0 for source in look.sources)
+        query = look.query
+        return [
+            FUNCTIONS[query.function],
+            len(self.plan.queries) + number,
+            0,
+            query.numerator,
+            query.denominator,
+            window * layout.WINDOW_WORDS,
+            query.series,
+            look.program.operations_at(at),
+            len(look.program.operations),
+            look.program.register_at(at, look.program.result),
+            loads,
+            len(sources) - of_this,
+            of_this,
+        ]
 
     def _in_cell(self, words: int) -> int:
         self.cell_words += words

@@ -45,6 +45,7 @@ from shroff.features.kernel_layout import (
     TRACK_WORDS,
     TRACKS,
 )
+from shroff.features.kernel_look import look_step
 from shroff.features.kernel_numbers import Word, compiled, entry_point
 from shroff.features.kernel_order import feed_deque, insert_in_deque, room_in_deque
 
@@ -119,6 +120,43 @@ def feed_now(heap: Words, head: Word) -> bool:
     return True
 
 
+@compiled
+def row_step(
+    heap: Words,
+    row: Word,
+    time_ms: Word,
+    inserted: Word,
+    asked: Word,
+    values: Values,
+    kept: Flags,
+    watermark_ms: Word,
+    out: Values,
+    valid: Flags,
+) -> bool:
+    """Answer and insert one row; False where the heap must grow first, to be called again."""
+    if not room_for_key(heap, max(asked, inserted)):
+        return False
+    if asked < 0:
+        answer_nothing(heap, row, out, valid)
+    # Step 0 asks before the event is in, step 1 behind it.
+    for step in range(heap[PHASE], 2):
+        if step == 1 and inserted >= 0 and not feed_now(heap, heap[HEADS] + inserted * heap[HEAD_WORDS]):
+            return False
+        if asked >= 0:
+            head = heap[HEADS] + asked * heap[HEAD_WORDS]
+            if not answer_step(heap, head, step, time_ms, row, out, valid):
+                return False
+            if not look_step(heap, head, step, time_ms, values, kept, row, out, valid):
+                return False
+        if step == 0 and inserted >= 0:
+            head = heap[HEADS] + inserted * heap[HEAD_WORDS]
+            if not insert(heap, head, time_ms, values, kept, row, watermark_ms):
+                return False
+        heap[PHASE] = step + 1
+    heap[PHASE] = 0
+    return True
+
+
 def digest_of_kernels() -> str:
     """What the compiled code was made from: a change in any kernel file makes it stale."""
     files = sorted(Path(__file__).parent.glob("kernel*.py"))
@@ -146,27 +184,9 @@ def make_run(digest: str) -> Callable[..., int]:
     ) -> Word:
         """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
         digest  # noqa: B018
-        head_words = heap[HEAD_WORDS]
         for i in range(row, times.size):
-            asked, inserted = query_keys[i], insert_keys[i]
-            if not room_for_key(heap, max(asked, inserted)):
+            if not row_step(heap, i, times[i], insert_keys[i], query_keys[i], values, kept, watermark_ms, out, valid):
                 return i
-            if asked < 0:
-                answer_nothing(heap, i, out, valid)
-            # Step 0 asks before the event is in, step 1 behind it.
-            for step in range(heap[PHASE], 2):
-                if step == 1 and inserted >= 0 and not feed_now(heap, heap[HEADS] + inserted * head_words):
-                    return i
-                if asked >= 0:
-                    head = heap[HEADS] + asked * head_words
-                    if not answer_step(heap, head, step, times[i], i, out, valid):
-                        return i
-                if step == 0 and inserted >= 0:
-                    head = heap[HEADS] + inserted * head_words
-                    if not insert(heap, head, times[i], values, kept, i, watermark_ms):
-                        return i
-                heap[PHASE] = step + 1
-            heap[PHASE] = 0
         return times.size
 
     return run

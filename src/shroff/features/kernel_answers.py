@@ -46,6 +46,7 @@ from shroff.features.kernel_layout import (
     LEFT_EVER,
     LEFT_LAST_N,
     LO,
+    LOOKS,
     MAX,
     MEAN,
     MIN,
@@ -322,6 +323,6 @@ def answer(
 @compiled
 def answer_nothing(heap: Words, row: Word, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> None:
     """Mark all queries as missing: nobody is asked about."""
-    for i in range(heap[QUERIES + 1]):
+    for i in range(heap[QUERIES + 1] + heap[LOOKS + 1]):
         out[i, row] = 0
         valid[i, row] = 0

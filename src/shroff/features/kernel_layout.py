@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # Fixed words; word 0 is the version.
 TAIL: Final = 1  # first word never used
@@ -59,6 +59,8 @@ TABLES: Final = 30
 WINDOWS_BEFORE: Final = 32  # windows and groups without `including this` come first
 GROUPS_BEFORE: Final = 33
 EDGE_PLACES: Final = 34  # address of scratch: the place of each edge at this row
+LOOKS: Final = 36
+LOOKS_BEFORE: Final = 38  # looks without `including this` come first, too
 
 # A series in the plan. Offsets are into a cell or a head; -1: not there.
 SERIES_WORDS: Final = 8
@@ -94,6 +96,19 @@ ROW_OUT: Final = 1
 PART: Final = 2  # address of the track or set in the plan
 NUMERATOR: Final = 3
 DENOMINATOR: Final = 4
+
+# A look: a query whose condition is a program that is asked of each cell of its window.
+# What `this` gives it is fed behind the series, in rows of their own.
+LOOK_WORDS: Final = 13
+K_WINDOW: Final = 5  # offset of the window; words 0, 1, 3 and 4 are a query's
+K_SERIES: Final = 6  # what is aggregated; -1: nothing but the events
+K_DO: Final = 7  # the program's operations: address and count
+K_DO_COUNT: Final = 8
+K_RESULT: Final = 9  # the register that says whether a cell is kept
+K_LOADS: Final = 10  # address of the loads: those of the cell first, then those of `this`
+K_LOADS_COUNT: Final = 11
+K_THIS_COUNT: Final = 12
+LOAD_WORDS: Final = 2  # a series, or a row of what is fed; the register that it fills
 
 # MIN and MAX, FIRST and LAST stand side by side: a kernel asks for either by one range.
 COUNT: Final = 0

@@ -54,6 +54,17 @@ def _bits_of(typing_context: Any, value: Any) -> Any:
 bits_of = cast("Callable[[Word], Word]", intrinsic(_bits_of))
 
 
+def _float_of(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), generate
+
+
+# The float of 64 bits.
+float_of = cast("Callable[[Word], Word]", intrinsic(_float_of))
+
+
 @compiled
 def product(a: Word, b: Word) -> tuple[Word, Word]:
     """The 128 bits of a * b: (high, low)."""

@@ -152,27 +152,9 @@ def greatest_key(heap: Words, head: Word, track: Word, begin: Word, end: Word) -
 
 
 @compiled
-def value_at_rank(
-    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word
-) -> tuple[Word, Word]:
-    """The value at a rank (from 1) among the `count` kept cells in [begin, end), as (True, value).
-
-    Without room for a copy of the values: (False, 0), and the heap must grow first.
-
-    Cost: a look at each cell, and quickselect with middle pivots.
-    """
-    size_class = class_of(count)
-    values = take(heap, size_class)
-    if values == 0:
-        return False, np.int64(0)
-    words = heap[CELL_WORDS]
-    right = values - 1
-    for position in range(begin, end):
-        cell = heap[head + ORIGIN] + position * words
-        if is_kept(heap, series, cell):
-            right += 1
-            heap[right] = value_at(heap, series, cell)
-    left, wanted = values, values + rank - 1
+def select(heap: Words, values: Word, count: Word, rank: Word) -> Word:
+    """The value at a rank (from 1) in a block of `count` values, whose order is changed: quickselect."""
+    left, right, wanted = values, values + count - 1, values + rank - 1
     while left < right:
         pivot = heap[(left + right) >> 1]
         i, j = left, right
@@ -191,6 +173,30 @@ def value_at_rank(
             left = i
         else:
             break
-    value = heap[wanted]
+    return heap[wanted]
+
+
+@compiled
+def value_at_rank(
+    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word
+) -> tuple[Word, Word]:
+    """The value at a rank (from 1) among the `count` kept cells in [begin, end), as (True, value).
+
+    Without room for a copy of the values: (False, 0), and the heap must grow first.
+
+    Cost: a look at each cell, and quickselect with middle pivots.
+    """
+    size_class = class_of(count)
+    values = take(heap, size_class)
+    if values == 0:
+        return False, np.int64(0)
+    words = heap[CELL_WORDS]
+    found = values
+    for position in range(begin, end):
+        cell = heap[head + ORIGIN] + position * words
+        if is_kept(heap, series, cell):
+            heap[found] = value_at(heap, series, cell)
+            found += 1
+    value = select(heap, values, count, rank)
     give(heap, values, size_class)
     return True, value

@@ -1,6 +1,7 @@
 """Histories whose aggregates must look at each event of the window: conditions that compare with `this`.
 
-Kept in plain Python: what such a condition is about differs for every event that asks.
+In plain Python, for what `look_plan` has no program: an order of texts, functions of both
+events at once, numbers that might leave 64 bits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shroff.language.values import Value
 
 Cell = tuple[int, dict[str, Value]]
 _TIME = itemgetter(0)
+_THIS_TIME = itemgetter(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,10 @@ class LookHistory:
 
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
-            keeps = compile_row(aggregate.condition, _leaf, self.reference) if aggregate.condition is not None else None
-            reads = compile_row(aggregate.argument, _leaf, self.reference) if aggregate.argument is not None else None
+            keeps, reads = (
+                compile_row(node, _leaf, self.reference, time=_TIME, this_time=_THIS_TIME) if node is not None else None
+                for node in (aggregate.condition, aggregate.argument)
+            )
             self._looks.append(_Look(aggregate, keeps, reads))
 
     def row(
@@ -73,7 +77,7 @@ class LookHistory:
                 start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=_TIME)
             elif aggregate.last_n is not None:
                 start = max(end - aggregate.last_n, 0)
-            answers[at] = _evaluate(look, cells[start:end], asked[1])
+            answers[at] = _evaluate(look, cells[start:end], (time_ms, asked[1]))
 
     def clear(self, key: int) -> None:
         self.cells.pop(key, None)
@@ -125,23 +129,23 @@ def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
     return 0
 
 
-def _evaluate(look: _Look, seen: list[Cell], this: dict[str, Value]) -> Value:
-    kept = [cell for _, cell in seen if look.keeps is None or look.keeps((cell, this)) is True]
+def _evaluate(look: _Look, seen: list[Cell], this: Cell) -> Value:
+    kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
         if look.aggregate.function == "count":
             return len(kept)
         return len(kept) / len(seen) if seen else None
-    values: list[Any] = [value for cell in kept if (value := look.reads((cell, this))) is not None]
+    values: list[Any] = [value for cell in kept if (value := look.reads((*cell, *this))) is not None]
     return aggregate_values(look.aggregate, values)
 
 
 def _leaf(node: Node) -> Evaluate:
     if isinstance(node, ItemField):
         name = node.name
-        return lambda row: row[0][name]
+        return lambda row: row[1][name]
     if isinstance(node, ItemFeature):
         feature = f"{node.name} of"
-        return lambda row: row[0][feature]
+        return lambda row: row[1][feature]
     assert isinstance(node, ThisField)
     field_name = node.name
-    return lambda row: row[1][field_name]
+    return lambda row: row[3][field_name]

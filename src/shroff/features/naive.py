@@ -1,7 +1,7 @@
 """The meaning of a feature: its definition in plain Python, slow and obvious.
 
-The value at event *e* looks at the events *x* before it in the log, one by one. What the
-fast engines compute must equal this to the bit; every law test holds them to it.
+The value at event *e* looks at the events *x* of its key before it in the log, one by one.
+What the fast engines compute must equal this to the bit; every law test holds them to it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
+from shroff.features.key_texts import Hits, read_key
 from shroff.language.expression import (
     Aggregate,
     FeatureValue,
@@ -40,38 +41,55 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
-    _keys: dict[tuple[int, str], Key | None] = field(default_factory=dict)  # worked out once for each event
+    # Where the events of a type, entity (or field that is matched) and key stand in the log, in its order.
+    _places: dict[tuple[str, str, str | None, Key | None], list[int]] = field(default_factory=dict)
+    _seen: set[tuple[str, str, str | None]] = field(default_factory=set)  # the types and keys that aggregates ask for
     _stacks: bool = False  # whether any aggregate reads what a feature was at an earlier event
 
     def add(self, event: LogEvent) -> dict[str, Value]:
         """Append an event to the log and compute everything that is asked at its type."""
-        place = len(self.history)
-        self.history.append(event)
-        self.values.append({})
+        place = self.append(event)
         for wanted in self.computed:
             if event.type in wanted.events:
                 self.values[place][wanted.name] = self.compute(wanted, place)
+        for wanted in self.computed:
+            if wanted.is_condition and self.values[place].get(wanted.name) is True:
+                key = self.key(wanted.entity, event)
+                if key is not None:
+                    self.hits[str(wanted.rule), key] = place
         return self.values[place]
 
-    def take(self, event: LogEvent, hits: frozenset[str], *, is_asked: bool) -> dict[str, Value]:
+    def take(self, event: LogEvent, hits: Hits, *, is_asked: bool) -> dict[str, Value]:
         """Append an event of the past; features are computed where they are asked, now or by an `of`.
 
-        No rule is asked: which ones hit is what it was.
+        No rule is asked: which ones hit, and with which key, is what it was.
         """
-        place = len(self.history)
-        self.history.append(event)
-        self.values.append({})
+        place = self.append(event)
         for wanted in self.computed:
             if wanted.rule is None:
                 if event.type in wanted.events and (is_asked or self._stacks):
                     self.values[place][wanted.name] = self.compute(wanted, place)
-            elif wanted.rule in hits and (key := self.key(wanted.entity, event)) is not None:
-                self.hits[wanted.rule, key] = place
+            elif wanted.rule in hits:
+                key = read_key(hits[wanted.rule], self.events.entities[wanted.entity])
+                self.hits[wanted.rule, key if isinstance(key, tuple) else (key,)] = place
         return self.values[place]
 
     def __post_init__(self) -> None:
-        nodes = (node for wanted in self.computed for node in walk(wanted.node))
+        nodes = [node for wanted in self.computed for node in walk(wanted.node)]
         self._stacks = any(isinstance(node, ItemFeature) for node in nodes)
+        self._seen = {(node.event, node.entity, node.matching) for node in nodes if isinstance(node, Aggregate)}
+
+    def append(self, event: LogEvent) -> int:
+        """Put an event behind the history, and its place under each key by which an aggregate may see it."""
+        place = len(self.history)
+        self.history.append(event)
+        self.values.append({})
+        if not isinstance(event, LabelEvent) or event.changes:
+            for type_, entity, matching in self._seen:
+                if type_ == event.type:
+                    key: Key | None = (self.field(event, matching),) if matching else self.key(entity, event)
+                    self._places.setdefault((type_, entity, matching, key), []).append(place)
+        return place
 
     def compute(self, wanted: Computed, place: int) -> Value:
         event = self.history[place]
@@ -82,8 +100,6 @@ class Naive:
             return None
         evaluate = compile_row(wanted.node, self.leaf(wanted, place), self.reference, time=lambda _: event.time_ms)
         value: Value = evaluate(None)
-        if wanted.rule is not None and value is True and key is not None:
-            self.hits[wanted.rule, key] = place
         return value
 
     def leaf(self, wanted: Computed, place: int) -> Any:
@@ -107,7 +123,7 @@ class Naive:
         if isinstance(event, LabelEvent) and name.startswith("of."):
             return self.field(event.of, name[3:])
         type_ = self.events.label if event.type == "label" else self.events.types[event.type]
-        return event.values[type_.at(name)] if name in type_.field_names else None
+        return dict(zip(type_.field_names, event.values, strict=True)).get(name)
 
     def key(self, entity: str, event: LogEvent) -> Key | None:
         """The entity's key at an event; a label has that of its event. None where a part is missing."""
@@ -129,11 +145,10 @@ class Naive:
         end_ms = event.time_ms - node.delay_ms
         seen = [
             at
-            for at in range(since + 1, place + node.including)
-            if (x := self.history[at]).type == node.event
-            and x.time_ms <= end_ms
-            and (node.over_ms is None or x.time_ms > end_ms - node.over_ms)
-            and self.matches(node, at, key)
+            for at in self._places.get((node.event, node.entity, node.matching, key), ())
+            if since < at < place + node.including
+            and (time_ms := self.history[at].time_ms) <= end_ms
+            and (node.over_ms is None or time_ms > end_ms - node.over_ms)
         ]
         seen.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
@@ -143,16 +158,6 @@ class Naive:
             return len(kept) if node.function == "count" else len(kept) / len(seen) if seen else None
         values = [value for at in kept if (value := self.item(node.argument, at, event)) is not None]
         return aggregate_values(node, values)
-
-    def matches(self, node: Aggregate, at: int, key: Key) -> bool:
-        x = self.history[at]
-        if isinstance(x, LabelEvent) and not x.changes:
-            return False
-        if node.matching:
-            return key == (self.field(x, node.matching),)
-        if (at, node.entity) not in self._keys:
-            self._keys[at, node.entity] = self.key(node.entity, x)
-        return key == self._keys[at, node.entity]
 
     def item(self, node: Node, at: int, event: LogEvent) -> Value:
         """An expression over the aggregated event `at`, and over `event` as `this`."""
@@ -166,5 +171,7 @@ class Naive:
                 value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
             return lambda _: value
 
-        value: Value = compile_row(node, read, self.reference)(None)
+        item_ms, this_ms = self.history[at].time_ms, event.time_ms
+        evaluate = compile_row(node, read, self.reference, time=lambda _: item_ms, this_time=lambda _: this_ms)
+        value: Value = evaluate(None)
         return value

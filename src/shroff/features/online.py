@@ -12,19 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-import numpy as np
-
 from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame, frames_of, masked
+from shroff.features.frames import Codes, Frame, frames_of, masked, times_of
 from shroff.features.kernel_layout import VERSION
+from shroff.features.key_texts import Hits
 from shroff.features.packing import pack, unpack
 from shroff.features.plan import make_plan
+from shroff.features.remarks import Remarks
 from shroff.features.running import Running
 from shroff.features.since_flag import SinceFlag
-from shroff.language.expression import aggregates
 from shroff.language.row import Reference
 
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
@@ -47,52 +46,49 @@ class Online:
         self._plan = make_plan(computed)
         self._keys: dict[Any, Codes] = {}
         self._texts = Codes()
-        self._groups = [
-            Running(group, lateness_ms, self._keys, self._texts, events, reference) for group in self._plan.groups
+        self.remarks = Remarks()  # on the batch that was taken last
+        self.groups = [
+            Running(group, lateness_ms, self._keys, self._texts, events, reference, remarks=self.remarks)
+            for group in self._plan.groups
         ]
-        self._rules = [
-            SinceFlag(wanted, [group for group in self._groups if group.key.rule == wanted.rule])
+        self._after = [one for _, one in self._plan.computed if one.is_reason and one.looks_since_flag]
+        told = {one.rule for one in self._after}
+        self.rules = [
+            SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in told)
             for _, wanted in self._plan.computed
-            if wanted.rule is not None and any(one.since_flag for one in aggregates(wanted.node))
+            if wanted.is_condition and (groups := [one for one in self.groups if one.key.rule == wanted.rule])
         ]
-        self._by_row = {rule.wanted.name for rule in self._rules}
+        self._by_row = {rule.wanted.name for rule in self.rules}
+        self._by_row |= {one.name for one in self._after}
         self.watermark_ms: int | None = None
 
-    def compute(
-        self, batch: Sequence[LogEvent], hits: Sequence[frozenset[str] | None] | None = None
-    ) -> dict[str, Frame]:
+    def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
         """Take a batch of events in log order; gives them by type, with the columns of what was computed.
 
-        `hits` says for an event which rules hit it when it was decided: replaying the past
-        follows what was, and asks no condition. None for an event: it is decided now.
+        `hits` says for an event which rules hit it, and with which key, when it was decided:
+        replaying the past follows what was, and asks no condition. None for an event: it is
+        decided now.
         """
         frames = frames_of(batch, self._events, self._reference)
-        size = len(batch)
-        times = np.fromiter((event.time_ms for event in batch), np.int64, size)
+        self.take(frames, len(batch), hits)
+        return frames
+
+    def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:
+        """Take a batch that is parted by type already, and put the columns of what is computed into its frames."""
+        self.remarks.clear()
+        times = times_of(frames, size)
         for stage in range(self._plan.stages):
-            for group in self._groups:
+            for group in self.groups:
                 if group.key.stage == stage and group.key.rule is None:
                     group.run(times, frames, self.watermark_ms)
             for at, wanted in self._plan.computed:
                 if at == stage and wanted.name not in self._by_row:
-                    self._column(wanted, frames)
-        for rule in self._rules:
+                    compute(wanted, frames)
+        for rule in self.rules:
             rule.run(times, frames, self.watermark_ms, hits)
+        for wanted in self._after:
+            compute(wanted, frames)
         self._advance(frames)
-        return frames
-
-    def _column(self, wanted: Computed, frames: Mapping[str, Frame]) -> None:
-        for event in wanted.events:
-            frame = frames.get(event)
-            if frame is None:
-                continue
-            column = frame.evaluate(wanted.node)
-            if wanted.needs_key:
-                has_key = np.array([key is not None for key in frame.key_values(wanted.entity)], np.bool_)
-                column = masked(column, has_key, wanted.node.type)
-            if wanted.expires_ms is not None:
-                column = masked(column, frame.times < wanted.expires_ms, wanted.node.type)
-            frame.computed[wanted.name] = column
 
     def _advance(self, frames: Mapping[str, Frame]) -> None:
         """Labels do not move the watermark."""
@@ -102,14 +98,14 @@ class Online:
         if self.watermark_ms is None:
             return
         rows = sum(len(frame) for frame in frames.values())
-        for group in self._groups:
+        for group in self.groups:
             group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
 
     # ---- snapshots
 
     def layout(self) -> str:
         """A hash of what the state is laid out by. State moves between engines of equal layout only."""
-        groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self._groups]
+        groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
         return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
 
     def state(self) -> Iterator[bytes]:
@@ -120,8 +116,8 @@ class Online:
         yield pack([self.watermark_ms, len(self._keys)])
         for codes in (self._texts, *self._keys.values()):
             yield pack(codes.values)
-        for group in self._groups:
-            yield from group.state()
+        for group in self.groups:
+            yield group.state()
 
     def restore(self, parts: Iterator[bytes]) -> None:
         """Continue from the state of an engine with the same layout.
@@ -134,12 +130,24 @@ class Online:
                 raise StateError(f"the state has {spaces} dictionaries of keys, and {len(self._keys)} are needed")
             for codes in (self._texts, *self._keys.values()):
                 codes.restore(unpack(next(parts)))
-            for group in self._groups:
-                group.restore(next(parts), next(parts))
+            for group in self.groups:
+                group.restore(next(parts))
         except (StopIteration, ValueError, IndexError) as error:  # msgspec's errors are of ValueError
             raise StateError(f"the state cannot be read: {str(error) or 'a part is missing'}") from None
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the histories' cells and heads."""
-        return sum(group.memory_bytes for group in self._groups)
+        return sum(group.memory_bytes for group in self.groups)
+
+
+def compute(wanted: Computed, frames: Mapping[str, Frame]) -> None:
+    """Put a column into the frames of its event types, whose aggregates and features that it reads are there."""
+    for event in wanted.events & frames.keys():
+        frame = frames[event]
+        column = frame.evaluate(wanted.node)
+        if wanted.needs_key:
+            column = masked(column, frame.has_key(wanted.entity), wanted.node.type)
+        if wanted.expires_ms is not None:
+            column = masked(column, frame.times < wanted.expires_ms, wanted.node.type)
+        frame.computed[wanted.name] = column

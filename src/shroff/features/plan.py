@@ -7,12 +7,14 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from typing import Any
 
 from shroff.features.computed import Computed
 from shroff.features.histories import HistoryPlan, Query, Series
+from shroff.features.program_compiler import field_size, size_of
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -63,11 +65,15 @@ def _joined(parts: Iterable[Node]) -> Node | None:
 
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """One argument under one condition. Limited: values beyond 10^15 are left out, as sums do."""
+    """One argument under one condition. Limited: values beyond 10^15 are left out, as sums do.
+
+    An operand is read by a program, which must have all its values.
+    """
 
     argument: Node | None
     where: Node | None
     is_limited: bool = False
+    is_operand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +91,17 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Aggregates over one history. `asked_at` are the event types at which they are computed."""
+    """Aggregates over one history. `asked_at` are the event types at which they are computed.
+
+    `sizes` bounds the absolute values of exact features, None where there is no bound.
+    `askers` are the features and rules that have an aggregate.
+    """
 
     key: GroupKey
     aggregates: tuple[Aggregate, ...]
     asked_at: frozenset[str]
+    sizes: Mapping[str, int | None] = field(default_factory=dict, compare=False, repr=False)
+    askers: Mapping[Aggregate, Sequence[Computed]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +116,9 @@ class Plan:
 def make_plan(computed: Sequence[Computed]) -> Plan:
     """Plan the computing of some expressions, each after the features that it reads."""
     stages: dict[str, int] = {}
-    asked: dict[GroupKey, dict[Aggregate, set[str]]] = {}
+    asked: dict[GroupKey, dict[Aggregate, list[Computed]]] = {}
     placed: list[tuple[int, Computed]] = []
+    sizes: dict[str, int | None] = {}
     for one in computed:
         wanted = replace(one, node=_shares_as_quotients(one.node))
         read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
@@ -114,17 +127,29 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
             own = _stage(aggregate, stages)
             stage = max(stage, own)
             key = group_key(aggregate, own, wanted.rule if aggregate.since_flag else None)
-            asked.setdefault(key, {}).setdefault(aggregate, set()).update(wanted.events)
+            asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
         stages[wanted.name] = stage
+        sizes[wanted.name] = size_of(wanted.node, lambda leaf: value_size(leaf, sizes))
         placed.append((stage, wanted))
     groups = tuple(
-        Group(key, tuple(found), frozenset(event for events in found.values() for event in events))
+        Group(key, tuple(found), _events_of(chain.from_iterable(found.values())), sizes, found)
         for key, found in asked.items()
     )
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
 
 
+def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
+    return frozenset(event for one in computed for event in one.events)
+
+
+def value_size(leaf: Node, sizes: Mapping[str, int | None]) -> int | None:
+    """A bound of the absolute values of an exact field or feature; a feature that is nowhere computed is missing."""
+    return sizes.get(leaf.name, 0) if isinstance(leaf, FeatureValue | ItemFeature) else field_size(leaf)
+
+
 def _stage(aggregate: Aggregate, stages: dict[str, int]) -> int:
+    if aggregate.event == "label":
+        return 0  # a label has no features: whatever it is asked for is missing
     read = [part.name for part in walk(aggregate) if isinstance(part, ItemFeature)]
     return max((stages.get(name, -1) + 1 for name in read), default=0)  # one that is nowhere computed is missing
 
@@ -160,10 +185,14 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class KernelPlan:
-    """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order."""
+    """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order.
+
+    Behind them it is fed `operands`, expressions over the event that asks, which looks read.
+    """
 
     plan: HistoryPlan
     series: tuple[SeriesKey, ...]
+    operands: tuple[Node, ...] = ()
 
 
 def kernel_plan(group: Group) -> KernelPlan:
@@ -176,7 +205,7 @@ def kernel_plan(group: Group) -> KernelPlan:
         if series is not None:
             needs.setdefault(series, set()).update(_NEEDS.get(aggregate.function, ()))
             number = list(needs).index(series)
-        queries.append(_query(aggregate, number))
+        queries.append(query_of(aggregate, number))
     return KernelPlan(
         HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs)
     )
@@ -200,7 +229,12 @@ def series_of(aggregate: Aggregate) -> SeriesKey | None:
     where = split(aggregate.condition).where
     if aggregate.argument is None:
         return None if where is None else SeriesKey(None, where)
-    return SeriesKey(aggregate.argument, where, aggregate.function in {"sum", "mean", "std"})
+    return replace(whole_series_of(aggregate), where=where)
+
+
+def whole_series_of(aggregate: Aggregate) -> SeriesKey:
+    """The argument of an aggregate at every event, whether its condition takes it or not."""
+    return SeriesKey(aggregate.argument, None, aggregate.function in {"sum", "mean", "std"})
 
 
 def _series(key: SeriesKey, needs: set[str]) -> Series:
@@ -216,7 +250,7 @@ def _series(key: SeriesKey, needs: set[str]) -> Series:
     )
 
 
-def _query(aggregate: Aggregate, series: int) -> Query:
+def query_of(aggregate: Aggregate, series: int) -> Query:
     over, under = aggregate.rank or (0, 1)
     return Query(
         aggregate.function,

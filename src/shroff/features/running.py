@@ -7,8 +7,8 @@ them, in a `LookHistory`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,18 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.histories import History
+from shroff.features.links import Links
+from shroff.features.look_plan import look_plan
 from shroff.features.looks import LookHistory
-from shroff.features.packing import pack_numbers, unpack_numbers
-from shroff.features.plan import Group, SeriesKey, kernel_plan
+from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
+from shroff.features.remarks import Remarks
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 from shroff.language.values import Value
+
+LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,11 @@ class Feed:
 
 
 class Running:
-    """One group of aggregates with its history."""
+    """One group of aggregates with its history.
+
+    With `is_fed_only` it has none, and what `feed` gives goes to a history elsewhere. `remarks`
+    is told of values that are left out, and of sums that are missing for their size.
+    """
 
     def __init__(
         self,
@@ -48,16 +56,27 @@ class Running:
         texts: Codes,
         events: Events,
         reference: Reference,
+        *,
+        is_fed_only: bool = False,
+        remarks: Remarks | None = None,
     ) -> None:
         self.group, self.key = group, group.key
         self.texts, self.events = texts, events
         space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
         self.codes = keys.setdefault(space, Codes())
-        self.kernel = kernel_plan(group) if not group.key.is_look else None
-        self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel else None
-        self.look = LookHistory(group.aggregates, lateness_ms, reference) if group.key.is_look else None
+        self.kernel = look_plan(group) if group.key.is_look else kernel_plan(group)
+        is_kept = self.kernel is not None and not is_fed_only
+        self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
+        self.look = LookHistory(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {one: this_fields(one) for one in group.aggregates}
-        self.pairs_of: dict[Any, set[int]] = {}  # codes by the entity's key, where a hit must find all pairs of a key
+        self.sums = [at for at, one in enumerate(group.aggregates) if one.function == "sum"]
+        self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
+        exact = [one for one in group.aggregates if one.argument is not None and one.argument.type.is_exact]
+        self._looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
+        self.links: Links | None = None
+        if group.key.rule is not None:
+            self.entity_codes = keys.setdefault((group.key.entity, ()), Codes())
+            self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
 
     @property
     def memory_bytes(self) -> int:
@@ -70,38 +89,34 @@ class Running:
         elif self.history is not None:
             self.history.sweep(keys, watermark_ms)
 
-    def clear(self, key: Any) -> None:
-        """Forget all events of a key."""
-        codes = self.pairs_of.get(key, set()) if self.key.pairs else {self.codes.known.get(key, -1)}
-        for code in codes - {-1}:
+    def link_pairs(self) -> None:
+        """Make `clear` find the pairs of a batch, once their keys are coded."""
+        if self.links is not None:
+            self.links.extend()
+
+    def clear(self, key: int) -> None:
+        """Forget all events of a key of the entity, by its code."""
+        for code in (key,) if self.links is None else self.links.of(key):
             if self.look is not None:
                 self.look.clear(code)
             elif self.history is not None:
                 self.history.clear(code)
 
-    def state(self) -> tuple[bytes, bytes]:
-        """All of its own, to be given to `restore`: codes of pairs, and the history. Key codes are not its own."""
-        pairs = pack_numbers(code for codes in self.pairs_of.values() for code in codes)
-        history = self.history.snapshot() if self.history is not None else b""
-        return pairs, self.look.snapshot() if self.look is not None else history
+    def state(self) -> bytes:
+        """The history, to be given to `restore`. Key codes are not its own."""
+        if self.look is not None:
+            return self.look.snapshot()
+        return self.history.snapshot() if self.history is not None else b""
 
-    def restore(self, pairs: bytes, history: bytes) -> None:
+    def restore(self, history: bytes) -> None:
         """Continue from the state of another group like this, key codes restored before.
 
         Raises: StateError if the history was made with another plan.
         """
-        self.pairs_of = {}
-        for code in unpack_numbers(pairs).tolist():
-            self.pairs_of.setdefault(self.codes.values[code][0], set()).add(code)
         if self.look is not None:
             self.look.restore(history)
         elif self.history is not None:
             self.history.restore(history)
-
-    def _note_pairs(self, keys: list[Any], codes: NDArray[np.int64]) -> None:
-        for key, code in zip(keys, codes.tolist(), strict=True):
-            if code >= 0:
-                self.pairs_of.setdefault(key, set()).add(code)
 
     # ---- keys
 
@@ -111,18 +126,11 @@ class Running:
         frame = frames.get(self.key.event)
         if frame is None:
             return codes
-        if self.key.matching is not None:
-            type_ = next(one.type for one in frame.type.fields if one.name == self.key.matching)
-            keys = values_of(frame.field(self.key.matching, type_))
-        else:
-            keys = frame.key_values(self.key.entity)
-        found = self.codes.of(self._paired(keys, [frame.evaluate(item) for item, _ in self.key.pairs]))
-        if self.key.rule is not None and self.key.pairs:
-            self._note_pairs(keys, found)
+        found = self._insert_codes(frame)
         if self.key.event == "label":
             changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
             found = np.where(changes, found, -1)
-        codes[frame.rows] = found
+        codes[frame.places] = found
         return codes
 
     def asks(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
@@ -130,54 +138,94 @@ class Running:
         codes = np.full(size, -1, np.int64)
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            keys = self._paired(frame.key_values(self.key.entity), [frame.evaluate(this) for _, this in self.key.pairs])
-            codes[frame.rows] = self.codes.of(keys)
+            if not self.key.pairs:
+                codes[frame.places] = frame.key_codes(self.key.entity, self.codes)
+                continue
+            keys = frame.key_values(self.key.entity)
+            codes[frame.places] = self._pair_codes(keys, [_asked(this, frame) for _, this in self.key.pairs])
         return codes
 
-    def _paired(self, keys: list[Any], parts: list[Column]) -> list[Any]:
-        if not parts:
-            return keys
-        return joined_key([keys, *(values_of(part) for part in parts)], len(keys))
+    def _insert_codes(self, frame: Frame) -> NDArray[np.int64]:
+        matching = None
+        if self.key.matching is not None:
+            type_ = next(one.type for one in frame.type.fields if one.name == self.key.matching)
+            matching = ItemField(type_, self.key.matching)
+        if not self.key.pairs:
+            entity = self.key.entity
+            return frame.value_codes(matching, self.codes) if matching else frame.key_codes(entity, self.codes)
+        keys = values_of(frame.evaluate(matching)) if matching else frame.key_values(self.key.entity)
+        return self._pair_codes(keys, [values_of(frame.evaluate(item)) for item, _ in self.key.pairs])
+
+    def _pair_codes(self, keys: list[Any], parts: list[list[Any]]) -> NDArray[np.int64]:
+        return self.codes.of(joined_key([keys, *parts], len(keys)))
 
     # ---- what the kernel is fed, and what it gives
 
     def feed(self, frames: Mapping[str, Frame], size: int) -> Feed:
         assert self.kernel is not None
-        series = self.kernel.series
-        values = np.zeros((len(series), size), np.int64)
-        kept = np.zeros((len(series), size), np.uint8)
+        series, operands = self.kernel.series, self.kernel.operands
+        values = np.zeros((len(series) + len(operands), size), np.int64)
+        kept = np.zeros((len(series) + len(operands), size), np.uint8)
+        inserts = self.inserts(frames, size)
         frame = frames.get(self.key.event)
         if frame is not None:
             for at, key in enumerate(series):
-                values[at, frame.rows], kept[at, frame.rows] = self._series(key, frame)
-        return Feed(self.inserts(frames, size), self.asks(frames, size), values, kept)
+                values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
+        for event in self.group.asked_at & frames.keys() if operands else ():
+            frame = frames[event]
+            for at, node in enumerate(operands, len(series)):
+                values[at, frame.places], kept[at, frame.places] = self._words(node, frame)
+        return Feed(inserts, self.asks(frames, size), values, kept)
 
-    def _series(self, key: SeriesKey, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _series(
+        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         kept = np.ones(len(frame), np.bool_)
         if key.where is not None:
             kept = frame.evaluate(key.where).values.astype(np.bool_)
         if key.argument is None:
             return np.zeros(len(frame), np.int64), kept
+        if key.is_operand:
+            return self._words(key.argument, frame)
+        if key.argument.type.is_text:
+            coded, fits = coded_texts(key.argument, frame, self.texts)
+            return coded, kept & fits
         column = frame.evaluate(key.argument)
-        coded, fits = encode(
-            column, key.argument.type, self.texts, largest=UNITS_MAX if key.is_limited else INTEGER_MAX
-        )
+        coded, fits = encode(column, key.argument.type, largest=_largest(key))
+        if fits is not column.valid:
+            self._note_left_out(key, frame, inserts, kept & column.valid & ~fits)
         return coded, kept & fits
+
+    def _words(self, node: Node, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """What a program reads of these events."""
+        if node.type.is_text:
+            return coded_texts(node, frame, self.texts)
+        column = frame.evaluate(node)
+        coded, fits = encode(column, node.type, largest=INTEGER_MAX)
+        assert fits is column.valid, "the plan said that all values fit"
+        return coded, fits
 
     def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
         """Compute the group's aggregates for a batch, into the frames."""
         if self.look is not None:
-            answers = self._look(times, frames)
-            for at, aggregate in enumerate(self.group.aggregates):
-                self._deliver(aggregate, [row[at] for row in answers], frames)
+            rows = self.look_rows(times, frames)
+            answers = [self.look_row(at, time_ms, *rows) for at, time_ms in enumerate(times.tolist())]
+            self.note_missing(answers, rows[1], frames)
+            self.deliver_answers(answers, frames)
             return
         assert self.history is not None
         fed = self.feed(frames, len(times))
         out, valid = self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
+        self.note_sums(valid, fed.asks, frames)
+        self.deliver(out, valid, frames)
+
+    def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
+        """Put a kernel's answers for a batch into the frames that ask."""
         for at, aggregate in enumerate(self.group.aggregates):
             for event in self.group.asked_at & frames.keys():
                 frame = frames[event]
-                column = decode(out[at, frame.rows], valid[at, frame.rows].astype(np.bool_), aggregate.type, self.texts)
+                places = frame.places
+                column = decode(out[at, places], valid[at, places].astype(np.bool_), aggregate.type, self.texts)
                 frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
@@ -186,35 +234,75 @@ class Running:
             column = masked(column, frame.field(node.name, node.type).valid, aggregate.type)
         return column
 
-    def _deliver(self, aggregate: Aggregate, values: list[Value], frames: Mapping[str, Frame]) -> None:
+    def deliver_answers(self, answers: Sequence[Sequence[Value]], frames: Mapping[str, Frame]) -> None:
+        """Put what the aggregates are at each row of a batch into the frames that ask."""
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            column = column_of([values[row] for row in frame.rows.tolist()], aggregate.type)
-            frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+            rows = frame.rows.tolist()
+            for at, aggregate in enumerate(self.group.aggregates):
+                column = column_of([answers[row][at] for row in rows], aggregate.type)
+                frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+
+    # ---- what people should be told of
+
+    def _note_left_out(
+        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64], left_out: NDArray[np.bool_]
+    ) -> None:
+        """Note values of a series that do not fit, of events that come into the history."""
+        left_out = left_out & (inserts[frame.places] >= 0)
+        if self._remarks is None or not left_out.any():
+            return
+        for aggregate, askers in self.group.askers.items():
+            series = series_of(aggregate)
+            if series is None or replace(series, where=None) != replace(key, where=None):
+                continue
+            if series.where == key.where:
+                self._remarks.leave_out(askers, frame.rows[left_out])
+            elif self.key.is_look and series.where is not None:  # what else its condition asks, each look will know
+                taken = frame.evaluate(series.where).values.astype(np.bool_)
+                self._remarks.leave_out(askers, frame.rows[left_out & taken])
+
+    def note_sums(self, valid: NDArray[np.uint8], asks: NDArray[np.int64], frames: Mapping[str, Frame]) -> None:
+        """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
+
+        Args:
+            valid: Which answers are there, a row for each aggregate of the group.
+        """
+        if self._remarks is None or not self.sums or valid.take(self._sum_rows, 0).all():
+            return
+        for at in self.sums:
+            missing = (asks >= 0) & (valid[at] == 0)
+            for event in self.group.asked_at & frames.keys() if missing.any() else ():
+                frame, aggregate = frames[event], self.group.aggregates[at]
+                outside = missing[frame.places]
+                for node in self.this_fields[aggregate]:
+                    outside = outside & frame.field(node.name, node.type).valid
+                self._remarks.miss_sums(self.group.askers[aggregate], frame, outside)
+
+    def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Mapping[str, Frame]) -> None:
+        """The same for answers that are values, a list for each row of the batch."""
+        if self.sums and answers:
+            valid = np.array([[value is not None for value in values] for values in answers], np.uint8)
+            self.note_sums(valid.T, np.array(asks, np.int64), frames)
 
     # ---- conditions that look at each event
 
-    def _look(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> list[list[Value]]:
-        inserts, asks, items, this = self.look_rows(times, frames)
-        return [
-            self.look_row(at, int(time_ms), inserts, asks, items, this) for at, time_ms in enumerate(times.tolist())
-        ]
-
-    def look_rows(
-        self, times: NDArray[np.int64], frames: Mapping[str, Frame]
-    ) -> tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]:
+    def look_rows(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> LookRows:
+        """Of each row the key code that comes in, the one that asks, and what is read of item and of `this`."""
         size = len(times)
-        inserts = self.inserts(frames, size).tolist()
+        inserts = self.inserts(frames, size)
         asks = self.asks(frames, size).tolist()
         items: dict[int, dict[str, Value]] = {}
         this: dict[int, dict[str, Value]] = {}
         frame = frames.get(self.key.event)
         if frame is not None:
             items = _rows(frame, [node for one in self.group.aggregates for node in _item_leaves(one)])
+            for key in self._looked_at:
+                self._series(key, frame, inserts)  # for what it notes
         for event in self.group.asked_at & frames.keys():
             leaves = [node for one in self.group.aggregates for node in walk(one) if isinstance(node, ThisField)]
             this |= _rows(frames[event], leaves)
-        return inserts, asks, items, this
+        return inserts.tolist(), asks, items, this
 
     def look_row(
         self,
@@ -229,6 +317,24 @@ class Running:
         insert = (inserts[at], items.get(at, {})) if inserts[at] >= 0 else None
         asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
         return self.look.row(time_ms, insert, asked)
+
+
+def _largest(key: SeriesKey) -> int:
+    return UNITS_MAX if key.is_limited else INTEGER_MAX
+
+
+def _asked(this: Node, frame: Frame) -> list[Any]:
+    """The asking side of a pair key at each event: missing where a field that it reads is.
+
+    Where it is missing all the same, no event is its equal: () is the value of none.
+    """
+    column = frame.evaluate(this)
+    values = values_of(column)
+    if isinstance(this, ThisField) or column.valid.all():
+        return values
+    valids = [frame.field(one.name, one.type).valid for one in walk(this) if isinstance(one, ThisField)]
+    there = np.logical_and.reduce(valids)
+    return [() if value is None and is_there else value for value, is_there in zip(values, there, strict=True)]
 
 
 def this_fields(aggregate: Aggregate) -> list[ThisField]:
@@ -249,24 +355,33 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
         if name not in columns:
             columns[name] = values_of(frame.evaluate(node))
     names = list(columns)
-    rows = zip(*columns.values(), strict=True) if columns else (() for _ in frame.events)
+    rows = zip(*columns.values(), strict=True) if columns else (() for _ in range(len(frame)))
     return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}
 
 
-def encode(column: Column, type_: Type, texts: Codes, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """A column as 64-bit numbers for the kernel, and which values are there and not beyond `largest`."""
-    if type_.is_text:
-        return texts.of(values_of(column)), column.valid
+def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An expression's texts as codes, and which are there."""
+    codes = frame.value_codes(node, texts)
+    return codes, codes >= 0
+
+
+def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
+
+    Where all that are there fit, the latter is the column's own `valid`.
+    """
     if type_.kind == "real":
         return column.values.view(np.int64), column.valid
     if column.values.dtype == object:
         listed = column.values.tolist()
         lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
         fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
-        return np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64), fits
+        values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
+        return values, column.valid if np.array_equal(fits, column.valid) else fits
     values = column.values.astype(np.int64)
     if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
-        return values, column.valid & (values >= -largest) & (values <= largest)
+        inside = (values >= -largest) & (values <= largest)
+        return values, column.valid if inside.all() else column.valid & inside
     return values, column.valid
 
 

@@ -1,0 +1,47 @@
+"""What people should be told of a batch: values that aggregates leave out, and sums that are missing for their size.
+
+Both are what the definition says, and neither stops anything; but whoever wrote the feature or
+the rule may not know that its values are so large.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.computed import Computed
+from shroff.features.frames import Frame
+
+LEFT_OUT: Final = "value left out"
+SUM_OUTSIDE: Final = "sum outside 64 bits"
+
+
+class Remarks:
+    """The rows of a batch that something is to be said about, by what it is and by who asked."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+
+    def leave_out(self, askers: Iterable[Computed], rows: NDArray[Any]) -> None:
+        """Note events whose value came into a history and is left out there."""
+        for one in askers:
+            self._rows[LEFT_OUT, one.asker].update(rows.tolist())
+
+    def miss_sums(self, askers: Iterable[Computed], frame: Frame, missing: NDArray[np.bool_]) -> None:
+        """Note events that ask for a sum outside 64 bits; `missing` says which of the frame."""
+        for one in askers:
+            if frame.type.name in one.events:
+                asked = missing if one.expires_ms is None else missing & (frame.times < one.expires_ms)
+                self._rows[SUM_OUTSIDE, one.asker].update(frame.rows[asked].tolist())
+
+    def found(self) -> dict[tuple[str, str], list[int]]:
+        """What was noted, rows in order: an event counts once for whoever asked."""
+        return {key: sorted(rows) for key, rows in sorted(self._rows.items()) if rows}
+
+    def clear(self) -> None:
+        """Begin with a new batch."""
+        self._rows.clear()

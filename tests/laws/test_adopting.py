@@ -1,0 +1,168 @@
+"""The law of adoption: a version that takes over between two batches decides as after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.decisions import adopting
+from shroff.decisions.adopting import Adoption, carried
+from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.fold import Folded, fold
+from shroff.decisions.replay import verify_online
+from shroff.decisions.writer import Writer
+from shroff.events.labels import LogEvent
+from tests.laws.projects import (
+    BLOCKED,
+    EVENTS,
+    PLACES,
+    SHROFF,
+    TABLES,
+    histories,
+    history_of,
+    project,
+    texts,
+    versions,
+)
+from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
+
+Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
+CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))
+
+LISTS = """
+- { id: now, on: payment, by: card, effect: review, when: this.country in lists.asked }
+- { id: since, on: payment, by: card, effect: note, when: count(payment) over 20ms since flag including this >= 2 }
+"""
+KEPT = """
+card:
+  listed: count(payment where payment.country in lists.kept) over 20ms
+"""
+
+
+def restarted(old: Definitions, new: Definitions, history: Sequence[LogEvent], cuts: Cuts) -> MemoryLog:
+    """The log where the process stops and is started again with the new version."""
+    log = MemoryLog()
+    end = sum(cuts)
+    for definitions, part in ((old, history[:end]), (new, history[end:])):
+        Writer(log, definitions, lambda: NOW_MS).write([submission(event) for event in part])
+    return log
+
+
+def finished(adoption: Adoption, log: MemoryLog) -> Folded:
+    return adoption.finish(log)
+
+
+def adopted(
+    old: Definitions,
+    new: Definitions,
+    history: Sequence[LogEvent],
+    cuts: Cuts,
+    finish: Callable[[Adoption, MemoryLog], Folded] = finished,
+) -> MemoryLog:
+    """The log where the new version is prepared on its own thread while the old one decides, and takes over."""
+    store = MemoryStore()
+    log = MemoryLog(store)
+    writer = Writer(log, old, lambda: NOW_MS)
+    begin, end = cuts[0], sum(cuts)
+    writer.write([submission(event) for event in history[:begin]])
+    adoption = Adoption(new, lambda: MemoryLog(store, read_only=True))
+    for event in history[begin:end]:
+        writer.write([submission(event)])
+    writer.adopt(finish(adoption, log))
+    writer.write([submission(event) for event in history[end:]])
+    return log
+
+
+@pytest.fixture(autouse=True)
+def _near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the thread has to catch up with these short histories, and something is left for the swap too."""
+    monkeypatch.setattr(adopting, "NEAR", 3)
+
+
+@QUICK
+@given(old=versions(), new=versions(), made=histories(), cuts=CUTS)
+def test_a_version_that_takes_over_gives_the_bytes_of_a_restart(old: Version, new: Version, made: Made, cuts: Cuts):
+    both, history = (project(*old), project(*new)), history_of(*made)
+
+    log = adopted(*both, history, cuts)
+    assert everything(log) == everything(restarted(*both, history, cuts))
+    assert verify_online(log).first_mismatch is None
+
+
+def test_the_law_catches_a_version_that_misses_the_last_event_before_it():
+    def finish(adoption: Adoption, log: MemoryLog) -> Folded:
+        adoption.stop()
+        short = MemoryLog(MemoryStore(records=log.store.records[:-1], hits=log.store.hits))
+        return fold(short, adoption.definitions)
+
+    @settings(max_examples=500, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(old=texts(), new=texts(), made=histories())
+    def law(old: Texts, new: Texts, made: Made) -> None:
+        both, history = (project(*old), project(*new)), history_of(*made)
+        log = adopted(*both, history, (5, 3), finish)
+        is_equal = everything(log) == everything(restarted(*both, history, (5, 3)))
+        assert is_equal, "the logs differ"
+
+    with pytest.raises(AssertionError, match="the logs differ"):
+        law()
+
+
+# ---- without a fold
+
+
+def listing(asked: str, kept: str, features: str, policy: str = "", *, keeps: bool = False) -> Definitions:
+    """A project whose rule asks one list about the event being decided, and whose feature may keep another."""
+    files = {
+        "shroff.yaml": SHROFF,
+        "events.yaml": EVENTS + TABLES,
+        "features.yaml": features + (KEPT if keeps else ""),
+        "rules/lists.yaml": LISTS,
+        "lists/blocked.csv": BLOCKED,  # what generated features ask
+        "tables/places.csv": PLACES,
+        "lists/asked.csv": f"value\n{asked}\n",
+        "lists/kept.csv": f"value\n{kept}\n",
+    }
+    if policy:
+        files["policy.yaml"] = policy
+    return load_definitions(files).or_raise()
+
+
+def swapped(old: Definitions, new: Definitions, history: Sequence[LogEvent], cuts: Cuts, *, must: bool) -> MemoryLog:
+    """The log where the new version takes the state of the old one over."""
+    log = MemoryLog()
+    writer = Writer(log, old, lambda: NOW_MS)
+    end = sum(cuts)
+    for event in history[:end]:
+        writer.write([submission(event)])
+    folded = carried(writer.state, log, new)
+    assert (folded is not None) == must
+    if folded is None:
+        folded = Adoption(new, lambda: MemoryLog(log.store, read_only=True)).finish(log)
+    writer.adopt(folded)
+    writer.write([submission(event) for event in history[end:]])
+    return log
+
+
+@QUICK
+@given(found=texts(), made=histories(), cuts=CUTS)
+def test_a_list_that_rules_ask_changes_without_a_fold(found: Texts, made: Made, cuts: Cuts):
+    history = history_of(*made)
+    old, new = (
+        listing(asked, "x", found[0], policy)
+        for asked, policy in (("x", ""), ("y", "payment:\n  without_model: rules\n"))
+    )
+
+    assert everything(swapped(old, new, history, cuts, must=True)) == everything(restarted(old, new, history, cuts))
+
+
+@QUICK
+@given(made=histories(), cuts=CUTS)
+def test_a_list_that_a_feature_counts_by_needs_the_log(made: Made, cuts: Cuts):
+    history = history_of(*made)
+    old, new = (listing("x", kept, "", keeps=True) for kept in "xy")
+
+    assert everything(swapped(old, new, history, cuts, must=False)) == everything(restarted(old, new, history, cuts))
