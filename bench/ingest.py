@@ -1,16 +1,20 @@
-"""Ingest, decided and durable: events a second with eight features and three rules, and where the time goes.
+"""Ingest, decided and durable: events a second, beside a loop that only decodes and inserts; and where the time goes.
 
-Beside it, in the same run, a loop that only decodes the same lines and inserts rows of the
-same sizes into SQLite with durable commits: the ceiling that the disk and the driver set.
-Runs alternate; medians and ranges are printed and written to `bench/results/ingest.md`.
+Two projects, forty features with ten rules and eight with three, over the same made-up
+payments as JSON lines. The loop decodes each line and inserts the rows that shroff does
+into the same tables and indexes, in batches of the same size with durable commits: the
+event, its decision with a document of ours, hits and flags as often as ours come. It checks nothing, decides
+nothing and writes no document: those it inserts are the first ones of our log, over and over. Runs alternate;
+medians and ranges are printed and written to `bench/results/ingest.md`.
 
-    python -m bench.ingest [--events 200000] [--runs 3]
+    python -m bench.ingest [--events 300000] [--runs 3] [--sustained 5000000] [--scratch FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sqlite3
 import statistics
@@ -18,107 +22,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from bench.machine import describe, write_result
 from shroff import app, config
 from shroff.decisions.collector import calm_collector
+from shroff.decisions.writer import Writer
 from shroff.events.encodings import read_lines
-from shroff.events.intake import Intake
+from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
 
-PROJECT = Path(__file__).parent / "projects" / "eight_features"
+PROJECTS = Path(__file__).parent / "projects"
+CASES = {"forty_features": "40 features, 10 rules", "eight_features": "8 features, 3 rules"}
 BATCH_SIZE = 4_096
-DOCUMENT_BYTES = 760  # of a decision with eight features: what the peer inserts beside each event
-
-
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--events", type=int, default=200_000)
-    arguments.add_argument("--runs", type=int, default=3)
-    chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        lines = write_lines(folder / "payments.jsonl", chosen.events)
-        ours: list[float] = []
-        peer: list[float] = []
-        ingest_process(folder, lines)  # compiles the kernels where that is to be done
-        for _ in range(chosen.runs):
-            ours.append(chosen.events / ingest_process(folder, lines))
-            peer.append(chosen.events / insert_only(folder / "peer.db", lines))
-        stages = time_stages(folder, lines)
-    text = report(chosen.events, ours, peer, stages)
-    sys.stdout.write(text)
-    write_result("ingest", text)
-    return 0
-
-
-def write_lines(path: Path, events: int) -> Path:
-    """The made-up bank's payments as JSON lines."""
-    with path.open("wb") as file:
-        file.writelines(msgspec.json.encode(one.event) + b"\n" for one in bank(events, seed=1))
-    return path
-
-
-def fresh_project(folder: Path) -> Path:
-    target = folder / "project"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(PROJECT, target)
-    return target
-
-
-def ingest_process(folder: Path, lines: Path) -> float:
-    """Seconds of the command's own work, in a process of its own: reading, deciding, durable commits."""
-    project = fresh_project(folder)
-    command = [
-        sys.executable,
-        "-m",
-        "shroff",
-        "-C",
-        str(project),
-        "ingest",
-        str(lines),
-        "--as",
-        "payment",
-        "--json",
-    ]
-    done = subprocess.run(command, check=True, capture_output=True)
-    return float(json.loads(done.stdout)["seconds"])
-
-
-def insert_only(path: Path, lines: Path) -> float:
-    """Seconds to decode the lines and insert an event row and a decision row for each."""
-    for leftover in path.parent.glob(path.name + "*"):
-        leftover.unlink()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(
-        "CREATE TABLE events (seq INTEGER PRIMARY KEY, type TEXT, id TEXT, body TEXT, UNIQUE (type, id))"
-    )
-    connection.execute("CREATE TABLE decisions (seq INTEGER PRIMARY KEY, receipt BLOB, document TEXT)")
-    document, receipt = "x" * DOCUMENT_BYTES, b"r" * 32
-    decode = msgspec.json.Decoder().decode
-    started, seq = time.perf_counter(), 0
-    with lines.open("rb") as file:
-        while batch := list(islice(file, BATCH_SIZE)):
-            events, decisions = [], []
-            for line in batch:
-                seq += 1
-                events.append((seq, "payment", decode(line)["payment_id"], line.decode()))
-                decisions.append((seq, receipt, document))
-            connection.execute("BEGIN")
-            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", events)
-            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?)", decisions)
-            connection.execute("COMMIT")
-    seconds = time.perf_counter() - started
-    connection.close()
-    return seconds
+STAGED_BATCHES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,58 +54,212 @@ class Stages:
     commit: float
 
 
+@dataclass(slots=True)
+class Result:
+    """Events a second of one case, and what they left behind."""
+
+    name: str
+    events: int
+    ours: list[float] = field(default_factory=list)
+    loop: list[float] = field(default_factory=list)
+    document_bytes: float = 0.0
+    log_bytes: float = 0.0
+    peak_mb: float = 0.0
+    stages: Stages | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Rows of a log that the loop inserts beside its events, as columns without places."""
+
+    outcomes: list[tuple[str, bytes, str]]
+    hits: list[tuple[Any, ...]]
+    flags: list[tuple[Any, ...]]
+    hits_a_batch: int
+    flags_a_batch: int
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--events", type=int, default=300_000)
+    arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument(
+        "--sustained", type=int, default=0, help="one more run over so many events, of forty features"
+    )
+    arguments.add_argument("--scratch", type=Path, help="a folder on the disk to measure; 5 million events take 25 GB")
+    chosen = arguments.parse_args()
+    with tempfile.TemporaryDirectory(dir=chosen.scratch) as scratch:
+        folder = Path(scratch)
+        lines = write_lines(folder / "payments.jsonl", chosen.events)
+        results = [measure(name, folder, lines, chosen.events, chosen.runs) for name in CASES]
+        if chosen.sustained:
+            lines = write_lines(lines, chosen.sustained)
+            results.insert(0, measure("forty_features", folder, lines, chosen.sustained, 1))
+    text = report(results, chosen.runs)
+    sys.stdout.write(text)
+    write_result("ingest", text)
+    return 0
+
+
+def measure(name: str, folder: Path, lines: Path, events: int, runs: int) -> Result:
+    """Run a case and the loop in turn, and once its stages one after the other."""
+    result = Result(name, events)
+    project = fresh_project(name, folder)
+    result.stages = time_stages(project, lines)  # compiles the kernels where that is to be done
+    for _ in range(runs):
+        project = fresh_project(name, folder)
+        result.ours.append(events / ingest_process(project, lines))
+        result.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
+        log = project / ".shroff" / "log.db"
+        result.log_bytes = log.stat().st_size / events
+        rows = rows_of(log, events)
+        result.document_bytes = statistics.mean(len(document) for _, _, document in rows.outcomes)
+        shutil.rmtree(project)
+        result.loop.append(events / insert_only(folder / "loop.db", lines, rows))
+    return result
+
+
+def write_lines(path: Path, events: int) -> Path:
+    """The made-up bank's payments as JSON lines."""
+    with path.open("wb") as file:
+        file.writelines(msgspec.json.encode(one.event) + b"\n" for one in bank(events, seed=1))
+    return path
+
+
+def fresh_project(name: str, folder: Path) -> Path:
+    target = folder / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(PROJECTS / name, target)
+    return target
+
+
+def ingest_process(project: Path, lines: Path) -> float:
+    """Seconds of the command's own work, in a process of its own: reading, deciding, durable commits."""
+    command = [sys.executable, "-m", "shroff", "-C", str(project), "ingest", str(lines), "--as", "payment", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True)
+    return float(json.loads(done.stdout)["seconds"])
+
+
+def rows_of(log: Path, events: int) -> Inserted:
+    """What the loop inserts: the first decisions, hits and flags of a log, and how many of them come."""
+    connection = sqlite3.connect(log)
+    outcomes = connection.execute(
+        "SELECT outcome, receipt, document FROM decisions ORDER BY seq LIMIT ?", (BATCH_SIZE,)
+    )
+    hits = connection.execute("SELECT number, rule, key, shadow FROM hits LIMIT ?", (BATCH_SIZE,))
+    columns = "number, rule, entity, key, event, reason, time_ms, accuracy"
+    flags = connection.execute(f"SELECT {columns} FROM flags LIMIT ?", (BATCH_SIZE,))
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("hits", "flags")]
+    found = Inserted(
+        outcomes.fetchall(),
+        hits.fetchall(),
+        flags.fetchall(),
+        *(round(count * BATCH_SIZE / events) for count in counts),
+    )
+    connection.close()
+    return found
+
+
+def insert_only(path: Path, lines: Path, rows: Inserted) -> float:
+    """Seconds to decode the lines and insert what shroff does for each."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.executescript(resources.files("shroff.adapters").joinpath("log_sqlite.sql").read_text(encoding="utf-8"))
+    decode = msgspec.json.Decoder().decode
+    outcomes, hits, flags = cycle(rows.outcomes), cycle(rows.hits), cycle(rows.flags)
+    started, seq = time.perf_counter(), 0
+    with lines.open("rb") as file:
+        while batch := list(islice(file, BATCH_SIZE)):
+            events, decisions, first = [], [], seq + 1
+            for line in batch:
+                seq += 1
+                events.append((seq, "event", "payment", decode(line)["payment_id"], seq, 1, line.decode()))
+                decisions.append((seq, *next(outcomes)))
+            connection.execute("BEGIN")
+            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
+            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?)", decisions)
+            found = [(first + at, *next(hits)) for at in range(min(rows.hits_a_batch, len(batch)))]
+            connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?)", found)
+            found = [(first + at, *next(flags)) for at in range(min(rows.flags_a_batch, len(batch)))]
+            connection.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", found)
+            connection.execute("COMMIT")
+    seconds = time.perf_counter() - started
+    connection.close()
+    for leftover in path.parent.glob(path.name + "*"):
+        leftover.unlink()
+    return seconds
+
+
 def time_stages(folder: Path, lines: Path) -> Stages:
     """Run the stages of an ingest one after the other in this process, and time each."""
-    project = app.open(fresh_project(folder))
+    project = app.open(folder)
     spent = [0.0, 0.0, 0.0]
     count = 0
     with project.writing() as (writer, _), calm_collector():
         definitions = project.definitions
         intake = Intake(definitions.events, definitions.settings, config.hasher(project.places))
-        submissions = intake.submissions(read_lines(lines), lines.name, "payment")
-        for number, seconds in enumerate(_batches(writer, submissions)):
-            if number:  # the first batch loads the kernels
-                spent = [total + one for total, one in zip(spent, seconds, strict=True)]
-                count += BATCH_SIZE
+        with read_lines(lines) as opened:
+            submissions = intake.submissions(opened, lines.name, "payment")
+            for number, seconds in enumerate(islice(_batches(writer, submissions), STAGED_BATCHES + 1)):
+                if number:  # the first batch loads the kernels
+                    spent = [total + one for total, one in zip(spent, seconds, strict=True)]
+                    count += BATCH_SIZE
     return Stages(*(total / max(count, 1) * 1e6 for total in spent))
 
 
-def _batches(writer: object, submissions: object) -> Iterator[tuple[float, float, float]]:
+def _batches(writer: Writer, submissions: Iterator[Submission]) -> Iterator[tuple[float, float, float]]:
     while True:
         started = time.perf_counter()
-        batch = list(islice(submissions, BATCH_SIZE))  # type: ignore[call-overload]
+        batch = list(islice(submissions, BATCH_SIZE))
         read = time.perf_counter()
         if len(batch) < BATCH_SIZE:
             return
-        prepared = writer.prepare(batch)  # type: ignore[attr-defined]
+        prepared = writer.prepare(batch)
         decided = time.perf_counter()
-        writer.commit(prepared)  # type: ignore[attr-defined]
+        writer.commit(prepared)
         yield read - started, decided - read, time.perf_counter() - decided
 
 
-def report(events: int, ours: list[float], peer: list[float], stages: Stages) -> str:
-    """The table that is printed and kept."""
-    ratios = [a / b for a, b in zip(ours, peer, strict=True)]
-    rows = [("shroff ingest, decided and durable", ours), ("decode and insert only", peer)]
-    table = [f"| {name} | {statistics.median(one):,.0f} | {min(one):,.0f} to {max(one):,.0f} |" for name, one in rows]
-    return "\n".join(
-        [
-            "# Ingest",
-            "",
-            f"{describe()}. {events:,} payments as JSON lines, 8 window features, 3 rules, {len(ours)} runs in turn.",
-            "",
-            "| work | events/s, median | range |",
-            "|---|---|---|",
-            *table,
-            f"| ratio | {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |",
-            "",
-            "Microseconds an event, one stage after the other: "
-            + ", ".join(f"{name} {spent:.1f}" for name, spent in asdict(stages).items())
-            + ".",
-            "In the command the commit of a batch runs beside the reading of the next.",
-            "",
-        ]
-    )
+def report(results: Sequence[Result], runs: int) -> str:
+    """The tables that are printed and kept."""
+    paces, costs = [], []
+    for one in results:
+        ratios = [a / b for a, b in zip(one.ours, one.loop, strict=True)]
+        paces.append(
+            f"| {CASES[one.name]} | {one.events:,} | {_spread(one.ours)} | {_spread(one.loop)} | "
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
+        assert one.stages is not None
+        spent = " | ".join(f"{value:.1f}" for value in asdict(one.stages).values())
+        costs.append(
+            f"| {CASES[one.name]} | {one.events:,} | {spent} | {one.document_bytes:,.0f} | {one.log_bytes:,.0f} | "
+            f"{one.peak_mb:,.0f} |"
+        )
+    return f"""# Ingest
+
+{describe()}. Payments of the made-up bank as JSON lines; receipts, flags and durable commits. {runs} runs in turn,
+those over more events once.
+
+| project | events | shroff ingest, events/s, median (range) | decode and insert only | ratio |
+|---|---|---|---|---|
+{chr(10).join(paces)}
+
+The loop inserts the same rows into the same tables and indexes, in batches of the same size: event, decision with a
+document of ours, hits and flags. It checks and decides nothing, and takes the documents ready made.
+
+| project | events | read, µs | decide, µs | commit, µs | bytes of a document | bytes on disk | peak MB |
+|---|---|---|---|---|---|---|---|
+{chr(10).join(costs)}
+
+Microseconds are an event's, one stage after the other on one thread. In the command a batch is committed beside the
+deciding of the next one and the reading of the one after that, as far as Python's lock allows. Bytes on disk are an
+event's with its decision, index and flags; peak memory is that of the largest run so far.
+"""
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 if __name__ == "__main__":

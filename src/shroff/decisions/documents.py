@@ -7,16 +7,14 @@ in the log nor the wording of reasons is part of it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.fragments import column_json
-from shroff.events.event import canonical_text
+from shroff.decisions.fragments import ObjectWriter
+from shroff.events.event import canonical_bytes, canonical_text
 from shroff.features.frames import Frame
-
-JSON = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,63 +24,81 @@ class Verdict:
     outcome: str
     rules: tuple[str, ...] = ()
     shadow_rules: tuple[str, ...] = ()
-    reasons: tuple[JSON, ...] = ()
+    reasons: tuple[str, ...] = ()  # as JSON
 
 
 class DocumentWriter:
     """Writes the decisions of one event type."""
 
     def __init__(self, event: str, definitions: Definitions) -> None:
-        self._event = event
-        self._features = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
-        self._money_places = definitions.settings.money_places
-        # Doubled percent signs: the text is filled by '%'. Names are lower-case letters, digits, '_' and '.'.
-        self._template = "{" + ",".join(f'"{name}":%s' for name, _ in self._features) + "}"
+        self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
+        self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
         versions = asdict(definitions.versions)
         listed = {name: versions[name] for name in ("definitions", "rules", "policy", "lists", "tables", "model")}
         self._versions = _object(listed)
         self._sorted_versions = _object(dict(sorted(listed.items())))
+        self._head = f'{{"event":"{event}","id":'.encode()
+        self._sealed_middle = f'","event":"{event}","features":'.encode()
+        self._tail = f',"versions":{self._versions},"receipt":"sha256:'.encode()
+        self._plain: tuple[Verdict, _Pieces] | None = None
 
-    def features(self, frame: Frame) -> list[JSON]:
-        """The features of each event as a JSON object, names sorted."""
-        if not self._features:
-            return ["{}"] * len(frame)
-        fragments: list[list[str]] = []
-        for name, type_ in self._features:
-            column = frame.computed.get(name)
-            if column is None:
-                fragments.append(["null"] * len(frame))
-                continue
-            fragments.append(column_json(column, type_, self._money_places))
-        return [self._template % row for row in zip(*fragments, strict=True)]
+    def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
+        """The features of each event as a JSON object, names sorted; of use until the next call."""
+        if not self._fields:
+            return [b"{}"] * len(frame)
+        return self._objects.write([frame.computed.get(name) for name, _ in self._fields], len(frame))
 
-    def write(self, id_: str, seq: int, body: bytes, features: JSON, verdict: Verdict) -> tuple[bytes, bytes]:
+    def write(
+        self, id_: str, seq: int, body: bytes, features: bytes | memoryview, verdict: Verdict
+    ) -> tuple[bytes, bytes]:
         """The document of one decision and the 32 bytes of its receipt."""
-        id_text = canonical_text(id_)
+        pieces = self._pieces(verdict)
+        id_json = canonical_bytes(id_)
+        content = sha256(body).hexdigest().encode()
+        receipt = sha256(
+            b"".join((b'{"content":"', content, self._sealed_middle, features, b',"id":', id_json, pieces.sealed))
+        )
+        place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
+        sealed_by = receipt.hexdigest().encode()
+        document = b"".join((self._head, id_json, place, pieces.shown, features, self._tail, sealed_by, b'"}'))
+        return document, receipt.digest()
+
+    def _pieces(self, verdict: Verdict) -> _Pieces:
+        """What a verdict gives to both texts; most events of a batch share one without rules, which is kept."""
+        if self._plain is not None and self._plain[0] is verdict:
+            return self._plain[1]
         rules, shadow = _list(verdict.rules), _list(verdict.shadow_rules)
-        content = hashlib.sha256(body).hexdigest()
-        sealed = (
-            f'{{"content":"{content}","event":"{self._event}","features":{features},"id":{id_text},'
-            f'"outcome":"{verdict.outcome}","rules":{rules},"score":null,"shadow_rules":{shadow},'
-            f'"versions":{self._sorted_versions}}}'
+        found = _Pieces(
+            (
+                f',"outcome":"{verdict.outcome}","rules":{rules},"score":null,"shadow_rules":{shadow},'
+                f'"versions":{self._sorted_versions}}}'
+            ).encode(),
+            (
+                f'"outcome":"{verdict.outcome}","score":null,"reasons":[{",".join(verdict.reasons)}],'
+                f'"rules":{rules},"shadow_rules":{shadow},"features":'
+            ).encode(),
         )
-        receipt = hashlib.sha256(sealed.encode())
-        document = (
-            f'{{"event":"{self._event}","id":{id_text},"seq":{seq},"as_of_seq":{seq - 1},"outcome":"{verdict.outcome}",'
-            f'"score":null,"reasons":[{",".join(verdict.reasons)}],"rules":{rules},"shadow_rules":{shadow},'
-            f'"features":{features},"versions":{self._versions},"receipt":"sha256:{receipt.hexdigest()}"}}'
-        )
-        return document.encode(), receipt.digest()
+        if not verdict.rules and not verdict.shadow_rules:
+            self._plain = verdict, found
+        return found
 
 
-def reason(code: str, text: str, effect: str) -> JSON:
-    """One rule's reason."""
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The part of the sealed content behind the id, and that of the document before the features."""
+
+    sealed: bytes
+    shown: bytes
+
+
+def reason(code: str, text: str, effect: str) -> str:
+    """One rule's reason, as JSON."""
     return f'{{"code":"{code}","kind":"rule","text":{canonical_text(text)},"effect":"{effect}"}}'
 
 
-def _list(ids: Sequence[str]) -> JSON:
+def _list(ids: Sequence[str]) -> str:
     return "[" + ",".join(f'"{id_}"' for id_ in ids) + "]"
 
 
-def _object(values: dict[str, str]) -> JSON:
+def _object(values: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{canonical_text(value)}' for name, value in values.items()) + "}"

@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.fold import Folded
 from shroff.decisions.history import label_id, waiting_body, waiting_label
+from shroff.decisions.known import Key, Known
 from shroff.events.door import LabelInput
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import Standing
+from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
-from shroff.streams.log import Batch, Log, Offset, Record, Refused, WaitingLabel
+from shroff.streams.log import Batch, Offset, Record, Refused, WaitingLabel
 
 DECIDED: Final = "decided"
 TAKEN: Final = "taken"
@@ -29,11 +33,8 @@ REFUSED: Final = "refused"
 WAITING: Final = "waiting"
 UNTAKEN: Final = "untaken"
 
-Key = tuple[str, str]  # a type and an id
 
-
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, gc=False):
     """What became of one submission. `document` is the decision's bytes, where there is one.
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
@@ -72,32 +73,21 @@ class _Early:
     answer: Answer
 
 
-@dataclass(slots=True)
-class _Stored:
-    """What the log has already of a batch, asked once."""
-
-    records: dict[Key, Record] = field(default_factory=dict)
-    waiting: dict[Key, list[WaitingLabel]] = field(default_factory=dict)
-    waiting_ids: frozenset[str] = frozenset()
-
-
 class Draft:
     """Takes the submissions of one batch.
 
     Args:
         state: State at the end of the log. It moves on, so it must not be used if this batch is not committed.
-        has_waiting: Whether the log has waiting labels at all.
+        known: What is there already of these submissions.
         decide: Whether events are decided, or only taken.
     """
 
-    def __init__(
-        self, log: Log, state: Folded, now_ms: Callable[[], int], *, has_waiting: bool, decide: bool, after: int
-    ) -> None:
-        self._log, self._state, self._now_ms = log, state, now_ms
-        self._has_waiting, self._decide = has_waiting, decide
-        self._seq = after
+    def __init__(self, state: Folded, known: Known, now_ms: Callable[[], int], *, decide: bool) -> None:
+        self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
+        self._past_hits: Hits | None = None if decide else {}
+        self._lateness_ms = state.engine.definitions.settings.lateness_ms
+        self._seq = known.seq
         self._batch = Batch()
-        self._stored = _Stored()
         self._placed: list[Placed] = []
         self._events: dict[Key, tuple[Event, Record]] = {}
         self._label_places: dict[str, int] = {}
@@ -109,12 +99,12 @@ class Draft:
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
-        self._stored = self._look_up(submissions)
         answers = [self._take(one) for one in submissions]
         effects = self._state.engine.step(self._placed)
         batch = self._batch
         batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
         batch.outbox, batch.offsets = effects.outbox, list(offsets)
+        batch.remarks = effects.remarks
         places = self._state.records.money_places
         batch.waiting = [
             WaitingLabel(early.label.event_type or "", early.label.event_id, id_, waiting_body(early.label, places))
@@ -123,37 +113,14 @@ class Draft:
         self._fill(answers, effects)
         return Prepared(batch, answers, self._met)
 
-    # ---- what the log already has
-
-    def _look_up(self, submissions: Iterable[Submission]) -> _Stored:
-        """The records and waiting labels that concern a batch: a query for each type, not for each submission."""
-        events: dict[str, list[str]] = defaultdict(list)
-        named: dict[str, list[str]] = defaultdict(list)
-        labels: list[str] = []
-        for one in submissions:
-            if one.event is not None:
-                events[one.type].append(one.event.id)
-            elif one.label is not None:
-                named[one.label.event_type or ""].append(one.label.event_id)
-                labels.append(label_id(one.label, self._state.records.money_places))
-        found = _Stored()
-        wanted = {type_: {*events.get(type_, ()), *named.get(type_, ())} for type_ in (*events, *named)}
-        for type_, ids in (wanted | {"label": set(labels)} if labels else wanted).items():
-            found.records.update({(type_, id_): record for id_, record in self._log.find(type_, list(ids)).items()})
-        if self._has_waiting:
-            for type_, in_order in events.items():
-                for label in self._log.waiting_for(type_, in_order):
-                    found.waiting.setdefault((type_, label.event_id), []).append(label)
-            found.waiting_ids = frozenset(row.id for row in self._log.waiting_with_ids(labels))
-        return found
-
     # ---- one submission
 
     def _take(self, one: Submission) -> Answer:
         if one.refusal is not None:
             return self._refuse(one, one.refusal)
-        if one.event is not None:
-            return self._event(one, one.event)
+        event = one.event
+        if event is not None:
+            return self._event(one, event)
         if one.label is not None:
             return self._label(one, one.label)
         return Answer(UNTAKEN)
@@ -165,27 +132,28 @@ class Draft:
         return Answer(REFUSED, one.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
 
     def _event(self, one: Submission, event: Event) -> Answer:
-        state, key = self._state, (event.type, event.id)
-        body = state.records.encode(event)
-        earlier = self._events[key][1] if key in self._events else self._stored.records.get(key)
+        state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
+        key = type_, id_
+        body = one.body if one.body is not None else state.records.encode(event)
+        earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
         if earlier is not None:
             return self._again(one, event, body, earlier)
-        late = self._lateness(event)
-        if late:
-            return self._refuse(one, late)
-        self._seq += 1
-        seq = self._seq
-        record = Record(seq, "event", event.type, event.id, event.time_ms, body, self._decide)
+        watermark_ms = state.watermark_ms
+        if watermark_ms is None or watermark_ms < time_ms:
+            state.watermark_ms = time_ms
+        elif watermark_ms - time_ms > self._lateness_ms:
+            return self._refuse(one, self._lateness(event, watermark_ms))
+        seq = self._seq = self._seq + 1
+        record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
         self._batch.records.append(record)
         self._events[key] = event, record
-        self._placed.append(Placed(seq, event, body, None if self._decide else frozenset()))
-        state.watermark_ms = event.time_ms if state.watermark_ms is None else max(state.watermark_ms, event.time_ms)
-        for waiting in self._stored.waiting.pop(key, ()):
+        self._placed.append(Placed(seq, event, body, self._past_hits))
+        for waiting in self._known.waiting.pop(key, ()):
             self._join_stored(waiting, event, body)
         if self._early:
-            for id_ in self._early_of.pop(key, ()):
-                self._join_early(id_, event, body)
-        return Answer(TAKEN, event.type, event.id, seq)
+            for label_id_ in self._early_of.pop(key, ()):
+                self._join_early(label_id_, event, body)
+        return Answer(TAKEN, type_, id_, seq)
 
     def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
         """An id that is taken: the same content is answered from what was decided, other content is refused.
@@ -200,17 +168,14 @@ class Draft:
         self._repeated.append((answer, (event.type, event.id)))
         return answer
 
-    def _lateness(self, event: Event) -> str:
-        """Why an event is too late, or nothing."""
-        definitions, watermark_ms = self._state.engine.definitions, self._state.watermark_ms
-        lateness_ms = definitions.settings.lateness_ms
-        if watermark_ms is None or watermark_ms - event.time_ms <= lateness_ms:
-            return ""
+    def _lateness(self, event: Event, watermark_ms: int) -> str:
+        """Why an event is too late."""
+        definitions = self._state.engine.definitions
         field_name = definitions.events.types[event.type].time_field
         behind = show_duration(watermark_ms - event.time_ms)
         return (
             f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
-            f"and lateness in shroff.yaml allows {show_duration(lateness_ms)}"
+            f"and lateness in shroff.yaml allows {show_duration(self._lateness_ms)}"
         )
 
     # ---- labels
@@ -224,8 +189,8 @@ class Draft:
             return answer
         if key in self._events:
             event, record = self._events[key]
-        elif key in self._stored.records:
-            record = self._stored.records[key]
+        elif key in self._known.records:
+            record = self._known.records[key]
             found = self._state.records.decode(record)
             assert isinstance(found, Event)
             event = found
@@ -242,10 +207,10 @@ class Draft:
 
     def _is_known(self, id_: str) -> bool:
         """Whether a label is in the log, in this batch, or waits for its event."""
-        stored = self._stored
-        if id_ in self._label_places or id_ in self._early or ("label", id_) in stored.records:
+        known = self._known
+        if id_ in self._label_places or id_ in self._early or ("label", id_) in known.records:
             return True
-        return id_ in stored.waiting_ids and id_ not in self._met
+        return id_ in known.waiting_ids and id_ not in self._met
 
     def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
         """Append a label that had waited, right after its event; one that was known too early is refused now."""
@@ -301,21 +266,12 @@ class Draft:
             if row is not None:
                 answer.kind, answer.outcome, answer.document = DECIDED, row.outcome, row.document
         for answer in self._repeated_labels:
-            record = self._stored.records.get(("label", answer.id))
+            record = self._known.records.get(("label", answer.id))
             answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
-        stored: dict[str, list[str]] = defaultdict(list)
-        for answer, (type_, id_) in self._repeated:
-            row = decided.get(answer.seq)
+        for answer, key in self._repeated:
+            row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:
                 answer.outcome, answer.document = row.outcome, row.document
-            elif (type_, id_) in self._stored.records:
-                stored[type_].append(id_)
-        rows = {
-            (type_, id_): row for type_, ids in stored.items() for id_, row in self._log.decisions(type_, ids).items()
-        }
-        for answer, key in self._repeated:
-            if answer.document is None and key in rows:
-                answer.outcome, answer.document = rows[key].outcome, rows[key].document
 
 
 def _too_early(label: LabelInput, event: Event) -> str:

@@ -20,11 +20,13 @@ from shroff.decisions.policy import outcome
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Frame
+from shroff.features.key_texts import Hits, key_text
 from shroff.features.online import Online
+from shroff.features.remarks import SUM_OUTSIDE, Remarks
 from shroff.language.columns import Column, values_of
-from shroff.language.values import Value, show
+from shroff.language.values import show
 from shroff.rules.definitions import Rule
-from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
 
 _ROLLOUT_STEPS: Final = 1 << 32
 
@@ -33,13 +35,13 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     """An event at its place in the log, with its canonical body.
 
     `past_hits` is None for an event that is decided now; for one of the past it says which
-    rules hit it; for one that was only taken (`--no-decide`) it is empty.
+    rules hit it, with which key; for one that was only taken (`--no-decide`) it is empty.
     """
 
     seq: int
     event: LogEvent
     body: bytes
-    past_hits: frozenset[str] | None = None
+    past_hits: Hits | None = None
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class Effects:
     hits: list[HitRow] = field(default_factory=list)
     flags: list[FlagRow] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,14 @@ class Engine:
         effects = Effects()
         for name, frame in frames.items():
             if name != "label":
-                self._decide(name, frame, [batch[row] for row in frame.rows.tolist()], effects)
-        effects.decisions.sort(key=lambda row: row.seq)
+                mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
+                self._decide(name, frame, mine, effects)
+        if len(frames) > 1:
+            effects.decisions.sort(key=lambda row: row.seq)
         effects.hits.sort(key=lambda row: (row.seq, row.rule))
         effects.flags.sort(key=lambda row: (row.seq, row.rule))
         effects.outbox.sort(key=lambda row: (row.seq, row.number))
+        effects.remarks = _remarks(self.online.remarks, batch)
         return effects
 
     def _decide(self, name: str, frame: Frame, placed: Sequence[Placed], effects: Effects) -> None:
@@ -101,16 +107,16 @@ class Engine:
         writer, policy = self._writers[name], self.definitions.policy(name)
         features = writer.features(frame)
         plain = Verdict(outcome((), policy))
-        for row, one in enumerate(placed):
+        for row, (one, shown) in enumerate(zip(placed, features, strict=True)):
             if one.past_hits is not None:
                 continue
-            verdict = (
-                _verdict(hits[row], outcome([h.rule.effect for h in hits[row] if h.is_effective], policy))
-                if row in hits
-                else plain
-            )
-            document, receipt = writer.write(one.event.id, one.seq, one.body, features[row], verdict)
-            effects.decisions.append(DecisionRow(one.seq, name, one.event.id, verdict.outcome, receipt, document))
+            verdict = plain
+            if row in hits:
+                found = hits[row]
+                verdict = _verdict(found, outcome([hit.rule.effect for hit in found if hit.is_effective], policy))
+            id_ = one.event.id
+            document, receipt = writer.write(id_, one.seq, one.body, shown, verdict)
+            effects.decisions.append(DecisionRow(one.seq, name, id_, verdict.outcome, receipt, document))
 
     def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[_Hit]]:
         """For each event that a rule hit: the hits, by rule id."""
@@ -159,8 +165,20 @@ class Engine:
                 effects.outbox.append(OutboxRow(placed.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
 
 
-def _all_new(past: Sequence[frozenset[str] | None]) -> bool:
+def _all_new(past: Sequence[Hits | None]) -> bool:
     return all(hits is None for hits in past)
+
+
+def _remarks(noted: Remarks, batch: Sequence[Placed]) -> list[Remark]:
+    """What was noted of a batch; nobody asks for a sum at an event that is not decided."""
+    found: list[Remark] = []
+    for (what, asker), rows in noted.found().items():
+        events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
+        if events:
+            first, last = events[0], events[-1]
+            times = first.event.time_ms, last.event.time_ms
+            found.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
+    return found
 
 
 def _at(column: Column, rows: list[int]) -> Column:
@@ -175,13 +193,6 @@ def _verdict(hits: Sequence[_Hit], decided: str) -> Verdict:
         tuple(hit.rule.id for hit in hits if not hit.is_effective),
         tuple(reason(hit.rule.id, hit.text, hit.rule.effect) for hit in effective),
     )
-
-
-def key_text(key: Value | tuple[Value, ...]) -> str:
-    """An entity's key for people and tables: a single text as it is, all else as JSON."""
-    if isinstance(key, str):
-        return key
-    return msgspec.json.encode(key).decode()
 
 
 def is_rolled_out(rule: Rule, key: str | None) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final, NoReturn, TypeVar
 
 from shroff.decisions.collector import calm_collector
+from shroff.decisions.inbox import Inbox
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.errors import UsageError
 from shroff.events.event import Event
@@ -20,6 +23,7 @@ from shroff.language.values import show_duration
 
 BATCH_SIZE: Final = 4_096
 PROBED_LINES: Final = 10_000
+TURN_S: Final = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
 LATE_SHARE_MAX: Final = 0.01
 LATE_LINES_MIN: Final = 20  # fewer stop nothing: of three lines one that is late is no sign of a file in disorder
 
@@ -59,8 +63,11 @@ class IngestReport:
 
     def add(self, prepared: Prepared) -> None:
         """Count a batch that is durable."""
-        for answer in prepared.answers:
-            self._count(answer)
+        kinds = Counter([(answer.kind, answer.is_label, answer.outcome) for answer in prepared.answers])
+        for (kind, is_label, outcome), count in kinds.items():
+            self._count(kind, outcome, count, is_label=is_label)
+            if kind == WAITING:
+                self._pending.update(answer.id for answer in prepared.answers if answer.kind == WAITING)
         for id_, place in prepared.met.items():
             if id_ in self._pending:
                 self._pending.remove(id_)
@@ -68,23 +75,22 @@ class IngestReport:
                 self.labels.appended += place > 0
             self.labels.quarantined += place == 0
 
-    def _count(self, answer: Answer) -> None:
-        if answer.kind == UNTAKEN:
-            self.untaken += 1
+    def _count(self, kind: str, outcome: str, count: int, *, is_label: bool) -> None:
+        if kind == UNTAKEN:
+            self.untaken += count
             return
-        counts = self.labels if answer.is_label else self.events
-        counts.read += 1
-        if answer.kind in {DECIDED, TAKEN}:
-            counts.appended += 1
-        elif answer.kind == DUPLICATE:
-            counts.duplicates += 1
-        elif answer.kind == REFUSED:
-            counts.quarantined += 1
-        elif answer.kind == WAITING:
-            counts.pending += 1
-            self._pending.add(answer.id)
-        if answer.kind == DECIDED:
-            self.by_outcome[answer.outcome] += 1
+        counts = self.labels if is_label else self.events
+        counts.read += count
+        if kind in {DECIDED, TAKEN}:
+            counts.appended += count
+        elif kind == DUPLICATE:
+            counts.duplicates += count
+        elif kind == REFUSED:
+            counts.quarantined += count
+        elif kind == WAITING:
+            counts.pending += count
+        if kind == DECIDED:
+            self.by_outcome[outcome] += count
 
 
 def ingest(
@@ -95,45 +101,97 @@ def ingest(
     batch_size: int = BATCH_SIZE,
     on_batch: Callable[[Sequence[Answer]], None] | None = None,
     between: Callable[[], None] | None = None,
+    inbox: Inbox | None = None,
 ) -> IngestReport:
     """Take all submissions, in order.
 
-    A batch is committed on a thread of its own while the next one is read; `on_batch` is
-    told the answers of a batch once it is durable. When this returns or raises, no commit
-    is under way, and what was answered is there.
+    A batch is committed on a thread of its own while the next one is decided and the one
+    after it is read; `on_batch` is told the answers of a batch once it is durable, and
+    `between` is called on that thread behind each commit. When this returns or raises, no
+    commit is under way, and what was answered is there. What waits in the `inbox` is
+    carried out where no batch is open.
 
     Raises: what reading raises, after what was read before is committed; StorageError where a commit fails, with
         an error of reading behind it.
     """
     report, started = IngestReport(), time.monotonic()
-    pending: tuple[Prepared, Future[None]] | None = None
 
-    def settle() -> None:
-        nonlocal pending
-        if pending is None:
-            return
-        prepared, committed = pending
-        committed.result()
-        pending = None
+    def told(prepared: Prepared) -> None:
         report.add(prepared)
         if on_batch is not None:
             on_batch(prepared.answers)
-        if between is not None:
-            between()
 
-    with calm_collector(), ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
+    with calm_collector(), _short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread:
+        committer = _Committer(writer, thread, told, between)
         try:
-            for batch in _batches(submissions, batch_size):
-                settle()
-                prepared = writer.prepare(batch, decide=decide)
-                pending = prepared, committer.submit(writer.commit, prepared)
+            for batch in batches(submissions, batch_size):
+                committer.finish()
+                is_asked = inbox is not None and inbox.has_requests()
+                if is_asked or not writer.looks_ahead:
+                    committer.start()
+                    committer.finish()
+                if inbox is not None and is_asked:
+                    inbox.serve()
+                known = writer.look_up(batch)
+                committer.start()
+                committer.prepared = writer.prepare(batch, decide=decide, known=known)
         finally:
-            settle()
+            committer.finish()
+            committer.start()
+            committer.finish()
+    if inbox is not None:
+        inbox.serve()
     report.seconds = time.monotonic() - started
     return report
 
 
-def _batches(items: Iterable[One], size: int) -> Generator[list[One], None, None]:
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let the thread that commits have Python's lock soon: it needs it shortly, once for each statement."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+class _Committer:
+    """Commits one batch at a time on another thread, and tells of it here. `prepared` waits for its turn."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        thread: ThreadPoolExecutor,
+        told: Callable[[Prepared], None],
+        between: Callable[[], None] | None,
+    ) -> None:
+        self.prepared: Prepared | None = None
+        self._writer, self._thread, self._told, self._between = writer, thread, told, between
+        self._under_way: tuple[Prepared, Future[None]] | None = None
+
+    def start(self) -> None:
+        """Begin to commit what was prepared, if anything was."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None:
+            self._under_way = prepared, self._thread.submit(self._commit, prepared)
+
+    def finish(self) -> None:
+        """Wait for the commit that is under way. Raises: StorageError where it failed."""
+        if self._under_way is None:
+            return
+        prepared, committed = self._under_way
+        committed.result()
+        self._under_way = None
+        self._told(prepared)
+
+    def _commit(self, prepared: Prepared) -> None:
+        self._writer.commit(prepared)
+        if self._between is not None:
+            self._between()
+
+
+def batches(items: Iterable[One], size: int) -> Generator[list[One], None, None]:
     """The items in lists of `size`; where reading fails, first what was read and then the error."""
     batch: list[One] = []
     try:
@@ -153,17 +211,21 @@ def _batches(items: Iterable[One], size: int) -> Generator[list[One], None, None
 def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> Iterator[Submission]:
     """Merge label rows in by `known_at`: before the first event at or after it, the rest at the end.
 
-    Memory: all labels at once.
+    Memory: as `in_order_of_time`, which sorts the labels.
     """
-    known = sorted((one for one in labels), key=lambda one: one.label.known_at_ms if one.label else -(2**62))
-    at = 0
+    known = in_order_of_time(labels)
+    following = next(known, None)
     for one in events:
         if one.event is not None:
-            while at < len(known) and ((label := known[at].label) is None or label.known_at_ms <= one.event.time_ms):
-                yield known[at]
-                at += 1
+            while following is not None and (
+                (label := following.label) is None or label.known_at_ms <= one.event.time_ms
+            ):
+                yield following
+                following = next(known, None)
         yield one
-    yield from known[at:]
+    if following is not None:
+        yield following
+        yield from known
 
 
 def arranged(inputs: Sequence[Input], writer: Writer, *, by_time: bool = False) -> Iterator[Submission]:

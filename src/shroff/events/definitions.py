@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.errors import Problem, nearest
+from shroff.events.keys import EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED
 from shroff.language import loading
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
@@ -17,14 +18,6 @@ from shroff.language.names import Names, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, FieldType, Type, TypeTextError, money, parse_field_type
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
 
-RESERVED: Final = frozenset(
-    [
-        *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
-        *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
-        *("over", "last", "delayed", "including", "matching", "since"),
-    ]
-)
-FORMATS: Final = ("csv", "json", "parquet", "avro")
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak
 LABEL_TYPES: Final[dict[str, FieldType]] = {
@@ -134,7 +127,7 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
     for key, value in top.entries:
         if key.text == "label":
             label = label_type(money_places, _label_mappings(value, row_scope, problems))
-        elif key.text not in {"entities", "tables"}:
+        elif key.text not in EVENTS.names:
             type_ = _event_type(key, value, row_scope, money_places, problems)
             if type_ is not None:
                 types[type_.name] = type_
@@ -149,8 +142,7 @@ def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: li
     found = loading.mapping(node, problems, f"event type {key.text}")
     if name is None or found is None:
         return None
-    loading.known_keys(found, ("id", "time", "decide", "fields", "from"), problems, f"event type {name}")
-    loading.required_keys(found, ("id", "time", "fields"), problems, f"event type {name}")
+    loading.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
     fields = _fields(found.get("fields"), places, problems, name)
     id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")
     time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
@@ -205,12 +197,9 @@ def _mappings(
     top = loading.mapping(node, problems, f"from of {event}")
     mappings: dict[str, FileMapping] = {}
     for key, value in top.entries if top else ():
-        if key.text not in FORMATS:
-            problems.append(
-                key.problem(
-                    f"{key.text!r} is no format.", nearest(key.text, FORMATS) or f"Formats are {', '.join(FORMATS)}."
-                )
-            )
+        if key.text not in FROM.names:
+            hint = nearest(key.text, FROM.names) or f"Formats are {', '.join(FROM.names)}."
+            problems.append(key.problem(f"{key.text!r} is no format.", hint))
             continue
         found = loading.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
@@ -237,7 +226,7 @@ def _label_mappings(node: Node, scope: Scope, problems: list[Problem]) -> dict[s
     found = loading.mapping(node, problems, "label")
     if found is None:
         return {}
-    loading.known_keys(found, ("from",), problems, "label, a built-in event type,")
+    loading.check_keys(found, LABEL, problems, "label, a built-in event type,")
     return _mappings(found.get("from"), {*LABEL_TYPES, "amount"}, scope, problems, "label")
 
 
@@ -262,7 +251,7 @@ def _entities(
     top = loading.mapping(node, problems, "entities")
     entities: dict[str, Entity] = {}
     for key, value in top.entries if top else ():
-        name = loading.name(key, problems, "an entity", RESERVED | set(types))
+        name = loading.name(key, problems, "an entity", {*RESERVED, *types})
         found = loading.mapping(value, problems, f"entity {key.text}")
         if name is None or found is None:
             continue

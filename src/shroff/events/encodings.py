@@ -18,6 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -25,8 +26,9 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from shroff.errors import NotThereYetError, UsageError, nearest
+from shroff.events.doubled import doubled_key, may_double
 from shroff.events.given import Number, canonical_json, shown
-from shroff.events.lines import Line, Lines
+from shroff.events.lines import Extent, Line, Lines
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
 RECORD_LINES_MAX: Final = 200  # of a CSV record with line ends inside quotes; beyond it the quote is a stray one
@@ -42,6 +44,7 @@ _SUFFIXES: Final = {
 }
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_decode: Final = msgspec.json.Decoder(float_hook=Number).decode
 _BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -54,12 +57,20 @@ def file_format(path: Path, format: str | None = None) -> str:
         if format not in FORMATS:
             raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
         return format
-    name = path.name.lower().removesuffix(".gz")
-    found = _SUFFIXES.get(Path(name).suffix)
+    found = format_by_name(path.name)
     if found is None:
         endings = ", ".join(_SUFFIXES)
         raise UsageError(f"{path} does not end in {endings}, with or without .gz; say what it is with --format.")
     return found
+
+
+def format_by_name(name: str) -> str | None:
+    """The format that a file's name ends in, `.gz` aside; None where it ends in no format's.
+
+    >>> format_by_name("march.CSV.gz"), format_by_name("march.txt")
+    ('csv', None)
+    """
+    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
 def read_lines(path: Path, format: str | None = None) -> Lines:
@@ -83,13 +94,30 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
 
         return read_parquet(path)
     try:
-        is_compressed = path.name.lower().endswith(".gz")
-        stream = cast("BinaryIO", gzip.open(path)) if is_compressed else path.open("rb")  # noqa: SIM115 (`Lines` closes it)
+        stream, extent = _open(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     if wanted == "jsonl" and path.name.lower().removesuffix(".gz").endswith(".json"):
-        return Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
-    return read_stream(stream, wanted, name=path.name)
+        lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
+    else:
+        lines = read_stream(stream, wanted, name=path.name)
+    lines.extent = extent
+    return lines
+
+
+def _open(path: Path) -> tuple[BinaryIO, Extent]:
+    """A file's bytes, uncompressed, and how much of the file they are."""
+    size_bytes = path.stat().st_size
+
+    def read_bytes() -> int:
+        return size_bytes if stored.closed else stored.tell()
+
+    if not path.name.lower().endswith(".gz"):
+        stored = path.open("rb")
+        return stored, Extent(size_bytes, read_bytes)
+    compressed = gzip.GzipFile(path)
+    stored = cast("BufferedReader", compressed.fileobj)
+    return cast("BinaryIO", compressed), Extent(size_bytes, read_bytes)
 
 
 def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
@@ -145,21 +173,25 @@ def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
-    decode = msgspec.json.Decoder(float_hook=Number).decode
     number = 0
-    for raw in physical:
+    for line, raw in enumerate(physical, start=1):
         if raw.isspace() or not raw:
             continue
         number += 1
-        try:
-            columns = decode(raw)
-        except (ValueError, RecursionError) as error:
-            yield Line(number, raw, None, _json_words(raw, error))
-            continue
-        if type(columns) is dict:
-            yield Line(number, raw, columns)
-        else:
-            yield Line(number, raw, None, f"expected a JSON object, found {_kind(columns)}")
+        yield Line(number, raw, None, None, _json_columns, line)
+
+
+def _json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
+    """The columns of a line, or why it has none."""
+    try:
+        columns = _decode(raw)
+    except (ValueError, RecursionError) as error:
+        return None, _json_words(raw, error)
+    if type(columns) is not dict:
+        return None, f"expected a JSON object, found {_kind(columns)}"
+    if may_double(raw, columns) and (doubled := doubled_key(raw)) is not None:
+        return None, _doubled_words(doubled)
+    return columns, None
 
 
 def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
@@ -172,9 +204,10 @@ def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
         if size > DOCUMENT_BYTES_MAX or _is_object(taken[0]):
             break
     else:
-        document = _document(b"".join(taken))
+        content = b"".join(taken)
+        document = _document(content)
         if document is not None:
-            yield from (_element(number, element) for number, element in enumerate(document, 1))
+            yield from _elements(content, document)
             return
     yield from _decoded_lines(chain(taken, physical))
 
@@ -193,11 +226,24 @@ def _document(content: bytes) -> list[object] | None:
     return found if type(found) is list else [found] if type(found) is dict else None
 
 
-def _element(number: int, element: object) -> Line:
-    if type(element) is dict:
-        return Line(number, None, element)
-    raw = canonical_json(element).encode()
-    return Line(number, raw, None, f"expected a JSON object, found {_kind(element)}")
+def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
+    if not may_double(content, document):
+        yield from (_element(number, None, element) for number, element in enumerate(document, 1))
+        return
+    is_list = content.lstrip().startswith(b"[")
+    pieces = msgspec.json.decode(content, type=list[msgspec.Raw]) if is_list else [content]
+    for number, (piece, element) in enumerate(zip(pieces, document, strict=True), 1):
+        yield _element(number, bytes(piece), element)
+
+
+def _element(number: int, raw: bytes | None, element: object) -> Line:
+    """One element of a document; `raw` are its bytes where it may have a key twice."""
+    if type(element) is not dict:
+        made = canonical_json(element).encode()
+        return Line(number, made, None, f"expected a JSON object, found {_kind(element)}")
+    if raw is not None and may_double(raw, element) and (doubled := doubled_key(raw)) is not None:
+        return Line(number, raw, None, _doubled_words(doubled))
+    return Line(number, None, element)
 
 
 def _kind(value: object) -> str:
@@ -205,6 +251,10 @@ def _kind(value: object) -> str:
     if isinstance(value, Number | int | float) and not isinstance(value, bool):
         return "a number"
     return "a text" if isinstance(value, str) else "null" if value is None else shown(value)
+
+
+def _doubled_words(key: str) -> str:
+    return f"the key {shown(key)} stands twice in one object; leave one"
 
 
 def _json_words(raw: bytes, error: Exception) -> str:
@@ -281,13 +331,16 @@ def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) 
     doubled = sorted({column for column in header if column and header.count(column) > 1})
     if doubled:
         raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
+    before = len(text.taken)
     text.take()
     text.words = None
-    return Lines("csv", tuple(header), _records(records, text, tuple(header)), close)
+    return Lines("csv", tuple(header), _records(records, text, tuple(header), before), close)
 
 
-def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...]) -> Iterator[Line]:
+def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...], before: int) -> Iterator[Line]:
+    """The records behind the header; `before` is how many lines that and empty ones before it have."""
     width = len(header)
+    following = before + 1
     taken, take = text.taken, text.take
     number = 0
     while True:
@@ -299,21 +352,23 @@ def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...])
             records = csv.reader(iter(text), strict=True)
             number += 1
             text.words = None
-            yield Line(number, take(), None, _csv_words(error))
+            line, following = following, following + 1
+            yield Line(number, take(), None, _csv_words(error), None, line)
             continue
         if record is None:
             return
+        line, following = following, following + len(taken)
         raw = taken.pop() if len(taken) == 1 else take()
         if not record:
             continue
         number += 1
         if text.words is not None:
-            yield Line(number, raw, None, text.words)
+            yield Line(number, raw, None, text.words, None, line)
             text.words = None
         elif len(record) == width:
-            yield Line(number, raw, dict(zip(header, record, strict=True)))
+            yield Line(number, raw, dict(zip(header, record, strict=True)), None, None, line)
         else:
-            yield Line(number, raw, None, f"has {_columns(len(record))}, the header has {width}")
+            yield Line(number, raw, None, f"has {_columns(len(record))}, the header has {width}", None, line)
 
 
 def _columns(count: int) -> str:

@@ -86,6 +86,11 @@ def canonical_text(value: str) -> str:
     return _ENCODER.encode(value).decode()
 
 
+def canonical_bytes(value: str) -> bytes:
+    """The same as UTF-8."""
+    return _ENCODER.encode(value)
+
+
 def canonical_value(value: Value, type_: Type, money_places: int) -> str:
     """Give the JSON of one value, as a decision shows it (INTERFACES, "A decision").
 
@@ -137,8 +142,8 @@ class Codec:
         self.event_type = event_type
         self._id_at = event_type.at(event_type.id_field)
         self._time_at = event_type.at(event_type.time_field)
-        by_key = sorted(event_type.field_names, key=lambda name: name.encode("utf-16-be"))  # the order of RFC 8785
-        self._writers = [(name, event_type.at(name), _value_writer(self._type_of(name))) for name in by_key]
+        fields = [(at, event_type.fields[at]) for at in by_canonical_key(event_type)]
+        self._writers = [(field.name, at, value_writer(field.type)) for at, field in fields]
         self._readers = [_value_reader(field.type) for field in event_type.fields]
         self._decoder = msgspec.json.Decoder(_stored_shape(event_type))
 
@@ -167,8 +172,11 @@ class Codec:
             raise StateError(f"a stored {self.event_type.name} has no id or no time")
         return Event(self.event_type.name, id_, time_ms, values)
 
-    def _type_of(self, name: str) -> Type:
-        return self.event_type.fields[self.event_type.at(name)].type
+
+def by_canonical_key(event_type: EventType) -> list[int]:
+    """The places of a type's fields in the order in which RFC 8785 writes them."""
+    names = event_type.field_names
+    return sorted(range(len(names)), key=lambda at: names[at].encode("utf-16-be"))
 
 
 def _stored_shape(event_type: EventType) -> type[msgspec.Struct]:
@@ -178,7 +186,7 @@ def _stored_shape(event_type: EventType) -> type[msgspec.Struct]:
     return msgspec.defstruct("StoredEvent", fields, rename=names)
 
 
-def _value_writer(type_: Type) -> Callable[[Any], Any] | None:
+def value_writer(type_: Type) -> Callable[[Any], Any] | None:
     """What brings a value into the form the encoder takes; None where it already is."""
     match type_.kind:
         case "text" | "choice" | "boolean":

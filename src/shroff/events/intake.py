@@ -16,15 +16,16 @@ from shroff.events.given import Number
 from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
 from shroff.events.lines import Line, Lines
 from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
+from shroff.events.plain import PlainReader, plain_reader
 from shroff.events.settings import Settings
 
 
-class Submission(msgspec.Struct, frozen=True):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
     bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
-    type took the line.
+    type took the line. `body` is the event's canonical body, where reading it gave that too.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Submission(msgspec.Struct, frozen=True):
     event: Event | None = None
     label: LabelInput | None = None
     refusal: str | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class _Reading:
     """What reads the lines of one source. `seals` is set where they come from quarantine."""
 
     source: str
+    format: str
     dispatcher: Dispatcher
     mappers: Mapping[str, Mapper]
     keeper: Keeper | None
@@ -88,7 +91,7 @@ class Intake:
         keeper = None
         if self._hasher is not None:
             keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, lines.format)
-        return self._read(lines, as_type, _Reading(source, dispatcher, mappers, keeper, seals))
+        return self._read(lines, as_type, _Reading(source, lines.format, dispatcher, mappers, keeper, seals))
 
     def submit(
         self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
@@ -129,7 +132,12 @@ class Intake:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         only = takers.get(as_type or "")
+        plain = self._plain(as_type or "", reading)
         for line in lines:
+            if plain is not None and (found := plain.read(line.raw)) is not None:
+                event, body = found
+                yield Submission(source, line.place, line.original, event.type, event, None, None, body)
+                continue
             if line.columns is None:
                 yield self._unread(line, source, as_type or "")
                 continue
@@ -140,20 +148,27 @@ class Intake:
             try:
                 picked = dispatcher.pick(row)
             except InputError as error:
-                yield Submission(source, str(line.number), _untaken_bytes(line, row, reading), refusal=str(error))
+                yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
             yield self._untaken(line, row, reading) if picked is None else takers[picked.type](line, row, picked.fields)
 
+    def _plain(self, type_name: str, reading: _Reading) -> PlainReader | None:
+        """The short way for lines of this type, where one is open to them."""
+        mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
+        if reading.format != "jsonl" or mapper is None or event_type is None or not mapper.is_plain:
+            return None
+        return plain_reader(event_type) if reading.keeper is None and reading.seals is None else None
+
     def _unread(self, line: Line, source: str, type_name: str) -> Submission:
         if self._hasher is None:
-            return Submission(source, str(line.number), partial(_original, line), type_name, refusal=line.error or "")
+            return Submission(source, line.place, line.original, type_name, refusal=line.error or "")
         kept, words = unread(line, self._hasher)
-        return Submission(source, str(line.number), lambda: kept, type_name, refusal=words)
+        return Submission(source, line.place, lambda: kept, type_name, refusal=words)
 
     def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
         keeps = self._settings.untaken == "quarantine"
         refusal = "no event type's 'when' takes this line" if keeps else None
-        return Submission(row.file, str(line.number), _untaken_bytes(line, row, reading), refusal=refusal)
+        return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
     def _taker(
         self, type_name: str, reading: _Reading
@@ -164,7 +179,7 @@ class Intake:
         hidden = mapper.hidden
 
         def take(line: Line, row: Row, named: Mapping[str, object] | None) -> Submission:
-            kept = partial(_original, line) if keeper is None else partial(keeper.line, line, row, type_name, named)
+            kept = line.original if keeper is None else partial(keeper.line, line, row, type_name, named)
             try:
                 if named is None:
                     fields = mapper.fields(row)
@@ -174,11 +189,11 @@ class Intake:
                     fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
                 if is_label:
                     label = door.admit_label(fields, hidden=hidden)
-                    return Submission(source, str(line.number), kept, LABEL, None, label)
+                    return Submission(source, line.place, kept, LABEL, None, label)
                 event = door.admit(type_name, fields, is_strict=False, hidden=hidden)
-                return Submission(source, str(line.number), kept, type_name, event)
+                return Submission(source, line.place, kept, type_name, event)
             except InputError as error:
-                return Submission(source, str(line.number), kept, type_name, None, None, str(error))
+                return Submission(source, line.place, kept, type_name, None, None, str(error))
 
         return take
 
@@ -221,10 +236,6 @@ def _names_itself(type_name: str, row: Row, reading: _Reading) -> bool:
     return all(path[0] != picked.type for name in mapper.names for path in mapper.paths(name))
 
 
-def _original(line: Line) -> bytes:
-    return line.raw
-
-
 def _untaken_bytes(line: Line, row: Row, reading: _Reading) -> Callable[[], bytes]:
     keeper = reading.keeper
-    return partial(_original, line) if keeper is None else partial(keeper.untaken, line, row)
+    return line.original if keeper is None else partial(keeper.untaken, line, row)

@@ -2,36 +2,87 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Final, NamedTuple, Self
+
+import msgspec
 
 from shroff.events.given import canonical_json
 
+_PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
 
-class Line:
-    """One data line: its number from 1, its bytes, and its columns, or why it has none.
+Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
-    `raw` is what the file has, line end included; where a file has no lines (Parquet, one
-    JSON list), the canonical JSON of the row, made when it is asked for.
+
+class Line(msgspec.Struct, eq=False, gc=False):
+    """One data line: its number among these from 1, its bytes, and its columns, or why it has none.
+
+    `line` is its first line in the file, as an editor shows it, with the header and empty
+    lines counted. `raw` is what the file has, line end included. Where a file has no lines
+    (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
+    asked for. With `read` the columns are read from the bytes when they are first asked for.
     """
 
-    __slots__ = ("_raw", "columns", "error", "number")
+    number: int
+    _raw: bytes | None
+    _columns: dict[str, object] | None
+    _error: str | None = None
+    _read: Read | None = None
+    line: int = 0
 
-    def __init__(
-        self, number: int, raw: bytes | None, columns: dict[str, object] | None, error: str | None = None
-    ) -> None:
-        self.number = number
-        self._raw = raw
-        self.columns = columns
-        self.error = error
+    @property
+    def place(self) -> str:
+        """Its line in the file, and its number where that is another: `8`, `9 (row 8)`."""
+        number, line = self.number, self.line
+        return str(number) if line == number or not line else f"{line} (row {number})"
 
     @property
     def raw(self) -> bytes:
         return canonical_json(self.columns).encode() if self._raw is None else self._raw
 
+    def original(self) -> bytes:
+        """`raw`, for who may ask later."""
+        return self.raw
+
+    @property
+    def columns(self) -> dict[str, object] | None:
+        if self._read is not None:
+            self._look()
+        return self._columns
+
+    @property
+    def error(self) -> str | None:
+        if self._read is not None:
+            self._look()
+        return self._error
+
+    def _look(self) -> None:
+        read, self._read = self._read, None
+        assert read is not None
+        assert self._raw is not None
+        self._columns, self._error = read(self._raw)
+
     def __repr__(self) -> str:
         found = self.error if self.columns is None else f"{len(self.columns)} columns"
         return f"Line({self.number}, {found})"
+
+
+def line_and_row(place: str) -> tuple[str, int | None]:
+    """What `Line.place` says: the line that a person sees, and the number among data lines; None of any other place.
+
+    >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1")
+    (('9', 8), ('8', 8), ('payment/p-1', None))
+    """
+    found = _PLACE.fullmatch(place)
+    return (place, None) if found is None else (found[1], int(found[2] or found[1]))
+
+
+class Extent(NamedTuple):
+    """The size of a file, and what says how much of it was read; both in bytes as they are stored."""
+
+    size_bytes: int
+    read_bytes: Callable[[], int]
 
 
 class Lines:
@@ -39,13 +90,20 @@ class Lines:
 
     `format` is what was read (`csv`, `jsonl`, `parquet`); `columns` are the names of the
     columns in order, None for JSON lines, where each line has its own. The file is closed
-    after its last line; one that is left before needs `close`, or a `with`.
+    after its last line; one that is left before needs `close`, or a `with`. `extent` says how
+    much of a file was read, of a compressed one too; None where that is not known.
     """
 
     def __init__(
-        self, format: str, columns: tuple[str, ...] | None, lines: Iterator[Line], close: Callable[[], None]
+        self,
+        format: str,
+        columns: tuple[str, ...] | None,
+        lines: Iterator[Line],
+        close: Callable[[], None],
+        extent: Extent | None = None,
     ) -> None:
         self.format = format
+        self.extent = extent
         self.columns = columns
         self._lines = lines
         self._next = lines.__next__

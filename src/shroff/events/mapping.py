@@ -59,7 +59,8 @@ class Mapper:
         format: `csv`, `jsonl`, `parquet` or `avro`.
         secret: The fields whose clear value may stand nowhere; without it those that are hashed.
 
-    `hidden` are the fields whose value no message may repeat: they read what a secret field is made of.
+    `hidden` are the fields whose value no message may repeat: they read what a secret field is made of. With `is_plain`
+    all fields are the columns of their names.
     """
 
     def __init__(self, event_type: EventType, format: str, secret: frozenset[str] | None = None) -> None:
@@ -75,14 +76,14 @@ class Mapper:
         )
         fields = event_type.fields
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
-        self._is_plain = not self._mapping.fields and not self._typed_columns
+        self.is_plain = not self._mapping.fields and not self._typed_columns
 
     def fields(self, row: Row) -> Mapping[str, object]:
         """Give the fields of a line for `Door.admit`; what could not be made is a `Refused` there.
 
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
         """
-        if self._is_plain:
+        if self.is_plain:
             return row.columns
         return {name: value for name, read in self._plan if (value := read(row)) is not None}
 

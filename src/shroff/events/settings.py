@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import Problem
+from shroff.events.keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
 from shroff.language import loading
 from shroff.language.values import DAY_MS
 from shroff.language.yamltext import Mapping, Node, Scalar
 
-LANGUAGE_VERSION: Final = "1"
-NOT_THERE_YET: Final = ("source", "store", "lake", "mail", "web")
-KEYS: Final = ("shroff", "name", "money", "lateness", "ahead", "untaken", *NOT_THERE_YET)
+NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
                 Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; shroff, name and money must stand.")
             )
         return Settings()
-    loading.known_keys(top, KEYS, problems, "shroff.yaml")
-    loading.required_keys(top, ("shroff", "name", "money"), problems, "shroff.yaml")
+    loading.check_keys(top, SETTINGS, problems, "shroff.yaml")
     loading.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
     for key, _ in top.entries:
         if key.text in NOT_THERE_YET:
@@ -49,7 +47,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     currency, places = _money(top.get("money"), problems)
     lateness = loading.duration_ms(top.get("lateness"), problems, "lateness")
     ahead = loading.duration_ms(top.get("ahead"), problems, "ahead")
-    untaken = loading.one_of(top.get("untaken"), ("skip", "quarantine"), problems, "untaken")
+    untaken = loading.one_of(top.get("untaken"), UNTAKEN, problems, "untaken")
     return Settings(
         name.text if name else "project",
         currency,
@@ -63,8 +61,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
 def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
     """`EUR`, or `{ currency: ZAR, places: 4 }`."""
     if isinstance(node, Mapping):
-        loading.known_keys(node, ("currency", "places"), problems, "money")
-        loading.required_keys(node, ("currency",), problems, "money")
+        loading.check_keys(node, MONEY, problems, "money")
         places = loading.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
         return _currency(node.get("currency"), problems), 2 if places is None else int(places)
     return _currency(node, problems), 2

@@ -4,69 +4,141 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
-from typing import IO, Any, Final
+from itertools import chain, pairwise
+from typing import IO, Any, Final, Self
 
 import msgspec
 
+from shroff.errors import UsageError
+from shroff.events.door import LabelInput
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 
-RUN_SIZE: Final = 200_000
+RUN_BYTES: Final = 64 * 1024 * 1024  # of packed submissions in memory; Python's objects around them take as much
+BLOCK_BYTES: Final = 64 * 1024  # what of each run is in memory while runs are merged; unpacked about six times that
+_LENGTH_BYTES: Final = 8
+_ARRAY_OF: Final = b"\xdd"  # msgpack: an array, whose length follows in four bytes
+_COUNT_BYTES: Final = 4
+
+# Time, number, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values.
+_Entry = tuple[int, int, str, str, bytes, str, str | None, tuple[Any, ...]]
+_Packed = tuple[int, int, bytes]  # time, number, all of it
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder()
-_LENGTH_BYTES: Final = 4
-
-Entry = tuple[int, int, Submission]
+_DECODER: Final = msgspec.msgpack.Decoder(list[_Entry])
 
 
-def in_order_of_time(submissions: Iterable[Submission], run_size: int = RUN_SIZE) -> Iterator[Submission]:
-    """The submissions by event time, equal times as they came; what is no event comes first.
+def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYTES) -> Iterator[Submission]:
+    """The submissions by time, labels by `known_at`, equal times as they came; what is neither comes first.
 
-    Memory: `run_size` submissions; the rest lies in temporary files. Cost: O(n log n).
+    Runs of about `run_bytes` are sorted in memory and written one behind the other into a
+    temporary file. It has no name, so it is gone however the process ends. What fits into one
+    run stays in memory.
+
+    Raises: UsageError where the temporary file cannot be written; TMPDIR says where it lies.
+    Memory: twice `run_bytes`, and 0.5 MiB for each run; on disk what the submissions come to. Cost: O(n log n).
     """
-    with ExitStack() as stack:
-        runs: list[IO[bytes]] = []
-        entries: list[Entry] = []
+    with _Runs() as runs:
+        packed: list[_Packed] = []
+        size = 0
         for number, one in enumerate(submissions):
-            if one.event is None:
+            time_ms = _time_of(one)
+            if time_ms is None:
                 yield one
                 continue
-            entries.append((one.event.time_ms, number, one))
-            if len(entries) >= run_size:
-                runs.append(_spilled(entries, stack))
-                entries = []
-        entries.sort(key=itemgetter(0, 1))
-        if not runs:
-            yield from (one for _, _, one in entries)
-            return
-        runs.append(_spilled(entries, stack))
-        for _, _, one in heapq.merge(*map(_entries, runs), key=itemgetter(0, 1)):
-            yield one
+            entry = _ENCODER.encode((time_ms, number, *_fields(one)))
+            packed.append((time_ms, number, entry))
+            size += len(entry)
+            if size >= run_bytes:
+                runs.add(packed)
+                packed, size = [], 0
+        packed.sort()
+        # Numbers differ, so no comparison looks behind them.
+        for found in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
+            yield _submission(found)
 
 
-def _spilled(entries: list[Entry], stack: ExitStack) -> IO[bytes]:
-    """Write a sorted run to a temporary file, at its start again."""
-    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
-    for time_ms, number, one in sorted(entries, key=itemgetter(0, 1)):
-        assert one.event is not None
-        packed = _ENCODER.encode(
-            (time_ms, number, one.source, one.place, one.raw(), one.type, one.event.id, one.event.values)
-        )
-        file.write(len(packed).to_bytes(_LENGTH_BYTES) + packed)
-    file.seek(0)
-    return file
+class _Runs:
+    """Sorted runs, one behind the other in a temporary file, which is there once it is needed."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+        self._ends = [0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, packed: list[_Packed]) -> None:
+        """Sort and write one more run."""
+        packed.sort()
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `__exit__`)
+            for block in _blocks(packed):
+                self._file.write(len(block).to_bytes(_LENGTH_BYTES) + block)
+            self._file.flush()
+            self._ends.append(self._file.tell())
+        except OSError as error:
+            raise UsageError(
+                f"What is sorted cannot be kept in {tempfile.gettempdir()}: {error.strerror}. Sorting takes about "
+                "twice the room of the files, uncompressed; name a folder that has it in the variable TMPDIR."
+            ) from None
+
+    def entries(self) -> list[Iterator[_Entry]]:
+        """Each run from its start."""
+        return [_entries(self._read(at, end)) for at, end in pairwise(self._ends)]
+
+    def _read(self, at: int, end: int) -> Iterator[bytes]:
+        file = self._file
+        assert file is not None
+        while at < end:
+            file.seek(at)
+            length = int.from_bytes(file.read(_LENGTH_BYTES))
+            at += _LENGTH_BYTES + length
+            yield file.read(length)
 
 
-def _entries(file: IO[bytes]) -> Iterator[Entry]:
-    while length := file.read(_LENGTH_BYTES):
-        packed: Any = _DECODER.decode(file.read(int.from_bytes(length)))
-        time_ms, number, source, place, raw, type_, id_, values = packed
-        event = Event(type_, id_, time_ms, tuple(values))
-        yield time_ms, number, Submission(source, place, partial(_same, raw), type_, event)
+def _blocks(packed: Sequence[_Packed]) -> Iterator[bytes]:
+    """Packed submissions as msgpack arrays of about `BLOCK_BYTES`."""
+    first = size = 0
+    for last, (_, _, entry) in enumerate(packed, start=1):
+        size += len(entry)
+        if size >= BLOCK_BYTES or last == len(packed):
+            entries = (entry for _, _, entry in packed[first:last])
+            yield b"".join((_ARRAY_OF, (last - first).to_bytes(_COUNT_BYTES), *entries))
+            first, size = last, 0
+
+
+def _entries(blocks: Iterable[bytes]) -> Iterator[_Entry]:
+    return chain.from_iterable(map(_DECODER.decode, blocks))
+
+
+def _time_of(one: Submission) -> int | None:
+    if one.event is not None:
+        return one.event.time_ms
+    return None if one.label is None else one.label.known_at_ms
+
+
+def _fields(one: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...]]:
+    event, label = one.event, one.label
+    if event is not None:
+        return one.source, one.place, one.raw(), one.type, event.id, event.values
+    assert label is not None
+    fields = (label.event_type, label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
+    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount)
+
+
+def _submission(entry: _Entry) -> Submission:
+    time_ms, _, source, place, raw, type_, id_, values = entry
+    kept = partial(_same, raw)
+    if id_ is None:
+        return Submission(source, place, kept, type_, label=LabelInput(*values))
+    return Submission(source, place, kept, type_, Event(type_, id_, time_ms, values))
 
 
 def _same(raw: bytes) -> bytes:

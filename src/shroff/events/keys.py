@@ -1,0 +1,192 @@
+"""The keys of shroff.yaml and events.yaml, each with what it means (see `language.keys`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.keys import (
+    ANY,
+    DURATION,
+    EXPRESSION,
+    NAME,
+    NAME_PATTERN,
+    SWITCH,
+    Either,
+    Key,
+    Keys,
+    Many,
+    One,
+    choice,
+    own_names,
+)
+from shroff.language.types import NAMES
+
+LANGUAGE_VERSION: Final = "1"
+UNTAKEN: Final = ("skip", "quarantine")
+RESERVED: Final = (
+    *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
+    *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
+    *("over", "last", "delayed", "including", "matching", "since"),
+)
+
+# ---- shroff.yaml
+
+CURRENCY: Final = One("a currency such as EUR", "^[A-Z]{3}$")
+MONEY: Final = Keys(
+    "a currency with its places",
+    (
+        Key("currency", "The currency, in three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
+        Key("places", "Decimals of the smallest unit: 4 for hundredths of a cent.", choice(*"012345678"), default="2"),
+    ),
+)
+SETTINGS: Final = Keys(
+    "the project's settings",
+    (
+        Key("shroff", "The version of the language.", choice(LANGUAGE_VERSION), is_required=True, examples=("1",)),
+        Key("name", "The project's name, for people.", ANY, is_required=True, examples=("mybank",)),
+        Key(
+            "money",
+            "The one currency. An amount in another one is an input error.",
+            Either((CURRENCY, MONEY)),
+            is_required=True,
+            examples=("EUR", "{ currency: ZAR, places: 4 }"),
+        ),
+        Key(
+            "lateness",
+            "How far behind the newest event an event may be; an older one is quarantined.",
+            DURATION,
+            default="1d",
+            examples=("7d",),
+        ),
+        Key(
+            "ahead",
+            "How far after its arrival an event of a live source may claim to be. No effect yet, as there are none.",
+            DURATION,
+            default="1d",
+            examples=("1h",),
+        ),
+        Key(
+            "untaken",
+            "What becomes of a line that no event type's `when` takes.",
+            choice(*UNTAKEN),
+            default="skip",
+            examples=("quarantine",),
+        ),
+        Key("source", "Where live events come from. Not there yet.", None),
+        Key("store", "Where the log is kept. Not there yet: it is one file in .shroff/.", None),
+        Key("lake", "Where files for analysis go. Not there yet.", None),
+        Key("mail", "How mails are sent. Not there yet.", None),
+        Key("web", "How the pages are served. Not there yet.", None),
+    ),
+)
+
+# ---- events.yaml
+
+_MARKS: Final = r"\s*\??\s*((hashed|unique)\b\s*)*"
+_OTHERS: Final = "|".join(name for name in NAMES if name not in {"text", "number", "choice"})
+FIELD_TYPE: Final = One(
+    "a type, with ? where it may be missing",
+    rf"^\s*(text\b{_MARKS}|(({_OTHERS}|number)\b|number\s*\(\s*(\d|0\d|1[0-2])\s*\)|choice\s*\([\s\S]*\S[\s\S]*\))"
+    r"\s*\??\s*(unique\b\s*)?)$",
+)
+FIELD_EXAMPLES: Final = (
+    *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
+    *("duration", "choice(pos, web, atm)", "choice(pos, web, ...)", "text? unique"),
+)
+FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
+MAPPING: Final = Keys(
+    "expressions over `row`, one a field",
+    (
+        Key(
+            "when",
+            "A line is of this type where this is true; the first type whose `when` is true takes it.",
+            EXPRESSION,
+            examples=("row.eventType == 'SAVING'",),
+        ),
+    ),
+    named=EXPRESSION,
+    pattern=NAME_PATTERN,
+)
+FROM: Final = Keys(
+    "file formats with their mappings",
+    tuple(
+        Key(
+            name,
+            f"How a line of {words} becomes the fields. A field that is left out is taken from the column of its name.",
+            MAPPING,
+            examples=(example,),
+        )
+        for name, words, example in (
+            ("csv", "CSV", "{ amount: money(row.Amount) }"),
+            ("json", "JSON lines", "{ card: row.card.id }"),
+            ("parquet", "Parquet", "{ card: row.card_id }"),
+            ("avro", "Avro", "{ card: row.card_id }"),
+        )
+    ),
+)
+EVENT_TYPE: Final = Keys(
+    "an event type",
+    (
+        Key(
+            "id",
+            "The field that names an event, a text that is always there. The same id with the same content is the same "
+            "event; with other content it is refused.",
+            NAME,
+            is_required=True,
+            examples=("payment_id",),
+        ),
+        Key(
+            "time",
+            "The field that says when it happened, a time that is always there.",
+            NAME,
+            is_required=True,
+            examples=("paid_at",),
+        ),
+        Key("decide", "Whether each event of this type gets a decision.", SWITCH, default="false", examples=("true",)),
+        Key(
+            "fields",
+            "The fields, each with its type. A question mark: may be missing. `hashed`: replaced at the door by a "
+            "keyed hash and its last four characters. `unique`: may name the event in a label file.",
+            FIELDS,
+            is_required=True,
+            examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money }",),
+        ),
+        Key("from", "How the lines of files become events of this type, by format.", FROM),
+    ),
+)
+LABEL: Final = Keys(
+    "the built-in type of labels",
+    (Key("from", "How the lines of files become labels, by format.", FROM),),
+)
+ENTITY_KEY: Final = Either((EXPRESSION, Many("several of them", EXPRESSION)))
+ENTITIES: Final = own_names(
+    "who features are about",
+    own_names("event types with the key of this entity in each: a field, an expression, or a list of them", ENTITY_KEY),
+    reserved=RESERVED,
+)
+TABLES: Final = own_names("look-up tables with their columns and types, the first column the key", FIELDS)
+EVENTS: Final = Keys(
+    "event types by their names, and these keys",
+    (
+        Key(
+            "label",
+            "Labels: what was found out about events later. Built in; only how files map to it is said here.",
+            LABEL,
+        ),
+        Key(
+            "entities",
+            "Who features are about. An event whose key is missing belongs to no entity.",
+            ENTITIES,
+            examples=("{ card: { payment: card }, device_card: { payment: [device, card] } }",),
+        ),
+        Key(
+            "tables",
+            "Look-up tables, each a file tables/NAME.csv.",
+            TABLES,
+            examples=("{ bins: { bin: text, country: text } }",),
+        ),
+    ),
+    named=EVENT_TYPE,
+    pattern=NAME_PATTERN,
+    reserved=RESERVED,
+)

@@ -1,0 +1,122 @@
+"""How far a file is read, by its bytes, and the bar that says so."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from shroff.cli import progress
+from shroff.decisions.progress import Meter
+from shroff.events.encodings import read_lines, read_stream
+
+COLUMNS = "id,card\n"
+LINES = 20_000
+
+
+def text() -> bytes:
+    return (COLUMNS + "".join(f"p{number},c{number * 7_919 % 10_007}\n" for number in range(LINES))).encode()
+
+
+def csv(folder: Path) -> Path:
+    path = folder / "in.csv"
+    path.write_bytes(text())
+    return path
+
+
+def compressed(folder: Path) -> Path:
+    path = folder / "in.csv.gz"
+    path.write_bytes(gzip.compress(text()))
+    return path
+
+
+def parquet(folder: Path) -> Path:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    path = folder / "in.parquet"
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(csv(folder)), path)
+    return path
+
+
+@pytest.mark.parametrize("made", [csv, compressed, parquet])
+def test_the_share_rises_with_what_was_read_to_all_of_it(made, tmp_path):
+    meter = Meter()
+    with read_lines(made(tmp_path)) as lines:
+        shares = [meter.share() for _ in meter.opened(lines)]
+
+        assert shares == sorted(shares)
+        assert shares[0] < 0.5
+        assert 0.3 < shares[LINES // 2] < 0.8
+        assert meter.share() == 1.0
+    assert meter.share() == 1.0
+
+
+def test_two_files_count_by_their_sizes(tmp_path):
+    meter = Meter()
+    small = tmp_path / "small.csv"
+    small.write_text(COLUMNS + "p,c\n")
+    with read_lines(csv(tmp_path)) as large, read_lines(small) as little:
+        meter.opened(large)
+        list(meter.opened(little))
+
+        assert 0.0 < meter.share() < 0.1
+
+
+def test_of_a_pipe_nobody_knows_the_size(tmp_path):
+    meter = Meter()
+    list(meter.opened(read_stream(io.BytesIO(text()), "csv")))
+
+    assert meter.share() is None
+
+
+def test_what_is_sorted_counts_again_as_it_comes_out(tmp_path):
+    meter = Meter()
+    with read_lines(csv(tmp_path)) as lines:
+        shares = [meter.share() for _ in meter.given(sorted(meter.taken(meter.opened(lines)), key=id))]
+
+    assert shares[0] == 1 / LINES
+    assert shares[-1] == 1.0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *phases: str | progress.Phase) -> str:
+    """What a terminal gets of three steps in the last phase."""
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.bars(*phases) as tell:
+        for _ in range(3):
+            tell[-1](1_000)
+    return sys.stderr.getvalue()
+
+
+def test_a_bar_says_the_count_the_share_and_the_time_left(monkeypatch):
+    shown = drawn(monkeypatch, "restoring state", ("reading, lines", lambda: 0.37))
+
+    assert "reading, lines: 3,000" in shown
+    assert "37%" in shown
+    assert "left" in shown
+
+
+def test_without_a_share_only_the_count_is_said(monkeypatch):
+    shown = drawn(monkeypatch, "reading, lines")
+
+    assert "reading, lines: 3,000" in shown
+    assert "%" not in shown
+
+
+def test_nothing_is_drawn_where_nobody_watches(monkeypatch):
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress.bars("reading, lines") as (tell,):
+        tell(1_000)
+
+    assert sys.stderr.getvalue() == ""
