@@ -216,7 +216,60 @@ class NeverDone(MemoryLog):
         """Forget to mark them."""
 
 
+class AsksInAnyOrder(MemoryLog):
+    def asked(self, limit: int = 1_000) -> Any:
+        return super().asked(10**9)[::-1][:limit]
+
+
+class RepliesTwice(MemoryLog):
+    def _unasked(self, batch: Batch) -> StateError | None:
+        known = [each for each in batch.replies if each.number in self.store.inbox]
+        batch.replies[:] = {each.number: each for each in known}.values()
+        return None
+
+
+class RepliesFirst(MemoryLog):
+    """The reply is a transaction of its own, ahead of what it tells of."""
+
+    def append(self, batch: Batch) -> None:
+        super().append(Batch(replies=batch.replies))
+        super().append(replace(batch, replies=[]))
+
+
+class ForgetsWhatWasAsked(MemoryLog):
+    def close(self) -> None:
+        super().close()
+        self.store.inbox.clear()
+
+
+class ForgetsReplies(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        self.store.replies.clear()
+        super().append(batch)
+
+
+class KeepsTheNewestRemark(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        for remark in batch.remarks:
+            self.store.remarks.pop((remark.what, remark.asker), None)
+        super().append(batch)
+
+
+class LosesARequest(MemoryLog):
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        number = super().ask(kind, body, at_ms)
+        if number == 7:
+            del self.store.inbox[number]
+        return number
+
+
 BROKEN = {
+    KeepsTheNewestRemark: "test_remarks_of_the_same_add_up",
+    AsksInAnyOrder: "test_requests_wait_in_the_order_in_which_they_were_asked",
+    RepliesTwice: "test_a_reply_comes_with_its_batch_and_only_once",
+    RepliesFirst: "test_a_batch_that_is_refused_leaves_requests_waiting",
+    ForgetsWhatWasAsked: "test_a_request_outlives_the_writer_and_its_number_is_not_used_again",
+    ForgetsReplies: "test_replies_are_kept_for_a_time",
     TakesGaps: "test_places_follow_each_other_without_a_gap",
     TakesIdsTwice: "test_an_id_is_unique_within_its_type",
     KeepsHalfABatch: "test_a_batch_is_there_whole_or_not_at_all",
@@ -246,6 +299,7 @@ BROKEN = {
     SendsInTextOrder: "test_the_outbox_gives_oldest_first_until_it_is_told_done",
     NeverDone: "test_the_outbox_gives_oldest_first_until_it_is_told_done",
 }
+ASKED_BY_THREADS = "test_many_may_ask_beside_a_writer_at_work"
 SEEN_BY_THREADS = "test_readers_see_whole_batches_only"
 
 
@@ -282,6 +336,12 @@ def test_the_contract_rejects_a_log_whose_readers_see_half_a_batch(tmp_path):
     assert rejects(Slow, SEEN_BY_THREADS, tmp_path, TestMemoryLog.unsupported)
 
 
+def test_the_contract_rejects_a_log_that_loses_a_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", iter(range(0, 10**6, 5)).__next__)  # it would wait a minute for the lost one
+
+    assert rejects(LosesARequest, ASKED_BY_THREADS, tmp_path, TestMemoryLog.unsupported)
+
+
 @pytest.mark.parametrize(
     "test",
     ["test_what_was_acknowledged_is_there_after_a_crash", "test_a_killed_writer_leaves_its_place_free"],
@@ -308,6 +368,7 @@ def test_each_test_of_the_contract_has_a_log_that_it_rejects():
     tests = {name for name, _ in inspect.getmembers(LogContract, inspect.isfunction) if name.startswith("test_")}
     elsewhere = {
         SEEN_BY_THREADS,
+        ASKED_BY_THREADS,
         "test_what_was_acknowledged_is_there_after_a_crash",
         "test_a_killed_writer_leaves_its_place_free",
     }

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 from threading import Lock
 from typing import Protocol, TypeVar
 
 from shroff.errors import LogBusyError, StateError, StorageError
-from shroff.streams.batch_check import check_batch, taken_id, taken_key, taken_waiting
-from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, OutboxRow, Record, Refused, WaitingLabel
+from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_waiting
+from shroff.streams.log import (
+    REPLIES_KEPT,
+    Batch,
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    OutboxRow,
+    Record,
+    Refused,
+    Remark,
+    Request,
+    WaitingLabel,
+)
 
 
 class _Placed(Protocol):
@@ -37,6 +50,10 @@ class MemoryStore:
     waiting: dict[str, WaitingLabel] = field(default_factory=dict)
     outbox: dict[str, OutboxRow] = field(default_factory=dict)
     offsets: dict[tuple[str, str], str] = field(default_factory=dict)
+    remarks: dict[tuple[str, str], Remark] = field(default_factory=dict)
+    inbox: dict[int, Request] = field(default_factory=dict)
+    inbox_count: int = 0  # ever
+    replies: dict[int, bytes] = field(default_factory=dict)
     bytes: int = 0
     is_written: bool = False
     lock: Lock = field(default_factory=Lock)
@@ -149,15 +166,29 @@ class MemoryLog:
         with store.lock:
             return list(store.refused.values())
 
-    def refused_drop(self, numbers: Iterable[int]) -> int:
-        """Remove entries from quarantine; gives how many there were."""
-        store = self._writable()
-        wanted = set(numbers)
+    def remarks(self) -> list[Remark]:
+        """What people should be told, added up; in the order of `what` and `asker`."""
+        store = self._usable()
         with store.lock:
-            gone = [key for key, (number, _) in store.refused.items() if number in wanted]
-            for key in gone:
-                del store.refused[key]
-        return len(gone)
+            return [one for _, one in sorted(store.remarks.items())]
+
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox; gives its number."""
+        store = self._usable()
+        with store.lock:
+            store.inbox_count += 1
+            store.inbox[store.inbox_count] = Request(store.inbox_count, kind, body, at_ms)
+            return store.inbox_count
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their arrival."""
+        store = self._usable()
+        with store.lock:
+            return list(islice(store.inbox.values(), limit))
+
+    def reply_to(self, number: int) -> bytes | None:
+        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
+        return self._usable().replies.get(number)
 
     def offset(self, source: str, part: str) -> str | None:
         """How far this part of the source was read."""
@@ -209,7 +240,14 @@ class MemoryLog:
             taken_id(batch.records, self._find)
             or taken_waiting(batch.waiting, self.store.waiting)
             or taken_key(batch.outbox, self.store.outbox)
+            or self._unasked(batch)
         )
+
+    def _unasked(self, batch: Batch) -> StateError | None:
+        numbers = [reply.number for reply in batch.replies]
+        if len(set(numbers)) == len(numbers) and self.store.inbox.keys() >= set(numbers):
+            return None
+        return no_request(batch.replies, self.store.inbox.values())
 
     def _take(self, batch: Batch) -> None:
         store = self.store
@@ -232,6 +270,14 @@ class MemoryLog:
             store.waiting.pop(id_, None)
         store.outbox.update({row.key: row for row in batch.outbox})
         store.offsets.update({(each.source, each.part): each.offset for each in batch.offsets})
+        dropped = set(batch.dropped)
+        store.refused = {key: one for key, one in store.refused.items() if one[0] not in dropped}
+        for remark in batch.remarks:
+            _add(store.remarks, remark)
+        for reply in batch.replies:
+            del store.inbox[reply.number]
+            store.replies[reply.number] = reply.body
+            store.replies.pop(reply.number - REPLIES_KEPT, None)
         store.bytes += _bytes(batch)
 
     def _between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:
@@ -241,6 +287,15 @@ class MemoryLog:
 
 
 _place = attrgetter("seq")
+
+
+def _add(remarks: dict[tuple[str, str], Remark], remark: Remark) -> None:
+    key = remark.what, remark.asker
+    earlier = remarks.get(key)
+    if earlier is not None:
+        count = earlier.count + remark.count
+        remark = replace(remark, count=count, first_seq=earlier.first_seq, first_ms=earlier.first_ms)
+    remarks[key] = remark
 
 
 def _slices(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from shroff.adapters.log_sqlite_statements import (
+    ASK,
     DECISION_COLUMNS,
     DECISION_SHAPE,
     DECISIONS,
@@ -31,6 +33,10 @@ from shroff.adapters.log_sqlite_statements import (
     QUARANTINE_DROP,
     REFUSED,
     REFUSED_SHAPE,
+    REMARK_SHAPE,
+    REMARKS,
+    REPLY,
+    REQUEST_SHAPE,
     WAITING,
     WAITING_COLUMNS,
     WAITING_FOR,
@@ -45,17 +51,51 @@ from shroff.adapters.log_sqlite_statements import (
     of_outbox,
     of_record,
     of_refused,
+    of_remark,
+    of_reply,
     of_waiting,
     parts,
     text,
 )
-from shroff.adapters.sqlite_file import NO_UTF8, WriterLock, connect, damaged, storage_error
+from shroff.adapters.sqlite_file import (
+    NO_UTF8,
+    WriterLock,
+    connect,
+    connect_beside,
+    damaged,
+    storage_error,
+    write_between,
+)
 from shroff.errors import StateError, StorageError
-from shroff.streams.batch_check import check_batch, taken_id, taken_key, taken_waiting
-from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, Offset, OutboxRow, Record, Refused, WaitingLabel
+from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_waiting
+from shroff.streams.log import (
+    REPLIES_KEPT,
+    Batch,
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Offset,
+    OutboxRow,
+    Record,
+    Refused,
+    Remark,
+    Reply,
+    Request,
+    WaitingLabel,
+)
 
-VERSION: Final = 1  # of the tables; PRAGMA user_version
-STEPS: Final = ("begin", "events", "decisions", "flags", "refused", "offsets", "before commit", "after commit")
+VERSION: Final = 2  # of the tables; PRAGMA user_version
+STEPS: Final = (
+    "begin",
+    "events",
+    "decisions",
+    "flags",
+    "refused",
+    "offsets",
+    "replies",
+    "before commit",
+    "after commit",
+)
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms, and rarer ones gain 20 % where ids are random. With none at all
 # single commits fell from 5,200 to 4,000 a second.
@@ -90,7 +130,7 @@ class SqliteLog:
 
         Args:
             path: The file. Its folder must be there.
-            read_only: Read beside a writer; nothing is changed and no lock is taken.
+            read_only: Read beside a writer; no lock is taken, and nothing is changed but by `ask`.
             on_step: Told each of `STEPS` as `append` has done it; for crash tests and progress. What it raises
                 before the commit undoes the batch.
             max_bytes: Refuse to let the file grow beyond this, as a full disk would.
@@ -109,6 +149,8 @@ class SqliteLog:
             )
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
+            # Tables that came with a later version are empty for a reader.
+            self._is_older = self._one("PRAGMA user_version") != (VERSION,)
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
@@ -161,9 +203,20 @@ class SqliteLog:
             self._ask("PRAGMA wal_checkpoint(PASSIVE)")
             self._pages = 0
 
-    def refused_drop(self, numbers: Iterable[int]) -> int:
-        """Remove entries from quarantine; gives how many there were."""
-        return self._change(QUARANTINE_DROP, [(number,) for number in numbers])
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
+
+        Raises: LogBusyError if the file is held for longer than 5 s; StorageError as `append`.
+        Cost: 2 ms and a flush to the disk for a reader.
+        """
+        try:
+            if not self._read_only:
+                return self._usable().execute(ASK, (kind, body, at_ms)).lastrowid or 0
+            self._usable()
+            with closing(connect_beside(self.path, VERSION)) as connection:
+                return write_between(connection, ASK, (kind, body, at_ms))
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
 
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Take delivered rows out of the outbox."""
@@ -247,6 +300,26 @@ class SqliteLog:
         rows = self._ask(sql, shape=REFUSED_SHAPE)
         return [(row[0], Refused(*row[1:])) for row in rows]
 
+    def remarks(self) -> list[Remark]:
+        """What people should be told, added up; in the order of `what` and `asker`."""
+        if self._is_older:
+            return []
+        sql = "SELECT what, asker, count, first_seq, first_ms, last_seq, last_ms FROM remarks ORDER BY what, asker"
+        return [Remark(*row) for row in self._ask(sql, shape=REMARK_SHAPE)]
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their arrival. Cost: 10 µs where none does."""
+        if self._is_older:
+            return []
+        sql = "SELECT number, kind, CAST(body AS BLOB), at_ms FROM inbox WHERE reply IS NULL ORDER BY number LIMIT ?"
+        return [Request(*row) for row in self._ask(sql, (limit,), REQUEST_SHAPE)]
+
+    def reply_to(self, number: int) -> bytes | None:
+        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
+        sql = "SELECT CAST(reply AS BLOB) FROM inbox WHERE number = ? AND reply IS NOT NULL"
+        rows = self._ask(sql, (number,), "j")
+        return bytes(rows[0][0]) if rows else None
+
     def offset(self, source: str, part: str) -> str | None:
         """How far this part of the source was read."""
         rows = self._ask('SELECT "offset" FROM offsets WHERE source = ? AND part = ?', (source, part))
@@ -292,7 +365,19 @@ class SqliteLog:
         self._on_step("refused")
         self._run(OUTBOX, list(map(of_outbox, batch.outbox)))
         self._run(OFFSETS, list(map(of_offset, _last_of_each(batch.offsets))))
+        self._run(REMARKS, list(map(of_remark, batch.remarks)))
+        self._run(QUARANTINE_DROP, [(number,) for number in batch.dropped])
         self._on_step("offsets")
+        if batch.replies:
+            self._reply(batch.replies)
+        self._on_step("replies")
+
+    def _reply(self, replies: Sequence[Reply]) -> None:
+        """Answer requests inside the open transaction, and let old replies go."""
+        if self._connection.executemany(REPLY, map(of_reply, replies)).rowcount != len(replies):
+            raise no_request(replies, self.asked(limit=_NUMBER_MAX))
+        oldest = max(reply.number for reply in replies) - REPLIES_KEPT
+        self._connection.execute("DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL", (oldest,))
 
     def _run(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run the statement over all rows; gives how many rows of the table it touched."""

@@ -1,4 +1,5 @@
--- The tables of a log in one SQLite file, version 1 (PRAGMA user_version; see log_sqlite.py).
+-- The tables of a log in one SQLite file, version 2 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
 
@@ -90,4 +91,29 @@ CREATE TABLE offsets (
     part     TEXT NOT NULL,
     "offset" TEXT NOT NULL,
     PRIMARY KEY (source, part)
+) WITHOUT ROWID;
+
+-- What other processes ask of the one that writes, numbered in the order of arrival; AUTOINCREMENT, so that a number
+-- never means another request later. `body` and `reply` are JSON, `at_ms` is when it was asked. With its reply, NULL
+-- before, a request loses its body.
+CREATE TABLE inbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind   TEXT    NOT NULL,
+    body   TEXT    NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    reply  TEXT
+);
+CREATE INDEX inbox_waiting ON inbox (number) WHERE reply IS NULL;
+
+-- What people should be told of the values of aggregates: how often, and at which events first and last. `what`: "value
+-- left out" or "sum outside 64 bits". `asker`: the feature or the rule.
+CREATE TABLE remarks (
+    what      TEXT    NOT NULL,
+    asker     TEXT    NOT NULL,
+    count     INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    first_ms  INTEGER NOT NULL,
+    last_seq  INTEGER NOT NULL,
+    last_ms   INTEGER NOT NULL,
+    PRIMARY KEY (what, asker)
 ) WITHOUT ROWID;

@@ -14,10 +14,11 @@ from typing import Any, Final, TypeVar
 from shroff.adapters.sqlite_file import NO_UTF8
 from shroff.streams.log import Refused
 
-# Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes,
-# waits up to 5 ms to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s.
+# Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
+# for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
+# number of rows is made of few statements, and of few different ones, which SQLite keeps prepared.
 # (Alone: 140,000 events and decisions a second row by row, 220,000 from 16 rows on.)
-_AT_ONCE: Final = (1_024, 128, 16, 1)
+_AT_ONCE: Final = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows of 9 values: SQLite takes 32,766
 
 _Row = TypeVar("_Row")
 
@@ -57,6 +58,12 @@ OFFSETS: Final = Statement(
     "(?, ?, ?)",
     ' ON CONFLICT (source, part) DO UPDATE SET "offset" = excluded."offset"',
 )
+REMARKS: Final = Statement(
+    "INSERT INTO remarks (what, asker, count, first_seq, first_ms, last_seq, last_ms) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?)",
+    " ON CONFLICT (what, asker) DO UPDATE SET count = count + excluded.count, last_seq = excluded.last_seq, "
+    "last_ms = excluded.last_ms",
+)
 QUARANTINE_DROP: Final = Statement("DELETE FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
@@ -69,6 +76,10 @@ HIT_SHAPE: Final = "itTii"
 WAITING_SHAPE: Final = "itttj"
 REFUSED_SHAPE: Final = "ittttbi"
 OUTBOX_SHAPE: Final = "iitj"
+REMARK_SHAPE: Final = "ttiiiii"
+REQUEST_SHAPE: Final = "itji"
+ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
+REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS: Final = {
     "i": frozenset([int]),
     "I": frozenset([int, type(None)]),
@@ -105,6 +116,8 @@ of_hit = attrgetter("seq", "rule", "key", "shadow")
 of_waiting = attrgetter("event_type", "event_id", "id", "body")
 of_outbox = attrgetter("seq", "number", "kind", "body")
 of_offset = attrgetter("source", "part", "offset")
+of_remark = attrgetter("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")
+of_reply = attrgetter("body", "number")
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:

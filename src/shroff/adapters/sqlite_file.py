@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import sqlite3
+import time
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -16,6 +19,7 @@ from urllib.parse import quote
 from shroff.errors import LogBusyError, ShroffError, StorageError
 
 APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
+OLDEST: Final = 1  # version of tables that this program reads, and brings up to date when it writes
 NO_UTF8: Final = "a text is no UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
 BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
 
@@ -69,9 +73,11 @@ class WriterLock:
 
 
 def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes: int | None) -> sqlite3.Connection:
-    """Open the file, make its tables where it is new, and check that they are ours and of this version.
+    """Open the file, and check that its tables are ours and of a version that can be read.
 
-    A writer gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns.
+    A writer makes the tables of a new file, and brings those of an older version up to this one, in one transaction.
+    It gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns. A reader takes tables
+    of older versions as they are; what came with later ones it must not ask for.
 
     Raises: StorageError with what is wrong and what to do; LogBusyError if another program holds the file.
     """
@@ -87,6 +93,44 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
         if read_only and _lacks_side_files(error, path):
             return _connect_unchanging(path, schema, version)
         raise storage_error(error, path) from error
+
+
+def connect_beside(path: Path, version: int) -> sqlite3.Connection:
+    """Open a file that another process writes, to write a row of one's own into it: durable, and quickly done.
+
+    Raises: as `connect`; StorageError also where the tables are of an older version.
+    """
+    try:
+        connection = _open(path, "mode=rw")
+        try:
+            _check_version(connection, path, version, oldest=version)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer sees to that
+            connection.execute("PRAGMA busy_timeout = 0")  # `write_between` waits
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise storage_error(error, path) from error
+    return connection
+
+
+def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> int:
+    """Insert a row between two transactions of the file's writer; gives the row's number.
+
+    A writer at work leaves gaps of less than a millisecond. SQLite's own waiting looks every 100 ms in the end and
+    was seen to miss them all for 5 s; this one looks every millisecond or so.
+
+    Raises: sqlite3.OperationalError where there is no gap for `BUSY_S`.
+    """
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return connection.execute(sql, values).lastrowid or 0
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
 
 
 def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:
@@ -117,23 +161,29 @@ def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connec
 
 def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | None) -> sqlite3.Connection:
     """Open the file as SQLite's parameters say; with `mode=rwc` to write."""
-    connection = sqlite3.connect(
+    connection = _open(path, how)
+    try:
+        if how == "mode=rwc":
+            _prepare(connection, path, max_bytes)
+            _make_tables(connection, schema, version)
+            _check_version(connection, path, version, oldest=OLDEST)
+            _migrate(connection, version)
+        _check_version(connection, path, version, oldest=OLDEST)
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_S,
     )
-    try:
-        if how == "mode=rwc":
-            _prepare(connection, path, max_bytes)
-            _make_tables(connection, schema, version)
-        _check_version(connection, path, version)
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def damaged(path: Path, what: str) -> StorageError:
@@ -193,16 +243,32 @@ def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> N
     if tables:
         return
     script = resources.files("shroff.adapters").joinpath(schema).read_text(encoding="utf-8")
-    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"
+    _at_once(connection, f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};\n{script}")
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring older tables up to this version, all steps in one transaction: a kill leaves the old version whole."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == version:
+        return
+    folder = resources.files("shroff.adapters").joinpath("migrations")
+    scripts = {int(file.name[:4]): file for file in folder.iterdir() if file.name.endswith(".sql")}
+    steps = [scripts[number].read_text(encoding="utf-8") for number in range(found + 1, version + 1)]
+    _at_once(connection, "\n".join([*steps, f"PRAGMA user_version = {version};"]))
+
+
+def _at_once(connection: sqlite3.Connection, script: str) -> None:
+    """Run a script as one transaction."""
     try:
-        connection.executescript(f"BEGIN IMMEDIATE; {marks}\n{script}\nCOMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {script}\nCOMMIT;")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
-def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> None:
+def _check_version(connection: sqlite3.Connection, path: Path, version: int, oldest: int) -> None:
+    """Raises: StorageError where the tables are not ours, or of a version that cannot be used here."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:
@@ -212,15 +278,20 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> 
             f"{path} was written by a newer shroff: its tables are version {found}, and this program knows up to "
             f"{version}. Install that version or a newer one"
         )
-    if found < version:
-        raise StorageError(f"{path} has tables of version {found}, and this program needs {version}. Restore a backup")
+    if found < OLDEST:
+        raise StorageError(f"{path} has tables of version {found}, which there never was. Restore a backup")
+    if found < oldest:
+        raise StorageError(
+            f"{path} has tables of version {found}, and this needs {oldest}: an older shroff writes it. End that "
+            f"process; the next command of this program that writes brings the tables up to date"
+        )
 
 
 def _busy(guards: Path, holder: str) -> str:
     who = f"process {holder}" if holder else "another process"
     return (
         f"{guards} is being written by {who}, and one process at a time may write a log. "
-        f"Stop that process or wait for its end; reading commands work beside it"
+        f"Stop that process or wait for its end; reading commands, labels and lists work beside it"
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from shroff.decisions.decision import Decision, Refusal, Undecided
+from shroff.decisions.stored import stored
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer
+from shroff.errors import UsageError
 from shroff.events.intake import Submission
 
 GROUP_MAX: Final = 4_096
@@ -33,6 +36,44 @@ def problem_of(answer: Answer) -> dict[str, Any]:
         title = "This id is taken by other content"
         return {"type": "id-conflict", "title": title, "status": CONFLICT, "detail": answer.reason}
     return {"type": "invalid-event", "title": "The event was refused", "status": UNPROCESSABLE, "detail": answer.reason}
+
+
+def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
+    """The same as a value. `line` is which one it was, counted from 1."""
+    if answer.document is not None:
+        return stored(answer.document, Decision, f"the decision at place {answer.seq}")
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return Refusal(**problem_of(answer), line=line)
+    return Undecided(answer.type, answer.id, answer.seq or None)
+
+
+def json_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Events as lines of JSON, one at a time.
+
+    Floats are written by their shortest decimal, moments as RFC 3339; numbers and moments of numpy and pandas too.
+
+    Raises: UsageError for what is no mapping, or holds a value that JSON cannot say.
+    """
+    for number, event in enumerate(events, start=1):
+        if not isinstance(event, Mapping):
+            raise UsageError(f"event {number} is a {type(event).__name__}, not a mapping of fields. {_ROWS}")
+        try:
+            yield _ENCODER.encode(dict(event)) + b"\n"
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"event {number} cannot be written as JSON: {error}") from None
+
+
+def _plain(value: Any) -> object:
+    """A value that JSON knows for one of a library: a numpy scalar has `item`, a moment of pandas `isoformat`."""
+    for way in ("isoformat", "item"):
+        if hasattr(value, way):
+            plain: object = getattr(value, way)()
+            return plain
+    raise TypeError(f"a {type(value).__name__} is no value of a field")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
+_ROWS: Final = "Give a list of them; of an Arrow table 'table.to_pylist()', of pandas \"frame.to_dict('records')\"."
 
 
 def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-THRESHOLDS: Final = (50_000, 20, 50)
+THRESHOLDS: Final = (200_000, 20, 50)  # more than the batches hold that are on their way at once
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
     _warn_of_what_waits(trees, events, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
-    hashed = _hashed_lists(events, features, rules)
+    hashed = hashed_lists(events, features, rules)
     lists = {name: _hash_values(one, hashed, hasher) for name, one in lists.items()}
     definitions = Definitions(
         settings,
@@ -203,7 +203,7 @@ def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Event
                 warnings.append(Problem("events.yaml", 0, 0, f"{name}.fields.{one.name}", words))
 
 
-def _hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterable[Rule]) -> frozenset[str]:
+def hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterable[Rule]) -> frozenset[str]:
     """Names of the lists that are asked about a hashed field, or about a feature that gives one back."""
     hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
     nodes: list[Node] = [feature.node for feature in features.values()]

@@ -7,7 +7,8 @@ import platform
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,8 +21,9 @@ from shroff.decisions.history import Control
 from shroff.decisions.snapshots import EVERY
 from shroff.errors import Problem, ShroffError, StateError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS
-from shroff.streams.log import Log
+from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.language.values import DAY_MS, show_duration
+from shroff.streams.log import Log, Remark, Request
 from shroff.streams.snapshots import Snapshots
 
 OK: Final = "ok"
@@ -29,6 +31,20 @@ NOTE: Final = "note"
 WRONG: Final = "wrong"
 FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
+_REMARKED: Final = {
+    LEFT_OUT: "{} had a value that is too large for it and was left out,",
+    SUM_OUTSIDE: "at {} its sum did not fit 64 bits and was missing,",
+}
+_CURES: Final = {
+    LEFT_OUT: (
+        "An aggregate takes values up to 10^15 of their smallest unit. Declare the fields with fewer places, such as "
+        "number(2), or bring them in larger units."
+    ),
+    SUM_OUTSIDE: (
+        "Take a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
+        "units."
+    ),
+}
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
@@ -132,6 +148,8 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
         yield Finding("labels", NOTE, f"{waiting:,} wait for an event that is not in the log", cure)
     else:
         yield Finding("labels", OK, "none waits for its event")
+    yield look_at_inbox(log.asked(limit=2**31), now_ms)
+    yield from look_at_remarks(log.remarks())
     leaving = len(log.outbox(limit=2**31))
     if leaving:
         cure = "Notices are kept, and delivering them is not there yet; nobody was told."
@@ -140,6 +158,32 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
         yield _in_force(log, definitions)
+
+
+def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
+    """What other processes asked for and no process that writes has carried out."""
+    if not requests:
+        return Finding("inbox", OK, "nothing waits for the process that writes")
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(one.kind for one in requests).items())
+    age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
+    words = f"{_counted(len(requests), 'request')} ({kinds}) for the process that writes; the oldest is {age} old"
+    cure = (
+        "That process takes them between two batches, when its start is over. Where none runs, the next 'shroff "
+        "ingest', 'decide' or 'label' carries them out. They need not be asked again."
+    )
+    return Finding("inbox", NOTE, words, cure)
+
+
+def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
+    """What the engine remarked on values that are too large."""
+    if not remarks:
+        yield Finding("values", OK, "no sum was too large, and no value for one")
+    for one in remarks:
+        since = f"since place {one.first_seq:,} ({time_text(one.first_ms)})"
+        if one.count > 1:
+            since += f", last at place {one.last_seq:,} ({time_text(one.last_ms)})"
+        remarked = _REMARKED.get(one.what, f"{one.what} at {{}}").format(_counted(one.count, "event"))
+        yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
@@ -159,6 +203,10 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
         return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
     age = f"{last_seq - header.seq:,} places old, {bytes_text(files[0].stat().st_size)}"
     return Finding("snapshots", OK, f"{name} is whole: state at place {header.seq:,}, {age}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
 def _clock(newest_ms: int | None, now_ms: int) -> Finding:

@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from html import escape
 from typing import Any, Final
 
 import msgspec
 
+from shroff.decisions.decision import html_table
 from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.engine import key_text
 from shroff.decisions.history import Control, Records
 from shroff.decisions.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import Event, canonical_value
+from shroff.features.key_texts import key_text
 from shroff.features.naive import Key, Naive
 from shroff.language.expression import ThisField
 from shroff.language.printing import text_of
@@ -76,6 +78,23 @@ class Explained:
     def json(self) -> bytes:
         """The decision's bytes as they were answered, with `explanation` behind them."""
         return self.row.document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the outcome, the features beside earlier ones, and the rules in words."""
+        title = (
+            f"<b>{escape(self.row.outcome)}</b> {escape(self.row.event)} {escape(self.row.id)}, place {self.row.seq}"
+        )
+        rules = html_table(
+            ("rule", "result", "in words"), ((one.id, one.result, one.text) for one in self.explanation.rules)
+        )
+        heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
+        return title + html_table(heads, map(_feature_row, self.explanation.features)) + rules
+
+
+def _feature_row(line: FeatureLine) -> tuple[object, ...]:
+    usual = line.earlier
+    past = ("", "", "", 0) if usual is None else (usual.lowest, usual.median, usual.highest, usual.count)
+    return (line.name, line.value, *past)
 
 
 @telling_damage()

@@ -11,6 +11,7 @@ from shroff.decisions.engine import Engine, Placed
 from shroff.decisions.history import Control, Records, hits_by_place, standing_of
 from shroff.events.labels import LabelEvent, Standing
 from shroff.events.settings import load_settings
+from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.streams.log import Log, Record
 
@@ -84,13 +85,13 @@ def placed_batches(
     that were decided are to be decided again: they come without hits.
     """
     hits = hits_by_place(log, upto, folded.seq)
-    place, rules = next(hits, (0, frozenset()))
+    place, rules = next(hits, (0, {}))
     for records in log.read(folded.seq, upto):
         placed: list[Placed] = []
         for record in records:
             while place and place < record.seq:
-                place, rules = next(hits, (0, frozenset()))
-            recorded: frozenset[str] | None = rules if place == record.seq else frozenset()
+                place, rules = next(hits, (0, {}))
+            recorded: Hits | None = rules if place == record.seq else {}
             if decide_after is not None and record.seq > decide_after and record.decided:
                 recorded = None
             one = take(record, folded, recorded)
@@ -101,7 +102,7 @@ def placed_batches(
             yield placed
 
 
-def take(record: Record, folded: Folded, hits: frozenset[str] | None) -> Placed | None:
+def take(record: Record, folded: Folded, hits: Hits | None) -> Placed | None:
     """One record of the past as the engine takes it; None where it takes none."""
     if record.kind == "control":
         folded.control.take(record)

@@ -16,6 +16,7 @@ from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, Standing
+from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.streams.log import Log, Record, WaitingLabel
@@ -225,18 +226,18 @@ class Control:
         return _sorted_json({"files": changed, "removed": removed, "versions": versions})
 
 
-def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, frozenset[str]]]:
+def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """The recorded hits of `after < seq <= upto`, place by place."""
-    place, rules = 0, set[str]()
+    place, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):
         for row in rows:
             if row.seq != place:
                 if rules:
-                    yield place, frozenset(rules)
-                place, rules = row.seq, set()
-            rules.add(row.rule)
+                    yield place, rules
+                place, rules = row.seq, {}
+            rules[row.rule] = row.key
     if rules:
-        yield place, frozenset(rules)
+        yield place, rules
 
 
 def types_of(log: Log) -> dict[str, bool]:

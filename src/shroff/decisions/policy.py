@@ -10,12 +10,55 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.language import loading
 from shroff.language.expression import Node
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, Key, Keys, choice, own_names
 from shroff.language.names import Names, Scope
 from shroff.language.values import parse_decimal, to_real
 from shroff.language.yamltext import Node as YamlNode
 from shroff.language.yamltext import Scalar
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
+WITHOUT_MODEL: Final = ("rules", "review")
+SCORES: Final = Keys(
+    "cut-offs of the score",
+    (
+        Key("review_at", "A score from here on is reviewed.", SCORE, examples=("0.60",)),
+        Key("decline_at", "A score from here on is declined; not below `review_at`.", SCORE, examples=("0.92",)),
+    ),
+)
+COSTS: Final = Keys(
+    "what mistakes and reviews cost, in the project's money",
+    (
+        Key("missed_fraud", "What a fraud costs that was approved.", EXPRESSION, examples=("payment.amount",)),
+        Key("false_decline", "What it costs to decline a genuine event.", DECIMAL, examples=("15",)),
+        Key("review", "What one review costs.", DECIMAL, examples=("4",)),
+        Key("reviews_a_day", "How many events people can look at in a day.", DECIMAL, examples=("100",)),
+    ),
+)
+POLICY: Final = Keys(
+    "the policy of an event type",
+    (
+        Key(
+            "score",
+            "What the model's score does. Left out: rules alone decide.",
+            SCORES,
+            examples=("{ review_at: 0.60, decline_at: 0.92 }",),
+        ),
+        Key(
+            "without_model",
+            "What happens where `score` stands and no model is in force: rules alone decide, or all is reviewed.",
+            choice(*WITHOUT_MODEL),
+            default="rules",
+            examples=("review",),
+        ),
+        Key(
+            "costs",
+            "What cut-offs are weighed by.",
+            COSTS,
+            examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
+        ),
+    ),
+)
+POLICIES: Final = own_names("event types with their policies", POLICY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +110,9 @@ def load_policy(node: YamlNode | None, events: Events, names: Names, problems: l
         found = loading.mapping(value, problems, f"the policy of {key.text}")
         if found is None:
             continue
-        loading.known_keys(found, ("score", "without_model", "costs"), problems, f"the policy of {key.text}")
+        loading.check_keys(found, POLICY, problems, f"the policy of {key.text}")
         review_at, decline_at = _score(found.get("score"), problems)
-        without = loading.one_of(found.get("without_model"), ("rules", "review"), problems, "without_model")
+        without = loading.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
         missed = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
         policies[key.text] = Policy(review_at, decline_at, without or "rules", missed)
     return policies
@@ -79,7 +122,7 @@ def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None
     found = loading.mapping(node, problems, "score")
     if found is None:
         return None, None
-    loading.known_keys(found, ("review_at", "decline_at"), problems, "score")
+    loading.check_keys(found, SCORES, problems, "score")
     review_at, decline_at = (_share(found.get(name), problems, name) for name in ("review_at", "decline_at"))
     if review_at is not None and decline_at is not None and review_at > decline_at:
         problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
@@ -104,7 +147,7 @@ def _costs(node: YamlNode | None, scope: Scope, problems: list[Problem]) -> Node
     top = loading.mapping(node, problems, "costs")
     if top is None:
         return None
-    loading.known_keys(top, ("missed_fraud", "false_decline", "review", "reviews_a_day"), problems, "costs")
+    loading.check_keys(top, COSTS, problems, "costs")
     for name in ("false_decline", "review", "reviews_a_day"):
         value = loading.scalar(top.get(name), problems, name)
         if isinstance(value, Scalar):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from shroff.events.lines import Lines
 
 Progress = Callable[[int], None]
 One = TypeVar("One")
@@ -28,3 +31,42 @@ def batched(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Bat
         yield batch
         if progress is not None:
             progress(len(batch))
+
+
+class Meter:
+    """How far into its files an ingest is.
+
+    By bytes as they are stored, so that it holds for compressed files too. Files that are
+    sorted first are all read before the first line comes out again; from then on by lines.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[Lines] = []
+        self._taken = self._given = 0
+
+    def opened(self, lines: Lines) -> Lines:
+        """The same lines, now counted in."""
+        self._files.append(lines)
+        return lines
+
+    def taken(self, items: Iterable[One]) -> Iterator[One]:
+        """The same items, on their way to be sorted."""
+        for one in items:
+            self._taken += 1
+            yield one
+
+    def given(self, items: Iterable[One]) -> Iterator[One]:
+        """The same items, sorted."""
+        for one in items:
+            self._given += 1
+            yield one
+
+    def share(self) -> float | None:
+        """A share in [0, 1]; None where a file's size is not known, as of a pipe."""
+        if self._given:
+            return self._given / self._taken
+        extents = [one.extent for one in self._files if one.extent is not None]
+        size_bytes = sum(extent.size_bytes for extent in extents)
+        if len(extents) < len(self._files) or size_bytes == 0:
+            return None
+        return sum(extent.read_bytes() for extent in extents) / size_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,7 +40,7 @@ def segments(log: Log) -> list[Segment]:
     control = Control()
     found: list[Segment] = []
     controls = [record for record in log.controls() if record.seq <= last]
-    ends = [record.seq for record in controls[1:]] + [last]
+    ends = [*(record.seq for record in controls[1:]), *([last] if controls else [])]
     for record, end in zip(controls, ends, strict=True):
         control.take(record)
         found.append(Segment(dict(control.files), record.seq, end))
@@ -101,10 +102,11 @@ def _verify_segments(log: Log, result: Verification, progress: Progress | None) 
         _compare(recorded, _decisions(redecided(log, segment, progress=progress), hits, flags), result)
         stored_hits = [row for rows in log.hits_after(segment.start, segment.end) for row in rows]
         stored_flags = [row for rows in log.flags_after(segment.start, segment.end) for row in rows]
-        _compare_marks("hit", [(row.seq, row) for row in stored_hits], [(row.seq, row) for row in hits], result)
+        found = [(row.seq, row) for row in hits]
+        compare_marks("hit", [(row.seq, row) for row in stored_hits], found, "online", result)
         # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
         as_raised = [(row.seq, replace(row, accuracy=PENDING)) for row in stored_flags]
-        _compare_marks("flag", as_raised, [(row.seq, row) for row in flags], result)
+        compare_marks("flag", as_raised, [(row.seq, row) for row in flags], "online", result)
 
 
 def _decisions(computed: Iterable[Effects], hits: list[HitRow], flags: list[FlagRow]) -> Iterator[DecisionRow]:
@@ -115,8 +117,12 @@ def _decisions(computed: Iterable[Effects], hits: list[HitRow], flags: list[Flag
         yield from effects.decisions
 
 
-def _compare_marks(
-    what: str, recorded: Sequence[tuple[int, object]], computed: Sequence[tuple[int, object]], result: Verification
+def compare_marks(
+    what: str,
+    recorded: Sequence[tuple[int, object]],
+    computed: Sequence[tuple[int, object]],
+    engine: str,
+    result: Verification,
 ) -> None:
     """Hits or flags, place by place: each that stands on one side only is a mismatch."""
     if recorded == computed:
@@ -124,7 +130,7 @@ def _compare_marks(
     stored, again = set(recorded), set(computed)
     for seq, row in sorted(stored ^ again, key=lambda one: one[0]):
         sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
-        result.differ(Mismatch(what, "", seq, "online", *sides))
+        result.differ(Mismatch(what, "", seq, engine, *sides))
 
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
@@ -150,7 +156,7 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
 def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | None = None) -> Verification:
     """Compute the features of the chosen places by the definition and compare them with the recorded ones.
 
-    Cost: a look at every earlier event for each aggregate, so choose a sample of a long log.
+    Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
     """
     result = Verification()
     for segment in segments(log):
@@ -162,38 +168,56 @@ def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | N
         }
         for batch in placed_batches(log, folded, segment.end):
             for one in batch:
-                values = naive.take(one.event, one.past_hits or frozenset(), is_asked=one.seq in rows)
+                values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)
                 if one.seq in rows:
-                    _compare_features(rows[one.seq], values, definitions, result)
+                    result.events += 1
+                    compare_features(rows[one.seq], _shown(values, one.event.type, definitions), "naive", result)
             if progress is not None:
                 progress(len(batch))
     return result
 
 
-def _compare_features(
-    row: DecisionRow, values: Mapping[str, Value], definitions: Definitions, result: Verification
-) -> None:
-    result.events += 1
+def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> dict[str, str]:
+    places = definitions.settings.money_places
+    return {
+        name: canonical_value(values.get(name), definitions.features[name].type, places)
+        for name in definitions.feature_names(event)
+    }
+
+
+def compare_features(row: DecisionRow, computed: Mapping[str, str], engine: str, result: Verification) -> None:
+    """The features of a decision against those that an engine gives, as canonical JSON by name."""
     shown = stored(row.document, _Features, f"the decision at place {row.seq}").features
-    names = definitions.feature_names(row.event)
-    if sorted(shown) != names:
-        sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(names)}"
-        result.differ(Mismatch(row.event, row.id, row.seq, "naive", *sides))
+    if shown.keys() != computed.keys():
+        sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(sorted(computed))}"
+        result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
         return
-    for name, recorded in shown.items():
-        type_ = definitions.features[name].type
-        computed = canonical_value(values.get(name), type_, definitions.settings.money_places)
-        if bytes(recorded).decode() != computed:
-            result.differ(
-                Mismatch(
-                    row.event, row.id, row.seq, "naive", f"{name} {bytes(recorded).decode()}", f"{name} {computed}"
-                )
-            )
+    for name, raw in shown.items():
+        recorded = bytes(raw).decode()
+        if recorded != computed[name]:
+            sides = f"{name} {recorded}", f"{name} {computed[name]}"
+            result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
             return
 
 
 class _Features(msgspec.Struct):
     features: dict[str, msgspec.Raw]
+
+
+class Replayed(NamedTuple):
+    """A decision as it was recorded, and as it comes out now."""
+
+    recorded: DecisionRow
+    computed: DecisionRow
+
+    @property
+    def match(self) -> bool:
+        """Whether document and receipt are the same, byte by byte."""
+        return (self.recorded.document, self.recorded.receipt) == (self.computed.document, self.computed.receipt)
+
+    @property
+    def receipt(self) -> str:
+        return f"sha256:{self.recorded.receipt.hex()}"
 
 
 @telling_damage()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +14,11 @@ from shroff.decisions.answers import GROUP_MAX
 from shroff.decisions.history import waiting_label
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.errors import StorageError, UsageError
-from shroff.events.encodings import read_stream
+from shroff.events.encodings import format_by_name, read_stream
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.kept import Seals, unmarked
-from shroff.events.lines import Line, Lines
-from shroff.streams.log import Log, Refused
+from shroff.events.lines import Line, Lines, line_and_row
+from shroff.streams.log import Log, Refused, Reply
 
 WAITING_LABELS: Final = "waiting labels"  # the source of a label that waited and did not fit its event
 Entry = tuple[int, Refused]
@@ -40,17 +40,32 @@ class Retried:
 
 
 def retry(
-    log: Log, writer: Writer, intake: Intake, numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]
+    log: Log,
+    writer: Writer,
+    intake: Intake,
+    numbers: Sequence[int],
+    headers: Mapping[str, tuple[str, ...]],
+    reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
 ) -> list[Retried]:
-    """Bring entries back in, all of them without numbers; what was taken leaves quarantine."""
+    """Bring entries back in, all of them without numbers; what is taken leaves quarantine in the same batch.
+
+    Args:
+        reply: Gives what is replied to a request, to be committed with the last batch.
+
+    Raises: UsageError for a number that is not there.
+    """
     entries = chosen(log.refused_list(), numbers)
     pairs = list(submissions(entries, intake, headers))
     found: list[Retried] = []
-    for at in range(0, len(pairs), GROUP_MAX):
+    for at in range(0, max(len(pairs), 1), GROUP_MAX):
         part = pairs[at : at + GROUP_MAX]
-        answers = writer.write([one for _, one in part])
-        found += outcomes(dict(entries), [number for number, _ in part], answers)
-    log.refused_drop([one.number for one in found if not one.stays])
+        prepared = writer.prepare([one for _, one in part])
+        tried = outcomes(dict(entries), [number for number, _ in part], prepared.answers)
+        found += tried
+        prepared.batch.dropped = [one.number for one in tried if not one.stays]
+        if at + GROUP_MAX >= len(pairs):
+            prepared.batch.replies = reply(found)
+        writer.commit(prepared)
     return found
 
 
@@ -114,10 +129,9 @@ def _read(
             return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
         except StorageError as error:
             return str(error)
-    name = entry.source.lower().removesuffix(".gz")
-    if not name.endswith(".csv"):
+    if entry.source not in headers and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
-        format = "parquet" if name.endswith(".parquet") else "jsonl"
+        format = "parquet" if format_by_name(entry.source) == "parquet" else "jsonl"
         return _only(entry, format, read_stream(io.BytesIO(raw), "jsonl")), seals
     if entry.source not in headers:
         return f"its columns are named in the first line of {entry.source}; add --file with that file"
@@ -127,12 +141,18 @@ def _read(
     return _only(entry, "csv", read_stream(io.BytesIO(header.getvalue().encode() + raw), "csv")), seals
 
 
+def _is_csv(entry: Refused) -> bool:
+    """Whether an entry is a line of a CSV file; where its name does not say it, by its first character."""
+    format = format_by_name(entry.source)
+    return format == "csv" or (format is None and not entry.raw.lstrip().startswith(b"{"))
+
+
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:
     """The lines of an entry's bytes, numbered as in the file they came from."""
 
     def numbered() -> Iterator[Line]:
         for line in lines:
-            line.number = int(entry.place) if entry.place.isdigit() else line.number
+            line.number = line_and_row(entry.place)[1] or line.number
             yield line
 
     return Lines(format, lines.columns, numbered(), lines.close)

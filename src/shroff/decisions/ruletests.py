@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from shroff.decisions.definitions import Definitions, Hasher, computed_of
+from shroff.decisions.definitions import Definitions, Hasher, Loaded, computed_of
 from shroff.decisions.history import standing_of
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
 from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found. `definitions` is None where there are errors in the files themselves."""
+
+    definitions: Definitions | None = field(repr=False)
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    tests: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.errors
+
+
+def check(loaded: Loaded, hasher: Hasher | None) -> CheckReport:
+    """What is wrong with a project that was read: its mistakes, or the rule tests that fail."""
+    if loaded.definitions is None:
+        return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
+    tests, failed = run_rule_tests(loaded.definitions, hasher)
+    return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 
 def run_rule_tests(definitions: Definitions, hasher: Hasher | None = None) -> tuple[int, list[Problem]]:

@@ -19,7 +19,7 @@ import shroff
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of
-from shroff.errors import StateError
+from shroff.errors import StateError, StorageError
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
@@ -64,7 +64,7 @@ def restore(
     """The state at the end of the log, from the newest snapshot that fits and the events behind it.
 
     Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
-    start can use: those are removed. One of other definitions stays, and is passed over.
+    start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
     """
     warnings: list[str] = []
     lateness_ms = lateness_of(log, definitions)
@@ -84,8 +84,11 @@ def layout(folded: Folded) -> str:
 def mark(log: Log, seq: int) -> str:
     """What tells a log from any other up to a place: a hash of its first record, which has the time, and of this one.
 
-    Both are the whole past of two logs that parted only if somebody put an old log back, and
-    then the log is shorter than the snapshot at the next start, which removes it.
+    The first one tells logs apart that began apart. Of two copies of one log that went on apart, one event more or
+    less puts another record at this place; so both are equal only where what differs between them stands at the same
+    places and this record is the same again. More records looked at would not find that, and all of them are what a
+    snapshot saves reading. An old copy that is put back has no such future: it is shorter than the snapshot
+    when the next writer starts, which removes it.
     """
     digest = sha256()
     for place in (1, seq):
@@ -112,12 +115,20 @@ def _newest(snapshots: Snapshots, log: Log, make: Callable[[], Folded], warnings
             with calm_collector():
                 return _taken_up(folded, header.seq, snapshots.parts(file))
         except StateError as error:
-            warnings.append(f"snapshot {file.name} was removed: {error}. What it held is read from the log again.")
-            snapshots.remove(file)
+            warnings.append(_removed(snapshots, file, str(error)))
         except OSError as error:
             words = f"snapshot {file.name} cannot be read: {error.strerror}. What it holds is read from the log again."
             warnings.append(words)
     return make()
+
+
+def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
+    """Remove a snapshot that no start can use; says so, or that it stays."""
+    try:
+        snapshots.remove(file)
+    except StorageError as error:
+        return f"snapshot {file.name} cannot be used: {why}. The log is read instead, at each start, since {error}."
+    return f"snapshot {file.name} was removed: {why}. What it held is read from the log again."
 
 
 def _check_log(header: Header, log: Log) -> None:

@@ -8,36 +8,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from shroff.decisions.decision import Decision
 from shroff.errors import DefinitionError, StorageError
 from shroff.streams.log import DecisionRow
 
 RESTORE: Final = "Do not write to this log: restore the last backup, and feed the sources again"
 
 _Stored = TypeVar("_Stored")
-
-
-class _Reason(msgspec.Struct):
-    code: str
-    kind: str
-    text: str
-    effect: str
-
-
-class _Decision(msgspec.Struct):
-    """What every document of a decision has."""
-
-    event: str
-    id: str
-    seq: int
-    as_of_seq: int
-    outcome: str
-    score: float | None
-    reasons: list[_Reason]
-    rules: list[str]
-    shadow_rules: list[str]
-    features: dict[str, Any]
-    versions: dict[str, str]
-    receipt: str
 
 
 def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
@@ -56,8 +33,13 @@ def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
 
 def decision_document(row: DecisionRow) -> dict[str, Any]:
     """The document of a decision, its fields in their order. Raises: StorageError where it is damaged."""
-    found: dict[str, Any] = msgspec.to_builtins(stored(row.document, _Decision, f"the decision at place {row.seq}"))
-    return found
+    found: dict[str, Any] = msgspec.to_builtins(decision_of(row))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def decision_of(row: DecisionRow) -> Decision:
+    """A recorded decision as a value. Raises: StorageError where it is damaged."""
+    return stored(row.document, Decision, f"the decision at place {row.seq}")
 
 
 def damaged(what: str, error: object) -> StorageError:

@@ -1,8 +1,9 @@
 """The writer of a log: submissions in, places in the log and answers out, one batch a transaction.
 
 A batch is drafted, then handed to the log with everything that came of it. State moves
-only with the log: it is out of the writer's hands from the start of a draft to the end of
-its commit, so whatever goes wrong between leaves none.
+only with the log: nobody is given it from the start of a draft to the end of its commit,
+so whatever goes wrong between leaves none. A batch may be drafted while the one before it
+is committed; if that commit fails, both are thrown away with the state.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from typing import Final
 
 from shroff.decisions.activation import check_change
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Draft, Prepared
 from shroff.decisions.fold import Folded, Progress, fold
+from shroff.decisions.known import Known, look_up
 from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
 from shroff.events.event import Event
@@ -23,6 +26,8 @@ from shroff.streams.log import Batch, Log, Offset, Record
 from shroff.streams.snapshots import Snapshots
 
 __all__ = ["DECIDED", "DUPLICATE", "REFUSED", "TAKEN", "UNTAKEN", "WAITING", "Answer", "Prepared", "Writer"]
+
+_AGAIN: Final = "open the project again, which restores its state from the log"
 
 
 class Writer:
@@ -48,24 +53,30 @@ class Writer:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
         self.warnings: list[str] = []
         self._saved_seq = 0
-        self._state: Folded | None = None
-        self._open: tuple[Prepared, Folded] | None = None
+        self._state: Folded | None = None  # as the last draft left it; None while one is made
+        self._open: list[Prepared] = []  # not committed yet
+        self._is_lost = False
         check_change(log, definitions)
         if snapshots is None:
             self._state = fold(log, definitions, progress=progress)
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
-        self._seq = log.last_seq()
+        self._seq = log.last_seq()  # behind the last draft
         self._has_waiting = bool(log.waiting_all())
-        self._activate()
+        self._activate(self._state)
 
     @property
     def state(self) -> Folded:
         """State at the end of the log. Raises: StateError where a batch is open, or was not committed."""
-        if self._state is not None:
-            return self._state
-        words = "a batch is not committed yet" if self._open is not None else "the last commit failed"
-        raise StateError(f"{words}; open the project again, which restores its state from the log")
+        if self._open and not self._is_lost:
+            raise StateError(f"a batch is not committed yet; {_AGAIN}")
+        return self._drafted()
+
+    def _drafted(self) -> Folded:
+        """State behind the last draft, which may not be in the log yet."""
+        if self._state is None or self._is_lost:
+            raise StateError(f"the last commit failed; {_AGAIN}")
+        return self._state
 
     @property
     def unsaved(self) -> int:
@@ -91,9 +102,20 @@ class Writer:
             by_type[event.type].add(event.id)
         return sum(len(ids) - len(self._log.find(type_, list(ids))) for type_, ids in by_type.items())
 
-    def _activate(self) -> None:
+    def adopt(self, folded: Folded) -> None:
+        """Go on with another version, whose state at the end of the log this is; from here on it is in force.
+
+        Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
+        """
+        _ = self.state
+        self._state, self._saved_seq = None, 0
+        self.definitions = folded.engine.definitions
+        self._activate(folded)
+        self._state = folded
+
+    def _activate(self, folded: Folded) -> None:
         """Put the project's files in force where they differ from what the log has."""
-        control, seq = self.state.control, self._seq + 1
+        control, seq = folded.control, self._seq + 1
         versions = asdict(self.definitions.versions)
         if control.versions == versions:
             return
@@ -111,28 +133,62 @@ class Writer:
         self.commit(prepared)
         return prepared.answers
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the next batch can be looked up before the open one is in the log."""
+        return all(not one.batch.waiting and not one.batch.joined for one in self._open)
+
+    def look_up(self, submissions: Sequence[Submission]) -> Known:
+        """What the log and the open batch have already of these submissions.
+
+        Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
+        """
+        coming = self._open[-1].batch if self._open else None
+        places = self._drafted().records.money_places
+        found = look_up(submissions, self._log, coming, places, has_waiting=self._has_waiting)
+        found.seq = self._seq
+        return found
+
     def prepare(
-        self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
+        self,
+        submissions: Sequence[Submission],
+        *,
+        decide: bool = True,
+        offsets: Sequence[Offset] = (),
+        known: Known | None = None,
     ) -> Prepared:
         """Decide a batch without committing it.
 
-        Raises: StateError where the batch before it is not committed. Whatever is raised, and
-            wherever, until this batch is committed: state is thrown away.
+        Args:
+            known: What `look_up` gave for them when the batch before was prepared. With it that one may be under
+                way to the log; without it the log is asked, and nothing may be open.
+
+        Raises: StateError where a batch before it is not committed, with `known` the last but one. Whatever is
+            raised, and wherever, until this batch is committed: state is thrown away.
         """
-        state, self._state = self.state, None
-        draft = Draft(self._log, state, self._now_ms, has_waiting=self._has_waiting, decide=decide, after=self._seq)
-        prepared = draft.prepared(submissions, offsets)
-        self._open = prepared, state
+        if known is None:
+            _ = self.state
+            known = self.look_up(submissions)
+        if known.seq != self._seq or len(self._open) > 1:
+            raise StateError("these submissions were looked up at another place of the log; look them up again")
+        state, self._state = self._drafted(), None
+        prepared = Draft(state, known, self._now_ms, decide=decide).prepared(submissions, offsets)
+        self._seq += len(prepared.batch.records)
+        self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)
+        self._open.append(prepared)
+        self._state = state  # last, so that an interruption before leaves no state
         return prepared
 
     def commit(self, prepared: Prepared) -> None:
-        """Make the prepared batch durable; where it fails, state is thrown away."""
-        opened, self._open = self._open, None
-        if opened is None or opened[0] is not prepared:
-            raise StateError("this batch is not the one that was prepared last, so it does not follow the log")
-        batch = prepared.batch
-        if not batch.is_empty():
-            self._log.append(batch)
-        self._seq += len(batch.records)
-        self._has_waiting = self._has_waiting or bool(batch.waiting)
-        self._state = opened[1]  # last, so that an interruption before leaves no state
+        """Make the prepared batch durable, on any thread; where it fails, state is thrown away."""
+        if self._is_lost or not self._open or self._open[0] is not prepared:
+            raise StateError(
+                "this batch is not the next one of those that were prepared, so it does not follow the log"
+            )
+        try:
+            if not prepared.batch.is_empty():
+                self._log.append(prepared.batch)
+        except BaseException:
+            self._is_lost = True
+            raise
+        del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state

@@ -14,6 +14,7 @@ import msgspec
 
 Kind = Literal["event", "label", "control"]
 PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
+REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +119,44 @@ class Offset:
     offset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What people should be told of the values that `asker`, a feature or a rule, is made of, and at how many events.
+
+    Remarks of the same about the same add up: `first_seq` and `first_ms` stay those of the
+    first event, `last_seq` and `last_ms` are those of the newest.
+    """
+
+    what: str
+    asker: str
+    count: int
+    first_seq: int
+    first_ms: int
+    last_seq: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What another process asks of the one that writes: its number in the inbox, its kind and its content, JSON.
+
+    `at_ms` is when it was asked, by that process.
+    """
+
+    number: int
+    kind: str
+    body: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request of this number, JSON."""
+
+    number: int
+    body: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """What one transaction brings. Places of `records` follow the log's last one without a gap."""
@@ -131,27 +170,32 @@ class Batch:
     joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
     outbox: list[OutboxRow] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)  # numbers that leave quarantine
+    replies: list[Reply] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        return not (self.records or self.refused or self.waiting or self.offsets)
+        return not (self.records or self.refused or self.waiting or self.offsets or self.dropped or self.replies)
 
 
 class Log(Protocol):
     """A log and the store in the same place.
 
     One process at a time may write; a second one gets `LogBusyError` at once. Readers
-    work beside a writer and see whole batches only.
+    work beside a writer and see whole batches only. What a reader wants written it asks
+    of the writer, through the inbox.
     """
 
     def append(self, batch: Batch) -> None:
         """Commit a batch, durable on return.
 
-        Decisions stand in the order of places; they, flags and hits belong to records of this batch.
-        Ids in `joined` that do not wait are passed over.
+        Decisions stand in the order of places; they, flags, hits and remarks belong to records of this batch.
+        Ids in `joined` that do not wait, and numbers in `dropped` that are not in quarantine, are passed over.
+        A request that is replied to leaves the inbox; its reply stays until `REPLIES_KEPT` later ones are there.
 
         Raises: StateError if a place, an id, a waiting label's id or an outbox key is taken, a place
-            leaves a gap, or a row names a place outside the batch; StorageError if the disk is full,
-            read-only or failing. In each case nothing of the batch is there.
+            leaves a gap, a row names a place outside the batch, or a reply a request that does not wait;
+            StorageError if the disk is full, read-only or failing. In each case nothing of the batch is there.
         """
 
     def maintain(self) -> None:
@@ -201,8 +245,22 @@ class Log(Protocol):
     def refused_list(self) -> list[tuple[int, Refused]]:
         """Quarantined input with its number, oldest first."""
 
-    def refused_drop(self, numbers: Iterable[int]) -> int:
-        """Remove entries from quarantine; gives how many there were."""
+    def remarks(self) -> list[Remark]:
+        """What people should be told, added up; in the order of `what` and `asker`."""
+
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox, durable on return; gives its number.
+
+        The one thing that a log opened for reading may write, beside the writer and from any process.
+
+        Raises: LogBusyError if the file is held for too long; StorageError as `append`.
+        """
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their numbers, that of their arrival. Quick where none does."""
+
+    def reply_to(self, number: int) -> bytes | None:
+        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
 
     def offset(self, source: str, part: str) -> str | None:
         """How far this part of the source was read."""

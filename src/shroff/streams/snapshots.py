@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from shroff.config import make_folder, sync_folder
 from shroff.errors import StateError, StorageError
 
 FORMAT: Final = 1  # of the file; readers pass over every other
@@ -72,7 +73,7 @@ class Snapshots:
         target = self.folder / f"{header.seq:012d}{SUFFIX}"
         unfinished = target.with_suffix(".tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             for leftover in self.folder.glob("*.tmp"):
                 leftover.unlink()
             with unfinished.open("wb") as file:
@@ -83,14 +84,15 @@ class Snapshots:
             self._on_step("synced")
             unfinished.replace(target)
             self._on_step("renamed")
-            self._sync_folder()
+            sync_folder(self.folder)
         except OSError as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             words = "Nothing is lost; the next start reads more of the log"
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
         for older in self.files()[KEPT:]:
-            self.remove(older)
+            with suppress(StorageError):  # it is of no use, and does no harm
+                self.remove(older)
         self._on_step("done")
         return target
 
@@ -110,17 +112,12 @@ class Snapshots:
         file.write(digest.digest())
         file.flush()
 
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def remove(self, path: Path) -> None:
-        """Remove one, if that can be done: a snapshot is a cache."""
-        with suppress(OSError):
+        """Remove one, which loses nothing: a snapshot is a cache. Raises: StorageError where it stays."""
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error.strerror}") from error
 
     def check(self, path: Path) -> Header | None:
         """The header of a snapshot whose bytes are as they were written; None where its format is another.

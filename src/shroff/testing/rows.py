@@ -13,6 +13,7 @@ from shroff.streams.log import (
     OutboxRow,
     Record,
     Refused,
+    Remark,
     WaitingLabel,
 )
 
@@ -64,6 +65,11 @@ def label(id: str, event_id: str, event_type: str = "payment") -> WaitingLabel:
     return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}')
 
 
+def remark(first: int, last: int, asker: str = "card.spent_24h", count: int = 2) -> Remark:
+    """A remark on events of which these are the first and the last."""
+    return Remark("value left out", asker, count, first, NOW_MS + first, last, NOW_MS + last)
+
+
 def payments(first: int, count: int) -> Batch:
     """So many decided payments from this place on, each with a hit."""
     records = [record(seq) for seq in range(first, first + count)]
@@ -79,6 +85,7 @@ def everything(first: int) -> Batch:
     batch.waiting.append(label(f"l-{first}", f"not-yet-{first}"))
     batch.outbox.append(OutboxRow(first, 0, "mail", b'{"to":"a card"}'))
     batch.offsets.append(Offset("march.csv", "0", str(first)))
+    batch.remarks.append(remark(first, first + 2))
     return batch
 
 
@@ -95,4 +102,5 @@ def contents(log: Log) -> list[object]:
         log.waiting_all(),
         log.outbox(),
         log.offset("march.csv", "0"),
+        log.remarks(),
     ]

@@ -8,4 +8,4 @@ from __future__ import annotations
 import pytest
 
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
-pytest.register_assert_rewrite("shroff.testing.contracts.log")
+pytest.register_assert_rewrite("shroff.testing.contracts.log", "shroff.testing.contracts.log_inbox")

@@ -21,21 +21,27 @@ from shroff.streams.log import (
     Log,
     Offset,
     OutboxRow,
+    Request,
 )
-from shroff.testing.contracts.promises import Contract, promise
-from shroff.testing.rows import NOW_MS, ODD_IDS, contents, decision, everything, flag, label, payments, record, refused
+from shroff.testing.contracts.log_inbox import LogInboxContract
+from shroff.testing.contracts.promises import promise
+from shroff.testing.rows import (
+    NOW_MS,
+    ODD_IDS,
+    contents,
+    decision,
+    everything,
+    flag,
+    label,
+    payments,
+    record,
+    refused,
+    remark,
+)
 
 
-class LogContract(Contract):
+class LogContract(LogInboxContract):
     """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
-
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing; a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading."""
 
     @abstractmethod
     def make_small_log(self, folder: Path) -> Log:
@@ -49,16 +55,12 @@ class LogContract(Contract):
     def holding_program(self, folder: Path) -> Sequence[str]:
         """A command that opens the log in this folder for writing, prints a line, and waits for its end."""
 
-    def reopen(self, folder: Path) -> Log:
-        """Open a log again that was closed."""
-        return self.make_log(folder)
-
     # Places and ids
 
     def test_an_empty_log_says_so(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
 
-        assert contents(log) == [0, None, [], [], [], [], [], [], [], None]
+        assert contents(log) == [0, None, [], [], [], [], [], [], [], None, []]
         log.close()
 
     def test_what_is_appended_is_read_back(self, tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ class LogContract(Contract):
         assert read[:2] == [3, NOW_MS + 3]
         assert read[2:6] == [[batch.records], [batch.decisions], [batch.flags], [batch.hits]]
         assert [entry for _, entry in log.refused_list()] == batch.refused
-        assert read[7:] == [batch.waiting, batch.outbox, "1"]
+        assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks]
         assert all(type(each.decided) is bool for each in next(log.read()))
         assert all(type(each.shadow) is bool for each in next(log.hits_after()))
         log.close()
@@ -106,6 +108,8 @@ class LogContract(Contract):
             Batch(decisions=[decision(record(2))]),
             Batch(records=[record(3)], flags=[flag(2)]),
             Batch(records=[record(3)], hits=[HitRow(4, "large", None, shadow=False)]),
+            Batch(records=[record(3)], remarks=[remark(2, 3)]),
+            Batch(records=[record(3)], remarks=[remark(3, 4)]),
         ):
             with pytest.raises(StateError):
                 log.append(wrong)
@@ -232,7 +236,7 @@ class LogContract(Contract):
         log.append(Batch(refused=[refused("1"), refused("2"), refused("3")]))
         numbers = [number for number, _ in log.refused_list()]
 
-        assert log.refused_drop([numbers[2], numbers[0], 10**6]) == 2
+        log.append(Batch(dropped=[numbers[2], numbers[0], 10**6]))
         assert [entry for _, entry in log.refused_list()] == [refused("2")]
         log.append(Batch(refused=[refused("3")]))
         kept, new = (number for number, _ in log.refused_list())
@@ -268,6 +272,18 @@ class LogContract(Contract):
 
         assert [log.offset(*part) for part in (("a", "0"), ("a", "1"), ("b", "0"))] == ["20", "x", "é"]
         assert log.offset("b", "1") is None
+        log.close()
+
+    def test_remarks_of_the_same_add_up(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        for first, remarks in ((1, [remark(1, 2), remark(2, 2, "rule b", 1)]), (3, [remark(3, 3, count=1)]), (5, [])):
+            batch = payments(first, 2)
+            batch.remarks.extend(remarks)
+            log.append(batch)
+        other = replace(remark(7, 7, count=1), what="sum outside 64 bits")
+        log.append(Batch(records=[record(7)], remarks=[other]))
+
+        assert log.remarks() == [other, remark(1, 3, count=3), remark(2, 2, "rule b", 1)]
         log.close()
 
     def test_the_outbox_gives_oldest_first_until_it_is_told_done(self, tmp_path: Path) -> None:
@@ -306,9 +322,11 @@ class LogContract(Contract):
         log = self.make_log(tmp_path)
         log.append(everything(1))
         log.append(everything(4))
+        asked = self.make_reader(tmp_path).ask("label", b"{}", NOW_MS)
         after = self.after_crash(tmp_path)
 
         assert contents(after) == contents(log)
+        assert after.asked() == [Request(asked, "label", b"{}", NOW_MS)]
         after.append(everything(7))
         assert after.last_seq() == 9
         after.close()
@@ -341,7 +359,8 @@ class LogContract(Contract):
     def test_a_reader_cannot_write(self, tmp_path: Path) -> None:
         self.make_log(tmp_path).close()
         reader = self.make_reader(tmp_path)
-        for write in (lambda: reader.append(payments(1, 1)), lambda: reader.refused_drop([1])):
+        writes: list[Callable[[], None]] = [lambda: reader.append(payments(1, 1)), lambda: reader.outbox_done(["1-0"])]
+        for write in writes:
             with pytest.raises(StateError, match="reading only"):
                 write()
 

@@ -1,0 +1,283 @@
+"""What an opened project adds to its log one by one: labels, quarantined input, changed lists. Beside a writer too."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
+from shroff.decisions.progress import Progress, counted
+from shroff.errors import LogBusyError, UsageError
+from shroff.events.encodings import format_by_name, read_lines
+from shroff.events.event import time_text
+from shroff.streams.log import Batch, Log, Request
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from shroff.decisions.inbox import Inbox
+    from shroff.decisions.ingest import IngestReport
+    from shroff.decisions.lists import Change, Entry, Summary
+    from shroff.decisions.retrying import Retried
+    from shroff.decisions.writer import Answer, Writer
+    from shroff.events.intake import Intake
+
+Waits = Callable[[str], None]
+
+
+def _unheard(_words: str) -> None:
+    """Nobody is told."""
+
+
+class Additions(ABC):
+    """Single records for the log of a project.
+
+    Where another process writes, each goes into the log's inbox, and the call returns when
+    that process has committed it; `waits` is told what holds if nobody waits so long.
+    """
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Log]:
+        """The log, to read."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[tuple[Writer, Log]]:
+        """The log's writer. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """The inbox of a log that this process writes."""
+
+    @abstractmethod
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """The door for files and lines."""
+
+    @abstractmethod
+    def ingest(
+        self, files: Path, *, as_type: str | None = None, is_hashed: bool = False, progress: Progress | None = None
+    ) -> IngestReport:
+        """Append a file to the log."""
+
+    @abstractmethod
+    def check_with(self, changes: Mapping[str, str]) -> None:
+        """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
+
+    @abstractmethod
+    def reload(self) -> None:
+        """Read the project's files again when they are next needed."""
+
+    # ---- labels and quarantine
+
+    def label(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+        waits: Waits = _unheard,
+    ) -> Answer:
+        """Record one label, of `payment/p-1` or of `p-1` while one type is decided.
+
+        Args:
+            verdict: `fraud`, `genuine` or `unclear`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known; left out, now.
+        """
+        import msgspec
+
+        from shroff.decisions.inbox import LABELS, answers_of, labels_request
+
+        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        given = {"event": event, "verdict": verdict, "known_at": time_text(self.now_ms())}
+        given |= {
+            name: value if isinstance(value, str) else str(value) for name, value in more.items() if value is not None
+        }
+        raw = msgspec.json.encode({"label": given})
+        intake = self.intake(keeps_hashes=True)
+        one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits))[0]
+
+    def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = _unheard) -> IngestReport:
+        """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
+        try:
+            return self.ingest(file, as_type="label", is_hashed=True, progress=progress)
+        except LogBusyError:
+            return self._label_file_beside(file, progress, waits)
+
+    def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
+        from shroff.decisions.draft import Prepared
+        from shroff.decisions.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+        from shroff.decisions.ingest import IngestReport, batches
+
+        intake, report = self.intake(keeps_hashes=True), IngestReport()
+        with read_lines(file) as lines:
+            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
+            for part in batches(submissions, ROWS_MAX):
+                answers = answers_of(self._ask(LABELS, labels_request(part, intake.money_places), waits))
+                report.add(Prepared(Batch(), answers))
+        return report
+
+    def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = _unheard) -> list[Retried]:
+        """Bring quarantined input back in, all of it without numbers; what is refused again stays.
+
+        `files` are those that CSV lines came from, or others with the same name and first line.
+        """
+        from shroff.decisions.inbox import RETRY, retried_of, retry_request
+
+        headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
+        return retried_of(self._ask(RETRY, retry_request(numbers, headers), waits))
+
+    def drop(self, numbers: Sequence[int], waits: Waits = _unheard) -> int:
+        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
+
+        Raises: UsageError where there is no log yet.
+        """
+        from shroff.decisions.inbox import DROP, ask, drop, drop_request, dropped_of
+
+        if not self.places.log.exists():
+            raise UsageError("this project has no log yet, so nothing is in quarantine.")
+        body, now_ms = drop_request(numbers), self.now_ms()
+
+        def alone(number: int | None) -> bytes:
+            """Without a writer: it would put the project's files in force, and they may have mistakes."""
+            with closing(self.open_log(read_only=False)) as log:
+                number = log.ask(DROP, body, now_ms) if number is None else number
+                reply = log.reply_to(number)
+                return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
+
+        return dropped_of(ask(DROP, body, now_ms, alone, self.reading, waits))
+
+    def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
+        """What came of a request, carried out by the process that writes the log, or by this one where none does."""
+        from shroff.decisions.inbox import ask
+
+        now_ms = self.now_ms()
+
+        def alone(number: int | None) -> bytes:
+            with self.writing() as (writer, log), closing(self.inbox(writer, log)) as inbox:
+                return inbox.replied(log.ask(kind, body, now_ms) if number is None else number)
+
+        return ask(kind, body, now_ms, alone, self.reading, waits)
+
+    # ---- lists
+
+    def lists(self) -> list[Summary]:
+        """The project's lists, and what reads them."""
+        from shroff.decisions.lists import file_of, summaries
+
+        definitions = self.definitions
+        texts = {file_of(name): self._text(name) for name in definitions.reference.lists}
+        return summaries(definitions, texts)
+
+    def list_entries(self, name: str) -> list[Entry]:
+        """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
+        from shroff.decisions.lists import entries, known_list
+
+        return entries(self._text(known_list(name, self.definitions)))
+
+    def list_add(self, name: str, entry: Entry, waits: Waits = _unheard) -> Change:
+        """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
+
+        A value that is compared with a hashed field is written hashed.
+
+        Raises: UsageError where there is no such list; DefinitionError where the project would have mistakes.
+        """
+        from shroff.decisions.lists import with_entry
+
+        if not entry.value:
+            raise UsageError("an entry of a list needs a value.")
+        hashed = self._stands_for(name)
+        entry = replace(entry, value=hashed(entry.value))
+        return self._change_list(name, entry.value, lambda text: with_entry(text, entry, hashed), waits)
+
+    def list_remove(self, name: str, value: str, waits: Waits = _unheard) -> Change:
+        """Take every line of a value out of lists/NAME.csv, and put that in force.
+
+        Raises: UsageError where there is no such list or value; DefinitionError as `list_add`.
+        """
+        from shroff.decisions.lists import SAME, without_value
+
+        hashed = self._stands_for(name)
+
+        def without(text: str) -> tuple[str, str]:
+            changed, what = without_value(text, value, hashed)
+            if what == SAME:
+                raise UsageError(f"{value!r} is not in the list {name}. 'shroff lists show {name}' has what is.")
+            return changed, what
+
+        return self._change_list(name, hashed(value), without, waits)
+
+    def _text(self, name: str) -> str:
+        from shroff.decisions.lists import file_of
+
+        return config.read_text(self.places.folder / file_of(name))
+
+    def _stands_for(self, name: str) -> Callable[[str], str]:
+        """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
+        from shroff.decisions.lists import known_list
+
+        definitions, hasher = self.definitions, self.hasher
+        known_list(name, definitions)
+        if name not in hashed_lists(definitions.events, definitions.features, definitions.rules):
+            return str
+        return lambda value: value if HASHED.fullmatch(value) else hasher(value)
+
+    def _change_list(self, name: str, value: str, change: Callable[[str], tuple[str, str]], waits: Waits) -> Change:
+        from shroff.decisions.lists import SAME, Change, entries, file_of
+
+        with config.editing(self.places):
+            text = self._text(name)
+            changed, what = change(text)
+            if what != SAME:
+                self.check_with({file_of(name): changed})
+                config.write_text(self.places.folder / file_of(name), changed)
+        self.reload()
+        in_force, why_not = self._put_in_force(waits)
+        return Change(name, value, what, len(entries(changed)), in_force, why_not)
+
+    def _put_in_force(self, waits: Waits) -> tuple[bool, str]:
+        """Have the project's files as they are now put in force; whether they are, and why not."""
+        from shroff.decisions.inbox import ADOPT
+
+        if not self.places.log.exists():
+            return False, "this project has no log yet; its files come into force with the first events"
+        try:
+            self._ask(ADOPT, b"null", waits)
+        except (UsageError, LogBusyError) as error:
+            return False, str(error)
+        return True, ""
+
+
+def _columns(path: Path) -> tuple[str, ...] | None:
+    """The names of a file's columns, None where it has none; where its ending says nothing, it is CSV."""
+    with read_lines(path, format_by_name(path.name) or "csv") as lines:
+        return lines.columns

@@ -1,0 +1,137 @@
+"""A new version of a project made ready beside the one that decides, to be put in its place between two batches.
+
+Its state is what a start with it would fold from the log. So where the swap happens changes
+no byte: it is as if the process had been stopped there and started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from threading import Event, Thread
+from typing import Final
+
+from shroff.decisions.activation import check_change
+from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.engine import Engine
+from shroff.decisions.fold import Folded, empty, fold, lateness_of
+from shroff.decisions.history import Records
+from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
+from shroff.streams.log import Log
+
+NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
+
+
+class _StoppedError(Exception):
+    """Nobody waits for this version any more."""
+
+
+class Adoption:
+    """Folds the log under a version, on a thread and a reading log of its own, until it is near the log's end."""
+
+    def __init__(self, definitions: Definitions, opened: Callable[[], Log]) -> None:
+        """Begin.
+
+        Args:
+            opened: Opens the log to read, beside the writer.
+        """
+        self.definitions, self._opened = definitions, opened
+        self._folded: Folded | None = None
+        self._error: Exception | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="adoption", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `finish` takes no longer than a batch; also where it cannot be done, which `finish` says."""
+        return not self._thread.is_alive()
+
+    def finish(self, log: Log) -> Folded:
+        """The state of the new version at the end of the log, no batch being open.
+
+        Raises: DefinitionError where the log has events that it cannot read, as a start with it would.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._folded is not None, "the thread ends with state or with an error"
+        return fold(log, self.definitions, start=self._folded)
+
+    def stop(self) -> None:
+        """Give up, if it is not done."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with closing(self._opened()) as log:
+                check_change(log, self.definitions)
+                folded = empty(self.definitions, lateness_of(log, self.definitions))
+                while (end := log.last_seq()) - folded.seq > NEAR:
+                    # Up to a place that is named: the log grows meanwhile, and hits are read apart from their events.
+                    folded = fold(log, self.definitions, end, self._go_on, folded)
+                self._folded = folded
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asks for the result
+            self._error = error
+
+    def _go_on(self, _count: int) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None:
+    """The same state for another version, without reading the log; None where it would mean something else to it.
+
+    It holds where types, entities and all that is computed are the same, and lists and
+    tables are the same to what is kept: a change of the policy, of a rule's effect or words,
+    of a list that rules ask about the event being decided.
+
+    Args:
+        folded: State at the end of the log; of no use once its successor has taken a batch.
+
+    Cost: a copy of the state, a second for some hundreds of megabytes.
+    """
+    before = folded.engine.definitions
+    if before.events != definitions.events or before.settings != definitions.settings:
+        return None
+    if computed_of(before) != computed_of(definitions):
+        return None
+    if _keeps_any(_changed(before, definitions), definitions):
+        return None
+    engine = Engine(definitions, lateness_of(log, definitions))
+    if engine.online.layout() != folded.engine.online.layout():
+        return None
+    engine.online.restore(folded.engine.online.state())
+    records = Records(definitions.events, definitions.settings.money_places)
+    return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
+
+
+def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
+    """The lists and tables that differ, each as its kind and name."""
+    both = (
+        ("list", before.reference.lists, now.reference.lists),
+        ("table", before.reference.tables, now.reference.tables),
+    )
+    return frozenset((kind, name) for kind, old, new in both for name in (*old, *new) if old.get(name) != new.get(name))
+
+
+def _keeps_any(changed: frozenset[tuple[str, str]], definitions: Definitions) -> bool:
+    """Whether state holds what one of these said at past events: in an aggregate, a key, or what is stacked."""
+    inside = [part for one in computed_of(definitions) for of in aggregates(one.node) for part in walk(of)]
+    keys = [part for entity in definitions.events.entities.values() for parts in entity.keys.values() for part in parts]
+    kept = [*inside, *(part for key in keys for part in walk(key))]
+    if any(isinstance(part, ItemFeature) for part in inside):
+        kept += [part for feature in definitions.features.values() for part in walk(feature.node)]
+    return any(_asked(part) in changed for part in kept)
+
+
+def _asked(node: Node) -> tuple[str, str]:
+    """The list or table that a part of an expression asks."""
+    match node:
+        case InList():
+            return "list", node.list
+        case Lookup():
+            return "table", node.table
+        case _:
+            return "", ""

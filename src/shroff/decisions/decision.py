@@ -1,0 +1,84 @@
+"""What came of an event, as values for a program: a decision, that there is none, or why the event was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a decision came out as it did. `code` is a rule's id; `text` its reason with the values it saw."""
+
+    code: str
+    kind: str
+    text: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
+
+    So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
+    """
+
+    event: str
+    id: str
+    seq: int
+    as_of_seq: int
+    outcome: str
+    score: float | None
+    reasons: tuple[Reason, ...]
+    rules: tuple[str, ...]
+    shadow_rules: tuple[str, ...]
+    features: Mapping[str, Any]
+    versions: Mapping[str, str]
+    receipt: str
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the outcome, the reasons and the features."""
+        title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, place {self.seq}"
+        reasons = html_table(("reason", "effect", "text"), ((one.code, one.effect, one.text) for one in self.reasons))
+        return title + reasons + html_table(("feature", "value"), self.features.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """An event that was taken and gets no decision, since its type is not decided."""
+
+    event: str
+    id: str
+    seq: int | None
+    decided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An event that was not taken: the problem document, and which one it was, counted from 1.
+
+    It is in quarantine under this number, unless no event type took it.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    line: int
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table for a notebook, texts escaped; nothing where there are no rows.
+
+    >>> html_table(["a"], [["<b>"]])
+    '<table><tr><th>a</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows)
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<table><tr>{heads}</tr>{body}</table>" if body else ""
+
+
+def _cell(value: object) -> str:
+    return "missing" if value is None else escape(str(value))

@@ -1,0 +1,371 @@
+"""The inbox: what other processes ask of the one that writes the log, taken in order between two batches.
+
+One way for all: whoever wants a single record written puts a request into the inbox, and
+whoever holds the log takes it from there. The reply is committed in the transaction of what
+it tells of, so a request is carried out once, whoever is killed and when (see
+docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from threading import Event, Lock, Thread
+from typing import Any, Final
+
+import msgspec
+
+import shroff
+from shroff.decisions.adopting import Adoption, carried
+from shroff.decisions.definitions import Definitions, Hasher
+from shroff.decisions.history import waiting_body, waiting_label
+from shroff.decisions.retrying import Retried, chosen, retry
+from shroff.decisions.writer import Answer, Writer
+from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, UsageError
+from shroff.events.intake import Intake, Submission
+from shroff.events.kept import keeping_hashed
+from shroff.streams.log import Batch, Log, Reply, Request
+
+LABELS: Final = "labels"
+RETRY: Final = "retry"
+DROP: Final = "drop"
+ADOPT: Final = "adopt"
+ROWS_MAX: Final = 1_000  # labels in one request
+PATIENCE_S: Final = 60.0
+LEFT: Final = (
+    "What was asked waits in the log's inbox, and the process that writes the log takes it from there; "
+    "it need not be asked again"
+)
+_LOOK_S: Final = 0.05  # how often an idle process looks into its inbox
+_TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the log itself
+
+
+class _Given(msgspec.Struct):
+    """A label as the door of the process that asks let it in, or as it refused it."""
+
+    source: str
+    place: str
+    raw: bytes
+    refusal: str | None
+    label: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Retry(msgspec.Struct):
+    """Entries of quarantine, all without numbers, and the columns of the CSV files that they came from."""
+
+    numbers: list[int]
+    headers: dict[str, tuple[str, ...]]
+
+
+class _Replied(msgspec.Struct):
+    """A reply: what came of the request, or in words why it cannot be carried out."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    refusal: str = ""
+
+
+# ---- what is asked
+
+
+def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
+    """The body of a request to take labels in."""
+    return msgspec.json.encode([_given(one, money_places) for one in submissions])
+
+
+def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]) -> bytes:
+    """The body of a request to bring entries of quarantine back in."""
+    return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
+
+
+def drop_request(numbers: Sequence[int]) -> bytes:
+    """The body of a request to remove entries from quarantine."""
+    return msgspec.json.encode(list(numbers))
+
+
+def _given(one: Submission, money_places: int) -> _Given:
+    label = b"null" if one.label is None else waiting_body(one.label, money_places)
+    return _Given(one.source, one.place, one.raw(), one.refusal, msgspec.Raw(label))
+
+
+def ask(
+    kind: str,
+    body: bytes,
+    at_ms: int,
+    alone: Callable[[int | None], bytes],
+    reading: Callable[[], AbstractContextManager[Log]],
+    waits: Callable[[str], None],
+) -> msgspec.Raw:
+    """Have a request carried out, and give what came of it.
+
+    Args:
+        at_ms: What the clock says.
+        alone: Takes the log for this process and carries out the request of this number, or this one; gives the
+            reply. Raises LogBusyError where another process writes.
+        waits: Told in words, once, what holds if nobody waits for the reply any longer.
+
+    Raises: UsageError where it was refused; LogBusyError where the process that writes does not come to it in time.
+    """
+    number: int | None = None
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _result(alone(number))
+        except LogBusyError as error:
+            if time.monotonic() > deadline:
+                raise LogBusyError(f"{error}. {LEFT}") from None
+        with reading() as log:
+            if number is None:
+                number = log.ask(kind, body, at_ms)
+                waits(f"{LEFT}.")
+            reply = _awaited(log, number)
+        if reply is not None:
+            return _result(reply)
+
+
+def _awaited(log: Log, number: int) -> bytes | None:
+    """The reply to a request, if it comes before it is time to try for the log."""
+    end = time.monotonic() + _TURN_S
+    while (reply := log.reply_to(number)) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    return reply
+
+
+def _result(reply: bytes) -> msgspec.Raw:
+    found = msgspec.json.decode(reply, type=_Replied)
+    if found.refusal:
+        raise UsageError(found.refusal)
+    return found.result
+
+
+# ---- what is answered
+
+
+class Inbox:
+    """Carries out what waits in the inbox of a log, for the process that writes it.
+
+    Args:
+        load: Gives the project's definitions as its files have them now; raises DefinitionError.
+        opened: Opens the log to read, beside the writer.
+    """
+
+    def __init__(
+        self, log: Log, writer: Writer, hasher: Hasher, load: Callable[[], Definitions], opened: Callable[[], Log]
+    ) -> None:
+        self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
+        self._adoption: Adoption | None = None
+        self._turn = Lock()
+        self._error: Exception | None = None
+
+    def has_requests(self) -> bool:
+        """Whether something waits. Not beside a commit. Cost: 10 µs where nothing does."""
+        return bool(self._log.asked(limit=1))
+
+    def serve(self) -> None:
+        """Carry out what waits; to be called between batches, none being open.
+
+        Labels go ahead of a version that is being prepared; all else keeps its order.
+        """
+        requests = self._log.asked()
+        if requests:
+            self._take_labels([request for request in requests if request.kind == LABELS])
+            for request in requests:
+                if request.kind != LABELS and not self._is_done(request):
+                    return
+
+    def replied(self, number: int) -> bytes:
+        """Carry out what waits up to a request of this process; gives its reply."""
+        while (reply := self._log.reply_to(number)) is None:
+            self.serve()
+            if self._adoption is not None:
+                time.sleep(_LOOK_S)
+        return reply
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Look into the inbox on a thread of its own, while the caller waits for input outside of `turn`."""
+        stop = Event()
+
+        def look() -> None:
+            while not stop.wait(_LOOK_S) and self._error is None:
+                with self._turn:
+                    try:
+                        self.serve()
+                    except Exception as error:  # noqa: BLE001 - it is raised in the next `turn`
+                        self._error = error
+
+        thread = Thread(target=look, name="inbox", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The log and its writer for the caller alone. Raises: what went wrong while the inbox was looked into."""
+        with self._turn:
+            if self._error is not None:
+                raise self._error
+            yield
+
+    def close(self) -> None:
+        """Give up a version that is being prepared; its request waits for the next process."""
+        if self._adoption is not None:
+            self._adoption.stop()
+
+    # ---- labels
+
+    def _take_labels(self, requests: Sequence[Request]) -> None:
+        """Take the labels of many requests in as few batches as may be."""
+        group: list[tuple[int, list[Submission]]] = []
+        rows = 0
+        for request in requests:
+            try:
+                given = msgspec.json.decode(request.body, type=list[_Given])
+                submissions = [self._submission(one) for one in given]
+            except (msgspec.MsgspecError, StorageError) as error:
+                self._refuse(request, _unknown(request, str(error)))
+                continue
+            group.append((request.number, submissions))
+            rows += len(submissions)
+            if rows >= ROWS_MAX:
+                self._commit_labels(group)
+                group, rows = [], 0
+        if group:
+            self._commit_labels(group)
+
+    def _commit_labels(self, group: Sequence[tuple[int, list[Submission]]]) -> None:
+        prepared = self._writer.prepare([one for _, submissions in group for one in submissions])
+        answers = iter(prepared.answers)
+        for number, submissions in group:
+            mine = [next(answers) for _ in submissions]
+            prepared.batch.replies.append(_reply(number, mine))
+        self._writer.commit(prepared)
+
+    def _submission(self, given: _Given) -> Submission:
+        """The label for the version in force, which may lack the event's type or have other places of money."""
+        one = Submission(given.source, given.place, lambda: given.raw, "label", refusal=given.refusal)
+        if given.refusal is not None:
+            return one
+        label = waiting_label(bytes(given.label), self._writer.definitions.settings.money_places)
+        if label.event_type not in self._writer.definitions.events.types:
+            words = f"event: {label.event_type!r} is no event type of the version in force"
+            return msgspec.structs.replace(one, refusal=words)
+        return msgspec.structs.replace(one, label=label)
+
+    # ---- all else
+
+    def _is_done(self, request: Request) -> bool:
+        """Carry a request out; False where it waits for a version that is being prepared."""
+        try:
+            if request.kind == DROP:
+                drop(self._log, request)
+            elif request.kind in {RETRY, ADOPT} and not self._is_adopted():
+                return False
+            elif request.kind == RETRY:
+                self._retry(request, msgspec.json.decode(request.body, type=_Retry))
+            elif request.kind == ADOPT:
+                self._log.append(Batch(replies=[_reply(request.number, None)]))
+            else:
+                self._refuse(request, _unknown(request, "there is none of this kind"))
+        except UsageError as error:
+            self._refuse(request, str(error))
+        except msgspec.MsgspecError as error:
+            self._refuse(request, _unknown(request, str(error)))
+        except DefinitionError as error:
+            count = len(error.problems)
+            words = (
+                f"the project's files have {count} mistake{'s' if count > 1 else ''}, so nothing of them is in force"
+            )
+            self._refuse(request, f"{words}. 'shroff check' names {'them' if count > 1 else 'it'}.")
+        return True
+
+    def _refuse(self, request: Request, words: str) -> None:
+        self._log.append(Batch(replies=[_refusal(request, words)]))
+
+    def _retry(self, request: Request, asked: _Retry) -> None:
+        definitions = self._writer.definitions
+        intake = Intake(definitions.events, definitions.settings, keeping_hashed(self._hasher))
+
+        def reply(found: list[Retried]) -> list[Reply]:
+            return [_reply(request.number, found)]
+
+        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply)
+
+    def _is_adopted(self) -> bool:
+        """Put the project's files in force; False while their version is being prepared.
+
+        Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
+        """
+        if self._adoption is None:
+            definitions = self._load()
+            if definitions.versions == self._writer.definitions.versions:
+                return True
+            _check_door(self._writer.definitions, definitions)
+            same = carried(self._writer.state, self._log, definitions)
+            if same is not None:
+                self._writer.adopt(same)
+                return True
+            self._adoption = Adoption(definitions, self._opened)
+        if not self._adoption.is_ready:
+            return False
+        adoption, self._adoption = self._adoption, None
+        try:
+            folded = adoption.finish(self._log)
+        except StateError as error:
+            raise UsageError(f"the project's files cannot come into force: {error}") from error
+        self._writer.adopt(folded)
+        return True
+
+
+def drop(log: Log, request: Request) -> bytes:
+    """Carry out a request to remove entries from quarantine, for whoever may write the log; gives the reply."""
+    numbers = msgspec.json.decode(request.body, type=list[int])
+    try:
+        dropped = [number for number, _ in chosen(log.refused_list(), numbers)]
+        reply = _reply(request.number, len(dropped))
+    except UsageError as error:
+        dropped, reply = [], _refusal(request, str(error))
+    log.append(Batch(dropped=dropped, replies=[reply]))
+    return reply.body
+
+
+def _check_door(before: Definitions, now: Definitions) -> None:
+    """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
+    settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
+    if before.events != now.events or before.settings != settings:
+        raise UsageError(
+            "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
+            "its input as they were then. The project's files come into force when the next process begins to write"
+        )
+
+
+def _unknown(request: Request, why: str) -> str:
+    writer = f"the process that writes the log, of shroff {shroff.__version__},"
+    return f"{writer} cannot read this request ({request.kind}): {why}"
+
+
+def _reply(number: int, result: Any) -> Reply:
+    return Reply(number, msgspec.json.encode(_Replied(msgspec.Raw(msgspec.json.encode(result)))))
+
+
+def _refusal(request: Request, words: str) -> Reply:
+    return Reply(request.number, msgspec.json.encode(_Replied(refusal=words)))
+
+
+def answers_of(result: msgspec.Raw) -> list[Answer]:
+    """What became of labels, by the reply."""
+    return msgspec.json.decode(result, type=list[Answer])
+
+
+def retried_of(result: msgspec.Raw) -> list[Retried]:
+    """What became of entries of quarantine, by the reply."""
+    return msgspec.json.decode(result, type=list[Retried])
+
+
+def dropped_of(result: msgspec.Raw) -> int:
+    """How many entries left quarantine, by the reply."""
+    return msgspec.json.decode(result, type=int)

@@ -1,0 +1,160 @@
+"""Lists as a person keeps them: lists/NAME.csv, read and changed line by line, every other line left as it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.reference import LIST_COLUMNS
+from shroff.errors import UsageError, nearest
+from shroff.language.expression import InList, Node, walk
+
+ADDED: Final = "added"
+CHANGED: Final = "changed"
+REMOVED: Final = "removed"
+SAME: Final = "same"
+_BOM: Final = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a list, as it is written."""
+
+    value: str
+    note: str = ""
+    added_by: str = ""
+    expires_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A list for an overview: how many lines it has, and the features and rules that ask it."""
+
+    name: str
+    entries: int
+    read_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a list: `what` is ADDED, CHANGED, REMOVED or SAME.
+
+    `in_force` says whether the log's events are decided by it from here on; `why_not` says what that waits for.
+    """
+
+    list: str
+    value: str
+    what: str
+    entries: int
+    in_force: bool = False
+    why_not: str = ""
+
+
+def file_of(name: str) -> str:
+    """The file of a list inside its project."""
+    return f"lists/{name}.csv"
+
+
+def known_list(name: str, definitions: Definitions) -> str:
+    """The name, if there is such a list. Raises: UsageError where there is none."""
+    known = definitions.reference.lists
+    if name in known:
+        return name
+    hint = nearest(name, known) or f"Make {file_of('NAME')} with the line {','.join(LIST_COLUMNS)} for a new one."
+    raise UsageError(f"there is no list {name!r}. {hint}")
+
+
+def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[Summary]:
+    """All lists of a project by name, with the texts of their files."""
+    readers: dict[str, list[str]] = {name: [] for name in definitions.reference.lists}
+    for name, feature in definitions.features.items():
+        for asked in _asked(feature.node):
+            readers[asked].append(name)
+    for rule in definitions.rules:
+        nodes = (rule.when, *(part for part in rule.reason if not isinstance(part, str)))
+        for asked in sorted({asked for node in nodes for asked in _asked(node)}):
+            readers[asked].append(f"rule {rule.id}")
+    return [Summary(name, len(entries(texts[file_of(name)])), tuple(readers[name])) for name in sorted(readers)]
+
+
+def _asked(node: Node) -> list[str]:
+    """The lists that an expression asks, each once."""
+    return sorted({part.list for part in walk(node) if isinstance(part, InList)})
+
+
+def entries(text: str) -> list[Entry]:
+    """The entries of a list in the order of their lines."""
+    return [entry for entry, _ in _rows(text)]
+
+
+def with_entry(text: str, entry: Entry, stands_for: Callable[[str], str]) -> tuple[str, str]:
+    """The text with an entry, and what that changed: a line of the same value is replaced, else one is added.
+
+    Args:
+        stands_for: Gives what a value is compared by: its hash, in a list that hashed fields are compared with.
+
+    Raises: UsageError where the list lacks a column that the entry fills.
+    """
+    header = _header(text)
+    given = {name: getattr(entry, name) for name in LIST_COLUMNS}
+    lacking = [name for name, value in given.items() if value and name not in header]
+    if lacking:
+        raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
+    ending = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+    line = _line([given.get(name, "") for name in header], ending)
+    same = [(one, span) for one, span in _rows(text) if stands_for(one.value) == stands_for(entry.value)]
+    if not same:
+        gap = "" if text.endswith("\n") else ending
+        return f"{text}{gap}{line}", ADDED
+    if [one for one, _ in same] == [entry]:
+        return text, SAME
+    first, *others = (span for _, span in same)
+    lines = _lines(text)
+    for start, end in reversed(others):
+        del lines[start:end]
+    lines[first[0] : first[1]] = [line]
+    return "".join(lines), CHANGED
+
+
+def without_value(text: str, value: str, stands_for: Callable[[str], str]) -> tuple[str, str]:
+    """The text without every line of a value, and whether there was one."""
+    wanted = stands_for(value)
+    spans = [span for one, span in _rows(text) if stands_for(one.value) == wanted]
+    lines = _lines(text)
+    for start, end in reversed(spans):
+        del lines[start:end]
+    return "".join(lines), REMOVED if spans else SAME
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, as CSV knows them."""
+    return list(io.StringIO(text, newline=""))
+
+
+def _header(text: str) -> list[str]:
+    return next(csv.reader(io.StringIO(text.removeprefix(_BOM), newline="")), [])
+
+
+def _rows(text: str) -> list[tuple[Entry, tuple[int, int]]]:
+    """The entries, each with the first of its lines and the one behind its last."""
+    lines = _lines(text.removeprefix(_BOM))
+    reader = csv.reader(iter(lines))
+    header = next(reader, [])
+    found = []
+    start = reader.line_num
+    for row in reader:
+        cells = dict(zip(header, row, strict=False))
+        if cells.get("value"):
+            found.append((Entry(*(cells.get(name, "") for name in LIST_COLUMNS)), (start, reader.line_num)))
+        start = reader.line_num
+    return found
+
+
+def _line(cells: list[str], ending: str) -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator=ending).writerow(cells)
+    return out.getvalue()

@@ -1,0 +1,136 @@
+"""The inbox of a log as tests: what other processes ask of the writer. A part of the contract in `contracts.log`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from pathlib import Path
+
+import pytest
+
+from shroff.errors import StateError
+from shroff.streams.log import Batch, Log, Reply, Request
+from shroff.testing.contracts.promises import Contract
+from shroff.testing.rows import NOW_MS, contents, everything, payments
+
+
+class LogInboxContract(Contract):
+    """What the inbox of every log must keep."""
+
+    @abstractmethod
+    def make_log(self, folder: Path) -> Log:
+        """Open the log in this folder for writing; a new one where there is none."""
+
+    @abstractmethod
+    def make_reader(self, folder: Path) -> Log:
+        """Open the log in this folder for reading."""
+
+    def reopen(self, folder: Path) -> Log:
+        """Open a log again that was closed."""
+        return self.make_log(folder)
+
+    def test_requests_wait_in_the_order_in_which_they_were_asked(self, tmp_path: Path) -> None:
+        log, reader = self.make_log(tmp_path), self.make_reader(tmp_path)
+        bodies = [b'{"caf\xc3\xa9":1}', b"[]", b'""']
+        times = [NOW_MS, NOW_MS + 5, NOW_MS + 3]
+        askers = [(log, "first"), (reader, "second"), (log, "first")]
+        asked = list(zip(askers, bodies, times, strict=True))
+        numbers = [who.ask(kind, body, at_ms) for (who, kind), body, at_ms in asked]
+        waiting = [
+            Request(number, kind, body, at_ms) for number, ((_, kind), body, at_ms) in zip(numbers, asked, strict=True)
+        ]
+
+        assert numbers == sorted(set(numbers))
+        assert log.asked() == reader.asked() == waiting
+        assert log.asked(limit=2) == waiting[:2]
+        assert [log.reply_to(number) for number in (*numbers, 10**6)] == [None] * 4
+        reader.close()
+        log.close()
+
+    def test_a_reply_comes_with_its_batch_and_only_once(self, tmp_path: Path) -> None:
+        log, reader = self.make_log(tmp_path), self.make_reader(tmp_path)
+        first, second, third = (reader.ask("label", b"{}", NOW_MS) for _ in range(3))
+        batch = everything(1)
+        batch.replies.extend([Reply(third, b'"c\xc3\xa9"'), Reply(first, b"1")])
+        log.append(batch)
+
+        assert [reader.reply_to(number) for number in (first, second, third)] == [b"1", None, b'"c\xc3\xa9"']
+        assert [request.number for request in log.asked()] == [second]
+        before = contents(log)
+        for wrong in ([first], [second, second], [second, first], [10**6]):
+            batch = everything(4)
+            batch.replies.extend(Reply(number, b"2") for number in wrong)
+            with pytest.raises(StateError, match="inbox"):
+                log.append(batch)
+            assert contents(log) == before
+        assert reader.reply_to(first) == b"1"
+        log.append(Batch(replies=[Reply(second, b"2")]))
+        assert (log.asked(), reader.reply_to(second)) == ([], b"2")
+        reader.close()
+        log.close()
+
+    def test_a_batch_that_is_refused_leaves_requests_waiting(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        number = log.ask("label", b"{}", NOW_MS)
+        batch = everything(1)
+        batch.replies.append(Reply(number, b"1"))
+        del batch.records[1]
+        with pytest.raises(StateError):
+            log.append(batch)
+
+        assert log.asked() == [Request(number, "label", b"{}", NOW_MS)]
+        assert log.reply_to(number) is None
+        log.close()
+
+    def test_a_request_outlives_the_writer_and_its_number_is_not_used_again(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        first = log.ask("label", b"{}", NOW_MS)
+        log.append(Batch(replies=[Reply(first, b"1")]))
+        second = log.ask("label", b"[]", NOW_MS)
+        log.close()
+        again = self.reopen(tmp_path)
+
+        assert again.asked() == [Request(second, "label", b"[]", NOW_MS)]
+        assert again.reply_to(first) == b"1"
+        assert again.ask("label", b"{}", NOW_MS) > second > first
+        again.close()
+
+    def test_replies_are_kept_for_a_time(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        oldest = log.ask("label", b"{}", NOW_MS)
+        log.append(Batch(replies=[Reply(oldest, b"1")]))
+        numbers = [log.ask("label", b"{}", NOW_MS) for _ in range(10)]
+        log.append(Batch(replies=[Reply(number, b"2") for number in numbers]))
+
+        assert log.reply_to(oldest) == b"1"
+        assert [log.reply_to(number) for number in numbers] == [b"2"] * 10
+        log.close()
+
+    def test_many_may_ask_beside_a_writer_at_work(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        given: list[int] = []
+        askers = [threading.Thread(target=_ask_tens, args=(self.make_reader(tmp_path), given)) for _ in range(4)]
+        for thread in askers:
+            thread.start()
+        replied: list[int] = []
+        deadline = time.monotonic() + 60
+        while len(replied) < 40 and time.monotonic() < deadline:
+            batch = payments(log.last_seq() + 1, 20)
+            found = [request.number for request in log.asked()]
+            batch.replies.extend(Reply(number, b"%d" % number) for number in found)
+            log.append(batch)
+            replied += found
+        for thread in askers:
+            thread.join()
+
+        assert replied == sorted(given)
+        assert len(set(replied)) == 40
+        assert [log.reply_to(number) for number in replied] == [b"%d" % number for number in replied]
+        log.close()
+
+
+def _ask_tens(log: Log, given: list[int]) -> None:
+    for _ in range(10):
+        given.append(log.ask("label", b"{}", NOW_MS))  # noqa: PERF401 - one at a time, as others come between
+    log.close()

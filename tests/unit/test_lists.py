@@ -1,0 +1,213 @@
+"""Lists changed by `shroff lists`: line by line, whole or not at all, hashed where they must be, and in force."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from shroff import app, config
+from shroff.cli.main import run
+from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, entries, with_entry, without_value
+from shroff.errors import DefinitionError, StorageError, UsageError
+from tests.unit.projects import FILES
+
+HEADER = "value,note,added_by,expires_at\n"
+EVENTS = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
+RULE = "- { id: listed, on: payment, by: card, effect: decline, when: this.card in lists.blocked }\n"
+NUMBER = "4111111111111111"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The small project with a list of cards."""
+    for name, text in {**FILES, "rules/listed.yaml": RULE, "lists/blocked.csv": HEADER + "c1,,ann,\n"}.items():
+        path = tmp_path / "small" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "small"
+
+
+def ingested(folder: Path, number: int, card: str) -> str:
+    """The outcome of a payment of this card."""
+    fields = {"id": f"p{number}", "at": f"2026-03-01T12:00:{number:02d}Z", "card": card, "amount": "1.00"}
+    (decision,) = app.open(folder).decide([fields], as_type="payment")
+    return decision.outcome  # type: ignore[union-attr]
+
+
+def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
+    code = run(["-C", str(folder), "lists", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+# ---- the text
+
+
+@pytest.mark.parametrize(
+    "text, entry, after, what",
+    [
+        (HEADER, Entry("a"), HEADER + "a,,,\n", ADDED),
+        (
+            HEADER + "a,x,,",
+            Entry("b", "n", "me", "2027-01-01T00:00:00Z"),
+            "a,x,,\nb,n,me,2027-01-01T00:00:00Z\n",
+            ADDED,
+        ),
+        ("value\r\na\r\n", Entry("b,c"), 'value\r\na\r\n"b,c"\r\n', ADDED),
+        ("\ufeffvalue\na\n", Entry("b"), "\ufeffvalue\na\nb\n", ADDED),
+        ("note,value\nn,a\n\nx,b\n", Entry("a", "m"), "note,value\nm,a\n\nx,b\n", CHANGED),
+        ('value,note\na,"two\nlines"\nb,\na,old\n', Entry("a", "new"), "value,note\na,new\nb,\n", CHANGED),
+        ("value\na\n", Entry("a"), "value\na\n", SAME),
+        ("value\na\u2028b\n", Entry("c"), "value\na\u2028b\nc\n", ADDED),
+    ],
+)
+def test_an_entry_is_put_in_and_every_other_line_stays(text, entry, after, what):
+    found, told = with_entry(text, entry, str)
+
+    assert (found.removeprefix(HEADER), told) == (after.removeprefix(HEADER), what)
+    assert entry in entries(found)
+
+
+def test_a_value_leaves_with_all_its_lines():
+    text = 'value,note\n\na,"two\nlines"\nb,\na,\n'
+
+    assert without_value(text, "a", str) == ("value,note\n\nb,\n", REMOVED)
+    assert without_value(text, "c", str) == (text, SAME)
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(UsageError, match="lacks the column note, expires_at"):
+        with_entry("value,added_by\n", Entry("a", "why", "ann", "2027-01-01T00:00:00Z"), str)
+
+
+# ---- the command
+
+
+def test_an_entry_decides_from_the_next_event_on(folder, capsys):
+    assert ingested(folder, 1, "c2") == "approve"
+    code, found = asked(capsys, folder, "add", "blocked", "c2", "--note", "seen", "--by", "bob")
+
+    assert (code, found["what"], found["entries"], found["in_force"]) == (0, "added", 2, True)
+    assert (folder / "lists" / "blocked.csv").read_text() == HEADER + "c1,,ann,\nc2,seen,bob,\n"
+    assert ingested(folder, 2, "c2") == "decline"
+    assert asked(capsys, folder, "remove", "blocked", "c2")[1]["what"] == "removed"
+    assert ingested(folder, 3, "c2") == "approve"
+    with app.open(folder).reading() as log:
+        assert [one.seq for one in log.controls()] == [1, 3, 5]
+    assert app.open(folder).verify().mismatches == 0
+
+
+def test_an_entry_that_is_there_changes_nothing_and_is_no_version(folder, capsys):
+    ingested(folder, 1, "c2")
+
+    assert asked(capsys, folder, "add", "blocked", "c1", "--by", "ann")[1]["what"] == "same"
+    with app.open(folder).reading() as log:
+        assert len(log.controls()) == 1
+
+
+def test_without_a_log_the_file_waits_for_the_first_events(folder, capsys):
+    code, found = asked(capsys, folder, "add", "blocked", "c2")
+
+    assert (code, found["in_force"]) == (0, False)
+    assert "no log yet" in str(found["why_not"])
+    assert not app.open(folder).places.log.exists()
+
+
+def test_lists_are_shown_with_what_reads_them(folder, capsys):
+    (folder / "features.yaml").write_text("card:\n  met: count(payment where payment.card in lists.blocked) over 1h\n")
+    (folder / "lists" / "spare.csv").write_text("value\n")
+
+    assert asked(capsys, folder)[1] == {
+        "lists": [
+            {"name": "blocked", "entries": 1, "read_by": ["card.met", "rule listed"]},
+            {"name": "spare", "entries": 0, "read_by": []},
+        ]
+    }
+    (entry,) = asked(capsys, folder, "show", "blocked")[1]["entries"]  # type: ignore[misc]
+    assert entry == {"value": "c1", "note": "", "added_by": "ann", "expires_at": ""}
+    assert run(["-C", str(folder), "lists"]) == 0
+    shown = capsys.readouterr().out
+    assert "blocked        1  card.met, rule listed" in shown
+    assert "spare          0  nothing" in shown
+
+
+def test_a_list_that_is_not_there_and_a_value_that_is_not_in_it_are_said(folder, capsys):
+    for words, detail in (
+        (["add", "blokked", "c1"], "there is no list 'blokked'. Did you mean blocked?"),
+        (["show", "x"], "Make lists/NAME.csv with the line value,note,added_by,expires_at"),
+        (["remove", "blocked", "c9"], "'c9' is not in the list blocked"),
+        (["add", "blocked", ""], "needs a value"),
+    ):
+        code, found = asked(capsys, folder, *words)
+        assert code == 2
+        assert detail in str(found["detail"])
+
+
+def test_a_change_that_would_be_a_mistake_is_not_written(folder):
+    before = (folder / "lists" / "blocked.csv").read_bytes()
+    with pytest.raises(DefinitionError, match=r"lists/blocked.csv:3:1: expires_at"):
+        app.open(folder).list_add("blocked", Entry("c2", expires_at="tomorrow"))
+
+    assert (folder / "lists" / "blocked.csv").read_bytes() == before
+
+
+def test_a_value_that_a_hashed_field_is_compared_with_is_written_hashed(folder, capsys):
+    (folder / "events.yaml").write_text(EVENTS)
+    (folder / "lists" / "blocked.csv").write_text(f"{HEADER}{NUMBER},by hand,ann,\n")
+    other = NUMBER.replace("4", "5")
+
+    assert ingested(folder, 1, other) == "approve"
+    value = str(asked(capsys, folder, "add", "blocked", other)[1]["value"])
+    assert value.startswith("hashed:")
+    assert other not in (folder / "lists" / "blocked.csv").read_text()
+    assert ingested(folder, 2, other) == "decline"
+    assert asked(capsys, folder, "add", "blocked", NUMBER)[1]["what"] == "changed"
+    assert NUMBER not in (folder / "lists" / "blocked.csv").read_text()
+    assert asked(capsys, folder, "remove", "blocked", NUMBER)[1]["entries"] == 1
+    assert asked(capsys, folder, "remove", "blocked", value)[1]["entries"] == 0
+
+
+def test_ten_at_once_lose_none(folder):
+    def add(number: int) -> None:
+        app.open(folder).list_add("blocked", Entry(f"n{number}"))
+
+    threads = [Thread(target=add, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {one.value for one in app.open(folder).list_entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
+
+
+# ---- the file
+
+
+def test_a_file_is_replaced_as_a_whole_and_stays_what_it_was(folder):
+    path, link = folder / "lists" / "blocked.csv", folder / "link.csv"
+    path.chmod(0o640)
+    link.symlink_to(path)
+    config.write_text(link, "value\n")
+
+    assert path.read_text() == "value\n"
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [one.name for one in (folder / "lists").iterdir()] == ["blocked.csv"]
+
+
+def test_a_file_that_cannot_be_written_is_as_it_was(folder, monkeypatch):
+    path = folder / "lists" / "blocked.csv"
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"blocked.csv cannot be written: No space left .* as it was before"):
+        config.write_text(path, "value\n")
+
+    assert path.read_text() == HEADER + "c1,,ann,\n"
+    assert [one.name for one in (folder / "lists").iterdir()] == ["blocked.csv"]
