@@ -1,4 +1,5 @@
-"""The pages of the reference that are made from the program: functions, aggregates, commands.
+"""The pages of the reference that are made from the program: functions, aggregates, commands;
+files, errors and Python come from `docs/made_files.py`.
 
 `docs/build.py` writes them; a test fails when one of them is stale.
 """
@@ -11,6 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
+from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from shroff.cli.main import COMMANDS, PLANNED, Program, program
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.door import Door
@@ -26,7 +28,6 @@ from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value, show
 
-REFERENCE: Final = Path(__file__).resolve().parent / "reference"
 TYPES: Final[dict[str, Type]] = {
     "integer": INTEGER,
     "number": number(),
@@ -43,7 +44,6 @@ PROJECT: Final = {
     "events.yaml": "payment:\n  id: id\n  time: at\n  decide: true\n  fields:\n    id: text\n    at: time\n"
     "    card: text\n    amount: money\nentities:\n  card: { payment: card }\n",
 }
-MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 
 
 def made_pages() -> dict[Path, str]:
@@ -52,6 +52,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "functions.md": functions_page(),
         REFERENCE / "aggregates.md": aggregates_page(),
         REFERENCE / "commands.md": commands_page(),
+        **made_file_pages(),
     }
 
 
@@ -175,13 +176,7 @@ def commands_page() -> str:
         f"{MADE}# Commands\n\n"
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
         "With `--json` a command writes one JSON document on standard output and nothing else there.\n\n"
-        "| exit status | means |\n| --- | --- |\n"
-        "| 0 | done |\n"
-        "| 1 | done, and the answer is no |\n"
-        "| 2 | wrong use, or definitions that keep the command from running |\n"
-        "| 3 | the log, its disk or something else outside cannot be had now |\n"
-        "| 4 | some input was quarantined, the rest is done |\n"
-        "| 130, 141 | stopped by Ctrl-C; nobody read the output on |\n\n"
+        "[Errors and exit statuses](errors.md) have a page of their own.\n\n"
         f"{''.join(parts)}## Not there yet\n\n"
         f"{markdown_table(('command', 'will'), [(f'`shroff {name}`', words) for name, words in PLANNED.items()])}"
     )
@@ -220,8 +215,3 @@ def option_row(option: click.Option) -> tuple[str, str]:
         shape = "|".join(map(str, option.type.choices))
     value = "" if option.is_flag else f" {option.metavar or shape}"
     return f"`{names}{value}`", option.help or ""
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

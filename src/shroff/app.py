@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
+from shroff.decisions.additions import Additions
+from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
-from shroff.decisions.progress import Progress, batched, counted
-from shroff.decisions.ruletests import run_rule_tests
-from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest
+from shroff.decisions.progress import Meter, Progress, counted
+from shroff.decisions.ruletests import CheckReport, check
+from shroff.decisions.views import Files, Views, paths
+from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.events.encodings import read_lines
-from shroff.events.event import time_text
-from shroff.streams.log import DecisionRow, Log
+from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -25,44 +28,24 @@ if TYPE_CHECKING:
 
     from shroff.decisions.doctor import Finding
     from shroff.decisions.explain import Explained
+    from shroff.decisions.inbox import Inbox
     from shroff.decisions.ingest import IngestReport
-    from shroff.decisions.replay import Verification
-    from shroff.decisions.retrying import Retried
+    from shroff.decisions.outfiles import FeatureReport
+    from shroff.decisions.replay import Replayed, Verification
     from shroff.decisions.snapshots import Saved
+    from shroff.decisions.tables import Way
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Intake, Submission
     from shroff.events.lines import Lines
 
+__all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
+
 ADAPTERS: Final = "shroff.adapters"
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
-TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What `check` found. `definitions` is None where there are errors in the files themselves."""
-
-    definitions: Definitions | None
-    errors: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
-    tests: int = 0
-
-    @property
-    def is_ok(self) -> bool:
-        return not self.errors
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureReport:
-    """What `features` wrote."""
-
-    rows: int
-    columns: tuple[str, ...]
-    seconds: float
 
 
 @dataclass(slots=True)
-class Project:
+class Project(Views, Additions):
     """One project folder.
 
     Definitions are read when first needed, and once. A log is opened for each call and
@@ -74,6 +57,9 @@ class Project:
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     warnings: list[str] = field(default_factory=list)
     _loaded: Loaded | None = None
+
+    def __repr__(self) -> str:
+        return f"<shroff project {self.places.folder}>"
 
     # ---- definitions
 
@@ -98,7 +84,7 @@ class Project:
 
         if not self.places.log.exists():
             return
-        with closing(self._open_log(read_only=True)) as log:
+        with closing(self.open_log(read_only=True)) as log:
             if has_hashed(log):
                 raise StorageError(
                     f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
@@ -110,6 +96,15 @@ class Project:
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.loaded.or_raise()
 
+    def check_with(self, changes: Mapping[str, str]) -> None:
+        """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
+        files = {**config.read_files(self.places.folder, []), **changes}
+        replace(self, _loaded=load_definitions(files, self.hasher)).checked()
+
+    def reload(self) -> None:
+        """Read the project's files again when they are next needed."""
+        self._loaded = None
+
     def source_line(self, problem: Problem) -> str:
         """The line that a problem is on, as it is written; nothing where it is on none."""
         lines = config.read_files(self.places.folder, []).get(problem.file, "").splitlines()
@@ -117,11 +112,7 @@ class Project:
 
     def check(self) -> CheckReport:
         """Load everything, type every expression, run every rule test."""
-        loaded = self.loaded
-        if loaded.definitions is None:
-            return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
-        tests, failed = run_rule_tests(loaded.definitions, self.hasher)
-        return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
+        return check(self.loaded, self.hasher)
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
@@ -137,7 +128,7 @@ class Project:
         """The log, to read. Raises: UsageError where there is none yet."""
         if not self.places.log.exists():
             raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
-        with closing(self._open_log(read_only=True)) as log:
+        with closing(self.open_log(read_only=True)) as log:
             yield log
 
     @contextmanager
@@ -149,11 +140,13 @@ class Project:
         from shroff.decisions import snapshots
         from shroff.decisions.writer import Writer
 
-        definitions = self.checked()
-        self._make_state_folder()
-        if definitions.events.has_hashed:
-            self.hasher("")  # before the log says that it has hashed values, there is a key
-        with closing(self._open_log(read_only=False)) as log:
+        checked = None if self.places.log.exists() else self.checked()  # a project with mistakes gets no log
+        if checked is not None:
+            self._make_state_folder()
+        with closing(self.open_log(read_only=False)) as log:
+            definitions = checked or self.checked()
+            if definitions.events.has_hashed:
+                self.hasher("")  # before the log says that it has hashed values, there is a key
             writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))
             self.warnings += writer.warnings
             yield writer, log
@@ -173,21 +166,25 @@ class Project:
         with self.writing(progress) as (writer, _):
             return writer.snapshot()
 
-    @contextmanager
-    def adding(self) -> Iterator[tuple[Writer, Log]]:
-        """The writer for a single record. Raises: LogBusyError beside another writer."""
-        with _apart(), self.writing() as held:
-            yield held
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """What other processes ask of this one, which writes the log."""
+        from shroff.decisions.inbox import Inbox
+
+        def load() -> Definitions:
+            return replace(self, _loaded=None).checked()
+
+        return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True))
 
     def _make_state_folder(self) -> None:
         try:
-            self.places.state.mkdir(parents=True, exist_ok=True)
+            config.make_folder(self.places.state)
         except OSError as error:
             raise StorageError(
                 f"{self.places.state} cannot be made: {error.strerror}. The log needs a folder that it may write."
             ) from None
 
-    def _open_log(self, *, read_only: bool) -> Log:
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
         log: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
         return log
 
@@ -195,41 +192,67 @@ class Project:
 
     def ingest(
         self,
-        files: Sequence[Path],
+        files: Files,
         *,
         as_type: str | None = None,
-        labels: Path | None = None,
+        labels: str | Path | None = None,
         order: str = "file",
         format: str | None = None,
         decide: bool = True,
         is_hashed: bool = False,
         progress: Progress | None = None,
+        sorting: Progress | None = None,
+        meter: Meter | None = None,
         restoring: Progress | None = None,
         on_batch: Callable[[Sequence[Answer]], None] | None = None,
     ) -> IngestReport:
-        """Append files to the log, deciding on the way (INTERFACES, `shroff ingest`).
+        """Append files to the log, deciding on the way.
 
         All files are opened and looked into first, so that one that cannot be read stops before writing, and so
         does one with too many lines that come too late.
-        `is_hashed`: values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
-        `progress` is told how many lines were read, `restoring` how many events of the log.
+
+        Args:
+            files: One, or several in their order.
+            as_type: The event type of every line; without it lines name their own.
+            labels: Rows of labels, merged in by when they were known; it may be one of the files.
+            order: `file`, or `time` to sort by event time first.
+            is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
+            progress: Is told how many lines were read.
+            sorting: Is told how many lines there are to be sorted.
+            meter: Knows which share of the files that is.
+            restoring: Is told how many events of the log were read.
         """
         from shroff.decisions.ingest import arranged, ingest, with_labels
 
-        intake = self.intake(keeps_hashes=is_hashed)
+        intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
         with ExitStack() as opened:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
-                return intake.submissions(opened.enter_context(read_lines(path, format)), path.name, type_name)
+                lines = meter.opened(opened.enter_context(read_lines(path, format)))
+                return intake.submissions(lines, path.name, type_name)
 
-            inputs = [(path.name, read(path, as_type)) for path in files]
-            rows = None if labels is None else read(labels, "label")
+            def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
+                return meter.taken(counted(rows, sorting))
+
+            inputs = [(path.name, read(path, as_type)) for path in paths(files)]
+            rows = None if labels is None else read(Path(labels), "label")
             writer, log = opened.enter_context(self.writing(restoring))
-            submissions = arranged(inputs, writer, by_time=order == "time")
+            if by_time:
+                submissions = meter.given(
+                    arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
+                )
+            else:
+                submissions = arranged(inputs, writer)
             if rows is not None:
-                submissions = with_labels(submissions, rows)
+                submissions = with_labels(submissions, counted(rows, sorting))
+            inbox = opened.enter_context(closing(self.inbox(writer, log)))
             return ingest(
-                writer, counted(submissions, progress), decide=decide, on_batch=on_batch, between=log.maintain
+                writer,
+                counted(submissions, progress),
+                decide=decide,
+                on_batch=on_batch,
+                between=log.maintain,
+                inbox=inbox,
             )
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
@@ -263,91 +286,41 @@ class Project:
         from shroff.decisions.answers import in_groups
 
         submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
-        with self.writing(restoring) as (writer, log):
+        with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
             for group in in_groups(submissions, has_more):
-                answers = writer.write(group)
+                with inbox.turn():
+                    answers = writer.write(group)
                 yield [(one.place, answer) for one, answer in zip(group, answers, strict=True)]
-                log.maintain()
+                with inbox.turn():
+                    log.maintain()
 
-    def label(self, fields: Mapping[str, object]) -> Answer:
-        """Record one label; without `known_at` it is known now."""
-        import msgspec
+    def decide(
+        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+    ) -> list[Decision | Undecided | Refusal]:
+        """Take events and give for each, in order, what `shroff decide` would answer, durable when this returns.
 
-        given = {"known_at": time_text(self.now_ms()), **fields}
-        raw = msgspec.json.encode({"label": given})
-        one = self.intake(keeps_hashes=True).submit(
-            "label", given, source="shroff label", place="1", raw=raw, is_strict=True
-        )
-        with self.adding() as (writer, _):
-            return writer.write([one])[0]
+        Args:
+            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
 
-    def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
-        """Bring quarantined input back in, all of it without numbers; what is refused again stays.
-
-        `files` are those that CSV lines came from, or others with the same name and first line.
+        Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
         """
-        from shroff.decisions.retrying import retry
+        from shroff.decisions.answers import answer_value, json_lines
+        from shroff.events.encodings import read_stream
 
-        intake = self.intake(keeps_hashes=True)
-        headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
-        with self.adding() as (writer, log):
-            return retry(log, writer, intake, numbers, headers)
-
-    def drop(self, numbers: Sequence[int]) -> int:
-        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
-
-        Raises: UsageError where there is no log yet; LogBusyError beside another writer.
-        """
-        from shroff.decisions.retrying import chosen
-
-        if not self.places.log.exists():
-            raise UsageError(f"this project has no log yet, so nothing is in quarantine. {FIRST_EVENTS}")
-        with _apart(), closing(self._open_log(read_only=False)) as log:
-            return log.refused_drop([number for number, _ in chosen(log.refused_list(), numbers)])
+        lines = read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
+        groups = self.answers(lines, "python", as_type=as_type, is_hashed=is_hashed)
+        return [answer_value(answer, int(place)) for group in groups for place, answer in group]
 
     # ---- asking
 
-    def find(self, log: Log, reference: str) -> DecisionRow:
-        """The decision of `payment/p-1`, or of `p-1` while one type is decided.
-
-        Types are those of the project and those that the log has from earlier versions of it.
-
-        Raises: UsageError where there is none.
-        """
-        from shroff.decisions.history import types_of
-
-        named = self._named(reference, types_of(log))
-        for name, id_ in named:
-            row = log.decisions(name, [id_]).get(id_)
-            if row is not None:
-                return row
-        for name, id_ in named:
-            if log.find(name, [id_]):
-                raise UsageError(f"{name} {id_!r} is in the log and was not decided.")
-        name, id_ = named[0]
-        raise UsageError(f"there is no {name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
-
-    def _named(self, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
-        """The type and id that are meant; several where a bare id may be of a type that was decided once."""
-        events = self.definitions.events
-        before, sign, after = reference.partition("/")
-        if sign and (before in events.types or before in past):
-            return [(before, after)]
-        once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
-        decided = [*events.decided, *once]
-        if len(events.decided) > 1 or not decided:
-            such = f", such as {decided[0]}/{reference}" if decided else ""
-            what = "several types are decided" if decided else "no type is decided"
-            raise UsageError(f"{reference!r}: {what}; write TYPE/ID{such}.")
-        return [(name, reference) for name in decided]
-
-    def replay(self, reference: str) -> tuple[DecisionRow, DecisionRow]:
+    def replay(self, reference: str) -> Replayed:
         """The recorded decision and the same computed again from the log."""
-        from shroff.decisions.replay import replay
+        from shroff.decisions.finding import find
+        from shroff.decisions.replay import Replayed, replay
 
         with self.reading() as log:
-            row = self.find(log, reference)
-            return row, replay(log, row.seq)
+            row = find(log, self.definitions.events, reference)
+            return Replayed(row, replay(log, row.seq))
 
     def doctor(self) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
@@ -359,12 +332,16 @@ class Project:
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """A decision with its features beside this entity's earlier ones, and the words of its rules."""
         from shroff.decisions.explain import explain
+        from shroff.decisions.finding import find
 
         with self.reading() as log:
-            return explain(log, self.find(log, reference), progress)
+            return explain(log, find(log, self.definitions.events, reference), progress)
 
     def verify(
-        self, engines: Sequence[str] = ("online",), sample: int | None = None, progress: Progress | None = None
+        self,
+        engines: Sequence[str] = ("online", "batch", "naive"),
+        sample: int | None = None,
+        progress: Progress | None = None,
     ) -> Verification:
         """Compute the log again through the engines and compare (see `decisions.verifying`)."""
         from shroff.decisions.verifying import known_engines, verify
@@ -373,57 +350,43 @@ class Project:
         with self.reading() as log:
             return verify(log, engines, sample, progress)
 
-    def features(
-        self, event: str, files: Sequence[Path], out: Path, *, engine: str = "online", progress: Progress | None = None
-    ) -> FeatureReport:
-        """Write the features of the log's or the files' events as Parquet."""
-        from shroff.decisions.outfiles import write_tables
-        from shroff.decisions.tables import feature_schema
-        from shroff.decisions.verifying import known_engines
+    def write_features(self, event: str, files: Sequence[Path], out: Path, way: Way | None = None) -> FeatureReport:
+        """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
+        from shroff.decisions.collector import calm_collector
+        from shroff.decisions.outfiles import FeatureReport, write_tables
+        from shroff.decisions.tables import Way, feature_schema
 
-        known_engines([engine])
-        definitions = self.definitions
-        if event not in definitions.events.types:
-            hint = nearest(event, definitions.events.types) or f"There is {', '.join(definitions.events.types)}."
-            raise UsageError(f"--as: {event!r} is no event type. {hint}")
         started = time.monotonic()
-        schema = feature_schema(definitions, event)
-        rows = write_tables(out, schema, self.feature_tables(event, files, engine=engine, progress=progress))
+        schema = feature_schema(self.definitions, event)
+        way = replace(way or Way(), spill=out.parent)
+        with calm_collector():
+            rows = write_tables(out, schema, self.feature_tables(event, files, way))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started)
 
     def feature_tables(
-        self, event: str, files: Sequence[Path] = (), *, engine: str = "online", progress: Progress | None = None
+        self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None
     ) -> Iterator[pa.Table]:
-        """The features of one type, one Arrow table a batch, in log order or in the files' order."""
+        """The features of one type, as Arrow tables that follow each other in log order or in the files' order."""
         from shroff.decisions.fold import lateness_of
         from shroff.decisions.histories import file_batches, log_batches
-        from shroff.decisions.tables import feature_tables
+        from shroff.decisions.notebook import known_by
+        from shroff.decisions.tables import feature_tables, tables_of
 
         definitions = self.definitions
+        if files and way.engine in {"batch", "online"}:
+            from shroff.decisions.columnar import file_columns
+
+            found = file_columns(files, definitions, self.hasher, event, as_of_ms)
+            yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
+            return
         if files:
             lines = ((path.name, read_lines(path)) for path in files)
-            batches = file_batches(lines, definitions, self.hasher, event)
-            late_ms = definitions.settings.lateness_ms
-            yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
+            batches = known_by(file_batches(lines, definitions, self.hasher, event), as_of_ms)
+            yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
             return
         with self.reading() as log:
-            batches = log_batches(log, definitions)
-            late_ms = lateness_of(log, definitions)
-            yield from feature_tables(definitions, event, batched(batches, progress), engine, late_ms)
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Says of a log that is busy that single records cannot be added beside a writer."""
-    try:
-        yield
-    except LogBusyError as error:
-        raise LogBusyError(f"{error}. Adding single records beside a writer is not there yet") from None
-
-
-def _columns(path: Path) -> tuple[str, ...] | None:
-    with read_lines(path) as lines:
-        return lines.columns
+            batches = known_by(log_batches(log, definitions), as_of_ms)
+            yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
 
 
 def load_adapter(name: str) -> Any:
@@ -456,13 +419,6 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
     A key for hashed fields is made where a field is hashed.
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
-    if template not in TEMPLATES:
-        hint = f"{nearest(template, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
-        raise UsageError(f"there is no template {template!r}. {hint}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a new folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
     files = config.copy_template(template, folder)
     project = Project(config.Places(folder.resolve()))
     if project.definitions.events.has_hashed:

@@ -1,26 +1,30 @@
 """Where a project is and what its files hold; the key of hashed fields.
 
-The only reader of the environment, of which nothing is read so far, and of project files.
+The only reader of the environment, of which one variable is read so far, and of project files.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shroff.errors import Problem, StorageError, UsageError
+from shroff.errors import Problem, StorageError, UsageError, nearest
 
 PROJECT_FILE: Final = "shroff.yaml"
+TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
 _KEY_BYTES_MIN: Final = 16
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
@@ -52,12 +56,19 @@ class Places:
         return self.state / "hash.key"
 
 
+def completion_asked() -> str:
+    """What a shell asks of the program, such as `bash_complete`; nothing where a command is to be run."""
+    return os.environ.get(COMPLETION_VARIABLE, "")
+
+
 def find_project(start: Path) -> Places:
     """The nearest parent folder, `start` itself included, that has a shroff.yaml.
 
-    Raises: UsageError where there is none.
+    Raises: UsageError where there is none, or no such folder.
     """
     start = start.resolve()
+    if not start.is_dir():
+        raise UsageError(f"there is no folder {start}.")
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return Places(folder)
@@ -107,11 +118,85 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def copy_template(name: str, folder: Path) -> list[str]:
-    """Write the files of a template that comes with the program into a folder; gives their names.
+def read_text(path: Path) -> str:
+    """A project file as it is, line ends and all. Raises: UsageError where it cannot be read."""
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 
-    Raises: StorageError where it cannot be written; nothing of it is left then.
+
+def write_text(path: Path, text: str) -> None:
+    """Put a text in the place of a project file, whole or not at all, durable on return.
+
+    Raises: StorageError where it cannot be written; the file is as it was then.
     """
+    target = path.resolve()  # a link stays one
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
+        made = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.copymode(target, made)
+            made.replace(target)
+        finally:
+            made.unlink(missing_ok=True)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
+
+
+@contextmanager
+def editing(places: Places) -> Iterator[None]:
+    """The project's files for this process alone among those that change them; others wait.
+
+    Raises: StorageError where the folder of the log cannot be written.
+    """
+    path = places.state / "edit.lock"
+    try:
+        make_folder(places.state)
+        file = path.open("a")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none, durable on return: what is in it is found after a power loss.
+
+    Raises: OSError where it cannot be made.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises: OSError."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def copy_template(name: str, folder: Path) -> list[str]:
+    """Write the files of a template that comes with the program into a new or empty folder; gives their names.
+
+    Raises: UsageError where there is no such template, or the folder holds something; StorageError where it cannot
+        be written: nothing of it is left then.
+    """
+    if name not in TEMPLATES:
+        hint = f"{nearest(name, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
+        raise UsageError(f"there is no template {name!r}. {hint}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a new folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
     source = Path(__file__).parent / "templates" / name
     names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
     is_new = not folder.exists()
@@ -153,7 +238,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
     try:
         if not path.exists():
             may_make()
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             _make_key(path)
         text = path.read_bytes()
     except OSError as error:
@@ -168,6 +253,11 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
             "remove it only if this project has taken no event in"
         )
     return key
+
+
+def threads() -> int:
+    """How many threads this process may use at the same time, by the machine and by who started it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_key(path: Path) -> None:
@@ -186,10 +276,6 @@ def _make_key(path: Path) -> None:
         except OSError:  # a file system without links: the last of two processes would win, where both are this early
             if not path.exists():
                 made.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     finally:
         made.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Running a case through the project's own reading of files, its writer and both engines."""
+"""Running a case through the project's own reading of files, its writer and the three engines."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.app import Project
 from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.engine import is_rolled_out, key_text
+from shroff.decisions.engine import is_rolled_out
+from shroff.decisions.fold import lateness_of
 from shroff.decisions.history import Control, Records
 from shroff.decisions.ingest import ingest, with_labels
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
 from shroff.events.encodings import read_lines
 from shroff.events.event import canonical_value
 from shroff.events.intake import Intake, Submission
+from shroff.features.batch import Batch
+from shroff.features.frames import frames_of
+from shroff.features.key_texts import Hits, key_text
 from shroff.features.naive import Naive
+from shroff.language.columns import values_of
 from shroff.streams.log import Log
 from tests.conformance.cases import CHANGE, Case, laid_over
 
@@ -63,6 +68,7 @@ class Run:
     documents: list[bytes]
     stored: bytes
     by_definition: dict[int, dict[str, Any]] = field(default_factory=dict)
+    by_batch: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 def stretches(case: Case) -> list[Stretch]:
@@ -111,7 +117,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
         documents = [row.document for rows in log.decisions_after() for row in rows]
         kept = repr(store).encode() + b"".join(path.read_bytes() for path in sorted(folder.parent.glob("log*")))
         said = msgspec.json.encode([answer.reason for answer in answers if answer is not None])
-        return Run(outcomes(answers, log), documents, kept + said, by_definition(log, project))
+        return Run(outcomes(answers, log), documents, kept + said, by_definition(log, project), by_batch(log, project))
 
 
 def submissions(case: Case, stretch: Stretch, project: Project, folder: Path) -> Iterator[Submission]:
@@ -169,7 +175,7 @@ def outcomes(answers: Sequence[Answer | None], log: Log) -> list[Outcome]:
 def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     """What the naive engine gives at each place: features in JSON form, and the rules that hit, by its own hits."""
     found: dict[int, dict[str, Any]] = {}
-    hits: dict[int, frozenset[str]] = {}
+    hits: dict[int, Hits] = {}
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
         write_project(project.places.folder, files)
@@ -183,20 +189,54 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
                 if event is None:
                     continue
                 if record.seq <= start:
-                    naive.take(event, hits.get(record.seq, frozenset()), is_asked=False)
+                    naive.take(event, hits.get(record.seq, {}), is_asked=False)
                     continue
                 values = naive.add(event)
                 hit = [rule for rule in definitions.rules if values.get(rule.computed.name) is True]
-                hits[record.seq] = frozenset(rule.id for rule in hit)
-                keys = {rule.id: naive.key(rule.by, event) for rule in hit}
-                effective = {
-                    rule.id for rule in hit if not rule.is_shadow and is_rolled_out(rule, _text(keys[rule.id]))
-                }
+                keys = hits[record.seq] = {rule.id: _text(naive.key(rule.by, event)) for rule in hit}
+                effective = {rule.id for rule in hit if not rule.is_shadow and is_rolled_out(rule, keys[rule.id])}
                 found[record.seq] = {
                     "features": _shown(values, definitions, event.type),
                     "rules": effective,
                     "shadow_rules": {rule.id for rule in hit} - effective,
                 }
+    return found
+
+
+def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
+    """What the batch engine gives at each place: features in JSON form, and the rules that hit, but since a flag."""
+    found: dict[int, dict[str, Any]] = {}
+    versions = [(dict(files), place) for files, place in _versions(log)]
+    for number, (files, start) in enumerate(versions):
+        write_project(project.places.folder, files)
+        definitions = Project(project.places).definitions
+        end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
+        late_ms = lateness_of(log, definitions)
+        records = Records(definitions.events, definitions.settings.money_places)
+        read = [(one.seq, records.decode(one)) for batch in log.read(0, end) for one in batch]
+        events = [(seq, event) for seq, event in read if event is not None]
+        with closing(
+            Batch(definitions.events, computed_of(definitions), definitions.reference, late_ms, threads=1)
+        ) as engine:
+            for at in range(0, len(events), 3):
+                part = [event for _, event in events[at : at + 3]]
+                engine.add(frames_of(part, definitions.events, definitions.reference), len(part))
+            places = {
+                name: iter([seq for seq, event in events if event.type == name]) for name in definitions.events.types
+            }
+            for frames in engine.answers(5):
+                for name, frame in frames.items():
+                    columns = {one: values_of(column) for one, column in frame.computed.items()}
+                    for row in range(len(frame)):
+                        values = {one: listed[row] for one, listed in columns.items()}
+                        seq = next(places[name])
+                        if seq > start:
+                            hits = {
+                                rule.id: values[rule.computed.name] is True
+                                for rule in definitions.rules
+                                if rule.computed.name in values
+                            }
+                            found[seq] = {"features": _shown(values, definitions, name), "hits": hits}
     return found
 
 

@@ -80,6 +80,7 @@ def failures(case: Case, folder: Path) -> list[str]:
     wrong = [words for size, run in runs.items() for words in run_failures(case, run, f"online, batches of {size}")]
     wrong += [f"batches of {size} decide otherwise" for size, run in runs.items() if run.documents != runs[1].documents]
     wrong += naive_failures(case, runs[1])
+    wrong += batch_failures(case, runs[1])
     return wrong
 
 
@@ -114,6 +115,30 @@ def naive_failures(case: Case, run: Run) -> list[str]:
                 wrong.append(f"naive, entry {number}: {kind} {truth[kind]}, expected {expected[kind]}")
             if truth[kind] != getattr(found, kind):
                 wrong.append(f"naive, entry {number}: {kind} {truth[kind]}, online {getattr(found, kind)}")
+    return wrong
+
+
+def batch_failures(case: Case, run: Run) -> list[str]:
+    """Where the batch engine gives other features than expected or than the definition, or other hits."""
+    wrong: list[str] = []
+    for seq, truth in run.by_definition.items():
+        computed = run.by_batch.get(seq)
+        if computed is None:
+            continue
+        if computed["features"] != truth["features"]:
+            wrong.append(f"batch, place {seq}: {computed['features']}, naive {truth['features']}")
+        for rule, is_hit in computed["hits"].items():
+            if is_hit != (rule in truth["rules"] | truth["shadow_rules"]):
+                wrong.append(f"batch, place {seq}: rule {rule} is {is_hit}, by the definition {truth['rules']}")
+    for number, (expected, found) in enumerate(zip(case.expect, run.outcomes, strict=True), start=1):
+        if found.kind != DECIDED or found.document is None:
+            continue
+        shown = run.by_batch.get(found.seq, {}).get("features")
+        if found.document["features"] != (shown or {}):
+            wrong.append(f"batch, entry {number}: {shown}, online {found.document['features']}")
+        for name, value in expected.get("features", {}).items():
+            if name not in (shown or {}) or not same(shown[name], value):
+                wrong.append(f"batch, entry {number}: {name} is not {value!r} in {shown}")
     return wrong
 
 

@@ -5,7 +5,8 @@
                  what it prints, standard error included; `...` stands for anything.
                  No lines: only the exit status counts. It is 0 unless the command
                  ends in `# exit status N`.
-    ```python    runs as a script in the same folder; with `>>>`, as a session.
+    ```python    runs as a script in the same folder; with `>>>`, as a session, and
+                 those of one page know each other's names.
 
 Other blocks (```sh, ```yaml, ...) are only shown.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import re
@@ -26,8 +27,9 @@ def name(page: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
+    names: dict[str, object] = {}
     for step in steps(page.read_text(encoding="utf-8")):
-        status, printed = perform(step, tmp_path)
+        status, printed = perform(step, tmp_path, names)
         place = f"{name(page)}:{step.line}: {step.text}\nprinted:\n{printed}"
 
         assert status == step.status, f"exit status {status} of {place}"
@@ -70,12 +72,15 @@ def test_commands_of_a_page_are_read_with_what_they_print():
     ]
 
 
-def perform(step: Step, folder: Path) -> tuple[int, str]:
-    """Run one step in a folder; its exit status and all it printed."""
+def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, str]:
+    """Run one step in a folder; its exit status and all it printed. Sessions leave what they name in `names`."""
     if step.kind == "session":
-        test = doctest.DocTestParser().get_doctest(step.text, {}, "page", None, step.line)
+        test = doctest.DocTestParser().get_doctest(step.text, names, "page", None, step.line)
         printed: list[str] = []
-        result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=printed.append)
+        with contextlib.chdir(folder):
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            result = runner.run(test, out=printed.append, clear_globs=False)
+        names |= test.globs
         return min(result.failed, 1), "".join(printed)
     command = ["bash", "-c", step.text] if step.kind == "console" else [sys.executable, "-c", step.text]
     bin_folder = str(Path(sys.executable).parent)

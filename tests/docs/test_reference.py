@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from docs.made import REFERENCE, made_pages, value_of
+from docs.made import made_pages, value_of
+from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
+from shroff import Decision, Project, Reason
+from shroff.adapters import log_sqlite
+from shroff.cli.failures import KINDS
 from shroff.cli.main import COMMANDS, PLANNED
+from shroff.decisions.definitions import Versions, load_definitions
+from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.schema import FILES
 from shroff.language import parser
 from shroff.language.aggregation import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import DEPTH_MAX, LAST_MAX, LENGTH_MAX
 from shroff.language.types import NAMES, PLACES_MAX
+from shroff.rules.keys import EFFECTS
 from tests.docs.pages import ROOT
 
 LANGUAGE = (REFERENCE / "language.md").read_text(encoding="utf-8")
@@ -103,3 +113,61 @@ def test_every_decision_is_linked_from_its_index():
     pages = sorted(page.name for page in (ROOT / "docs" / "decisions").glob("0*.md"))
 
     assert [name for name in pages if name not in index] == []
+
+
+# ---- files, errors, decisions, tables of the log
+
+
+def test_the_examples_of_the_file_pages_make_a_project():
+    files = {file.place.replace("*", "example"): EXAMPLES[file.kind] for file in FILES}
+
+    assert load_definitions(files).problems == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.kind)
+def test_every_key_of_a_file_has_its_row(file):
+    text = MADE[REFERENCE / page_of(file)]
+    keys = {key.name for _, table in tables_of(file.shape, "") for key in table.keys}
+
+    assert keys == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", [*(field.name for field in fields(Decision)), *OUTCOMES, *EFFECTS])
+def test_what_a_decision_can_hold_stands_on_its_page(name):
+    assert f"`{name}`" in page("reference/decision.md")
+
+
+@pytest.mark.parametrize(
+    "name", [*(field.name for field in fields(Reason)), *(field.name for field in fields(Versions))]
+)
+def test_the_parts_of_a_decision_stand_on_its_page(name):
+    assert f"`{name}`" in page("reference/decision.md")
+
+
+def test_every_table_of_the_log_stands_on_the_page_about_sql():
+    sql = (Path(log_sqlite.__file__).parent / "log_sqlite.sql").read_text(encoding="utf-8")
+    made = re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE)
+
+    assert len(made) > 8
+    assert sorted(made) == sorted(re.findall(r"^\| `(\w+)` \|", page("howto/read-the-log-with-sql.md"), re.MULTILINE))
+
+
+def test_every_schema_stands_on_the_page_about_editors():
+    text = page("reference/schema.md")
+
+    assert [file.kind for file in FILES if text.count(f"{file.schema_file}") < 3 or file.place not in text] == []
+
+
+@pytest.mark.parametrize("name", [type_ for _, type_, _, _ in KINDS])
+def test_every_kind_of_error_stands_in_the_reference(name):
+    assert f"| `{name}` |" in MADE[REFERENCE / "errors.md"]
+
+
+@pytest.mark.parametrize("name", ["features", "decide", "labels", *sorted(INSIDE)])
+def test_a_call_of_a_project_is_described_unless_commands_alone_need_it(name):
+    assert hasattr(Project, name)
+    assert (f"\n### {name}\n" in MADE[REFERENCE / "python.md"]) == (name not in INSIDE)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")

@@ -114,7 +114,7 @@ def test_a_first_hour(bank, asked, printed):
     assert asked("ingest", "payments.jsonl", "--as", "payment")[1]["duplicates"] == 6
     code, again = asked("replay", "p-5")
     assert (code, again["match"]) == (0, True)
-    code, verified = asked("verify", "--engines", "online,naive")
+    code, verified = asked("verify")
     assert (code, verified["events"], verified["mismatches"], verified["first_mismatch"]) == (0, 6, 0, None)
 
     code, explained = asked("explain", "payment/p-5")
@@ -183,9 +183,7 @@ def test_features_are_written_as_a_table(bank, asked):
 @pytest.mark.parametrize(
     "words",
     [
-        ("features", "--as", "payment", "--out", "x.parquet", "--engine", "batch"),
         ("features", "--as", "payment", "--out", "x.parquet", "--backend", "spark"),
-        ("verify", "--engines", "online,batch"),
         ("ingest", "x.avro", "--as", "payment"),
     ],
 )
@@ -246,7 +244,7 @@ def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, pri
     code, found = asked("ingest", "more.jsonl", "--as", "payment")
     assert (code, found["type"]) == (3, "log-busy")
     assert f"process {program.pid}" in found["detail"]
-    assert "beside a writer is not there yet" in asked("label", "p-1", "fraud")[1]["detail"]
+    assert asked("label", "p-1", "fraud")[1]["appended"] == 1
     assert asked("verify")[1]["events"] == 1
     assert len(printed("export", "decisions")[1].splitlines()) == 1
 
@@ -367,6 +365,19 @@ def test_retry_brings_in_what_the_mended_project_takes(bank, asked):
     assert left["place"] == "2"
     assert asked("quarantine", "drop", str(left["number"]))[1] == {"dropped": 1}
     assert asked("quarantine", "list")[1]["count"] == 0
+
+
+def test_a_csv_line_of_a_file_with_any_ending_can_be_retried(bank, asked):
+    (bank / "in.txt").write_text(HEADER + "p-3,2026-01-05T08:03:00Z,c1,m1,5.00,DE,phone\n")
+    assert asked("ingest", "in.txt", "--as", "payment", "--format", "csv")[1]["quarantined"] == 1
+    (kept,) = asked("quarantine", "list")[1]["entries"]
+    assert (kept["place"], kept["row"]) == ("2", 1)
+    events = bank / "events.yaml"
+    events.write_text(events.read_text().replace("choice(pos, web, atm)", "choice(pos, web, atm, phone)"))
+
+    assert "add --file" in asked("quarantine", "retry")[1]["entries"][0]["reason"]
+    code, found = asked("quarantine", "retry", "--file", "in.txt")
+    assert (code, found["taken"]) == (0, 1)
 
 
 # ---- labels, exports, doctor

@@ -15,11 +15,15 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from shroff import app
+from shroff.decisions.verifying import ENGINES
 
 TEMPLATES = Path(app.__file__).parent / "templates"
 PAYSIM_ROWS = 19_999
+HANDBOOK_FILE = "handbook_tx_2018-04-01_2018-06-30.parquet"
+HANDBOOK_ROWS = 872_795
 PAYSIM_TIMES = """
     CREATE TABLE payments AS
     SELECT row_number() OVER () AS seq, *, step * 3600000 AS t, round(amount * 100)::BIGINT AS cents
@@ -66,19 +70,35 @@ def paysim(tmp_path: Path) -> app.Project:
     return app.open(tmp_path / "paysim")
 
 
+@pytest.fixture
+def handbook(tmp_path: Path) -> app.Project:
+    for name, text in HANDBOOK.items():
+        (tmp_path / "handbook" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "handbook" / name).write_text(text, encoding="utf-8")
+    return app.open(tmp_path / "handbook")
+
+
 @pytest.mark.slow
 def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
     first = paysim.ingest([file], as_type="payment", labels=file)
     second = app.open(paysim.places.folder).ingest([file], as_type="payment", labels=file)
-    found = paysim.verify()
-    sampled = paysim.verify(["naive"], sample=40)
+    found = {engine: paysim.verify([engine], sample=PAYSIM_ROWS) for engine in ENGINES}
 
     assert (first.events.read, first.events.appended, first.decisions) == (PAYSIM_ROWS,) * 3
     assert (first.labels.appended, first.events.quarantined) == (PAYSIM_ROWS, 0)
     assert (second.events.appended, second.events.duplicates, second.labels.duplicates) == (0, PAYSIM_ROWS, PAYSIM_ROWS)
-    assert (found.events, found.mismatches) == (PAYSIM_ROWS, 0)
-    assert (sampled.mismatches, sampled.events >= 40) == (0, True)
+    assert {(one.events, one.mismatches) for one in found.values()} == {(PAYSIM_ROWS, 0)}
+
+
+@pytest.mark.slow
+def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
+    """By the definition only in a thorough run: it takes some minutes."""
+    handbook.ingest([data / HANDBOOK_FILE], as_type="payment")
+    engines = ENGINES if settings.get_current_profile_name() == "thorough" else ENGINES[:2]
+    found = {engine: handbook.verify([engine], sample=HANDBOOK_ROWS) for engine in engines}
+
+    assert {(one.events, one.mismatches) for one in found.values()} == {(HANDBOOK_ROWS, 0)}
 
 
 @pytest.mark.slow
@@ -101,7 +121,7 @@ def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> 
 @pytest.mark.slow
 def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, tmp_path: Path) -> None:
     file = data / "paysim_first19998.csv"
-    paysim.features("payment", [file], tmp_path / "features.parquet")
+    paysim.write_features("payment", [file], tmp_path / "features.parquet")
     ours = pq.read_table(tmp_path / "features.parquet")
     duckdb.sql("DROP TABLE IF EXISTS payments")
     duckdb.sql(PAYSIM_TIMES.format(file=file))
@@ -123,15 +143,12 @@ def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, t
 
 
 @pytest.mark.slow
-def test_windows_on_card_payments_are_what_sql_finds(data: Path, tmp_path: Path) -> None:
-    for name, text in HANDBOOK.items():
-        (tmp_path / "hb" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "hb" / name).write_text(text, encoding="utf-8")
-    table = pq.read_table(data / "handbook_tx_2018-04-01_2018-06-30.parquet").slice(0, 20_000)
+def test_windows_on_card_payments_are_what_sql_finds(handbook: app.Project, data: Path, tmp_path: Path) -> None:
+    table = pq.read_table(data / HANDBOOK_FILE).slice(0, 20_000)
     pq.write_table(table, tmp_path / "first.parquet")
-    project = app.open(tmp_path / "hb")
-    report = project.ingest([tmp_path / "first.parquet"], as_type="payment")
-    project.features("payment", [], tmp_path / "features.parquet")
+    report = handbook.ingest([tmp_path / "first.parquet"], as_type="payment")
+    handbook.write_features("payment", [], tmp_path / "features.parquet")
+    verified = [handbook.verify([engine], sample=20_000) for engine in ENGINES]
     ours = pq.read_table(tmp_path / "features.parquet")
     duckdb.sql("DROP TABLE IF EXISTS payments")
     duckdb.sql(f"""
@@ -161,6 +178,7 @@ def test_windows_on_card_payments_are_what_sql_finds(data: Path, tmp_path: Path)
     )
 
     assert report.events.appended == report.decisions == 20_000
+    assert {(one.events, one.mismatches) for one in verified} == {(20_000, 0)}
     customer_names = [f"customer.{name}" for name in ("payments_1d", "spent_7d", "mean_30d", "largest_7d")]
     terminal_names = [f"terminal.{name}" for name in ("payments_1h", "smallest_7d", "customers_1d", "mean_7d")]
     assert _rows(ours, customer_names) == customers

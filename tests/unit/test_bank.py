@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from hashlib import sha256
 from itertools import islice
 
 import pytest
@@ -15,7 +18,7 @@ from shroff.examples.bank import Label, Payment, bank, labels, with_labels
 from shroff.examples.crimes import FRAUDS
 
 EVENTS = 30_000
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 REQUIRED = {"payment_id", "paid_at", "card", "merchant", "amount", "country", "channel"}
 
 
@@ -28,33 +31,55 @@ def paid_at(payment: Payment) -> datetime:
     return datetime.fromisoformat(payment.event["paid_at"])
 
 
-def average_precision(scores: Sequence[float], truth: Sequence[bool]) -> float:
-    """Sum over the thresholds of (recall gained) x (precision there); equal scores are one threshold."""
-    hits: dict[float, int] = {}
-    seen: dict[float, int] = {}
-    for score, is_fraud in zip(scores, truth, strict=True):
-        seen[score] = seen.get(score, 0) + 1
-        hits[score] = hits.get(score, 0) + is_fraud
-    found = looked_at = 0
-    total = 0.0
-    for score in sorted(seen, reverse=True):
-        found, looked_at = found + hits[score], looked_at + seen[score]
-        total += hits[score] * found / looked_at
-    return total / sum(truth)
-
-
-def test_average_precision_of_cases_worked_by_hand():
-    assert average_precision([3, 2, 1], [True, False, False]) == 1.0
-    assert average_precision([3, 2, 1], [False, True, False]) == 0.5
-    assert average_precision([3, 2, 1], [True, False, True]) == (1 + 2 / 3) / 2
-    assert average_precision([1, 1, 1, 1], [True, False, False, False]) == 0.25
-
-
 def test_the_same_seed_gives_the_same_payments_and_labels():
     again = list(bank(EVENTS, 1))
 
     assert again == list(payments(1))
     assert list(labels(again, 7)) == list(labels(payments(1), 7))
+
+
+DIGEST = """
+from hashlib import sha256
+from shroff.examples.bank import bank, with_labels
+digest = sha256()
+for item in with_labels(bank(5_000, 3), 3):
+    digest.update(repr(item).encode())
+print(digest.hexdigest())
+"""
+
+
+def test_another_process_gives_the_same_bytes_however_it_hashes():
+    digest = sha256()
+    for item in with_labels(bank(5_000, 3), 3):
+        digest.update(repr(item).encode())
+
+    assert {printed(DIGEST, PYTHONHASHSEED=seed) for seed in ("0", "1")} == {digest.hexdigest()}
+
+
+def printed(program: str, **environment: str) -> str:
+    """What a Python program prints in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | environment
+    )
+    return ran.stdout.strip()
+
+
+PEAK = """
+from itertools import islice
+from resource import RUSAGE_SELF, getrusage
+from shroff.examples.bank import bank, with_labels
+for _ in islice(with_labels(bank(1_000_000_000, 3), 3), {count}):
+    pass
+print(getrusage(RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_as_it_is_however_many_payments_were_given():
+    unit = 1_024 * (1_024 if sys.platform == "darwin" else 1)  # of ru_maxrss: kilobytes, there bytes
+    few, many = (int(printed(PEAK.format(count=count))) / unit for count in (250_000, 750_000))
+
+    assert many - few < 40  # megabytes; half a million payments kept would come to 400
 
 
 def test_another_seed_gives_another_bank():
@@ -120,29 +145,6 @@ def test_some_of_all_six_kinds_of_fraud_are_rare(seed):
     assert set(frauds) == set(FRAUDS)
 
 
-FIELDS: dict[str, Callable[[Payment], float]] = {
-    "amount": lambda payment: float(payment.event["amount"]),
-    "hour": lambda payment: paid_at(payment).hour,
-    "abroad": lambda payment: payment.event["country"] != "DE",
-    "web": lambda payment: payment.event["channel"] == "web",
-    "atm": lambda payment: payment.event["channel"] == "atm",
-    "no device": lambda payment: "device" not in payment.event,
-    "device": lambda payment: int(payment.event.get("device", "d-0").split("-")[1], 16),
-    "card": lambda payment: int(payment.event["card"][2:]),
-    "merchant": lambda payment: int(payment.event["merchant"][2:]),
-}
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("field", FIELDS)
-def test_no_field_alone_tells_fraud(field, seed):
-    scores = [FIELDS[field](payment) for payment in payments(seed)]
-    truth = [payment.fraud is not None for payment in payments(seed)]
-
-    assert average_precision(scores, truth) < 0.5
-    assert average_precision([-score for score in scores], truth) < 0.5
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_frauds_are_neither_all_large_nor_all_small(seed):
     honest = sorted(Decimal(p.event["amount"]) for p in payments(seed) if p.fraud is None)
@@ -192,7 +194,7 @@ def test_labels_are_late_sometimes_wrong_and_sometimes_never_come():
     wrong = sum((payment.fraud is not None) != (label.event["verdict"] == "fraud") for payment, label in pairs)
     delays = sorted(datetime.fromisoformat(label.event["known_at"]) - paid_at(payment) for payment, label in of_frauds)
 
-    assert 0.86 < len(of_frauds) / frauds < 0.94  # nine in ten
-    assert 0.003 < wrong / len(pairs) < 0.04  # one in fifty
+    assert 0.88 < len(of_frauds) / frauds < 0.92  # nine in ten
+    assert 0.01 < wrong / len(pairs) < 0.03  # one in fifty
     assert timedelta(days=2) < delays[len(delays) // 2] < timedelta(days=14)
     assert delays[-1] > timedelta(days=21)

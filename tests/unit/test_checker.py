@@ -315,6 +315,14 @@ def test_modifiers_may_stand_in_any_order():
     }
 
 
+def test_an_aggregate_may_look_up_what_belongs_to_a_field():
+    found = check("distinct(tables.bins[payment.card].country) over 1h", FEATURE)
+
+    assert isinstance(found, Aggregate)
+    assert (found.event, found.type) == ("payment", INTEGER)
+    assert "reads login and payment" in str(refused("sum(tables.levels[login.points].weight * payment.points) over 1h"))
+
+
 def test_aggregates_are_found_left_to_right():
     text = "count(payment) over 1h + count(payment) over 2h > sum(payment.points) over 3h"
     hours = [aggregate.over_ms for aggregate in aggregates(check(text, RULE))]

@@ -6,6 +6,7 @@ import gzip
 import io
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from shroff.errors import NotThereYetError, UsageError
 from shroff.events import encodings
 from shroff.events.encodings import file_format, read_lines, read_stream
 from shroff.events.given import Float32, Instant, Number
-from shroff.events.lines import Lines
+from shroff.events.lines import Lines, line_and_row
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
     b"step,type,amount,nameOrig\r\n1,PAYMENT,9839.64,C1231006815\r\n1,TRANSFER,181,C1305486145\r\n"
@@ -337,3 +338,38 @@ def test_a_stray_quotation_mark_costs_its_own_line_and_not_the_file(tmp_path, fo
     assert "does not end" in (first.error or "")
     assert first.raw == b'p,"x\n'
     assert [line.columns for line in rest] == [{"id": f"p{number}", "name": "x"} for number in range(following)]
+
+
+# ---- where a line stands
+
+
+def places(folder: Path, name: str, text: str) -> list[tuple[int, str]]:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    with read_lines(path) as lines:
+        return [(line.number, line.place) for line in lines]
+
+
+def test_a_place_is_the_line_that_an_editor_shows_and_the_number_among_data_lines(tmp_path):
+    #  line    1    2     3     4 and 5        6     7
+    #          a,b  1,2         3,"x           "     5,6
+    text = 'a,b\n1,2\n\n3,"x\ny"\n5,6\n'
+
+    assert places(tmp_path, "in.csv", text) == [(1, "2 (row 1)"), (2, "4 (row 2)"), (3, "6 (row 3)")]
+
+
+def test_empty_lines_above_a_header_and_a_stray_quotation_mark_count_too(tmp_path):
+    text = '\n\na,b\n1,"2\n3,4\n5,6,7\n'
+
+    assert places(tmp_path, "in.csv", text) == [(1, "4 (row 1)"), (2, "5 (row 2)"), (3, "6 (row 3)")]
+
+
+def test_of_json_lines_the_place_is_the_number_unless_lines_are_empty(tmp_path):
+    assert places(tmp_path, "in.jsonl", '{"a":1}\nno\n') == [(1, "1"), (2, "2")]
+    assert places(tmp_path, "in.jsonl", '\n{"a":1}\n  \n{"a":2}\n') == [(1, "2 (row 1)"), (2, "4 (row 2)")]
+    assert places(tmp_path, "in.json", '[{"a":1},\n\n{"a":2}]') == [(1, "1"), (2, "2")]
+
+
+@pytest.mark.parametrize(("place", "found"), [("9 (row 8)", ("9", 8)), ("8", ("8", 8)), ("p/1", ("p/1", None))])
+def test_a_place_gives_its_line_and_its_row_again(place, found):
+    assert line_and_row(place) == found

@@ -20,6 +20,7 @@ from shroff.decisions import draft as draft_module
 from shroff.decisions import ingest as ingest_module
 from shroff.decisions import writer as writer_module
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.ingest import arranged, ingest, with_labels
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import StateError, StorageError, UsageError
@@ -172,6 +173,62 @@ def test_the_log_is_never_called_beside_a_commit():
 
     assert report.events.read == 65
     assert log.clashes == []
+
+
+class PatientLog(MemoryLog):
+    """A log whose commits, all but the last, end once the batch behind them is being decided."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.decided = threading.Semaphore(0)
+        self.met: list[bool] = []
+        self._batches = batches
+
+    def append(self, batch: Batch) -> None:
+        if batch.decisions and len(self.met) < self._batches - 1:
+            self.met.append(self.decided.acquire(timeout=10))
+        super().append(batch)
+
+
+def test_a_batch_is_decided_while_the_one_before_is_committed():
+    log = PatientLog(batches=4)
+    one = writer(log)
+    step, decided = one.state.engine.step, list[int]()
+
+    def told(batch: Sequence[Placed]) -> Effects:
+        if decided:
+            log.decided.release()
+        decided.append(len(batch))
+        return step(batch)
+
+    one.state.engine.step = told  # type: ignore[method-assign]
+    ingest(one, [on_day(5, at, at) for at in range(32)], batch_size=8)
+
+    assert log.met == [True, True, True]
+    assert decided == [8, 8, 8, 8]
+
+
+def test_labels_before_their_events_and_lines_again_in_the_next_batch_are_as_in_one_batch():
+    early = [label(at, f"payment/p{at}", "fraud", "analyst", "2026-03-01T12:30:00Z") for at in (2, 5, 6)]
+    lines = [
+        payment(1),
+        early[0],
+        payment(1),
+        payment(2),
+        early[1],
+        payment(2),
+        early[0],
+        payment(5),
+        early[2],
+        early[2],
+    ]
+    logs = [MemoryLog(), MemoryLog()]
+    reports = [ingest(writer(log), lines, batch_size=size) for log, size in zip(logs, (1, 100), strict=True)]
+
+    assert reports[0].events == reports[1].events
+    assert reports[0].labels == reports[1].labels
+    assert [one.id for one in logs[0].waiting_all()] == [one.id for one in logs[1].waiting_all()]
+    assert ids(logs[0]) == ids(logs[1])
 
 
 # ---- errors half-way

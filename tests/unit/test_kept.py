@@ -301,6 +301,17 @@ def test_a_retry_of_a_csv_line_gives_the_key_that_the_mapping_gave():
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
+def test_a_retried_line_keeps_its_number_wherever_it_stands():
+    columns = ("id", "at", "card", "amount")
+    text = f"{','.join(columns)}\n\n,2026-03-01T12:00:00Z,a,5.001\n\n,2026-03-01T12:00:00Z,b,5.001\n"
+    numbered = "{ id: \"join(row.file, ':', row.number)\" }"
+    log, _ = refused_then_retried(
+        hashing(numbered), hashing(numbered, THREE_PLACES), text, headers={"x.csv": columns}, format="csv"
+    )
+
+    assert [row["id"] for row in stored(log)] == ["x.csv:1", "x.csv:2"]
+
+
 def test_a_retry_of_a_line_that_nobody_took_gives_the_key_that_the_mapping_gives():
     spaces_out = SPACES_OUT.removesuffix("}")
     none, some = (f"{spaces_out}, when: \"row.kind == '{kind}'\" }}" for kind in ("x", "pay"))

@@ -205,6 +205,34 @@ def test_a_snapshot_that_is_newer_than_the_log_is_removed(folder, store):
     assert folder.files() == []
 
 
+def test_a_snapshot_that_cannot_be_removed_is_said_to_stay(folder, store, monkeypatch):
+    first = started(store, folder)
+    first.write([payment(1)])
+    file = first.snapshot().file
+
+    def refuse(path, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    again = started(MemoryStore(), folder)
+
+    assert again.warnings == [
+        "snapshot 000000000002.snapshot cannot be used: it is of place 2, and the log ends at 0. "
+        f"The log is read instead, at each start, since {file} cannot be removed: Permission denied."
+    ]
+    assert folder.files() == [file]
+
+
+def test_older_snapshots_that_cannot_be_removed_are_no_error(folder, monkeypatch):
+    def refuse(path, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    written = [folder.write(Header(seq, "layout", "log"), PARTS) for seq in range(1, 5)]
+
+    assert folder.files() == written[::-1]
+
+
 def test_a_snapshot_of_another_log_is_removed(folder, store):
     first = started(store, folder)
     first.write([payment(1)])

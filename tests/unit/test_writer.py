@@ -10,9 +10,10 @@ import pytest
 import rfc8785
 
 from shroff.adapters.log_memory import MemoryLog
+from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.replay import segments, verify_online
 from shroff.errors import StateError, StorageError
-from shroff.streams.log import Batch, DecisionRow, WaitingLabel
+from shroff.streams.log import Batch, WaitingLabel
 from tests.unit.projects import NOW_MS, definitions, documents, label, payment, submission, writer
 
 
@@ -212,10 +213,11 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     log = MemoryLog()
     one = writer(log)
     one.write([payment(1)])
-    found, log.decisions = log.decisions, interrupting  # type: ignore[method-assign]
+    engine = one.state.engine
+    found, engine.step = engine.step, interrupting  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         one.write([payment(1), payment(2, 60 * 11)])
-    log.decisions = found  # type: ignore[method-assign]
+    engine.step = found  # type: ignore[method-assign]
     with pytest.raises(StateError, match="open the project again"):
         one.write([payment(3, 60)])
 
@@ -223,8 +225,8 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     assert log.last_seq() == 2
 
 
-def interrupting(type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-    """What Ctrl-C does to a question at the log."""
+def interrupting(batch: Sequence[Placed]) -> Effects:
+    """What Ctrl-C does while a batch is decided."""
     raise KeyboardInterrupt
 
 
@@ -240,12 +242,75 @@ def test_a_batch_is_not_prepared_beside_one_that_is_not_committed():
     assert after["features"]["card.payments_1h"] == 1  # type: ignore[index]
 
 
-def test_only_the_batch_that_was_prepared_last_is_committed():
+def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
+    log, plain = MemoryLog(), MemoryLog()
+    one = writer(log)
+    fraud = label(3, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    first = [payment(1), payment(2, 1), fraud]
+    then = [payment(2, 1), payment(1, amount="7.00"), payment(3, 60), fraud]
+    then.append(label(5, "payment/p2", "fraud", "analyst", "2026-03-01T13:30:00Z"))
+    opened = one.prepare(first)
+    known = one.look_up(then)
+    following = one.prepare(then, known=known)
+    one.commit(opened)
+    one.commit(following)
+    other = writer(plain)
+    expected = [other.write(first), other.write(then)]
+
+    assert [opened.answers, following.answers] == expected
+    assert [answer.kind for answer in following.answers] == ["duplicate", "refused", "decided", "duplicate", "taken"]
+    assert list(log.read()) == list(plain.read())
+    assert list(log.decisions_after()) == list(plain.decisions_after())
+
+
+def test_a_failed_commit_takes_the_batch_that_was_drafted_beside_it_along():
+    log = MemoryLog()
+    one = writer(log)
+    opened = one.prepare([payment(1)])
+    following = one.prepare([payment(2, 1)], known=one.look_up([payment(2, 1)]))
+    log.append, append = failing, log.append  # type: ignore[method-assign]
+    with pytest.raises(StorageError):
+        one.commit(opened)
+    log.append = append  # type: ignore[method-assign]
+    for use in (lambda: one.commit(following), lambda: one.write([payment(3)]), lambda: one.state):
+        with pytest.raises(StateError):
+            use()
+
+    assert log.last_seq() == 1
+
+
+def failing(batch: Batch) -> None:
+    """An append to a disk that is full."""
+    raise StorageError("the disk is full")
+
+
+def test_nothing_is_looked_up_beside_waiting_labels_that_are_not_in_the_log():
+    one = writer(MemoryLog())
+    early = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    opened = one.prepare([early])
+    assert not one.looks_ahead
+    one.commit(opened)
+    joined = one.prepare([payment(1)])
+    assert not one.looks_ahead
+    one.commit(joined)
+
+    assert one.looks_ahead
+
+
+def test_what_was_looked_up_elsewhere_is_not_drafted():
+    one = writer(MemoryLog())
+    known = one.look_up([payment(1)])
+    one.write([payment(1)])
+    with pytest.raises(StateError, match="look them up again"):
+        one.prepare([payment(1)], known=known)
+
+
+def test_only_the_next_batch_is_committed():
     log = MemoryLog()
     one = writer(log)
     first = one.prepare([payment(1)])
     one.commit(first)
-    with pytest.raises(StateError, match="prepared last"):
+    with pytest.raises(StateError, match="does not follow the log"):
         one.commit(first)
 
     assert log.last_seq() == 2

@@ -9,7 +9,7 @@ from shroff.cli.failures import problem_entry, problem_text
 from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
-    from shroff.app import CheckReport
+    from shroff.decisions.ruletests import CheckReport
 
 
 @command("check", "shroff check", "shroff -C mybank check --json")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
     "shroff decide examples/payment.json --as payment",
     "tail -f payments.jsonl | shroff decide - --as payment",
 )
-@click.argument("file", metavar="[FILE|-]", default="-")
-@click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
+@click.argument("file", metavar="[FILE|-]", default="-", shell_complete=completion.files)
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type of every line; without it lines name their own.",
+)
 @click.option(
     "--hashed",
     "is_hashed",
@@ -39,6 +46,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     """
     from shroff.decisions.answers import answer_json
     from shroff.decisions.writer import REFUSED, UNTAKEN
+    from shroff.events.lines import line_and_row
 
     project = session.project
     lines, has_more = _opened(file)
@@ -51,7 +59,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
         )
         with closing(groups):
             for group in groups:
-                texts = [answer_json(answer, line=int(place)) for place, answer in group]
+                texts = [answer_json(answer, line=int(line_and_row(place)[0])) for place, answer in group]
                 answered += len(group)
                 refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
                 # Before it is written, so that who reads the answer and stops the program is told of it.

@@ -12,16 +12,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from shroff.cli.demo_progress import OUTCOME_STYLES
 from shroff.cli.session import argument, many, one_line
-from shroff.examples.demo import MONEY_PLACES, Example, Sum, Tally
+from shroff.examples.demo import MONEY_PLACES, Caught, Example, Sum, Tally
 from shroff.language.values import show_decimal
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 WIDTH_MAX: Final = 100
+BAR_WIDTH: Final = 12
 SAVED: Final = (
     "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught; "
     "what reviews and honest customers held up cost is not taken off."
@@ -125,9 +127,11 @@ def _print_head(summary: Summary, console: Console) -> None:
         f"in {summary.seconds:.1f} s, [bold]{pace:,.0f} a second[/]."
     )
     console.print(
-        f"[bold]{frauds.caught.payments:,} of {frauds.payments:,} frauds caught[/], "
-        f"[bold]{_amount(frauds.caught)} {summary.currency} saved[/], {_amount(frauds.missed)} lost."
+        f"[bold]{frauds.caught.payments:,} of {frauds.payments:,} frauds caught[/], {_percent(summary.tally.recall)}: "
+        f"[bold]{_amount(frauds.caught)} {summary.currency} saved[/], "
+        f"{_percent(summary.tally.recall_of_money)} of the money."
     )
+    console.print(f"Missed: {many(frauds.missed.payments, 'fraud')}, {_amount(frauds.missed)} {summary.currency}.")
 
 
 def _table(*columns: str) -> Table:
@@ -149,7 +153,8 @@ def _outcomes(tally: Tally) -> Table:
 
 
 def _frauds(tally: Tally, currency: str) -> Table:
-    table = _table("Fraud", "payments", "caught", "missed", f"{currency} saved", f"{currency} lost")
+    table = _table("Fraud", "frauds", "caught", "missed", f"{currency} saved", f"{currency} lost")
+    table.add_column("saved", max_width=BAR_WIDTH)
     rows = [*sorted(tally.kinds.items()), ("all", tally.frauds)]
     for name, one in rows:
         cells = (
@@ -158,9 +163,16 @@ def _frauds(tally: Tally, currency: str) -> Table:
             f"{one.missed.payments:,}",
             _amount(one.caught),
             _amount(one.missed),
+            _bar(one),
         )
         table.add_row(name.replace("_", " "), *cells, style="bold" if name == "all" else None)
     return table
+
+
+def _bar(one: Caught) -> ProgressBar:
+    """The money that was saved, of all that was at stake."""
+    saved, lost = one.caught.amount_minor, one.missed.amount_minor
+    return ProgressBar(saved + lost, saved, style="red", complete_style="green", finished_style="green")
 
 
 def _rules(tally: Tally) -> Table:

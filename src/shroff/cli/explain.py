@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, one_line, table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command("explain", "shroff explain p-1", "shroff explain payment/p-1 --json")
-@click.argument("reference", metavar="[TYPE/]ID")
+@click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def explain(session: Session, reference: str) -> None:
     """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words."""
     with bars("looking back, records") as (progress,):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
+
+KINDS: Final = ("decisions", "events", "flags", "labels")
 
 
 @command(
@@ -16,9 +20,15 @@ from shroff.errors import UsageError, nearest
     "shroff export decisions --format parquet --out decisions.parquet",
     "shroff export events | shroff -C copy decide -",
 )
-@click.argument("what", metavar="decisions|events|flags|labels")
+@click.argument("what", metavar="|".join(KINDS), shell_complete=completion.words(*KINDS))
 @click.option(
-    "--format", "format_", metavar="FORMAT", default="jsonl", show_default=True, help="jsonl, csv or parquet."
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    default="jsonl",
+    show_default=True,
+    shell_complete=completion.words("jsonl", "csv", "parquet"),
+    help="jsonl, csv or parquet.",
 )
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="A file instead of standard output.")
 def export(session: Session, what: str, format_: str, out: Path | None) -> None:

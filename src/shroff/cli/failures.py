@@ -30,7 +30,7 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
-_KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
+KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
     (DefinitionError, "definition-errors", "The project's files have mistakes", 2),
     (NotThereYetError, "not-there-yet", "Not there yet", 2),
     (UsageError, "wrong-use", "This cannot be done as asked", 2),
@@ -104,7 +104,7 @@ def problem_text(problem: Problem, session: Session) -> str:
 
 
 def _kind(error: BaseException) -> tuple[str, str, int]:
-    for kind, type_, title, code in _KINDS:
+    for kind, type_, title, code in KINDS:
         if isinstance(error, kind):
             return type_, title, code
     return "internal-error", "A mistake in shroff", MISTAKE

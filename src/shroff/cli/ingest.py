@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
@@ -26,7 +27,13 @@ QUARANTINED = 4
     "shroff ingest mixed.jsonl",
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--as", "as_type", metavar="EVENT", help="The event type of every line; without it lines name their own.")
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types_and_labels,
+    help="The event type of every line; without it lines name their own.",
+)
 @click.option(
     "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known."
 )
@@ -34,7 +41,11 @@ QUARANTINED = 4
     "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first."
 )
 @click.option(
-    "--format", "format_", metavar="FORMAT", help="csv, jsonl or parquet, where a file's ending does not say it."
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    shell_complete=completion.words("csv", "jsonl", "parquet"),
+    help="csv, jsonl or parquet, where a file's ending does not say it.",
 )
 @click.option(
     "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them."
@@ -66,10 +77,14 @@ def ingest(
         taken += len(answers)
         session.stopped = f"{many(taken, 'line is', 'lines are')} done and safe; the same command goes on after them."
 
+    from shroff.decisions.progress import Meter
+
     if any(str(path) == "-" and not path.exists() for path in (*files, *([labels] if labels else ()))):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
     session.stopped = "Nothing was taken yet."
-    with bars("restoring state, events", "reading, lines") as (restoring, progress):
+    meter = Meter()
+    phases = "restoring state, events", ("sorting, lines", meter.share), ("reading, lines", meter.share)
+    with bars(*phases) as (restoring, sorting, progress):
         report = session.project.ingest(
             files,
             as_type=as_type,
@@ -79,6 +94,8 @@ def ingest(
             decide=decide,
             is_hashed=is_hashed,
             progress=progress,
+            sorting=sorting,
+            meter=meter,
             restoring=restoring,
             on_batch=on_batch,
         )

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import click
 
+from shroff import config
+from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, table
 
 
 @command("init", "shroff init mybank --template payments")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--template", default="payments", show_default=True, help="payments, paysim, savings, orders, cards or blank."
+    "--template",
+    default="payments",
+    show_default=True,
+    shell_complete=completion.words(*config.TEMPLATES),
+    help="payments, paysim, savings, orders, cards or blank.",
 )
 def init(session: Session, folder: Path, template: str) -> None:
     """Write a new project that runs into DIR, a new or an empty folder."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
@@ -18,8 +19,12 @@ from shroff.cli.session import Session, argument, command, many, one_line, table
     "shroff label payment/p-1 fraud --source chargeback",
     "shroff label --pending",
 )
-@click.argument("what", metavar="[FILE | TYPE/ID VERDICT]", nargs=-1)
-@click.option("--source", help="chargeback, analyst, customer or import, from strong to weak.  [default: import]")
+@click.argument("what", metavar="[FILE | TYPE/ID VERDICT]", nargs=-1, shell_complete=completion.labelled)
+@click.option(
+    "--source",
+    shell_complete=completion.words("chargeback", "analyst", "customer", "import"),
+    help="chargeback, analyst, customer or import, from strong to weak.  [default: import]",
+)
 @click.option("--known-at", metavar="TIME", help="When it became known, as 2026-03-01T10:00:00Z.  [default: now]")
 @click.option("--reason", help="Why, in words.")
 @click.option("--pending", is_flag=True, help="List the labels that wait for their event.")
@@ -29,6 +34,8 @@ def label(
     """Record labels: a file with event, verdict, source and known_at, or one by hand.
 
     Verdicts are fraud, genuine and unclear. A label of an event that is not there yet waits for it.
+    Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
+    ends when they are committed.
     """
     given = {"source": source, "known_at": known_at, "reason": reason}
     fields = {name: value for name, value in given.items() if value is not None}
@@ -37,7 +44,7 @@ def label(
             raise click.UsageError("--pending lists what waits; it takes nothing else.")
         return _pending(session)
     if len(what) == 2:
-        return _one(session, {"event": what[0], "verdict": what[1], **fields})
+        return _one(session, what[0], what[1], fields)
     if len(what) != 1:
         raise click.UsageError("name a FILE, or an event and its verdict: payment/p-1 fraud.")
     if fields:
@@ -59,11 +66,11 @@ def _pending(session: Session) -> int:
     return 0
 
 
-def _one(session: Session, fields: dict[str, str]) -> int:
+def _one(session: Session, reference: str, verdict: str, fields: dict[str, str]) -> int:
     from shroff.decisions.writer import DUPLICATE, REFUSED, WAITING
 
-    answer = session.project.label(fields)
-    event, verdict = one_line(fields["event"]), fields["verdict"]
+    answer = session.project.label(reference, verdict, **fields, waits=session.waits)
+    event = one_line(reference)
     if answer.kind == REFUSED:
         session.answer(
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
@@ -78,7 +85,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
         session.next("shroff label --pending")
     elif answer.kind == DUPLICATE:
         session.answer(_counts(read=1, duplicates=1), f"This label of {event} is there already.")
-        session.next(f"shroff explain {argument(fields['event'])}")
+        session.next(f"shroff explain {argument(reference)}")
     else:
         session.answer(
             _counts(read=1, appended=1) | {"seq": answer.seq},
@@ -90,7 +97,7 @@ def _one(session: Session, fields: dict[str, str]) -> int:
 
 def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
-        report = session.project.ingest([file], as_type="label", is_hashed=True, progress=progress)
+        report = session.project.label_file(file, progress, session.waits)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")
     session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")

@@ -9,14 +9,18 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 import shroff
+from shroff import config
 from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "demo": ("demo", "a made-up bank: payments stream in and are decided, with reasons"),
@@ -30,9 +34,12 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "replay": ("replay", "compute one decision again from the log and compare"),
     "verify": ("verify", "compute the whole log again and compare"),
     "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
+    "lists": ("lists", "show and change the lists that rules read"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),
+    "schema": ("schema", "write the JSON Schema of project files, for editors"),
+    "completion": ("completion", "let a shell complete commands, event types and files"),
 }
 PLANNED: Final = {
     "train": "fit a model to the labels so far",
@@ -43,11 +50,21 @@ PLANNED: Final = {
     "produce": "replay a file into a live source",
     "serve": "API and pages",
     "keys": "keys for programs that call the API",
-    "lists": "change lists that rules read",
     "users": "people who may sign in",
     "audit": "verify the record of who did what",
     "notebook": "write a notebook that opens the project",
 }
+
+EXIT_STATUS: Final = (
+    ("0", "done"),
+    ("1", "done, and the answer is no"),
+    ("2", "wrong use, or definitions that keep the command from running"),
+    ("3", "the log, its disk or something else outside cannot be had now"),
+    ("4", "some input was quarantined, the rest is done"),
+    ("70", "a mistake in shroff itself"),
+    ("130", "stopped by Ctrl-C"),
+    ("141", "nobody read the output on"),
+)
 
 
 class Program(click.Group):
@@ -71,10 +88,20 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in COMMANDS and name not in PLANNED and not name.startswith("-"):
+        is_known = name in COMMANDS or name in PLANNED or name.startswith("-")
+        if not is_known and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
             hint = nearest(name, [*COMMANDS, *PLANNED]) or "'shroff --help' lists the commands."
             raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that are there, from the table alone, and the options of the program itself."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=words) for name, (_, words) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -85,12 +112,9 @@ class Program(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):
             formatter.write("  shroff init mybank --template payments\n  shroff -C mybank check\n")
-        formatter.write(
-            "\nEvery command has --help with an example, and --json.\n"
-            "Exit status: 0 done; 1 done, and the answer is no; 2 wrong use or wrong definitions;\n"
-            "3 the log, its disk or something else outside cannot be had now; 4 some input was\n"
-            "quarantined, the rest is done; 130 stopped by Ctrl-C; 141 nobody read the output on.\n"
-        )
+        words = "; ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUS)
+        formatter.write("\n")
+        formatter.write_text(f"Every command has --help with an example, and --json. Exit status: {words}.")
 
 
 @click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -110,7 +134,12 @@ def program(session: Session, folder: Path | None, traceback: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and leave with its exit code."""
+    """Run one command, or answer a shell that asks how to go on, and leave with the exit code."""
+    asked = config.completion_asked()
+    if asked:
+        from shroff.cli.completion import complete
+
+        sys.exit(complete(program, asked))
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 QUIET_S: Final = 1.0
+BAR_WIDTH: Final = 30
+
+Share = Callable[[], float | None]  # in [0, 1], None while it is not known
+Phase = tuple[str, Share]
 
 
 class _Bars:
@@ -24,16 +28,18 @@ class _Bars:
         self.began = time.monotonic()
         self.shown: Progress | None = None
 
-    def advance(self, what: str, count: int) -> None:
+    def advance(self, phase: Phase, count: int) -> None:
+        what, share = phase
         if what != self.what:
             self.stop()
             self.what, self.count, self.began = what, 0, time.monotonic()
         self.count += count
+        part = share()
         if self.shown is None and time.monotonic() - self.began > QUIET_S:
-            self.shown = _start(what)
+            self.shown = _start(what, has_end=part is not None)
         if self.shown is not None:
             (task,) = self.shown.task_ids
-            self.shown.update(task, completed=self.count)
+            self.shown.update(task, completed=self.count if part is None else part, count=self.count)
 
     def stop(self) -> None:
         if self.shown is not None:
@@ -42,14 +48,19 @@ class _Bars:
 
 
 @contextmanager
-def bars(*phases: str) -> Iterator[list[Callable[[int], None]]]:
-    """For each phase a function to tell of each step's count; what is drawn is gone at the end."""
+def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
+    """For each phase a function to tell of each step's count; what is drawn is gone at the end.
+
+    A phase is what it does; with a function that knows which share of it is done, a bar
+    and the time that is left are drawn too.
+    """
     if not sys.stderr.isatty():
         yield [_nothing] * len(phases)
         return
     drawn = _Bars()
+    known = [(phase, _unknown) if isinstance(phase, str) else phase for phase in phases]
     try:
-        yield [partial(drawn.advance, phase) for phase in phases]
+        yield [partial(drawn.advance, phase) for phase in known]
     finally:
         drawn.stop()
 
@@ -58,12 +69,26 @@ def _nothing(_count: int) -> None:
     """Draw nothing: nobody watches."""
 
 
-def _start(what: str) -> Progress:
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def _unknown() -> None:
+    """Of most work nobody knows how much there is."""
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,}"), TimeElapsedColumn())
+
+def _start(what: str, *, has_end: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    said = TextColumn("{task.description}: {task.fields[count]:,}")
+    end = (BarColumn(BAR_WIDTH), TaskProgressColumn(), TimeRemainingColumn(compact=True), TextColumn("left"))
+    columns = (said, *end) if has_end else (SpinnerColumn(), said, TimeElapsedColumn())
     drawn = Progress(*columns, console=Console(stderr=True), transient=True)
-    drawn.add_task(what, total=None)
+    drawn.add_task(what, total=1.0 if has_end else None, count=0)
     drawn.start()
     return drawn

@@ -86,7 +86,7 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
 
     The project as it is now takes them or refuses them again; what is refused stays.
     """
-    found = session.project.retry(numbers, files)
+    found = session.project.retry(numbers, files, session.waits)
     stays = [one for one in found if one.stays]
     document = {
         "read": len(found),
@@ -111,7 +111,7 @@ def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
     """Remove entries for ever."""
     if bool(numbers) == all_:
         raise click.UsageError("name the numbers to drop, or --all for every entry.")
-    count = session.project.drop(numbers)
+    count = session.project.drop(numbers, session.waits)
     session.answer({"dropped": count}, f"{many(count, 'entry', 'entries')} dropped.")
     session.next("shroff quarantine list")
 
@@ -123,11 +123,14 @@ def _entries(session: Session) -> list[tuple[int, Refused]]:
 
 def _document(number: int, entry: Refused) -> dict[str, Any]:
     from shroff.events.event import time_text
+    from shroff.events.lines import line_and_row
 
+    line, row = line_and_row(entry.place)
     return {
         "number": number,
         "source": entry.source,
-        "place": entry.place,
+        "place": line,
+        "row": row,
         "type": entry.type,
         "reason": entry.reason,
         "at": time_text(entry.at_ms),

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.session import Session, command, one_line
 
 
 @command("replay", "shroff replay p-1", "shroff replay payment/p-1 --json")
-@click.argument("reference", metavar="[TYPE/]ID")
+@click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def replay(session: Session, reference: str) -> int:
     """Compute one decision again from the log, by what was in force then, and compare every byte."""
-    recorded, again = session.project.replay(reference)
-    match = (recorded.document, recorded.receipt) == (again.document, again.receipt)
-    receipt = f"sha256:{recorded.receipt.hex()}"
+    found = session.project.replay(reference)
+    recorded, receipt, match = found.recorded, found.receipt, found.match
     document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}
     named = f"{recorded.event} {one_line(recorded.id)}"
     text = f"{named} comes out the same, byte by byte.\nreceipt {receipt}"
     if not match:
-        sides = recorded.document.decode(), again.document.decode()
+        sides = recorded.document.decode(), found.computed.document.decode()
         document |= {"recorded": sides[0], "computed": sides[1]}
         text = f"{named} does not come out as it was recorded.\n"
         text += f"recorded: {sides[0]}\ncomputed: {sides[1]}"

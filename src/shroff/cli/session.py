@@ -79,6 +79,10 @@ class Session:
         sys.stdout.flush()
         print(text, file=sys.stderr, flush=True)
 
+    def waits(self, words: str) -> None:
+        """Keep what holds if the wait for another process is ended by Ctrl-C."""
+        self.stopped = words
+
     def warn(self) -> None:
         """Say what the project wants somebody to know, though the command went well."""
         for words in self._project.warnings if self._project is not None else ():

@@ -7,18 +7,24 @@ from dataclasses import asdict
 
 import click
 
+from shroff.cli import completion
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, one_line
 
 
-@command("verify", "shroff verify", "shroff verify --engines online,naive --sample 500")
+@command("verify", "shroff verify", "shroff verify --engines naive --sample 500")
 @click.option(
     "--engines",
-    default="online",
+    shell_complete=completion.words_in_turn("online", "batch", "naive"),
+    default="online,batch,naive",
     show_default=True,
-    help="online: all decisions. naive: features of a sample, by the definition.",
+    help="online: all decisions. batch: all features and most hits. naive: features of a sample, by the definition.",
 )
-@click.option("--sample", type=click.IntRange(min=1), help="How many events the naive engine looks at.  [default: 200]")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help="How many events the naive engine computes.  [default: 200, down to 10 of a long log]",
+)
 def verify(session: Session, engines: str, sample: int | None) -> int:
     """Compute the log again through the engines and compare features, decisions and receipts."""
     began = time.monotonic()
@@ -33,7 +39,7 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
         "seconds": round(seconds, 3),
     }
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
-    text = f"{many(found.events, 'event')} computed again by {' and '.join(names)} in {seconds:.1f} s: {counts}."
+    text = f"{many(found.events, 'event')} computed again by {', '.join(names)} in {seconds:.1f} s: {counts}."
     if first is not None:
         text += f"\nThe first is {first.event} {one_line(first.id)} at place {first.seq:,}, engine {first.engine}."
         text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"

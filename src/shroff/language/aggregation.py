@@ -113,12 +113,15 @@ def _known_event(name: syntax.Name, event: str, scope: Scope) -> None:
 
 
 def _names(tree: Syntax) -> Iterator[syntax.Name]:
-    """The names of an expression; of `feature of event` the event."""
+    """The names of an expression; of `feature of event` the event, of a look-up those of its key."""
     if isinstance(tree, syntax.Name):
         yield tree
         return
     if isinstance(tree, syntax.Of):
         yield tree.event
+        return
+    if isinstance(tree, syntax.Lookup):
+        yield from _names(tree.key)
         return
     for field in fields(tree):
         value = getattr(tree, field.name)

@@ -369,8 +369,6 @@ class _Checker:
             )
         if not (operand.type.is_text or operand.type.kind == "missing"):
             self.fail(written, f"a list holds text, what is looked for is {operand.type}")
-        if self.item is not None:
-            self.fail(name, "a list inside an aggregate is not there yet")
         return typed.InList(BOOLEAN, operand, list_)
 
     def within_range(self, tree: syntax.Within, operand: Node) -> Node:

@@ -43,9 +43,12 @@ class Column:
 def column_of(values: Sequence[Value], type_: Type) -> Column:
     """Make a column of Python values, None where one is missing."""
     count = len(values)
-    valid = np.fromiter((value is not None for value in values), np.bool_, count)
-    empty = _EMPTY.get(type_.kind, 0)
-    filled = values if valid.all() else [empty if value is None else value for value in values]
+    if all(values):  # the quick way to see that none is missing; one that is empty or 0 is seen below
+        valid, filled = np.ones(count, np.bool_), values
+    else:
+        valid = np.array([value is not None for value in values], np.bool_)
+        empty = _EMPTY.get(type_.kind, 0)
+        filled = values if valid.all() else [empty if value is None else value for value in values]
     dtype = _DTYPES.get(type_.kind, np.int64)
     if dtype is object:
         array = np.empty(count, object)

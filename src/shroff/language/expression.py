@@ -155,7 +155,10 @@ class InValues:
 
 @dataclass(frozen=True, slots=True)
 class InList:
-    """Whether a text stands in a list of the project, unexpired at the event's time."""
+    """Whether a text stands in a list of the project, unexpired at the event's time.
+
+    Inside an aggregate that is the aggregated event's, and the deciding one's where only `this` is read.
+    """
 
     type: Type
     operand: Node

@@ -7,13 +7,14 @@ of a project at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.language.checker import check
 from shroff.language.expression import Node as Expression
+from shroff.language.keys import Keys
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
@@ -83,17 +84,14 @@ def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | No
     return node
 
 
-def known_keys(found: Mapping, known: Collection[str], problems: list[Problem], what: str) -> None:
-    """Refuse keys that the language does not name."""
+def check_keys(found: Mapping, keys: Keys, problems: list[Problem], what: str) -> None:
+    """Refuse keys that the language does not name, and say which must stand and do not."""
+    known = keys.names
     for key, _ in found.entries:
         if key.text not in known:
             hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
             problems.append(key.problem(f"{what} has no key {key.text!r}.", hint))
-
-
-def required_keys(found: Mapping, required: Iterable[str], problems: list[Problem], what: str) -> None:
-    """Say which keys must stand and do not."""
-    lacking = [key for key in required if found.get(key) is None]
+    lacking = [name for name in keys.required if found.get(name) is None]
     if lacking:
         problems.append(found.problem(f"{what} lacks {', '.join(lacking)}."))
 

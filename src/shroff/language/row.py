@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
-from shroff.language.expression import Node
+from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, to_real
@@ -48,6 +48,7 @@ def compile_row(
     reference: Reference | None = None,
     *,
     time: Evaluate | None = None,
+    this_time: Evaluate | None = None,
     strict: bool = False,
 ) -> Evaluate:
     """Make the function that gives the value of `node` for one row.
@@ -56,9 +57,10 @@ def compile_row(
         leaf: For fields, features, aggregates and score: the function of a row that reads it.
         reference: Lists and tables of the project.
         time: Gives the event's time in ms, for lists whose entries expire.
+        this_time: Inside an aggregate, where `time` is the aggregated event's, that of `this`.
         strict: A conversion that fails raises ValueError (mappings); else it is missing.
     """
-    return _Compiler(leaf, reference or Reference(), time, strict).compile(node)
+    return _Compiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _Compiler:
     leaf: Callable[[Node], Evaluate]
     reference: Reference
     time: Evaluate | None
+    this_time: Evaluate | None
     strict: bool
 
     def compile(self, node: Node) -> Evaluate:
@@ -144,6 +147,8 @@ class _Compiler:
 
     def in_list(self, node: typed.InList) -> Evaluate:
         operand, entries, time = self.compile(node.operand), self.reference.lists.get(node.list, {}), self.time
+        if self.this_time is not None and reads_this(node.operand) and not reads_item(node.operand):
+            time = self.this_time
         if time is None:
             raise AssertionError("a list is asked where there is no event time")
         now = time

@@ -16,10 +16,8 @@ from shroff.language.expression import Aggregate, Compare, Convert, Literal, Nod
 from shroff.language.names import Names, Scope
 from shroff.language.types import BOOLEAN
 from shroff.language.yamltext import Scalar, whole_text
+from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 
-EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
-TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
-KEYS: Final = ("id", "on", "by", "when", "reason", "effect", "notify", "shadow", "expires", "rollout", "tests")
 _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 
@@ -66,7 +64,15 @@ class Rule:
     def reason_computed(self) -> list[Computed]:
         """The expressions of the reason that aggregate, which an engine must keep state for."""
         return [
-            Computed(f"rule {self.id} reason {at}", part, self.by, frozenset([self.on]), needs_key=False)
+            Computed(
+                f"rule {self.id} reason {at}",
+                part,
+                self.by,
+                frozenset([self.on]),
+                needs_key=False,
+                rule=self.id,
+                is_reason=True,
+            )
             for at, part in enumerate(self.reason)
             if not isinstance(part, str) and any(isinstance(node, Aggregate) for node in walk(part))
         ]
@@ -99,8 +105,7 @@ class RuleLoader:
         if found is None:
             return None
         before = len(self._problems)
-        loading.known_keys(found, KEYS, self._problems, "a rule")
-        loading.required_keys(found, ("id", "on", "by", "when", "effect"), self._problems, "a rule")
+        loading.check_keys(found, RULE, self._problems, "a rule")
         id_ = self._id(found.get("id"))
         on = self._known(found.get("on"), self._events.types, "event type")
         by = self._known(found.get("by"), self._events.entities, "entity")
@@ -169,7 +174,7 @@ class RuleLoader:
         self._problems.append(found.problem(f"{found.text!r} is nobody to tell and no notice.", hint))
         return None
 
-    def _scope(self, what: str, on: str, by: str, *, since_flag: bool) -> Scope:
+    def _scope(self, what: str, on: str, by: str) -> Scope:
         return Scope(
             self._names,
             what=what,
@@ -178,13 +183,13 @@ class RuleLoader:
             feature=self._features.type_of,
             feature_names=self._features.names,
             reads_score=True,
-            since_flag=since_flag,
+            since_flag=True,
         )
 
     def _when(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> Node | None:
         if node is None:
             return None
-        scope = self._scope(f"the condition of rule {id_}", on, by, since_flag=True)
+        scope = self._scope(f"the condition of rule {id_}", on, by)
         when = loading.expression(node, scope, self._problems, BOOLEAN)
         if when is not None and isinstance(node, Scalar):
             self._warn_without_this(node, when, id_, on)
@@ -208,7 +213,7 @@ class RuleLoader:
         found = loading.scalar(node, self._problems, "a reason")
         if found is None or not whole_text(found, self._problems, what="reason"):
             return ()
-        scope = self._scope(f"the reason of rule {id_}", on, by, since_flag=False)
+        scope = self._scope(f"the reason of rule {id_}", on, by)
         parts: list[str | Node] = []
         at = 0
         while (start := found.text.find("{", at)) >= 0:
@@ -234,8 +239,7 @@ class RuleLoader:
         found = loading.mapping(node, self._problems, "a rule test")
         if found is None:
             return None
-        loading.known_keys(found, ("name", "events", "hits"), self._problems, "a rule test")
-        loading.required_keys(found, ("name", "events", "hits"), self._problems, "a rule test")
+        loading.check_keys(found, TEST, self._problems, "a rule test")
         name = loading.scalar(found.get("name"), self._problems, "the name of a rule test")
         events = loading.sequence(found.get("events"), self._problems, "the events of a rule test")
         hits = loading.sequence(found.get("hits"), self._problems, "the hits of a rule test")

@@ -1,0 +1,200 @@
+"""The pages of the reference about project files, errors and the Python interface, made from the program's tables."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import shroff
+from shroff.cli.failures import KINDS, MISTAKE
+from shroff.cli.main import EXIT_STATUS
+from shroff.decisions.schema import FILES, ProjectFile
+from shroff.language.keys import Either, Key, Keys, Many, Shape
+
+MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
+PAGES: Final = {"shroff": "shroff-yaml", "events": "events-yaml", "features": "features-yaml", "policy": "policy-yaml"}
+EXAMPLES: Final = {
+    "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
+    "events": "payment:\n  id: payment_id\n  time: paid_at\n  decide: true\n  fields:\n    payment_id: text\n"
+    "    paid_at: time\n    card: text hashed\n    amount: money\n    country: text?\n"
+    "entities:\n  card: { payment: card }\n",
+    "features": "card:\n  payments_1h: count(payment) over 1h\n  mean_30d: mean(payment.amount) over 30d\n",
+    "rules": "- id: large_amount\n  on: payment\n  by: card\n  when: this.amount > 1000\n"
+    "  reason: A payment of {this.amount}\n  effect: review\n",
+    "policy": "payment:\n  without_model: rules\n  costs:\n    missed_fraud: payment.amount\n    false_decline: 15\n",
+}
+MORE: Final = {
+    "shroff": "It is the only file that must exist.\n",
+    "events": "The types of fields stand in [the language](language.md#types). Label files and mappings: "
+    "[map a CSV](../howto/map-a-csv.md).\n",
+    "features": "An entity is one of `events.yaml`. A feature's full name is `entity.name`. "
+    "The expression is an [aggregate](aggregates.md) or any other one of [the language](language.md).\n",
+    "rules": "A file in `rules/` is a list of rules. [Write a rule with its test](../howto/write-a-rule.md) takes you "
+    "through one.\n",
+    "policy": "Without this file the strongest effect of the rules that hit is the outcome.\n",
+}
+
+
+def page_of(file: ProjectFile) -> str:
+    """The name of the page about one kind of file."""
+    return f"{PAGES.get(file.kind, file.kind)}.md"
+
+
+def file_pages() -> dict[str, str]:
+    """The page of each kind of project file, by its name."""
+    return {page_of(file): file_page(file) for file in FILES}
+
+
+def file_page(file: ProjectFile) -> str:
+    tables = {id(keys): (title, keys) for title, keys in reversed([*tables_of(file.shape, "")])}  # each once
+    sections = "".join(section(title, keys) for title, keys in reversed(tables.values()))
+    return (
+        f"{MADE}# {file.place}\n\n{file.meaning} {MORE[file.kind]}\n"
+        f"```yaml\n{EXAMPLES[file.kind]}```\n\n{sections}"
+        "Keys that do not stand here are refused, with the nearest one that does. "
+        "[Editors](schema.md) can be told of all this.\n"
+    )
+
+
+def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:
+    """Every mapping with keys, in the order of the file, under the way to it."""
+    match shape:
+        case Keys():
+            if shape.keys:
+                yield title, shape
+            if shape.named is not None:
+                yield from tables_of(shape.named, f"{title}.NAME" if title else "NAME")
+            for key in shape.keys:
+                if key.shape is not None:
+                    yield from tables_of(key.shape, f"{title}.{key.name}" if title else key.name)
+        case Many(_, item):
+            yield from tables_of(item, title)
+        case Either(shapes):
+            for one in shapes:
+                yield from tables_of(one, title)
+
+
+def section(title: str, keys: Keys) -> str:
+    rows = [key_row(key) for key in keys.keys]
+    heading = f"## `{title}`: {keys.what}\n\n" if title else ""
+    own = f"Any other name is for {keys.named.what}.\n\n" if keys.named is not None else ""
+    return f"{heading}{markdown_table(('key', 'takes', 'left out', 'means'), rows)}\n{own}"
+
+
+def key_row(key: Key) -> Sequence[str]:
+    takes = "nothing yet" if key.shape is None else key.shape.what
+    left_out = "must stand" if key.is_required else f"`{key.default}`" if key.default.isalnum() else key.default
+    example = f" Example: `{key.examples[0]}`" if key.examples else ""
+    return f"`{key.name}`", takes, left_out, f"{key.meaning}{example}"
+
+
+# ---- errors
+
+
+def errors_page() -> str:
+    kinds = [(f"`{type_}`", title, str(code)) for _, type_, title, code in KINDS]
+    kinds = [*dict.fromkeys(kinds), ("`internal-error`", "A mistake in shroff", str(MISTAKE))]
+    return (
+        f"{MADE}# Errors and exit statuses\n\n"
+        "A command ends with a number that a script can ask for:\n\n"
+        f"{markdown_table(('exit status', 'means'), EXIT_STATUS)}\n"
+        "With `--json` an error is a problem document (RFC 9457) on standard output, in place of the answer: `type`,\n"
+        "`title` and `detail`, and for mistakes in the project's files `errors`, each with `file`, `line`, `column`,\n"
+        "`path`, `message` and `hint`. Where lines were written before, it goes to standard error.\n\n"
+        f"{markdown_table(('`type`', '`title`', 'exit status'), kinds)}\n"
+        "An event that is refused is no error of the command. `decide` gives a problem document in the place of its\n"
+        "decision, with `status` and `line`; everything else goes on:\n\n"
+        f"{markdown_table(('`type`', '`status`', 'means'), REFUSALS)}\n"
+        "In Python an error of the first table is an exception of `shroff.errors`, and a refused event a `Refusal`.\n"
+    )
+
+
+REFUSALS: Final = (
+    ("`invalid-event`", "422", "a field is missing or wrong, or the event is too late: in [quarantine](quarantine.md)"),
+    ("`id-conflict`", "409", "the id is in the log with other content: in quarantine"),
+    ("`no-event-type`", "422", "no event type takes the line; in quarantine only where `untaken: quarantine`"),
+)
+
+
+# ---- Python
+
+
+def python_page() -> str:
+    calls = [call_part(name, getattr(shroff.Project, name)) for name in public_calls()]
+    values = [value_part(name) for name in ("Decision", "Reason", "Undecided", "Refusal")]
+    return (
+        f"{MADE}# Python\n\n"
+        "`shroff.open(folder)` gives the project in a folder or above it. Its calls are what the commands call; "
+        "[In a notebook](../howto/in-a-notebook.md) shows them at work.\n"
+        "A moment, as in `as_of`, is a text such as `2026-06-30T12:00:00Z`, a `datetime` (in UTC where it has no "
+        "zone), or a day, which is its start in UTC.\n"
+        "Tables are those of pyarrow. Errors are exceptions of `shroff.errors`.\n\n"
+        f"## Calls of a project\n\n{''.join(calls)}## Values\n\n{''.join(values)}"
+    )
+
+
+# Calls that commands alone need: how they read, write, wait and show what goes on.
+INSIDE: Final = frozenset(
+    "answers check_with checked doctor feature_tables inbox intake label_file open_log reading reload source_line "
+    "writing".split()
+)
+
+
+def public_calls() -> list[str]:
+    """The calls of a project that programs build on, by name."""
+    calls = [name for name, _ in inspect.getmembers(shroff.Project, callable) if not name.startswith("_")]
+    return [name for name in calls if name not in INSIDE]
+
+
+def call_part(name: str, member: Callable[..., object]) -> str:
+    signature = inspect.signature(member)
+    shown = [one.replace(annotation=one.empty) for key, one in signature.parameters.items() if key not in HIDDEN]
+    text = f"{name}{signature.replace(parameters=shown, return_annotation=signature.empty)}"
+    return f"### {name}\n\n`project.{text}`\n\n{prose(member)}\n"
+
+
+HIDDEN: Final = {
+    "self",
+    "progress",
+    "restoring",
+    "sorting",
+    "meter",
+    "on_batch",
+    "waits",
+    "way",
+}  # what the commands alone need
+
+
+def value_part(name: str) -> str:
+    fields = ", ".join(f"`{field}`" for field in inspect.signature(getattr(shroff, name)).parameters)
+    return f"### {name}\n\n{prose(getattr(shroff, name))}\nFields: {fields}.\n\n"
+
+
+def prose(member: object) -> str:
+    """A docstring as markdown: `Args:` and its like as lists, what hidden arguments mean left out."""
+    text = inspect.getdoc(member) or ""
+    lines: list[str] = []
+    is_hidden = False
+    for line in text.splitlines():
+        item = re.match(r"    (\w+): ", line)
+        is_hidden = item[1] in HIDDEN if item else is_hidden and line.startswith("     ")
+        if not is_hidden:
+            lines.append(re.sub(r"^    (\w+): ", r"- `\1`: ", line).strip())
+    return re.sub(r"\n+Args:\n*", "\n\n", "\n".join(lines)) + "\n"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+REFERENCE: Final = Path(__file__).resolve().parent / "reference"
+
+
+def made_file_pages() -> dict[Path, str]:
+    """Each page that is made here, with its text."""
+    pages = file_pages() | {"errors.md": errors_page(), "python.md": python_page()}
+    return {REFERENCE / name: text for name, text in pages.items()}

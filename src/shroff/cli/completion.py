@@ -1,0 +1,141 @@
+"""`shroff completion`, and what is offered where a shell asks for the rest of a word.
+
+A shell asks by running the program with a variable of the environment set (the protocol
+of click). It waits for the answer at each press of a key, so nothing heavy is imported
+here: event types come from the text of events.yaml alone, whatever else is wrong in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class, shell_complete
+
+from shroff import config
+from shroff.cli.session import Session, command
+from shroff.errors import ShroffError
+
+if TYPE_CHECKING:
+    from shroff.language.yamltext import Node
+
+Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+SHELLS: Final = {  # shell: (where its script goes, for good)
+    "bash": "~/.bashrc",
+    "zsh": "~/.zshrc",
+    "fish": "~/.config/fish/completions/shroff.fish",
+}
+
+
+@command("completion", "shroff completion bash >> ~/.bashrc", "shroff completion fish | source")
+@click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(list(SHELLS)))
+def completion(session: Session, shell: str) -> None:
+    """Print a script that lets a shell complete commands, options, event types and files."""
+    from shroff.cli.main import program
+
+    made = get_completion_class(shell)
+    assert made is not None, "click knows the three shells"
+    script = made(program, {}, "shroff", config.COMPLETION_VARIABLE).source().rstrip()
+    session.answer({"shell": shell, "script": script}, script)
+    session.next(f"shroff completion {shell} >> {SHELLS[shell]}")
+
+
+def complete(program: click.Command, instruction: str) -> int:
+    """Answer a shell; gives the exit code."""
+    return shell_complete(program, {}, "shroff", config.COMPLETION_VARIABLE, instruction)
+
+
+# ---- what is offered
+
+
+def words(*options: str) -> Offer:
+    """Offers some words."""
+
+    def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        return _items(options, begun)
+
+    return offer
+
+
+def words_in_turn(*options: str) -> Offer:
+    """Offers some words after each comma of a list, those that stand in it already aside."""
+
+    def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        before, comma, last = begun.rpartition(",")
+        given = before.split(",")
+        return [
+            CompletionItem(before + comma + word) for word in options if word.startswith(last) and word not in given
+        ]
+
+    return offer
+
+
+def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers files, which the shell itself finds."""
+    return [CompletionItem(begun, type="file")]
+
+
+def event_types(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the project's event types."""
+    return _items(_types(context), begun)
+
+
+def event_types_and_labels(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers what lines of a file can be."""
+    return _items([*_types(context), "label"], begun)
+
+
+def references(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the decided types, as `payment/p-1` begins with one."""
+    return _items([f"{name}/" for name, is_decided in _types(context).items() if is_decided], begun)
+
+
+def list_names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the project's lists."""
+    places = _project(context)
+    return _items([] if places is None else sorted(file.stem for file in places.folder.glob("lists/*.csv")), begun)
+
+
+def labelled(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the type of an event or, of a file, its name; after an event the verdicts."""
+    if context.params.get("what"):
+        return _items(("fraud", "genuine", "unclear"), begun)
+    return [*references(context, _parameter, begun), *files(context, _parameter, begun)]
+
+
+def _items(options: Iterable[str], begun: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in options if word.startswith(begun)]
+
+
+def _project(context: click.Context) -> config.Places | None:
+    """Where the project is that the line means."""
+    named: Path | None = context.find_root().params.get("folder")
+    try:
+        return config.find_project(named or Path())
+    except ShroffError:
+        return None
+
+
+def _types(context: click.Context) -> dict[str, bool]:
+    """The event types as events.yaml has them now, and whether each is decided; none where there is no project."""
+    from shroff.events.keys import EVENTS
+    from shroff.language import yamltext
+
+    places = _project(context)
+    try:
+        text = "" if places is None else config.read_files(places.folder, []).get("events.yaml", "")
+    except ShroffError:
+        text = ""
+    top = yamltext.read(text, "events.yaml", [])
+    entries = top.entries if isinstance(top, yamltext.Mapping) else ()
+    return {key.text: _is_decided(value) for key, value in entries if key.text not in EVENTS.names}
+
+
+def _is_decided(node: Node) -> bool:
+    from shroff.language.yamltext import Mapping, Scalar
+
+    decide = node.get("decide") if isinstance(node, Mapping) else None
+    return isinstance(decide, Scalar) and decide.text == "true"

@@ -1,0 +1,114 @@
+"""`shroff lists`: the lists that features and rules ask."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
+
+if TYPE_CHECKING:
+    from shroff.decisions.lists import Change
+
+NAMED_MAX = 3  # readers that an overview names
+
+
+@click.group("lists", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def lists(context: click.Context) -> None:
+    """Show the lists of the project, or what is in one, and change them.
+
+    A list is the file lists/NAME.csv, which may be edited by hand as well: what is in it is in force from the next
+    event that is taken in. A change by this command is in force at once, beside a process that writes too.
+    """
+    if context.invoked_subcommand is None:
+        _overview(context.obj)
+
+
+lists.examples = (
+    "shroff lists",
+    "shroff lists show blocked_cards",
+    "shroff lists add blocked_cards 4111111111111111 --note 'reported stolen' --by ann",
+)
+
+
+def _overview(session: Session) -> None:
+    found = session.project.lists()
+    documents = [{"name": one.name, "entries": one.entries, "read_by": list(one.read_by)} for one in found]
+    text = f"{many(len(found), 'list')}."
+    if found:
+        rows = [(one.name, one.entries, _readers(one.read_by)) for one in found]
+        text += "\n" + table(rows, ("list", "entries", "read by"))
+    session.answer({"lists": documents}, text)
+    session.next(f"shroff lists show {argument(found[0].name)}" if found else "shroff check")
+
+
+def _readers(names: tuple[str, ...]) -> str:
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return ", ".join(names[:NAMED_MAX]) + more
+
+
+@command("show", "shroff lists show blocked_cards", group=lists)
+@click.argument("name", shell_complete=completion.list_names)
+def show(session: Session, name: str) -> None:
+    """Show the entries of a list, in the order of its file.
+
+    Values that are compared with a hashed field stand as they are written, hashed by 'lists add'.
+    """
+    entries = session.project.list_entries(name)
+    text = f"{name}: {many(len(entries), 'entry', 'entries')}."
+    if entries:
+        rows = [(one.value, one.note, one.added_by, one.expires_at or "never") for one in entries]
+        text += "\n" + table(rows, ("value", "note", "added by", "expires"))
+    session.answer({"name": name, "entries": [asdict(one) for one in entries]}, text)
+    session.next(f"shroff lists add {argument(name)} VALUE", "shroff lists")
+
+
+@command(
+    "add",
+    "shroff lists add blocked_cards 4111111111111111",
+    "shroff lists add blocked_cards c-17 --note 'reported stolen' --by ann --expires 2027-01-01T00:00:00Z",
+    group=lists,
+)
+@click.argument("name", shell_complete=completion.list_names)
+@click.argument("value")
+@click.option("--note", default="", help="Why, in words.")
+@click.option("--by", default="", help="Who adds it.")
+@click.option(
+    "--expires", metavar="TIME", default="", help="It holds for events before this time.  [default: for ever]"
+)
+def add(session: Session, name: str, value: str, note: str, by: str, expires: str) -> None:
+    """Write a value into lists/NAME.csv and put that in force; an entry of the same value is replaced.
+
+    Where the list is compared with a hashed field, the value is written hashed.
+    """
+    from shroff.decisions.lists import Entry
+
+    _tell(session, session.project.list_add(name, Entry(value, note, by, expires), session.waits))
+
+
+@command("remove", "shroff lists remove blocked_cards c-17", group=lists)
+@click.argument("name", shell_complete=completion.list_names)
+@click.argument("value")
+def remove(session: Session, name: str, value: str) -> None:
+    """Take a value out of lists/NAME.csv and put that in force."""
+    _tell(session, session.project.list_remove(name, value, session.waits))
+
+
+def _tell(session: Session, change: Change) -> None:
+    words = {"added": "added to", "changed": "changed in", "removed": "removed from", "same": "as it was in"}
+    text = (
+        f"{change.value} {words[change.what]} {change.list}, which has {many(change.entries, 'entry', 'entries')} now."
+    )
+    if change.in_force:
+        text += " That is in force from the next event on."
+    else:
+        text += f" It is not in force yet: {change.why_not}."
+    session.answer(asdict(change), text)
+    session.next(f"shroff lists show {argument(change.list)}", "shroff verify")

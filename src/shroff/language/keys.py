@@ -1,0 +1,113 @@
+"""What may stand in project files, declared once: the keys of a mapping, what each means, the shape of its value.
+
+Loaders check keys by these tables; the JSON Schema for editors and the pages of the
+reference are made from them. What only a loader can judge, such as an expression, a name
+that must be declared elsewhere or a test's outcome, is not said here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+TEXT: Final = "string"
+NUMBER: Final = "number"
+TRUTH: Final = "boolean"
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One value on a line.
+
+    Every scalar is text until its field types it; `kinds` says what a plain one may look
+    like to a reader of YAML 1.2, so that `1` and `true` are taken where any text is.
+    """
+
+    what: str
+    pattern: str = ""  # of the text, as ECMAScript and Python both read it
+    options: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = (TEXT,)
+    limits: tuple[float, float] | None = None  # of a number, both ends in
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list of one shape."""
+
+    what: str
+    item: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A value in one of several shapes."""
+
+    shapes: tuple[Shape, ...]
+
+    @property
+    def what(self) -> str:
+        return ", or ".join(shape.what for shape in self.shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A mapping: fixed keys, and perhaps names of the user's own.
+
+    `named` is the shape of what stands under a name that is not among `keys`; such a name
+    fits `pattern` and is none of `reserved`. With `is_single` there is exactly one key.
+    """
+
+    what: str
+    keys: tuple[Key, ...] = ()
+    named: Shape | None = None
+    pattern: str = ""
+    reserved: tuple[str, ...] = ()
+    is_single: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fixed keys, in the order in which they are best written."""
+        return tuple(key.name for key in self.keys)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(key.name for key in self.keys if key.is_required)
+
+
+Shape = One | Many | Either | Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: what it means, in whole sentences, and the shape of its value; None while it is not there yet."""
+
+    name: str
+    meaning: str
+    shape: Shape | None
+    is_required: bool = False
+    default: str = ""
+    examples: tuple[str, ...] = ()
+
+
+NAME_PATTERN: Final = "^[a-z][a-z0-9_]{0,99}$"
+MAYBE: Final = One("a value", kinds=(TEXT, NUMBER, TRUTH), may_be_empty=True)
+ANY: Final = One("a text", kinds=(TEXT, NUMBER, TRUTH))
+EXPRESSION: Final = One("an expression", kinds=(TEXT, NUMBER, TRUTH))
+NAME: Final = One("a name", NAME_PATTERN)
+DURATION: Final = One("a duration such as 7d", "^([0-9]+(ms|s|m|h|d|w))+$")
+DECIMAL: Final = One(
+    "a number", r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\s*$", kinds=(TEXT, NUMBER)
+)
+SCORE: Final = One("a score from 0 to 1", r"^\s*\+?(0?\.[0-9]+|[01]\.?|1\.0*)\s*$", (), (TEXT, NUMBER), (0, 1))
+SWITCH: Final = One("true or false", options=("true", "false"))
+
+
+def choice(*options: str) -> One:
+    """One of some words."""
+    return One(" or ".join(options), options=options)
+
+
+def own_names(what: str, value: Shape, *, reserved: tuple[str, ...] = (), pattern: str = NAME_PATTERN) -> Keys:
+    """A mapping whose names the user chooses."""
+    return Keys(what, named=value, pattern=pattern, reserved=reserved)

@@ -1,0 +1,115 @@
+"""The keys of a rule file, each with what it means (see `language.keys`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.keys import (
+    ANY,
+    EXPRESSION,
+    MAYBE,
+    NAME,
+    NAME_PATTERN,
+    SWITCH,
+    Key,
+    Keys,
+    Many,
+    One,
+    choice,
+    own_names,
+)
+
+EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
+TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
+
+_TEST_EVENT: Final = Keys(
+    "one event type with its fields; `at` stands for the time field, and ids may be left out",
+    named=own_names("fields with their values", MAYBE),
+    pattern=NAME_PATTERN,
+    is_single=True,
+)
+TEST: Final = Keys(
+    "a test",
+    (
+        Key("name", "What the test shows, for people.", ANY, is_required=True, examples=("two quick round trips",)),
+        Key(
+            "events",
+            "The events, in the order of the log.",
+            Many("events", _TEST_EVENT),
+            is_required=True,
+            examples=("[{ payment: { card: c1, at: 2026-03-01T10:00:00Z, amount: 1.00 } }]",),
+        ),
+        Key(
+            "hits",
+            "For each event that the rule looks at, whether it hits.",
+            Many("true or false, each", SWITCH),
+            is_required=True,
+            examples=("[false, true]",),
+        ),
+    ),
+)
+RULE: Final = Keys(
+    "a rule",
+    (
+        Key(
+            "id",
+            "The rule's name and the code of its reasons. Unique, and never used again for another thought.",
+            One("a name", "^[a-z][a-z0-9_]{0,199}$"),
+            is_required=True,
+            examples=("card_testing",),
+        ),
+        Key("on", "The event type that the rule looks at.", NAME, is_required=True, examples=("payment",)),
+        Key(
+            "by",
+            "The entity that is flagged, whose events `since flag` means and whose key aggregates in `when` use.",
+            NAME,
+            is_required=True,
+            examples=("card",),
+        ),
+        Key(
+            "when",
+            "The condition. Where it is missing, the rule does not hit.",
+            EXPRESSION,
+            is_required=True,
+            examples=("card.payments_10m >= 5 and card.largest_10m <= 2.50",),
+        ),
+        Key(
+            "reason",
+            "Why, in the reader's words; an expression in braces is shown with its value.",
+            ANY,
+            default="the id, in words",
+            examples=('"{card.payments_10m} payments in 10 minutes, none above {card.largest_10m}"',),
+        ),
+        Key(
+            "effect",
+            "What a hit does. Decline beats review beats challenge; `allow` cancels review and challenge, a rule's "
+            "decline never; `note` is only recorded.",
+            choice(*EFFECTS),
+            is_required=True,
+            examples=("review",),
+        ),
+        Key("notify", "Who is told of a hit: analysts, customer, or the name of a notice.", ANY, examples=TOLD),
+        Key(
+            "shadow",
+            "true: evaluated and recorded, without effect.",
+            SWITCH,
+            default="false",
+            examples=("true",),
+        ),
+        Key(
+            "expires",
+            "The last day of the rule, by event time, UTC.",
+            One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
+            examples=("2027-12-31",),
+        ),
+        Key(
+            "rollout",
+            "The share of keys for which the rule has effect, by a hash of the key; for the others it is in shadow.",
+            One("a share such as 25%", r"^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?|0\d{2}(\.\d{1,4})?)\s*%$"),
+            default="100%",
+            examples=("10%",),
+        ),
+        Key("tests", "Tests of the rule, run by `shroff check`.", Many("tests", TEST)),
+    ),
+)
+RULES: Final = Many("rules", RULE)

@@ -1,0 +1,306 @@
+"""The JSON Schema of project files and the loaders say the same: what one takes the other takes, wrong keys neither."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from shroff import config
+from shroff.cli.main import run
+from shroff.decisions.definitions import load_definitions
+from shroff.decisions.schema import FILES, ProjectFile, schema_of
+from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
+from shroff.language import yamltext
+from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.language.types import TypeTextError, parse_field_type
+from tests.conformance.cases import all_cases
+
+TEMPLATE_FOLDER = Path(config.__file__).parent / "templates"
+KINDS = {file.kind: file for file in FILES}
+CORE = {"true": True, "false": False, "null": None, "~": None, "": None}
+# A whole project in which each key of every table stands at least once, those that are not there yet aside.
+EVERYTHING = {
+    "shroff.yaml": """
+shroff: 1
+name: 2026
+money: { currency: ZAR, places: 4 }
+lateness: 7d
+ahead: 1h
+untaken: quarantine
+""",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text? hashed, amount: money, kind: text? }
+  from:
+    csv: { id: row.Nr, when: row.kind == 'p' }
+    json: { amount: money(row.price), when: row.kind == 'p' }
+    parquet: { id: row.nr, when: row.nr == 'p' }
+    avro: { id: row.nr, when: row.nr == 'p' }
+label:
+  from:
+    csv: { verdict: "'fraud'", when: row.nr is missing }
+    json: { when: row.label is missing }
+    parquet: { event: row.nr, when: row.nr is missing }
+    avro: { event: row.nr, when: row.nr is missing }
+entities:
+  card: { payment: card }
+  pair: { payment: [card, domain(payment.kind)] }
+tables:
+  bins: { bin: text, country: text? }
+""",
+    "features.yaml": "card:\n  spent: sum(payment.amount) over 1d\n",
+    "rules/one.yaml": """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100
+  reason: A payment of {this.amount}
+  effect: note
+  notify: analysts
+  shadow: false
+  expires: 2027-12-31
+  rollout: 12.5%
+  tests:
+    - name: one
+      events: [{ payment: { at: 2026-03-01T10:00:00Z, card: , amount: 101 } }]
+      hits: [true]
+""",
+    "policy.yaml": """
+payment:
+  score: { review_at: 0.60, decline_at: .92 }
+  without_model: review
+  costs: { missed_fraud: payment.amount, false_decline: 15, review: 4.50, reviews_a_day: 1e2 }
+""",
+    "tables/bins.csv": "bin,country\n1,DE\n",
+}
+
+
+def kind_of(file: str) -> str:
+    return file.split("/", maxsplit=1)[0].removesuffix(".yaml")
+
+
+def as_editors_read(node: yamltext.Node | None) -> object:
+    """A node as a reader of YAML 1.2 (core schema) has it: plain scalars are numbers and truths where they look so."""
+    if isinstance(node, yamltext.Mapping):
+        return {key.text: as_editors_read(value) for key, value in node.entries}
+    if isinstance(node, yamltext.Sequence):
+        return [as_editors_read(item) for item in node.items]
+    if node is None or node.style != "plain":
+        return node.text if node else None
+    if node.text in CORE:
+        return CORE[node.text]
+    if re.fullmatch(r"[-+]?[0-9]+", node.text):
+        return int(node.text)
+    return (
+        float(node.text)
+        if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", node.text)
+        else node.text
+    )
+
+
+def refusals(file: str, text: str) -> list[str]:
+    """What the schema says against a file."""
+    problems: list[object] = []
+    document = as_editors_read(yamltext.read(text, file, problems))
+    assert problems == []
+    validator = jsonschema.Draft7Validator(schema_of(KINDS[kind_of(file)]))
+    return [one.message for error in validator.iter_errors(document) for one in (error, *(error.context or ()))]
+
+
+def projects() -> Iterator[pytest.param]:
+    for name in config.TEMPLATES:
+        yield pytest.param(config.read_files(TEMPLATE_FOLDER / name, []), id=name)
+    for case in all_cases():
+        if not load_definitions(case.files()).problems:
+            yield pytest.param(case.files(), id=case.id)
+    yield pytest.param(EVERYTHING, id="everything")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.kind)
+def test_a_schema_is_a_schema(file):
+    jsonschema.Draft7Validator.check_schema(schema_of(file))
+    json.dumps(schema_of(file), allow_nan=False)
+
+
+@pytest.mark.parametrize("files", list(projects()))
+def test_what_loads_validates(files):
+    found = {name: refusals(name, text) for name, text in files.items() if kind_of(name) in KINDS and text.strip()}
+
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+# ---- each key, by itself
+
+
+def keys_of(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Keys]]:
+    """Every mapping below a shape, with the way to it; `*` stands for a name and for an item."""
+    match shape:
+        case Keys():
+            yield path, shape
+            for key in shape.keys:
+                if key.shape is not None:
+                    yield from keys_of(key.shape, (*path, key.name))
+            if shape.named is not None:
+                yield from keys_of(shape.named, (*path, "*"))
+        case Many(_, item):
+            yield from keys_of(item, (*path, "*"))
+        case Either(shapes):
+            for one in shapes:
+                yield from keys_of(one, path)
+
+
+def tables() -> list[tuple[ProjectFile, tuple[str, ...], Keys]]:
+    return [(file, path, keys) for file in FILES for path, keys in keys_of(file.shape, ()) if keys.keys]
+
+
+def each_key(*, required_only: bool = False) -> list[pytest.param]:
+    return [
+        pytest.param(file, (*path, key.name), key, id=".".join((file.kind, *path, key.name)))
+        for file, path, keys in tables()
+        for key in keys.keys
+        if key.is_required or not required_only
+    ]
+
+
+def fits(path: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return len(path) == len(wanted) and all(two in {one, "*"} for one, two in zip(path, wanted, strict=True))
+
+
+def places(node: yamltext.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], yamltext.Scalar]]:
+    """Every key of a file with the way to it."""
+    if isinstance(node, yamltext.Mapping):
+        for key, value in node.entries:
+            yield (*path, key.text), key
+            yield from places(value, (*path, key.text))
+    elif isinstance(node, yamltext.Sequence):
+        for item in node.items:
+            yield from places(item, (*path, "*"))
+
+
+def everything_of(file: ProjectFile) -> tuple[str, str]:
+    return next((name, text) for name, text in EVERYTHING.items() if kind_of(name) == file.kind)
+
+
+def misspelt(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
+    """The whole project with one key misspelt."""
+    name, text = everything_of(file)
+    key = next(key for path, key in places(yamltext.read(text, name, [])) if fits(path, wanted))
+    lines = text.splitlines(keepends=True)
+    line = lines[key.line - 1]
+    lines[key.line - 1] = f"{line[: key.column - 1]}X{line[key.column - 1 :]}"
+    return EVERYTHING | {name: "".join(lines)}
+
+
+@pytest.mark.parametrize("file, path, key", each_key())
+def test_a_key_of_the_tables_is_taken_by_loader_and_schema_and_misspelt_by_neither(file, path, key: Key):
+    if key.shape is None:
+        files = EVERYTHING | {"shroff.yaml": EVERYTHING["shroff.yaml"] + f"{key.name}: here\n"}
+        assert any("not there yet" in problem.message for problem in load_definitions(files).problems)
+    else:
+        files = misspelt(file, path)
+    name = everything_of(file)[0]
+
+    assert load_definitions(EVERYTHING).problems == []
+    assert refusals(name, EVERYTHING[name]) == []
+    assert [problem for problem in load_definitions(files).problems if problem.file == name]
+    assert refusals(name, files[name])
+
+
+@pytest.mark.parametrize("file, path, key", each_key(required_only=True))
+def test_a_key_that_must_stand_is_missed_by_both(file, path, key: Key):
+    files = misspelt(file, path)
+    name = everything_of(file)[0]
+
+    assert any(f"lacks {key.name}" in problem.message for problem in load_definitions(files).problems)
+    assert any(message == f"{key.name!r} is a required property" for message in refusals(name, files[name]))
+
+
+@pytest.mark.parametrize("file, path, key", each_key())
+def test_a_key_says_what_it_means_in_whole_sentences(file, path, key: Key):
+    assert key.meaning[:1].isupper() or key.meaning.startswith("true:")
+    assert key.meaning.endswith(".")
+
+
+WRONG = [
+    ("shroff.yaml", "shroff: 1", "shroff: 2"),
+    ("shroff.yaml", "currency: ZAR", "currency: rand"),
+    ("shroff.yaml", "places: 4", "places: 9"),
+    ("shroff.yaml", "lateness: 7d", "lateness: 7"),
+    ("shroff.yaml", "lateness: 7d", "lateness: a week"),
+    ("shroff.yaml", "untaken: quarantine", "untaken: drop"),
+    ("shroff.yaml", "name: 2026", "name: [a]"),
+    ("events.yaml", "payment:\n", "Payment:\n"),
+    ("events.yaml", "payment:\n", "score:\n"),
+    ("events.yaml", "decide: true", "decide: yes"),
+    ("events.yaml", "amount: money", "amount: mony"),
+    ("events.yaml", "  card: { payment: card }", "  this: { payment: card }"),
+    ("events.yaml", "{ id: row.Nr, when: row.kind == 'p' }", "row.nr"),
+    ("features.yaml", "spent:", "Spent:"),
+    ("features.yaml", "sum(payment.amount) over 1d", "[1]"),
+    ("rules/one.yaml", "- id: large", "- id: Large"),
+    ("rules/one.yaml", "effect: note", "effect: deny"),
+    ("rules/one.yaml", "shadow: false", "shadow: off"),
+    ("rules/one.yaml", "expires: 2027-12-31", "expires: soon"),
+    ("rules/one.yaml", "rollout: 12.5%", "rollout: 0.125"),
+    ("rules/one.yaml", "rollout: 12.5%", "rollout: 101%"),
+    ("rules/one.yaml", "hits: [true]", "hits: true"),
+    ("rules/one.yaml", "{ payment: {", "{ note: a, payment: {"),
+    ("policy.yaml", "review_at: 0.60", "review_at: 1.2"),
+    ("policy.yaml", "review_at: 0.60", "review_at: '60 %'"),
+    ("policy.yaml", "without_model: review", "without_model: decline"),
+    ("policy.yaml", "review: 4.50", "review: cheap"),
+]
+
+
+@pytest.mark.parametrize("file, right, wrong", WRONG, ids=[f"{file}-{wrong.strip()}" for file, _, wrong in WRONG])
+def test_a_wrong_value_is_refused_by_both(file, right, wrong):
+    assert right in EVERYTHING[file]
+    files = EVERYTHING | {file: EVERYTHING[file].replace(right, wrong, 1)}
+
+    assert load_definitions(files).problems
+    assert refusals(file, files[file])
+
+
+TYPES = [
+    *FIELD_EXAMPLES,
+    *("number", "number(12)", "number( 2 )?", "text?hashed", " text ? unique hashed", "integer? unique", "choice(a)?"),
+    *("", "texthashed", "number(13)", "number()", "integer(2)", "choice", "choice()", "choice( )", "money hashed"),
+    *("text hashes", "Text", "text ??", "hashed text", "choice(a)b"),
+]
+
+
+@pytest.mark.parametrize("text", TYPES)
+def test_the_schema_knows_a_type_of_a_field_as_the_loader_does(text):
+    try:
+        parse_field_type(text, money_places=2)
+        is_type = True
+    except TypeTextError:
+        is_type = False
+
+    assert (re.search(FIELD_TYPE.pattern, text) is not None) == is_type
+
+
+# ---- the command
+
+
+def test_the_command_writes_a_schema_for_each_kind_of_file(tmp_path, capfd):
+    assert run(["schema", "--out", str(tmp_path / "schemas"), "--json"]) == 0
+
+    written = json.loads(capfd.readouterr().out)["files"]
+    assert [one["of"] for one in written] == [file.place for file in FILES]
+    assert [json.loads(Path(one["file"]).read_text()) for one in written] == [schema_of(file) for file in FILES]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+
+    assert run(["schema", "--out", str(tmp_path / "file" / "schemas")]) == 3
+    assert "cannot be written: Not a directory" in capfd.readouterr().err
