@@ -216,10 +216,11 @@ def test_a_snapshot_that_cannot_be_removed_is_said_to_stay(folder, store, monkey
     monkeypatch.setattr(Path, "unlink", refuse)
     again = started(MemoryStore(), folder)
 
-    assert again.warnings == [
+    (warning,) = again.warnings
+    assert warning == (
         "snapshot 000000000002.snapshot cannot be used: it is of place 2, and the log ends at 0. "
         f"The log is read instead, at each start, since {file} cannot be removed: Permission denied."
-    ]
+    )
     assert folder.files() == [file]
 
 
