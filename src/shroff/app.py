@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.decisions.additions import Additions
+from shroff.decisions.additions import FIRST_EVENTS, Additions
 from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.progress import Meter, Progress, counted
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.views import Files, Views, paths
-from shroff.errors import DefinitionError, Problem, StorageError, UsageError
+from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
 from shroff.events.encodings import read_lines
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.outfiles import FeatureReport
     from shroff.decisions.replay import Replayed, Verification
-    from shroff.decisions.snapshots import Saved
     from shroff.decisions.tables import Way
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Intake, Submission
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
 ADAPTERS: Final = "shroff.adapters"
-FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 
 @dataclass(slots=True)
@@ -98,7 +96,8 @@ class Project(Views, Additions):
 
     def check_with(self, changes: Mapping[str, str]) -> None:
         """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
-        files = {**config.read_files(self.places.folder, []), **changes}
+        changed = {name: config.lines_ended(text) for name, text in changes.items()}
+        files = {**config.read_files(self.places.folder, []), **changed}
         replace(self, _loaded=load_definitions(files, self.hasher)).checked()
 
     def reload(self) -> None:
@@ -111,12 +110,29 @@ class Project(Views, Additions):
         return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
 
     def check(self) -> CheckReport:
-        """Load everything, type every expression, run every rule test."""
-        return check(self.loaded, self.hasher)
+        """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+
+        A log that cannot be read is a warning.
+        """
+        from shroff.decisions.activation import check_change
+
+        report = check(self.loaded, self.hasher)
+        if report.definitions is None or report.errors or not self.places.log.exists():
+            return report
+        try:
+            with closing(self.open_log(read_only=True)) as log:
+                check_change(log, report.definitions)
+        except DefinitionError as error:
+            return replace(report, errors=error.problems)
+        except ShroffError as error:
+            words = f"whether these files can come into force was not looked at: {error}."
+            unread = Problem(self.places.log.relative_to(self.places.folder).as_posix(), 0, 0, "", words)
+            return replace(report, warnings=(*report.warnings, unread))
+        return report
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
-        report = self.check()
+        report = check(self.loaded, self.hasher)
         if report.definitions is None or report.errors:
             raise DefinitionError(report.errors)
         return report.definitions
@@ -155,16 +171,6 @@ class Project(Views, Additions):
                     writer.snapshot()
                 except StorageError as error:
                     self.warnings.append(f"{error}.")
-
-    def snapshot(self, progress: Progress | None = None) -> Saved:
-        """Save state, so that the next start reads only what comes after it.
-
-        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
-        """
-        if not self.places.log.exists():
-            raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
-        with self.writing(progress) as (writer, _):
-            return writer.snapshot()
 
     def inbox(self, writer: Writer, log: Log) -> Inbox:
         """What other processes ask of this one, which writes the log."""
@@ -224,6 +230,8 @@ class Project(Views, Additions):
         """
         from shroff.decisions.ingest import arranged, ingest, with_labels
 
+        if order not in {"file", "time"}:
+            raise UsageError(f"there is no order {order!r}. There are file and time.")
         intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
         with ExitStack() as opened:
 
@@ -347,15 +355,18 @@ class Project(Views, Additions):
         from shroff.decisions.verifying import known_engines, verify
 
         known_engines(engines)
+        if sample is not None and sample < 1:
+            raise UsageError(f"a sample has 1 event at least, not {sample}.")
         with self.reading() as log:
             return verify(log, engines, sample, progress)
 
     def write_features(self, event: str, files: Sequence[Path], out: Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
         from shroff.decisions.collector import calm_collector
-        from shroff.decisions.outfiles import FeatureReport, write_tables
+        from shroff.decisions.outfiles import FeatureReport, check_out, write_tables
         from shroff.decisions.tables import Way, feature_schema
 
+        check_out(out, files)
         started = time.monotonic()
         schema = feature_schema(self.definitions, event)
         way = replace(way or Way(), spill=out.parent)

@@ -111,11 +111,16 @@ def _text(data: bytes, name: str, problems: list[Problem]) -> str:
         words = f"this file is not UTF-8: the byte 0x{data[error.start]:02X} here is no character."
         problems.append(Problem(name, len(above) + 1, len(line) + 1, "", words, "Save it as UTF-8."))
         text = data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8", "replace")
-    return "\n".join(_lines(text))
+    return lines_ended(text)
 
 
 def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines_ended(text).split("\n")
+
+
+def lines_ended(text: str) -> str:
+    r"""The text with every line ended by `\n`, as a project's files are read, also those of Windows and old Macs."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text(path: Path) -> str:
@@ -129,7 +134,8 @@ def read_text(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Put a text in the place of a project file, whole or not at all, durable on return.
 
-    Raises: StorageError where it cannot be written; the file is as it was then.
+    Raises: StorageError where it cannot be written: the file is as it was then; or where the disk fails behind that,
+        and it says that the file is changed.
     """
     target = path.resolve()  # a link stays one
     try:
@@ -144,9 +150,13 @@ def write_text(path: Path, text: str) -> None:
             made.replace(target)
         finally:
             made.unlink(missing_ok=True)
-        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
+    try:
+        sync_folder(target.parent)
+    except OSError as error:
+        words = "It is changed, and may be as it was before after a power loss."
+        raise StorageError(f"{target.parent} cannot be made durable: {error.strerror}. {words}") from None
 
 
 @contextmanager

@@ -182,6 +182,19 @@ class DoublesRefused(MemoryLog):
             self.store.refused[(each.source, f"{each.place}#{number}", each.raw)] = (number, each)
 
 
+class KeepsTheFirstReason(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        known = {(each.source, each.place, each.raw) for _, each in self.refused_list()}
+        new = [each for each in batch.refused if (each.source, each.place, each.raw) not in known]
+        super().append(replace(batch, refused=new))
+
+
+class GivesEntriesAsAsked(MemoryLog):
+    def refused(self, numbers: Any) -> Any:
+        entries = dict(self.refused_list())
+        return [(number, entries[number]) for number in numbers if number in entries]
+
+
 class NumbersRefusedAgain(MemoryLog):
     def append(self, batch: Batch) -> None:
         self.store.refused_count = max((number for number, _ in self.store.refused.values()), default=0)
@@ -292,6 +305,8 @@ BROKEN = {
     WatermarkFromZero: "test_an_empty_log_says_so",
     ControlsByText: "test_control_events_are_found_in_their_order",
     DoublesRefused: "test_the_same_refused_bytes_of_one_place_are_one_entry",
+    KeepsTheFirstReason: "test_an_entry_that_is_refused_again_has_the_newest_reason",
+    GivesEntriesAsAsked: "test_entries_are_found_by_their_numbers_and_counted",
     NumbersRefusedAgain: "test_a_number_in_quarantine_never_means_another_entry",
     WaitsByName: "test_waiting_labels_keep_the_order_of_their_arrival",
     KeepsJoined: "test_a_joined_label_waits_no_longer",

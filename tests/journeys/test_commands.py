@@ -332,6 +332,7 @@ def test_input_that_is_refused_is_quarantined_with_its_reason(bank, asked, print
         (("ingest", "lacking.csv", "--as", "paymnt"), "Did you mean payment?"),
         (("ingest", "lacking.csv"), "--as payment"),
         (("features", "--as", "payment", "--out", "none/x.parquet"), "there is no folder none for x.parquet"),
+        (("features", "lacking.csv", "--as", "payment", "--out", "lacking.csv"), "is one of the files to read"),
         (("explain", "p-1"), "no log yet"),
         (("export", "decision"), "Did you mean decisions?"),
         (("export", "decisions", "--format", "parquet"), "add --out"),
@@ -343,6 +344,7 @@ def test_what_cannot_begin_writes_nothing(bank, printed, words, said):
 
     assert (code, out) == (2, "")
     assert said in words
+    assert (bank / "lacking.csv").read_text().startswith("payment_id")
     assert not (bank / ".shroff" / "log.db").exists()
 
 

@@ -159,7 +159,7 @@ class Where:
     """Where an aggregate is written: whose it is, which fields `this` has, which features it may read with `of`."""
 
     entity: str
-    this: tuple[str, ...] = ("country", "amount")
+    this: tuple[str, ...] = ("country", "amount", "points")
     features: tuple[str, ...] = ()
     since_flag: bool = False
 
@@ -206,9 +206,10 @@ def conditions(random: Random, where: Where, event: str, *, must: bool) -> list[
 
 
 def pairs(where: Where, event: str) -> tuple[str, ...]:
-    """Equalities of the event's field and this event's."""
+    """Equalities of the event's field and this event's; a list that is asked about neither is asked at the event's."""
     found = (f"{COUNTRY[event]} == this.country", f"this.country == lower({COUNTRY[event]})")
     found += (f"({COUNTRY[event]} in lists.blocked) == (this.country in lists.blocked)",)
+    found += ("('x' in lists.blocked) == (this.country == 'x')",)
     found += (f"tables.places[{COUNTRY[event]}].zone == tables.places[this.country].zone",)
     if "amount" in where.this and event in AMOUNT:
         found += (f"{AMOUNT[event]} == this.amount", f"{AMOUNT[event]} == this.amount and {found[0]}")
@@ -222,6 +223,9 @@ def looks(where: Where, event: str) -> tuple[str, ...]:
         f"{country} != this.country",
         f"({country} in lists.blocked or this.country in lists.blocked)",
         f"(this.country else {country}) in lists.blocked",  # of both events, which no program has
+        f"('x' in lists.blocked or {country} == this.country)",
+        "(this.country == 'x' and 'x' in lists.blocked)",
+        f"({country} == 'x') == (this.country == 'x' or tables.places['x'].zone in lists.blocked)",
         f"{country} <= this.country",
         f"tables.places[{country}].level < tables.places[this.country].level",
     )
@@ -241,6 +245,9 @@ def looks(where: Where, event: str) -> tuple[str, ...]:
                 "payment.points > this.amount",
                 "payment.wait * 2 > 3ms + this.at - this.at",
             )
+    if "points" in where.this and event == "payment":
+        found += ("-payment.points > this.points", "abs(this.points) > payment.points")
+        found += tuple(f"{feature} of payment >= -(0 - this.points)" for feature in where.features)
     return found
 
 
@@ -271,10 +278,12 @@ def feature(random: Random, where: Where) -> tuple[str, bool]:
     """The text of a feature, and whether it is an exact number that a later aggregate may sum."""
     counted = random.choice([event for event in KEYED[where.entity] if event != "label"])
     shape = random.choice(
-        ["plain", "plain", "plain", "count", "read", "quotient", "else", "since", "this", "looked up"]
+        ["plain", "plain", "plain", "count", "read", "quotient", "else", "since", "this", "looked up", "turned"]
     )
     if shape == "read" and where.features:
         return f"{random.choice(where.features)} + count({counted}){window(random, where)}", True
+    if shape == "turned":
+        return f"-(min(payment.points){window(random, where)})", True
     if shape == "count":
         return f"count({counted}){window(random, where)}", True
     if shape == "looked up":
@@ -297,7 +306,7 @@ def rule(random: Random, number: int, stackable: tuple[str, ...]) -> str:
     """One rule, most of them `since flag`; few expire in the middle of a history, or hold for a part of the keys."""
     on = random.choice(["payment", "payment", "refund", "login"])
     by = random.choice(["card", *(entity for entity, events in KEYED.items() if on in events)])
-    this = ("country",) if on == "login" else ("country", "amount")
+    this = {"login": ("country",), "refund": ("country", "amount")}.get(on, Where(by).this)
     where = Where(by, this, stackable, since_flag=random.random() < 0.8)
     comparison = random.choice([">=", ">=", ">", "!=", "<", "=="])
     when = f"({aggregate(random, where, 'number')}) * 1.0 {comparison} {random.choice(['1', '2', '3', '0.5'])}"

@@ -71,6 +71,7 @@ def instants(unit: str) -> st.SearchStrategy[int]:
     inside = [edge for edge in edges if -(2**63) <= edge < 2**63]
     return st.one_of(
         st.integers(-(2**63) // per_s, 2**63 // per_s - 1),
+        whole(-(2**63), 2**63 - 1),
         st.integers(0, 4 * 10**9).map(lambda at_s: min(at_s * per_s + 7, 2**63 - 1)),
         st.sampled_from(inside or [0]),
     )
@@ -87,10 +88,16 @@ COLUMNS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (pa.bool_(), st.booleans()),
     (pa.string(), TEXTS),
     (pa.large_string(), TEXTS),
+    (pa.string_view(), TEXTS),
+    (pa.string(), st.one_of(TEXTS, st.sampled_from([b"\xff", b"a\xe2\x82"]))),  # what is no UTF-8
     (pa.binary(), st.one_of(st.binary(max_size=4), TEXTS.map(str.encode))),
+    (pa.binary_view(), st.one_of(st.binary(max_size=4), TEXTS.map(str.encode))),
     *((pa.timestamp(unit), instants(unit)) for unit in ("s", "ms", "us", "ns")),
     (pa.timestamp("us", tz="Europe/Berlin"), instants("us")),
-    *((pa.duration(unit), st.integers(-(2**53), 2**53)) for unit in ("s", "ms", "us", "ns")),
+    *(
+        (pa.duration(unit), st.one_of(st.integers(-(2**53), 2**53), whole(-(2**63), 2**63 - 1)))
+        for unit in ("s", "ms", "us", "ns")
+    ),
     (pa.date32(), st.dates()),
     (pa.time64("us"), st.times()),
     (pa.null(), st.none()),
@@ -141,6 +148,10 @@ class Case:
 def array_of(type_: Any, values: list[Any]) -> Any:
     if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return pa.array(values, pa.int64()).cast(type_)
+    if pa.types.is_string(type_):  # bytes stay what they are
+        return pa.array([value.encode() if isinstance(value, str) else value for value in values], pa.binary()).view(
+            type_
+        )
     if pa.types.is_dictionary(type_):
         return pa.array(values, type_.value_type).dictionary_encode().cast(type_)
     return pa.array(values, type_)

@@ -23,6 +23,7 @@ from shroff.decisions.definitions import load_definitions
 from shroff.decisions.histories import file_batches
 from shroff.errors import UsageError
 from shroff.events.encodings import read_lines
+from shroff.features.frames import Dictionary
 from shroff.language.columns import values_of
 
 LAW = settings(max_examples=max(150, settings.default.max_examples))
@@ -171,6 +172,33 @@ def test_codes_stay_what_they_are_when_the_table_grows():
 
     assert coder.code(pa.array(texts)).codes.tolist() == list(range(20_000))
     assert coder.dictionary.values == texts
+
+
+class Read(list[str]):
+    """Texts that count how many of them were read."""
+
+    count = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        self.count += len(found) if isinstance(at, slice) else 1
+        return found
+
+    def __iter__(self) -> Any:
+        self.count += len(self)
+        return super().__iter__()
+
+
+def test_a_dictionary_that_grows_reads_each_text_once_and_keeps_what_it_gave():
+    dictionary, given, expected = Dictionary(Read()), [], []
+    for size in (0, 1, 2, 3, 50, 51, 52, 200, 1_000):
+        dictionary.values.extend(f"c{number}" for number in range(len(dictionary.values), size))
+        codes = np.array([size - 1, -1, size // 2 - 1])
+        given.append(values_of(dictionary.take(codes)))
+        expected.append([f"c{code}" if code >= 0 else None for code in codes.tolist()])
+
+    assert given == expected
+    assert dictionary.values.count == 1_000
 
 
 MASK = 2**64 - 1

@@ -119,6 +119,18 @@ def test_the_law_sees_an_amount_that_is_not_as_it_is_stored(monkeypatch: pytest.
         law(Counter())
 
 
+def test_only_short_texts_that_are_as_they_are_stored_are_remembered():
+    decimals = plain._Decimals(TYPE.fields[TYPE.at("amount")].type)
+    for text in ["12.34", "12.3", "1" * 16_000, "x", "0.05"]:
+        assert decimals[text] == {"12.34": 1_234, "0.05": 5}.get(text)
+    moments = plain._Moments("2026-03-01T10:00:00", "")
+    for text in ["Z", ".250Z", "." + "0" * 16_000 + "Z", "+01:00"]:
+        assert (moments[text] is None) == (text not in {"Z", ".250Z"})
+
+    assert list(decimals) == ["12.34", "0.05"]
+    assert list(moments) == ["Z", ".250Z"]
+
+
 @pytest.mark.parametrize("shape", ["real?", "duration?", "text? hashed"])
 def test_types_that_are_stored_in_another_form_have_no_short_way(shape: str):
     changed = definitions({"events.yaml": f"{EVENTS}    more: {shape}\n", **OTHERS})

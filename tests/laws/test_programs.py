@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from numba import njit
 
 from shroff.features import kernel_operations as operations
-from shroff.features import kernel_program, program_compiler
+from shroff.features import kernel_program, program_compiler, value_bounds
 from shroff.features.frames import Codes
 from shroff.features.kernel_operations import MISSING, OUTSIDE, THERE
-from shroff.features.program_compiler import NoProgramError, compile_program, field_size, surely_fits
+from shroff.features.program_compiler import NoProgramError, compile_program, surely_fits
+from shroff.features.value_bounds import field_bounds
 from shroff.language import expression as nodes
-from shroff.language.expression import Node
+from shroff.language.expression import Node, walk
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import Value
 from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, texts, typed
@@ -57,7 +60,15 @@ def value_of(word: int, there: int, type_: Type, codes: Codes) -> Value:
     return bool(word) if type_.kind == "boolean" else word
 
 
-def by_program(node: Node, rows: Sequence[Row]) -> list[tuple[bool, Value]]:
+def is_known(node: Node) -> bool:
+    """Whatever is known without the features, calculations too."""
+    is_constant = isinstance(node, nodes.Literal) and not node.type.is_text
+    return is_operand(node) or not (is_constant or any(isinstance(one, nodes.FeatureValue) for one in walk(node)))
+
+
+def by_program(
+    node: Node, rows: Sequence[Row], is_operand: Callable[[Node], bool] = is_operand
+) -> list[tuple[bool, Value]]:
     """For each row whether the program has an answer, and which."""
     program, operands = compile_program(node, is_operand)
     columns = [one_by_one(operand, rows) for operand in operands]
@@ -94,17 +105,43 @@ def test_a_program_gives_what_a_row_gives_or_says_that_it_cannot(text, seed):
 
 
 @settings(max_examples=max(200, settings.default.max_examples))
-@given(texts(), SEEDS)
-def test_what_surely_fits_always_has_an_answer(text, seed):
-    node, rows = typed(text), rows_of(seed)
-    if not surely_fits(node, is_operand, field_size):
-        return
-    try:
-        answers = by_program(node, rows)
-    except NoProgramError:
-        return
+@given(texts(), SEEDS, st.sampled_from([is_operand, is_known]))
+def test_what_surely_fits_always_has_an_answer(text, seed, of_operands):
+    hold_fitting(text, rows_of(seed), of_operands)
 
-    assert all(fits for fits, _ in answers), text
+
+def hold_fitting(text: str, rows: Sequence[Row], of_operands: Callable[[Node], bool]) -> bool:
+    """Whether the expression surely fits. Raises AssertionError where it does, and has no answer all the same."""
+    node = typed(text)
+    if not surely_fits(node, of_operands, field_bounds):
+        return False
+    with suppress(NoProgramError):
+        assert all(fits for fits, _ in by_program(node, rows, of_operands)), text
+    return True
+
+
+LEAST = rows_of(0)[0] | {"this.points": INTEGER_MIN, "card.count": INTEGER_MIN, "this.wait": INTEGER_MIN, "this.at": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("this.points > card.count", True),
+        ("-this.points > card.count", False),
+        ("abs(this.points) > card.count", False),
+        ("0 - this.points > card.count", False),
+        ("min(-this.points, 7) > card.count", False),
+        ("(-this.points when this.ok else 1) > card.count", False),
+        ("(-this.points else 1) in [1, card.count]", False),
+        ("this.points * -1 > card.count", False),
+        ("-1 - this.points > card.count", True),
+        ("-abs(this.amount) > card.spent", True),
+        ("this.wait * 1 == this.at - this.at", True),
+    ],
+)
+@pytest.mark.parametrize("of_operands", [is_operand, is_known])
+def test_the_least_integer_has_no_size_that_fits(text, expected, of_operands):
+    assert hold_fitting(text, [LEAST], of_operands) == expected
 
 
 def test_most_rows_of_made_up_expressions_are_answered_by_programs():
@@ -171,6 +208,21 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
     @given(texts(2), SEEDS)
     def the_law(text, seed):
         hold_equal(text, rows_of(seed))
+
+    with pytest.raises(AssertionError):
+        the_law()
+
+
+@pytest.mark.parametrize(
+    "kind, bounds", [("integer", (-INTEGER_MAX, INTEGER_MAX)), ("money", (-100, 100)), ("duration", (0, 1))]
+)
+def test_bounds_that_are_too_narrow_are_caught(kind, bounds, monkeypatch):
+    monkeypatch.setitem(value_bounds._KINDS, kind, bounds)
+
+    @settings(max_examples=3_000, derandomize=True, database=None, print_blob=False, phases=[Phase.generate])
+    @given(texts(2), SEEDS, st.sampled_from([is_operand, is_known]))
+    def the_law(text, seed, of_operands):
+        hold_fitting(text, rows_of(seed), of_operands)
 
     with pytest.raises(AssertionError):
         the_law()

@@ -50,7 +50,7 @@ def make_project(folder: Path) -> Path:
 
 
 def write_events(path: Path, events: int, seed: int) -> Path:
-    """Payments with their labels, and among them lines that are broken, sent twice, altered or far too late."""
+    """Payments with their labels, and among them lines that are broken, sent twice, altered, far too late or early."""
     lines: list[bytes] = []
     for number, one in enumerate(with_labels(bank(events, seed), seed)):
         kind = "label" if "verdict" in one.event else "payment"
@@ -75,6 +75,14 @@ def write_events(path: Path, events: int, seed: int) -> Path:
                 "known_at": "2027-01-01T00:00:00Z",
             }
             lines.append(msgspec.json.encode({"label": label}))
+        if number % 59 == 23:  # in the same batch as its event, or before it
+            early = {
+                "event": f"payment/p-{number + 20 + number % 100}",
+                "verdict": "fraud",
+                "source": "analyst",
+                "known_at": "2020-01-01T00:00:00Z",
+            }
+            lines.append(msgspec.json.encode({"label": early}))
     path.write_bytes(b"\n".join(lines) + b"\n")
     return path
 

@@ -34,6 +34,7 @@ def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Conte
     assert len(found["decisions"]) == EVENTS
     for part in ("hits", "flags", "outbox", "quarantine", "waiting"):
         assert found[part], f"the input should bring about some {part}"
+    assert any("2020-01-01T" in str(row) for row in found["quarantine"]), "and labels that came too early"
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from shroff.features import backfill as module
 from shroff.features.backfill import Backfill, backfill
+from shroff.features.backfill_cells import sort_by_key
 from shroff.features.histories import History, HistoryPlan, Query, Series
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
@@ -216,3 +217,24 @@ def test_importing_the_module_compiles_nothing():
     )
 
     assert found.stdout.strip() == "False"
+
+
+def test_a_piece_is_sorted_by_the_keys_of_its_own_rows(monkeypatch: pytest.MonkeyPatch):
+    limits = []
+
+    def sorted_by_key(run, keys, limit, **more):  # type: ignore[no-untyped-def]
+        limits.append(limit)
+        return sort_by_key(run, keys, limit, **more)
+
+    monkeypatch.setattr(module, "sort_by_key", sorted_by_key)
+    columns = payments(5_000, keys=4_000)
+    made = Backfill(PLAN, *columns, lateness_ms=0, threads=1)
+    pieces = [made.answer(50) for _ in range(100)]
+
+    assert len(limits) == 101
+    assert max(limits[1:]) <= 50
+    whole = backfill(PLAN, *columns, lateness_ms=0, threads=1)
+    assert all(
+        np.array_equal(np.concatenate(parts, axis=1), one)
+        for parts, one in zip(zip(*pieces, strict=True), whole, strict=True)
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.replay import verify_online
+from shroff.decisions.replay import verify_naive, verify_online
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import DefinitionError
 from shroff.events.intake import Intake, Submission
@@ -26,13 +26,22 @@ def hasher(value: str) -> str:
     return f"hashed:{hashlib.sha256(value.encode()).hexdigest()[:32]}:"
 
 
-def project(fields: Mapping[str, str] | None = None, places: int = 2, id_: str = "id", time: str = "at") -> Definitions:
+def project(
+    fields: Mapping[str, str] | None = None, places: int = 2, id_: str = "id", time: str = "at", features: str = ""
+) -> Definitions:
     """The small project, its payments with other fields."""
     shown = ", ".join(f"{name}: {type_}" for name, type_ in (fields or FIELDS).items())
     events = FILES["events.yaml"].replace("{ id: text, at: time, card: text?, amount: money }", f"{{ {shown} }}")
     events = events.replace("  id: id\n  time: at\n", f"  id: {id_}\n  time: {time}\n")
     settings = f"shroff: 1\nname: small\nmoney: {{ currency: EUR, places: {places} }}\n"
-    return load_definitions({**FILES, "events.yaml": events, "shroff.yaml": settings}, hasher).or_raise()
+    files = {**FILES, "events.yaml": events, "shroff.yaml": settings}
+    files |= {"features.yaml": features} if features else {}
+    return load_definitions(files, hasher).or_raise()
+
+
+def decided(log: MemoryLog) -> list[dict[str, object]]:
+    """The documents of all decisions."""
+    return [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
 
 
 def writer(log: MemoryLog, found: Definitions) -> Writer:
@@ -120,6 +129,50 @@ def test_a_type_that_cannot_read_what_is_stored_does_not_come_into_force(before:
     assert (log.last_seq(), len(log.controls())) == (2, 1)
     assert str(value) not in str(raised.value).replace("place", "")
     assert writer(log, project({**FIELDS, "n": before})).write([]) == []
+
+
+LARGEST = "9999999999999.99"  # in units of two places just below 10^15, in those of three beyond
+
+
+def test_more_places_of_money_do_not_come_into_force_where_a_stored_amount_would_have_too_many_units():
+    log = MemoryLog()
+    written(log, project(), {**PAYMENT, "amount": LARGEST})
+    with pytest.raises(DefinitionError, match=r"payment.fields.amount: it is money with 3 places now, .* at place 2"):
+        writer(log, project(places=3))
+
+    assert (log.last_seq(), len(log.controls())) == (2, 1)
+    assert writer(log, project()).write([]) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "value"),
+    [
+        ("number(2)?", "number(3)?", LARGEST),
+        ("number(2)?", "number(3)?", f"-{LARGEST}"),
+        ("integer?", "number(3)?", "9007199254740993"),
+        ("text?", "integer?", "9223372036854775808"),
+        ("real?", "duration?", 1e17),
+    ],
+)
+def test_a_stored_value_beyond_what_the_door_lets_in_keeps_a_type_out(before: str, after: str, value: object):
+    log = MemoryLog()
+    written(log, project({**FIELDS, "n": before}), {**PAYMENT, "n": value})
+    with pytest.raises(DefinitionError, match=r"payment.fields.n: .* at place 2 .* cannot read"):
+        writer(log, project({**FIELDS, "n": after}))
+
+    assert len(log.controls()) == 1
+
+
+def test_stored_values_up_to_the_largest_are_read_with_more_places():
+    log = MemoryLog()
+    looks = "card:\n  n: count(payment where max(payment.n, this.n) * 99 > this.n) over 1d\n"
+    for at, value in enumerate(["1000000000000.00", "-1000000000000.00"]):
+        written(log, project({**FIELDS, "n": "number(2)?"}), {**PAYMENT, "id": str(at), "n": value})
+    widened = project({**FIELDS, "n": "number(3)?"}, features=looks)
+    written(log, widened, {**PAYMENT, "id": "2", "n": "1000000000000.00"})
+
+    assert decided(log)[-1]["features"] == {"card.n": 2}
+    assert verify_online(log).mismatches == verify_naive(log, lambda seq: True).mismatches == 0
 
 
 def test_a_change_of_type_that_no_event_has_a_value_of_comes_into_force():

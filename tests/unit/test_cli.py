@@ -135,6 +135,16 @@ def test_each_error_has_its_exit_code_and_no_traceback(error, code, is_json, cap
     assert (captured.err != "") == (not is_json)
 
 
+@pytest.mark.parametrize("is_json", [False, True])
+def test_ctrl_c_says_what_is_done_to_people_and_to_programs(is_json, capsys):
+    session = Session(is_json=is_json)
+    session.waits("7 lines are done and safe.")
+    assert report(KeyboardInterrupt(), session) == 130
+
+    captured = capsys.readouterr()
+    assert "7 lines are done and safe." in (captured.out if is_json else captured.err)
+
+
 def test_a_mistake_of_the_program_shows_where_it_was_only_if_asked(capsys):
     def fail():
         raise ZeroDivisionError("planted")

@@ -15,8 +15,9 @@ import pytest
 from shroff.errors import NotThereYetError, UsageError
 from shroff.events import encodings
 from shroff.events.encodings import file_format, read_lines, read_stream
-from shroff.events.given import Float32, Instant, Number
+from shroff.events.given import Float32, Instant, Number, Span, text_of
 from shroff.events.lines import Lines, line_and_row
+from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
     b"step,type,amount,nameOrig\r\n1,PAYMENT,9839.64,C1231006815\r\n1,TRANSFER,181,C1305486145\r\n"
@@ -237,6 +238,49 @@ def test_parquet_rows_keep_what_their_columns_say(tmp_path):
         b'{"TRANSACTION_ID":0,"TX_AMOUNT":57.16,"TX_DATETIME":"2018-04-01T00:00:31Z","day":"2026-03-01","exact":1.10,'
         b'"fine":"1969-12-31T23:59:59.999Z","kind":"a","narrow":0.1,"nested":{"a":[1]}}'
     )
+
+
+def test_a_text_of_parquet_that_is_no_utf_8_keeps_its_bytes_and_costs_its_own_row(tmp_path):
+    texts = pa.array([b"a", b"\xe2\x82", b"\xc3\xa9"], pa.binary()).view(pa.string())
+    first, broken, last = read_lines(
+        table(
+            tmp_path,
+            text=texts,
+            kind=texts.dictionary_encode(),
+            nested=pa.StructArray.from_arrays([texts, pa.array([[1], None, [2]])], ["t", "n"]),
+        )
+    )
+
+    assert (first.columns["text"], last.columns["nested"]) == ("a", {"t": "é", "n": [2]})
+    assert broken.raw == b'{"kind":"\xe2\x82","nested":{"n":null,"t":"\xe2\x82"},"text":"\xe2\x82"}'
+    for found in (broken.columns["text"], broken.columns["kind"], text_of(broken.columns["nested"])):
+        with pytest.raises(ValueError, match="no UTF-8"):
+            read_text(found)
+
+
+def test_views_of_parquet_are_read_like_what_they_are_views_of(tmp_path):
+    texts = pa.array(["a", "é" * 20, None])
+    path = table(
+        tmp_path,
+        text=texts.cast(pa.string_view()),
+        binary=texts.cast(pa.binary()).cast(pa.binary_view()),
+        nested=pa.array([{"t": ["a"]}, {"t": []}, None], pa.struct([("t", pa.list_(pa.string_view()))])),
+    )
+
+    assert [tuple(line.columns.values()) for line in read_lines(path)] == [
+        ("a", b"a", {"t": ["a"]}),
+        ("é" * 20, ("é" * 20).encode(), {"t": []}),
+        (None, None, None),
+    ]
+
+
+def test_more_milliseconds_than_64_bits_hold_are_beyond_every_duration(tmp_path):
+    rows = read_lines(table(tmp_path, span=pa.array([2**62, -(2**62), 5], pa.int64()).cast(pa.duration("s"))))
+    far, before, near = (line.columns["span"] for line in rows)
+
+    assert far > 2**62
+    assert before < -(2**62)
+    assert near == Span(5_000)
 
 
 def test_parquet_is_read_in_batches_and_numbered_through(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +14,8 @@ import shroff
 from shroff.app import Project
 from shroff.decisions.tables import Way
 from shroff.errors import UsageError
-from shroff.features import batch
+from shroff.features import batch, batch_feed
+from shroff.features.backfill import Backfill
 from tests.unit import projects
 
 ENGINES = ("batch", "online", "naive")
@@ -159,6 +162,38 @@ def test_both_passes_are_told_of(project: Project, tmp_path: Path):
 
     assert sum(read) == 60
     assert sum(computed) == report.rows
+
+
+def test_what_answers_a_stage_is_let_go_of_before_the_next_one(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    alive: WeakSet[Backfill] = WeakSet()
+    stages: list[int] = []
+
+    class Counted(Backfill):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            alive.add(self)
+            stages.append(len(alive))
+
+    monkeypatch.setattr(batch_feed, "Backfill", Counted)
+    stacked = "card:\n  a: count(payment)\n  b: sum(card.a of payment)\n  c: sum(card.b of payment)\n"
+    (tmp_path / "features.yaml").write_text(stacked)
+
+    assert filled(shroff.open(tmp_path)).features("payment").num_rows
+    assert stages == [1, 1, 1]
+    assert not alive
+
+
+def test_more_rows_than_the_batch_engine_takes_are_refused_as_they_come(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    filled(project)
+    monkeypatch.setattr(batch_feed, "ROWS_MAX", 20)
+
+    with pytest.raises(UsageError, match=r"features of card over payment .* take the engine online"):
+        project.write_features("payment", [], tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_what_memory_does_not_hold_goes_through_the_folder_of_the_output(

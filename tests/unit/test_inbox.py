@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import msgspec
 import pytest
@@ -32,8 +32,8 @@ from shroff.decisions.inbox import (
     retry_request,
 )
 from shroff.decisions.writer import Answer, Writer
-from shroff.errors import LogBusyError, StorageError, UsageError
-from shroff.streams.log import Batch, Log, Refused
+from shroff.errors import LogBusyError, StateError, StorageError, UsageError
+from shroff.streams.log import Batch, Log, Refused, Reply
 from tests.unit.projects import FILES, NOW_MS, label, payment, writer
 
 Changes = Mapping[str, str | None]
@@ -137,6 +137,16 @@ def test_a_label_of_a_type_that_is_not_in_force_is_refused(desk):
     desk.inbox.serve()
 
     assert "'refund' is no event type" in desk.answer(number).reason
+
+
+def test_requests_are_carried_out_in_the_order_of_their_numbers(desk):
+    first = desk.label(1, "p1", "guilty")
+    dropped, second = desk.ask(DROP, drop_request([1])), desk.label(2, "p2", "guilty")
+    desk.inbox.serve()
+
+    assert dropped_of(desk.result(dropped)) == 1
+    assert [desk.answer(number).kind for number in (first, second)] == ["refused", "refused"]
+    assert [entry.place for _, entry in desk.log.refused_list()] == ["2"]
 
 
 # ---- what cannot be read
@@ -271,6 +281,43 @@ def test_a_version_that_fails_on_the_log_is_refused_and_the_old_one_goes_on(desk
     assert desk.writer.write([payment(3)])[0].kind == "decided"
 
 
+@pytest.mark.parametrize("failure", [LogBusyError("the log is held"), StorageError("the disk fails")])
+@pytest.mark.parametrize("where", ["load", "reader"])
+def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk, monkeypatch, failure, where):
+    def fail() -> None:
+        raise failure
+
+    monkeypatch.setattr(adopting, "NEAR", 0)
+    desk.files |= MORE
+    desk.inbox = Inbox(
+        desk.log,
+        desk.writer,
+        str,
+        fail if where == "load" else desk.load,  # type: ignore[arg-type]
+        fail if where == "reader" else desk.reader,  # type: ignore[arg-type]
+    )
+    number = desk.ask(ADOPT)
+    desk.serve_until(number)
+
+    with pytest.raises(UsageError, match=f"the project's files cannot .*: {failure}"):
+        desk.result(number)
+    assert desk.writer.write([payment(3)])[0].kind == "decided"
+
+
+def test_a_request_that_the_log_does_not_know_is_not_waited_for(desk):
+    number = desk.ask(ADOPT)
+    later = desk.ask("nothing")
+    for gone in (number, later):
+        desk.log.append(Batch(replies=[Reply(gone, b"1")]))
+        desk.log.store.replies.pop(gone)
+        with pytest.raises(StateError, match=f"request {gone} does not wait"):
+            desk.inbox.replied(gone)
+    with pytest.raises(StateError, match="ask again"):
+        desk.inbox.replied(10**6)
+
+    assert desk.log.last_seq() == 3
+
+
 def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk, monkeypatch):
     monkeypatch.setattr(adopting, "NEAR", 0)
     begun = Event()
@@ -379,6 +426,35 @@ def test_quarantine_is_mended_beside_a_writer(bank):
         assert other.definitions is not None
 
     assert (one.number, one.stays) == (2, True)
+
+
+def test_a_snapshot_is_saved_by_the_process_that_writes(bank, capsys):
+    with at_work(bank):
+        assert run(["-C", str(bank), "snapshot", "--json"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out)
+
+    assert (found["seq"], Path(found["file"]).stat().st_size) == (3, found["bytes"])
+    with app.open(bank).writing() as (held, _):
+        assert held.unsaved == 0
+
+
+def test_a_snapshot_that_the_writer_cannot_save_is_an_error_of_the_disk_and_it_goes_on(bank, capsys):
+    (bank / ".shroff" / "snapshots").write_text("in the way")
+    with at_work(bank) as other:
+        assert run(["-C", str(bank), "snapshot", "--json"]) == 3
+        assert app.open(bank).label("p1", "fraud").kind == "taken"
+        assert other.definitions is not None
+
+    assert "snapshots" in msgspec.json.decode(capsys.readouterr().out)["detail"]
+
+
+def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
+    project, log, aside = app.open(bank), bank / ".shroff" / "log.db", bank / ".shroff" / "aside"
+    log.rename(aside)
+    Timer(0.2, lambda: aside.rename(log)).start()
+
+    with project._beside() as found:
+        assert found.last_seq() == 3
 
 
 def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank, monkeypatch):

@@ -353,7 +353,7 @@ def test_a_label_that_waited_and_does_not_fit_its_event_is_counted_as_quarantine
     report = ingest(writer(log), [early, payment(1)], batch_size=size)
 
     assert (report.labels.read, report.labels.pending, report.labels.quarantined) == (1, 0, 1)
-    assert [(kept.source, kept.place) for _, kept in log.refused_list()] == [("waiting labels", "payment/p1")]
+    assert [(kept.source, kept.place) for _, kept in log.refused_list()] == [("test", "1")]
 
 
 def test_one_that_waited_since_an_earlier_ingest_is_counted_too():

@@ -63,6 +63,8 @@ def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
         ('value,note\na,"two\nlines"\nb,\na,old\n', Entry("a", "new"), "value,note\na,new\nb,\n", CHANGED),
         ("value\na\n", Entry("a"), "value\na\n", SAME),
         ("value\na\u2028b\n", Entry("c"), "value\na\u2028b\nc\n", ADDED),
+        ("value\ra\r", Entry("b"), "value\ra\rb\r", ADDED),
+        ("value\ra", Entry("b"), "value\ra\rb\r", ADDED),
     ],
 )
 def test_an_entry_is_put_in_and_every_other_line_stays(text, entry, after, what):
@@ -77,6 +79,30 @@ def test_a_value_leaves_with_all_its_lines():
 
     assert without_value(text, "a", str) == ("value,note\n\nb,\n", REMOVED)
     assert without_value(text, "c", str) == (text, SAME)
+
+
+@pytest.mark.parametrize("ending", ["\r", "\r\n"])
+def test_a_value_of_two_lines_is_the_same_to_the_command_as_to_a_rule(folder, capsys, ending):
+    (folder / "lists" / "blocked.csv").write_bytes(f'value,note{ending}"a{ending}b",x{ending}'.encode())
+
+    assert ingested(folder, 1, "a\nb") == "decline"
+    assert asked(capsys, folder, "show", "blocked")[1]["entries"][0]["value"] == "a\nb"  # type: ignore[index]
+    assert asked(capsys, folder, "remove", "blocked", "a\nb")[1]["in_force"] is True
+    assert ingested(folder, 2, "a\nb") == "approve"
+    assert (folder / "lists" / "blocked.csv").read_bytes() == f"value,note{ending}".encode()
+
+
+def test_a_list_of_an_old_mac_can_be_changed(folder, capsys):
+    (folder / "lists" / "blocked.csv").write_bytes(b"value\rc1\r")
+
+    assert asked(capsys, folder, "add", "blocked", "c2")[1]["entries"] == 2
+    assert (folder / "lists" / "blocked.csv").read_bytes() == b"value\rc1\rc2\r"
+    assert [ingested(folder, number, f"c{number}") for number in (1, 2, 3)] == ["decline", "decline", "approve"]
+
+
+def test_a_value_that_no_file_can_hold_is_refused(folder):
+    with pytest.raises(UsageError, match="no carriage return"):
+        app.open(folder).list_add("blocked", Entry("a\rb"))
 
 
 def test_a_column_that_is_not_there_is_named():
@@ -184,6 +210,80 @@ def test_ten_at_once_lose_none(folder):
     assert {one.value for one in app.open(folder).list_entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
 
 
+def test_of_a_template_only_the_line_that_a_test_needs_cannot_be_removed_and_it_says_so(tmp_path):
+    project, _ = app.make_project(tmp_path / "bank", "payments")
+    for entry in project.list_entries("blocked_cards"):
+        try:
+            project.list_remove("blocked_cards", entry.value)
+        except DefinitionError as error:
+            assert "test 'on the list and not' of rule blocked_card fails" in str(error)  # noqa: PT017
+            assert "the test in rules/lists.yaml pays with it; leave it here" in entry.note
+    project.list_add("blocked_cards", Entry("c-17"))
+
+    assert project.list_remove("blocked_cards", "c-17").what == REMOVED
+
+
+# ---- written, and not in force
+
+
+def test_a_change_whose_project_does_not_fit_the_log_is_written_and_says_what_it_waits_for(folder, capsys):
+    ingested(folder, 1, "c2")
+    (folder / "events.yaml").write_text(EVENTS)
+    code, found = asked(capsys, folder, "add", "blocked", "c2")
+
+    assert (code, found["what"], found["in_force"]) == (0, "added", False)
+    assert "cannot come into force: events.yaml" in str(found["why_not"])
+    assert "it is hashed now" in str(found["why_not"])
+    assert len(app.open(folder).list_entries("blocked")) == 2
+
+
+def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monkeypatch, capsys):
+    def fail(*_arguments: object) -> None:
+        raise StorageError("log.db: there is no room. Make room and start again.")
+
+    ingested(folder, 1, "c2")
+    monkeypatch.setattr(app.Project, "writing", fail)
+    assert run(["-C", str(folder), "lists", "add", "blocked", "c2"]) == 0
+
+    said = capsys.readouterr().out
+    assert "c2 added to blocked" in said
+    assert "It is not in force yet: log.db: there is no room. Make room and start again.\n" in said
+    assert [one.value for one in app.open(folder).list_entries("blocked")] == ["c1", "c2"]
+
+
+def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, capsys):
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    ingested(folder, 1, "c2")
+    monkeypatch.setattr(app.Project, "writing", interrupted)
+    code, found = asked(capsys, folder, "add", "blocked", "c2")
+
+    assert (code, found["detail"]) == (
+        130,
+        "stopped before it was done. The list is written; it comes into force with the next command that writes.",
+    )
+
+
+def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, capsys):
+    ingested(folder, 1, "c2")
+    (folder / "events.yaml").write_text(EVENTS)
+    assert run(["-C", str(folder), "check", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+
+    assert (found["ok"], [one["file"] for one in found["errors"]]) == (False, ["events.yaml"])
+    assert "it is hashed now" in found["errors"][0]["message"]
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise StorageError("the disk fails")
+
+    monkeypatch.setattr(app.Project, "open_log", fail)
+    (folder / "events.yaml").write_text(FILES["events.yaml"])
+    assert run(["-C", str(folder), "check", "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning["message"] == "whether these files can come into force was not looked at: the disk fails."
+
+
 # ---- the file
 
 
@@ -211,3 +311,14 @@ def test_a_file_that_cannot_be_written_is_as_it_was(folder, monkeypatch):
 
     assert path.read_text() == HEADER + "c1,,ann,\n"
     assert [one.name for one in (folder / "lists").iterdir()] == ["blocked.csv"]
+
+
+def test_a_file_that_is_replaced_and_not_yet_durable_is_not_said_to_be_as_it_was(folder, monkeypatch):
+    def fail(_folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(config, "sync_folder", fail)
+    with pytest.raises(StorageError, match=r"cannot be made durable: Input/output error. It is changed"):
+        config.write_text(folder / "lists" / "blocked.csv", "value\n")
+
+    assert (folder / "lists" / "blocked.csv").read_text() == "value\n"

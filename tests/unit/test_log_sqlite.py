@@ -13,9 +13,10 @@ import time
 import msgspec
 import pytest
 
+from shroff.adapters import sqlite_file
 from shroff.adapters.log_sqlite import STEPS, SqliteLog
 from shroff.adapters.sqlite_file import storage_error
-from shroff.errors import LogBusyError, StorageError, UsageError
+from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch
 from shroff.testing.kill import KillSwitch, kill_at
 from shroff.testing.rows import contents, everything, payments, record
@@ -238,6 +239,24 @@ def test_a_reader_of_no_log_is_told_what_makes_one(path):
     with pytest.raises(StorageError, match=r"there is no log at .*log.db.*shroff ingest"):
         SqliteLog(path, read_only=True)
     assert not path.exists()
+
+
+def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path):
+    path.touch()
+    made: list[SqliteLog] = []
+    maker = threading.Timer(0.2, lambda: made.append(SqliteLog(path)))
+    maker.start()
+
+    assert SqliteLog(path, read_only=True).last_seq() == 0
+    maker.join()
+    made[0].close()
+
+
+def test_a_reader_of_a_file_that_nobody_makes_tables_in_is_told_so(path, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "MADE_WITHIN_S", 0.05)
+    path.touch()
+    with pytest.raises(TransientError, match=r"log.db has no tables yet: .* The next command that writes makes them"):
+        SqliteLog(path, read_only=True)
 
 
 def test_a_database_of_another_program_is_left_alone(path):

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -50,9 +51,13 @@ def old(tmp_path: Path) -> Path:
 
 
 def of_version_1() -> Batch:
-    """What the log of version 1 holds, which had no remarks yet."""
+    """What the log of version 1 holds, which had no remarks yet and did not know where a waiting label stood."""
     batch = everything(1)
     batch.remarks.clear()
+    batch.waiting = [
+        replace(one, source="waiting labels", place=f"{one.event_type}/{one.event_id}", raw=one.body)
+        for one in batch.waiting
+    ]
     return batch
 
 

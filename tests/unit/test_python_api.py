@@ -130,6 +130,23 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
     assert not project.places.log.exists()
 
 
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("card", b"abc", "event 2 .*: bytes are no value of a field; give text"),
+        ("card", np.bytes_(b"abc"), "are no value of a field; give text"),
+        ("amount", float("inf"), "event 2 .*: inf is no value of a field"),
+        ("amount", -np.float32("inf"), "-inf is no value of a field"),
+        ("card", {"inside": [b"abc"]}, "bytes are no value of a field"),
+    ],
+)
+def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
+    with pytest.raises(UsageError, match=words):
+        project.decide([payment(1), payment(2, **{field: value})], as_type="payment")
+    with pytest.raises(UsageError, match="no log yet"), project.reading():
+        pass
+
+
 def test_a_decision_shows_itself_in_a_notebook_with_its_texts_escaped(project):
     (decision,) = project.decide([payment(1, id="<b>", amount=250)], as_type="payment")
 
@@ -309,6 +326,44 @@ def test_a_label_is_recorded_by_hand(project):
 
 
 # ---- the rest
+
+
+@pytest.mark.parametrize(
+    "known_at",
+    [
+        datetime(2026, 4, 1, 12),  # noqa: DTZ001 - that is the point
+        datetime(2026, 4, 1, 12, tzinfo=UTC),
+        "2026-04-01T14:00:00+02:00",
+    ],
+)
+def test_a_label_is_known_at_a_moment_that_is_in_utc_without_a_zone(project, known_at):
+    project.decide([payment(1)], as_type="payment")
+
+    assert project.label("p1", "fraud", known_at=known_at, amount=Decimal("1E+2")).kind == "taken"
+    (row,) = project.labels().to_pylist()
+    assert (row["known_at"], row["amount"]) == (datetime(2026, 4, 1, 12, tzinfo=UTC), Decimal("100.00"))
+
+
+@pytest.mark.parametrize("call", ["retry", "drop"])
+@pytest.mark.parametrize("number", ["x", "1", 1.0, True])
+def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, call, number):
+    project.decide([payment(1)], as_type="payment")
+    with pytest.raises(UsageError, match="named by their numbers"):
+        getattr(project, call)([number])
+    with project.reading() as log:
+        assert log.asked() == []
+
+
+def test_an_order_that_there_is_not_is_refused(project, tmp_path):
+    with pytest.raises(UsageError, match=r"there is no order 'nonsense'. There are file and time"):
+        project.ingest(tmp_path / "a.jsonl", order="nonsense")
+
+
+@pytest.mark.parametrize("sample", [0, -1])
+def test_a_sample_of_no_events_is_refused(project, sample):
+    project.decide([payment(1)], as_type="payment")
+    with pytest.raises(UsageError, match=f"at least, not {sample}"):
+        project.verify(sample=sample)
 
 
 def test_a_folder_that_is_not_there_opens_no_project_above_it(project):

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.definitions import Definitions
+from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.decisions.engine import Engine, Placed
 from shroff.events.event import Event
+from shroff.features import look_plan
 from shroff.features.key_texts import Hits
+from shroff.features.online import Online
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 from shroff.streams.log import Batch, Record, Remark, Request
 from tests.laws.fallback import without_programs
 from tests.unit.projects import NOW_MS, definitions, payment, writer
@@ -104,6 +107,32 @@ def test_a_look_remarks_what_its_condition_may_take(way, size):
         remarks = remarked(found, payments(found, ROWS), size)
 
     assert remarks == {(LEFT_OUT, "card.looked"): (1, 1, 1)}
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_number_that_a_plan_took_for_smaller_stops_nothing_and_is_remarked(size, monkeypatch):
+    monkeypatch.setattr(look_plan, "surely_fits", lambda *_: True)
+    found = project(
+        "card:\n"
+        "  of_seen: count(payment where -payment.points < this.limit) over 1h\n"
+        "  of_this: count(payment where payment.limit > 0 - this.points) over 1h\n"
+    )
+
+    assert remarked(found, payments(found, [("c", "x", INTEGER_MIN), ("c", "x", 5)]), size) == {
+        (LEFT_OUT, "card.of_seen"): (1, 1, 1),
+        (LEFT_OUT, "card.of_this"): (1, 1, 1),
+    }
+
+
+def test_an_event_is_not_counted_where_its_condition_cannot_be_carried_out(monkeypatch):
+    """The answer of the event before it still stands in the registers."""
+    monkeypatch.setattr(look_plan, "surely_fits", lambda *_: True)
+    found = project("card:\n  added: count(payment where payment.points + this.points > 0) over 1h\n")
+    online = Online(found.events, computed_of(found), found.reference, found.settings.lateness_ms)
+    rows = [("c", "x", 0), ("c", "x", 5), ("c", "x", INTEGER_MAX)]
+    column = online.compute(payments(found, rows))["payment"].computed["card.added"]
+
+    assert column.values.tolist() == [0, 1, 1]
 
 
 @WAYS

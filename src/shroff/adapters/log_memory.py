@@ -15,6 +15,7 @@ from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_
 from shroff.streams.log import (
     REPLIES_KEPT,
     Batch,
+    Counts,
     DecisionRow,
     FlagRow,
     HitRow,
@@ -166,6 +167,21 @@ class MemoryLog:
         with store.lock:
             return list(store.refused.values())
 
+    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
+        """The entries of these numbers, oldest first; numbers that are not there are left out."""
+        wanted = set(numbers)
+        return [entry for entry in self.refused_list() if entry[0] in wanted]
+
+    def refused_numbers(self) -> list[int]:
+        """The numbers of all that is in quarantine, oldest first."""
+        return [number for number, _ in self.refused_list()]
+
+    def counts(self) -> Counts:
+        """How much is in quarantine, waits, and has to leave."""
+        store = self._usable()
+        with store.lock:
+            return Counts(len(store.refused), len(store.waiting), len(store.outbox))
+
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
         store = self._usable()
@@ -262,7 +278,10 @@ class MemoryLog:
         store.hits.extend(sorted(batch.hits, key=_place))
         for refused in batch.refused:
             key = (refused.source, refused.place, refused.raw)
-            if key not in store.refused:
+            if key in store.refused:
+                number, first = store.refused[key]
+                store.refused[key] = (number, replace(first, reason=refused.reason, at_ms=refused.at_ms))
+            else:
                 store.refused_count += 1
                 store.refused[key] = (store.refused_count, refused)
         store.waiting.update({label.id: label for label in batch.waiting})

@@ -1,49 +1,32 @@
 """The log in one SQLite file: the default, needs no server. Its tables are in `log_sqlite.sql`."""
 
-# ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
-
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from shroff.adapters.log_sqlite_questions import NUMBER_MAX, Questions
 from shroff.adapters.log_sqlite_statements import (
     ASK,
-    DECISION_COLUMNS,
-    DECISION_SHAPE,
     DECISIONS,
-    EVENT_COLUMNS,
-    EVENT_SHAPE,
+    EARLIER_WAITING,
     EVENTS,
-    FIND,
-    FIND_DECISIONS,
-    FLAG_SHAPE,
     FLAGS,
-    HIT_SHAPE,
     HITS,
     JOINED,
     OFFSETS,
     OUTBOX,
     OUTBOX_DONE,
-    OUTBOX_SHAPE,
     QUARANTINE_DROP,
     REFUSED,
-    REFUSED_SHAPE,
-    REMARK_SHAPE,
     REMARKS,
     REPLY,
-    REQUEST_SHAPE,
     WAITING,
-    WAITING_COLUMNS,
-    WAITING_FOR,
-    WAITING_SHAPE,
-    WAITING_WITH,
     Statement,
-    misfit,
     of_decision,
     of_flag,
     of_hit,
@@ -58,11 +41,9 @@ from shroff.adapters.log_sqlite_statements import (
     text,
 )
 from shroff.adapters.sqlite_file import (
-    NO_UTF8,
     WriterLock,
     connect,
     connect_beside,
-    damaged,
     storage_error,
     write_between,
 )
@@ -71,17 +52,8 @@ from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_
 from shroff.streams.log import (
     REPLIES_KEPT,
     Batch,
-    DecisionRow,
-    FlagRow,
-    HitRow,
     Offset,
-    OutboxRow,
-    Record,
-    Refused,
-    Remark,
     Reply,
-    Request,
-    WaitingLabel,
 )
 
 VERSION: Final = 2  # of the tables; PRAGMA user_version
@@ -101,14 +73,13 @@ STEPS: Final = (
 # single commits fell from 5,200 to 4,000 a second.
 _CHECKPOINT_PAGES: Final = 4_000  # 16 MB
 _EMERGENCY_PAGES: Final = 32_768  # 128 MB, where nobody calls `maintain`
-_NUMBER_MAX: Final = 2**62
 
 
 def _no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
-class SqliteLog:
+class SqliteLog(Questions):
     """The event log in one SQLite file: the default, needs no server.
 
     Keeps every promise of `streams.log.Log`. Durable when `append` returns (write-ahead log, synchronous=FULL).
@@ -149,8 +120,9 @@ class SqliteLog:
             )
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
-            # Tables that came with a later version are empty for a reader.
             self._is_older = self._one("PRAGMA user_version") != (VERSION,)
+            if self._is_older:
+                self._connection.execute(EARLIER_WAITING)
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
@@ -222,113 +194,7 @@ class SqliteLog:
         """Take delivered rows out of the outbox."""
         self._change(OUTBOX_DONE, [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)])
 
-    # Reading
-
-    def last_seq(self) -> int:
-        """The last place, 0 where the log is empty."""
-        (seq,) = self._one("SELECT max(seq) FROM events")
-        return seq or 0
-
-    def watermark_ms(self) -> int | None:
-        """The greatest time of the records of kind `event`; None where there is none."""
-        (time_ms,) = self._one("SELECT time_ms FROM watermark")
-        return None if time_ms is None else int(time_ms)
-
-    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """Records with `after < seq <= upto` in order, in lists of at most `size`.
-
-        Ends at the place that was the last when reading began.
-        """
-        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-        for rows in self._slices(sql, EVENT_SHAPE, after, upto, size):
-            yield [_record(row) for row in rows]
-
-    def controls(self) -> list[Record]:
-        """The control events, in order: found by the index, since all are of the type `control`."""
-        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE type = 'control' AND kind = 'control' ORDER BY seq"
-        return [_record(row) for row in self._ask(sql, shape=EVENT_SHAPE)]
-
-    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
-        """The records of one type with these ids; ids that are not there are left out.
-
-        Cost: 0.3 to 2 µs an id that is not there, at a million events.
-        """
-        return {row[3]: _record(row) for row in self._with_ids(FIND, EVENT_SHAPE, ids, type)}
-
-    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids."""
-        return {row[2]: DecisionRow(*row) for row in self._with_ids(FIND_DECISIONS, DECISION_SHAPE, ids, type)}
-
-    def decisions_after(
-        self, after: int = 0, upto: int | None = None, size: int = 4_096
-    ) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order, in lists."""
-        sql = (
-            f"SELECT {DECISION_COLUMNS} FROM decisions d CROSS JOIN events e ON e.seq = d.seq "
-            f"WHERE d.seq > ? AND d.seq <= ? ORDER BY d.seq LIMIT ?"
-        )
-        for rows in self._slices(sql, DECISION_SHAPE, after, upto, size):
-            yield [DecisionRow(*row) for row in rows]
-
-    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Flags in log order, in lists."""
-        columns = "seq, rule, entity, key, event, reason, time_ms, accuracy, number"
-        for rows in self._numbered_slices("flags", columns, FLAG_SHAPE, after, upto, size):
-            yield [FlagRow(*row[:-1]) for row in rows]
-
-    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Hits in log order, in lists."""
-        columns = "seq, rule, key, shadow, number"
-        for rows in self._numbered_slices("hits", columns, HIT_SHAPE, after, upto, size):
-            yield [HitRow(seq, rule, key, bool(shadow)) for seq, rule, key, shadow, _ in rows]
-
-    def waiting_for(self, type: str, ids: Sequence[str]) -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival."""
-        return _in_order_of_arrival(self._with_ids(WAITING_FOR, WAITING_SHAPE, ids, type))
-
-    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Waiting labels with these label ids, in the order of their arrival."""
-        return _in_order_of_arrival(self._with_ids(WAITING_WITH, WAITING_SHAPE, ids))
-
-    def waiting_all(self) -> list[WaitingLabel]:
-        """All waiting labels, in the order of their arrival."""
-        return _in_order_of_arrival(self._ask(f"SELECT {WAITING_COLUMNS} FROM waiting_labels", shape=WAITING_SHAPE))
-
-    def refused_list(self) -> list[tuple[int, Refused]]:
-        """Quarantined input with its number, oldest first."""
-        sql = "SELECT number, source, place, type, reason, raw, at_ms FROM quarantine ORDER BY number"
-        rows = self._ask(sql, shape=REFUSED_SHAPE)
-        return [(row[0], Refused(*row[1:])) for row in rows]
-
-    def remarks(self) -> list[Remark]:
-        """What people should be told, added up; in the order of `what` and `asker`."""
-        if self._is_older:
-            return []
-        sql = "SELECT what, asker, count, first_seq, first_ms, last_seq, last_ms FROM remarks ORDER BY what, asker"
-        return [Remark(*row) for row in self._ask(sql, shape=REMARK_SHAPE)]
-
-    def asked(self, limit: int = 1_000) -> list[Request]:
-        """The requests that wait, in the order of their arrival. Cost: 10 µs where none does."""
-        if self._is_older:
-            return []
-        sql = "SELECT number, kind, CAST(body AS BLOB), at_ms FROM inbox WHERE reply IS NULL ORDER BY number LIMIT ?"
-        return [Request(*row) for row in self._ask(sql, (limit,), REQUEST_SHAPE)]
-
-    def reply_to(self, number: int) -> bytes | None:
-        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
-        sql = "SELECT CAST(reply AS BLOB) FROM inbox WHERE number = ? AND reply IS NOT NULL"
-        rows = self._ask(sql, (number,), "j")
-        return bytes(rows[0][0]) if rows else None
-
-    def offset(self, source: str, part: str) -> str | None:
-        """How far this part of the source was read."""
-        rows = self._ask('SELECT "offset" FROM offsets WHERE source = ? AND part = ?', (source, part))
-        return str(rows[0][0]) if rows else None
-
-    def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """What still has to leave, oldest first."""
-        sql = "SELECT seq, number, kind, CAST(body AS BLOB) FROM outbox ORDER BY seq, number LIMIT ?"
-        return [OutboxRow(*row) for row in self._ask(sql, (limit,), OUTBOX_SHAPE)]
+    # Size and end
 
     def size_bytes(self) -> int:
         """Bytes on disk, the write-ahead log included."""
@@ -342,7 +208,7 @@ class SqliteLog:
         if self._lock is not None:
             self._lock.release()
 
-    # Below: how a batch becomes rows, and how rows are asked for
+    # Below: how a batch becomes rows
 
     def _insert(self, batch: Batch) -> None:
         """Write all rows of the batch inside the open transaction."""
@@ -375,7 +241,7 @@ class SqliteLog:
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
         if self._connection.executemany(REPLY, map(of_reply, replies)).rowcount != len(replies):
-            raise no_request(replies, self.asked(limit=_NUMBER_MAX))
+            raise no_request(replies, self.asked(limit=NUMBER_MAX))
         oldest = max(reply.number for reply in replies) - REPLIES_KEPT
         self._connection.execute("DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL", (oldest,))
 
@@ -412,7 +278,7 @@ class SqliteLog:
     def _taken(self, batch: Batch, error: sqlite3.IntegrityError) -> StateError:
         """Name what made a row collide; SQLite names the columns only."""
         waiting = (label.id for label in self.waiting_with_ids([label.id for label in batch.waiting]))
-        leaving = (row.key for row in self.outbox(limit=_NUMBER_MAX))
+        leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
         return (
             taken_id(batch.records, self.find)
             or taken_waiting(batch.waiting, waiting)
@@ -425,69 +291,9 @@ class SqliteLog:
             raise StateError(f"{self.path} was opened for reading only")
         return self._usable()
 
-    def _usable(self) -> sqlite3.Connection:
-        if self._unusable:
-            raise StorageError(self._unusable)
-        return self._connection
-
-    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
-        """All rows of one query, so that no read stays open between calls and each sees whole batches.
-
-        Args:
-            shape: What its columns give (see `log_sqlite_statements`).
-
-        Raises: StorageError where the file fails, or a row is not as it was written.
-        """
-        try:
-            rows = self._usable().execute(sql, values).fetchall()
-        except UnicodeDecodeError:
-            raise damaged(self.path, NO_UTF8) from None
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
-        wrong = misfit(rows, shape) if shape and rows else ""
-        if wrong:
-            raise damaged(self.path, wrong)
-        return rows
-
-    def _one(self, sql: str) -> Any:
-        """The only row of a query that gives one integer, or nothing in its place."""
-        rows = self._ask(sql, shape="I")
-        if not rows:
-            raise damaged(self.path, "a row that every log has is not there")
-        return rows[0]
-
-    def _with_ids(self, statement: Statement, shape: str, ids: Iterable[str], *more: str) -> Iterator[Any]:
-        for part in parts(list(dict.fromkeys(ids))):
-            yield from self._ask(text(statement, len(part)), (*part, *more), shape)
-
-    def _slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
-        end = self.last_seq() if upto is None else upto
-        while rows := self._ask(sql, (after, end, size), shape):
-            yield rows
-            after = rows[-1][0]
-
-    def _numbered_slices(
-        self, table: str, columns: str, shape: str, after: int, upto: int | None, size: int
-    ) -> Iterator[list[Any]]:
-        sql = f"SELECT {columns} FROM {table} WHERE (seq, number) > (?, ?) AND seq <= ? ORDER BY seq, number LIMIT ?"
-        end = self.last_seq() if upto is None else upto
-        number = _NUMBER_MAX
-        while rows := self._ask(sql, (after, number, end, size), shape):
-            yield rows
-            after, number = rows[-1][0], rows[-1][-1]
-
-
-def _record(row: Any) -> Record:
-    seq, kind, type_, id_, time_ms, body, decided = row
-    return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
-
 
 def _last_of_each(offsets: Iterable[Offset]) -> Iterable[Offset]:
     return {(offset.source, offset.part): offset for offset in offsets}.values()
-
-
-def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
-    return [WaitingLabel(*row[1:]) for row in sorted(rows)]
 
 
 def _is_in_doubt(error: sqlite3.Error) -> bool:

@@ -67,13 +67,17 @@ CREATE TABLE quarantine (
     UNIQUE (source, place, digest)
 );
 
--- Labels whose event is not in the log yet, numbered in the order of their arrival.
+-- Labels whose event is not in the log yet, numbered in the order of their arrival. Where one does not fit its event in the
+-- end, `source`, `place` and `raw` are those of its entry in quarantine.
 CREATE TABLE waiting_labels (
     number     INTEGER PRIMARY KEY,
     event_type TEXT NOT NULL,
     event_id   TEXT NOT NULL,
     id         TEXT NOT NULL UNIQUE,
-    body       TEXT NOT NULL
+    body       TEXT NOT NULL,
+    source     TEXT NOT NULL,
+    place      TEXT NOT NULL,
+    raw        BLOB NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
 

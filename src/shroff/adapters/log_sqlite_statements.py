@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.sqlite_file import NO_UTF8
-from shroff.streams.log import Refused
+from shroff.streams.log import EARLIER_LABELS, Refused
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
@@ -46,10 +46,11 @@ HITS: Final = Statement("INSERT INTO hits (seq, rule, key, shadow, number) VALUE
 REFUSED: Final = Statement(
     "INSERT INTO quarantine (source, place, type, reason, raw, at_ms, digest) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
-    " ON CONFLICT (source, place, digest) DO NOTHING",
+    " ON CONFLICT (source, place, digest) DO UPDATE SET reason = excluded.reason, at_ms = excluded.at_ms",
 )
 WAITING: Final = Statement(
-    "INSERT INTO waiting_labels (event_type, event_id, id, body) VALUES ", "(?, ?, ?, CAST(? AS TEXT))"
+    "INSERT INTO waiting_labels (event_type, event_id, id, body, source, place, raw) VALUES ",
+    "(?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
 )
 JOINED: Final = Statement("DELETE FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")")
 OUTBOX: Final = Statement("INSERT INTO outbox (seq, number, kind, body) VALUES ", "(?, ?, ?, CAST(? AS TEXT))")
@@ -73,7 +74,7 @@ EVENT_SHAPE: Final = "itttiji"
 DECISION_SHAPE: Final = "itttbj"
 FLAG_SHAPE: Final = "itttttiti"
 HIT_SHAPE: Final = "itTii"
-WAITING_SHAPE: Final = "itttj"
+WAITING_SHAPE: Final = "itttjttb"
 REFUSED_SHAPE: Final = "ittttbi"
 OUTBOX_SHAPE: Final = "iitj"
 REMARK_SHAPE: Final = "ttiiiii"
@@ -103,17 +104,26 @@ FIND_DECISIONS: Final = Statement(
     f") SELECT {DECISION_COLUMNS} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
     f"CROSS JOIN decisions d ON d.seq = e.seq",
 )
-WAITING_COLUMNS: Final = "number, event_type, event_id, id, CAST(body AS BLOB)"
+WAITING_COLUMNS: Final = "number, event_type, event_id, id, CAST(body AS BLOB), source, place, raw"
+# For readers of a file of version 1, in the table's place: as the migration fills the columns that it lacks.
+EARLIER_WAITING: Final = (
+    "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, "
+    f"'{EARLIER_LABELS}' AS source, event_type || '/' || event_id AS place, CAST(body AS BLOB) AS raw "
+    "FROM main.waiting_labels"
+)
 WAITING_FOR: Final = Statement(
     f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE event_id IN (VALUES ", "(?)", ") AND event_type = ?"
 )
 WAITING_WITH: Final = Statement(f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")")
 
+REFUSED_COLUMNS: Final = "number, source, place, type, reason, raw, at_ms"
+REFUSED_WITH: Final = Statement(f"SELECT {REFUSED_COLUMNS} FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
+
 of_record = attrgetter("seq", "kind", "type", "id", "time_ms", "body", "decided")
 of_decision = attrgetter("seq", "outcome", "receipt", "document")
 of_flag = attrgetter("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
 of_hit = attrgetter("seq", "rule", "key", "shadow")
-of_waiting = attrgetter("event_type", "event_id", "id", "body")
+of_waiting = attrgetter("event_type", "event_id", "id", "body", "source", "place", "raw")
 of_outbox = attrgetter("seq", "number", "kind", "body")
 of_offset = attrgetter("source", "part", "offset")
 of_remark = attrgetter("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")

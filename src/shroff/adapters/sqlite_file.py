@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from shroff.errors import LogBusyError, ShroffError, StorageError
+from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
 
 APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
 OLDEST: Final = 1  # version of tables that this program reads, and brings up to date when it writes
 NO_UTF8: Final = "a text is no UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
+MADE_WITHIN_S: Final = 2.0  # how long a reader waits for the tables of a new file, which take milliseconds
 BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
 
 
@@ -79,7 +80,8 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
     It gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns. A reader takes tables
     of older versions as they are; what came with later ones it must not ask for.
 
-    Raises: StorageError with what is wrong and what to do; LogBusyError if another program holds the file.
+    Raises: StorageError with what is wrong and what to do; LogBusyError if another program holds the file;
+        TransientError for a reader of a file that nobody has made tables in.
     """
     if read_only and not path.is_file():
         raise StorageError(
@@ -168,6 +170,8 @@ def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | N
             _make_tables(connection, schema, version)
             _check_version(connection, path, version, oldest=OLDEST)
             _migrate(connection, version)
+        else:
+            _await_tables(connection, path)
         _check_version(connection, path, version, oldest=OLDEST)
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
     except BaseException:
@@ -244,6 +248,21 @@ def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> N
         return
     script = resources.files("shroff.adapters").joinpath(schema).read_text(encoding="utf-8")
     _at_once(connection, f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};\n{script}")
+
+
+def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Wait for the process that is making the tables of a new file.
+
+    Raises: TransientError where they do not come, as after a process that was killed before.
+    """
+    deadline = time.monotonic() + MADE_WITHIN_S
+    while connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        if time.monotonic() > deadline:
+            raise TransientError(
+                f"{path} has no tables yet: a process is making them, or was ended before it could. "
+                "The next command that writes makes them"
+            )
+        time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -56,9 +56,9 @@ def report(error: BaseException, session: Session) -> int:
     type_, title, code = _kind(error)
     try:
         if session.is_json and not session.has_written:
-            session.line(dump(problem_document(error, type_, title)))
+            session.line(dump(problem_document(error, type_, title, session)))
         elif session.is_json:
-            session.complain(dump(problem_document(error, type_, title)))
+            session.complain(dump(problem_document(error, type_, title, session)))
         else:
             session.say(_words(error, session))
         if session.shows_traceback:
@@ -69,9 +69,9 @@ def report(error: BaseException, session: Session) -> int:
     return code
 
 
-def problem_document(error: BaseException, type_: str, title: str) -> dict[str, Any]:
+def problem_document(error: BaseException, type_: str, title: str, session: Session) -> dict[str, Any]:
     """The problem document (RFC 9457) of an error."""
-    found: dict[str, Any] = {"type": type_, "title": title, "detail": _detail(error)}
+    found: dict[str, Any] = {"type": type_, "title": title, "detail": _detail(error, session)}
     if isinstance(error, DefinitionError):
         found["errors"] = [problem_entry(problem) for problem in error.problems]
     return found
@@ -118,11 +118,11 @@ def _words(error: BaseException, session: Session) -> str:
         return f"\nStopped. {session.stopped}".rstrip()
     if isinstance(error, click.UsageError) and error.ctx is not None:
         how = f"'{error.ctx.command_path} --help' shows how it is used."
-        return f"{error.ctx.get_usage()}\nshroff: {_detail(error)}\n{how}"
-    return f"shroff: {_detail(error)}"
+        return f"{error.ctx.get_usage()}\nshroff: {_detail(error, session)}\n{how}"
+    return f"shroff: {_detail(error, session)}"
 
 
-def _detail(error: BaseException) -> str:
+def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, DefinitionError):
@@ -133,7 +133,7 @@ def _detail(error: BaseException) -> str:
     if isinstance(error, OSError):
         return _os_words(error)
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
-        return "stopped before it was done"
+        return f"stopped before it was done. {session.stopped}".rstrip()
     return (
         f"this is a mistake in shroff itself, not in your files ({type(error).__name__}: {error}). Nothing that was "
         "answered is lost. 'shroff --traceback COMMAND' shows where it happened; please report that."

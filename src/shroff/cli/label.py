@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,10 @@ from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.errors import nearest
+
+if TYPE_CHECKING:
+    from shroff.decisions.writer import Answer
 
 
 @command(
@@ -27,9 +31,16 @@ from shroff.cli.session import Session, argument, command, many, one_line, table
 )
 @click.option("--known-at", metavar="TIME", help="When it became known, as 2026-03-01T10:00:00Z.  [default: now]")
 @click.option("--reason", help="Why, in words.")
+@click.option("--amount", help="An amount of the project's money, such as what was lost, as 12.34.")
 @click.option("--pending", is_flag=True, help="List the labels that wait for their event.")
 def label(
-    session: Session, what: tuple[str, ...], source: str | None, known_at: str | None, reason: str | None, pending: bool
+    session: Session,
+    what: tuple[str, ...],
+    source: str | None,
+    known_at: str | None,
+    reason: str | None,
+    amount: str | None,
+    pending: bool,
 ) -> int:
     """Record labels: a file with event, verdict, source and known_at, or one by hand.
 
@@ -37,7 +48,7 @@ def label(
     Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
     ends when they are committed.
     """
-    given = {"source": source, "known_at": known_at, "reason": reason}
+    given = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
     fields = {name: value for name, value in given.items() if value is not None}
     if pending:
         if what or fields:
@@ -80,7 +91,9 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         return QUARANTINED
     if answer.kind == WAITING:
         session.answer(
-            _counts(read=1, pending=1), f"{event} is not in the log yet; the label '{verdict}' waits for it."
+            _counts(read=1, pending=1),
+            f"{_understood(reference, answer)} is not in the log yet; the label '{verdict}' waits for it."
+            + _misspelled(session, reference),
         )
         session.next("shroff label --pending")
     elif answer.kind == DUPLICATE:
@@ -93,6 +106,20 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         )
         session.next("shroff export labels")
     return 0
+
+
+def _understood(reference: str, answer: Answer) -> str:
+    """The event that a label waits for, with its type where what was named is all of its id."""
+    type_name = answer.id.partition("/")[0]
+    return one_line(reference if reference.startswith(f"{type_name}/") else f"{type_name}/{reference}")
+
+
+def _misspelled(session: Session, reference: str) -> str:
+    """A hint where the part before the slash may be meant for an event type."""
+    before, slash, _ = reference.partition("/")
+    types = session.project.definitions.events.types
+    hint = nearest(before, types) if slash and before not in types else ""
+    return f" {one_line(before)} is no event type, so it was taken for a part of the id. {hint}" if hint else ""
 
 
 def _file(session: Session, file: Path) -> int:

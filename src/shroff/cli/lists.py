@@ -109,6 +109,6 @@ def _tell(session: Session, change: Change) -> None:
     if change.in_force:
         text += " That is in force from the next event on."
     else:
-        text += f" It is not in force yet: {change.why_not}."
+        text += f" It is not in force yet: {change.why_not.rstrip('.')}."
     session.answer(asdict(change), text)
     session.next(f"shroff lists show {argument(change.list)}", "shroff verify")

@@ -29,7 +29,8 @@ quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
 @command("list", "shroff quarantine list", group=quarantine)
 def list_(session: Session) -> None:
     """List what was refused, oldest first, with its reason."""
-    entries = _entries(session)
+    with session.project.reading() as log:
+        entries = log.refused_list()
     documents = [_document(number, entry) for number, entry in entries]
     shown = [
         (str(number), f"{entry.source}:{entry.place}", entry.type or "?", entry.reason)
@@ -54,9 +55,10 @@ def show(session: Session, number: int) -> None:
 
     Values of hashed fields stand hashed in them.
     """
-    from shroff.decisions.retrying import chosen
+    from shroff.decisions.retrying import known_numbers
 
-    ((_, entry),) = chosen(_entries(session), [number])
+    with session.project.reading() as log:
+        ((_, entry),) = log.refused(known_numbers(log, [number]))
     document = _document(number, entry) | _raw(entry.raw)
     raw = document.get("raw", f"base64: {document.get('raw_base64')}")
     what = f"{number}: {entry.source}:{entry.place}, {entry.type or 'no event type'}"
@@ -114,11 +116,6 @@ def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
     count = session.project.drop(numbers, session.waits)
     session.answer({"dropped": count}, f"{many(count, 'entry', 'entries')} dropped.")
     session.next("shroff quarantine list")
-
-
-def _entries(session: Session) -> list[tuple[int, Refused]]:
-    with session.project.reading() as log:
-        return log.refused_list()
 
 
 def _document(number: int, entry: Refused) -> dict[str, Any]:

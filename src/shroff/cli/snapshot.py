@@ -11,12 +11,13 @@ def snapshot(session: Session) -> None:
     """Save the state that the log amounts to, so that the next start reads only what comes after it.
 
     Long runs of 'ingest' do this at their end by themselves. The two newest snapshots are kept, in .shroff/snapshots/;
-    the folder may be removed at any time: the next start then reads the whole log.
+    the folder may be removed at any time: the next start then reads the whole log. Where another process writes, that
+    one saves its state between two batches.
     """
     from shroff.decisions.doctor import bytes_text
 
     with bars("restoring state, events") as (restoring,):
-        saved = session.project.snapshot(restoring)
+        saved = session.project.snapshot(restoring, session.waits)
     document = {"file": str(saved.file), "seq": saved.seq, "bytes": saved.bytes, "seconds": round(saved.seconds, 3)}
     what = f"state at place {saved.seq:,}, {bytes_text(saved.bytes)}, written in {saved.seconds:.1f} s"
     session.answer(document, f"{saved.file}: {what}.")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import astuple, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
 from shroff.decisions.progress import Progress, counted
-from shroff.errors import LogBusyError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError
 from shroff.events.encodings import format_by_name, read_lines
 from shroff.events.event import time_text
 from shroff.streams.log import Batch, Log, Request
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.lists import Change, Entry, Summary
     from shroff.decisions.retrying import Retried
+    from shroff.decisions.snapshots import Saved
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Intake
 
 Waits = Callable[[str], None]
+FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
+MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds
+WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
 def _unheard(_words: str) -> None:
@@ -63,7 +68,7 @@ class Additions(ABC):
         """The log, to read."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[tuple[Writer, Log]]:
+    def writing(self, progress: Progress | None = None) -> AbstractContextManager[tuple[Writer, Log]]:
         """The log's writer. Raises: LogBusyError where another process writes."""
 
     @abstractmethod
@@ -110,20 +115,23 @@ class Additions(ABC):
         Args:
             verdict: `fraud`, `genuine` or `unclear`.
             source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
-            known_at: When it became known; left out, now.
+            known_at: When it became known, a `datetime` without a zone in UTC; left out, now.
+
+        Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
         """
         import msgspec
 
         from shroff.decisions.inbox import LABELS, answers_of, labels_request
+        from shroff.events.given import text_of
 
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
         given = {"event": event, "verdict": verdict, "known_at": time_text(self.now_ms())}
-        given |= {
-            name: value if isinstance(value, str) else str(value) for name, value in more.items() if value is not None
-        }
+        given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
         intake = self.intake(keeps_hashes=True)
         one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        if one.refusal is not None:
+            self._needs_log(f"and what is no label makes none: {one.refusal}")
         return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits))[0]
 
     def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = _unheard) -> IngestReport:
@@ -150,9 +158,13 @@ class Additions(ABC):
         """Bring quarantined input back in, all of it without numbers; what is refused again stays.
 
         `files` are those that CSV lines came from, or others with the same name and first line.
+
+        Raises: UsageError where there is no log yet.
         """
         from shroff.decisions.inbox import RETRY, retried_of, retry_request
 
+        self._needs_log("so nothing is in quarantine")
+        _check_numbers(numbers)
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
         return retried_of(self._ask(RETRY, retry_request(numbers, headers), waits))
 
@@ -163,9 +175,12 @@ class Additions(ABC):
         """
         from shroff.decisions.inbox import DROP, ask, drop, drop_request, dropped_of
 
-        if not self.places.log.exists():
-            raise UsageError("this project has no log yet, so nothing is in quarantine.")
+        self._needs_log("so nothing is in quarantine")
+        _check_numbers(numbers)
         body, now_ms = drop_request(numbers), self.now_ms()
+        if not numbers:  # what comes in while the request waits stays
+            with self.reading() as log:
+                body = drop_request(log.refused_numbers(), is_all=True)
 
         def alone(number: int | None) -> bytes:
             """Without a writer: it would put the project's files in force, and they may have mistakes."""
@@ -174,7 +189,12 @@ class Additions(ABC):
                 reply = log.reply_to(number)
                 return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
 
-        return dropped_of(ask(DROP, body, now_ms, alone, self.reading, waits))
+        return dropped_of(ask(DROP, body, now_ms, alone, self._beside, waits))
+
+    def _needs_log(self, why: str) -> None:
+        """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
+        if not self.places.log.exists():
+            raise UsageError(f"this project has no log yet, {why}.")
 
     def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
         """What came of a request, carried out by the process that writes the log, or by this one where none does."""
@@ -186,7 +206,33 @@ class Additions(ABC):
             with self.writing() as (writer, log), closing(self.inbox(writer, log)) as inbox:
                 return inbox.replied(log.ask(kind, body, now_ms) if number is None else number)
 
-        return ask(kind, body, now_ms, alone, self.reading, waits)
+        return ask(kind, body, now_ms, alone, self._beside, waits)
+
+    @contextmanager
+    def _beside(self) -> Iterator[Log]:
+        """The log, to read, where another process writes it: one that has just begun may still have to make it."""
+        deadline = time.monotonic() + MADE_WITHIN_S
+        while not self.places.log.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self.reading() as log:
+            yield log
+
+    # ---- state
+
+    def snapshot(self, progress: Progress | None = None, waits: Waits = _unheard) -> Saved:
+        """Save state, so that the next start reads only what comes after it; beside a writer that one saves its own.
+
+        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
+        """
+        from shroff.decisions.inbox import SNAPSHOT, saved_of
+
+        if not self.places.log.exists():
+            raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
+        try:
+            with self.writing(progress) as (writer, _):
+                return writer.snapshot()
+        except LogBusyError:
+            return saved_of(self._ask(SNAPSHOT, b"null", waits))
 
     # ---- lists
 
@@ -215,6 +261,8 @@ class Additions(ABC):
 
         if not entry.value:
             raise UsageError("an entry of a list needs a value.")
+        if "\r" in "".join(astuple(entry)):
+            raise UsageError("an entry of a list holds no carriage return: in a file it ends a line.")
         hashed = self._stands_for(name)
         entry = replace(entry, value=hashed(entry.value))
         return self._change_list(name, entry.value, lambda text: with_entry(text, entry, hashed), waits)
@@ -265,16 +313,29 @@ class Additions(ABC):
         return Change(name, value, what, len(entries(changed)), in_force, why_not)
 
     def _put_in_force(self, waits: Waits) -> tuple[bool, str]:
-        """Have the project's files as they are now put in force; whether they are, and why not."""
+        """Have the project's files as they are now put in force; whether they are, and why not.
+
+        The list is written by now, so whatever goes wrong says that it waits, and never that nothing was done.
+        """
         from shroff.decisions.inbox import ADOPT
 
         if not self.places.log.exists():
             return False, "this project has no log yet; its files come into force with the first events"
+        waits(WRITTEN)
         try:
             self._ask(ADOPT, b"null", waits)
-        except (UsageError, LogBusyError) as error:
+        except DefinitionError as error:  # they are well, and do not fit the log: the list was checked before
+            return False, f"the project's files cannot come into force: {error.problems[0]}"
+        except ShroffError as error:
             return False, str(error)
         return True, ""
+
+
+def _check_numbers(numbers: Sequence[int]) -> None:
+    """Raises: UsageError for what is no number of an entry, before anything is asked."""
+    for number in numbers:
+        if type(number) is not int:
+            raise UsageError(f"entries of quarantine are named by their numbers, and {number!r} is none.")
 
 
 def _columns(path: Path) -> tuple[str, ...] | None:

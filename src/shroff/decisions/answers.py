@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -58,17 +59,34 @@ def json_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         if not isinstance(event, Mapping):
             raise UsageError(f"event {number} is a {type(event).__name__}, not a mapping of fields. {_ROWS}")
         try:
-            yield _ENCODER.encode(dict(event)) + b"\n"
+            yield _ENCODER.encode({name: _sayable(value) for name, value in event.items()}) + b"\n"
         except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"event {number} cannot be written as JSON: {error}") from None
+
+
+def _sayable(value: Any) -> object:
+    """The value, where the encoder says what it is: it would write bytes in base 64 and an infinite number as null.
+
+    Raises: TypeError, ValueError for those; a float that is no number stands for a missing value, as pandas has it.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _sayable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(one) for one in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{type(value).__name__} are no value of a field; give text")
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{value} is no value of a field")
+    return value
 
 
 def _plain(value: Any) -> object:
     """A value that JSON knows for one of a library: a numpy scalar has `item`, a moment of pandas `isoformat`."""
     for way in ("isoformat", "item"):
         if hasattr(value, way):
-            plain: object = getattr(value, way)()
-            return plain
+            return _sayable(getattr(value, way)())
     raise TypeError(f"a {type(value).__name__} is no value of a field")
 
 

@@ -134,26 +134,24 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
     yield Finding("log", OK, f"{path} answers: {log.last_seq():,} places, {bytes_text(log.size_bytes())}")
     yield _clock(log.watermark_ms(), now_ms)
-    refused = len(log.refused_list())
-    if refused:
+    counts = log.counts()
+    if counts.refused:
         cure = "'shroff quarantine list' says why; mend the project or the input, then 'shroff quarantine retry'."
-        yield Finding("quarantine", NOTE, f"{refused:,} refused", cure)
+        yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
     else:
         yield Finding("quarantine", OK, "empty")
-    waiting = len(log.waiting_all())
-    if waiting:
+    if counts.waiting:
         cure = (
             "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
         )
-        yield Finding("labels", NOTE, f"{waiting:,} wait for an event that is not in the log", cure)
+        yield Finding("labels", NOTE, f"{counts.waiting:,} wait for an event that is not in the log", cure)
     else:
         yield Finding("labels", OK, "none waits for its event")
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
-    leaving = len(log.outbox(limit=2**31))
-    if leaving:
+    if counts.outbox:
         cure = "Notices are kept, and delivering them is not there yet; nobody was told."
-        yield Finding("outbox", NOTE, f"{leaving:,} notices that nothing delivers yet", cure)
+        yield Finding("outbox", NOTE, f"{counts.outbox:,} notices that nothing delivers yet", cure)
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
@@ -164,7 +162,7 @@ def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
     """What other processes asked for and no process that writes has carried out."""
     if not requests:
         return Finding("inbox", OK, "nothing waits for the process that writes")
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(one.kind for one in requests).items())
+    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(one.kind for one in requests).items())
     age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
     words = f"{_counted(len(requests), 'request')} ({kinds}) for the process that writes; the oldest is {age} old"
     cure = (
@@ -224,10 +222,8 @@ def _clock(newest_ms: int | None, now_ms: int) -> Finding:
 
 def _in_force(log: Log, definitions: Definitions) -> Finding:
     control = Control()
-    for records in log.read():
-        for record in records:
-            if record.kind == "control":
-                control.take(record)
+    for record in log.controls():
+        control.take(record)
     names = sorted({*control.files, *definitions.files})
     changed = [name for name in names if control.files.get(name) != definitions.files.get(name)]
     if not changed:

@@ -18,7 +18,7 @@ from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.fold import Folded
 from shroff.decisions.history import label_id, waiting_body, waiting_label
 from shroff.decisions.known import Key, Known
-from shroff.events.door import LabelInput
+from shroff.events.door import LabelInput, label_refusal
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import Standing
@@ -67,10 +67,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Early:
-    """A label of this batch whose event has not come yet."""
+    """A label of this batch whose event has not come yet, and what the log keeps of it if none does."""
 
     label: LabelInput
     answer: Answer
+    waiting: WaitingLabel
 
 
 class Draft:
@@ -105,11 +106,7 @@ class Draft:
         batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
         batch.outbox, batch.offsets = effects.outbox, list(offsets)
         batch.remarks = effects.remarks
-        places = self._state.records.money_places
-        batch.waiting = [
-            WaitingLabel(early.label.event_type or "", early.label.event_id, id_, waiting_body(early.label, places))
-            for id_, early in self._early.items()
-        ]
+        batch.waiting = [early.waiting for early in self._early.values()]
         self._fill(answers, effects)
         return Prepared(batch, answers, self._met)
 
@@ -196,7 +193,8 @@ class Draft:
             event = found
         else:
             answer = Answer(WAITING, "label", id_, is_label=True)
-            self._early[id_] = _Early(label, answer)
+            body = waiting_body(label, self._state.records.money_places)
+            self._early[id_] = _Early(label, answer, WaitingLabel(*key, id_, body, one.source, one.place, one.raw()))
             self._early_of[key].append(id_)
             return answer
         too_early = _too_early(label, event)
@@ -213,13 +211,15 @@ class Draft:
         return id_ in known.waiting_ids and id_ not in self._met
 
     def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
-        """Append a label that had waited, right after its event; one that was known too early is refused now."""
-        label = waiting_label(waiting.body, self._state.records.money_places)
+        """Append a label that had waited, right after its event; one that does not fit it is refused now."""
+        settings = self._state.engine.definitions.settings
+        label = waiting_label(waiting.body, settings.money_places)
         self._batch.joined.append(waiting.id)
-        too_early = _too_early(label, event)
-        if too_early:
+        # Past the door's limits are those of a program that did not keep them, and amounts under other places of money.
+        reason = label_refusal(label, settings) or _too_early(label, event)
+        if reason:
             self._met[waiting.id] = 0
-            self._refuse_waiting(label, waiting.body, too_early)
+            self._refuse_waiting(waiting, reason)
         else:
             self._met[waiting.id] = self._join(label, waiting.id, event, body)
 
@@ -230,14 +230,15 @@ class Draft:
         too_early = _too_early(label, event)
         if too_early:
             answer.reason = too_early
-            self._refuse_waiting(label, waiting_body(label, self._state.records.money_places), too_early)
+            self._refuse_waiting(early.waiting, too_early)
         else:
             answer.seq = self._join(label, id_, event, body)
         self._met[id_] = answer.seq
 
-    def _refuse_waiting(self, label: LabelInput, raw: bytes, reason: str) -> None:
-        place = f"{label.event_type}/{label.event_id}"
-        self._batch.refused.append(Refused("waiting labels", place, "label", reason, raw, self._now_ms()))
+    def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
+        """Refuse a label as if it had come now: the same line again is then the same entry."""
+        of = waiting
+        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms()))
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
         """Append a label with its event; gives its place."""

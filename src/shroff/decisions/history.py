@@ -136,15 +136,20 @@ def waiting_body(label: LabelInput, money_places: int) -> bytes:
     return msgspec.json.encode(_WaitingLabel(label.event_type or "", label.event_id, *known, amount))
 
 
-def waiting_label(body: bytes, money_places: int) -> LabelInput:
-    """The label of such a body. Raises: StorageError where it is none."""
-    found = stored(body, _WaitingLabel, "a waiting label")
-    try:
-        amount = None if found.amount is None else _units(found.amount, money_places)
-    except ValueError as error:
-        raise damaged("a waiting label", error) from None
+def label_of(body: bytes, money_places: int) -> LabelInput:
+    """The label of such a body, which the door may not have seen. Raises: ValueError where it is none."""
+    found = msgspec.json.decode(body, type=_WaitingLabel)
+    amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
     return LabelInput(found.event_type, found.event_id, *known, amount)
+
+
+def waiting_label(body: bytes, money_places: int) -> LabelInput:
+    """The same of a body that the log has. Raises: StorageError where it is none."""
+    try:
+        return label_of(body, money_places)
+    except ValueError as error:
+        raise damaged("a waiting label", error) from None
 
 
 def waiting_fields(waiting: WaitingLabel) -> dict[str, str]:
@@ -175,9 +180,10 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
     if name is None:
         return damaged(f"the {type_.name} at place {seq}", error)
     declared = type_.fields[type_.at(name)].type
+    places = f" with {declared.places} places" if declared.kind in {"number", "money"} else ""
     value = "has a value that this type cannot read" if name in found else "has none"
     return changed_type(
-        type_.name, name, f"it is {declared} now, and the {type_.name} at place {seq} of the log {value}."
+        type_.name, name, f"it is {declared}{places} now, and the {type_.name} at place {seq} of the log {value}."
     )
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, Final
 
@@ -20,10 +21,12 @@ import msgspec
 import shroff
 from shroff.decisions.adopting import Adoption, carried
 from shroff.decisions.definitions import Definitions, Hasher
-from shroff.decisions.history import waiting_body, waiting_label
-from shroff.decisions.retrying import Retried, chosen, retry
+from shroff.decisions.history import label_of, waiting_body
+from shroff.decisions.retrying import Retried, known_numbers, retry
+from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Writer
-from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
+from shroff.events.door import label_refusal
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
 from shroff.streams.log import Batch, Log, Reply, Request
@@ -32,6 +35,7 @@ LABELS: Final = "labels"
 RETRY: Final = "retry"
 DROP: Final = "drop"
 ADOPT: Final = "adopt"
+SNAPSHOT: Final = "snapshot"
 ROWS_MAX: Final = 1_000  # labels in one request
 PATIENCE_S: Final = 60.0
 LEFT: Final = (
@@ -59,6 +63,23 @@ class _Retry(msgspec.Struct):
     headers: dict[str, tuple[str, ...]]
 
 
+class _Saved(msgspec.Struct):
+    """A snapshot that the writer saved, or in words why it cannot be written."""
+
+    file: str = ""
+    seq: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+
+
+class _Drop(msgspec.Struct):
+    """Entries of quarantine. Of `is_all`, what is there no longer is passed over."""
+
+    numbers: list[int]
+    is_all: bool
+
+
 class _Replied(msgspec.Struct):
     """A reply: what came of the request, or in words why it cannot be carried out."""
 
@@ -79,9 +100,9 @@ def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]
     return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
 
 
-def drop_request(numbers: Sequence[int]) -> bytes:
-    """The body of a request to remove entries from quarantine."""
-    return msgspec.json.encode(list(numbers))
+def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
+    """The body of a request to remove entries from quarantine; with `is_all` these are all that there were."""
+    return msgspec.json.encode(_Drop(list(numbers), is_all))
 
 
 def _given(one: Submission, money_places: int) -> _Given:
@@ -163,20 +184,33 @@ class Inbox:
         return bool(self._log.asked(limit=1))
 
     def serve(self) -> None:
-        """Carry out what waits; to be called between batches, none being open.
+        """Carry out what waits, in the order of numbers; to be called between batches, none being open.
 
-        Labels go ahead of a version that is being prepared; all else keeps its order.
+        Where one waits for a version that is being prepared, all behind it wait, but labels.
         """
-        requests = self._log.asked()
-        if requests:
-            self._take_labels([request for request in requests if request.kind == LABELS])
-            for request in requests:
-                if request.kind != LABELS and not self._is_done(request):
-                    return
+        labels: list[Request] = []
+        is_waiting = False
+        for request in self._log.asked():
+            if request.kind == LABELS:
+                labels.append(request)
+            elif not is_waiting:
+                self._take_labels(labels)
+                labels = []
+                is_waiting = not self._is_done(request)
+        self._take_labels(labels)
 
     def replied(self, number: int) -> bytes:
-        """Carry out what waits up to a request of this process; gives its reply."""
+        """Carry out what waits up to a request of this process; gives its reply.
+
+        Raises: StateError where the log knows nothing of this request.
+        """
         while (reply := self._log.reply_to(number)) is None:
+            waiting = [request.number for request in self._log.asked()]
+            if number not in waiting and (not waiting or waiting[-1] > number):
+                raise StateError(
+                    f"request {number} does not wait in the log's inbox, and no reply is there: the log is another one "
+                    "than it was asked of, or the reply is long gone. See whether it was done, and ask again if not"
+                )
             self.serve()
             if self._adoption is not None:
                 time.sleep(_LOOK_S)
@@ -226,7 +260,7 @@ class Inbox:
             try:
                 given = msgspec.json.decode(request.body, type=list[_Given])
                 submissions = [self._submission(one) for one in given]
-            except (msgspec.MsgspecError, StorageError) as error:
+            except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
                 continue
             group.append((request.number, submissions))
@@ -250,11 +284,12 @@ class Inbox:
         one = Submission(given.source, given.place, lambda: given.raw, "label", refusal=given.refusal)
         if given.refusal is not None:
             return one
-        label = waiting_label(bytes(given.label), self._writer.definitions.settings.money_places)
+        settings = self._writer.definitions.settings
+        label = label_of(bytes(given.label), settings.money_places)
+        words = label_refusal(label, settings)
         if label.event_type not in self._writer.definitions.events.types:
             words = f"event: {label.event_type!r} is no event type of the version in force"
-            return msgspec.structs.replace(one, refusal=words)
-        return msgspec.structs.replace(one, label=label)
+        return msgspec.structs.replace(one, refusal=words) if words else msgspec.structs.replace(one, label=label)
 
     # ---- all else
 
@@ -267,6 +302,8 @@ class Inbox:
                 return False
             elif request.kind == RETRY:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
+            elif request.kind == SNAPSHOT:
+                self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)]))
             else:
@@ -286,6 +323,13 @@ class Inbox:
     def _refuse(self, request: Request, words: str) -> None:
         self._log.append(Batch(replies=[_refusal(request, words)]))
 
+    def _saved(self) -> _Saved:
+        try:
+            saved = self._writer.snapshot()
+        except StorageError as error:  # which harms nothing else
+            return _Saved(failure=str(error))
+        return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
+
     def _retry(self, request: Request, asked: _Retry) -> None:
         definitions = self._writer.definitions
         intake = Intake(definitions.events, definitions.settings, keeping_hashed(self._hasher))
@@ -301,7 +345,10 @@ class Inbox:
         Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
         """
         if self._adoption is None:
-            definitions = self._load()
+            try:
+                definitions = self._load()
+            except (StateError, TransientError) as error:
+                raise UsageError(f"the project's files cannot be read: {error}") from error
             if definitions.versions == self._writer.definitions.versions:
                 return True
             _check_door(self._writer.definitions, definitions)
@@ -315,7 +362,7 @@ class Inbox:
         adoption, self._adoption = self._adoption, None
         try:
             folded = adoption.finish(self._log)
-        except StateError as error:
+        except (StateError, TransientError) as error:
             raise UsageError(f"the project's files cannot come into force: {error}") from error
         self._writer.adopt(folded)
         return True
@@ -323,9 +370,13 @@ class Inbox:
 
 def drop(log: Log, request: Request) -> bytes:
     """Carry out a request to remove entries from quarantine, for whoever may write the log; gives the reply."""
-    numbers = msgspec.json.decode(request.body, type=list[int])
+    asked = msgspec.json.decode(request.body, type=_Drop)
     try:
-        dropped = [number for number, _ in chosen(log.refused_list(), numbers)]
+        if asked.is_all:
+            there = set(log.refused_numbers())
+            dropped = [number for number in asked.numbers if number in there]
+        else:
+            dropped = known_numbers(log, asked.numbers)
         reply = _reply(request.number, len(dropped))
     except UsageError as error:
         dropped, reply = [], _refusal(request, str(error))
@@ -364,6 +415,14 @@ def answers_of(result: msgspec.Raw) -> list[Answer]:
 def retried_of(result: msgspec.Raw) -> list[Retried]:
     """What became of entries of quarantine, by the reply."""
     return msgspec.json.decode(result, type=list[Retried])
+
+
+def saved_of(result: msgspec.Raw) -> Saved:
+    """The snapshot that was saved, by the reply. Raises: StorageError where it cannot be written."""
+    found = msgspec.json.decode(result, type=_Saved)
+    if found.failure:
+        raise StorageError(found.failure)
+    return Saved(Path(found.file), found.seq, found.bytes, found.seconds)
 
 
 def dropped_of(result: msgspec.Raw) -> int:

@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final, NoReturn, TypeVar
 
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.inbox import Inbox
+from shroff.decisions.process_wide import ProcessWide
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.errors import UsageError
 from shroff.events.event import Event
@@ -121,7 +121,7 @@ def ingest(
         if on_batch is not None:
             on_batch(prepared.answers)
 
-    with calm_collector(), _short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread:
+    with calm_collector(), short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread:
         committer = _Committer(writer, thread, told, between)
         try:
             for batch in batches(submissions, batch_size):
@@ -145,15 +145,14 @@ def ingest(
     return report
 
 
-@contextmanager
-def _short_turns() -> Iterator[None]:
+def _shorten() -> Callable[[], None]:
     """Let the thread that commits have Python's lock soon: it needs it shortly, once for each statement."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(TURN_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+    return lambda: sys.setswitchinterval(before)
+
+
+short_turns: Final = ProcessWide(_shorten)
 
 
 class _Committer:

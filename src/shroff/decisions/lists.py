@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shroff.config import lines_ended
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.reference import LIST_COLUMNS
 from shroff.errors import UsageError, nearest
@@ -104,11 +105,12 @@ def with_entry(text: str, entry: Entry, stands_for: Callable[[str], str]) -> tup
     lacking = [name for name, value in given.items() if value and name not in header]
     if lacking:
         raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
-    ending = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+    first_line = _lines(text)[0]
+    ending = first_line[len(first_line.rstrip("\r\n")) :] or "\n"
     line = _line([given.get(name, "") for name in header], ending)
     same = [(one, span) for one, span in _rows(text) if stands_for(one.value) == stands_for(entry.value)]
     if not same:
-        gap = "" if text.endswith("\n") else ending
+        gap = "" if text.endswith(("\n", "\r")) else ending
         return f"{text}{gap}{line}", ADDED
     if [one for one, _ in same] == [entry]:
         return text, SAME
@@ -122,7 +124,7 @@ def with_entry(text: str, entry: Entry, stands_for: Callable[[str], str]) -> tup
 
 def without_value(text: str, value: str, stands_for: Callable[[str], str]) -> tuple[str, str]:
     """The text without every line of a value, and whether there was one."""
-    wanted = stands_for(value)
+    wanted = stands_for(lines_ended(value))
     spans = [span for one, span in _rows(text) if stands_for(one.value) == wanted]
     lines = _lines(text)
     for start, end in reversed(spans):
@@ -140,14 +142,14 @@ def _header(text: str) -> list[str]:
 
 
 def _rows(text: str) -> list[tuple[Entry, tuple[int, int]]]:
-    """The entries, each with the first of its lines and the one behind its last."""
+    """The entries as they are read to decide, each with the first of its lines and the one behind its last."""
     lines = _lines(text.removeprefix(_BOM))
     reader = csv.reader(iter(lines))
     header = next(reader, [])
     found = []
     start = reader.line_num
     for row in reader:
-        cells = dict(zip(header, row, strict=False))
+        cells = dict(zip(header, map(lines_ended, row), strict=False))
         if cells.get("value"):
             found.append((Entry(*(cells.get(name, "") for name in LIST_COLUMNS)), (start, reader.line_num)))
         start = reader.line_num

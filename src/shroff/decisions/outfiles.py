@@ -26,6 +26,13 @@ class FeatureReport:
     seconds: float
 
 
+def check_out(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises: UsageError where the file to write is one of those that are read."""
+    for file in inputs:
+        if out.exists() and file.exists() and out.samefile(file):
+            raise UsageError(f"{out} is one of the files to read, and would be lost; write to another one.")
+
+
 @contextmanager
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.

@@ -6,22 +6,25 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from shroff.decisions.answers import GROUP_MAX
-from shroff.decisions.history import waiting_label
+from shroff.decisions.history import label_of
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.errors import StorageError, UsageError
+from shroff.errors import UsageError
+from shroff.events.door import label_refusal
 from shroff.events.encodings import format_by_name, read_stream
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.kept import Seals, unmarked
 from shroff.events.lines import Line, Lines, line_and_row
-from shroff.streams.log import Log, Refused, Reply
+from shroff.streams.log import EARLIER_LABELS, Log, Refused, Reply
 
-WAITING_LABELS: Final = "waiting labels"  # the source of a label that waited and did not fit its event
 Entry = tuple[int, Refused]
+_JSON_SOURCES: Final = frozenset(["-", "python", "shroff label"])  # what no file brought is JSON lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,97 +57,125 @@ def retry(
 
     Raises: UsageError for a number that is not there.
     """
-    entries = chosen(log.refused_list(), numbers)
-    pairs = list(submissions(entries, intake, headers))
+    wanted = known_numbers(log, numbers) if numbers else log.refused_numbers()
     found: list[Retried] = []
-    for at in range(0, max(len(pairs), 1), GROUP_MAX):
-        part = pairs[at : at + GROUP_MAX]
-        prepared = writer.prepare([one for _, one in part])
-        tried = outcomes(dict(entries), [number for number, _ in part], prepared.answers)
+    for at in range(0, max(len(wanted), 1), GROUP_MAX):
+        entries = log.refused(wanted[at : at + GROUP_MAX])
+        prepared = writer.prepare(submissions(entries, intake, headers))
+        tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.dropped = [one.number for one in tried if not one.stays]
-        if at + GROUP_MAX >= len(pairs):
+        if at + GROUP_MAX >= len(wanted):
             prepared.batch.replies = reply(found)
         writer.commit(prepared)
     return found
 
 
-def chosen(entries: Sequence[Entry], numbers: Sequence[int]) -> list[Entry]:
-    """The entries of these numbers, all without any. Raises: UsageError for a number that is not there."""
-    if not numbers:
-        return list(entries)
-    found = dict(entries)
-    lacking = [number for number in numbers if number not in found]
+def known_numbers(log: Log, numbers: Sequence[int]) -> list[int]:
+    """These numbers, each once and in order. Raises: UsageError for one that is not in quarantine."""
+    lacking = sorted({*numbers}.difference(log.refused_numbers()))
     if lacking:
         raise UsageError(
             f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' has them."
         )
-    return [(number, found[number]) for number in sorted(set(numbers))]
+    return sorted(set(numbers))
 
 
-def submissions(
-    entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[int, Submission]]:
-    """The entries as they would come from their files, each under its number.
+def submissions(entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> list[Submission]:
+    """The entries as they would come from their files: exactly one submission for each, in their order.
+
+    It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
 
     Args:
         headers: The column names of CSV files, by their names; a quarantined line alone does not have them.
     """
     named = {source_name(name): columns for name, columns in headers.items()}
-    for number, entry in entries:
-        read = _read(entry, named, intake.money_places)
-        if isinstance(read, str):
-            yield number, _kept(entry, Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=read))
-        elif isinstance(read, Submission):
-            yield number, _kept(entry, read)
-        else:
-            lines, seals = read
-            for one in intake.submissions(lines, entry.source, entry.type or None, seals=seals):
-                yield number, _kept(entry, one)
+    found = []
+    for _, entry in entries:
+        try:
+            one = _submission(entry, intake, named)
+        except (UsageError, ValueError, csv.Error) as error:
+            one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=str(error).rstrip("."))
+        found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
+    return found
 
 
-def outcomes(entries: Mapping[int, Refused], numbers: Iterable[int], answers: Iterable[Answer]) -> list[Retried]:
+def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
     """What became of each entry."""
     found = []
-    for number, answer in zip(numbers, answers, strict=True):
-        entry = entries[number]
+    for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}
         reason = answer.reason or ("no event type takes it" if refused else "")
         found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
     return found
 
 
-def _kept(entry: Refused, one: Submission) -> Submission:
-    """The same submission at the entry's own place and bytes, so that a second refusal is the same entry."""
-    return msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=lambda: entry.raw)
+def _raw(entry: Refused) -> bytes:
+    return entry.raw
 
 
-def _read(
-    entry: Refused, headers: Mapping[str, tuple[str, ...]], money_places: int
-) -> tuple[Lines, Seals] | Submission | str:
-    """An entry as the only line of its file, as a label that waited, or why it cannot be read."""
-    if entry.source == WAITING_LABELS:
-        try:
-            label = waiting_label(entry.raw, money_places)
-            return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
-        except StorageError as error:
-            return str(error)
+def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> Submission:
+    """An entry as a label that began to wait in an earlier log, or as the only line of its file.
+
+    Raises: UsageError, ValueError or csv.Error where it is none.
+    """
+    if entry.source == EARLIER_LABELS:
+        label = label_of(entry.raw, intake.money_places)
+        refusal = label_refusal(label, intake.settings)
+        if refusal:
+            raise UsageError(refusal)
+        return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
+    lines, seals = _read(entry, headers)
+    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals), 2))
+    if not found:
+        raise UsageError("the line is empty")
+    if len(found) > 1 and found[0].refusal is None:
+        raise UsageError("it is more than one line")
+    return found[0]
+
+
+def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, Seals]:
+    """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
     if entry.source not in headers and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
         format = "parquet" if format_by_name(entry.source) == "parquet" else "jsonl"
-        return _only(entry, format, read_stream(io.BytesIO(raw), "jsonl")), seals
+        # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
+        return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
     if entry.source not in headers:
-        return f"its columns are named in the first line of {entry.source}; add --file with that file"
+        raise UsageError(f"its columns are named in the first line of {entry.source}; add --file with that file")
     raw, seals = unmarked(entry.raw, "csv")
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(headers[entry.source])
-    return _only(entry, "csv", read_stream(io.BytesIO(header.getvalue().encode() + raw), "csv")), seals
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(headers[entry.source])
+    text.write(_decoded(raw))
+    return _only(entry, "csv", read_stream(io.BytesIO(text.getvalue().encode()), "csv", name=entry.source)), seals
+
+
+def _decoded(raw: bytes) -> str:
+    """A line of a CSV file as text: what is not UTF-8 is Latin-1, as in a file."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _is_csv(entry: Refused) -> bool:
-    """Whether an entry is a line of a CSV file; where its name does not say it, by its first character."""
+    """Whether an entry is a line of a CSV file.
+
+    A JSON object is none whatever its file is called, as `--format` may have said so. Else its name says it, and
+    where that says nothing, its first character.
+    """
+    if entry.source in _JSON_SOURCES or _is_object(entry.raw):
+        return False
     format = format_by_name(entry.source)
     return format == "csv" or (format is None and not entry.raw.lstrip().startswith(b"{"))
+
+
+def _is_object(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:

@@ -62,7 +62,7 @@ class Writer:
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
         self._seq = log.last_seq()  # behind the last draft
-        self._has_waiting = bool(log.waiting_all())
+        self._has_waiting = log.counts().waiting > 0
         self._activate(self._state)
 
     @property

@@ -13,9 +13,10 @@ from typing import Any, Final, cast
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import Event
-from shroff.events.given import Refused, shown
+from shroff.events.given import Exact, Refused, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
 from shroff.events.settings import Settings
+from shroff.language.types import TEXT, TIME, Type, money
 
 DEFAULT_SOURCE: Final = "import"
 _NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
@@ -187,6 +188,29 @@ class Door:
         hint = nearest(before, self._events.types) if before else ""
         found = _NOT_SHOWN if secret_fields(self._events, self._events.label.name) else f"found {shown(event)}"
         return f"{form}, {why}; {found}. {hint}".rstrip()
+
+
+def label_refusal(label: LabelInput, settings: Settings) -> str:
+    """Why the door would refuse a label that came past it, as one from the log's inbox; nothing where it would not."""
+    amount = None if label.amount is None else Exact(label.amount, settings.money_places)
+    given: tuple[tuple[str, Type, object], ...] = (
+        ("event", TEXT, label.event_id or None),
+        ("known_at", TIME, label.known_at_ms),
+        ("reason", TEXT, label.reason),
+        ("amount", money(settings.money_places), amount),
+    )
+    mistakes = []
+    for name, type_, value in given:
+        is_id = name == "event"
+        expected = f"expected {expectation(type_, settings.currency, is_id=is_id)}"
+        try:
+            if value is not None:
+                reader(type_, currency=settings.currency, is_id=is_id)(value)
+            elif is_id:
+                mistakes.append((name, f"{expected}; {_MISSING}"))
+        except ValueError as error:
+            mistakes.append((name, f"{expected}; {error}"))
+    return str(InputError(mistakes)) if mistakes else ""
 
 
 def secret_fields(events: Events, type_name: str) -> frozenset[str]:

@@ -16,10 +16,12 @@ import msgspec
 
 from shroff.errors import StateError
 from shroff.events.definitions import EventType
-from shroff.language.types import Type
+from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import (
     DAY_MS,
     Value,
+    check_integer,
+    check_units,
     parse_decimal,
     parse_time,
     rescale_half_even,
@@ -223,26 +225,31 @@ def _money_writer(places: int) -> Callable[[int], str]:
 def _value_reader(type_: Type) -> Callable[[Any], Any] | None:
     match type_.kind:
         case "integer":
-            return int
+            return lambda value: check_integer(int(value))
         case "money" | "number":
             return _decimal_reader(type_.places)
         case "time":
             return read_time
         case "duration":
-            return lambda value: round(value * 1_000)
+            return lambda value: check_integer(round(value * 1_000))
         case _:
             return None
 
 
 def _decimal_reader(places: int) -> Callable[[str], int]:
-    """Read stored decimals; one written with other places, before the definition changed, is brought to these."""
+    """Read stored decimals; one written with other places, before the definition changed, is brought to these.
+
+    Where these are more, a value may be beyond what the door lets in: it is refused then, so
+    that what the door says of values holds for those of the log.
+    """
 
     def read(text: str) -> int:
         whole, _, fraction = text.partition(".")
         if len(fraction) <= places:
-            return int(whole + fraction) * int(10 ** (places - len(fraction)))
-        digits, found = parse_decimal(text)
-        return rescale_half_even(digits, found, places)
+            units = int(whole + fraction) * int(10 ** (places - len(fraction)))
+        else:
+            units = rescale_half_even(*parse_decimal(text), places)
+        return units if -UNITS_MAX <= units <= UNITS_MAX else check_units(units, text)
 
     return read
 

@@ -6,6 +6,7 @@ wide a float was, that an integer is an instant.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -88,11 +89,14 @@ def text_of(value: object) -> str | None:
 
 
 def canonical_json(value: object) -> str:
-    """Write a row or a part of it as JSON with sorted keys, numbers by their digits."""
+    """Write a row or a part of it as JSON with sorted keys, numbers by their digits.
+
+    Half of a surrogate pair stays what it is (see `events.parquet`).
+    """
     if value is None:
         return "null"
     if type(value) is str or isinstance(value, date | time | timedelta | bytes):
-        return canonical_text(text_of(value) or "")
+        return _json_text(text_of(value) or "")
     if isinstance(value, Mapping):
         inside = (f"{canonical_text(str(key))}:{canonical_json(value[key])}" for key in sorted(value, key=str))
         return f"{{{','.join(inside)}}}"
@@ -101,6 +105,11 @@ def canonical_json(value: object) -> str:
     if type(value) in {Instant, Span} or (isinstance(value, float) and value - value != 0):
         return canonical_text(text_of(value) or "")
     return text_of(value) or "null"
+
+
+def kept_bytes(text: str) -> bytes:
+    """The bytes of a line as `canonical_json` writes it; those of a text that is no UTF-8 are what they were."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def shown(value: object) -> str:
@@ -122,6 +131,13 @@ def shown(value: object) -> str:
     if isinstance(value, bytes):
         return "bytes that are no text"
     return f"the number {_cut(text_of(value) or '')}"
+
+
+def _json_text(text: str) -> str:
+    try:
+        return canonical_text(text)
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(text, ensure_ascii=False)
 
 
 def _cut(text: str) -> str:

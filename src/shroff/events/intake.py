@@ -58,7 +58,7 @@ class Intake:
     """
 
     def __init__(self, events: Events, settings: Settings, hasher: Callable[[str], str] | None) -> None:
-        self._events, self._settings = events, settings
+        self._events, self.settings = events, settings
         self.money_places = settings.money_places
         self._door = Door(events, settings, hasher)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
@@ -166,7 +166,7 @@ class Intake:
         return Submission(source, line.place, lambda: kept, type_name, refusal=words)
 
     def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
-        keeps = self._settings.untaken == "quarantine"
+        keeps = self.settings.untaken == "quarantine"
         refusal = "no event type's 'when' takes this line" if keeps else None
         return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 

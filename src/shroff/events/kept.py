@@ -22,7 +22,7 @@ import msgspec
 from shroff.errors import InputError
 from shroff.events.definitions import Events
 from shroff.events.door import Door
-from shroff.events.given import Refused, canonical_json, text_of
+from shroff.events.given import Refused, canonical_json, kept_bytes, text_of
 from shroff.events.lines import Line
 from shroff.events.mapping import LABEL, Mapper, Path, Row, overlap, parsed
 
@@ -162,7 +162,7 @@ class Keeper:
             return out.getvalue().encode()
         whole = {**columns, MARK: msgspec.to_builtins(seals)} if seals else columns
         try:
-            return canonical_json(whole).encode()
+            return kept_bytes(canonical_json(whole))
         except RecursionError:  # nested deeper than the readable writer goes; numbers become texts here
             return msgspec.json.encode(whole, enc_hook=str)
 

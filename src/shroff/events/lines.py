@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from shroff.events.given import canonical_json
+from shroff.events.given import canonical_json, kept_bytes
 
 _PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
 
@@ -39,7 +39,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
 
     @property
     def raw(self) -> bytes:
-        return canonical_json(self.columns).encode() if self._raw is None else self._raw
+        return kept_bytes(canonical_json(self.columns)) if self._raw is None else self._raw
 
     def original(self) -> bytes:
         """`raw`, for who may ask later."""

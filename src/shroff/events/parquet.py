@@ -1,7 +1,8 @@
 """Reading Parquet files: rows in batches, each value in the form that keeps what its column says.
 
 Timestamps become `Instant`, floats of 32 bits `Float32`, decimals their digits; all else
-is the Python value that pyarrow gives.
+is the Python value that pyarrow gives. A text that is no UTF-8 keeps its bytes as halves of
+surrogate pairs, which no field takes: so its line is refused, and not the file.
 """
 
 from __future__ import annotations
@@ -104,18 +105,72 @@ def row_values(column: Any) -> list[Any]:
     if pa.types.is_decimal(type_):
         return _each(column.cast(pa.string()).to_pylist(), Number)
     if pa.types.is_dictionary(type_):
-        return row_values(column.dictionary_decode())
-    return list(column.to_pylist())
+        return row_values(plain_column(column).dictionary_decode())
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        return [_decoded(value) for value in column.cast(_rebuilt(type_, _as_bytes)).to_pylist()]
+
+
+def plain_type(type_: Any) -> Any:
+    """The same type without views, which most of what pyarrow computes does not know."""
+    return _rebuilt(type_, _without_view)
+
+
+def plain_column(column: Any) -> Any:
+    """The same array without views."""
+    type_ = plain_type(column.type)
+    return column if type_ == column.type else column.cast(type_)
+
+
+def _rebuilt(type_: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A type with another one in place of each that is not made of others."""
+    if pa.types.is_dictionary(type_):
+        return pa.dictionary(type_.index_type, _rebuilt(type_.value_type, leaf), type_.ordered)
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_rebuilt(field.type, leaf)) for field in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(_rebuilt(type_.key_type, leaf), _rebuilt(type_.item_type, leaf))
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        make = pa.list_ if pa.types.is_list(type_) else pa.large_list
+        return make(type_.value_field.with_type(_rebuilt(type_.value_type, leaf)))
+    return leaf(type_)
+
+
+def _without_view(type_: Any) -> Any:
+    if pa.types.is_string_view(type_):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(type_) else type_
+
+
+def _as_bytes(type_: Any) -> Any:
+    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return pa.large_binary() if is_text else type_
+
+
+def _decoded(value: Any) -> Any:
+    """A value of texts that came as bytes; what is no UTF-8 in them stays, as halves of surrogate pairs."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, dict):
+        return {name: _decoded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_decoded(one) for one in value)
+    return value
 
 
 def whole_ms(column: Any) -> NDArray[np.int64]:
-    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, towards the past."""
+    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, towards the past.
+
+    More of them than 64 bits hold become the most that these hold, which no field takes.
+    """
     ns_per_unit, ns_per_ms = _UNITS_NS[column.type.unit], _UNITS_NS["ms"]
     shared = math.gcd(ns_per_unit, ns_per_ms)
     factor, divisor = ns_per_unit // shared, ns_per_ms // shared
     ticks: NDArray[np.int64] = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     if factor > 1:
-        ticks = ticks * factor
+        most = np.iinfo(np.int64).max // factor
+        ticks = ticks.clip(-most, most) * factor
     return ticks if divisor == 1 else np.floor_divide(ticks, divisor)
 
 

@@ -20,6 +20,7 @@ from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX, reader
 from shroff.language.types import Type
 
 REMEMBERED_MAX: Final = 65_536  # texts of each field whose value is kept
+REMEMBERED_LENGTH_MAX: Final = 40  # characters; amounts and parts of times are shorter
 _UTF8_MAX: Final = 4  # bytes of a character
 _SOME_DAY: Final = "2026-03-01T"
 _SOME_DAY_MS: Final = read_time("2026-03-01T00:00:00Z")
@@ -119,11 +120,15 @@ def _text_reader(type_: Type) -> Read | None:
 
 
 class _Remembered(dict[str, Any]):
-    """Values by their texts, each read once while there is room; None for a text that is not as it would be stored."""
+    """Values by their texts; None for a text that is not as it would be stored.
+
+    While there is room a short text is read once. Those that give None are read again: they go through the door
+    anyway, and would take the room of others.
+    """
 
     def __missing__(self, text: str) -> Any:
         value = self.read(text)
-        if len(self) < REMEMBERED_MAX:
+        if value is not None and len(self) < REMEMBERED_MAX and len(text) <= REMEMBERED_LENGTH_MAX:
             self[text] = value
         return value
 

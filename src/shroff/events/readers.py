@@ -87,7 +87,8 @@ def read_text(value: object) -> str:
         try:
             size = len(value.encode())
         except UnicodeEncodeError:
-            raise ValueError("found a text with half of a surrogate pair, which is no character") from None
+            words = "found a text that is no UTF-8, or with half of a surrogate pair, which is no character"
+            raise ValueError(words) from None
     else:
         size = len(value)
     if size > TEXT_BYTES_MAX:

@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.backfill_cells import Order, Run, Span, keep_series, sort_by_key
+from shroff.features.backfill_cells import Asked, Order, Run, Span, keep_series, sort_by_key
 from shroff.features.backfill_late import LateKeys
 from shroff.features.backfill_plan import tables_of
-from shroff.features.histories import HistoryPlan, check_plan
+from shroff.features.histories import HistoryPlan, check_plan, own
 
 Words = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -57,7 +57,7 @@ def backfill(
     Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
     O(log n) for n cells of a key; a late row a step for each younger cell of its key, and with
     distinct or quantile all rows of its key what `History.run` costs. Memory
-    beside the result: 20 bytes per row, 8 to 56 per row and series, 8 for each of a window's
+    beside the result: 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's
     values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
     and extreme of each row of its largest key.
     """
@@ -71,6 +71,9 @@ class Backfill:
 
     Takes what `backfill` takes, and reads its arrays until the last piece. Not safe for use
     by several threads at once.
+
+    Cost: that of `backfill`, and for each piece a step for each of its rows, whatever the number of all keys; the
+    cells of a window that began before a piece are looked up anew once for each key in it.
     """
 
     def __init__(
@@ -90,11 +93,12 @@ class Backfill:
         assert threads >= 1
         assert len(times) < ROWS_MAX, f"{len(times)} rows are too many for one history, take less than {ROWS_MAX}"
         self._plan, self._threads = plan, threads
-        self._times, self._inserts, self._asks = _own(times), _own(insert_keys), _own(query_keys)
-        self._values, self._flags = _own(values), _own(kept, np.uint8)
+        self._times, self._inserts, self._asks = own(times), own(insert_keys), own(query_keys)
+        self._values, self._flags = own(values), own(kept, np.uint8)
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
         self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
         self._done = 0
+        self._ranges = 1 if threads == 1 else threads * TASKS_PER_THREAD
         with on_threads(threads) as run:
             self._prepare(run)
         by_history = self._late if self._needs_history else np.zeros_like(self._late)
@@ -112,7 +116,7 @@ class Backfill:
         begin, end = self._done, min(self._done + rows, len(self._times))
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
-        most = min(ROWS_TOGETHER, end - begin) + len(self._cells.ranges) + 1
+        most = min(ROWS_TOGETHER, end - begin) + self._ranges + 1
         room = np.empty((most, self._tables.words), np.int64)
         with on_threads(self._threads) as run:
             for first in range(begin, end, ROWS_TOGETHER):
@@ -127,8 +131,7 @@ class Backfill:
         # Compiling or loading kernels takes up to seconds, which a mere import must not.
         from shroff.features.backfill_kernels import find_late_keys, find_late_rows
 
-        ranges = 1 if self._threads == 1 else self._threads * TASKS_PER_THREAD
-        self._cells = self._sorted(run, self._inserts, 0, ranges)
+        self._cells = self._sorted(run, self._inserts, self._keys, 0)
         self._cell_times = self._by_slot(run, self._cells)
         self._late = np.zeros(self._keys, np.uint8)
         if self._ask_themselves:
@@ -140,6 +143,7 @@ class Backfill:
         self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
         self._tables = tables_of(self._plan, self._kept.series)
         self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
+        self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
         self._has_late = bool(self._late.any())
 
     @property
@@ -147,8 +151,8 @@ class Backfill:
         """Whether keys with late rows go through histories."""
         return bool(len(self._tables.sets) or len(self._tables.ranks))
 
-    def _sorted(self, run: Run, keys: Words, first_row: int, ranges: int | tuple[Span, ...]) -> Order:
-        return sort_by_key(run, keys, self._keys, first_row=first_row, parts=self._threads, ranges=ranges)
+    def _sorted(self, run: Run, keys: Words, limit: int, first_row: int) -> Order:
+        return sort_by_key(run, keys, limit, first_row=first_row, parts=self._threads, ranges=self._ranges)
 
     def _by_slot(self, run: Run, order: Order) -> Words:
         """The times of the rows in slots."""
@@ -164,13 +168,15 @@ class Backfill:
 
         begin, end = rows
         if self._ask_themselves and end - begin == len(self._times):
-            asks, ask_times = self._cells, self._cell_times.copy() if self._has_late else self._cell_times
+            times = self._cell_times.copy() if self._has_late else self._cell_times
+            asked = Asked(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
+            run(self._take_records, [(keys, asked, records) for keys in asked.order.ranges])
         else:
-            asks = self._sorted(run, self._asks[begin:end], begin, self._cells.ranges)
-            ask_times = self._by_slot(run, asks)
-        tables = self._tables
-        run(self._take_records, [(keys, asks, ask_times, records) for keys in asks.ranges])
-        arrays = (asks.slot_of, asks.nowhere, records, tables.groups, tables.queries, self._kept.series)
+            found, asked = self._asked(run, begin, end)
+            run(self._take_records, [(keys, asked, records) for keys in asked.order.ranges])
+            self._come[found] = asked.come
+        tables, order = self._tables, asked.order
+        arrays = (order.slot_of, order.nowhere, records, tables.groups, tables.queries, self._kept.series)
 
         def answer(first: int) -> None:
             last = min(first + ROWS_PER_TASK, end - begin)
@@ -178,12 +184,25 @@ class Backfill:
 
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
-    def _take_records(self, keys: Span, asks: Order, ask_times: Words, records: Words) -> None:
+    def _asked(self, run: Run, begin: int, end: int) -> tuple[Words, Asked]:
+        """The rows [begin, end) by key, and which keys these are; its cost does not grow with those of other rows."""
+        from shroff.features.backfill_kernels import find_keys, number_keys
+
+        asks = self._asks[begin:end]
+        numbered, found = np.empty((2, end - begin), np.int64)
+        found = found[: find_keys(asks, self._numbers, found)]
+        found.sort()  # so that cells are read in the order in which they lie
+        number_keys(asks, self._numbers, found, numbered)
+        order, cells = self._sorted(run, numbered, len(found), begin), self._cells
+        of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
+        return found, Asked(order, self._by_slot(run, order), *of_keys)
+
+    def _take_records(self, keys: Span, asked: Asked, records: Words) -> None:
         """Fill the records of the rows that ask about a range of keys."""
         from shroff.features.backfill_words import TOGETHER, take_records
 
-        cells, kept, tables = self._cells, self._kept, self._tables
-        most = cells.most_of(keys)
+        asks, kept, tables = asked.order, self._kept, self._tables
+        most = asked.most_cells_of(keys)
         room = (
             np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
             np.empty(len(tables.lanes), np.int64),
@@ -193,29 +212,27 @@ class Backfill:
             np.empty((2, TOGETHER), np.int64),
         )
         arguments: tuple[Any, ...] = (
-            *(*keys, self._late, cells.starts, cells.ends, cells.rows, self._cell_times),
-            *(asks.starts, asks.ends, asks.rows, ask_times),
+            *(*keys, asked.late, asked.starts, asked.ends, self._cells.rows, self._cell_times),
+            *(asks.starts, asks.ends, asks.rows, asked.times),
             *(tables.edges, tables.tracks, tables.lanes, tables.sets, tables.ranks, tables.groups, tables.queries),
             *(kept.series, kept.maps, kept.cells, kept.links, kept.ranks),
             *(*room, records),
         )
         take_records(*arguments)
-        if not self._needs_history and self._late[keys[0] : keys[1]].any():
-            self._take_late_records(keys, asks, ask_times, room, records)
+        if not self._needs_history and asked.late[keys[0] : keys[1]].any():
+            self._take_late_records(keys, asked, room, records)
 
-    def _take_late_records(
-        self, keys: Span, asks: Order, ask_times: Words, room: tuple[Any, ...], records: Words
-    ) -> None:
+    def _take_late_records(self, keys: Span, asked: Asked, room: tuple[Any, ...], records: Words) -> None:
         """The same for its keys with late rows, whose cells are put in the order of time on the way."""
         from shroff.features.backfill_runs import STACK_WORDS, take_late_records
 
-        cells, kept, tables = self._cells, self._kept, self._tables
+        asks, kept, tables = asked.order, self._kept, self._tables
         places, heads, *_, windows = room
         stacks = np.empty((len(tables.tracks), STACK_WORDS), np.int64)
-        at, values = np.empty((2, len(tables.tracks), cells.most_of(keys)), np.int64)
+        at, values = np.empty((2, len(tables.tracks), asked.most_cells_of(keys)), np.int64)
         arguments: tuple[Any, ...] = (
-            *(*keys, self._late, cells.starts, cells.ends, cells.rows, self._cell_times, self._come),
-            *(asks.starts, asks.ends, asks.rows, ask_times),
+            *(*keys, asked.late, asked.starts, asked.ends, self._cells.rows, self._cell_times, asked.come),
+            *(asks.starts, asks.ends, asks.rows, asked.times),
             *(tables.edges, tables.tracks, tables.lanes, tables.groups, tables.queries),
             *(kept.series, kept.maps, kept.cells),
             *(places, heads, stacks, at, values, windows, records),
@@ -235,8 +252,3 @@ def on_threads(threads: int) -> Iterator[Run]:
             return [future.result() for future in [pool.submit(function, *call) for call in calls]]
 
         yield run
-
-
-def _own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
-    """The array as the kernels take it: contiguous, writable, of this type."""
-    return np.require(array, kind, ["C", "W"])

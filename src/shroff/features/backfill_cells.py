@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -72,15 +72,35 @@ class Order:
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
-def sort_by_key(
-    run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int | Sequence[Span]
-) -> Order:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows that ask, by key: their order and times, and what there is of each key in that order.
+
+    `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.
+    """
+
+    order: Order
+    times: Words
+    late: Flags
+    starts: Words
+    ends: Words
+    come: Words
+
+    def most_cells_of(self, keys: Span) -> int:
+        """Cells of the key that has the most of them, of a range."""
+        first, last = keys
+        return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
+
+
+def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
     """Sort rows by key code, all below `limit`; by counting, stable.
 
     Args:
         first_row: The number of the row that `keys` begins with.
         parts: How many parts of the rows are sorted at the same time.
-        ranges: How many ranges of keys to make, or those that are there already.
+        ranges: How many ranges of keys to make.
+
+    Cost: O(rows + limit).
     """
     from shroff.features.backfill_kernels import count_keys, sort_rows
 
@@ -90,7 +110,7 @@ def sort_by_key(
     run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(pairwise(bounds))])
     lengths = counts.sum(axis=0)
     upto = np.cumsum(lengths)
-    found = ranges_of(upto, ranges) if isinstance(ranges, int) else tuple(ranges)
+    found = ranges_of(upto, ranges)
     starts = upto - lengths
     for i, (first, last) in enumerate(found):
         starts[first:last] += i

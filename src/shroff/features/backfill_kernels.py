@@ -10,17 +10,40 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_plan import BASE, IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUE, WORDS
 from shroff.features.kernel_layout import NEVER_MS
-from shroff.features.kernel_numbers import Word, compiled, in_order, product
+from shroff.features.kernel_numbers import Word, compiled, entry_point, in_order, product
 
 Words = NDArray[np.int64]
 Places = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 
 
-@entry("void(int64[::1], int64, int64, int64[::1])")
+@entry_point("int64(int64[::1], int32[::1], int64[::1])")
+def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
+    """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
+    count = np.int64(0)
+    for row in range(keys.size):
+        key = keys[row]
+        if key >= 0 and numbers[key] < 0:
+            numbers[key] = 0
+            found[count] = key
+            count += 1
+    return count
+
+
+@entry_point("void(int64[::1], int32[::1], int64[::1], int64[::1])")
+def number_keys(keys: Words, numbers: Places, found: Words, numbered: Words) -> None:
+    """Number the keys of rows by their places in `found`; `numbers` has -1 for every key again in the end."""
+    for i in range(found.size):
+        numbers[found[i]] = i
+    for row in range(keys.size):
+        numbered[row] = numbers[keys[row]] if keys[row] >= 0 else -1
+    for i in range(found.size):
+        numbers[found[i]] = -1
+
+
+@entry_point("void(int64[::1], int64, int64, int64[::1])")
 def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
     """Count the rows [begin, end) of each key."""
     for row in range(begin, end):
@@ -28,7 +51,7 @@ def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
             counts[keys[row]] += 1
 
 
-@entry("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
+@entry_point("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
 def sort_rows(
     keys: Words, begin: Word, end: Word, slots: Words, rows: Places, slot_of: Places, base: Word, nowhere: Word
 ) -> None:
@@ -44,14 +67,14 @@ def sort_rows(
             slot_of[row] = nowhere
 
 
-@entry("void(int64[::1], int32[::1], int64, int64, int64[::1])")
+@entry_point("void(int64[::1], int32[::1], int64, int64, int64[::1])")
 def gather(source: Words, rows: Places, begin: Word, end: Word, target: Words) -> None:
     """Put what stands at the rows of the slots [begin, end) into slots."""
     for slot in range(begin, end):
         target[slot] = source[rows[slot]]
 
 
-@entry("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
+@entry_point("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: Words, late: Flags) -> Word:
     """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
     found = 0
@@ -64,7 +87,7 @@ def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: W
     return found
 
 
-@entry("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
+@entry_point("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, late: Flags) -> Word:
     """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
     found = 0
@@ -79,7 +102,7 @@ def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, lat
     return found
 
 
-@entry("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
+@entry_point("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
 def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
     """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
     largest, missing = np.int64(0), np.int64(0)
@@ -98,7 +121,9 @@ def clear(cells: Words, cell: Word, words: Word) -> None:
         cells[cell + i] = 0
 
 
-@entry("void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1], int32[:, ::1], int64[::1])")
+@entry_point(
+    "void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1], int32[:, ::1], int64[::1])"
+)
 def fill_series(
     rows: Places,
     begin: Word,
@@ -144,7 +169,7 @@ def fill_series(
         maps[of_map, end] = at
 
 
-@entry("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+@entry_point("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
 def find_own_rows(
     begin: Word,
     end: Word,
@@ -166,7 +191,7 @@ def find_own_rows(
     return count
 
 
-@entry("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+@entry_point("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
     """Copy what some rows have of each series."""
     for number in range(values.shape[0]):
@@ -175,7 +200,7 @@ def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept
             own_kept[number, i] = kept[number, rows[i]]
 
 
-@entry("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+@entry_point("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_out(
     rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
 ) -> None:

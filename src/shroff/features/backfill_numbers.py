@@ -1,38 +1,15 @@
-"""How kernels of the back-fill are compiled and kept, and the arithmetic of theirs that need not be general."""
+"""The arithmetic of the back-fill's kernels that need not be general; compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from shroff.features.kernel_numbers import Word, compiled, entry_point
-
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-
-
-@cache
-def digest_of_kernels() -> str:
-    """What the compiled code was made from: a change in any file of the kernels makes it stale."""
-    folder = Path(__file__).parent
-    files = [*sorted(folder.glob("backfill_*.py")), folder / "kernel_numbers.py", folder / "kernel_layout.py"]
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-def entry(signature: str) -> Callable[[Kernel], Kernel]:
-    """Compile what Python calls, or load it from disk, where the digest is part of the name it is kept under."""
-
-    def compile_once(function: Kernel) -> Kernel:
-        function.__qualname__ += "_" + digest_of_kernels()
-        return entry_point(signature)(function)
-
-    return compile_once
+from shroff.features.kernel_numbers import Word, compiled
 
 
 def _high_product(typing_context: Any, a: Any, b: Any) -> Any:

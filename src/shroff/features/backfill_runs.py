@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.features.backfill_kernels import Flags, Places, Words
-from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_places import begin_of, first_stack, first_younger, mapped
 from shroff.features.backfill_plan import (
     AFTER,
@@ -36,7 +35,7 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.backfill_words import TOGETHER, take_words
 from shroff.features.kernel_layout import NEVER_MS
-from shroff.features.kernel_numbers import Word, compiled
+from shroff.features.kernel_numbers import Word, compiled, entry_point
 
 # The stack of one track: its cells are those of [bottom, fed) that no later one outdoes.
 STACK_COUNT = 0
@@ -264,7 +263,7 @@ def place_run_edges(
             found[np.uint64(i)] = place
 
 
-@entry(
+@entry_point(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1], int64[::1],"
     " int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"

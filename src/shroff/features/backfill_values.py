@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.features.backfill_kernels import Flags, Places, Words
-from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_places import begin_of, mapped
 from shroff.features.backfill_plan import (
     BASE,
@@ -23,12 +22,12 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.kernel_answers import rank_of
 from shroff.features.kernel_distinct import home_of
-from shroff.features.kernel_numbers import Word, compiled
+from shroff.features.kernel_numbers import Word, compiled, entry_point
 
 NEVER_AGAIN = (1 << 31) - 1
 
 
-@entry(
+@entry_point(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )
@@ -132,7 +131,7 @@ def merge(
         ranks[of_cell, at + i - left] = spare[i]
 
 
-@entry(
+@entry_point(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.features.backfill_kernels import Flags, Places, Words
-from shroff.features.backfill_numbers import entry
 from shroff.features.backfill_places import begin_of, place_edges, place_extremes
 from shroff.features.backfill_plan import (
     BASE,
@@ -33,7 +32,7 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.backfill_values import place_distinct, place_ranks
 from shroff.features.kernel_layout import DISTINCT, FIRST, LAST
-from shroff.features.kernel_numbers import Word, compiled
+from shroff.features.kernel_numbers import Word, compiled, entry_point
 
 TOGETHER = 512  # rows whose records are filled together: they stay in the second cache
 
@@ -127,7 +126,7 @@ def take_words(
                 take_value(rows, begins, ends, queries[q], series[number], cells, places, records)
 
 
-@entry(
+@entry_point(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"

@@ -28,7 +28,8 @@ from shroff.features.running import Running
 from shroff.language.row import Reference
 
 PIECE_ROWS: Final = 1 << 18  # rows whose results are there at the same time
-HELD_BYTES: Final = 1 << 30  # what groups may take while they wait to be asked; others write their answers to a file
+# What the groups of a stage may take while they wait to be asked; others write their answers to a file.
+HELD_BYTES: Final = 1 << 30
 
 
 class Batch:
@@ -92,8 +93,10 @@ class Batch:
                 for piece in self._pieces(given, rows):
                     frames = self._answered(stage, piece)
                     self._stretches.append(self._take(stage + 1, frames, piece.size, piece.times))
+                self._close_stage(stage)
         for piece in self._pieces(self._stretches, rows):
             yield self._answered(self._plan.stages - 1, piece)
+        self._close_stage(self._plan.stages - 1)
 
     def close(self) -> None:
         """Remove what was spilled."""
@@ -137,6 +140,12 @@ class Batch:
             feed.end(times, is_held=False)
         for feed in held:
             feed.end(times, is_held=True)
+
+    def _close_stage(self, stage: int) -> None:
+        """Let go of what answered a stage, so that the next one has the room."""
+        for feed in self._feeds:
+            if feed.group.key.stage == stage:
+                feed.close()
 
     def _one_of_times(self) -> NDArray[np.int64]:
         """All times as one array, which the stretches then share."""

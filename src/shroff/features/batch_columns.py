@@ -132,11 +132,9 @@ class Keeper:
         keyed = {one: np.concatenate([part.keyed[one] for part in parts]) for one in first.keyed}
         columns = {one: joined([part.columns[one] for part in parts]) for one in first.columns}
         frame = ColumnFrame(type_, columns, times[rows], rows, self._events, self._reference, keyed)
-        frame.computed = {
-            one: as_column(joined([part.computed[one] for part in parts]), self._types[one]) for one in first.computed
-        }
+        frame.computed = {one: as_column(joined([part.computed[one] for part in parts])) for one in first.computed}
         frame.aggregates = {
-            one: as_column(joined([part.aggregates[one] for part in parts]), one.type) for one in first.aggregates
+            one: as_column(joined([part.aggregates[one] for part in parts])) for one in first.aggregates
         }
         return frame
 
@@ -194,5 +192,5 @@ def _wide(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return values.astype(np.int64) if values.dtype == np.int32 else values
 
 
-def as_column(kept: Kept, type_: Type) -> Column:
-    return kept.column(type_) if isinstance(kept, Coded) else kept
+def as_column(kept: Kept) -> Column:
+    return kept.column() if isinstance(kept, Coded) else kept

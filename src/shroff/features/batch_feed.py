@@ -12,7 +12,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.backfill import Backfill
+from shroff.errors import UsageError
+from shroff.features.backfill import ROWS_MAX, Backfill
 from shroff.features.batch_columns import small
 from shroff.features.running import Feed, Running
 
@@ -54,12 +55,18 @@ class GroupFeed:
         return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
 
     def add(self, fed: Feed) -> None:
-        """Keep the feed of the next batch."""
+        """Keep the feed of the next batch. Raises: UsageError where there is more than a `Backfill` takes."""
         own = (fed.inserts >= 0) | (fed.asks >= 0)
         size, count = len(own), int(np.count_nonzero(own))
         rows: Any = slice(None) if count == size else own
         self._own.append((size, None if count == size else np.packbits(own)))
         self._rows += count
+        if self._rows >= ROWS_MAX:
+            key = self.group.key
+            raise UsageError(
+                f"features of {key.entity} over {key.event} have {self._rows:,} events and questions; the batch engine "
+                f"takes less than {ROWS_MAX:,}. Give fewer events at a time, or take the engine online."
+            )
         if count:
             inserts, asks = small(fed.inserts[rows]), small(fed.asks[rows])
             self._columns.inserts.append(inserts)

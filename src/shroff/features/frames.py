@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,21 +20,31 @@ from shroff.language.values import Value
 
 @dataclass(slots=True, eq=False)
 class Dictionary:
-    """The different values that coded columns have; it may grow, and never changes what it has."""
+    """The different texts that coded columns have; it may grow, and never changes what it has."""
 
     values: list[Any] = field(default_factory=list)
-    _column: Column | None = None
+    _texts: NDArray[Any] = field(default_factory=lambda: _room_of_texts(0))  # with room, and a missing one at its end
+    _filled: int = 0
 
-    def column(self, type_: Type) -> Column:
-        """The values as a column, with a missing one behind them, so that code -1 finds it."""
-        if self._column is None or len(self._column) != len(self.values) + 1:
-            self._column = column_of([*self.values, None], type_)
-        return self._column
+    def take(self, codes: NDArray[np.integer[Any]]) -> Column:
+        """The texts of codes, -1 for a missing one. Cost: a step for each code, and one for each text that is new."""
+        count = len(self.values)
+        if count >= len(self._texts):
+            texts = _room_of_texts(2 * count)
+            texts[: self._filled] = self._texts[: self._filled]
+            self._texts = texts
+        self._texts[self._filled : count] = self.values[self._filled :]
+        self._filled = count
+        return Column(self._texts[codes], codes >= 0)
+
+
+def _room_of_texts(count: int) -> NDArray[Any]:
+    return np.full(count + 1, "", object)
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A column as places in a dictionary; -1 where the value is missing."""
+    """A column of texts as places in a dictionary; -1 where one is missing."""
 
     codes: NDArray[np.integer[Any]]
     dictionary: Dictionary
@@ -43,29 +52,48 @@ class Coded:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def column(self, type_: Type) -> Column:
-        return self.dictionary.column(type_).take(self.codes)
+    def column(self) -> Column:
+        return self.dictionary.take(self.codes)
 
     def take(self, rows: NDArray[Any]) -> Coded:
         return Coded(self.codes[rows], self.dictionary)
 
 
-@dataclass(slots=True)
+class _Known(dict[Any, int]):
+    """Codes by value, as `values` has them; a new value gets the next one. Missing is -1."""
+
+    def __init__(self, values: list[Any]) -> None:
+        super().__init__(zip(values, range(len(values)), strict=True))
+        self[None] = -1
+        self._values = values
+
+    def __missing__(self, value: Any) -> int:
+        code = self[value] = len(self._values)
+        self._values.append(value)
+        return code
+
+
 class Codes:
     """A dictionary from values to dense codes, in the order of their first appearance. Missing is -1."""
 
-    known: dict[Any, int] = field(default_factory=lambda: {None: -1})
-    values: list[Any] = field(default_factory=list)
-    _translated: dict[Dictionary, NDArray[np.int64]] = field(default_factory=dict)
+    __slots__ = ("_translated", "known", "values")
+
+    def __init__(self) -> None:
+        self.restore([])
+
+    def restore(self, values: list[Any]) -> None:
+        """Continue from the `values` of another dictionary; who holds this one sees it."""
+        self.values, self.known = values, _Known(values)
+        self._translated: dict[Dictionary, NDArray[np.int64]] = {}
 
     def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
         """The codes of values; new ones get the next code."""
         known = self.known
-        before = len(known)  # None is known too, so the next code is one less
-        codes = np.array([known.setdefault(value, len(known) - 1) for value in values], np.int64)
-        if len(known) > before:
-            self.values.extend(reversed(list(islice(reversed(known), len(known) - before))))
-        return codes
+        return np.array([known[value] for value in values], np.int64)
+
+    def add(self, value: Any) -> int:
+        """The code of a value; a new one gets the next code."""
+        return self.known[value]
 
     def of_coded(self, coded: Coded) -> NDArray[np.int64]:
         """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
@@ -75,18 +103,6 @@ class Codes:
             new = self.of(values[len(found) - 1 :])
             found = self._translated[coded.dictionary] = np.concatenate([found[:-1], new, found[-1:]])
         return found.take(coded.codes)
-
-    def add(self, value: Any) -> int:
-        code = self.known.get(value)
-        if code is None:
-            code = self.known[value] = len(self.values)
-            self.values.append(value)
-        return code
-
-    def restore(self, values: list[Any]) -> None:
-        """Continue from the `values` of another dictionary; who holds this one sees it."""
-        self.values, self._translated = values, {}
-        self.known = {None: -1} | {value: code for code, value in enumerate(values)}
 
 
 class Frame:
@@ -232,7 +248,7 @@ class ColumnFrame(Frame):
             if found is None:
                 self._fields[name] = column_of([None] * len(self), type_)
             else:
-                self._fields[name] = found.column(type_) if isinstance(found, Coded) else found
+                self._fields[name] = found.column() if isinstance(found, Coded) else found
         return self._fields[name]
 
     def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:

@@ -167,7 +167,7 @@ class History:
             row = self._run(self._heap, 0, *arguments)
         except TypeError:
             # Other layouts and read-only arrays, as Arrow gives, are copied; the kernel has one signature.
-            arguments = (*(_own(array) for array in arguments[:4]), _own(kept, np.uint8), *arguments[5:])
+            arguments = (*(own(array) for array in arguments[:4]), own(kept, np.uint8), *arguments[5:])
             row = self._run(self._heap, 0, *arguments)
         while row < rows:
             self.grow()
@@ -431,6 +431,6 @@ class _PlanWriter:
         return self.head_words - words
 
 
-def _own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
-    """The array as the kernels take it: contiguous, writable, of this type."""
+def own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
+    """The array as kernels take it: contiguous, writable, of this type."""
     return np.require(array, kind, ["C", "W"])

@@ -7,11 +7,6 @@ has changed nothing, or continues where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -157,58 +152,35 @@ def row_step(
     return True
 
 
-def digest_of_kernels() -> str:
-    """What the compiled code was made from: a change in any kernel file makes it stale."""
-    files = sorted(Path(__file__).parent.glob("kernel*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+@entry_point(
+    "int64(int64[::1], int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint8[:, ::1], int64,"
+    " int64[:, ::1], uint8[:, ::1])"
+)
+def run(
+    heap: Words,
+    row: Word,
+    times: Values,
+    insert_keys: Values,
+    query_keys: Values,
+    values: Values,
+    kept: Flags,
+    watermark_ms: Word,
+    out: Values,
+    valid: Flags,
+) -> Word:
+    """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
+    for i in range(row, times.size):
+        if not row_step(heap, i, times[i], insert_keys[i], query_keys[i], values, kept, watermark_ms, out, valid):
+            return i
+    return times.size
 
 
-def make_run(digest: str) -> Callable[..., int]:
-    """The entry point `run`. It closes over the digest, which by that is part of the name it is kept under."""
-
-    @entry_point(
-        "int64(int64[::1], int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint8[:, ::1], int64,"
-        " int64[:, ::1], uint8[:, ::1])"
-    )
-    def run(
-        heap: Words,
-        row: Word,
-        times: Values,
-        insert_keys: Values,
-        query_keys: Values,
-        values: Values,
-        kept: Flags,
-        watermark_ms: Word,
-        out: Values,
-        valid: Flags,
-    ) -> Word:
-        """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
-        digest  # noqa: B018
-        for i in range(row, times.size):
-            if not row_step(heap, i, times[i], insert_keys[i], query_keys[i], values, kept, watermark_ms, out, valid):
-                return i
-        return times.size
-
-    return run
-
-
-def make_tend(digest: str) -> Callable[..., Any]:
-    """The entry point `tend`, kept on disk like `run`."""
-
-    @entry_point("void(int64[::1], int64, int64, int64)")
-    def tend(heap: Words, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
-        """Forget a key (-1: none), then trim up to `limit` keys, going round."""
-        digest  # noqa: B018
-        if 0 <= forgotten < heap[HEADS_ROOM]:
-            forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
-        for _ in range(min(limit, heap[HEADS_ROOM])):
-            key = heap[SWEPT] if heap[SWEPT] < heap[HEADS_ROOM] else 0
-            sweep_key(heap, heap[HEADS] + key * heap[HEAD_WORDS], watermark_ms)
-            heap[SWEPT] = key + 1
-
-    return tend
-
-
-_digest = digest_of_kernels()
-run = make_run(_digest)
-tend = make_tend(_digest)
+@entry_point("void(int64[::1], int64, int64, int64)")
+def tend(heap: Words, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
+    """Forget a key (-1: none), then trim up to `limit` keys, going round."""
+    if 0 <= forgotten < heap[HEADS_ROOM]:
+        forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
+    for _ in range(min(limit, heap[HEADS_ROOM])):
+        key = heap[SWEPT] if heap[SWEPT] < heap[HEADS_ROOM] else 0
+        sweep_key(heap, heap[HEADS] + key * heap[HEAD_WORDS], watermark_ms)
+        heap[SWEPT] = key + 1

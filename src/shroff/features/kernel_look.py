@@ -93,7 +93,7 @@ def load_this(heap: Words, look: Word, values: NDArray[np.int64], kept: NDArray[
 
 @compiled
 def keeps(heap: Words, look: Word, at: Word) -> Word:
-    """Whether the condition of a look is true of the cell at this address."""
+    """Whether the condition of a look is true of the cell at this address; not where it cannot be carried out."""
     for i in range(heap[look + K_LOADS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
         series, register = heap[SERIES] + heap[load] * SERIES_WORDS, heap[load + 1]
@@ -104,7 +104,8 @@ def keeps(heap: Words, look: Word, at: Word) -> Word:
         else:
             heap[register] = 0
             heap[register + 1] = 0
-    evaluate(heap, heap[look + K_DO], heap[look + K_DO_COUNT])
+    if not evaluate(heap, heap[look + K_DO], heap[look + K_DO_COUNT]):
+        return np.int64(0)
     result = heap[look + K_RESULT]
     return heap[result] != 0 and heap[result + 1] != 0
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numba import njit, types
@@ -17,6 +21,7 @@ from numba.extending import intrinsic
 # A number or truth of the machine, which compiled code knows better than an annotation could say.
 Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+DIGEST_LENGTH: Final = 16
 
 
 # Nothing here allocates, so numba need not count references: its locked instructions took
@@ -30,17 +35,42 @@ def compiled(function: Kernel) -> Kernel:
     return cast("Kernel", njit(**options)(function))
 
 
+@cache
+def digest_of_kernels() -> str:
+    """What compiled code is made from: a change in any file of kernels makes all that is kept on disk stale."""
+    folder = Path(__file__).parent
+    files = [*sorted(folder.glob("kernel*.py")), *sorted(folder.glob("backfill*.py"))]
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:DIGEST_LENGTH]
+
+
 def entry_point(signature: str) -> Callable[[Kernel], Kernel]:
-    """Compile what Python calls, at once and for one signature, or load it from disk."""
+    """Compile what Python calls, at once and for one signature, or load it from disk.
+
+    The compiler itself looks only at the file that the function stands in; so the digest is part of the name that
+    it is kept under.
+    """
 
     def compile_once(function: Kernel) -> Kernel:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        function.__qualname__ += f"_{digest_of_kernels()}"
         try:
-            return cast("Kernel", njit(signature, cache=True, **OPTIONS)(function))
+            kept = njit(signature, cache=True, **OPTIONS)(function)
         except RuntimeError:
             # No folder to keep it in: a read-only installation of somebody without a home.
             return cast("Kernel", njit(signature, **OPTIONS)(function))
+        if kept.stats.cache_misses and kept.stats.cache_path is not None:
+            _remove_stale(Path(kept.stats.cache_path), name)
+        return cast("Kernel", kept)
 
     return compile_once
+
+
+def _remove_stale(folder: Path, name: str) -> None:
+    """Remove what earlier kernels left on disk of an entry point that was compiled anew."""
+    for file in folder.glob(f"{name}_{'[0-9a-f]' * DIGEST_LENGTH}-*.nb[ci]"):
+        if digest_of_kernels() not in file.name:
+            with suppress(OSError):
+                file.unlink()
 
 
 def _bits_of(typing_context: Any, value: Any) -> Any:

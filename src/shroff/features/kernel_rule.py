@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
-from shroff.features.kernel import digest_of_kernels, row_step
+from shroff.features.kernel import row_step
 from shroff.features.kernel_cells import Words
 from shroff.features.kernel_keys import forget_key
 from shroff.features.kernel_layout import HEAD_WORDS, HEADS, HEADS_ROOM
@@ -96,85 +96,76 @@ def forget(heap: Words, key: Word) -> None:
         forget_key(heap, heap[HEADS] + key * heap[HEAD_WORDS])
 
 
-def make_run_rule(digest: str) -> Callable[..., int]:
-    """The entry point `run_rule`, kept on disk like `run`."""
+@entry_point(
+    "int64(int64[:, ::1], int64[::1], int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    " uint8[:, ::1], int64, int64[:, ::1], uint8[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
+    " uint8[:, ::1], int64[::1], uint8[::1])"
+)
+def run_rule(
+    groups: NDArray[np.int64],
+    stopped: Words,
+    row: Word,
+    times: Words,
+    inserts: NDArray[np.int64],
+    asks: NDArray[np.int64],
+    values: NDArray[np.int64],
+    kept: NDArray[np.uint8],
+    watermark_ms: Word,
+    out: NDArray[np.int64],
+    valid: NDArray[np.uint8],
+    program: Words,
+    shape: Words,
+    sources: Words,
+    operands: NDArray[np.int64],
+    there: NDArray[np.uint8],
+    keys: Words,
+    answers: NDArray[np.uint8],
+) -> Word:
+    """Take the rows from `row`; gives the row at which Python must help, or their number.
 
-    @entry_point(
-        "int64(int64[:, ::1], int64[::1], int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-        " uint8[:, ::1], int64, int64[:, ::1], uint8[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1],"
-        " uint8[:, ::1], int64[::1], uint8[::1])"
-    )
-    def run_rule(
-        groups: NDArray[np.int64],
-        stopped: Words,
-        row: Word,
-        times: Words,
-        inserts: NDArray[np.int64],
-        asks: NDArray[np.int64],
-        values: NDArray[np.int64],
-        kept: NDArray[np.uint8],
-        watermark_ms: Word,
-        out: NDArray[np.int64],
-        valid: NDArray[np.uint8],
-        program: Words,
-        shape: Words,
-        sources: Words,
-        operands: NDArray[np.int64],
-        there: NDArray[np.uint8],
-        keys: Words,
-        answers: NDArray[np.uint8],
-    ) -> Word:
-        """Take the rows from `row`; gives the row at which Python must help, or their number.
-
-        `answers` says for each row what is known of it before and, in the end, whether it hit.
-        `stopped` keeps the group to go on with, and why the rows stopped.
-        """
-        digest  # noqa: B018
-        for i in range(row, times.size):
-            for g in range(stopped[0], groups.shape[0]):
+    `answers` says for each row what is known of it before and, in the end, whether it hit.
+    `stopped` keeps the group to go on with, and why the rows stopped.
+    """
+    for i in range(row, times.size):
+        for g in range(stopped[0], groups.shape[0]):
+            heap = words_at(groups[g, HEAP], groups[g, HEAP_SIZE])
+            first, last = groups[g, FIRST_ROW], groups[g, FIRST_ROW] + groups[g, ROWS]
+            first_out, last_out = groups[g, FIRST_OUT], groups[g, FIRST_OUT] + groups[g, OUTS]
+            if not row_step(
+                heap,
+                i,
+                times[i],
+                inserts[g, i],
+                asks[g, i],
+                values[first:last],
+                kept[first:last],
+                watermark_ms,
+                out[first_out:last_out],
+                valid[first_out:last_out],
+            ):
+                stopped[0], stopped[1] = g, STOPPED_BY_HEAP
+                return i
+        if answers[i] == ASKED:
+            fits = load(program, sources, i, operands, there, out, valid)
+            if not (fits and evaluate(program, shape[DO], shape[DO_COUNT])):
+                stopped[0], stopped[1] = groups.shape[0], STOPPED_BY_WIDTH
+                return i
+            result = shape[RESULT]
+            if program[result + 1] != THERE:
+                answers[i] = UNKNOWN
+            else:
+                answers[i] = HIT if program[result] != 0 else NO_HIT
+        if answers[i] == HIT and keys[i] >= 0:
+            for g in range(groups.shape[0]):
                 heap = words_at(groups[g, HEAP], groups[g, HEAP_SIZE])
-                first, last = groups[g, FIRST_ROW], groups[g, FIRST_ROW] + groups[g, ROWS]
-                first_out, last_out = groups[g, FIRST_OUT], groups[g, FIRST_OUT] + groups[g, OUTS]
-                if not row_step(
-                    heap,
-                    i,
-                    times[i],
-                    inserts[g, i],
-                    asks[g, i],
-                    values[first:last],
-                    kept[first:last],
-                    watermark_ms,
-                    out[first_out:last_out],
-                    valid[first_out:last_out],
-                ):
-                    stopped[0], stopped[1] = g, STOPPED_BY_HEAP
-                    return i
-            if answers[i] == ASKED:
-                fits = load(program, sources, i, operands, there, out, valid)
-                if not (fits and evaluate(program, shape[DO], shape[DO_COUNT])):
-                    stopped[0], stopped[1] = groups.shape[0], STOPPED_BY_WIDTH
-                    return i
-                result = shape[RESULT]
-                if program[result + 1] != THERE:
-                    answers[i] = UNKNOWN
-                else:
-                    answers[i] = HIT if program[result] != 0 else NO_HIT
-            if answers[i] == HIT and keys[i] >= 0:
-                for g in range(groups.shape[0]):
-                    heap = words_at(groups[g, HEAP], groups[g, HEAP_SIZE])
-                    if groups[g, LINKS] == 0:
-                        forget(heap, keys[i])
-                    elif keys[i] < groups[g, LINKS_SIZE]:
-                        links = words_at(groups[g, LINKS], groups[g, LINKS_SIZE])
-                        nexts = words_at(groups[g, NEXTS], groups[g, NEXTS_SIZE])
-                        pair = links[keys[i]]
-                        while pair >= 0:
-                            forget(heap, pair)
-                            pair = nexts[pair]
-            stopped[0] = 0
-        return times.size
-
-    return run_rule
-
-
-run_rule = make_run_rule(digest_of_kernels())
+                if groups[g, LINKS] == 0:
+                    forget(heap, keys[i])
+                elif keys[i] < groups[g, LINKS_SIZE]:
+                    links = words_at(groups[g, LINKS], groups[g, LINKS_SIZE])
+                    nexts = words_at(groups[g, NEXTS], groups[g, NEXTS_SIZE])
+                    pair = links[keys[i]]
+                    while pair >= 0:
+                        forget(heap, pair)
+                        pair = nexts[pair]
+        stopped[0] = 0
+    return times.size

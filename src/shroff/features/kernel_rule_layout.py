@@ -18,7 +18,6 @@ NEXTS: Final = 8
 NEXTS_SIZE: Final = 9
 
 # The shape of a program whose registers stand at the beginning of their array.
-SHAPE_WORDS: Final = 3
 DO: Final = 0
 DO_COUNT: Final = 1
 RESULT: Final = 2

@@ -8,8 +8,9 @@ is an operand, worked out once for that event. Only what mixes both is asked for
 from __future__ import annotations
 
 from shroff.features.histories import HistoryPlan, Look, Series
-from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_size, whole_series_of
+from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.program_compiler import NoProgramError, compile_program, surely_fits
+from shroff.features.value_bounds import Bounds
 from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
 
 
@@ -32,7 +33,7 @@ def look_plan(group: Group) -> KernelPlan | None:
 
 def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
     assert aggregate.condition is not None
-    if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _size(leaf, group)):
+    if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _bounds(leaf, group)):
         return None
     try:
         program, read = compile_program(aggregate.condition, _is_operand)
@@ -55,11 +56,11 @@ def _is_operand(node: Node) -> bool:
     return not (reads_item(node) and reads_this(node)) and not (isinstance(node, Literal) and not node.type.is_text)
 
 
-def _size(leaf: Node, group: Group) -> int | None:
-    """An amount of a label is brought to the places of today when it is read, beyond what the door lets in."""
+def _bounds(leaf: Node, group: Group) -> Bounds | None:
+    """None for the amount of a label: it is brought to the places of today when it is read, however large."""
     if group.key.event == "label" and isinstance(leaf, ItemField) and leaf.name == "amount":
         return None
-    return value_size(leaf, group.sizes)
+    return value_bounds(leaf, group.bounds)
 
 
 def _scale(key: SeriesKey) -> int:

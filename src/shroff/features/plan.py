@@ -14,7 +14,7 @@ from typing import Any
 
 from shroff.features.computed import Computed
 from shroff.features.histories import HistoryPlan, Query, Series
-from shroff.features.program_compiler import field_size, size_of
+from shroff.features.value_bounds import Bounds, bounds_of, field_bounds
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -93,14 +93,14 @@ class GroupKey:
 class Group:
     """Aggregates over one history. `asked_at` are the event types at which they are computed.
 
-    `sizes` bounds the absolute values of exact features, None where there is no bound.
+    `bounds` are those of exact features, None where there are none.
     `askers` are the features and rules that have an aggregate.
     """
 
     key: GroupKey
     aggregates: tuple[Aggregate, ...]
     asked_at: frozenset[str]
-    sizes: Mapping[str, int | None] = field(default_factory=dict, compare=False, repr=False)
+    bounds: Mapping[str, Bounds | None] = field(default_factory=dict, compare=False, repr=False)
     askers: Mapping[Aggregate, Sequence[Computed]] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -118,7 +118,7 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     stages: dict[str, int] = {}
     asked: dict[GroupKey, dict[Aggregate, list[Computed]]] = {}
     placed: list[tuple[int, Computed]] = []
-    sizes: dict[str, int | None] = {}
+    bounds: dict[str, Bounds | None] = {}
     for one in computed:
         wanted = replace(one, node=_shares_as_quotients(one.node))
         read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
@@ -129,10 +129,10 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
             key = group_key(aggregate, own, wanted.rule if aggregate.since_flag else None)
             asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
         stages[wanted.name] = stage
-        sizes[wanted.name] = size_of(wanted.node, lambda leaf: value_size(leaf, sizes))
+        bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
     groups = tuple(
-        Group(key, tuple(found), _events_of(chain.from_iterable(found.values())), sizes, found)
+        Group(key, tuple(found), _events_of(chain.from_iterable(found.values())), bounds, found)
         for key, found in asked.items()
     )
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
@@ -142,9 +142,9 @@ def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
     return frozenset(event for one in computed for event in one.events)
 
 
-def value_size(leaf: Node, sizes: Mapping[str, int | None]) -> int | None:
-    """A bound of the absolute values of an exact field or feature; a feature that is nowhere computed is missing."""
-    return sizes.get(leaf.name, 0) if isinstance(leaf, FeatureValue | ItemFeature) else field_size(leaf)
+def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | None:
+    """The bounds of an exact field or feature; a feature that is nowhere computed is missing."""
+    return bounds.get(leaf.name, (0, 0)) if isinstance(leaf, FeatureValue | ItemFeature) else field_bounds(leaf)
 
 
 def _stage(aggregate: Aggregate, stages: dict[str, int]) -> int:

@@ -7,7 +7,7 @@ has. So the program itself needs few operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from struct import pack, unpack
@@ -15,9 +15,10 @@ from typing import Final
 
 from shroff.features import kernel_operations as kernel
 from shroff.features.program import Program
+from shroff.features.value_bounds import BoundsOf, bounds_of, fits_word
 from shroff.language import expression as typed
 from shroff.language.expression import Node, children
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 
 _LOGIC: Final = {"and": kernel.AND, "or": kernel.OR}
 _EXACT: Final = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
@@ -154,80 +155,13 @@ class _Compiler:
 
 # ---- what surely fits 64 bits
 
-_LEAST: Final = -INTEGER_MIN  # the size of the least 64-bit integer, which a field may have
-_TIME_MAX: Final = 253_402_300_800_000
-_KINDS: Final[Mapping[str, int]] = {
-    "integer": _LEAST,
-    "number": UNITS_MAX,
-    "money": UNITS_MAX,
-    "time": _TIME_MAX,
-    "duration": _LEAST,
-}
-_FEW: Final = 1 << 32
-_CALL_SIZES: Final[Mapping[str, int]] = {"length": _FEW, "hour": _FEW, "weekday": _FEW, "day": _FEW, "time": _TIME_MAX}
 
-Size = Callable[[Node], int | None]
-
-
-def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: Size) -> bool:
-    """Whether nothing that the program of an expression calculates can leave 64 bits, whatever the values."""
-    size = size_of(node, leaf)
-    if size is None:
-        return False
-    if is_operand(node):
-        return size <= _LEAST
-    if isinstance(node, typed.Convert | typed.Arithmetic | typed.Negative | typed.Call) and size > INTEGER_MAX:
-        return False
-    return all(surely_fits(child, is_operand, leaf) for child in children(node))
-
-
-def size_of(node: Node, leaf: Size) -> int | None:
-    """A bound of the absolute values of an exact expression; None where there is no good one, 0 for all else.
+def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) -> bool:
+    """Whether no operand of an expression's program, and nothing that it calculates, can be outside 64 bits.
 
     Args:
-        leaf: The same of features and other leaves that are not fields.
+        leaf: Between which values fields, features and other leaves lie.
     """
-    if node.type.kind not in _KINDS:
-        return 0
-    match node:
-        case typed.Literal():
-            return abs(int(node.value or 0))
-        case typed.Convert():
-            return _times(size_of(node.operand, leaf), 10 ** (node.type.places - node.operand.type.places))
-        case typed.Negative():
-            return size_of(node.operand, leaf)
-        case typed.Arithmetic():
-            sizes = size_of(node.left, leaf), size_of(node.right, leaf)
-            return _times(*sizes) if node.operator == "*" else None if None in sizes else sum(sizes)  # type: ignore[arg-type]
-        case typed.Else():
-            return _greatest([node.left, node.right], leaf)
-        case typed.When():
-            return size_of(node.value, leaf)
-        case typed.Call():
-            return _call_size(node, leaf)
-        case typed.Lookup():
-            return _KINDS[node.type.kind]
-        case typed.Aggregate():
-            return _LEAST
-        case _:
-            return leaf(node)
-
-
-def field_size(node: Node) -> int | None:
-    """A bound of a field's absolute values: what the door lets in."""
-    return _KINDS.get(node.type.kind, 0)
-
-
-def _call_size(node: typed.Call, leaf: Size) -> int | None:
-    if node.function in {"abs", "min", "max"}:
-        return _greatest(node.arguments, leaf)
-    return _CALL_SIZES.get(node.function)
-
-
-def _greatest(nodes: Iterable[Node], leaf: Size) -> int | None:
-    sizes = [size_of(node, leaf) for node in nodes]
-    return None if None in sizes else max(size for size in sizes if size is not None)
-
-
-def _times(size: int | None, factor: int | None) -> int | None:
-    return None if size is None or factor is None else size * factor
+    if not fits_word(bounds_of(node, leaf)):
+        return False
+    return is_operand(node) or all(surely_fits(child, is_operand, leaf) for child in children(node))

@@ -197,12 +197,18 @@ class Running:
         return coded, kept & fits
 
     def _words(self, node: Node, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """What a program reads of these events."""
+        """What a program reads of these events. What does not fit 64 bits would be missing, and be noted.
+
+        By its plan all fits; but one number in which a plan is wrong must not stop the log.
+        """
         if node.type.is_text:
             return coded_texts(node, frame, self.texts)
         column = frame.evaluate(node)
         coded, fits = encode(column, node.type, largest=INTEGER_MAX)
-        assert fits is column.valid, "the plan said that all values fit"
+        if fits is not column.valid and self._remarks is not None:
+            for aggregate, askers in self.group.askers.items():
+                if node in walk(aggregate):
+                    self._remarks.leave_out(askers, frame.rows[column.valid & ~fits])
         return coded, fits
 
     def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:

@@ -114,12 +114,12 @@ class RuleByKernel:
         ask: Callable[[int], int] | None = None
         row = 0
         while True:
-            self._note_heaps()
+            self._take_addresses()
             arguments = (batch.times, batch.inserts, batch.asks, batch.values, batch.kept, batch.watermark_ms)
             rule = (self._program, self._shape, self._sources, operands, there, keys, answers)
             row = self._run(self._groups, stopped, row, *arguments, batch.out, batch.valid, *rule)
             if row == len(times):
-                self._note(batch, frames)
+                self._note_sums(batch, frames)
                 return lambda frames: self._tell(batch, frames)
             if stopped[1] == layout.STOPPED_BY_HEAP:
                 history = self.groups[int(stopped[0])].history
@@ -165,7 +165,7 @@ class RuleByKernel:
             first = int(self._groups[at, layout.FIRST_OUT])
             group.deliver(batch.out[first:], batch.valid[first:], frames)
 
-    def _note(self, batch: _Batch, frames: Mapping[str, Frame]) -> None:
+    def _note_sums(self, batch: _Batch, frames: Mapping[str, Frame]) -> None:
         """Note the sums that are missing for their size."""
         for at, group in enumerate(self.groups):
             if group.sums:
@@ -179,8 +179,8 @@ class RuleByKernel:
             found |= values_at(group, batch.out[first:], batch.valid[first:], row)
         return found
 
-    def _note_heaps(self) -> None:
-        """Note where heaps and links are that were moved; a heap moves when it grows or is restored."""
+    def _take_addresses(self) -> None:
+        """Take down where heaps and links are that were moved; a heap moves when it grows or is restored."""
         for at, group in enumerate(self.groups):
             assert group.history is not None
             heap = group.history.heap

@@ -260,7 +260,11 @@ def reads_this(node: Node) -> bool:
 
 
 def reads_item(node: Node) -> bool:
-    return any(isinstance(part, ItemField | ItemFeature) for part in walk(node))
+    """Whether a value depends on the aggregated event: a list that is not asked about `this` is asked at its time."""
+    return any(
+        isinstance(part, ItemField | ItemFeature) or (isinstance(part, InList) and not reads_this(part.operand))
+        for part in walk(node)
+    )
 
 
 def is_pair(node: Node) -> bool:

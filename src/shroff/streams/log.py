@@ -15,6 +15,7 @@ import msgspec
 Kind = Literal["event", "label", "control"]
 PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
 REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
+EARLIER_LABELS: Final = "waiting labels"  # the source of a label that began to wait before logs kept where it stood
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +76,8 @@ class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
     `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the
-    same place of the same source are one entry, however often they are read.
+    same place of the same source are one entry, however often they are read; its reason and
+    time are those of the last time.
     """
 
     source: str
@@ -88,12 +90,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class WaitingLabel:
-    """A label whose event is not in the log yet; kept in the order of arrival."""
+    """A label whose event is not in the log yet; kept in the order of arrival.
+
+    `source`, `place` and `raw` are for quarantine, if the label does not fit its event in the end.
+    """
 
     event_type: str
     event_id: str
     id: str
     body: bytes
+    source: str
+    place: str
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,15 @@ class Reply:
 
     number: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many entries are in quarantine, how many labels wait, and how many rows have to leave."""
+
+    refused: int
+    waiting: int
+    outbox: int
 
 
 @dataclass(slots=True)
@@ -244,6 +261,15 @@ class Log(Protocol):
 
     def refused_list(self) -> list[tuple[int, Refused]]:
         """Quarantined input with its number, oldest first."""
+
+    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
+        """The entries of these numbers, oldest first; numbers that are not there are left out."""
+
+    def refused_numbers(self) -> list[int]:
+        """The numbers of all that is in quarantine, oldest first."""
+
+    def counts(self) -> Counts:
+        """How much there is that may grow without end, without reading it."""
 
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""

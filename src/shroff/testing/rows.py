@@ -61,8 +61,9 @@ def refused(place: str = "17", raw: bytes = b"step,type\xff", source: str = "mar
 
 
 def label(id: str, event_id: str, event_type: str = "payment") -> WaitingLabel:
-    """A label that waits."""
-    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}')
+    """A label that waits; the bytes that it was read from are no UTF-8."""
+    raw = b"%s,fraud\xff" % event_id.encode()
+    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}', "labels.csv", event_id, raw)
 
 
 def remark(first: int, last: int, asker: str = "card.spent_24h", count: int = 2) -> Remark:

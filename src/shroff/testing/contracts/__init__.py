@@ -8,4 +8,6 @@ from __future__ import annotations
 import pytest
 
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
-pytest.register_assert_rewrite("shroff.testing.contracts.log", "shroff.testing.contracts.log_inbox")
+pytest.register_assert_rewrite(
+    "shroff.testing.contracts.log", "shroff.testing.contracts.log_inbox", "shroff.testing.contracts.log_quarantine"
+)

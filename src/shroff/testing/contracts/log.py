@@ -24,6 +24,7 @@ from shroff.streams.log import (
     Request,
 )
 from shroff.testing.contracts.log_inbox import LogInboxContract
+from shroff.testing.contracts.log_quarantine import LogQuarantineContract
 from shroff.testing.contracts.promises import promise
 from shroff.testing.rows import (
     NOW_MS,
@@ -35,12 +36,11 @@ from shroff.testing.rows import (
     label,
     payments,
     record,
-    refused,
     remark,
 )
 
 
-class LogContract(LogInboxContract):
+class LogContract(LogInboxContract, LogQuarantineContract):
     """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
 
     @abstractmethod
@@ -220,29 +220,6 @@ class LogContract(LogInboxContract):
         log.close()
 
     # What stands beside the records
-
-    def test_the_same_refused_bytes_of_one_place_are_one_entry(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
-        log.append(Batch(refused=[refused(), refused()]))
-        log.append(Batch(refused=[replace(refused(), at_ms=NOW_MS + 5)]))
-        others = [refused(place="18"), refused(raw=b""), refused(source="april.csv")]
-        log.append(Batch(refused=[*others, refused()]))
-
-        assert [entry for _, entry in log.refused_list()] == [refused(), *others]
-        log.close()
-
-    def test_a_number_in_quarantine_never_means_another_entry(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
-        log.append(Batch(refused=[refused("1"), refused("2"), refused("3")]))
-        numbers = [number for number, _ in log.refused_list()]
-
-        log.append(Batch(dropped=[numbers[2], numbers[0], 10**6]))
-        assert [entry for _, entry in log.refused_list()] == [refused("2")]
-        log.append(Batch(refused=[refused("3")]))
-        kept, new = (number for number, _ in log.refused_list())
-        assert kept == numbers[1]
-        assert new > numbers[2]
-        log.close()
 
     def test_waiting_labels_keep_the_order_of_their_arrival(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)

@@ -1,0 +1,104 @@
+"""Does an event cost the same among more of them: the windows of `bench.backfill` at one and at ten million events.
+
+Back-fill in pieces of a million rows, whose results are let go of, and running state in calls of
+4,096; each with keys as they are, with one key that has all events, and with one event in a
+hundred up to six hours late. Ten million events lie in ten times the time, so that windows
+have as many events: what is measured is size, not work. Every case runs once to get warm; then the cases take turns.
+
+    python -m bench.growth [--events 1000000] [--times 10] [--rounds 3] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from bench.backfill import DAY_MS, KEYS, PLAN, Payments, made_up, with_late
+from bench.machine import describe, write_result
+from bench.online import columns_of, feed, histories
+from shroff.features.backfill import Backfill
+
+PIECE = 1_000_000
+LATE_SHARE = 0.01
+
+
+def back_fill(payments: Payments, threads: int) -> None:
+    amounts = payments.amounts.reshape(1, -1)
+    kept = np.ones(amounts.shape, np.uint8)
+    for key in payments.keys.values():
+        whole = Backfill(PLAN, payments.times, key, key, amounts, kept, lateness_ms=DAY_MS, threads=threads)
+        for _ in range(0, len(payments.times), PIECE):
+            whole.answer(PIECE)
+
+
+def running(payments: Payments) -> None:
+    feed(columns_of(payments), histories(PLAN), 4_096, 0, len(payments.times))
+
+
+def longer(events: int, times: int) -> Payments:
+    """So many times the payments in so many times the time."""
+    payments = made_up(events * times)
+    return replace(payments, times=payments.times * times)
+
+
+def cases(events: int, times: int) -> dict[str, Payments]:
+    """The payments of each case; the first one is what the others are compared with."""
+    usual = made_up(events)
+    hot = replace(usual, keys={name: np.zeros_like(key) for name, key in usual.keys.items()})
+    return {
+        f"{events:,} events": usual,
+        f"{events * times:,} events": longer(events, times),
+        "one key has all events": hot,
+        f"{LATE_SHARE:.0%} of the events late": with_late(usual, LATE_SHARE),
+    }
+
+
+def rates(engine: Callable[[Payments], None], given: dict[str, Payments], rounds: int) -> dict[str, list[float]]:
+    """Events a second of each case in each round, the cases in turn."""
+    found: dict[str, list[float]] = {name: [] for name in given}
+    for number in range(rounds + 1):
+        for name, payments in given.items():
+            started = perf_counter()
+            engine(payments)
+            if number:
+                found[name].append(len(payments.times) / (perf_counter() - started))
+    return found
+
+
+def table(name: str, found: dict[str, list[float]]) -> list[str]:
+    lines = [f"| {name} | million events/s, median (range) | beside the first, per round |", "|---|---|---|"]
+    first = next(iter(found.values()))
+    for case, rate in found.items():
+        ratios = [one / other for one, other in zip(rate, first, strict=True)]
+        spread = f"{statistics.median(rate) / 1e6:.2f} ({min(rate) / 1e6:.2f} to {max(rate) / 1e6:.2f})"
+        lines.append(
+            f"| {case} | {spread} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    given = cases(options.events, options.times)
+    features = len(PLAN.queries) * len(KEYS)
+    lines = [f"# Growth: {features} features over 1 h, 24 h, 7 d and 30 d, both entities", "", f"{describe()}.", ""]
+    by_back_fill = rates(lambda payments: back_fill(payments, options.threads), given, options.rounds)
+    lines += table(f"back-fill, {options.threads} threads", by_back_fill)
+    lines += table("running state, one thread, calls of 4,096", rates(running, given, options.rounds))
+    text = "\n".join(lines)
+    print(text)
+    write_result("growth", text)
+
+
+if __name__ == "__main__":
+    main()

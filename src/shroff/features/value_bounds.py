@@ -1,0 +1,104 @@
+"""Between which values an exact expression lies, whatever the events: what a program may count on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from shroff.language import expression as typed
+from shroff.language.expression import Node
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
+
+Bounds = tuple[int, int]  # the least and the greatest value
+BoundsOf = Callable[[Node], Bounds | None]
+
+_NONE: Final = (0, 0)  # of what is no exact number, so that nothing can leave 64 bits
+_WORD: Final = (INTEGER_MIN, INTEGER_MAX)
+_UNITS: Final = (-UNITS_MAX, UNITS_MAX)
+_TIME_MAX: Final = 253_402_300_800_000
+_TIMES: Final = (-_TIME_MAX, _TIME_MAX)
+_FEW: Final = (-(1 << 32), 1 << 32)
+# What the door lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
+_KINDS: Final[Mapping[str, Bounds]] = {
+    "integer": _WORD,
+    "number": _UNITS,
+    "money": _UNITS,
+    "time": _TIMES,
+    "duration": _WORD,
+}
+_CALLS: Final[Mapping[str, Bounds]] = {"length": _FEW, "hour": _FEW, "weekday": _FEW, "day": _FEW, "time": _TIMES}
+
+
+def fits_word(bounds: Bounds | None) -> bool:
+    """Whether each value between these bounds fits 64 bits; not where there are none."""
+    return bounds is not None and bounds[0] >= INTEGER_MIN and bounds[1] <= INTEGER_MAX
+
+
+def field_bounds(node: Node) -> Bounds | None:
+    """The bounds of a field."""
+    return _KINDS.get(node.type.kind, _NONE)
+
+
+def bounds_of(node: Node, leaf: BoundsOf) -> Bounds | None:
+    """The bounds of an expression; None where there are no good ones, (0, 0) for all that is not exact.
+
+    Args:
+        leaf: The same of fields, features and other leaves.
+    """
+    if node.type.kind not in _KINDS:
+        return _NONE
+    match node:
+        case typed.Literal():
+            value = int(node.value or 0)
+            return value, value
+        case typed.Convert():
+            factor = 10 ** (node.type.places - node.operand.type.places)
+            return _times(bounds_of(node.operand, leaf), (factor, factor))
+        case typed.Negative():
+            return _times(bounds_of(node.operand, leaf), (-1, -1))
+        case typed.Arithmetic():
+            left, right = bounds_of(node.left, leaf), bounds_of(node.right, leaf)
+            if node.operator == "*":
+                return _times(left, right)
+            return _plus(left, right if node.operator == "+" else _times(right, (-1, -1)))
+        case typed.Else():
+            return _any_of([node.left, node.right], leaf)
+        case typed.When():
+            return bounds_of(node.value, leaf)
+        case typed.Call():
+            return _of_call(node, leaf)
+        case typed.Lookup():
+            return _KINDS[node.type.kind]
+        case typed.Aggregate():
+            return _WORD
+        case _:
+            return leaf(node)
+
+
+def _of_call(node: typed.Call, leaf: BoundsOf) -> Bounds | None:
+    if node.function in {"min", "max"}:
+        return _any_of(node.arguments, leaf)
+    if node.function != "abs":
+        return _CALLS.get(node.function)
+    found = bounds_of(node.arguments[0], leaf)
+    return None if found is None else (0, max(-found[0], found[1]))
+
+
+def _any_of(nodes: Iterable[Node], leaf: BoundsOf) -> Bounds | None:
+    """Of what is the value of any of these."""
+    found = [bounds_of(node, leaf) for node in nodes]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
+
+
+def _plus(left: Bounds | None, right: Bounds | None) -> Bounds | None:
+    return None if left is None or right is None else (left[0] + right[0], left[1] + right[1])
+
+
+def _times(left: Bounds | None, right: Bounds | None) -> Bounds | None:
+    if left is None or right is None:
+        return None
+    corners = [a * b for a in left for b in right]
+    return min(corners), max(corners)
