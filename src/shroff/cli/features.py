@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from shroff.cli import completion
-from shroff.cli.memory import keep_what_is_freed
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import NotThereYetError, UsageError
@@ -48,9 +47,11 @@ from shroff.errors import NotThereYetError, UsageError
 )
 def features(session: Session, files: tuple[Path, ...], as_type: str, out: Path, engine: str, backend: str) -> None:
     """Compute the features of one event type, of the log's events or of files, one row per event."""
+    import pyarrow as pa
+
     from shroff.decisions.tables import Way
 
-    keep_what_is_freed()
+    pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     if backend in {"spark", "dask"}:
         raise NotThereYetError(f"--backend {backend}")
     if backend != "local":
