@@ -71,8 +71,8 @@ STEPS: Final = (
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms, and rarer ones gain 20 % where ids are random. With none at all
 # single commits fell from 5,200 to 4,000 a second.
-_CHECKPOINT_PAGES: Final = 4_000  # 16 MB
-_EMERGENCY_PAGES: Final = 32_768  # 128 MB, where nobody calls `maintain`
+_CHECKPOINT_PAGES: Final = 2_000  # 16 MB
+_EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
 
 
 def _no_step(_step: str) -> None:
