@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from shroff.decisions.definitions import computed_of
 from shroff.decisions.fold import Progress
-from shroff.decisions.replay import Verification, chosen, verify_naive, verify_online
+from shroff.decisions.replay import Verification, chosen, segments, verify_naive, verify_online
 from shroff.decisions.verifying_batch import verify_batch
 from shroff.errors import UsageError, nearest
+from shroff.language.expression import aggregates
 from shroff.streams.log import Log
 
 ENGINES: Final = ("online", "batch", "naive")
 NAIVE_SAMPLE: Final = 200  # events that the naive engine computes, where nobody says how many;
 NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may look at all events before it:
-NAIVE_LOOKS: Final = 3_000_000  # about so many in all, which takes seconds
+NAIVE_LOOKS: Final = 10_000_000  # so many in all where one key has every event, which takes some 20 s
 
 
 def known_engines(engines: Sequence[str]) -> None:
@@ -45,7 +47,8 @@ def verify(
             found = verify_batch(log, progress)
         else:
             places = [row.seq for rows in log.decisions_after() for row in rows]
-            step = max(len(places) // (sample or naive_sample(len(places))), 1)
+            wanted = sample or naive_sample(len(places), _aggregates_now(log))
+            step = max(len(places) // wanted, 1)
             found = verify_naive(log, chosen(places[::step]), progress)
         result.events = max(result.events, found.events)
         result.mismatches += found.mismatches
@@ -53,10 +56,22 @@ def verify(
     return result
 
 
-def naive_sample(events: int) -> int:
+def naive_sample(events: int, of_each: int) -> int:
     """How many of so many events the naive engine computes, where nobody says.
 
-    >>> naive_sample(1_000), naive_sample(100_000), naive_sample(10_000_000)
-    (200, 30, 10)
+    Each of the `of_each` aggregates of an event looks at half of them, where one key has them all.
+
+    >>> naive_sample(1_000, 16), naive_sample(30_000, 16), naive_sample(10_000_000, 16)
+    (200, 41, 10)
     """
-    return max(NAIVE_SAMPLE_LEAST, min(NAIVE_SAMPLE, NAIVE_LOOKS // max(events, 1)))
+    looks = max(events * of_each // 2, 1)
+    return max(NAIVE_SAMPLE_LEAST, min(NAIVE_SAMPLE, NAIVE_LOOKS // looks))
+
+
+def _aggregates_now(log: Log) -> int:
+    """Aggregates in the features of the version that is in force; 0 of an empty log."""
+    versions = segments(log)
+    if not versions:
+        return 0
+    computed = computed_of(versions[-1].definitions)
+    return sum(1 for one in computed if one.rule is None for _ in aggregates(one.node))

@@ -7,6 +7,7 @@ gives nothing here and goes through the door, which has the last word on every l
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
@@ -119,7 +120,7 @@ def _text_reader(type_: Type) -> Read | None:
             return None
 
 
-class _Remembered(dict[str, Any]):
+class _Remembered(dict[str, Any], ABC):
     """Values by their texts; None for a text that is not as it would be stored.
 
     While there is room a short text is read once. Those that give None are read again: they go through the door
@@ -132,9 +133,9 @@ class _Remembered(dict[str, Any]):
             self[text] = value
         return value
 
+    @abstractmethod
     def read(self, text: str) -> Any:
         """The value of a text, or None."""
-        raise NotImplementedError
 
 
 class _Decimals(_Remembered):
