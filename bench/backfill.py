@@ -43,10 +43,10 @@ PLAN = HistoryPlan(
 STAGES = {
     "count_keys": "sorting: counting keys",
     "sort_rows": "sorting: placing rows",
-    "gather": "times in the order of keys",
+    "scatter": "times and values into the order of keys",
     "find_late_keys": "looking for late rows",
     "survey": "looking at values",
-    "fill_series": "running totals in the order of keys",
+    "fill_series": "running totals",
     "take_records": "first pass, by key: windows, extremes, records",
     "answer": "second pass, by row: answers",
 }

@@ -3,7 +3,8 @@
 Back-fill in pieces of a million rows, whose results are let go of, and running state in calls of
 4,096; each with keys as they are, with one key that has all events, and with one event in a
 hundred up to six hours late. Ten million events lie in ten times the time, so that windows
-have as many events: what is measured is size, not work. Every case runs once to get warm; then the cases take turns.
+have as many events: what is measured is size, not work. Every case runs once to get warm; then the cases take turns,
+in a process that gives no memory back, so that no case pays for pages that the system takes and gives again.
 
     python -m bench.growth [--events 1000000] [--times 10] [--rounds 3] [--threads 2]
 """
@@ -19,7 +20,7 @@ from time import perf_counter
 import numpy as np
 
 from bench.backfill import DAY_MS, KEYS, PLAN, Payments, made_up, with_late
-from bench.machine import describe, write_result
+from bench.machine import describe, first_touch_ms, keep_memory, write_result
 from bench.online import columns_of, feed, histories
 from shroff.features.backfill import Backfill
 
@@ -89,9 +90,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    keep_memory()
+    touch = f"Touching a new megabyte took {first_touch_ms():.2f} ms, which no case pays."
     given = cases(options.events, options.times)
     features = len(PLAN.queries) * len(KEYS)
-    lines = [f"# Growth: {features} features over 1 h, 24 h, 7 d and 30 d, both entities", "", f"{describe()}.", ""]
+    lines = [
+        f"# Growth: {features} features over 1 h, 24 h, 7 d and 30 d, both entities",
+        "",
+        f"{describe()}. {touch}",
+        "",
+    ]
     by_back_fill = rates(lambda payments: back_fill(payments, options.threads), given, options.rounds)
     lines += table(f"back-fill, {options.threads} threads", by_back_fill)
     lines += table("running state, one thread, calls of 4,096", rates(running, given, options.rounds))

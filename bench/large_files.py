@@ -40,6 +40,7 @@ CASES = (
     ("read", "jsonl.gz", (1, 5)),
     ("read", "csv", (20,)),
     ("sort", "csv", (20,)),
+    ("ingest", "csv", (20,)),
 )
 """What is done, with which file, of how many million lines."""
 START_MS = 1_767_571_200_000

@@ -68,13 +68,17 @@ def feed(
 ) -> tuple[NDArray[np.float64], list[NDArray[Any]]]:
     """Feed the rows [begin, end); microseconds per event of each batch, and the last answers of each history."""
     micros, answers = [], []
+    rooms = [history.room(1) if batch == 1 else None for history in histories]
     for low, high in pairwise([*range(begin, end, batch), end]):
         part = slice(low, high)
         watermark_ms = int(columns.watermarks[low - 1]) if low else None
         amounts, kept = columns.amounts[:, part].copy(), columns.kept[:, part].copy()
-        rows = [(columns.times[part], key[part], key[part], amounts, kept) for key in columns.keys]
+        calls = [
+            (history.run, (columns.times[part], key[part], key[part], amounts, kept, watermark_ms, room))
+            for history, key, room in zip(histories, columns.keys, rooms, strict=True)
+        ]
         started = perf_counter_ns()
-        answers = [history.run(*row, watermark_ms) for history, row in zip(histories, rows, strict=True)]
+        answers = [run(*arguments) for run, arguments in calls]
         micros.append((perf_counter_ns() - started) / 1_000 / (high - low))
     return np.array(micros), [np.where(valid[:, -1] == 1, out[:, -1], 0) for out, valid in answers]
 

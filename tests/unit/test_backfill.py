@@ -13,7 +13,7 @@ import pytest
 
 from shroff.features import backfill as module
 from shroff.features.backfill import Backfill, backfill
-from shroff.features.backfill_cells import sort_by_key
+from shroff.features.backfill_cells import Order, sort_by_key
 from shroff.features.histories import History, HistoryPlan, Query, Series
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
@@ -173,6 +173,30 @@ def test_rows_held_together_change_nothing(monkeypatch: pytest.MonkeyPatch, thre
 
     found = backfill(PLAN, *columns, lateness_ms=0, threads=threads)
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("together", [700, 10_000])
+def test_a_key_that_has_nearly_all_rows_is_cut_for_several_threads(
+    monkeypatch: pytest.MonkeyPatch, threads: int, together: int
+):
+    times, keys, _, values, kept = payments(3_000, 4)
+    keys[keys < 2] = 0
+    columns = (times, keys, keys, values, kept)
+    expected = History(PLAN, lateness_ms=0).run(*columns, None)
+    monkeypatch.setattr(module, "ROWS_TOGETHER", together)
+    cuts = 0
+    uncut = Order.cut
+
+    def counted(self: Order, *slots: int) -> Order:
+        nonlocal cuts
+        cuts += 1
+        return uncut(self, *slots)
+
+    monkeypatch.setattr(Order, "cut", counted)
+    found = backfill(PLAN, *columns, lateness_ms=0, threads=threads)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert (cuts > 0) == (threads > 1)
 
 
 def test_pieces_end_with_the_history():

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.backfill_cells import Asked, Order, Run, Span, keep_series, sort_by_key
+from shroff.features.backfill_cells import Asked, Order, Run, Span, keep_series, put_by_slot, sort_by_key
 from shroff.features.backfill_late import LateKeys
 from shroff.features.backfill_plan import tables_of
 from shroff.features.histories import HistoryPlan, check_plan, own
@@ -132,7 +132,7 @@ class Backfill:
         from shroff.features.backfill_kernels import find_late_keys, find_late_rows
 
         self._cells = self._sorted(run, self._inserts, self._keys, 0)
-        self._cell_times = self._by_slot(run, self._cells)
+        self._cell_times = self._times_of(run, self._cells, self._times)
         self._late = np.zeros(self._keys, np.uint8)
         if self._ask_themselves:
             found = [(*keys, self._cells.starts, self._cells.ends, self._cell_times) for keys in self._cells.ranges]
@@ -154,13 +154,11 @@ class Backfill:
     def _sorted(self, run: Run, keys: Words, limit: int, first_row: int) -> Order:
         return sort_by_key(run, keys, limit, first_row=first_row, parts=self._threads, ranges=self._ranges)
 
-    def _by_slot(self, run: Run, order: Order) -> Words:
-        """The times of the rows in slots."""
-        from shroff.features.backfill_kernels import gather
-
-        times = np.zeros(len(order.rows) + 4, np.int64)
-        run(gather, [(self._times, order.rows, *span, times) for span in order.spans])
-        return times
+    def _times_of(self, run: Run, order: Order, times: Words) -> Words:
+        """The times of rows in their slots, and room for looking a little beyond the last."""
+        placed = np.zeros(len(order.rows) + 4, np.int64)
+        put_by_slot(run, order, times, placed, self._threads)
+        return placed
 
     def _answer_in_order(self, run: Run, rows: Span, shift: int, records: Words, out: Words, valid: Flags) -> None:
         """Answer a few rows, which stand from `shift` on in the results; those of late keys get anything."""
@@ -170,10 +168,10 @@ class Backfill:
         if self._ask_themselves and end - begin == len(self._times):
             times = self._cell_times.copy() if self._has_late else self._cell_times
             asked = Asked(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
-            run(self._take_records, [(keys, asked, records) for keys in asked.order.ranges])
+            run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
         else:
             found, asked = self._asked(run, begin, end)
-            run(self._take_records, [(keys, asked, records) for keys in asked.order.ranges])
+            run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
             self._come[found] = asked.come
         tables, order = self._tables, asked.order
         arrays = (order.slot_of, order.nowhere, records, tables.groups, tables.queries, self._kept.series)
@@ -195,7 +193,7 @@ class Backfill:
         number_keys(asks, self._numbers, found, numbered)
         order, cells = self._sorted(run, numbered, len(found), begin), self._cells
         of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
-        return found, Asked(order, self._by_slot(run, order), *of_keys)
+        return found, Asked(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
     def _take_records(self, keys: Span, asked: Asked, records: Words) -> None:
         """Fill the records of the rows that ask about a range of keys."""

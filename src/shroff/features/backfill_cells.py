@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -64,7 +64,17 @@ class Order:
     @property
     def spans(self) -> list[Span]:
         """The slots of each range."""
-        return [(int(self.starts[first]), int(self.ends[last - 1])) for first, last in self.ranges]
+        return [self.span(keys) for keys in self.ranges]
+
+    def span(self, keys: Span) -> Span:
+        """The slots of a range of keys."""
+        return int(self.starts[keys[0]]), int(self.ends[keys[1] - 1])
+
+    def cut(self, key: int, begin: int, end: int) -> Order:
+        """The same, with no more of a key than these slots."""
+        starts, ends = self.starts.copy(), self.ends.copy()
+        starts[key], ends[key] = begin, end
+        return replace(self, starts=starts, ends=ends)
 
     def most_of(self, keys: Span) -> int:
         """Rows of the key that has the most of them, of a range."""
@@ -91,6 +101,18 @@ class Asked:
         first, last = keys
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
+    def parts(self, threads: int) -> Iterator[tuple[Span, Asked]]:
+        """Ranges of keys with what asks about each; a key that would keep one thread busy alone is cut in several.
+
+        A key with late rows stays whole, since its cells come into the order of time one after the other.
+        """
+        most = max(sum(end - begin for begin, end in self.order.spans) // threads, 1)
+        for keys in self.order.ranges:
+            (begin, end), key = self.order.span(keys), keys[0]
+            cuts = 1 if keys[1] - key > 1 or self.late[key] else -(-(end - begin) // most)
+            for low, high in parts_of(end - begin, cuts):
+                yield keys, self if cuts == 1 else replace(self, order=self.order.cut(key, begin + low, begin + high))
+
 
 def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
     """Sort rows by key code, all below `limit`; by counting, stable.
@@ -105,9 +127,9 @@ def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int
     from shroff.features.backfill_kernels import count_keys, sort_rows
 
     parts = max(1, min(parts, len(keys) // (limit + 1)))  # each part has counters for all keys
-    bounds = np.linspace(0, len(keys), parts + 1).astype(int).tolist()
+    spans = parts_of(len(keys), parts)
     counts = np.zeros((parts, limit), np.int64)
-    run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(pairwise(bounds))])
+    run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(spans)])
     lengths = counts.sum(axis=0)
     upto = np.cumsum(lengths)
     found = ranges_of(upto, ranges)
@@ -117,11 +139,21 @@ def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int
     size = int(lengths.sum()) + len(found)
     rows, slot_of = np.zeros(size + 1, np.int32), np.empty(len(keys), np.int32)
     slots = np.cumsum(counts, axis=0) - counts + starts
-    run(
-        sort_rows,
-        [(keys, *part, slots[i], rows, slot_of, first_row, size) for i, part in enumerate(pairwise(bounds))],
-    )
+    run(sort_rows, [(keys, *part, slots[i], rows, slot_of, first_row, size) for i, part in enumerate(spans)])
     return Order(found, starts, starts + lengths, rows, slot_of)
+
+
+def put_by_slot(run: Run, order: Order, source: NDArray[Any], target: NDArray[Any], parts: int) -> None:
+    """Put what stands at each row into its slot; numbers or flags."""
+    from shroff.features.backfill_kernels import scatter, scatter_flags
+
+    kernel = scatter_flags if target.dtype == np.uint8 else scatter
+    run(kernel, [(source, order.slot_of, *part, order.nowhere, target) for part in parts_of(len(source), parts)])
+
+
+def parts_of(rows: int, parts: int) -> list[Span]:
+    """Part rows into so many spans of about equal length."""
+    return list(pairwise(np.linspace(0, rows, parts + 1).astype(int).tolist()))
 
 
 def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
@@ -160,15 +192,12 @@ def keep_series(
         ranks=np.empty((rows[OF_RANKS], slots), np.int32),
     )
     asked = [number for number in range(len(series)) if series[number, SCALE] > 0]
-    arrays = (made.maps, made.cells)
-    run(
-        fill_series,
-        [
-            (order.rows, *span, values, kept, number, series[number], *arrays)
-            for number in asked
-            for span in order.spans
-        ],
-    )
+    own, there = np.empty(slots, np.int64), np.empty(slots if rows[OF_MAP] else 0, np.uint8)
+    for number in asked:
+        put_by_slot(run, order, values[number], own, parts)
+        if series[number, OF_MAP] >= 0:
+            put_by_slot(run, order, kept[number], there, parts)
+        run(fill_series, [(*span, own, there, series[number], made.maps, made.cells) for span in order.spans])
     run(_link, [(made, number, keys, order, late) for number in asked for keys in order.ranges])
     return made
 
@@ -185,10 +214,9 @@ def choose_words(
     series = np.full((len(plan.series), SERIES_WORDS), -1, np.int64)
     total, most = 0, order.most_of((0, len(order.ends)))
     rows = dict.fromkeys((OF_MAP, OF_LINKS, OF_RANKS), 0)
-    bounds = np.linspace(0, len(inserts), parts + 1).astype(int).tolist()
     for number in sorted({query.series for query in plan.queries} - {-1}):
         functions = {query.function for query in plan.queries if query.series == number}
-        surveyed = run(survey, [(values, kept, inserts, number, *part) for part in pairwise(bounds)])
+        surveyed = run(survey, [(values, kept, inserts, number, *part) for part in parts_of(len(inserts), parts)])
         largest = max(size for size, _ in surveyed)
         scale = plan.series[number].scale
         is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63

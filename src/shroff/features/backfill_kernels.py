@@ -67,11 +67,26 @@ def sort_rows(
             slot_of[row] = nowhere
 
 
-@entry_point("void(int64[::1], int32[::1], int64, int64, int64[::1])")
-def gather(source: Words, rows: Places, begin: Word, end: Word, target: Words) -> None:
-    """Put what stands at the rows of the slots [begin, end) into slots."""
-    for slot in range(begin, end):
-        target[slot] = source[rows[slot]]
+@entry_point("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
+def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
+    """Put what stands at the rows [begin, end) into their slots.
+
+    By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
+    the rows of cold keys would each be far away.
+    """
+    for row in range(begin, end):
+        slot = slot_of[row]
+        if slot != nowhere:
+            target[slot] = source[row]
+
+
+@entry_point("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
+def scatter_flags(source: Flags, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
+    """The same for flags."""
+    for row in range(begin, end):
+        slot = slot_of[row]
+        if slot != nowhere:
+            target[slot] = source[row]
 
 
 @entry_point("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
@@ -121,21 +136,12 @@ def clear(cells: Words, cell: Word, words: Word) -> None:
         cells[cell + i] = 0
 
 
-@entry_point(
-    "void(int32[::1], int64, int64, int64[:, ::1], uint8[:, ::1], int64, int64[::1], int32[:, ::1], int64[::1])"
-)
-def fill_series(
-    rows: Places,
-    begin: Word,
-    end: Word,
-    values: Words,
-    kept: Flags,
-    number: Word,
-    series: Words,
-    maps: Places,
-    cells: Words,
-) -> None:
-    """Keep a series of the slots [begin, end): values without the missing ones, and totals before each."""
+@entry_point("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
+def fill_series(begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: Places, cells: Words) -> None:
+    """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
+
+    `values` and `kept` stand by slot; the latter is not read where no value is missing.
+    """
     of_map, words, wide = series[OF_MAP], series[WORDS], series[IS_WIDE] != 0
     of_sum, of_squares, of_value = series[OF_SUM], series[OF_SQUARES], series[OF_VALUE]
     at, cell = begin, series[BASE] + begin * words
@@ -143,10 +149,9 @@ def fill_series(
     for slot in range(begin, end):
         if of_map >= 0:
             maps[of_map, slot] = at
-        row = rows[slot]
-        if kept[number, row] == 0:
-            continue
-        value = values[number, row]
+            if kept[slot] == 0:
+                continue
+        value = values[slot]
         if of_sum >= 0:
             total = cells[cell + of_sum] + value
             cells[cell + words + of_sum] = total

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ FUNCTIONS = {
 LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
 FIRST_WORDS = 1 << 12
 GROWTH_PART = 4  # a heap grows by a quarter
+
+Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
+"""Results and whether they are there, each of one row per query or look and one column per event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ class History:
         check_plan(plan)
         self.plan = plan
         self._heap = blank_heap(plan, lateness_ms)
+        self._answers = len(plan.all_queries)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features import kernel
 
@@ -138,7 +142,8 @@ class History:
         values: NDArray[np.int64],
         kept: NDArray[np.uint8],
         watermark_ms: int | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        into: Answers | None = None,
+    ) -> Answers:
         """Answer the queries at each row, then insert its event: rows in log order.
 
         Args:
@@ -151,28 +156,31 @@ class History:
             kept: 1 where the series has a value; bool does as well.
             watermark_ms: The greatest time before the batch; None: there was none. What no
                 row at or above watermark - lateness can reach may be dropped.
+            into: What `room` gave for this many rows, to be written over and given back; whoever
+                asks row by row spares making it anew.
 
         Returns: Results and whether they are there, each one row per query or look; mean, std,
             share and whatever is asked of a real series as the bits of a float. The
             result of one that is missing is 0.
         """
-        rows = len(times)
-        queries = len(self.plan.queries) + len(self.plan.looks)
-        out = np.empty((queries, rows), np.int64)
-        valid = np.empty((queries, rows), np.uint8)
+        out, valid = self.room(len(times)) if into is None else into
         if watermark_ms is None:
             watermark_ms = layout.NEVER_MS
-        arguments: tuple[Any, ...] = (times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         try:
-            row = self._run(self._heap, 0, *arguments)
+            row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         except TypeError:
             # Other layouts and read-only arrays, as Arrow gives, are copied; the kernel has one signature.
-            arguments = (*(own(array) for array in arguments[:4]), own(kept, np.uint8), *arguments[5:])
-            row = self._run(self._heap, 0, *arguments)
-        while row < rows:
+            times, insert_keys, query_keys, values = map(own, (times, insert_keys, query_keys, values))
+            kept = own(kept, np.uint8)
+            row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
+        while row < len(times):
             self.grow()
-            row = self._run(self._heap, row, *arguments)
+            row = self._run(self._heap, row, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         return out, valid
+
+    def room(self, rows: int) -> Answers:
+        """Where `run` may write the answers of so many rows."""
+        return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
 
     def clear(self, key: int) -> None:
         """Forget all events of a key."""

@@ -101,6 +101,7 @@ def _step(
     history = group.history
     assert history is not None
     assert fed is not None
+    room = history.room(1)
 
     def step(row: int) -> None:
         if fed.inserts[row] < 0 and fed.asks[row] < 0:
@@ -114,6 +115,7 @@ def _step(
             np.ascontiguousarray(fed.values[:, one]),
             np.ascontiguousarray(fed.kept[:, one]),
             watermark_ms,
+            room,
         )
         now.update(values_at(group, out, valid, 0))
 
