@@ -56,6 +56,14 @@ class Places:
         return self.state / "hash.key"
 
 
+def calm_libraries() -> None:
+    """Keep libraries that are not loaded yet from starting threads of their own; what the user has set stays.
+
+    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def completion_asked() -> str:
     """What a shell asks of the program, such as `bash_complete`; nothing where a command is to be run."""
     return os.environ.get(COMPLETION_VARIABLE, "")

@@ -5,6 +5,7 @@ A command's module is imported when it is asked for, so that `shroff --help` sta
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -55,6 +56,7 @@ PLANNED: Final = {
     "notebook": "write a notebook that opens the project",
 }
 
+STARTING: Final = (50_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
 EXIT_STATUS: Final = (
     ("0", "done"),
     ("1", "done, and the answer is no"),
@@ -140,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from shroff.cli.completion import complete
 
         sys.exit(complete(program, asked))
+    config.calm_libraries()
+    gc.set_threshold(*STARTING)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -231,7 +231,7 @@ class Running:
             for event in self.group.asked_at & frames.keys():
                 frame = frames[event]
                 places = frame.places
-                column = decode(out[at, places], valid[at, places].astype(np.bool_), aggregate.type, self.texts)
+                column = decode(out[at, places], valid[at, places].view(np.bool_), aggregate.type, self.texts)
                 frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
@@ -392,9 +392,9 @@ def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int
 
 
 def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
-    """The kernel's answers as a column of their type."""
+    """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
     if type_.kind == "real":
-        return Column(np.where(valid, np.ascontiguousarray(words).view(np.float64), 0.0), valid)
+        return Column(np.ascontiguousarray(words).view(np.float64), valid)
     if type_.kind == "boolean":
         return Column(words.astype(np.bool_) & valid, valid)
     if type_.is_text:
@@ -402,4 +402,4 @@ def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, text
             texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)
         ]
         return column_of(decoded, type_)
-    return Column(np.where(valid, words, 0), valid)
+    return Column(words, valid)
