@@ -1,0 +1,69 @@
+"""What model.yaml declares: what a model reads, how it is split, trained and gated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.language.expression import Node
+
+LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """One thing that a model reads: its text, patterns resolved, and its typed expression over `this`."""
+
+    name: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Windows of time, each behind the other: train, then a gap in which labels come, then test."""
+
+    train_ms: int
+    delay_ms: int
+    test_ms: int
+    folds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many keys of an entity a day people can look at."""
+
+    entity: str
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a metric must hold before a model is promoted. None: not asked."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    above_champion_by: str | float | None = None  # "noise", or a number
+    is_required: bool = False  # of `leak_test: required`
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """The model of one event type, as model.yaml has it. `parameters` and further keys have the loader's defaults."""
+
+    event: str
+    inputs: tuple[ModelInput, ...]
+    label_delay_ms: int
+    learner: str
+    split: Split
+    capacity: Capacity | None
+    gates: tuple[Gate, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the learner, as written
+    search: Mapping[str, str] = field(default_factory=dict)  # trials, time, of a search for parameters
+    calibration: str = "auto"  # auto | isotonic | platt | none
+    negatives_kept: float = 1.0  # share of genuine events that training keeps; the score is corrected back
+    friendly_reasons: frozenset[str] = frozenset()  # reasons of labels whose fraud counts as genuine
+    slices: tuple[ModelInput, ...] = ()
+    give_away: tuple[str, ...] = ()  # inputs that give the answer away: results also without them
+    seed: int = 1

@@ -1,0 +1,45 @@
+"""A model, loaded: what it reads, and from columns of that a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class InputColumn:
+    """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order."""
+
+    name: str
+    kind: str
+    categories: tuple[str, ...] = ()
+
+
+class Model(Protocol):
+    """What every loaded model can do, whatever library made it.
+
+    `id` and `digest` name it: equal ones give equal scores. `manifest` is what stands in manifest.json.
+    """
+
+    id: str
+    digest: str
+    event: str
+    inputs: tuple[InputColumn, ...]
+    manifest: Mapping[str, Any]
+
+    def margins(self, columns: Sequence[Floats]) -> Floats:
+        """The margin of each row, as the library itself gives it, to the bit.
+
+        Args:
+            columns: A column for each input: numbers, NaN where one is missing; of a category its place among the
+                categories, NaN where it is missing or not known.
+        """
+
+    def scores(self, columns: Sequence[Floats]) -> Floats:
+        """The calibrated probability of each row, rounded half-even to six places."""

@@ -1,0 +1,147 @@
+"""A training set: what a model reads of each event, and what was known of it and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+NOT_KNOWN: Final = -1  # of a verdict: no label, or one that says `unclear`
+GENUINE: Final = 0
+FRAUD: Final = 1
+NEVER_MS: Final = np.iinfo(np.int64).max  # when a label will be known that never comes
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing that a model reads, as a column of numbers.
+
+    Args:
+        name: As model.yaml has it: `card.payments_1h`, `hour(payment.paid_at)`.
+        kind: `number`, or `category` for texts and choices.
+        values: Numbers, NaN where one is missing. Of a category places in `categories`, NaN where it is missing.
+        categories: The texts that occur, sorted; empty for numbers.
+    """
+
+    name: str
+    kind: str
+    values: Floats
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Every label of the events of a set, in the order of the log.
+
+    Args:
+        rows: The row of the set that it is about.
+        verdicts: FRAUD, GENUINE or NOT_KNOWN (for `unclear`).
+        strengths: How strong its source is, 0 the strongest (`events.definitions.SOURCES`).
+        known_at_ms: When it was known.
+        reasons: Codes of its reason, -1 for none, in `reason_texts`.
+    """
+
+    rows: Words
+    verdicts: NDArray[np.int8]
+    strengths: NDArray[np.int8]
+    known_at_ms: Words
+    reasons: Words
+    reason_texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the system itself did with each event; codes are -1 where it did not decide.
+
+    Args:
+        outcomes: Codes of the outcome in `decisions.policy.OUTCOMES`.
+        scores: The score that it gave, NaN for none.
+        hits: For each rule that ever hit, by id, at which rows, effective or in shadow.
+    """
+
+    outcomes: NDArray[np.int8]
+    scores: Floats
+    hits: dict[str, Flags]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Events of one type in log order with what a model reads of them.
+
+    Args:
+        event: Their type.
+        as_of_ms: The moment of which it is: no event and no label in it came after.
+        ids: Their ids.
+        seqs: Their places in the log.
+        times_ms: Event times, UTC milliseconds.
+        keys: Codes of the entity that `capacity` names, -1 where an event has no key.
+        amounts_minor: What a missed fraud costs (`costs.missed_fraud`, else the type's first money field), in minor
+            units; 0 where missing.
+        inputs: What the model reads, in its order.
+        slices: Further columns by which metrics are parted, by name: texts.
+    """
+
+    event: str
+    as_of_ms: int
+    ids: NDArray[Any]
+    seqs: Words
+    times_ms: Words
+    keys: Words
+    amounts_minor: Words
+    inputs: tuple[Input, ...]
+    labels: Labels
+    recorded: Recorded
+    slices: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.times_ms)
+
+    def verdicts_at(self, known_ms: int) -> NDArray[np.int8]:
+        """The verdict in force for each row by the labels known up to a moment; NOT_KNOWN where there is none.
+
+        A stronger source wins, within one source the later `known_at`, at equal ones the later place.
+        """
+        labels = self.labels
+        known = np.flatnonzero(labels.known_at_ms <= known_ms)
+        # The last one of each row in this order is in force.
+        order = known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]
+        found = np.full(len(self), NOT_KNOWN, np.int8)
+        found[labels.rows[order]] = labels.verdicts[order]
+        return found
+
+    def take(self, rows: Words) -> TrainingSet:
+        """The same of some rows, in ascending order."""
+        place = np.full(len(self), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        labels = self.labels
+        mine = np.flatnonzero(place[labels.rows] >= 0)
+        return TrainingSet(
+            self.event,
+            self.as_of_ms,
+            self.ids[rows],
+            self.seqs[rows],
+            self.times_ms[rows],
+            self.keys[rows],
+            self.amounts_minor[rows],
+            tuple(Input(one.name, one.kind, one.values[rows], one.categories) for one in self.inputs),
+            Labels(
+                place[labels.rows[mine]],
+                labels.verdicts[mine],
+                labels.strengths[mine],
+                labels.known_at_ms[mine],
+                labels.reasons[mine],
+                labels.reason_texts,
+            ),
+            Recorded(
+                self.recorded.outcomes[rows],
+                self.recorded.scores[rows],
+                {rule: hit[rows] for rule, hit in self.recorded.hits.items()},
+            ),
+            {name: column[rows] for name, column in self.slices.items()},
+        )
