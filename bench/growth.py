@@ -4,7 +4,8 @@ Back-fill in pieces of a million rows, whose results are let go of, and running 
 4,096; each with keys as they are, with one key that has all events, and with one event in a
 hundred up to six hours late. Ten million events lie in ten times the time, so that windows
 have as many events: what is measured is size, not work. Every case runs once to get warm; then the cases take turns,
-in a process that gives no memory back, so that no case pays for pages that the system takes and gives again.
+in a process that gives no memory back, so that no case pays for pages that the system takes and gives again. Features
+that look at each event of their window have a table of their own: there a hot key costs what its windows hold.
 
     python -m bench.growth [--events 1000000] [--times 10] [--rounds 3] [--threads 2]
 """
@@ -19,13 +20,22 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.backfill import DAY_MS, KEYS, PLAN, Payments, made_up, with_late
+from bench.backfill import DAY_MS, HOUR_MS, KEYS, PLAN, Payments, made_up, with_late
 from bench.machine import describe, first_touch_ms, keep_memory, write_result
 from bench.online import columns_of, feed, histories
 from shroff.features.backfill import Backfill
+from shroff.features.histories import History, HistoryPlan, Look, Query, Series
+from shroff.features.kernel_operations import AT_MOST
+from shroff.features.program import Program
 
 PIECE = 1_000_000
+CALL = 4_096
 LATE_SHARE = 0.01
+LOOKING = HistoryPlan(
+    (Series(order=True),),
+    (Query("quantile", 0, length_ms=HOUR_MS, numerator=1, denominator=2),),
+    (Look(Query("count", length_ms=HOUR_MS), Program(2, (), ((AT_MOST, 2, 1, 0),), 2), (0, ~0)),),
+)
 
 
 def back_fill(payments: Payments, threads: int) -> None:
@@ -39,6 +49,19 @@ def back_fill(payments: Payments, threads: int) -> None:
 
 def running(payments: Payments) -> None:
     feed(columns_of(payments), histories(PLAN), 4_096, 0, len(payments.times))
+
+
+def looking(payments: Payments) -> None:
+    """Running state of what looks at each event of its window: a median, and how many were at least as large."""
+    amounts = np.vstack([payments.amounts, payments.amounts])  # the event's own, and that of who asks
+    kept = np.ones(amounts.shape, np.uint8)
+    watermarks = np.maximum.accumulate(payments.times)
+    for key in payments.keys.values():
+        history = History(LOOKING, lateness_ms=DAY_MS)
+        for low in range(0, len(payments.times), CALL):
+            rows = slice(low, low + CALL)
+            mine = (payments.times[rows], key[rows], key[rows], amounts[:, rows].copy(), kept[:, rows].copy())
+            history.run(*mine, int(watermarks[low - 1]) if low else None)
 
 
 def longer(events: int, times: int) -> Payments:
@@ -103,6 +126,8 @@ def main() -> None:
     by_back_fill = rates(lambda payments: back_fill(payments, options.threads), given, options.rounds)
     lines += table(f"back-fill, {options.threads} threads", by_back_fill)
     lines += table("running state, one thread, calls of 4,096", rates(running, given, options.rounds))
+    name = "running state of two features an entity that look at each event of an hour"
+    lines += table(name, rates(looking, given, options.rounds))
     text = "\n".join(lines)
     print(text)
     write_result("growth", text)

@@ -15,7 +15,7 @@ from shroff.decisions.schema import FILES, ProjectFile
 from shroff.language.keys import Either, Key, Keys, Many, Shape
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
-PAGES: Final = {"shroff": "shroff-yaml", "events": "events-yaml", "features": "features-yaml", "policy": "policy-yaml"}
+PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model")}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
     "events": "payment:\n  id: payment_id\n  time: paid_at\n  decide: true\n  fields:\n    payment_id: text\n"
@@ -25,6 +25,11 @@ EXAMPLES: Final = {
     "rules": "- id: large_amount\n  on: payment\n  by: card\n  when: this.amount > 1000\n"
     "  reason: A payment of {this.amount}\n  effect: review\n",
     "policy": "payment:\n  without_model: rules\n  costs:\n    missed_fraud: payment.amount\n    false_decline: 15\n",
+    "model": "payment:\n  inputs:\n    - payment.amount\n    - hour(payment.paid_at)\n"
+    "    - weekday(payment.paid_at) >= 5\n    - card.*\n  label_delay: 7d\n  learner: xgboost\n"
+    "  split: { train: 28d, delay: 7d, test: 7d, folds: 4 }\n  capacity: { by: card, k: 100 }\n  gates:\n"
+    "    average_precision: { at_least: 0.5, above_champion_by: noise }\n    calibration_error: { at_most: 0.02 }\n"
+    "    latency_p99: { at_most: 1ms }\n    leak_test: required\n",
 }
 MORE: Final = {
     "shroff": "It is the only file that must exist.\n",
@@ -35,6 +40,9 @@ MORE: Final = {
     "rules": "A file in `rules/` is a list of rules. [Write a rule with its test](../howto/write-a-rule.md) takes you "
     "through one.\n",
     "policy": "Without this file the strongest effect of the rules that hit is the outcome.\n",
+    "model": "Only event types that are decided have a model. All keys may be left out: `payment: {}` is a model, too. "
+    "This file decides nothing: what is in force is a model that was made from it and promoted, so a change here shows "
+    "with the next training.\n",
 }
 
 
@@ -165,6 +173,7 @@ HIDDEN: Final = {
     "on_batch",
     "waits",
     "way",
+    "say",
 }  # what the commands alone need
 
 

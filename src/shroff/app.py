@@ -5,21 +5,27 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.decisions.additions import FIRST_EVENTS, Additions
+from shroff.cases.views import LabelViews
+from shroff.decisions.additions import FIRST_EVENTS
+from shroff.decisions.backtests import Backtests
 from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
-from shroff.decisions.progress import Meter, Progress, counted
+from shroff.decisions.progress import Meter, Progress, counted, unheard
+from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.ruletests import CheckReport, check
+from shroff.decisions.scoring import problems_of
 from shroff.decisions.views import Files, Views, paths
 from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
 from shroff.events.encodings import read_lines
+from shroff.models.registry import Registry
+from shroff.monitoring.views import DriftViews
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
@@ -28,14 +34,15 @@ if TYPE_CHECKING:
 
     from shroff.decisions.doctor import Finding
     from shroff.decisions.explain import Explained
+    from shroff.decisions.histories import LeftOut
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.ingest import IngestReport
-    from shroff.decisions.outfiles import FeatureReport
     from shroff.decisions.replay import Replayed, Verification
     from shroff.decisions.tables import Way
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Intake, Submission
     from shroff.events.lines import Lines
+    from shroff.features.partitioned import Cluster
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
@@ -43,18 +50,20 @@ ADAPTERS: Final = "shroff.adapters"
 
 
 @dataclass(slots=True)
-class Project(Views, Additions):
+class Project(Views, LabelViews, Retrainings, Backtests, DriftViews):
     """One project folder.
 
     Definitions are read when first needed, and once. A log is opened for each call and
     closed after it, so several programs may read beside one writer. `warnings` is what
-    somebody should be told of a call that went well.
+    somebody should be told of a call that went well; `waiting` is told for whom one waits, after a second.
     """
 
     places: config.Places
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     warnings: list[str] = field(default_factory=list)
+    waiting: Callable[[str], None] = unheard
     _loaded: Loaded | None = None
+    _registry: Registry | None = None
 
     def __repr__(self) -> str:
         return f"<shroff project {self.places.folder}>"
@@ -65,9 +74,18 @@ class Project(Views, Additions):
     def loaded(self) -> Loaded:
         if self._loaded is None:
             unreadable: list[Problem] = []
-            loaded = load_definitions(config.read_files(self.places.folder, unreadable), self.hasher)
-            self._loaded = loaded.beside(unreadable)
+            files = config.read_files(self.places.folder, unreadable)
+            loaded = load_definitions(files, self.hasher, self.registry.load)
+            mistakes, warnings = config.look_alikes(self.places.folder)
+            self._loaded = loaded.beside([*unreadable, *mistakes], warnings)
         return self._loaded
+
+    @property
+    def registry(self) -> Registry:
+        """The models of the project, in force or not."""
+        if self._registry is None:
+            self._registry = Registry(self.places.models)
+        return self._registry
 
     @property
     def hasher(self) -> Callable[[str], str]:
@@ -98,7 +116,11 @@ class Project(Views, Additions):
         """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
         files = {**config.read_files(self.places.folder, []), **changed}
-        replace(self, _loaded=load_definitions(files, self.hasher)).checked()
+        replace(self, _loaded=load_definitions(files, self.hasher, self.registry.load)).checked()
+
+    def _at(self, places: config.Places) -> Project:
+        """The same project with its log at another place."""
+        return replace(self, places=places)
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed."""
@@ -112,11 +134,14 @@ class Project(Views, Additions):
     def check(self) -> CheckReport:
         """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
 
-        A log that cannot be read is a warning.
+        A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
+        deciding needs it.
         """
         from shroff.decisions.activation import check_change
 
         report = check(self.loaded, self.hasher)
+        if report.definitions is not None:
+            report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
         if report.definitions is None or report.errors or not self.places.log.exists():
             return report
         try:
@@ -177,7 +202,9 @@ class Project(Views, Additions):
         from shroff.decisions.inbox import Inbox
 
         def load() -> Definitions:
-            return replace(self, _loaded=None).checked()
+            definitions = replace(self, _loaded=None).checked()
+            definitions.require_models()
+            return definitions
 
         return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True))
 
@@ -245,6 +272,8 @@ class Project(Views, Additions):
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
             writer, log = opened.enter_context(self.writing(restoring))
+            if decide and as_type != "label":
+                writer.definitions.require_models()
             if by_time:
                 submissions = meter.given(
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
@@ -295,6 +324,7 @@ class Project(Views, Additions):
 
         submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
         with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
+            writer.definitions.require_models()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
                     answers = writer.write(group)
@@ -328,14 +358,16 @@ class Project(Views, Additions):
 
         with self.reading() as log:
             row = find(log, self.definitions.events, reference)
-            return Replayed(row, replay(log, row.seq))
+            return Replayed(row, replay(log, row.seq, self.registry.load))
 
     def doctor(self) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
         from shroff.decisions.doctor import look
+        from shroff.monitoring.drift_record import findings
 
         report = self.check()
-        return look(self.places, report.definitions, report.errors, self.reading, self.now_ms())
+        found = look(self.places, report.definitions, report.errors, self.reading, self.now_ms())
+        return [*found, *findings(self.places)]
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """A decision with its features beside this entity's earlier ones, and the words of its rules."""
@@ -343,61 +375,71 @@ class Project(Views, Additions):
         from shroff.decisions.finding import find
 
         with self.reading() as log:
-            return explain(log, find(log, self.definitions.events, reference), progress)
+            return explain(log, find(log, self.definitions.events, reference), progress, self.registry.load)
 
     def verify(
         self,
-        engines: Sequence[str] = ("online", "batch", "naive"),
+        engines: str | Sequence[str] = ("online", "batch", "naive"),
         sample: int | None = None,
         progress: Progress | None = None,
     ) -> Verification:
         """Compute the log again through the engines and compare (see `decisions.verifying`)."""
         from shroff.decisions.verifying import known_engines, verify
 
-        known_engines(engines)
+        names = known_engines(engines)
         if sample is not None and sample < 1:
             raise UsageError(f"a sample has 1 event at least, not {sample}.")
         with self.reading() as log:
-            return verify(log, engines, sample, progress)
+            return verify(log, names, sample, progress, self.registry.load)
 
-    def write_features(self, event: str, files: Sequence[Path], out: Path, way: Way | None = None) -> FeatureReport:
-        """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
-        from shroff.decisions.collector import calm_collector
-        from shroff.decisions.outfiles import FeatureReport, check_out, write_tables
-        from shroff.decisions.tables import Way, feature_schema
+    def cluster(
+        self, backend: str, address: str | None = None, partitions: int | None = None
+    ) -> AbstractContextManager[Cluster | None]:
+        """Where the batch engine answers (see `decisions.clusters.cluster_of`)."""
+        from shroff.decisions.clusters import cluster_of
 
-        check_out(out, files)
-        started = time.monotonic()
-        schema = feature_schema(self.definitions, event)
-        way = replace(way or Way(), spill=out.parent)
-        with calm_collector():
-            rows = write_tables(out, schema, self.feature_tables(event, files, way))
-        return FeatureReport(rows, tuple(schema.names), time.monotonic() - started)
+        return cluster_of(backend, address, partitions, adapters())
 
     def feature_tables(
-        self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None
+        self,
+        event: str,
+        files: Sequence[Path],
+        way: Way,
+        *,
+        as_of_ms: int | None = None,
+        left: LeftOut | None = None,
     ) -> Iterator[pa.Table]:
-        """The features of one type, as Arrow tables that follow each other in log order or in the files' order."""
+        """The features of one type, as Arrow tables that follow each other in log order or in the files' order.
+
+        `left` is told of the lines that gave no event; without it they are a warning.
+        """
         from shroff.decisions.fold import lateness_of
-        from shroff.decisions.histories import file_batches, log_batches
+        from shroff.decisions.histories import LeftOut, file_batches, log_batches
         from shroff.decisions.notebook import known_by
         from shroff.decisions.tables import feature_tables, tables_of
 
+        told = LeftOut() if left is None else left
         definitions = self.definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.decisions.columnar import file_columns
 
-            found = file_columns(files, definitions, self.hasher, event, as_of_ms)
+            found = file_columns(files, definitions, self.hasher, event, as_of_ms, told)
             yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
-            return
-        if files:
+        elif files:
             lines = ((path.name, read_lines(path)) for path in files)
-            batches = known_by(file_batches(lines, definitions, self.hasher, event), as_of_ms)
+            batches = known_by(file_batches(lines, definitions, self.hasher, event, told), as_of_ms)
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
-            return
-        with self.reading() as log:
-            batches = known_by(log_batches(log, definitions), as_of_ms)
-            yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
+        else:
+            with self.reading() as log:
+                batches = known_by(log_batches(log, definitions), as_of_ms)
+                yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
+        if left is None and told.count:
+            self.warnings.append(f"{told}.")
+
+
+def adapters() -> dict[str, EntryPoint]:
+    """The adapters of all installed packages, by contract and technology."""
+    return {point.name: point for point in entry_points(group=ADAPTERS)}
 
 
 def load_adapter(name: str) -> Any:
@@ -405,7 +447,7 @@ def load_adapter(name: str) -> Any:
 
     Raises: UsageError where no installed package has it.
     """
-    found = {point.name: point for point in entry_points(group=ADAPTERS)}
+    found = adapters()
     if name not in found:
         raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(found)) or 'none'}.")
     return found[name].load()

@@ -12,13 +12,13 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shroff.errors import Problem, StorageError, UsageError, nearest
+from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest
 
 PROJECT_FILE: Final = "shroff.yaml"
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
@@ -28,7 +28,7 @@ COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff
 _KEY_BYTES_MIN: Final = 16
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
-_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
+_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "models/in_force.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,21 @@ class Places:
         return self.state / "snapshots"
 
     @property
+    def models(self) -> Path:
+        """The registry: a folder for each model, and which of them are in force."""
+        return self.folder / "models"
+
+    @property
+    def drift(self) -> Path:
+        """What was last seen of drift, and the alerts about it."""
+        return self.state / "drift.json"
+
+    @property
+    def downloads(self) -> Path:
+        """Files of a watched list on their way into the log, which may be removed at any time."""
+        return self.state / "downloads"
+
+    @property
     def hash_key(self) -> Path:
         return self.state / "hash.key"
 
@@ -59,9 +74,11 @@ class Places:
 def calm_libraries() -> None:
     """Keep libraries that are not loaded yet from starting threads of their own; what the user has set stays.
 
-    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes.
+    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. Those of OpenMP,
+    in which XGBoost learns, spin between two trees: on a busy machine that took three times the processor's time.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def completion_asked() -> str:
@@ -99,6 +116,58 @@ def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
         found += sorted(path for path in (folder / name).glob(f"*{suffix}") if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in found]
     return {name: _text(_bytes(path), name, problems) for name, path in zip(names, found, strict=True)}
+
+
+def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
+    """What looks like a project file and is not read: mistakes, such as rules/velocity.yml, and what may be meant so.
+
+    A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
+    """
+    mistakes, warnings = [], []
+    known = [name for name in _FILES if "/" not in name]
+    for path in _there(folder):
+        meant = _meant(path.name, known)
+        if path.name in known and path.is_dir():
+            words = "this is a folder, and a project has a file of this name."
+            mistakes.append(Problem(path.name, 0, 0, "", words, "Give the folder another name."))
+        elif path.is_file() and meant and path.name != meant:
+            mistakes.append(_unread(path.name, meant))
+        elif path.is_file() and path.suffix in {".yaml", ".yml"} and path.name not in known:
+            hint = nearest(path.name, known)
+            if hint:
+                warnings.append(Problem(path.name, 0, 0, "", "this is no file of a project, and is not read.", hint))
+    for name, suffix in _FOLDERS:
+        for path in _there(folder / name):
+            found = f"{name}/{path.name}"
+            meant = path.stem + suffix if _ending(path) == suffix else ""
+            if path.is_file() and meant and path.name != meant:
+                mistakes.append(_unread(found, f"{name}/{meant}"))
+            elif path.is_dir() and any(_ending(one) == suffix for one in path.rglob("*")):
+                words = f"what is in this folder is not read: {name} are files in {name}/ itself."
+                warnings.append(Problem(found, 0, 0, "", words, f"Move the files to {name}/, if they are to count."))
+    return mistakes, warnings
+
+
+def _there(folder: Path) -> list[Path]:
+    """What is in a folder, without what is hidden."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name, as it should be written."""
+    ending = path.suffix.lower()
+    return ".yaml" if ending == ".yml" else ending
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """The known name that is this one but for its ending or its case; nothing where there is none."""
+    path = Path(name)
+    return next((one for one in known if one == path.stem.lower() + _ending(path)), "")
+
+
+def _unread(name: str, meant: str) -> Problem:
+    words = f"this file is not read: its name is not {meant}."
+    return Problem(name, 0, 0, "", words, f"Rename it to {meant}, or move it out of the project.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -154,7 +223,10 @@ def write_text(path: Path, text: str) -> None:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            shutil.copymode(target, made)
+            if target.exists():
+                shutil.copymode(target, made)
+            else:
+                made.chmod(0o644)  # a temporary file is its maker's alone
             made.replace(target)
         finally:
             made.unlink(missing_ok=True)
@@ -181,6 +253,26 @@ def editing(places: Places) -> Iterator[None]:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from None
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def watching(places: Places) -> Iterator[None]:
+    """A project for this process alone among those that watch a folder for it. The lock ends with the process.
+
+    Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
+    """
+    path = places.state / "watch.lock"
+    try:
+        make_folder(places.state)
+        file = path.open("a")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was taken.") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LogBusyError("another 'shroff train --watch' works for this project; end that one first") from None
         yield
 
 

@@ -9,6 +9,7 @@
     │   └── LogBusyError     another process writes this log
     └── StateError           stop and call somebody
         ├── StorageError     the disk or file under the log fails; says what to do
+        ├── RegistryError    a file of a model is damaged, or of a kind that cannot be scored
         └── ReplayError      the log does not give the decision that was recorded
 
 A `Problem` is one mistake in a definition, with its place and, where there is one, a hint.
@@ -80,7 +81,11 @@ class TransientError(ShroffError):
 
 
 class LogBusyError(TransientError):
-    """Another process writes this log."""
+    """Another process writes this log: `by` says which."""
+
+    def __init__(self, words: str, by: str = "another process") -> None:
+        super().__init__(words)
+        self.by = by
 
 
 class StateError(ShroffError):
@@ -89,6 +94,10 @@ class StateError(ShroffError):
 
 class StorageError(StateError):
     """The disk or the file under the log failed; nothing acknowledged is lost."""
+
+
+class RegistryError(StateError):
+    """A file of a model is not what its manifest says, or nothing that can be scored; says which, and the cure."""
 
 
 class ReplayError(StateError):

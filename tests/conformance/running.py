@@ -28,9 +28,10 @@ from shroff.events.event import canonical_value
 from shroff.events.intake import Intake, Submission
 from shroff.features.batch import Batch
 from shroff.features.frames import frames_of
-from shroff.features.key_texts import Hits, key_text
+from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
 from shroff.language.columns import values_of
+from shroff.language.shares import key_text
 from shroff.streams.log import Log
 from tests.conformance.cases import CHANGE, Case, laid_over
 

@@ -180,16 +180,47 @@ def test_features_are_written_as_a_table(bank, asked):
     assert table["card.payments_1h"].to_pylist() == [1, 2, 3]
 
 
+def test_lines_that_give_no_row_are_counted_and_named(bank, asked, printed):
+    late = payment(4) | {"paid_at": "2020-01-01T00:00:00Z"}
+    given = [payment(1), payment(2, amount="x"), late, payment(1), {"payment": payment(3)}, {"label": {"event": "p-1"}}]
+    (bank / "in.jsonl").write_text(lines(*given))
+
+    for engine in ("batch", "online", "naive"):
+        words = ("features", "in.jsonl", "--as", "payment", "--out", "out.parquet", "--engine", engine)
+        code, report = asked(*words)
+        assert code == 4
+        counts = [report[name] for name in ("rows", "refused", "too_late", "duplicates", "untaken")]
+        assert counts == [2, 2, 1, 1, 0]
+        assert sorted((one["file"], one["line"]) for one in report["left_out"]) == [
+            ("in.jsonl", "2"),
+            ("in.jsonl", "3"),
+            ("in.jsonl", "4"),
+            ("in.jsonl", "6"),
+        ]
+    code, out, _ = printed(*words)
+    assert code == 4
+    assert "4 lines gave no event: 2 refused, 1 too late, 1 there already, 0 untaken." in out
+    assert "in.jsonl:3  too late: more than 1d behind the newest event before it" in out
+
+
 @pytest.mark.parametrize(
-    "words",
+    "words, said",
     [
-        ("features", "--as", "payment", "--out", "x.parquet", "--backend", "spark"),
-        ("ingest", "x.avro", "--as", "payment"),
+        (("--backend", "flink"), "there is no backend 'flink'; there is local"),
+        (("--partitions", "4"), "--cluster and --partitions are for a backend that has processes, and local has none"),
     ],
 )
-def test_options_that_are_not_there_yet_say_so(bank, printed, words):
+def test_nothing_falls_back_to_the_local_backend(bank, printed, words, said):
+    code, out, answer = printed("features", "--as", "payment", "--out", "x.parquet", *words)
+
+    assert (code, out) == (2, "")
+    assert said in answer
+    assert not (bank / "x.parquet").exists()
+
+
+def test_a_format_that_is_not_there_yet_says_so(bank, printed):
     (bank / "x.avro").write_bytes(b"")
-    code, out, words = printed(*words)
+    code, out, words = printed("ingest", "x.avro", "--as", "payment")
 
     assert (code, out) == (2, "")
     assert words.count("\n") == 1
@@ -448,6 +479,16 @@ def test_doctor_says_what_waits_and_what_is_wrong(bank, asked, printed):
     code, text, _ = printed("doctor")
     assert code == 1
     assert "'shroff check' names each of them" in text
+
+
+def test_doctor_counts_one_as_one(bank, asked, printed):
+    (bank / "labels.csv").write_text("event,verdict,source,known_at\np-9,fraud,import,2026-02-01T00:00:00Z\n")
+    assert asked("label", "labels.csv")[1]["pending"] == 1
+
+    text = printed("doctor")[1]
+    assert "1 waits for an event that is not in the log" in text
+    assert "answers: 1 place, " in text
+    assert "the next start reads the whole log, 1 place" in text
 
 
 def test_doctor_finds_a_log_that_is_none(bank, asked):

@@ -51,26 +51,52 @@ def test_the_figures_fit_each_other():
     )
     assert sum(one["caught"] for one in found["frauds"].values()) == found["fraud_caught"]
     assert sum(Decimal(one["money_saved"]) for one in found["frauds"].values()) == Decimal(found["money_saved"])
+    assert found["with_model"]["money_saved"] == found["money_saved"]
+    assert found["with_model"]["fraud_caught"] == found["fraud_caught"]
     assert found["events_per_second"] == pytest.approx(EVENTS / found["seconds"], rel=0.01)
     assert found["url"] is None
     assert found["project"] is None
 
 
-def test_rules_hit_at_least_what_was_stopped():
+def test_rules_hit_at_least_what_they_stop_alone():
     found = summary()
-    stopped = EVENTS - found["by_outcome"]["approve"]
+    stopped = found["rules_alone"]["stopped"]
 
     assert max(rule["hits"] for rule in found["rules"]) <= stopped <= sum(rule["hits"] for rule in found["rules"])
     assert all(rule["frauds"] <= rule["hits"] for rule in found["rules"])
+
+
+def test_the_model_comes_from_another_bank_and_adds_money_on_this_one():
+    found = summary()
+    model, rules = found["model"], found["rules_alone"]
+
+    assert model["in_force"]
+    assert all(model["gates"].values())
+    assert set(model["gates"]) >= {"average_precision", "leak_test"}
+    assert model["learnt_from"]["seed"] != found["seed"]
+    assert model["learnt_from"]["frauds"] > 100
+    assert model["average_precision"] > 2 * model["average_precision_of_rules"] > 0
+    assert 0 < model["review_at"] < 1
+    added = Decimal(found["money_saved"]) - Decimal(rules["money_saved"])
+    assert Decimal(model["money_added"]) == added > 0
+    assert Decimal(model["money_left_added"]) == Decimal(found["with_model"]["money_left"]) - Decimal(
+        rules["money_left"]
+    )
+    assert found["with_model"]["stopped"] == EVENTS - found["by_outcome"]["approve"] > rules["stopped"]
 
 
 def test_the_example_is_a_caught_fraud_with_its_reasons_and_features():
     found = summary()
     example = found["example"]
     kinds = {payment.event["payment_id"]: payment.fraud for payment in bank(EVENTS, found["seed"])}
+    of_rules = [reason["code"] for reason in example["reasons"] if reason["kind"] == "rule"]
+    of_model = [reason for reason in example["reasons"] if reason["kind"] == "model"]
 
     assert example["outcome"] != "approve"
-    assert [reason["code"] for reason in example["reasons"]] == example["rules"] != []
+    assert of_rules == example["rules"]
+    assert max(reason["contribution"] for reason in of_model) > 0
+    assert all(reason["text"] for reason in of_model)
+    assert example["versions"]["model"] == found["model"]["id"]
     assert "card.payments_1h" in example["features"]
     assert found["example_fraud"] == kinds[example["id"]] is not None
 
@@ -79,9 +105,13 @@ def test_two_runs_differ_in_nothing_but_time():
     again = json.loads(demo("--once", "--json", "--events", str(EVENTS)).stdout)
 
     assert timeless(again) == timeless(summary())
-    assert timeless(json.loads(demo("--once", "--json", "--events", str(EVENTS), "--seed", "5").stdout)) != timeless(
-        summary()
-    )
+
+
+def test_where_the_rules_own_bank_is_shown_the_model_comes_from_another():
+    other = json.loads(demo("--once", "--json", "--events", "500", "--seed", "1").stdout)
+
+    assert other["model"]["learnt_from"]["seed"] == 2
+    assert other["model"]["id"] != summary()["model"]["id"]
 
 
 def timeless(found: dict[str, Any]) -> dict[str, Any]:
@@ -92,17 +122,22 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
     ran = demo("--once", "--events", "2000", temporary=tmp_path)
 
     assert ran.returncode == 0, ran.stderr
+    printed = " ".join(ran.stdout.split())
     for words in (
         "2,000 payments",
         "a second",
         "Outcome",
         "EUR saved",
         "precision",
+        "What the model adds",
+        "of another bank, seed 1",
+        "Neither the rules nor the model have seen",
         "One decision explained",
-        "neither trains",
+        "serves no screens yet",
     ):
-        assert words in ran.stdout
-    assert "deciding 2,000 payments" in ran.stderr
+        assert words in printed, words
+    for words in ("60,000 payments of another bank", "training a model: test 2 of 2", "deciding 2,000 payments"):
+        assert words in ran.stderr
     assert max(len(line) for line in ran.stdout.splitlines()) <= 80
     assert list(tmp_path.iterdir()) == []
 
@@ -116,8 +151,10 @@ def test_without_once_the_project_stays_and_its_log_can_be_asked(tmp_path):
     recorded, computed = project.replay(found["example"]["id"])
 
     assert Path(found["project"]).is_relative_to(tmp_path)
-    assert json.loads(recorded.document) == json.loads(computed.document) == found["example"]
+    assert recorded.document == computed.document
+    assert json.loads(project.explain(found["example"]["id"]).json()) == found["example"]
     assert project.verify().mismatches == 0
+    assert [one.role for one in project.models()] == ["champion"]
 
 
 WRONG = [

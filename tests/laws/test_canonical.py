@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.decisions.exports import kind_of
 from shroff.events.door import Door
+from shroff.events.encodings import read_stream
 from shroff.events.event import Codec, Event, canonical_real, canonical_text, read_time, time_text
 from shroff.events.given import Float32, canonical_json, shortest_decimal
+from shroff.events.intake import Intake
 from shroff.events.settings import Settings
 from shroff.language.values import parse_time
+from shroff.streams.log import Record
 from tests.unit.declare import declare
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -42,7 +48,7 @@ def payments(draw) -> Event:
             optional(UNITS),
             optional(FLOATS.map(lambda value: value + 0.0)),
             optional(st.booleans()),
-            optional(st.integers(0, 10**15)),
+            optional(UNITS),
         )
     )
     return Event("payment", id_, time_ms, (id_, time_ms, *rest))
@@ -65,6 +71,16 @@ def test_a_body_is_canonical_and_decoding_gives_the_event_back(event):
 
     assert CODEC.decode(body) == event
     assert rfc8785.dumps(_plain(event)) == body
+
+
+@given(payments())
+def test_the_line_that_export_writes_is_read_as_the_event_that_it_was_written_of(event):
+    record = Record(1, "event", "payment", event.id, event.time_ms, CODEC.encode(event), decided=True)
+    line = kind_of("events").line(record)
+    (read,) = Intake(EVENTS, Settings(), None).submissions(read_stream(BytesIO(line), "jsonl"), "exported")
+
+    assert read.refusal is None
+    assert read.event == event
 
 
 @given(TIMES)

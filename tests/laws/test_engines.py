@@ -33,12 +33,12 @@ from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
 from shroff.features.histories import Query
 from shroff.features.kernel_operations import BELOW, OR
-from shroff.features.key_texts import key_text
 from shroff.features.naive import Key, Naive
 from shroff.features.online import Online
 from shroff.features.plan import query_of
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
+from shroff.language.shares import key_text
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 

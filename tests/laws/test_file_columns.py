@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from hypothesis import strategies as st
 import shroff
 from shroff.decisions import columnar
 from shroff.decisions.columnar import Arrivals, Coder, ahead, file_columns
-from shroff.decisions.columnar_ids import hash_texts
+from shroff.decisions.columnar_ids import TAKEN, hash_texts
 from shroff.decisions.definitions import load_definitions
-from shroff.decisions.histories import file_batches
+from shroff.decisions.histories import LeftOut, file_batches
 from shroff.errors import UsageError
 from shroff.events.encodings import read_lines
 from shroff.features.frames import Dictionary
@@ -51,6 +52,27 @@ payment:
   from:
     parquet: { payment_id: "join(row.payment_id, '-', row.number)" }
 """,
+    }
+).or_raise()
+MIXED = load_definitions(
+    {
+        "shroff.yaml": "shroff: 1\nname: test\nmoney: EUR\nlateness: 50ms\n",
+        "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, amount: money? }
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text? }
+  from:
+    csv: { when: row.kind == 'login' }
+    parquet: { when: row.kind == 'login' }
+entities: { card: { payment: card, login: card } }
+""",
+        "features.yaml": "card: { logins: count(login) over 90ms, payments: count(payment) }\n",
     }
 ).or_raise()
 KEY = (np.uint64(1), np.uint64(2))
@@ -98,17 +120,18 @@ def written(folder: Path, tables: list[Any], *, is_csv: bool) -> list[Path]:
     return paths
 
 
-def by_events(paths: list[Path], definitions: Any) -> list[Any]:
+def by_events(paths: list[Path], definitions: Any, left: LeftOut | None = None) -> list[Any]:
     lines = ((path.name, read_lines(path)) for path in paths)
-    return [
-        (seq, *event.values) for batch in file_batches(lines, definitions, hasher, "payment") for seq, event in batch
-    ]
+    batches = file_batches(lines, definitions, hasher, "payment", left)
+    return [(seq, *event.values) for batch in batches for seq, event in batch]
 
 
-def by_columns(paths: list[Path], definitions: Any, as_of_ms: int | None = None) -> list[Any]:
+def by_columns(
+    paths: list[Path], definitions: Any, as_of_ms: int | None = None, left: LeftOut | None = None
+) -> list[Any]:
     type_ = definitions.events.types["payment"]
     found: list[Any] = []
-    for taken in file_columns(paths, definitions, hasher, "payment", as_of_ms):
+    for taken in file_columns(paths, definitions, hasher, "payment", as_of_ms, left):
         frame = taken.frames["payment"]
         columns = [values_of(frame.field(field.name, field.type)) for field in type_.fields]
         assert taken.ids.to_pylist() == columns[0]
@@ -129,9 +152,94 @@ def test_files_give_the_same_events_by_columns(
     ):
         paths = written(Path(folder), [table_of(one) for one in files], is_csv=is_csv)
 
-        truth = by_events(paths, definitions)
-        assert by_columns(paths, definitions) == truth
+        truth = by_events(paths, definitions, told := LeftOut())
+        assert by_columns(paths, definitions, None, left := LeftOut()) == truth
+        assert counts_of(left) == counts_of(told)
         assert by_columns(paths, definitions, 100) == [one for one in truth if one[2] <= 100]
+
+
+def counts_of(left: LeftOut) -> tuple[int, ...]:
+    assert len(left.first) == min(left.count, 10)
+    return left.refused, left.too_late, left.doubled, left.untaken
+
+
+MANY = st.lists(
+    st.tuples(
+        st.sampled_from(["payment", "login", "label", "other"]),
+        st.sampled_from(["a", "b", "c", "d", ""]),
+        st.integers(0, 150),
+        st.sampled_from(["x", "y", None]),
+    ),
+    max_size=15,
+)
+
+
+def mixed(path: Path, rows: list[Any]) -> Path:
+    """A file of events of several types: they name themselves in lines of JSON, a column does elsewhere."""
+    names = ("id", "at", "card")
+    if path.suffix == ".jsonl":
+        events = [(kind, dict(zip(names, row, strict=True))) for kind, *row in rows]
+        lines = [{kind: fields} if kind in {"login", "label"} else fields for kind, fields in events]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return path
+    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+    types = (pa.string(), pa.string(), pa.int64(), pa.string())
+    table = pa.table([pa.array(one, of) for one, of in zip(columns, types, strict=True)], ["kind", *names])
+    pyarrow.csv.write_csv(table, path) if path.suffix == ".csv" else pq.write_table(table, path, row_group_size=4)
+    return path
+
+
+@LAW
+@given(
+    st.lists(st.tuples(st.sampled_from(["jsonl", "csv", "parquet"]), MANY), min_size=1, max_size=3), st.integers(1, 7)
+)
+def test_events_of_several_types_in_files_are_taken_alike_by_columns_and_by_events(files, rows):
+    with tempfile.TemporaryDirectory() as folder, patch.object(columnar, "EVENTS", rows):
+        paths = [mixed(Path(folder, f"{at}.{ending}"), one) for at, (ending, one) in enumerate(files)]
+        lines = ((path.name, read_lines(path)) for path in paths)
+        told, left = LeftOut(), LeftOut()
+        truth = [
+            (seq, event.type, *event.values)
+            for batch in file_batches(lines, MIXED, hasher, "payment", told)
+            for seq, event in batch
+        ]
+
+        found = []
+        for taken in file_columns(paths, MIXED, hasher, "payment", None, left):
+            whole: list[Any] = [None] * len(taken)
+            for name, frame in taken.frames.items():
+                type_ = MIXED.events.types[name]
+                columns = [values_of(frame.field(field.name, field.type)) for field in type_.fields]
+                for row, values in zip(frame.rows.tolist(), zip(*columns, strict=True), strict=True):
+                    whole[row] = (name, *values)
+            wanted = [len(found) + at + 1 for at, one in enumerate(whole) if one[0] == "payment"]
+            assert taken.seqs.tolist() == wanted
+            assert taken.ids.to_pylist() == [one[1] for one in whole if one[0] == "payment"]
+            found += whole
+        assert [(at, *one) for at, one in enumerate(found, start=1)] == truth
+        assert counts_of(left) == counts_of(told)
+
+
+@pytest.mark.parametrize("engine", ["batch", "online"])
+def test_features_of_a_mixed_file_see_the_events_of_all_types(tmp_path, engine):
+    for name in ("shroff.yaml", "events.yaml", "features.yaml"):
+        (tmp_path / name).write_text(MIXED.files[name])
+    events = [
+        ("login", "l1", 10, "x"),
+        ("payment", "p1", 20, "x"),
+        ("login", "l2", 25, "y"),
+        ("payment", "p2", 30, "y"),
+    ]
+    paths = [mixed(tmp_path / f"in.{ending}", events) for ending in ("jsonl", "csv", "parquet")]
+    project = shroff.open(tmp_path)
+
+    for path in paths:
+        found = project.features("payment", files=path, engine=engine)
+        assert found.select(["id", "seq", "card.logins"]).to_pylist() == [
+            {"id": "p1", "seq": 2, "card.logins": 1},
+            {"id": "p2", "seq": 4, "card.logins": 1},
+        ]
+        assert found.equals(project.features("payment", files=path, engine="naive"))
 
 
 def test_many_events_are_taken_by_their_first_of_an_id_and_the_watermark():
@@ -141,7 +249,8 @@ def test_many_events_are_taken_by_their_first_of_an_id_and_the_watermark():
     arrivals, rows = Arrivals(50, KEY), []
     for first in range(0, 100_000, 30_000):
         batch = pa.array(ids[first : first + 30_000])
-        rows += (first + arrivals.take(batch, times[first : first + 30_000])).tolist()
+        fates = arrivals.take(arrivals.hashes("payment", batch), times[first : first + 30_000])
+        rows += (first + np.flatnonzero(fates == TAKEN)).tolist()
 
     seen: set[str] = set()
     watermark, truth = -1_000, []

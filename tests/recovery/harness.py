@@ -26,6 +26,7 @@ from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
+from shroff.streams.log import Record
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
@@ -141,6 +142,17 @@ def contents(project: Path) -> Contents:
         return contents_of(log)
 
 
+def unique_of(log: SqliteLog, records: list[Record]) -> list[tuple[object, ...]]:
+    """What the log knows of unique fields of payments: the texts of values that it has, and which events they name."""
+    indexed = [one.field for one in log.indexed() if one.type == "payment"]
+    bodies = [msgspec.json.decode(one.body) for one in records if one.type == "payment"]
+    return [
+        (name, value, found.id)
+        for name in indexed
+        for value, found in sorted(log.find_unique("payment", name, [one.get(name) or "" for one in bodies]).items())
+    ]
+
+
 def contents_of(log: SqliteLog) -> Contents:
     """Everything that a log holds, but for the clock."""
     records = [one for batch in log.read() for one in batch]
@@ -151,6 +163,7 @@ def contents_of(log: SqliteLog) -> Contents:
         "hits": [astuple(one) for rows in log.hits_after() for one in rows],
         "flags": [astuple(one) for rows in log.flags_after() for one in rows],
         "waiting": [astuple(one) for one in log.waiting_all()],
+        "unique": unique_of(log, records),
         "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
         "quarantine": sorted(
             (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)

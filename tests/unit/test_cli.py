@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import click
 import pytest
 
+from shroff.cli import interrupts
 from shroff.cli.arrivals import Arrivals
 from shroff.cli.failures import report
 from shroff.cli.main import COMMANDS, PLANNED, program, run
@@ -46,6 +52,74 @@ def test_every_command_has_help_with_an_example_and_json(words, nowhere, capsys)
     assert "--json" in text
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", [["check"], ["decide", "-"]], ids=" ".join)
+def test_streams_that_are_closed_change_nothing_else(tmp_path, words, closed):
+    assert run(["init", str(tmp_path / "bank")]) == 0
+    program = [sys.executable, "-m", "shroff", "-C", str(tmp_path / "bank"), *words]
+    whole = subprocess.run(program, input=b"", capture_output=True, check=False)
+    part = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *program], capture_output=True, check=False, input=b"")
+
+    assert part.returncode == whole.returncode == 0
+    assert part.stdout == (b"" if ">&-" in closed.split() else whole.stdout)
+    assert part.stderr == (b"" if "2>&-" in closed else whole.stderr)
+
+
+def test_nothing_of_the_log_is_written_into_by_what_is_said(tmp_path):
+    assert run(["init", str(tmp_path / "bank")]) == 0
+    example = str(tmp_path / "bank" / "examples" / "payment.json")
+    program = [sys.executable, "-m", "shroff", "-C", str(tmp_path / "bank"), "decide", example, "--as", "payment"]
+    subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *program], check=True)
+
+    assert run(["-C", str(tmp_path / "bank"), "verify"]) == 0
+
+
+def test_ctrl_c_while_the_program_is_imported_ends_it_quietly():
+    interrupted = """
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from {module} import {function}
+{function}()
+"""
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        module, _, function = tomllib.load(file)["project"]["scripts"]["shroff"].partition(":")
+    text = interrupted.format(module=module, function=function)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(nowhere, monkeypatch, capsys):
+    #  as numpy does where the signal comes while its compiled part is imported
+    def broken():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("_multiarray_umath failed to import") from None
+
+    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken)
+    monkeypatch.setattr(interrupts, "_seen", [])
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        interrupts.watch()
+        assert run(["doctor"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "\nStopped.\n"
+
+    monkeypatch.setattr(interrupts, "_seen", [])
+    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken_import)
+    assert run(["doctor"]) == 70
+
+
+def broken_import():
+    raise ImportError("no such library")
+
+
 @pytest.mark.parametrize("name", PLANNED)
 def test_a_command_that_is_not_there_yet_says_so_in_one_sentence(name, nowhere, capsys):
     assert run([name, "--some", "thing", "more"]) == 2
@@ -77,7 +151,7 @@ def test_a_command_stands_under_one_name_only():
         (["check"], "or above it"),
         (["quarantine"], "Missing command"),
         (["label"], "name a FILE"),
-        (["label", "--pending", "x"], "--pending lists what waits"),
+        (["label", "--pending", "x"], "--pending is a list by itself"),
         (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),
         (["quarantine", "drop"], "--all"),
         (["init", "bank", "--template", "paysm"], "Did you mean paysim? There are payments, paysim, savings,"),

@@ -126,3 +126,33 @@ def test_a_rule_test_sees_labels_as_the_log_does():
 """
 
     assert run_rule_tests(definitions({"rules/large.yaml": rule})) == (1, [])
+
+
+def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():
+    rule = """
+- id: large
+  on: paymant
+  by: card
+  when: this.amount > 100
+  effect: review
+  tests:
+    - name: one
+      events:
+        - payment: { amunt: 5.00 }
+      hits: [maybe]
+"""
+    found = load_definitions({**FILES, "rules/large.yaml": rule}).problems
+
+    assert [one.message for one in found] == [
+        "'paymant' is no event type.",
+        "payment has no field 'amunt'.",
+        "a hit is true or false, not 'maybe'.",
+    ]
+
+
+@pytest.mark.parametrize("key", ["lateness", "ahead"])
+def test_a_duration_that_is_none_is_named_once(key):
+    (problem,) = load_definitions({**FILES, "shroff.yaml": f"{FILES['shroff.yaml']}{key}: soon\n"}).problems
+
+    assert problem.path == key
+    assert problem.message.startswith("'soon' is no duration; write 500ms")

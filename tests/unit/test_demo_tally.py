@@ -6,10 +6,12 @@ from importlib.resources import files
 
 import msgspec
 
+from shroff.decisions.policy import Policy
 from shroff.decisions.writer import DECIDED, REFUSED, TAKEN, Answer
 from shroff.events.intake import Intake
 from shroff.events.settings import Settings
-from shroff.examples.bank import bank, labels
+from shroff.examples.bank import START_MS, bank, labels
+from shroff.examples.days import DAY_MS
 from shroff.examples.demo import Fraud, Tally, Truth, stream
 from tests.unit.declare import declare
 
@@ -85,6 +87,57 @@ def test_precision_and_recall():
     assert (made.rules["burst"].hits, made.rules["burst"].precision, made.recall_of("burst")) == (1, 1.0, 0.25)
     assert (made.rules["large"].hits, made.rules["large"].precision, made.recall_of("large")) == (2, 0.5, 0.25)
     assert (made.rules["never"].hits, made.rules["never"].precision, made.recall_of("never")) == (0, None, 0.0)
+
+
+def test_what_rules_alone_come_to_is_counted_beside_what_was_decided():
+    # By score alone: p2 and p6 to review, p3 declined. The rules decline p1 and p5 and review p4, whatever the score.
+    made = tally(
+        answer("p1", "decline", ("burst", "large")),
+        answer("p2", "review"),
+        answer("p3", "decline"),
+        answer("p4", "decline", ("large",)),
+        answer("p5", "decline", ("burst",)),
+        answer("p6", "review"),
+        answer("p7"),
+        p1=fraud(300),
+        p2=fraud(50),
+        p4=fraud(20),
+        p7=fraud(1),
+    )
+    policy = Policy(false_decline_minor=1_500, review_minor=400)
+
+    assert made.all.by_outcome == {"approve": 1, "review": 2, "decline": 4}
+    assert made.rules_alone.by_outcome == {"approve": 4, "review": 1, "decline": 2}
+    assert (made.all.frauds.caught.amount_minor, made.rules_alone.frauds.caught.amount_minor) == (370, 320)
+    assert (made.all.honest_declined, made.rules_alone.honest_declined) == (2, 1)
+    assert (made.all.cost_minor(policy), made.rules_alone.cost_minor(policy)) == (2 * 400 + 2 * 1_500, 400 + 1_500)
+    assert made.all.gained_minor(policy) == 370 - 3_800
+    assert made.all.cost_minor(Policy()) == 0
+
+
+def test_a_caught_fraud_that_the_rules_missed_is_shown_first():
+    by_rules = answer("p1", "decline", ("burst", "large"))
+    by_score, honest = answer("p2", "review"), answer("p3", "review")
+    frauds = {"p1": fraud(9_999), "p2": fraud(1)}
+
+    assert shown(tally(by_rules, by_score, honest, **frauds)) == "p2"
+    assert shown(tally(by_rules, honest, **frauds)) == "p1"
+    assert shown(tally(honest)) == "p3"
+
+
+def test_a_stream_that_ends_at_once_has_no_label_from_after_its_last_payment():
+    text = (files("shroff") / "templates" / "payments" / "events.yaml").read_text(encoding="utf-8")
+    intake, start_ms = Intake(declare(text), Settings(), None), START_MS - 63 * DAY_MS
+    found = list(stream(intake, 2_000, 1, Truth(), start_ms, ends_at_once=True))
+    payments = [one.event for one in found if one.event]
+    known_at_ms = [one.label.known_at_ms for one in found if one.label]
+
+    assert found[-1].event is not None
+    assert len(payments) == 2_000
+    assert 0 < len(known_at_ms) < len(list(labels(bank(2_000, 1), 1)))
+    assert known_at_ms == sorted(known_at_ms)
+    assert max(known_at_ms) <= payments[-1].time_ms < START_MS
+    assert min(one.time_ms for one in payments) >= start_ms
 
 
 def test_a_share_of_nothing_is_none():

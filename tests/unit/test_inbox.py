@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,7 +15,9 @@ import pytest
 
 from shroff import app
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
+from shroff.cli.session import Session
 from shroff.decisions import adopting, inbox
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.inbox import (
@@ -355,18 +358,78 @@ def read(log: Log) -> Iterator[Log]:
 
 
 def busy(_number: int | None) -> bytes:
-    raise LogBusyError("log.db is being written by process 7")
+    raise LogBusyError("log.db is being written by process 7. Stop that process", "process 7")
 
 
 def test_one_that_waits_too_long_is_told_that_its_request_stays(desk, monkeypatch):
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.05)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     told: list[str] = []
-    with pytest.raises(LogBusyError, match=r"process 7. What was asked waits in the log's inbox.*not be asked again$"):
+    with pytest.raises(LogBusyError, match=r"process 7 .* What was asked waits in the log's.*not be asked again$"):
         ask(ADOPT, b"null", NOW_MS, busy, lambda: read(desk.reader()), told.append)
 
     assert told == [f"{inbox.LEFT}."]
     assert len(desk.log.asked()) == 1
+
+
+def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
+    monkeypatch.setattr(inbox, "PATIENCE_S", 0.02)
+
+    @contextmanager
+    def held() -> Iterator[Log]:
+        raise LogBusyError("log.db is held by another program")
+        yield
+
+    with pytest.raises(LogBusyError, match=r"^process 7 writes the log.*Nothing was asked of it; try again$"):
+        ask(ADOPT, b"null", NOW_MS, busy, held, lambda _words: None)
+    assert not desk.log.asked()
+
+
+def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
+    monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(inbox, "QUIET_S", 0.05)
+    monkeypatch.setattr(inbox, "_TURN_S", 0.02)
+    told: list[str] = []
+    with pytest.raises(LogBusyError):
+        ask(ADOPT, b"null", NOW_MS, busy, lambda: read(desk.reader()), lambda _words: None, told.append)
+
+    assert told == ["waiting for process 7, which writes the log and takes this up between two batches."]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["label", "payment/p1", "fraud"],
+        ["quarantine", "retry"],
+        ["quarantine", "drop", "--all"],
+        ["snapshot"],
+        ["lists", "add", "blocked", "c"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsys, words):
+    (bank / "lists").mkdir()
+    (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
+    monkeypatch.setattr(inbox, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(inbox, "QUIET_S", 0.02)
+    monkeypatch.setattr(inbox, "_TURN_S", 0.02)
+    with app.open(bank).writing():
+        code = run(["-C", str(bank), *words])
+        said = capsys.readouterr()
+
+    assert said.err.count(f"shroff: waiting for process {os.getpid()}, which writes the log") == 1
+    assert code == (0 if words[0] == "lists" else 3)
+    assert "and has not come to this in 0.1 s" in said.out + said.err
+    assert "it need not be asked again" in said.out + said.err
+    assert "Stop that process" not in said.out + said.err
+
+
+def test_a_command_of_many_requests_says_once_for_whom_it_waits(capsys):
+    session = Session()
+    for _ in range(3):
+        session.lasts("waiting for process 7.")
+
+    assert capsys.readouterr().err == "shroff: waiting for process 7.\n"
 
 
 def test_where_the_writer_goes_away_the_one_that_waits_takes_the_log(desk, monkeypatch):
@@ -455,6 +518,27 @@ def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
 
     with project._beside() as found:
         assert found.last_seq() == 3
+
+
+@pytest.mark.parametrize("room", [150_000, 20_000])
+def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monkeypatch, capsys, room):
+    #  a request of 120 kB, and half as much again where it is carried out: the disk is full in between, or before
+    path = app.open(bank).places.log
+    with closing(SqliteLog(path)):
+        size = path.stat().st_size
+    words = ["-C", str(bank), "label", "payment/p1", "fraud", "--reason", "x" * 60_000]
+
+    def small(_project: app.Project, *, read_only: bool) -> SqliteLog:
+        return SqliteLog(path, read_only=read_only, max_bytes=None if read_only else size + room)
+
+    with monkeypatch.context() as full:
+        full.setattr(app.Project, "open_log", small)
+        assert run(words) == 3
+        said = capsys.readouterr().err
+    assert "there is no room" in said
+    assert ("it need not be asked again" in said) == (room == 150_000)
+    assert run(["-C", str(bank), "label", "payment/p2", "genuine"]) == 0
+    assert app.open(bank).labels()["id"].to_pylist() == (["p1", "p2"] if room == 150_000 else ["p2"])
 
 
 def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank, monkeypatch):

@@ -138,6 +138,15 @@ def test_late_lines_that_the_log_has_already_stop_nothing():
     assert (again.events.duplicates, again.events.quarantined) == (31, 0)
 
 
+def test_late_lines_that_stand_twice_in_the_files_stop_nothing():
+    #  a.csv   day 1: 0 … 29    day 20    day 1: 0 … 29 again         b.csv   day 1: 0 … 29 once more
+    old, new = [on_day(1, number, number) for number in range(30)], on_day(20, 99)
+    one = writer(MemoryLog())
+    report = ingest(one, arranged([("a.csv", [*old, new, *old]), ("b.csv", old)], one))
+
+    assert (report.events.appended, report.events.duplicates, report.events.quarantined) == (31, 60, 0)
+
+
 class WatchedLog(MemoryLog):
     """A log that notes which calls come while it appends, which takes its time."""
 

@@ -23,14 +23,20 @@ def one_more(number):
 """
 
 
-@pytest.mark.parametrize("name", ["kernel_answers.py", "kernel_distinct.py", "backfill.py", "backfill_plan.py"])
+@pytest.mark.parametrize(
+    "name",
+    [f"features/{name}.py" for name in ("kernel_answers", "kernel_distinct", "backfill", "backfill_plan")]
+    + [f"models/{name}.py" for name in ("kernel_score", "kernel_layout", "kernel_walker")],
+)
 def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
-    monkeypatch.setattr(kernel_numbers, "__file__", str(tmp_path / "kernel_numbers.py"))
+    monkeypatch.setattr(kernel_numbers, "__file__", str(tmp_path / "features" / "kernel_numbers.py"))
     digest: Callable[[], str] = digest_of_kernels.__wrapped__
-    for file in Path(shroff.__file__).parent.glob("features/*.py"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for folder in ("features", "models"):
+        (tmp_path / folder).mkdir()
+        for file in Path(shroff.__file__).parent.glob(f"{folder}/*.py"):
+            (tmp_path / folder / file.name).write_bytes(file.read_bytes())
     before = digest()
     with (tmp_path / name).open("a") as file_of_kernels:
         file_of_kernels.write("# another\n")
@@ -41,7 +47,8 @@ def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
 def test_all_that_is_compiled_is_in_a_file_that_makes_it_stale():
     outside = [
         file.name
-        for file in Path(shroff.__file__).parent.glob("features/*.py")
+        for folder in ("features", "models")
+        for file in Path(shroff.__file__).parent.glob(f"{folder}/*.py")
         if "\n@compiled\n" in file.read_text() and not file.name.startswith(("kernel", "backfill"))
     ]
 

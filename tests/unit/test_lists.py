@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -125,6 +126,24 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
     with app.open(folder).reading() as log:
         assert [one.seq for one in log.controls()] == [1, 3, 5]
     assert app.open(folder).verify().mismatches == 0
+
+
+def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
+    ingested(folder, 1, "c1")
+    with app.open(folder).writing() as (writer, log), closing(app.open(folder).inbox(writer, log)) as inbox:
+        (folder / "rules" / "listed.yaml").write_text(RULE.replace("decline", "review"), encoding="utf-8")
+        (folder / "features.yaml").unlink()
+        (folder / "rules" / "large.yaml").unlink()
+        with inbox.attended():
+            code, answer = asked(capsys, folder, "add", "blocked", "c2")
+
+    assert (code, answer["in_force"]) == (0, True)
+    assert answer["others"] == ["features.yaml", "rules/large.yaml", "rules/listed.yaml"]
+    assert ingested(folder, 2, "c2") == "review"
+    assert asked(capsys, folder, "add", "blocked", "c3")[1]["others"] == []
+    (folder / "rules" / "listed.yaml").write_text(RULE, encoding="utf-8")
+    assert run(["-C", str(folder), "lists", "remove", "blocked", "c3"]) == 0
+    assert "With it came into force what was changed before: rules/listed.yaml." in capsys.readouterr().out
 
 
 def test_an_entry_that_is_there_changes_nothing_and_is_no_version(folder, capsys):

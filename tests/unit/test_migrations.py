@@ -120,7 +120,7 @@ def test_an_old_log_is_read_as_it_is(old, tmp_path):
 
 
 def test_asking_a_writer_of_an_older_program_says_what_to_do(old):
-    words = r"tables of version 1, and this needs 2: an older shroff .* End that"
+    words = rf"tables of version 1, and this needs {VERSION}: an older shroff .* End that"
     with closing(SqliteLog(old, read_only=True)) as reader, pytest.raises(StorageError, match=words):
         reader.ask("label", b"{}", NOW_MS)
 

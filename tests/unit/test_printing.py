@@ -12,6 +12,7 @@ from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, mone
 from shroff.rules.definitions import Rule
 from shroff.rules.wording import sentence
 from tests.laws.expressions import SCOPE, texts, typed
+from tests.unit.projects import definitions
 
 PAYMENT = {
     "amount": money(2),
@@ -84,6 +85,16 @@ def test_one_thing_has_one_spelling(written, printed):
     assert check(printed, RULE) == node
 
 
+WRITTEN = """
+- { id: one, on: payment, by: card, when: this.amount > 50_000, effect: review }
+- id: two
+  on: payment
+  by: card
+  when: |
+    this.amount > 10_000.50
+      and this.amount < 20_000
+  effect: review
+"""
 ALLOWED = "An order is allowed, whatever the score and weaker rules say, when this.points > 1."
 
 
@@ -108,3 +119,12 @@ def rule(effect, **more):
 )
 def test_a_rule_reads_as_a_sentence(given, words):
     assert sentence(given) == words
+
+
+def test_a_condition_is_read_back_as_it_was_written():
+    project = definitions({"rules/large.yaml": WRITTEN})
+
+    assert [sentence(one) for one in project.rules] == [
+        "A payment goes to review when this.amount > 50_000; its card is flagged.",
+        "A payment goes to review when this.amount > 10_000.50 and this.amount < 20_000; its card is flagged.",
+    ]

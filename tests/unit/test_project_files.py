@@ -64,6 +64,49 @@ def test_people_see_the_line_and_other_commands_say_the_same(bank, capsys):
     assert "    name: caf\ufffd\n             ^\nSave it as UTF-8." in checked
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rules/velocity.yml", "rules/velocity.yaml"),
+        ("rules/Fast.YAML", "rules/Fast.yaml"),
+        ("lists/blocked.CSV", "lists/blocked.csv"),
+        ("notices/mail.yml", "notices/mail.yaml"),
+        ("model.yml", "model.yaml"),
+        ("Policy.yaml", "policy.yaml"),
+    ],
+)
+def test_a_file_that_is_not_read_because_of_its_name_is_a_mistake(bank, capsys, name, meant):
+    (bank / name).parent.mkdir(exist_ok=True)
+    (bank / name).write_text("")
+
+    assert errors(bank, capsys, 1) == [(name, 0, 0, f"this file is not read: its name is not {meant}.")]
+    (bank / "p.jsonl").write_text("")
+    assert run(["-C", str(bank), "ingest", str(bank / "p.jsonl")]) == 2
+    assert run(["-C", str(bank), "check"]) == 1
+    assert f"Rename it to {meant}, or move it out of the project." in capsys.readouterr().out
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_mistake(bank, capsys):
+    (bank / "policy.yaml").mkdir()
+
+    words = "this is a folder, and a project has a file of this name."
+    assert errors(bank, capsys, 1) == [("policy.yaml", 0, 0, words)]
+
+
+def test_what_may_be_meant_as_a_project_file_is_a_warning(bank, capsys):
+    (bank / "rules" / "old").mkdir()
+    (bank / "rules" / "old" / "large.yaml").write_text("")
+    (bank / "feature.yaml").write_text("")
+    for name in ("docker-compose.yaml", "README.md", ".features.yaml", "rules/notes.txt", "rules/.large.yml"):
+        (bank / name).write_text("")
+
+    assert run(["-C", str(bank), "check", "--json"]) == 0
+    found = {one["file"]: one["hint"] for one in json.loads(capsys.readouterr().out)["warnings"]}
+    assert found.pop("feature.yaml") == "Did you mean features.yaml?"
+    assert found.pop("rules/old").startswith("Move the files to rules/")
+    assert not [name for name in found if name != "rules/large.yaml"]
+
+
 def test_line_ends_do_not_matter(bank):
     (bank / "shroff.yaml").write_bytes(b"a\r\nb\rc\n")
     problems = []

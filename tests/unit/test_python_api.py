@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
+from shroff.decisions.answers import json_lines
 from shroff.decisions.notebook import moment_ms
 from shroff.errors import UsageError
 from tests.unit import projects
@@ -179,6 +181,36 @@ def test_features_are_those_that_the_command_writes(project, tmp_path):
     assert project.features("payment")["card.payments_1h"].to_pylist() == [0, 1, 2, 3, 4]
 
 
+def test_features_are_written_under_names_that_are_text(project, tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode(payment(1)) + b"\n")
+
+    report = project.write_features("payment", str(tmp_path / "in.jsonl"), str(tmp_path / "out.parquet"))
+
+    assert report.rows == pq.read_table(tmp_path / "out.parquet").num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet.gz", "OUT.TXT"])
+def test_features_are_not_written_under_the_ending_of_another_format(project, tmp_path, name):
+    project.decide([payment(1)], as_type="payment")
+
+    with pytest.raises(UsageError, match=r"written as Parquet; name a file that ends in \.parquet"):
+        project.write_features("payment", [], tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_lines_of_files_that_give_no_event_are_a_warning(project, tmp_path):
+    file = tmp_path / "march.jsonl"
+    given = payment(1), payment(2, amount="x"), payment(1)
+    file.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in given))
+
+    for engine in ("batch", "online", "naive"):
+        project.warnings.clear()
+        assert project.features("payment", files=file, engine=engine).num_rows == 1
+        (words,) = project.warnings
+        counts = "2 lines of the files gave no event: 1 refused, 1 there already"
+        assert words.startswith(f"{counts}; the first is march.jsonl:2")
+
+
 def test_features_as_of_a_moment_are_the_same_values_for_the_events_up_to_it(project):
     #  log    p1 12:01   p5 12:05   p2 12:02 (late)   fraud of p1 known 12:04   p6 12:06   p3 12:03 (late)
     #  as_of 12:04:      p1, p2 and p3, whatever was taken between them
@@ -233,6 +265,35 @@ def test_tables_of_a_log_without_rows_have_their_columns(project):
 
     assert project.labels().column_names == ["event", "id", "seq", "verdict", "source", "known_at", "reason", "amount"]
     assert project.features("payment", as_of="2020-01-01").schema == project.features("payment").schema
+
+
+def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(project):
+    #  p1 … p6 are flagged   p1: nothing is said   p2: genuine   p3: fraud   p4: genuine, then fraud by the bank
+    #  p5: fraud by the bank, which a later label of a weaker source does not touch   p6: fraud, then unclear
+    project.decide([payment(number, number, amount="500.00") for number in range(1, 7)], as_type="payment")
+    label(project, "p2", "genuine", f"{DAY}10:00Z", "customer")
+    label(project, "p3", "fraud", f"{DAY}11:00Z")
+    label(project, "p4", "genuine", f"{DAY}12:00Z", "customer")
+    label(project, "p4", "fraud", f"{DAY}13:00Z", "chargeback")
+    label(project, "p5", "fraud", f"{DAY}14:00Z", "chargeback")
+    label(project, "p5", "genuine", f"{DAY}15:00Z", "import")
+    label(project, "p6", "fraud", f"{DAY}16:00Z")
+    label(project, "p6", "unclear", f"{DAY}17:00Z")
+
+    pending, false, right = "PENDING_CONFIRMATION", "FALSE_ALARM", "ACCURATE_PREDICTION"
+    table = project.flags()
+    assert table["event"].to_pylist() == [f"payment/p{number}" for number in range(1, 7)]
+    assert table["accuracy"].to_pylist() == [pending, false, right, right, right, pending]
+    assert [moment.minute for moment in table["updated"].to_pylist()] == [1, 10, 11, 13, 14, 17]
+    out = subprocess.run(
+        [sys.executable, "-m", "shroff", "-C", project.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
+        capture_output=True,
+        check=True,
+    )
+    found = [json.loads(line) for line in out.stdout.splitlines()]
+    assert [one["accuracy"] for one in found] == [pending, false, right, false, pending, pending]
+    assert [one["updated"][14:16] for one in found] == ["01", "10", "11", "12", "05", "06"]
+    assert project.verify().mismatches == 0
 
 
 def label(project, event, verdict, known_at, source="import"):
@@ -300,10 +361,63 @@ def test_a_moment_may_be_written_in_many_ways(moment):
     assert moment_ms(moment) == 1_782_777_600_000
 
 
+def test_moments_without_a_zone_are_in_utc_and_durations_are_seconds():
+    class Nothing(datetime):
+        def __ne__(self, _other):
+            return True
+
+        __hash__ = datetime.__hash__
+
+    values = {
+        "naive": datetime(2026, 3, 1, 10),  # noqa: DTZ001 - that is the point
+        "numpy": np.datetime64("2026-03-01T10:00:00.250000000"),
+        "nothing": np.datetime64("NaT"),
+        "pandas nothing": Nothing(2026, 3, 1),
+        "wait": timedelta(seconds=90),
+        "numpy wait": np.timedelta64(1_500_000_000, "ns"),
+    }
+
+    (line,) = json_lines([values])
+    assert json.loads(line) == {
+        "naive": "2026-03-01T10:00:00Z",
+        "numpy": "2026-03-01T10:00:00.250000Z",
+        "nothing": None,
+        "pandas nothing": None,
+        "wait": 90.0,
+        "numpy wait": 1.5,
+    }
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 3, 1, 12), np.datetime64("2026-03-01T12:00:00", "ns")])  # noqa: DTZ001
+def test_an_event_may_have_a_time_without_a_zone(project, at):
+    project.decide([payment(1) | {"at": at}], as_type="payment")
+
+    assert project.events("payment")["at"].to_pylist() == [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+
+
+def test_engines_may_be_named_in_one_text(project):
+    project.decide([payment(1)], as_type="payment")
+
+    assert project.verify("batch").mismatches == 0
+    assert project.verify("online, naive").events == 1
+    with pytest.raises(UsageError, match="there is no engine 'bach'"):
+        project.verify("bach")
+
+
+def test_an_event_type_that_is_none_is_named_without_an_option(project):
+    with pytest.raises(UsageError, match=r"^'pay' is no event type\. "):
+        project.decide([payment(1)], as_type="pay")
+
+
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "2026-06-30T00:00:00", "", 5])
 def test_what_is_no_moment_is_refused(moment):
     with pytest.raises(UsageError, match=r"^as_of: .*A day such as '2026-06-30' is its start, UTC\.$"):
         moment_ms(moment)
+
+
+def test_what_is_no_text_is_named_as_it_is():
+    with pytest.raises(UsageError, match=r"^as_of: expected a day or a moment, found 5\. "):
+        moment_ms(5)
 
 
 def test_a_label_is_recorded_by_hand(project):
@@ -384,10 +498,6 @@ def test_a_replay_says_whether_it_matches(project):
 def test_a_project_names_its_folder_and_a_check_its_counts(project):
     assert repr(project) == f"<shroff project {project.places.folder}>"
     assert repr(project.check()) == "CheckReport(errors=(), warnings=(), tests=0)"
-
-
-def test_what_later_issues_bring_is_not_there_as_a_stub(project):
-    assert [name for name in ("train", "backtest") if hasattr(project, name)] == []
 
 
 @pytest.mark.parametrize("name", shroff.__all__)

@@ -79,6 +79,51 @@ payment:
   without_model: review
   costs: { missed_fraud: payment.amount, false_decline: 15, review: 4.50, reviews_a_day: 1e2 }
 """,
+    "model.yaml": """
+payment:
+  inputs: [payment.amount, hour(payment.at), card.*]
+  label_delay: 7d
+  learner: xgboost
+  split: { train: 28d, delay: 7d, test: 7d, folds: 4 }
+  capacity: { by: card, k: 100 }
+  gates:
+    auc_roc: { at_least: 0.7, at_most: .99, above_champion_by: noise }
+    average_precision: { at_least: 0.3, at_most: .99, above_champion_by: 0.01 }
+    card_precision_at_k: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    recall_at_budget: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    precision_at_review: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    recall_at_review: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    precision_at_decline: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    recall_at_decline: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    calibration_error: { at_most: 0.02 }
+    brier: { at_most: 0.02 }
+    money_saved: { at_least: -100.50, at_most: 1e6, above_champion_by: 10 }
+    money_lost: { at_most: 1000 }
+    cost_per_thousand: { at_most: 50 }
+    slice_collapse: { at_most: 0.1 }
+    latency_p99: { at_most: 1ms }
+    leak_test: required
+  parameters:
+    trees: 300
+    depth: 6
+    leaves: 63
+    learning_rate: 0.05
+    min_weight: 5
+    min_gain: 0.1
+    rows: 0.8
+    columns: .8
+    bins: 256
+    l1: 0
+    l2: 1
+    positive_weight: 10
+  search: { trials: 50, time: 10m }
+  calibration: auto
+  negatives: 10%
+  friendly_fraud: [friendly]
+  slices: [payment.amount > 100]
+  give_away: [payment.amount]
+  seed: 7
+""",
     "tables/bins.csv": "bin,country\n1,DE\n",
 }
 
@@ -257,6 +302,21 @@ WRONG = [
     ("policy.yaml", "review_at: 0.60", "review_at: '60 %'"),
     ("policy.yaml", "without_model: review", "without_model: decline"),
     ("policy.yaml", "review: 4.50", "review: cheap"),
+    ("policy.yaml", "reviews_a_day: 1e2", "reviews_a_day: many"),
+    ("model.yaml", "[payment.amount, hour(payment.at), card.*]", "payment.amount"),
+    ("model.yaml", "label_delay: 7d", "label_delay: 7"),
+    ("model.yaml", "learner: xgboost", "learner: catboost"),
+    ("model.yaml", "folds: 4", "folds: four"),
+    ("model.yaml", "above_champion_by: noise", "above_champion_by: much"),
+    ("model.yaml", "auc_roc: { at_least: 0.7", "auc_roc: { at_least: 70"),
+    ("model.yaml", "calibration_error: { at_most: 0.02 }", "calibration_error: { at_least: 0.02 }"),
+    ("model.yaml", "latency_p99: { at_most: 1ms }", "latency_p99: { at_most: 1 }"),
+    ("model.yaml", "leak_test: required", "leak_test: { at_least: 1 }"),
+    ("model.yaml", "slice_collapse: { at_most: 0.1 }", "slice_collapse: needed"),
+    ("model.yaml", "trees: 300", "trees: many"),
+    ("model.yaml", "calibration: auto", "calibration: yes"),
+    ("model.yaml", "negatives: 10%", "negatives: 0.1"),
+    ("model.yaml", "seed: 7", "seed: any"),
 ]
 
 

@@ -13,11 +13,12 @@ from shroff.decisions.replay import verify_naive, verify_online
 from shroff.decisions.writer import Writer
 from shroff.events.event import Event
 from shroff.features.frames import Codes
-from shroff.features.key_texts import key_text, read_key
+from shroff.features.key_texts import read_key
 from shroff.features.links import Links
 from shroff.features.naive import Naive
 from shroff.features.online import Online
 from shroff.language.columns import values_of
+from shroff.language.shares import key_text
 from tests.laws.fallback import without_programs
 from tests.unit.projects import NOW_MS, definitions, documents, payment, writer
 

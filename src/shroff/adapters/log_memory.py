@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from shroff.errors import LogBusyError, StateError, StorageError
-from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_waiting
+from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
     REPLIES_KEPT,
     Batch,
@@ -19,6 +19,7 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
+    Indexed,
     OutboxRow,
     Record,
     Refused,
@@ -42,6 +43,8 @@ class MemoryStore:
 
     records: list[Record] = field(default_factory=list)
     places: dict[tuple[str, str], int] = field(default_factory=dict)
+    unique: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    indexed: dict[tuple[str, str], Indexed] = field(default_factory=dict)
     watermark_ms: int | None = None
     decisions: dict[int, DecisionRow] = field(default_factory=dict)
     flags: list[FlagRow] = field(default_factory=list)
@@ -111,15 +114,43 @@ class MemoryLog:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
         return _slices(self._between(self._usable().records, after, upto), size)
 
+    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """The same as text, a line each."""
+        for records in self.read(after, upto, size):
+            heads = (f"{one.kind[0]}{one.decided:d}{one.type} ".encode() for one in records)
+            yield b"".join(b"%s%s\n" % (head, one.body) for head, one in zip(heads, records, strict=True))
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines."""
+        for rows in self.decisions_after(after, upto, size):
+            yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
+
     def controls(self) -> list[Record]:
         """The control events, in order."""
         return [record for record in self._usable().records if record.kind == "control"]
+
+    def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """The labels in order, in lists."""
+        records = self._between(self._usable().records, after, upto)
+        return _slices([record for record in records if record.kind == "label"], size)
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
         store = self._usable()
         with store.lock:
             return self._find(type, ids)
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
+        store = self._usable()
+        with store.lock:
+            return self._find_unique(type, field, values)
+
+    def indexed(self) -> list[Indexed]:
+        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        store = self._usable()
+        with store.lock:
+            return [one for _, one in sorted(store.indexed.items())]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
@@ -145,10 +176,14 @@ class MemoryLog:
         """Hits in log order, in lists."""
         return _slices(self._between(self._usable().hits, after, upto), size)
 
-    def waiting_for(self, type: str, ids: Sequence[str]) -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival."""
+    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
         wanted = set(ids)
-        return [label for label in self.waiting_all() if label.event_type == type and label.event_id in wanted]
+        return [
+            label
+            for label in self.waiting_all()
+            if (label.event_type, label.field) == (type, field) and label.event_id in wanted
+        ]
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
         """Waiting labels with these label ids, in the order of their arrival."""
@@ -247,6 +282,10 @@ class MemoryLog:
         places = ((id_, self.store.places.get((type_, id_), 0)) for id_ in ids)
         return {id_: self.store.records[place - 1] for id_, place in places if place}
 
+    def _find_unique(self, type_: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        known = self.store.unique.get((type_, field), {})
+        return {value: self.store.records[known[value] - 1] for value in values if value in known}
+
     def _reason_against(self, batch: Batch) -> StateError | None:
         """Everything that speaks against the batch, asked before anything of it is taken in."""
         check_batch(batch, len(self.store.records))
@@ -254,6 +293,7 @@ class MemoryLog:
             return StorageError(f"this log may hold {self._max_bytes:,} bytes and is full. Give it more")
         return (
             taken_id(batch.records, self._find)
+            or taken_value(batch.unique, self._find_unique, batch.unindexed)
             or taken_waiting(batch.waiting, self.store.waiting)
             or taken_key(batch.outbox, self.store.outbox)
             or self._unasked(batch)
@@ -269,6 +309,12 @@ class MemoryLog:
         store = self.store
         store.records.extend(batch.records)
         store.places.update({(record.type, record.id): record.seq for record in batch.records})
+        for type_and_field in batch.unindexed:
+            store.unique.pop(type_and_field, None)
+            store.indexed.pop(type_and_field, None)
+        for value in batch.unique:
+            store.unique.setdefault((value.type, value.field), {})[value.value] = value.seq
+        store.indexed.update({(one.type, one.field): one for one in batch.indexed})
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if store.watermark_ms is not None:
             times.append(store.watermark_ms)

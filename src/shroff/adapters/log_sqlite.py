@@ -17,6 +17,7 @@ from shroff.adapters.log_sqlite_statements import (
     EVENTS,
     FLAGS,
     HITS,
+    INDEXED,
     JOINED,
     OFFSETS,
     OUTBOX,
@@ -25,17 +26,21 @@ from shroff.adapters.log_sqlite_statements import (
     REFUSED,
     REMARKS,
     REPLY,
+    UNINDEXED,
+    UNIQUE,
     WAITING,
     Statement,
     of_decision,
     of_flag,
     of_hit,
+    of_indexed,
     of_offset,
     of_outbox,
     of_record,
     of_refused,
     of_remark,
     of_reply,
+    of_unique,
     of_waiting,
     parts,
     text,
@@ -48,7 +53,7 @@ from shroff.adapters.sqlite_file import (
     write_between,
 )
 from shroff.errors import StateError, StorageError
-from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_waiting
+from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
     REPLIES_KEPT,
     Batch,
@@ -56,10 +61,11 @@ from shroff.streams.log import (
     Reply,
 )
 
-VERSION: Final = 2  # of the tables; PRAGMA user_version
+VERSION: Final = 3  # of the tables; PRAGMA user_version
 STEPS: Final = (
     "begin",
     "events",
+    "unique",
     "decisions",
     "flags",
     "refused",
@@ -120,9 +126,9 @@ class SqliteLog(Questions):
             )
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
-            self._is_older = self._one("PRAGMA user_version") != (VERSION,)
-            if self._is_older:
-                self._connection.execute(EARLIER_WAITING)
+            (self._tables,) = self._one("PRAGMA user_version")
+            if self._tables in EARLIER_WAITING:
+                self._connection.execute(EARLIER_WAITING[self._tables])
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
@@ -220,6 +226,8 @@ class SqliteLog(Questions):
             sql = "UPDATE watermark SET time_ms = ? WHERE time_ms IS NULL OR time_ms < ?"
             self._connection.execute(sql, (newest, newest))
         self._on_step("events")
+        self._insert_unique(batch)
+        self._on_step("unique")
         self._run(DECISIONS, list(map(of_decision, batch.decisions)))
         self._on_step("decisions")
         self._run(FLAGS, [(*of_flag(flag), number) for number, flag in enumerate(batch.flags)])
@@ -237,6 +245,14 @@ class SqliteLog(Questions):
         if batch.replies:
             self._reply(batch.replies)
         self._on_step("replies")
+
+    def _insert_unique(self, batch: Batch) -> None:
+        """Write what the batch says of unique fields."""
+        for type_and_field in batch.unindexed:
+            for sql in UNINDEXED:
+                self._connection.execute(sql, type_and_field)
+        self._run(UNIQUE, list(map(of_unique, batch.unique)))
+        self._run(INDEXED, list(map(of_indexed, batch.indexed)))
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
@@ -281,6 +297,7 @@ class SqliteLog(Questions):
         leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
         return (
             taken_id(batch.records, self.find)
+            or taken_value(batch.unique, self.find_unique, batch.unindexed)
             or taken_waiting(batch.waiting, waiting)
             or taken_key(batch.outbox, leaving)
             or StateError(f"{self.path} refused the batch: {error}")

@@ -1,4 +1,4 @@
--- The tables of a log in one SQLite file, version 2 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 3 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
@@ -14,6 +14,23 @@ CREATE TABLE events (
     body    TEXT    NOT NULL
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+-- The values of fields declared unique, as texts, each with the place of the one event that has it.
+CREATE TABLE unique_values (
+    type  TEXT    NOT NULL,
+    field TEXT    NOT NULL,
+    value TEXT    NOT NULL,
+    seq   INTEGER NOT NULL,
+    PRIMARY KEY (type, field, value)
+) WITHOUT ROWID;
+
+-- The fields whose values, of all events of the log, stand in unique_values. `form`: what texts the values are.
+CREATE TABLE unique_fields (
+    type  TEXT NOT NULL,
+    field TEXT NOT NULL,
+    form  TEXT NOT NULL,
+    PRIMARY KEY (type, field)
+) WITHOUT ROWID;
 
 -- The greatest time of the records of kind event; one row. Kept, since finding it would read the whole log.
 CREATE TABLE watermark (
@@ -67,8 +84,9 @@ CREATE TABLE quarantine (
     UNIQUE (source, place, digest)
 );
 
--- Labels whose event is not in the log yet, numbered in the order of their arrival. Where one does not fit its event in the
--- end, `source`, `place` and `raw` are those of its entry in quarantine.
+-- Labels whose event is not in the log yet, numbered in the order of their arrival. With a `field`, a unique one,
+-- `event_id` is its value. Where a label does not fit its event in the end, `source`, `place` and `raw` are those of its
+-- entry in quarantine.
 CREATE TABLE waiting_labels (
     number     INTEGER PRIMARY KEY,
     event_type TEXT NOT NULL,
@@ -77,7 +95,8 @@ CREATE TABLE waiting_labels (
     body       TEXT NOT NULL,
     source     TEXT NOT NULL,
     place      TEXT NOT NULL,
-    raw        BLOB NOT NULL
+    raw        BLOB NOT NULL,
+    field      TEXT NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
 

@@ -16,9 +16,12 @@ from shroff.adapters.log_sqlite_statements import (
     EVENT_SHAPE,
     FIND,
     FIND_DECISIONS,
+    FIND_UNIQUE,
     FLAG_SHAPE,
     HIT_SHAPE,
+    LINES,
     OUTBOX_SHAPE,
+    OUTCOME_LINES,
     REFUSED_COLUMNS,
     REFUSED_SHAPE,
     REFUSED_WITH,
@@ -40,6 +43,7 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
+    Indexed,
     OutboxRow,
     Record,
     Refused,
@@ -49,6 +53,8 @@ from shroff.streams.log import (
 )
 
 NUMBER_MAX: Final = 2**62
+INBOX_SINCE: Final = 2  # versions of the tables
+UNIQUE_SINCE: Final = 3
 
 
 class Questions:
@@ -57,7 +63,7 @@ class Questions:
     path: Path
     _connection: sqlite3.Connection
     _unusable: str
-    _is_older: bool  # tables that came with a later version are empty for a reader
+    _tables: int  # their version: to a reader, tables that came with a later one are empty
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty."""
@@ -78,10 +84,36 @@ class Questions:
         for rows in self._slices(sql, EVENT_SHAPE, after, upto, size):
             yield [_record(row) for row in rows]
 
+    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """The same as text, a line each: SQLite puts it together, without a Python object for each.
+
+        Cost: 0.25 µs a record.
+        """
+        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        for start in range(after, end, size):
+            stop = min(start + size, end)
+            ((count, found),) = self._ask(LINES, (start, stop), "ij")
+            if count != stop - start or found.count(b"\n") != count:
+                raise damaged(self.path, "records are missing, or a body holds a line end")
+            yield found
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines. Cost: 0.2 µs a decision."""
+        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        for start in range(after, end, size):
+            ((found,),) = self._ask(OUTCOME_LINES, (start, min(start + size, end)), "j")
+            yield found
+
     def controls(self) -> list[Record]:
         """The control events, in order: found by the index, since all are of the type `control`."""
         sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE type = 'control' AND kind = 'control' ORDER BY seq"
         return [_record(row) for row in self._ask(sql, shape=EVENT_SHAPE)]
+
+    def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """The labels in order, in lists. Cost: 0.1 µs for each record that is none, 3 µs for each label."""
+        sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > ? AND seq <= ? AND kind = 'label' ORDER BY seq LIMIT ?"
+        for rows in self._slices(sql, EVENT_SHAPE, after, upto, size):
+            yield [_record(row) for row in rows]
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out.
@@ -89,6 +121,23 @@ class Questions:
         Cost: 0.3 to 2 µs an id that is not there, at a million events.
         """
         return {row[3]: _record(row) for row in self._with_ids(FIND, EVENT_SHAPE, ids, type)}
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out.
+
+        Cost: as `find`.
+        """
+        if self._tables < UNIQUE_SINCE:
+            return {}
+        rows = self._with_ids(FIND_UNIQUE, f"t{EVENT_SHAPE}", values, type, field)
+        return {row[0]: _record(row[1:]) for row in rows}
+
+    def indexed(self) -> list[Indexed]:
+        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        if self._tables < UNIQUE_SINCE:
+            return []
+        rows = self._ask("SELECT type, field, form FROM unique_fields ORDER BY type, field", shape="ttt")
+        return [Indexed(*row) for row in rows]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
@@ -117,9 +166,9 @@ class Questions:
         for rows in self._numbered_slices("hits", columns, HIT_SHAPE, after, upto, size):
             yield [HitRow(seq, rule, key, bool(shadow)) for seq, rule, key, shadow, _ in rows]
 
-    def waiting_for(self, type: str, ids: Sequence[str]) -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival."""
-        return _in_order_of_arrival(self._with_ids(WAITING_FOR, WAITING_SHAPE, ids, type))
+    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
+        return _in_order_of_arrival(self._with_ids(WAITING_FOR, WAITING_SHAPE, ids, type, field))
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
         """Waiting labels with these label ids, in the order of their arrival."""
@@ -151,14 +200,14 @@ class Questions:
 
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
-        if self._is_older:
+        if self._tables < INBOX_SINCE:
             return []
         sql = "SELECT what, asker, count, first_seq, first_ms, last_seq, last_ms FROM remarks ORDER BY what, asker"
         return [Remark(*row) for row in self._ask(sql, shape=REMARK_SHAPE)]
 
     def asked(self, limit: int = 1_000) -> list[Request]:
         """The requests that wait, in the order of their arrival. Cost: 10 µs where none does."""
-        if self._is_older:
+        if self._tables < INBOX_SINCE:
             return []
         sql = "SELECT number, kind, CAST(body AS BLOB), at_ms FROM inbox WHERE reply IS NULL ORDER BY number LIMIT ?"
         return [Request(*row) for row in self._ask(sql, (limit,), REQUEST_SHAPE)]

@@ -35,6 +35,12 @@ class Statement:
 EVENTS: Final = Statement(
     "INSERT INTO events (seq, kind, type, id, time_ms, body, decided) VALUES ", "(?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
 )
+UNINDEXED: Final = (
+    "DELETE FROM unique_values WHERE type = ? AND field = ?",
+    "DELETE FROM unique_fields WHERE type = ? AND field = ?",
+)
+UNIQUE: Final = Statement("INSERT INTO unique_values (type, field, value, seq) VALUES ", "(?, ?, ?, ?)")
+INDEXED: Final = Statement("INSERT INTO unique_fields (type, field, form) VALUES ", "(?, ?, ?)")
 DECISIONS: Final = Statement(
     "INSERT INTO decisions (seq, outcome, receipt, document) VALUES ", "(?, ?, ?, CAST(? AS TEXT))"
 )
@@ -49,8 +55,8 @@ REFUSED: Final = Statement(
     " ON CONFLICT (source, place, digest) DO UPDATE SET reason = excluded.reason, at_ms = excluded.at_ms",
 )
 WAITING: Final = Statement(
-    "INSERT INTO waiting_labels (event_type, event_id, id, body, source, place, raw) VALUES ",
-    "(?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
+    "INSERT INTO waiting_labels (event_type, event_id, id, body, source, place, raw, field) VALUES ",
+    "(?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?)",
 )
 JOINED: Final = Statement("DELETE FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")")
 OUTBOX: Final = Statement("INSERT INTO outbox (seq, number, kind, body) VALUES ", "(?, ?, ?, CAST(? AS TEXT))")
@@ -74,7 +80,7 @@ EVENT_SHAPE: Final = "itttiji"
 DECISION_SHAPE: Final = "itttbj"
 FLAG_SHAPE: Final = "itttttiti"
 HIT_SHAPE: Final = "itTii"
-WAITING_SHAPE: Final = "itttjttb"
+WAITING_SHAPE: Final = "itttjttbt"
 REFUSED_SHAPE: Final = "ittttbi"
 OUTBOX_SHAPE: Final = "iitj"
 REMARK_SHAPE: Final = "ttiiiii"
@@ -90,12 +96,28 @@ _KINDS: Final = {
     "j": frozenset([bytes]),
 }
 EVENT_COLUMNS: Final = "seq, kind, type, id, time_ms, CAST(body AS BLOB), decided"
+# Many rows as one text. SQLite adds them up in the order in which it comes by them, which is that of the inner query.
+LINES: Final = (
+    "SELECT count(*), CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT substr(kind, 1, 1) || decided || "
+    "type || ' ' || body || char(10) AS line FROM events WHERE seq > ? AND seq <= ? ORDER BY seq)"
+)
+OUTCOME_LINES: Final = (
+    "SELECT CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT seq || ' ' || outcome || char(10) "
+    "AS line FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq)"
+)
 # A list of ids joined to the index: 0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5,
 # json_each 0.4 to 2.1, a temporary table 14).
 FIND: Final = Statement(
     "WITH wanted (wanted_id) AS (VALUES ",
     "(?)",
     f") SELECT {EVENT_COLUMNS} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
+)
+FIND_UNIQUE: Final = Statement(
+    "WITH wanted (wanted_value) AS (VALUES ",
+    "(?)",
+    f") SELECT value, {', '.join(f'e.{name}' for name in ('seq', 'kind', 'type', 'id', 'time_ms'))}, "
+    "CAST(e.body AS BLOB), e.decided FROM wanted CROSS JOIN unique_values u ON u.type = ? AND u.field = ? "
+    "AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
 )
 DECISION_COLUMNS: Final = "d.seq, e.type, e.id, d.outcome, d.receipt, CAST(d.document AS BLOB)"
 FIND_DECISIONS: Final = Statement(
@@ -104,15 +126,19 @@ FIND_DECISIONS: Final = Statement(
     f") SELECT {DECISION_COLUMNS} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
     f"CROSS JOIN decisions d ON d.seq = e.seq",
 )
-WAITING_COLUMNS: Final = "number, event_type, event_id, id, CAST(body AS BLOB), source, place, raw"
-# For readers of a file of version 1, in the table's place: as the migration fills the columns that it lacks.
-EARLIER_WAITING: Final = (
-    "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, "
-    f"'{EARLIER_LABELS}' AS source, event_type || '/' || event_id AS place, CAST(body AS BLOB) AS raw "
-    "FROM main.waiting_labels"
-)
+WAITING_COLUMNS: Final = "number, event_type, event_id, id, CAST(body AS BLOB), source, place, raw, field"
+# For readers of a file of version 1 or 2, in the table's place: as migrations fill the columns that it lacks.
+EARLIER_WAITING: Final = {
+    1: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, "
+    f"'{EARLIER_LABELS}' AS source, event_type || '/' || event_id AS place, CAST(body AS BLOB) AS raw, '' AS field "
+    "FROM main.waiting_labels",
+    2: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, source, place, raw, "
+    "'' AS field FROM main.waiting_labels",
+}
 WAITING_FOR: Final = Statement(
-    f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE event_id IN (VALUES ", "(?)", ") AND event_type = ?"
+    f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE event_id IN (VALUES ",
+    "(?)",
+    ") AND event_type = ? AND field = ?",
 )
 WAITING_WITH: Final = Statement(f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")")
 
@@ -123,7 +149,9 @@ of_record = attrgetter("seq", "kind", "type", "id", "time_ms", "body", "decided"
 of_decision = attrgetter("seq", "outcome", "receipt", "document")
 of_flag = attrgetter("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
 of_hit = attrgetter("seq", "rule", "key", "shadow")
-of_waiting = attrgetter("event_type", "event_id", "id", "body", "source", "place", "raw")
+of_waiting = attrgetter("event_type", "event_id", "id", "body", "source", "place", "raw", "field")
+of_unique = attrgetter("type", "field", "value", "seq")
+of_indexed = attrgetter("type", "field", "form")
 of_outbox = attrgetter("seq", "number", "kind", "body")
 of_offset = attrgetter("source", "part", "offset")
 of_remark = attrgetter("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")

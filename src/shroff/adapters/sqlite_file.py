@@ -52,7 +52,8 @@ class WriterLock:
             self._file.seek(0)
             holder = self._file.read().strip()
             self._file.close()
-            raise LogBusyError(_busy(guards, holder)) from None
+            who = f"process {holder}" if holder else "another process"
+            raise LogBusyError(_busy(guards, who), who) from None
         except OSError as error:
             self._file.close()
             raise StorageError(
@@ -310,8 +311,7 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, old
         )
 
 
-def _busy(guards: Path, holder: str) -> str:
-    who = f"process {holder}" if holder else "another process"
+def _busy(guards: Path, who: str) -> str:
     return (
         f"{guards} is being written by {who}, and one process at a time may write a log. "
         f"Stop that process or wait for its end; reading commands, labels and lists work beside it"

@@ -10,6 +10,7 @@ from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
     from shroff.decisions.ruletests import CheckReport
+    from shroff.models.definitions import ModelSettings
 
 
 @command("check", "shroff check", "shroff -C mybank check --json")
@@ -36,6 +37,7 @@ def _document(report: CheckReport) -> dict[str, Any]:
         "warnings": [problem_entry(problem) for problem in report.warnings],
         "features": features,
         "rules": len(found.rules) if found else 0,
+        "models": [_model_entry(model) for model in found.models.values()] if found else [],
         "tests": report.tests,
     }
 
@@ -49,6 +51,8 @@ def _text(report: CheckReport, session: Session) -> str:
             parts.append("Features\n" + table(rows))
         if found.rules:
             parts.append("Rules\n" + "\n".join(_rule(rule.id, _sentence(rule)) for rule in found.rules))
+        if found.models:
+            parts.append("Models\n" + "\n".join(_model(model) for model in found.models.values()))
     if report.warnings:
         parts.append("Warnings\n" + "\n".join(problem_text(problem, session) for problem in report.warnings))
     if report.errors:
@@ -58,6 +62,17 @@ def _text(report: CheckReport, session: Session) -> str:
         counts = many(len(found.features), "feature"), many(len(found.rules), "rule"), many(report.tests, "rule test")
         parts.append(f"All is well: {', '.join(counts[:2])}; {counts[2]} passed.")
     return "\n\n".join(parts)
+
+
+def _model_entry(model: ModelSettings) -> dict[str, Any]:
+    return {"event": model.event, "learner": model.learner, "inputs": [one.name for one in model.inputs]}
+
+
+def _model(model: ModelSettings) -> str:
+    """What a model is made from, with the inputs that its patterns found."""
+    names = ", ".join(one.name for one in model.inputs)
+    head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
+    return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _sentence(rule: Any) -> str:

@@ -99,6 +99,13 @@ def list_names(context: click.Context, _parameter: click.Parameter, begun: str) 
     return _items([] if places is None else sorted(file.stem for file in places.folder.glob("lists/*.csv")), begun)
 
 
+def model_ids(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the models of the registry."""
+    places = _project(context)
+    found = [] if places is None else sorted(file.parent.name for file in places.models.glob("[!.]*/manifest.json"))
+    return _items(found, begun)
+
+
 def labelled(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """Offers the type of an event or, of a file, its name; after an event the verdicts."""
     if context.params.get("what"):

@@ -1,4 +1,4 @@
-"""`shroff demo`: a made-up bank in a temporary project, its payments streamed, decided, and summed up."""
+"""`shroff demo`: a model from one made-up bank's past, and another one's payments streamed, decided and summed up."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 
 from shroff.cli.session import Session, command, dump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from shroff.app import Project
     from shroff.cli.demo_progress import Progress
     from shroff.cli.demo_report import Summary
-    from shroff.decisions.definitions import Definitions
+    from shroff.decisions.explain import Explained
     from shroff.decisions.writer import Answer
     from shroff.examples.demo import Example
 
-# A minute must do with a cold kernel cache on two slow cores: ten seconds of compiling, then 10,000 a second or more.
+# A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
 EVENTS: Final = 100_000
 SEED: Final = 2  # the template's rules were written looking at seed 1
 TEMPLATE: Final = "payments"
+PAST: Final = "past"  # the project that learns, beside the one that is shown
 PORT: Final = 8000
 
 
@@ -61,54 +64,82 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
 )
 @click.option("--once", is_flag=True, help="End after the summary, and remove the project.")
 def demo(session: Session, events: int, seed: int, port: int, once: bool) -> None:
-    """Stream a made-up bank's payments through a project and sum up what was decided.
+    """Train on one made-up bank, stream another one's payments, and sum up what rules and model decided.
 
-    The bank has customers with habits and a few frauds among them; the project is the
-    template `payments`, in a temporary folder. It neither trains nor serves yet. Without
-    --once the project stays, and the last lines say how to look into it.
+    A bank has customers with habits and a few frauds among them; the project is the
+    template `payments`, in a temporary folder. Its model learns from the past of another
+    bank, and neither its rules nor its model have seen the one that is shown. Nothing is
+    served yet. Without --once the project stays, and the last lines say how to look into it.
     """
     from shroff.cli.demo_progress import shown_progress
 
     session.stopped = "The demo's project was removed."
     with _project_folder(keep=not once) as folder:
-        with shown_progress(events) as progress:
+        with shown_progress() as progress:
             summary = run_demo(folder, events, seed, progress, keep=not once)
         _answer(session, summary)
 
 
 def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, keep: bool) -> Summary:
-    """Run the demo in an empty folder."""
+    """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project."""
     from shroff import app
+    from shroff.cli import demo_past
     from shroff.cli.demo_report import Summary
 
     progress.phase(f"making a project from the template {TEMPLATE}")
-    project, _ = app.make_project(folder, TEMPLATE)
+    past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
     _load_kernels(progress)
     from shroff.decisions.ingest import ingest
     from shroff.examples.demo import Tally, Truth, stream
 
-    progress.phase("checking the project and opening its log")
+    learnt = demo_past.learn_from_past(past, _past_seed(seed), progress)
+    project = _copied(past, folder)
     definitions, truth = project.definitions, Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
     intake = project.intake(keeps_hashes=False)
     with project.writing() as (writer, log):
-        progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}")
+        progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
 
         def on_batch(answers: Sequence[Answer]) -> None:
             tally.add(answers)
             progress.decided(tally)
 
         report = ingest(writer, stream(intake, events, seed, truth), on_batch=on_batch, between=log.maintain)
+    progress.phase("explaining one decision")
     return Summary(
         tally,
+        learnt,
         seed,
         report.events.appended,
         report.labels.appended,
         report.seconds,
         definitions.settings.currency,
-        _features_read(tally.example, definitions),
+        definitions.policy(demo_past.EVENT),
+        _explained(project, tally.example),
         str(folder) if keep else None,
     )
+
+
+def _past_seed(seed: int) -> int:
+    """The bank to learn from: the one that the rules were written looking at, and another one where that is shown."""
+    from shroff.cli import demo_past
+
+    return demo_past.SEED if seed != demo_past.SEED else demo_past.SEED + 1
+
+
+def _copied(past: Project, folder: Path) -> Project:
+    """The same project with a new log: its rules, its model in force and its cut-offs."""
+    from shroff import app, config
+
+    shutil.copytree(past.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
+    return app.open_exactly(folder)
+
+
+def _explained(project: Project, example: Example | None) -> Explained | None:
+    """The example as `shroff explain` has it."""
+    if example is None:
+        return None
+    return project.explain(msgspec.json.decode(example.document)["id"])
 
 
 def _load_kernels(progress: Progress) -> None:
@@ -130,16 +161,6 @@ def _project_folder(*, keep: bool) -> Iterator[Path]:
     finally:
         if not (keep and is_done):
             shutil.rmtree(parent, ignore_errors=True)
-
-
-def _features_read(example: Example | None, definitions: Definitions) -> frozenset[str]:
-    """The features that the rules behind a decision look at."""
-    from shroff.language.expression import FeatureValue, walk
-
-    if example is None:
-        return frozenset()
-    rules = (rule for rule in definitions.rules if rule.id in example.rules)
-    return frozenset(node.name for rule in rules for node in walk(rule.when) if isinstance(node, FeatureValue))
 
 
 def _answer(session: Session, summary: Summary) -> None:

@@ -27,23 +27,23 @@ OUTCOME_STYLES: Final = {"approve": "green", "challenge": "cyan", "review": "yel
 class Progress(Protocol):
     """Tells how far the demo is."""
 
-    def phase(self, words: str) -> None:
-        """Say what is being done before payments flow."""
+    def phase(self, words: str, events: int = 0) -> None:
+        """Say what is being done; where payments are decided, of how many."""
 
     def decided(self, tally: Tally) -> None:
         """Say how far the stream is; cheap enough for every batch."""
 
 
 @contextmanager
-def shown_progress(events: int) -> Iterator[Progress]:
-    """Progress of so many payments, on standard error, as it suits what that is connected to."""
+def shown_progress() -> Iterator[Progress]:
+    """Progress on standard error, as it suits what that is connected to."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield LineProgress(events, console.file.write)
+        yield LineProgress(console.file.write)
         return
     # Transient: the summary takes its place.
     with Live(console=console, transient=True, refresh_per_second=10) as live:
-        yield LiveProgress(events, live)
+        yield LiveProgress(live)
 
 
 @contextmanager
@@ -75,13 +75,14 @@ class Pace:
 class LineProgress:
     """One plain line for each phase, and one a second while payments are decided."""
 
-    def __init__(self, events: int, write: Callable[[str], object]) -> None:
-        self._events, self._write = events, write
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._events, self._write = 0, write
         self._said = ""
         self._pace = Pace()
         self._last = time.monotonic()
 
-    def phase(self, words: str) -> None:
+    def phase(self, words: str, events: int = 0) -> None:
+        self._events = events
         if words != self._said:
             self._write(f"{words}\n")
         self._said = words
@@ -103,11 +104,13 @@ class LineProgress:
 class LiveProgress:
     """A few lines that renew themselves."""
 
-    def __init__(self, events: int, live: Live) -> None:
-        self._events, self._live = events, live
+    def __init__(self, live: Live) -> None:
+        self._events, self._live = 0, live
+        self._words = ""
         self._pace = Pace()
 
-    def phase(self, words: str) -> None:
+    def phase(self, words: str, events: int = 0) -> None:
+        self._events, self._words = events, words
         self._pace = Pace()
         self._live.update(Spinner("dots", Text(f" {words}")))
 
@@ -126,4 +129,4 @@ class LiveProgress:
         for outcome, words in (("decline", "declined"), ("review", "to review"), ("challenge", "challenged")):
             outcomes.append(f"{counts[outcome]:,} {words}   ", style=OUTCOME_STYLES[outcome])
         outcomes.append(f"{tally.frauds.caught.payments:,} of {tally.frauds.payments:,} frauds caught", style="bold")
-        return Group(head, outcomes)
+        return Group(Text(self._words, style="dim"), head, outcomes)

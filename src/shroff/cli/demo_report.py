@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -16,32 +15,45 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from shroff.cli.demo_past import SEED as SEED_OF_THE_RULES
+from shroff.cli.demo_past import Learnt
 from shroff.cli.demo_progress import OUTCOME_STYLES
 from shroff.cli.session import argument, many, one_line
-from shroff.examples.demo import MONEY_PLACES, Caught, Example, Sum, Tally
+from shroff.decisions.policy import Policy
+from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, Example, Figures, Fraud, Sum, Tally
 from shroff.language.values import show_decimal
+
+if TYPE_CHECKING:
+    from shroff.decisions.explain import Explained
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 WIDTH_MAX: Final = 100
 BAR_WIDTH: Final = 12
 SAVED: Final = (
-    "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught; "
-    "what reviews and honest customers held up cost is not taken off."
+    "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. What "
+    "reviews and honest payments declined cost stands in policy.yaml, and is taken off in the last line alone."
 )
-NOT_YET: Final = "This version neither trains a model nor serves screens yet, so there is no address to open."
+NOT_YET: Final = "This version serves no screens yet, so there is no address to open."
+MODEL_REASONS: Final = (
+    "The figure before a reason says what it added to the score, in log-odds. What is normal is this card's own, "
+    "or that of every card where this one has too little past."
+)
+REASONS_SHOWN: Final = 6  # of the model's, for people
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo did. `currency` is the project's; `read` has the features that the example's rules read."""
+    """What the demo did. `currency` and `policy` are the project's; `explained` is the tally's example."""
 
     tally: Tally
+    learnt: Learnt
     seed: int
     events: int
     labels: int
     seconds: float
     currency: str
-    read: frozenset[str]
+    policy: Policy
+    explained: Explained | None
     folder: str | None = None
 
 
@@ -61,6 +73,9 @@ def document(summary: Summary) -> dict[str, Any]:
         "fraud_missed": frauds.missed.payments,
         "money_saved": money(frauds.caught),
         "money_lost": money(frauds.missed),
+        "rules_alone": _figures(tally.rules_alone, summary.policy),
+        "with_model": _figures(tally.all, summary.policy),
+        "model": _model(summary),
         "precision": tally.precision,
         "recall": tally.recall,
         "recall_of_money": tally.recall_of_money,
@@ -87,10 +102,51 @@ def document(summary: Summary) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "events_per_second": round(summary.events / summary.seconds, 1),
         "seed": summary.seed,
-        "example": json.loads(example.document) if example else None,
+        "example": json.loads(summary.explained.json()) if summary.explained else None,
         "example_fraud": example.fraud.kind if example and example.fraud else None,
         "project": summary.folder,
         "url": None,
+    }
+
+
+def _figures(found: Figures, policy: Policy) -> dict[str, Any]:
+    """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
+    return {
+        "fraud_caught": found.frauds.caught.payments,
+        "fraud_missed": found.frauds.missed.payments,
+        "money_saved": money(found.frauds.caught),
+        "stopped": found.stopped,
+        "reviewed": found.by_outcome[REVIEW],
+        "honest_declined": found.honest_declined,
+        "cost": show_decimal(found.cost_minor(policy), MONEY_PLACES),
+        "money_left": show_decimal(found.gained_minor(policy), MONEY_PLACES),
+    }
+
+
+def _model(summary: Summary) -> dict[str, Any]:
+    """The model, where it comes from, and what it added to the rules: in money saved, and in that less costs."""
+    learnt, tally = summary.learnt, summary.tally
+    ours, rules = tally.all, tally.rules_alone
+    added = ours.frauds.caught.amount_minor - rules.frauds.caught.amount_minor
+    left = ours.gained_minor(summary.policy) - rules.gained_minor(summary.policy)
+    return {
+        "id": learnt.model,
+        "in_force": learnt.is_in_force,
+        "why_not": learnt.why_not,
+        "average_precision": learnt.average_precision,
+        "average_precision_of_rules": learnt.average_precision_of_rules,
+        "gates": {gate.name: gate.passed for gate in learnt.report.gates},
+        "review_at": learnt.review_at,
+        "decline_at": learnt.decline_at,
+        "learnt_from": {
+            "seed": learnt.seed,
+            "events": learnt.events,
+            "labels": learnt.labels,
+            "rows": learnt.report.rows,
+            "frauds": learnt.report.fraud,
+        },
+        "money_added": show_decimal(added, MONEY_PLACES),
+        "money_left_added": show_decimal(left, MONEY_PLACES),
     }
 
 
@@ -107,17 +163,19 @@ def print_report(summary: Summary, console: Console) -> None:
     tally = summary.tally
     console.print()
     _print_head(summary, console)
-    for table in (_outcomes(tally), _frauds(tally, summary.currency), _rules(tally)):
+    for table in (_added(summary), _outcomes(tally), _frauds(tally, summary.currency), _rules(tally)):
         console.print()
         console.print(table)
     console.print()
     console.print(f"[dim]{SAVED}[/]")
-    if tally.example is not None:
-        _explain(tally.example, summary, console)
+    console.print()
+    console.print(_about_the_model(summary))
+    if tally.example is not None and summary.explained is not None:
+        _explain(tally.example, summary.explained, summary.currency, console)
     console.print()
     console.print(NOT_YET)
     if summary.folder is not None:
-        _print_next(summary.folder, tally.example, console)
+        _print_next(summary.folder, summary.learnt.model, summary.explained, console)
 
 
 def _print_head(summary: Summary, console: Console) -> None:
@@ -140,6 +198,53 @@ def _table(*columns: str) -> Table:
     for at, name in enumerate(columns):
         table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
     return table
+
+
+def _added(summary: Summary) -> Table:
+    """What the model added to the rules, in payments and in money."""
+    rules, ours, policy = summary.tally.rules_alone, summary.tally.all, summary.policy
+    table = _table("What the model adds", "rules alone", "with the model", "added")
+
+    def row(name: str, alone: int, together: int, *, is_money: bool = False, style: str | None = None) -> None:
+        show = _cents if is_money else "{:,}".format
+        table.add_row(name, show(alone), show(together), show(together - alone), style=style)
+
+    caught = rules.frauds.caught, ours.frauds.caught
+    row("frauds caught", *(one.payments for one in caught))
+    row("payments to review", rules.by_outcome[REVIEW], ours.by_outcome[REVIEW])
+    row("honest payments declined", rules.honest_declined, ours.honest_declined)
+    row(f"{summary.currency} saved", *(one.amount_minor for one in caught), is_money=True)
+    row(f"{summary.currency} these cost", rules.cost_minor(policy), ours.cost_minor(policy), is_money=True)
+    left = rules.gained_minor(policy), ours.gained_minor(policy)
+    row(f"{summary.currency} left", *left, is_money=True, style="bold")
+    return table
+
+
+def _about_the_model(summary: Summary) -> str:
+    """Where the model comes from, how it was tested, and what it had seen of what is shown: nothing."""
+    learnt, report = summary.learnt, summary.learnt.report
+    ours, rules = (
+        "-" if one is None else f"{one:.2f}" for one in (learnt.average_precision, learnt.average_precision_of_rules)
+    )
+    first = (
+        f"[bold]The model.[/] {learnt.model} learnt from the past of another bank, seed {learnt.seed}: "
+        f"{learnt.events:,} payments, and the labels that were there at its end; {many(report.rows, 'payment')} with "
+        f"{many(report.fraud, 'fraud')} were old enough. Tested there on two later weeks: average precision {ours}, "
+        f"of the rules {rules}."
+    )
+    if not learnt.is_in_force:
+        return f"{first} It is not in force: {learnt.why_not}. So rules alone decided."
+    cuts = ", ".join(
+        f"{word} from {cut:.3f}"
+        for word, cut in (("review", learnt.review_at), ("decline", learnt.decline_at))
+        if cut is not None
+    )
+    seen = (
+        "Neither the rules nor the model have seen the bank above."
+        if summary.seed != SEED_OF_THE_RULES
+        else "The rules were written looking at a bank of this seed, the model has not seen it."
+    )
+    return f"{first} Its gates passed, costs gave its cut-offs ({cuts or 'none'}). {seen}"
 
 
 def _outcomes(tally: Tally) -> Table:
@@ -186,7 +291,7 @@ def _rules(tally: Tally) -> Table:
         )
     caught = tally.frauds.caught.payments
     table.add_row(
-        "any of them",
+        "all, with the model",
         "",
         f"{tally.stopped:,}",
         f"{caught:,}",
@@ -198,8 +303,11 @@ def _rules(tally: Tally) -> Table:
 
 
 def _amount(amounts: Sum) -> str:
-    whole, _, cents = money(amounts).partition(".")
-    return f"{int(whole):,}.{cents}"
+    return _cents(amounts.amount_minor)
+
+
+def _cents(amount_minor: int) -> str:
+    return f"{amount_minor / 10**MONEY_PLACES:,.{MONEY_PLACES}f}"
 
 
 def _percent(share: float | None, places: int = 1) -> str:
@@ -209,38 +317,42 @@ def _percent(share: float | None, places: int = 1) -> str:
 # ---- one decision
 
 
-class _Reason(msgspec.Struct):
-    code: str
-    text: str
-    effect: str
-
-
-class _Decision(msgspec.Struct):
-    event: str
-    id: str
-    outcome: str
-    reasons: list[_Reason]
-    features: dict[str, Any]
-
-
-def _explain(example: Example, summary: Summary, console: Console) -> None:
+def _explain(example: Example, explained: Explained, currency: str, console: Console) -> None:
     """One decision: what it was about, why it came out so, and the features beside it."""
-    decision = msgspec.json.decode(example.document, type=_Decision)
-    style = OUTCOME_STYLES[decision.outcome]
-    truth = example.fraud.kind.replace("_", " ") if example.fraud else "an honest payment"
+    row, document = explained.row, explained.document
+    style = OUTCOME_STYLES[row.outcome]
     console.print()
-    named = escape(one_line(f"{decision.event}/{decision.id}"))
-    console.print(f"[bold]One decision explained.[/] {named}: [{style}]{decision.outcome}[/]. In truth it was {truth}.")
+    named = escape(one_line(f"{row.event}/{row.id}"))
+    console.print(f"[bold]One decision explained.[/] {named}: [{style}]{row.outcome}[/]. {_truth(example.fraud)}")
     if example.fraud is not None:
-        console.print(Padding(_payment(example.fraud.event, summary.currency), (0, 0, 0, 2), expand=False))
+        console.print(Padding(_payment(example.fraud.event, currency), (0, 0, 0, 2), expand=False))
     reasons = Table.grid(padding=(0, 2))
-    reasons.add_column(no_wrap=True)
+    reasons.add_column(justify="right", no_wrap=True)
     reasons.add_column(no_wrap=True)
     reasons.add_column()
-    for one in decision.reasons:
-        reasons.add_row(Text(one.effect, style=OUTCOME_STYLES.get(one.effect, "")), one.code, Text(one_line(one.text)))
+    for one in document["reasons"]:
+        effect = Text(one["effect"], style=OUTCOME_STYLES.get(one["effect"], ""))
+        reasons.add_row(effect, one["code"], Text(one_line(one["text"])))
+    for reason in explained.reasons[:REASONS_SHOWN]:
+        style = "red" if reason.contribution > 0 else "green"
+        reasons.add_row(Text(f"{reason.contribution:+.2f}", style=style), reason.code, Text(one_line(reason.text)))
     console.print(Padding(reasons, (1, 0, 1, 2), expand=False))
-    console.print(Padding(_features(decision.features, summary.read), (0, 0, 0, 2), expand=False))
+    if document["score"] is not None:
+        words = f"Its score is {document['score']:.3f}. {MODEL_REASONS}"
+        console.print(Padding(Text(words, style="dim"), (0, 0, 1, 2), expand=False))
+    read = _read(document["rules"], explained)
+    console.print(Padding(_features(document["features"], read), (0, 0, 0, 2), expand=False))
+
+
+def _truth(fraud: Fraud | None) -> str:
+    return f"In truth it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
+
+
+def _read(rules: Collection[str], explained: Explained) -> frozenset[str]:
+    """The features that stand in the words of the rules behind a decision, and in the model's first reasons."""
+    words = [one.text for one in explained.explanation.rules if one.id in rules]
+    told = {one.name for one in explained.explanation.features if any(one.name in text for text in words)}
+    return frozenset([*told, *(reason.code for reason in explained.reasons[:REASONS_SHOWN])])
 
 
 def _payment(event: Mapping[str, str], currency: str) -> Text:
@@ -251,7 +363,7 @@ def _payment(event: Mapping[str, str], currency: str) -> Text:
 
 
 def _features(features: Mapping[str, Any], read: Collection[str]) -> Table:
-    """Two columns of names and values; those that the rules read come first, in bold."""
+    """Two columns of names and values; those behind the reasons come first, in bold."""
     names = sorted(features, key=lambda name: (name not in read, name))
     cells = [
         (_named(name, name in read), Text(_value(features[name]), "bold" if name in read else "dim")) for name in names
@@ -284,10 +396,10 @@ def _value(value: object) -> str:
     return one_line(value)
 
 
-def _print_next(folder: str, example: Example | None, console: Console) -> None:
-    ids: Sequence[str] = [msgspec.json.decode(example.document, type=_Decision).id] if example else []
+def _print_next(folder: str, model: str, explained: Explained | None, console: Console) -> None:
+    ids: Sequence[str] = [explained.row.id] if explained else []
     console.print()
     console.print("The project stays where it is. Try next:")
-    commands = [*(f"explain {argument(id_)}" for id_ in ids), "verify", "export decisions --out decisions.jsonl"]
+    commands = [*(f"explain {argument(id_)}" for id_ in ids), f"models show {argument(model)}", "verify"]
     for command in commands:
         console.print(escape(one_line(f"  shroff -C {argument(folder)} {command}")), soft_wrap=True)

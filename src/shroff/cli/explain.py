@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,13 +12,24 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, one_line, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shroff.decisions.explain import Explained, FeatureLine
+    from shroff.decisions.explain_model import ModelPart, ModelReason
+
+_REASONS_SHOWN: Final = 8
+_CHANGES_SHOWN: Final = 5
+_WIDTH: Final = 110  # characters
 
 
 @command("explain", "shroff explain p-1", "shroff explain payment/p-1 --json")
 @click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def explain(session: Session, reference: str) -> None:
-    """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words."""
+    """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words.
+
+    Where a model scored the event: what each feature added to the score, beside what is normal for this entity, how
+    the policy came to the outcome, and the nearest value of each feature that would have given another one.
+    """
     with bars("looking back, records") as (progress,):
         found = session.project.explain(reference, progress)
     if session.is_json:
@@ -32,19 +43,51 @@ def _text(found: Explained) -> str:
     row, document = found.row, found.document
     parts = [f"{row.event} {one_line(row.id)}, place {row.seq:,}: {row.outcome}"]
     reasons = [(one["code"], one["effect"], one["text"]) for one in document["reasons"]]
-    parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))
+    model = found.explanation.model
+    if model is None:
+        parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))
+    else:
+        parts.append("Reasons of rules\n" + (table(reasons) if reasons else "  No rule hit."))
+        parts += [_model(model, found.reasons), _policy(model)]
     lines = found.explanation.features
     if lines:
         heads = ("feature", "value", "of", "earlier: lowest", "median", "highest", "decisions")
         parts.append("Features\n" + table([_feature(line) for line in lines], heads))
-    rules = [
-        textwrap.fill(f"{line.id} ({line.result}): {line.text}", 110, initial_indent="  ", subsequent_indent="    ")
-        for line in found.explanation.rules
-    ]
+    rules = [_filled(f"{line.id} ({line.result}): {line.text}") for line in found.explanation.rules]
     if rules:
         parts.append("Rules\n" + "\n".join(rules))
     parts.append(f"receipt {document['receipt']}")
     return "\n\n".join(parts)
+
+
+def _model(model: ModelPart, reasons: Sequence[ModelReason]) -> str:
+    head = f"Reasons of the model {one_line(model.model)}: score {shown(model.score)}"
+    problem = f"  {one_line(model.problem).rstrip('.')}." if model.problem else ""
+    if model.margin is None:
+        return f"{head}\n{problem}"
+    rows = [(f"{one.contribution:+.2f}", one.code, one.text) for one in reasons[:_REASONS_SHOWN]]
+    rest = sum(one.contribution for one in reasons[_REASONS_SHOWN:])
+    if len(reasons) > _REASONS_SHOWN:
+        rows.append((f"{rest:+.2f}", f"{len(reasons) - _REASONS_SHOWN} more", "in --json"))
+    rows.append((f"{model.base:+.2f}", "", "what every event begins with"))
+    total = f"  {model.margin:+.2f} together, in log-odds before calibration"
+    return "\n".join(part for part in (head, table(rows), total, problem) if part)
+
+
+def _policy(model: ModelPart) -> str:
+    lines = [f"Policy\n{_filled(model.policy.text)}"]
+    if model.changes:
+        lines.append("What would have changed the outcome")
+        lines += [_filled(one_line(f"{one.text}.")) for one in model.changes[:_CHANGES_SHOWN]]
+        if len(model.changes) > _CHANGES_SHOWN:
+            lines.append(f"  and {len(model.changes) - _CHANGES_SHOWN} more in --json.")
+    else:
+        lines.append("No single feature or field would have changed the outcome.")
+    return "\n".join([*lines, _filled(model.note)])
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _feature(line: FeatureLine) -> tuple[object, ...]:

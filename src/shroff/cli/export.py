@@ -31,16 +31,21 @@ KINDS: Final = ("decisions", "events", "flags", "labels")
     help="jsonl, csv or parquet.",
 )
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="A file instead of standard output.")
-def export(session: Session, what: str, format_: str, out: Path | None) -> None:
+@click.option(
+    "--as-of", metavar="TIME", help="Only what happened, or of labels was known, by then; a day is its start."
+)
+def export(session: Session, what: str, format_: str, out: Path | None, as_of: str | None) -> None:
     """Give decisions, events, flags or labels in log order, beside a writer too.
 
     JSON lines of decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
-    labels as `label` does.
+    labels as `label` does. Flags have the accuracy that follows from the verdict in force of their event, and
+    since when. A Parquet file is put together beside its name; lines go into a pipe or a device as well.
     """
     from shroff.decisions import exports
+    from shroff.decisions.notebook import moment_ms
     from shroff.decisions.outfiles import write_lines, write_tables
 
-    kind = exports.kind_of(what)
+    kind = exports.known_by(exports.kind_of(what), moment_ms(as_of))
     if format_ not in exports.FORMATS:
         hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."
         raise UsageError(f"there is no format {format_!r}. {hint}")

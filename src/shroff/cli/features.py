@@ -5,13 +5,17 @@ from __future__ import annotations
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli import completion
+from shroff.cli.ingest import QUARANTINED
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, many
-from shroff.errors import NotThereYetError, UsageError
+from shroff.cli.session import Session, command, many, table
+
+if TYPE_CHECKING:
+    from shroff.decisions.histories import LeftOut
 
 
 @command(
@@ -42,32 +46,74 @@ from shroff.errors import NotThereYetError, UsageError
     "--backend",
     default="local",
     show_default=True,
-    shell_complete=completion.words("local"),
-    help="local; spark and dask are not there yet.",
+    shell_complete=completion.words("local", "dask", "spark"),
+    help="local: in this process. dask, spark: by partitions of each entity's keys, in processes of a cluster.",
 )
-def features(session: Session, files: tuple[Path, ...], as_type: str, out: Path, engine: str, backend: str) -> None:
-    """Compute the features of one event type, of the log's events or of files, one row per event."""
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="A running cluster, such as tcp://HOST:8786 or spark://HOST:7077. Without it one is started here.",
+)
+@click.option(
+    "--partitions",
+    metavar="N",
+    type=int,
+    help="Into how many partitions each entity's keys go (16): each must fit into the memory of one process.",
+)
+def features(
+    session: Session,
+    files: tuple[Path, ...],
+    as_type: str,
+    out: Path,
+    engine: str,
+    backend: str,
+    cluster: str | None,
+    partitions: int | None,
+) -> int:
+    """Compute the features of one event type, of the log's events or of files, one row per event.
+
+    A line of a file that tells its type, as {"login": {...}} or by a mapping's 'when', is of that type, so that
+    features see the events of all types; any other line is of --as. Lines that are refused, or come too late, give
+    no event: they are counted, and the exit status is 4.
+    """
     import pyarrow as pa
 
     from shroff.decisions.tables import Way
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
-    if backend in {"spark", "dask"}:
-        raise NotThereYetError(f"--backend {backend}")
-    if backend != "local":
-        raise UsageError(f"there is no backend {backend!r}; there is local.")
-    with bars("reading, events", "computing, events") as (progress, computing):
-        report = session.project.write_features(as_type, files, out, Way(engine, progress, computing))
+    with (
+        session.project.cluster(backend, cluster, partitions) as processes,
+        bars("reading, events", "computing, events") as (progress, computing),
+    ):
+        way = Way(engine, progress, computing, cluster=processes)
+        report = session.project.write_features(as_type, files, out, way)
     document = {
         "rows": report.rows,
         "columns": list(report.columns),
         "seconds": round(report.seconds, 3),
         "peak_bytes": peak_bytes(),
+        "refused": report.left.refused,
+        "too_late": report.left.too_late,
+        "duplicates": report.left.doubled,
+        "untaken": report.left.untaken,
+        "left_out": [{"file": one.source, "line": one.place, "reason": one.reason} for one in report.left.first],
     }
-    session.answer(
-        document, f"{out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
-    )
+    text = f"{out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
+    session.answer(document, text + _left_out(report.left))
     session.next("shroff verify")
+    return QUARANTINED if report.left.is_quarantined else 0
+
+
+def _left_out(left: LeftOut) -> str:
+    """What files have that gave no row."""
+    if not left.count:
+        return ""
+    counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} there already"
+    rows = [(f"{one.source}:{one.place}", one.reason) for one in left.first]
+    more = f"\n  … and {left.count - len(rows):,} more." if left.count > len(rows) else ""
+    body = table(rows, ("place", "why"))
+    lines = many(left.count, "line gave", "lines gave")
+    return f"\n{lines} no event: {counts}, {left.untaken:,} untaken.\n{body}{more}"
 
 
 def peak_bytes() -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,9 +13,16 @@ from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import nearest
+from shroff.events.event import time_text
 
 if TYPE_CHECKING:
+    from shroff.cases.labels import Maturity, Said
+    from shroff.decisions.history import Waiting
     from shroff.decisions.writer import Answer
+
+
+BAR: Final = 30  # characters of a whole bar
+DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 
 
 @command(
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     "shroff label labels.csv",
     "shroff label payment/p-1 fraud --source chargeback",
     "shroff label --pending",
+    "shroff label --conflicts --as-of 2026-06-30",
+    "shroff label --maturity --days 90",
 )
 @click.argument("what", metavar="[FILE | TYPE/ID VERDICT]", nargs=-1, shell_complete=completion.labelled)
 @click.option(
@@ -33,6 +43,10 @@ if TYPE_CHECKING:
 @click.option("--reason", help="Why, in words.")
 @click.option("--amount", help="An amount of the project's money, such as what was lost, as 12.34.")
 @click.option("--pending", is_flag=True, help="List the labels that wait for their event.")
+@click.option("--conflicts", is_flag=True, help="List the events of which both fraud and genuine were said.")
+@click.option("--maturity", is_flag=True, help="Show how many frauds are known n days after their event, by source.")
+@click.option("--as-of", metavar="TIME", help="For the lists: what was known by then; a day is its start, UTC.")
+@click.option("--days", type=int, metavar="N", help="How far --maturity goes.  [default: as far as the labels say]")
 def label(
     session: Session,
     what: tuple[str, ...],
@@ -41,19 +55,35 @@ def label(
     reason: str | None,
     amount: str | None,
     pending: bool,
+    conflicts: bool,
+    maturity: bool,
+    as_of: str | None,
+    days: int | None,
 ) -> int:
-    """Record labels: a file with event, verdict, source and known_at, or one by hand.
+    """Record labels: a file with event, verdict, source and known_at, or one by hand; or list what labels say.
 
-    Verdicts are fraud, genuine and unclear. A label of an event that is not there yet waits for it.
+    Verdicts are fraud, genuine and unclear. In a file a column of a field declared unique may name the event too.
+    A label of an event that is not there yet waits for it.
     Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
     ends when they are committed.
     """
     given = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
     fields = {name: value for name, value in given.items() if value is not None}
-    if pending:
-        if what or fields:
-            raise click.UsageError("--pending lists what waits; it takes nothing else.")
-        return _pending(session)
+    asked = [
+        name for name, is_set in (("pending", pending), ("conflicts", conflicts), ("maturity", maturity)) if is_set
+    ]
+    if len(asked) > 1 or (asked and (what or fields)):
+        raise click.UsageError(f"--{asked[0]} is a list by itself; beside it --as-of may stand.")
+    if days is not None and not maturity:
+        raise click.UsageError("--days is for --maturity.")
+    if maturity:
+        return _maturity(session, as_of, days)
+    if asked:
+        return _pending(session, as_of) if pending else _conflicts(session, as_of)
+    if as_of is not None:
+        raise click.UsageError(
+            "--as-of is for --pending, --conflicts and --maturity; when a label became known is --known-at."
+        )
     if len(what) == 2:
         return _one(session, what[0], what[1], fields)
     if len(what) != 1:
@@ -65,16 +95,122 @@ def label(
     return _file(session, Path(what[0]))
 
 
-def _pending(session: Session) -> int:
-    from shroff.decisions.history import waiting_fields
-
-    with session.project.reading() as log:
-        labels = [waiting_fields(one) for one in log.waiting_all()]
+def _pending(session: Session, as_of: str | None) -> int:
+    waiting = session.project.pending(as_of=as_of)
+    labels = [
+        {
+            "event": one.event,
+            "unique": dict(one.unique),
+            "verdict": one.verdict,
+            "source": one.source,
+            "known_at": time_text(one.known_at_ms),
+        }
+        for one in waiting
+    ]
+    rows = [(_waits_for(one), one.verdict, one.source, time_text(one.known_at_ms)) for one in waiting]
     text = f"{many(len(labels), 'label waits', 'labels wait')} for an event that is not in the log."
-    rows = table([tuple(one.values()) for one in labels])
-    session.answer(_counts(pending=len(labels)) | {"labels": labels}, f"{text}\n{rows}" if rows else text)
+    body = table(rows, ("event", "verdict", "source", "known at"))
+    session.answer(_counts(pending=len(labels)) | {"labels": labels}, f"{text}\n{body}" if rows else text)
     session.next("shroff ingest FILE --as EVENT")
     return 0
+
+
+def _waits_for(waiting: Waiting) -> str:
+    """`payment/p-1`, or `payment with arn A-1` where only a unique field says which."""
+    named = ", ".join(f"{name} {value}" for name, value in waiting.unique.items())
+    return f"{waiting.event} with {named}" if named else waiting.event
+
+
+def _conflicts(session: Session, as_of: str | None) -> int:
+    found = session.project.conflicts(as_of=as_of)
+    document = [
+        {
+            "event": f"{one.event}/{one.id}",
+            "time": time_text(one.time_ms),
+            "kind": one.kind,
+            "labels": [
+                {
+                    "verdict": said.verdict,
+                    "source": said.source,
+                    "known_at": time_text(said.known_at_ms),
+                    "seq": said.seq,
+                    "reason": said.reason,
+                    "in_force": said.in_force,
+                }
+                for said in one.labels
+            ],
+        }
+        for one in found
+    ]
+    heads = ("event", "kind", "verdict", "source", "known at", "")
+    rows = [
+        (*((f"{one.event}/{one.id}", one.kind) if at == 0 else ("", "")), *_said(said))
+        for one in found
+        for at, said in enumerate(one.labels)
+    ]
+    text = f"{many(len(found), 'event has', 'events have')} labels that contradict each other."
+    if not found:
+        text = "No event has labels that contradict each other."
+    session.answer({"conflicts": document}, f"{text}\n{table(rows, heads)}" if rows else text)
+    session.next(f"shroff explain {argument(found[0].id)}" if found else "shroff label --maturity")
+    return 0
+
+
+def _said(said: Said) -> tuple[str, str, str, str]:
+    return said.verdict, said.source, time_text(said.known_at_ms), "in force" if said.in_force else ""
+
+
+def _maturity(session: Session, as_of: str | None, days: int | None) -> int:
+    found = session.project.maturity(as_of=as_of, days=days)
+    document = {
+        "as_of": time_text(found.as_of_ms),
+        "frauds": found.frauds,
+        "too_young": found.too_young,
+        "later": found.later,
+        "days": [
+            {
+                "days": one.days,
+                "share": round(one.share, 6),
+                "by_source": {source: round(share, 6) for source, share in one.by_source.items()},
+                "became_known": one.became_known,
+                "at_risk": one.at_risk,
+            }
+            for one in found.points
+        ],
+    }
+    session.answer(document, "\n".join(_maturity_text(found)))
+    session.next("shroff label --conflicts")
+    return 0
+
+
+def _maturity_text(found: Maturity) -> Iterator[str]:
+    if not found.points:
+        yield f"No fraud in force at {time_text(found.as_of_ms)} is old enough to say how long labels take."
+        return
+    last = found.points[-1].days
+    yield f"Frauds known n days after their event, of those that become known within {many(last, 'day')}:"
+    sources = [source for source in found.points[-1].by_source if found.points[-1].by_source[source] > 0]
+    shown = [one for one in found.points if one.days in DAYS_SHOWN or one.days == last]
+    rows = [
+        (
+            one.days,
+            f"{one.share:.1%}",
+            "█" * round(one.share * BAR),
+            *(f"{one.by_source[source]:.1%}" for source in sources),
+            sum(each.became_known for each in found.points[: one.days + 1]),
+        )
+        for one in shown
+    ]
+    yield table(rows, ("days", "known", " " * BAR, *sources, "frauds"))
+    kept = found.frauds - found.too_young - found.later
+    left = [
+        f"{count:,} {words}"
+        for count, words in ((found.too_young, "too young to say"), (found.later, "known later than that"))
+        if count
+    ]
+    beside = f"; beside them {' and '.join(left)}" if left else ""
+    yield f"From {many(kept, 'fraud')} in force at {time_text(found.as_of_ms)}{beside}."
+    yield "A fraud counts for the source that said so first."
 
 
 def _one(session: Session, reference: str, verdict: str, fields: dict[str, str]) -> int:
@@ -100,10 +236,11 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         session.answer(_counts(read=1, duplicates=1), f"This label of {event} is there already.")
         session.next(f"shroff explain {argument(reference)}")
     else:
-        session.answer(
-            _counts(read=1, appended=1) | {"seq": answer.seq},
-            f"{event} is labelled '{verdict}', at place {answer.seq:,}.",
-        )
+        in_force, of_source = answer.in_force or (verdict, "")
+        text = f"{event} is labelled '{verdict}', at place {answer.seq:,}"
+        text += "." if in_force == verdict else f"; in force stays the verdict '{in_force}' of {of_source}."
+        document = _counts(read=1, appended=1) | {"seq": answer.seq, "in_force": in_force}
+        session.answer(document, text)
         session.next("shroff export labels")
     return 0
 

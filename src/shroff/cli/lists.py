@@ -22,8 +22,9 @@ NAMED_MAX = 3  # readers that an overview names
 def lists(context: click.Context) -> None:
     """Show the lists of the project, or what is in one, and change them.
 
-    A list is the file lists/NAME.csv, which may be edited by hand as well: what is in it is in force from the next
-    event that is taken in. A change by this command is in force at once, beside a process that writes too.
+    A list is the file lists/NAME.csv, which may be edited by hand as well: as any other file of the project it comes
+    into force when the next process begins to write, or with the next change by this command, which is in force at
+    once, beside a process that writes too.
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)
@@ -108,6 +109,8 @@ def _tell(session: Session, change: Change) -> None:
     )
     if change.in_force:
         text += " That is in force from the next event on."
+        if change.others:
+            text += f" With it came into force what was changed before: {', '.join(change.others)}."
     else:
         text += f" It is not in force yet: {change.why_not.rstrip('.')}."
     session.answer(asdict(change), text)

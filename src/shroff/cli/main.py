@@ -16,6 +16,7 @@ import click
 
 import shroff
 from shroff import config
+from shroff.cli import interrupts, standard_streams
 from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
@@ -31,29 +32,30 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "decide": ("decide", "events in, one JSON line each; decisions out"),
     "features": ("features", "compute features of events into a Parquet file"),
     "label": ("label", "record what was found out about events"),
+    "train": ("train", "fit a model to the labels so far, and judge it"),
     "explain": ("explain", "say why an event was decided as it was"),
     "replay": ("replay", "compute one decision again from the log and compare"),
     "verify": ("verify", "compute the whole log again and compare"),
     "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
     "lists": ("lists", "show and change the lists that rules read"),
+    "thresholds": ("thresholds", "weigh costs and capacity into cut-offs of the score"),
+    "models": ("models", "list, promote and roll back models"),
+    "drift": ("drift", "what a model reads, recently against a reference"),
+    "backtest": ("backtest", "judge old events by new rules or models"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),
+    "notebook": ("notebook", "write a notebook that opens the project"),
     "schema": ("schema", "write the JSON Schema of project files, for editors"),
     "completion": ("completion", "let a shell complete commands, event types and files"),
 }
 PLANNED: Final = {
-    "train": "fit a model to the labels so far",
-    "models": "list, promote and roll back models",
-    "thresholds": "weigh costs and capacity into cut-offs",
-    "backtest": "judge old events by new rules or models",
     "run": "work from a live source",
     "produce": "replay a file into a live source",
     "serve": "API and pages",
     "keys": "keys for programs that call the API",
     "users": "people who may sign in",
     "audit": "verify the record of who did what",
-    "notebook": "write a notebook that opens the project",
 }
 
 STARTING: Final = (50_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
@@ -137,6 +139,8 @@ def program(session: Session, folder: Path | None, traceback: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command, or answer a shell that asks how to go on, and leave with the exit code."""
+    interrupts.watch()
+    standard_streams.hold()
     asked = config.completion_asked()
     if asked:
         from shroff.cli.completion import complete
@@ -155,7 +159,7 @@ def run(arguments: list[str]) -> int:
         session.warn()
         session.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
-        return report(error, session)
+        return report(interrupts.meant_by(error), session)
     return code
 
 

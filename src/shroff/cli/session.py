@@ -30,6 +30,7 @@ class Session:
     is_json: bool = False
     shows_traceback: bool = False
     has_written: bool = False
+    has_said_for_whom: bool = False
     stopped: str = ""  # what Ctrl-C leaves behind, in words
     _project: Project | None = None
 
@@ -40,6 +41,7 @@ class Session:
             from shroff import app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
+            self._project.waiting = self.lasts
         return self._project
 
     @property
@@ -82,6 +84,12 @@ class Session:
     def waits(self, words: str) -> None:
         """Keep what holds if the wait for another process is ended by Ctrl-C."""
         self.stopped = words
+
+    def lasts(self, words: str) -> None:
+        """Say once for whom the command waits, however many requests it has."""
+        if not self.has_said_for_whom:
+            self.has_said_for_whom = True
+            self.say(f"shroff: {words}")
 
     def warn(self) -> None:
         """Say what the project wants somebody to know, though the command went well."""

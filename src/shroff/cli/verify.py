@@ -27,8 +27,9 @@ from shroff.cli.session import Session, command, many, one_line
 )
 def verify(session: Session, engines: str, sample: int | None) -> int:
     """Compute the log again through the engines and compare features, decisions and receipts."""
-    began = time.monotonic()
-    names = [name.strip() for name in engines.split(",") if name.strip()]
+    from shroff.decisions.verifying import known_engines
+
+    began, names = time.monotonic(), known_engines(engines)
     with bars("computing, events") as (progress,):
         found = session.project.verify(names, sample, progress)
     seconds, first = time.monotonic() - began, found.first_mismatch
@@ -36,6 +37,7 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
         "events": found.events,
         "mismatches": found.mismatches,
         "first_mismatch": None if first is None else asdict(first),
+        "unread": found.unread,
         "seconds": round(seconds, 3),
     }
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
@@ -43,6 +45,7 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
     if first is not None:
         text += f"\nThe first is {first.event} {one_line(first.id)} at place {first.seq:,}, engine {first.engine}."
         text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"
+    text = "\n".join([text, *found.unread])
     session.answer(document, text)
-    session.next("shroff doctor" if found.mismatches else "shroff export decisions")
-    return 1 if found.mismatches else 0
+    session.next("shroff doctor" if found.mismatches or found.unread else "shroff export decisions")
+    return 1 if found.mismatches else 3 if found.unread else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from shroff.decisions.definitions import HASHED, Definitions
 from shroff.decisions.history import Control, changed_type
+from shroff.decisions.indexing import check_unique
 from shroff.decisions.stored import stored
 from shroff.events.definitions import EventType, load_events
 from shroff.events.event import read_time
@@ -22,9 +23,10 @@ def check_change(log: Log, definitions: Definitions) -> None:
 
     Raises: DefinitionError where another field has become the id or the time of events that
         the log has, or where one holds clear values and is hashed now, or the reverse: the
-        same card would then be two.
+        same card would then be two; or where events share a value of a field that is unique now.
     Cost: a pass over the log where something of this kind was changed, else none.
     """
+    check_unique(log, definitions)
     concerned = _concerned(log, definitions)
     if not concerned:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import astuple, replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
-from shroff.decisions.progress import Progress, counted
+from shroff.decisions.progress import Progress, counted, unheard
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError
 from shroff.events.encodings import format_by_name, read_lines
 from shroff.events.event import time_text
@@ -37,21 +37,19 @@ MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to
 WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
-def _unheard(_words: str) -> None:
-    """Nobody is told."""
-
-
 class Additions(ABC):
     """Single records for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when
-    that process has committed it; `waits` is told what holds if nobody waits so long.
+    that process has committed it; `waits` is told what holds if nobody waits so long, and
+    `waiting` for whom, where it lasts.
     """
 
     __slots__ = ()
 
     places: config.Places
     now_ms: Callable[[], int]
+    waiting: Callable[[str], None]
 
     @property
     @abstractmethod
@@ -108,7 +106,7 @@ class Additions(ABC):
         known_at: str | datetime | None = None,
         reason: str | None = None,
         amount: str | Decimal | None = None,
-        waits: Waits = _unheard,
+        waits: Waits = unheard,
     ) -> Answer:
         """Record one label, of `payment/p-1` or of `p-1` while one type is decided.
 
@@ -134,7 +132,7 @@ class Additions(ABC):
             self._needs_log(f"and what is no label makes none: {one.refusal}")
         return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits))[0]
 
-    def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = _unheard) -> IngestReport:
+    def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
         try:
             return self.ingest(file, as_type="label", is_hashed=True, progress=progress)
@@ -154,7 +152,7 @@ class Additions(ABC):
                 report.add(Prepared(Batch(), answers))
         return report
 
-    def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = _unheard) -> list[Retried]:
+    def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
         """Bring quarantined input back in, all of it without numbers; what is refused again stays.
 
         `files` are those that CSV lines came from, or others with the same name and first line.
@@ -168,12 +166,12 @@ class Additions(ABC):
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
         return retried_of(self._ask(RETRY, retry_request(numbers, headers), waits))
 
-    def drop(self, numbers: Sequence[int], waits: Waits = _unheard) -> int:
+    def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
         """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
 
         Raises: UsageError where there is no log yet.
         """
-        from shroff.decisions.inbox import DROP, ask, drop, drop_request, dropped_of
+        from shroff.decisions.inbox import DROP, ask, drop, drop_request, dropped_of, staying
 
         self._needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
@@ -185,11 +183,14 @@ class Additions(ABC):
         def alone(number: int | None) -> bytes:
             """Without a writer: it would put the project's files in force, and they may have mistakes."""
             with closing(self.open_log(read_only=False)) as log:
-                number = log.ask(DROP, body, now_ms) if number is None else number
+                if number is None:
+                    number = log.ask(DROP, body, now_ms)
+                    with staying():
+                        return drop(log, Request(number, DROP, body, now_ms))
                 reply = log.reply_to(number)
                 return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
 
-        return dropped_of(ask(DROP, body, now_ms, alone, self._beside, waits))
+        return dropped_of(ask(DROP, body, now_ms, alone, self._beside, waits, self.waiting))
 
     def _needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
@@ -198,15 +199,19 @@ class Additions(ABC):
 
     def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
         """What came of a request, carried out by the process that writes the log, or by this one where none does."""
-        from shroff.decisions.inbox import ask
+        from shroff.decisions.inbox import ask, staying
 
         now_ms = self.now_ms()
 
         def alone(number: int | None) -> bytes:
             with self.writing() as (writer, log), closing(self.inbox(writer, log)) as inbox:
-                return inbox.replied(log.ask(kind, body, now_ms) if number is None else number)
+                if number is not None:
+                    return inbox.replied(number)
+                number = log.ask(kind, body, now_ms)
+                with staying():
+                    return inbox.replied(number)
 
-        return ask(kind, body, now_ms, alone, self._beside, waits)
+        return ask(kind, body, now_ms, alone, self._beside, waits, self.waiting)
 
     @contextmanager
     def _beside(self) -> Iterator[Log]:
@@ -219,7 +224,7 @@ class Additions(ABC):
 
     # ---- state
 
-    def snapshot(self, progress: Progress | None = None, waits: Waits = _unheard) -> Saved:
+    def snapshot(self, progress: Progress | None = None, waits: Waits = unheard) -> Saved:
         """Save state, so that the next start reads only what comes after it; beside a writer that one saves its own.
 
         Raises: UsageError where there is no log yet; StorageError where it cannot be written.
@@ -250,7 +255,7 @@ class Additions(ABC):
 
         return entries(self._text(known_list(name, self.definitions)))
 
-    def list_add(self, name: str, entry: Entry, waits: Waits = _unheard) -> Change:
+    def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
         """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
 
         A value that is compared with a hashed field is written hashed.
@@ -267,7 +272,7 @@ class Additions(ABC):
         entry = replace(entry, value=hashed(entry.value))
         return self._change_list(name, entry.value, lambda text: with_entry(text, entry, hashed), waits)
 
-    def list_remove(self, name: str, value: str, waits: Waits = _unheard) -> Change:
+    def list_remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
         """Take every line of a value out of lists/NAME.csv, and put that in force.
 
         Raises: UsageError where there is no such list or value; DefinitionError as `list_add`.
@@ -295,7 +300,8 @@ class Additions(ABC):
 
         definitions, hasher = self.definitions, self.hasher
         known_list(name, definitions)
-        if name not in hashed_lists(definitions.events, definitions.features, definitions.rules):
+        read = definitions.events, definitions.features, definitions.rules, definitions.models, definitions.scoring
+        if name not in hashed_lists(*read):
             return str
         return lambda value: value if HASHED.fullmatch(value) else hasher(value)
 
@@ -309,22 +315,36 @@ class Additions(ABC):
                 self.check_with({file_of(name): changed})
                 config.write_text(self.places.folder / file_of(name), changed)
         self.reload()
+        before = self._files_in_force()
         in_force, why_not = self._put_in_force(waits)
-        return Change(name, value, what, len(entries(changed)), in_force, why_not)
+        now = self._files_in_force() if in_force else before
+        others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
+        return Change(name, value, what, len(entries(changed)), in_force, why_not, tuple(others) if before else ())
 
-    def _put_in_force(self, waits: Waits) -> tuple[bool, str]:
+    def _files_in_force(self) -> Mapping[str, str]:
+        """The project's files as the log has them in force; none where there is no log, or none that can be read."""
+        from shroff.decisions.history import Control
+
+        control = Control()
+        with suppress(ShroffError), self.reading() as log:
+            for record in log.controls():
+                control.take(record)
+        return control.files
+
+    def _put_in_force(self, waits: Waits, written: str = WRITTEN) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
-        The list is written by now, so whatever goes wrong says that it waits, and never that nothing was done.
+        The file is written by now, as `written` says, so whatever goes wrong says that it waits, and never that
+        nothing was done.
         """
         from shroff.decisions.inbox import ADOPT
 
         if not self.places.log.exists():
             return False, "this project has no log yet; its files come into force with the first events"
-        waits(WRITTEN)
+        waits(written)
         try:
             self._ask(ADOPT, b"null", waits)
-        except DefinitionError as error:  # they are well, and do not fit the log: the list was checked before
+        except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot come into force: {error.problems[0]}"
         except ShroffError as error:
             return False, str(error)

@@ -16,6 +16,7 @@ from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.engine import Engine
 from shroff.decisions.fold import Folded, empty, fold, lateness_of
 from shroff.decisions.history import Records
+from shroff.features.computed import Computed
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
 from shroff.streams.log import Log
 
@@ -85,7 +86,8 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
 
     It holds where types, entities and all that is computed are the same, and lists and
     tables are the same to what is kept: a change of the policy, of a rule's effect or words,
-    of a list that rules ask about the event being decided.
+    of a list that rules ask about the event being decided, of a model that reads what is
+    computed anyhow.
 
     Args:
         folded: State at the end of the log; of no use once its successor has taken a batch.
@@ -95,7 +97,7 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
     before = folded.engine.definitions
     if before.events != definitions.events or before.settings != definitions.settings:
         return None
-    if computed_of(before) != computed_of(definitions):
+    if _kept_up(before) != _kept_up(definitions):
         return None
     if _keeps_any(_changed(before, definitions), definitions):
         return None
@@ -105,6 +107,11 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
     engine.online.restore(folded.engine.online.state())
     records = Records(definitions.events, definitions.settings.money_places)
     return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
+
+
+def _kept_up(definitions: Definitions) -> list[Computed]:
+    """What is computed of each event that state may be made of: scores are not."""
+    return [one for one in computed_of(definitions) if not one.is_score]
 
 
 def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -51,7 +52,8 @@ def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
 def json_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Events as lines of JSON, one at a time.
 
-    Floats are written by their shortest decimal, moments as RFC 3339; numbers and moments of numpy and pandas too.
+    Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
+    seconds; numbers, moments and durations of numpy and pandas too.
 
     Raises: UsageError for what is no mapping, or holds a value that JSON cannot say.
     """
@@ -79,11 +81,20 @@ def _sayable(value: Any) -> object:
         raise TypeError(f"{type(value).__name__} are no value of a field; give text")
     if isinstance(value, float) and math.isinf(value):
         raise ValueError(f"{value} is no value of a field")
+    if isinstance(value, datetime | timedelta) and value != value:  # noqa: PLR0124 (that is pandas' missing moment)
+        return None
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    if isinstance(value, timedelta):
+        return value / timedelta(seconds=1)
     return value
 
 
 def _plain(value: Any) -> object:
     """A value that JSON knows for one of a library: a numpy scalar has `item`, a moment of pandas `isoformat`."""
+    kind = value.dtype.kind if hasattr(value, "dtype") else ""
+    if kind in {"M", "m"}:  # whose `item` is a number where its unit is below a microsecond
+        return _sayable(value.astype(f"{value.dtype.str[:3]}[us]").item())
     for way in ("isoformat", "item"):
         if hasattr(value, way):
             return _sayable(getattr(value, way)())

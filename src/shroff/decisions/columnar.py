@@ -10,6 +10,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import Full, Queue
@@ -22,12 +24,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.histories import Taken
+from shroff.decisions.histories import (
+    DOUBLED,
+    FIRST_MAX,
+    Left,
+    LeftOut,
+    Taken,
+    file_batches,
+    late_words,
+    left_submission,
+    taken,
+)
+from shroff.decisions.notebook import known_by
 from shroff.events.columnar import Admitted, ColumnDoor, admitted
-from shroff.events.definitions import EventType
-from shroff.events.encodings import read_lines
-from shroff.events.intake import Intake
+from shroff.events.encodings import file_format, read_lines
+from shroff.events.event import Event
+from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
+from shroff.events.mapping import Dispatcher
 from shroff.events.parquet import open_parquet, read_batches
 from shroff.features.frames import Coded, ColumnFrame, Dictionary
 from shroff.language.columns import Column
@@ -42,69 +56,170 @@ One = TypeVar("One")
 Key = tuple[np.uint64, np.uint64]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was read of a file at a time.
+
+    Args:
+        admitted: The events of each type. `rows` are their places among all that was read.
+        size: How many lines that was.
+        place: Where the line of a place stands in the file.
+        left: What gave no event.
+    """
+
+    admitted: Mapping[str, Admitted]
+    size: int
+    source: str
+    place: Callable[[int], str]
+    left: Sequence[tuple[str, Left]] = ()
+
+
 def file_columns(
     files: Sequence[Path],
     definitions: Definitions,
     hasher: Callable[[str], str] | None,
     event: str,
     as_of_ms: int | None = None,
+    left: LeftOut | None = None,
 ) -> Iterator[Taken]:
-    """The events of files in file order, all of one type, with the places that this order would give.
+    """The events of files in file order, with the places that this order would give; ids and places of one type.
 
-    An event whose id came before or that comes too late has none, as a line that the door
-    refuses. With `as_of_ms` those that happened later are left out.
+    A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
+    value of it, or that comes too late has no place, as a line that the door refuses; `left` is told of them. With
+    `as_of_ms` those that happened later are left out.
 
     Raises: UsageError where a file cannot be read or lacks a column.
     """
-    type_ = definitions.events.types[event]
+    left = LeftOut() if left is None else left
+    kinds = {file_format(path) for path in files}
+    may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
+    types = definitions.events.types if may_mix else [event]
+    if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for the row door
+        lines = ((path.name, read_lines(path)) for path in files)
+        batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
+        yield from taken(batches, definitions, event)
+        return
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
-    key = np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64))
-    arrivals = Arrivals(definitions.settings.lateness_ms, key)
-    coders: dict[str, Coder] = {}
-    before = 0
+    frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        for one in ahead(_admitted(path, definitions, keeping, type_, arrivals.expect)):
-            times = one.columns[type_.time_field].values
-            rows = arrivals.take(one.columns[type_.id_field], times)
-            seqs = before + np.arange(1, len(rows) + 1)
-            before += len(rows)
-            if as_of_ms is not None:
-                known = times[rows] <= as_of_ms
-                rows, seqs = rows[known], seqs[known]
-            if not len(rows):
+        for one in ahead(_read(path, definitions, keeping, event, frames.arrivals.expect)):
+            found = frames.taken(one, event, as_of_ms)
+            if found is not None:
+                yield found
+
+
+def _key() -> Key:
+    return np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64))
+
+
+class _Frames:
+    """Makes frames of what is taken of the parts of files, one after the other."""
+
+    def __init__(self, definitions: Definitions, arrivals: Arrivals, left: LeftOut) -> None:
+        self.arrivals = arrivals
+        self._definitions, self._left = definitions, left
+        self._coders: dict[str, dict[str, Coder]] = {}
+        self._key = _key()
+        self._before = 0
+
+    def taken(self, part: Part, event: str, as_of_ms: int | None) -> Taken | None:
+        """The frames of a part; None where nothing of it is taken, or known by then."""
+        from shroff.decisions.columnar_ids import TAKEN
+
+        for kind, gone in part.left:
+            self._left.add(kind, 1, [gone])
+        order, times, fates = self._fates(part)
+        is_taken = fates == TAKEN
+        seqs = np.zeros(part.size, np.int64)
+        seqs[order[is_taken]] = self._before + np.arange(1, np.count_nonzero(is_taken) + 1)
+        self._before += int(np.count_nonzero(is_taken))
+        if as_of_ms is not None:
+            is_taken &= times <= as_of_ms
+        kept = order[is_taken]
+        if not len(kept):
+            return None
+        rows = np.full(part.size, -1)
+        rows[kept] = np.arange(len(kept))
+        frames = {}
+        ids, places = pa.array([], pa.string()), np.zeros(0, np.int64)
+        for name, one in part.admitted.items():
+            own = np.flatnonzero(rows[one.rows] >= 0)
+            if not len(own):
                 continue
-            columns = FileColumns(one, rows, coders, key)
-            places, ids = np.arange(len(rows)), columns.text(type_.id_field).cast(pa.string())
+            type_ = self._definitions.events.types[name]
+            columns = FileColumns(one, own, self._coders.setdefault(name, {}), self._key)
+            at = one.rows[own]
             taken_at = columns.column(type_.time_field).values
-            frame = ColumnFrame(type_, columns, taken_at, places, definitions.events, definitions.reference)
-            yield Taken({event: frame}, len(rows), ids, seqs)
+            given = self._definitions.events, self._definitions.reference
+            frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
+            if name == event:
+                ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
+        return Taken(frames, len(kept), ids, places)
+
+    def _fates(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """The places of a part's events in their order, their times, and what becomes of each."""
+        types = self._definitions.events.types
+        given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
+        at = [one.rows for _, one in given]
+        times = [one.columns[types[name].time_field].values for name, one in given]
+        hashes = [self.arrivals.hashes(name, one.columns[types[name].id_field]) for name, one in given]
+        if len(given) == 1:
+            order, when, fates = at[0], times[0], self.arrivals.take(hashes[0], times[0])
+        else:
+            order = np.concatenate([np.zeros(0, np.int64), *at])
+            by_place = np.argsort(order, kind="stable")
+            order, when = order[by_place], np.concatenate([np.zeros(0, np.int64), *times])[by_place]
+            fates = self.arrivals.take(np.concatenate([np.zeros((0, 2), np.uint64), *hashes])[by_place], when)
+        self._count(part, order, fates)
+        return order, when, fates
+
+    def _count(self, part: Part, order: NDArray[np.int64], fates: NDArray[np.uint8]) -> None:
+        from shroff.decisions import columnar_ids
+
+        late = late_words(self._definitions.settings.lateness_ms)
+        for kind, fate, words in (
+            ("doubled", columnar_ids.DOUBLED, DOUBLED),
+            ("too_late", columnar_ids.TOO_LATE, late),
+        ):
+            gone = order[fates == fate]
+            named = (Left(part.source, part.place(at), words) for at in map(int, gone[:FIRST_MAX]))
+            if len(gone):
+                self._left.add(kind, len(gone), named)
 
 
 class Arrivals:
-    """Which of the events that came are taken, by their ids and times, in the order in which they came."""
+    """What becomes of the events that come, by their ids and times, in the order in which they come."""
 
     def __init__(self, lateness_ms: int, key: Key) -> None:
         self._lateness_ms, self._key = lateness_ms, key
         self._state = np.zeros(3, np.int64)
         self._slots = np.zeros((0, 2), np.uint64)
         self._expected = 0
+        self._keys: dict[str, Key] = {}
 
     def expect(self, count: int) -> None:
         """Have room for so many ids at once, where it is known that they come."""
         self._expected += count
 
-    def take(self, ids: Any, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows of a batch that are taken."""
+    def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
+        """What stands for ids of a type: the same id of two types is two."""
+        if type_name not in self._keys:
+            number = np.uint64(len(self._keys))
+            self._keys[type_name] = self._key[0] ^ number, self._key[1]
+        return _hashes(ids, self._keys[type_name])
+
+    def take(self, hashes: NDArray[np.uint64], times: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What becomes of the events of a batch: taken, doubled or too late, as `columnar_ids` names it."""
         # Loading kernels takes up to a second, in which the reading of the file goes on.
         from shroff.decisions.columnar_ids import COUNT, take_events
 
-        hashes = _hashes(ids, self._key)
         wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
         if _is_full(self._slots, wanted):
             self._slots, _ = _grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
-        taken = np.empty(len(hashes), np.uint8)
-        take_events(hashes, np.require(times, np.int64, ["C", "W"]), self._slots, self._state, self._lateness_ms, taken)
-        return np.flatnonzero(taken)
+        fates = np.empty(len(hashes), np.uint8)
+        times = np.require(times, np.int64, ["C", "W"])
+        take_events(np.ascontiguousarray(hashes), times, self._slots, self._state, self._lateness_ms, fates)
+        return fates
 
 
 class Coder:
@@ -169,31 +284,50 @@ class FileColumns(Mapping[str, Column | Coded]):
         return self._coders[name].code(self.text(name))
 
 
-def _admitted(
+def _read(
     path: Path,
     definitions: Definitions,
     hasher: Callable[[str], str] | None,
-    type_: EventType,
+    event: str,
     expect: Callable[[int], None],
-) -> Iterator[Admitted]:
-    """What the door admits of a file, batch by batch. `expect` is told how many rows there are, where the file says."""
+) -> Iterator[Part]:
+    """What the door makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
     events, settings = definitions.events, definitions.settings
     lines = read_lines(path)
-    if lines.format != "parquet":
-        submissions = Intake(events, settings, hasher).submissions(lines, path.name, type_.name)
-        found = (one.event for one in submissions if one.event is not None)
-        while batch := list(islice(found, EVENTS)):
-            yield admitted(dict(enumerate(batch)), type_)
+    if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
+        submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
+        while batch := list(islice(submissions, EVENTS)):
+            yield _part(batch, definitions, path.name)
         return
     lines.close()
     file = open_parquet(path)
-    door = ColumnDoor(events, settings, hasher, type_.name, file.schema_arrow, path.name)
+    door = ColumnDoor(events, settings, hasher, event, file.schema_arrow, path.name)
     rows = EVENTS if door.is_by_rows else _rows_of_a_batch(file.metadata)
     expect(file.metadata.num_rows)
     before = 0
     for batch in read_batches(file, path, rows, door.columns):
-        yield door.admit(batch, before)
+        found = door.admit(batch, before)
+        place = partial(_row_number, before)
+        left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
+        yield Part({event: found}, batch.num_rows, path.name, place, left)
         before += batch.num_rows
+
+
+def _row_number(before: int, at: int) -> str:
+    return str(before + at + 1)
+
+
+def _part(submissions: Sequence[Submission], definitions: Definitions, source: str) -> Part:
+    """Submissions of a file as columns of each type."""
+    by_type: dict[str, dict[int, Event]] = {}
+    left: list[tuple[str, Left]] = []
+    for at, one in enumerate(submissions):
+        if one.event is None:
+            left.append(left_submission(one))
+        else:
+            by_type.setdefault(one.type, {})[at] = one.event
+    found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
+    return Part(found, len(submissions), source, lambda at: submissions[at].place, left)
 
 
 def _rows_of_a_batch(metadata: Any) -> int:

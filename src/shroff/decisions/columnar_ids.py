@@ -23,6 +23,9 @@ UEE, UDD = np.uint64(0xEE), np.uint64(0xDD)
 WATERMARK: Final = 0  # words of the state of `take_events`
 IS_THERE: Final = 1
 COUNT: Final = 2
+DOUBLED: Final = 0  # what becomes of an event
+TAKEN: Final = 1
+TOO_LATE: Final = 2
 
 
 @compiled
@@ -90,17 +93,20 @@ def find(slots: Any, one: Word, two: Word) -> Word:
 
 @entry_point("void(uint64[:, ::1], int64[::1], uint64[:, ::1], int64[::1], int64, uint8[::1])")
 def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
-    """Say of each event whether it is taken: its id is new, and it is not too late.
+    """Say of each event whether it is taken, which it is where its id is new and it is not too late.
 
     One that is not taken moves no watermark, and its id stays new. `slots` has room for all.
     It is the rule of `histories.file_batches` once more, as compiled code has no set of ids; a law compares them.
     """
     for i in range(len(times)):
         at = find(slots, hashes[i, 0], hashes[i, 1])
-        taken[i] = 0
-        if slots[at, 1] != U0 or (state[IS_THERE] == 1 and state[WATERMARK] - times[i] > lateness_ms):
+        taken[i] = DOUBLED
+        if slots[at, 1] != U0:
             continue
-        taken[i] = 1
+        if state[IS_THERE] == 1 and state[WATERMARK] - times[i] > lateness_ms:
+            taken[i] = TOO_LATE
+            continue
+        taken[i] = TAKEN
         slots[at, 0] = hashes[i, 0]
         slots[at, 1] = hashes[i, 1]
         state[COUNT] += 1

@@ -7,14 +7,16 @@ spacing; a version is the hash of what was parsed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
+from shroff.decisions.laid_over import DraftFile, laid_over
 from shroff.decisions.policy import Policy, load_policy
 from shroff.decisions.reference import ListFile, load_list, load_table
+from shroff.decisions.scoring import LoadModel, Scorer, Scoring, computed_scores, load_scoring, unavailable
 from shroff.errors import DefinitionError, Problem
 from shroff.events import kept
 from shroff.events.definitions import Events, load_events
@@ -28,6 +30,9 @@ from shroff.language.values import Value
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Scalar
 from shroff.language.yamltext import Sequence as YamlSequence
+from shroff.models import in_force
+from shroff.models.definitions import ModelSettings
+from shroff.models.loading import Known, load_models
 from shroff.rules.definitions import Rule, RuleLoader
 
 Hasher = Callable[[str], str]
@@ -37,7 +42,10 @@ YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Content hashes of what decided; empty where there is nothing of a kind."""
+    """Content hashes of what decided; empty where there is nothing of a kind.
+
+    `model` is one of all models in force; a decision shows the id of the one that scored it.
+    """
 
     definitions: str = ""
     rules: str = ""
@@ -53,7 +61,8 @@ class Definitions:
 
     `files` is the text that a control event carries: as written, but with the values of
     lists that are compared with hashed fields hashed, and of notices that rules name the
-    file's name alone: what they say decides nothing.
+    file's name alone: what they say decides nothing. Neither does model.yaml, which is not in it: it says how a
+    model is made, and what a model in force reads is kept with the model.
     """
 
     settings: Settings
@@ -61,12 +70,29 @@ class Definitions:
     features: Mapping[str, Feature]
     rules: tuple[Rule, ...]
     policies: Mapping[str, Policy]
+    models: Mapping[str, ModelSettings]
     reference: Reference
     versions: Versions
     files: Mapping[str, str]
+    scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
+
+    def scoring_of(self, event: str) -> Scoring:
+        """The models in force of an event type, of which there may be none."""
+        return self.scoring.get(event, Scoring(event))
+
+    def unloaded(self) -> list[Scorer]:
+        """The models in force, in shadow too, that cannot be loaded."""
+        return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
+
+    def require_models(self) -> None:
+        """Raises: StateError where a model that decides cannot be loaded: nothing is decided without it."""
+        for scoring in self.scoring.values():
+            for one in scoring.deciding:
+                if one.failure:
+                    raise unavailable(one)
 
     def feature_names(self, event: str) -> list[str]:
         """Names of the features that a decision of this type shows, sorted: those of entities it has a key of."""
@@ -88,15 +114,25 @@ class Loaded:
             raise DefinitionError(self.problems)
         return self.definitions
 
-    def beside(self, problems: Iterable[Problem]) -> Loaded:
-        """The same with problems that were found before the files could be read as definitions."""
+    def beside(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> Loaded:
+        """The same with what was found before the files could be read as definitions."""
         found = [*problems, *self.problems]
         definitions = None if found else self.definitions
-        return Loaded(definitions, sorted(found, key=_place), self.warnings)
+        return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings])
 
 
-def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> Loaded:
-    """Read the files of a project, by their names inside its folder. Names every mistake, not only the first."""
+def load_definitions(
+    files: Mapping[str, str],
+    hasher: Hasher | None = None,
+    load_model: LoadModel | None = None,
+    draft: Sequence[DraftFile] = (),
+) -> Loaded:
+    """Read the files of a project, by their names inside its folder. Names every mistake, not only the first.
+
+    Args:
+        load_model: Gives the models in force; without it they are known by name, and what they score cannot be decided.
+        draft: Files that are laid over them, see `laid_over`; what comes of it cannot be put in force.
+    """
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if "shroff.yaml" not in files:
@@ -107,6 +143,9 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
         )
     rule_files = sorted(name for name in files if name.startswith("rules/"))
     trees = {name: yamltext.read(files[name], name, problems) for name in (*YAML_FILES, *rule_files) if name in files}
+    if draft:
+        trees = laid_over(trees, draft, problems)
+        rule_files = sorted(name for name in trees if name.startswith("rules/"))
     settings = load_settings(trees.get("shroff.yaml"), problems)
     lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
     list_names = frozenset(one.name for one in lists.values())
@@ -117,10 +156,14 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
     notices = _notices(files)
     rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
+    known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
+    models = load_models(trees.get("model.yaml"), known, problems, warnings)
+    named = in_force.read_in_force(files.get(in_force.FILE), problems)
+    scoring = load_scoring(named, load_model, events, names, types, problems)
     _warn_of_what_waits(trees, events, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
-    hashed = hashed_lists(events, features, rules)
+    hashed = hashed_lists(events, features, rules, models, scoring)
     lists = {name: _hash_values(one, hashed, hasher) for name, one in lists.items()}
     definitions = Definitions(
         settings,
@@ -128,6 +171,7 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
         features,
         rules,
         policies,
+        models,
         Reference({one.name: one.entries for one in lists.values()}, tables),
         Versions(
             _version(trees.get(name) for name in ("shroff.yaml", "events.yaml", "features.yaml")),
@@ -135,12 +179,14 @@ def load_definitions(files: Mapping[str, str], hasher: Hasher | None = None) -> 
             _version([trees.get("policy.yaml")]),
             _text_version({name: one.text for name, one in lists.items()}),
             _text_version({name: files[name] for name in files if _is(name, "tables")}),
+            in_force.version_of(named),
         ),
         {
             **{name: files[name] for name in files if _counts(name)},
             **{name: one.text for name, one in lists.items()},
             **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
         },
+        scoring,
     )
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
@@ -156,7 +202,8 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 
 def _counts(name: str) -> bool:
-    return name in YAML_FILES or name.startswith("rules/") or _is(name, "tables")
+    is_yaml = (name in YAML_FILES and name != "model.yaml") or name.startswith("rules/")
+    return is_yaml or _is(name, "tables") or name == in_force.FILE
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:
@@ -192,23 +239,25 @@ def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Event
     ahead = settings.get("ahead") if isinstance(settings, YamlMapping) else None
     if ahead is not None:
         warnings.append(ahead.problem("'ahead' has no effect yet, since live sources are not there yet."))
-    if trees.get("model.yaml") is not None:
-        warnings.append(
-            Problem("model.yaml", 1, 1, "", "training is not there yet; without a model rules alone decide.")
-        )
-    for name, type_ in events.types.items():
-        for one in type_.fields:
-            if one.shape.is_unique:
-                words = f"'unique' on {one.name} is not there yet; label files name events by their id."
-                warnings.append(Problem("events.yaml", 0, 0, f"{name}.fields.{one.name}", words))
+    for name in events.not_naming:
+        words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
+        warnings.append(Problem("events.yaml", 0, 0, name, words))
 
 
-def hashed_lists(events: Events, features: Mapping[str, Feature], rules: Iterable[Rule]) -> frozenset[str]:
+def hashed_lists(
+    events: Events,
+    features: Mapping[str, Feature],
+    rules: Iterable[Rule],
+    models: Mapping[str, ModelSettings],
+    scoring: Mapping[str, Scoring],
+) -> frozenset[str]:
     """Names of the lists that are asked about a hashed field, or about a feature that gives one back."""
     hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
     nodes: list[Node] = [feature.node for feature in features.values()]
     for rule in rules:
         nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
+    nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
+    nodes += [node for each in scoring.values() for one in each.all for node in one.inputs]
 
     def reads_hashed(node: Node) -> bool:
         return any(
@@ -263,8 +312,11 @@ def computed_of(definitions: Definitions, also: str | None = None) -> list[Compu
     features = definitions.features
     decided = frozenset(definitions.events.decided) | ({also} if also else set())
     wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
+    scores = [one for each in definitions.scoring.values() for one in computed_scores(each, definitions.events)]
     asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
-    asked += wanted_features(features, [node for rule in definitions.rules for node in _nodes(rule)])
+    asked += [(name, event) for one in scores for event in one.events for name in stacked(one.node)]
+    nodes = [node for rule in definitions.rules for node in _nodes(rule)]
+    asked += wanted_features(features, [*nodes, *(one.node for one in scores)])
     while asked:
         name, event = asked.pop()
         if name in features and event in features[name].events and event not in wanted[name]:
@@ -275,6 +327,7 @@ def computed_of(definitions: Definitions, also: str | None = None) -> list[Compu
         for name, feature in features.items()
         if wanted[name]
     ]
+    computed += scores
     for rule in definitions.rules:
         computed += [rule.computed, *rule.reason_computed()]
     return computed

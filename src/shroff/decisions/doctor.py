@@ -132,7 +132,7 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
 
 def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
-    yield Finding("log", OK, f"{path} answers: {log.last_seq():,} places, {bytes_text(log.size_bytes())}")
+    yield Finding("log", OK, f"{path} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}")
     yield _clock(log.watermark_ms(), now_ms)
     counts = log.counts()
     if counts.refused:
@@ -144,14 +144,16 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
         cure = (
             "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
         )
-        yield Finding("labels", NOTE, f"{counts.waiting:,} wait for an event that is not in the log", cure)
+        one_waits = "waits" if counts.waiting == 1 else "wait"
+        words = f"{counts.waiting:,} {one_waits} for an event that is not in the log"
+        yield Finding("labels", NOTE, words, cure)
     else:
         yield Finding("labels", OK, "none waits for its event")
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
         cure = "Notices are kept, and delivering them is not there yet; nobody was told."
-        yield Finding("outbox", NOTE, f"{counts.outbox:,} notices that nothing delivers yet", cure)
+        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} that nothing delivers yet", cure)
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
@@ -188,7 +190,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
     """The newest snapshot: whether it is whole, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
-        words = f"none; the next start reads all {last_seq:,} places of the log"
+        words = f"none; the next start reads the whole log, {_counted(last_seq, 'place')}"
         return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
     name = files[0].name
     try:
@@ -199,7 +201,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
     if header is None or header.seq > last_seq:
         words = "made by another version of the program" if header is None else "newer than the log"
         return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
-    age = f"{last_seq - header.seq:,} places old, {bytes_text(files[0].stat().st_size)}"
+    age = f"{_counted(last_seq - header.seq, 'place')} old, {bytes_text(files[0].stat().st_size)}"
     return Finding("snapshots", OK, f"{name} is whole: state at place {header.seq:,}, {age}")
 
 

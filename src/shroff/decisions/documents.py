@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Final
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fragments import ObjectWriter
 from shroff.events.event import canonical_bytes, canonical_text
 from shroff.features.frames import Frame
+
+NO_SCORE: Final = b"null"
+_LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,24 @@ class Verdict:
 
 
 class DocumentWriter:
-    """Writes the decisions of one event type."""
+    """Writes the decisions of one event type.
+
+    In a document `versions.model` is the id of the model that scored this event; of those
+    in force one for each key may do that.
+    """
 
     def __init__(self, event: str, definitions: Definitions) -> None:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
         self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
         versions = asdict(definitions.versions)
-        listed = {name: versions[name] for name in ("definitions", "rules", "policy", "lists", "tables", "model")}
-        self._versions = _object(listed)
-        self._sorted_versions = _object(dict(sorted(listed.items())))
+        scorers = definitions.scoring_of(event).deciding
+        self._versions = {
+            model: _versions({name: versions[name] for name in _LISTED} | {"model": model})
+            for model in ("", *(one.id for one in scorers))
+        }
         self._head = f'{{"event":"{event}","id":'.encode()
         self._sealed_middle = f'","event":"{event}","features":'.encode()
-        self._tail = f',"versions":{self._versions},"receipt":"sha256:'.encode()
-        self._plain: tuple[Verdict, _Pieces] | None = None
+        self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
 
     def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
         """The features of each event as a JSON object, names sorted; of use until the next call."""
@@ -49,46 +58,69 @@ class DocumentWriter:
         return self._objects.write([frame.computed.get(name) for name, _ in self._fields], len(frame))
 
     def write(
-        self, id_: str, seq: int, body: bytes, features: bytes | memoryview, verdict: Verdict
+        self,
+        id_: str,
+        seq: int,
+        body: bytes,
+        features: bytes | memoryview,
+        verdict: Verdict,
+        score: bytes,
+        model: str,
     ) -> tuple[bytes, bytes]:
-        """The document of one decision and the 32 bytes of its receipt."""
-        pieces = self._pieces(verdict)
+        """The document of one decision and the 32 bytes of its receipt.
+
+        `score` as JSON is by the model of this id; without one they are `NO_SCORE` and empty.
+        """
+        pieces, versions = self._pieces(verdict), self._versions[model]
         id_json = canonical_bytes(id_)
         content = sha256(body).hexdigest().encode()
+        sealed = pieces.sealed_head, score, pieces.sealed_tail, versions.sealed
         receipt = sha256(
-            b"".join((b'{"content":"', content, self._sealed_middle, features, b',"id":', id_json, pieces.sealed))
+            b"".join((b'{"content":"', content, self._sealed_middle, features, b',"id":', id_json, *sealed))
         )
         place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
         sealed_by = receipt.hexdigest().encode()
-        document = b"".join((self._head, id_json, place, pieces.shown, features, self._tail, sealed_by, b'"}'))
-        return document, receipt.digest()
+        shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
+        return b"".join((self._head, id_json, place, *shown, sealed_by, b'"}')), receipt.digest()
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
-        """What a verdict gives to both texts; most events of a batch share one without rules, which is kept."""
-        if self._plain is not None and self._plain[0] is verdict:
-            return self._plain[1]
+        """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""
+        is_plain = not verdict.rules and not verdict.shadow_rules
+        if is_plain and verdict.outcome in self._plain:
+            return self._plain[verdict.outcome]
         rules, shadow = _list(verdict.rules), _list(verdict.shadow_rules)
         found = _Pieces(
-            (
-                f',"outcome":"{verdict.outcome}","rules":{rules},"score":null,"shadow_rules":{shadow},'
-                f'"versions":{self._sorted_versions}}}'
-            ).encode(),
-            (
-                f'"outcome":"{verdict.outcome}","score":null,"reasons":[{",".join(verdict.reasons)}],'
-                f'"rules":{rules},"shadow_rules":{shadow},"features":'
-            ).encode(),
+            f',"outcome":"{verdict.outcome}","rules":{rules},"score":'.encode(),
+            f',"shadow_rules":{shadow},"versions":'.encode(),
+            f'"outcome":"{verdict.outcome}","score":'.encode(),
+            f',"reasons":[{",".join(verdict.reasons)}],"rules":{rules},"shadow_rules":{shadow},"features":'.encode(),
         )
-        if not verdict.rules and not verdict.shadow_rules:
-            self._plain = verdict, found
+        if is_plain:
+            self._plain[verdict.outcome] = found
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """The part of the sealed content behind the id, and that of the document before the features."""
+    """What a verdict gives before the score and behind it: in the sealed content behind the id, and in the document."""
+
+    sealed_head: bytes
+    sealed_tail: bytes
+    shown_head: bytes
+    shown_tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Versions:
+    """The versions as the end of the sealed content, names sorted, and as the document shows them."""
 
     sealed: bytes
     shown: bytes
+
+
+def _versions(listed: dict[str, str]) -> _Versions:
+    sealed = f"{_object(dict(sorted(listed.items())))}}}"
+    return _Versions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
 
 
 def reason(code: str, text: str, effect: str) -> str:

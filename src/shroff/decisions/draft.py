@@ -16,15 +16,16 @@ import msgspec
 
 from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.fold import Folded
-from shroff.decisions.history import label_id, waiting_body, waiting_label
-from shroff.decisions.known import Key, Known
+from shroff.decisions.history import label_id, label_key, waiting_body, waiting_label
+from shroff.decisions.known import Key, Known, NameKey
 from shroff.events.door import LabelInput, label_refusal
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import Standing
+from shroff.events.unique import Named
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
-from shroff.streams.log import Batch, Offset, Record, Refused, WaitingLabel
+from shroff.streams.log import Batch, Offset, Record, Refused, UniqueValue, WaitingLabel
 
 DECIDED: Final = "decided"
 TAKEN: Final = "taken"
@@ -39,6 +40,7 @@ class Answer(msgspec.Struct, gc=False):
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
     where the event came in the same batch, and `reason` says then why it did not fit.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Answer(msgspec.Struct, gc=False):
     reason: str = ""
     is_conflict: bool = False
     is_label: bool = False
+    in_force: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -90,10 +93,12 @@ class Draft:
         self._seq = known.seq
         self._batch = Batch()
         self._placed: list[Placed] = []
+        self._unique = state.records.unique
         self._events: dict[Key, tuple[Event, Record]] = {}
+        self._named: dict[NameKey, tuple[Event, Record]] = {}
         self._label_places: dict[str, int] = {}
         self._early: dict[str, _Early] = {}
-        self._early_of: dict[Key, list[str]] = defaultdict(list)
+        self._early_of: dict[NameKey, list[str]] = defaultdict(list)
         self._repeated: list[tuple[Answer, Key]] = []
         self._repeated_labels: list[Answer] = []
         self._met: dict[str, int] = {}
@@ -135,6 +140,10 @@ class Draft:
         earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
         if earlier is not None:
             return self._again(one, event, body, earlier)
+        names = self._unique.keys(event) if self._unique else []
+        doubled = self._doubled(type_, names) if names else ""
+        if doubled:
+            return self._refuse(one, doubled)
         watermark_ms = state.watermark_ms
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
@@ -145,12 +154,21 @@ class Draft:
         self._batch.records.append(record)
         self._events[key] = event, record
         self._placed.append(Placed(seq, event, body, self._past_hits))
-        for waiting in self._known.waiting.pop(key, ()):
-            self._join_stored(waiting, event, body)
-        if self._early:
-            for label_id_ in self._early_of.pop(key, ()):
-                self._join_early(label_id_, event, body)
+        for name, value in names:
+            self._batch.unique.append(UniqueValue(type_, name, value, seq))
+            self._named[type_, name, value] = event, record
+        if self._known.waiting or self._early:
+            self._join_waiting([("", id_), *names], event, body)
         return Answer(TAKEN, type_, id_, seq)
+
+    def _doubled(self, type_: str, names: Iterable[Named]) -> str:
+        """Why an event with these unique values cannot be taken; nothing where nobody has them."""
+        for name, value in names:
+            key = type_, name, value
+            record = self._named[key][1] if key in self._named else self._known.unique.get(key)
+            if record is not None:
+                return f"{name}: it is unique, and {type_} {record.id!r} has the same value already"
+        return ""
 
     def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
         """An id that is taken: the same content is answered from what was decided, other content is refused.
@@ -178,30 +196,90 @@ class Draft:
     # ---- labels
 
     def _label(self, one: Submission, label: LabelInput) -> Answer:
-        key = (label.event_type or "", label.event_id)
-        id_ = label_id(label, self._state.records.money_places)
-        if self._is_known(id_):
+        places = self._state.records.money_places
+        forms = self._unique.forms
+        lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
+        if lacking:
+            return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the version in force")
+        event, record = self._event_of(label)
+        id_ = label_id(label, places, "" if record is None else record.id)
+        misfit = self._misfit(label, event) if event is not None and label.unique else ""
+        if not misfit and self._is_known(id_):
             answer = Answer(DUPLICATE, "label", id_, is_label=True)
             self._repeated_labels.append(answer)
             return answer
-        if key in self._events:
-            event, record = self._events[key]
-        elif key in self._known.records:
-            record = self._known.records[key]
-            found = self._state.records.decode(record)
-            assert isinstance(found, Event)
-            event = found
-        else:
-            answer = Answer(WAITING, "label", id_, is_label=True)
-            body = waiting_body(label, self._state.records.money_places)
-            self._early[id_] = _Early(label, answer, WaitingLabel(*key, id_, body, one.source, one.place, one.raw()))
-            self._early_of[key].append(id_)
-            return answer
-        too_early = _too_early(label, event)
-        if too_early:
-            return self._refuse(one, too_early)
+        if record is None:
+            return self._wait(one, label, id_)
+        event = event or self._decoded(record)
+        misfit = misfit or _too_early(label, event)
+        if misfit:
+            return self._refuse(one, misfit)
         seq = self._join(label, id_, event, record.body)
-        return Answer(TAKEN, "label", id_, seq, is_label=True)
+        standing = self._state.standings[f"{event.type}/{event.id}"]
+        in_force = standing.verdict, standing.source
+        return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
+
+    def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
+        """The event that a label names by its id, else by a unique field, and its record.
+
+        One that is found by its id alone in the log is not read yet, since most labels that come again need it not.
+        """
+        type_ = label.event_type or ""
+        key = type_, label.event_id
+        if label.event_id:
+            if key in self._events:
+                return self._events[key]
+            if key in self._known.records:
+                record = self._known.records[key]
+                return self._decoded(record) if label.unique else None, record
+        for name, value in label.unique:
+            named = type_, name, value
+            if named in self._named:
+                return self._named[named]
+            if named in self._known.unique:
+                record = self._known.unique[named]
+                return self._decoded(record), record
+        return None, None
+
+    def _decoded(self, record: Record) -> Event:
+        found = self._state.records.decode(record)
+        assert isinstance(found, Event)
+        return found
+
+    def _misfit(self, label: LabelInput, event: Event) -> str:
+        """Why an event is not all that a label says of it; nothing where it is."""
+        if label.event_id and label.event_id != event.id:
+            return f"event: it is not {event.type} {event.id!r}, which {label.unique[0][0]} names"
+        has = dict(self._unique.keys(event))
+        for name, value in label.unique:
+            if has.get(name) != value:
+                key = event.type, name, value
+                other = self._named[key][1] if key in self._named else self._known.unique.get(key)
+                whose = "" if other is None else f"; this is that of {event.type} {other.id!r}"
+                return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
+        return ""
+
+    def _wait(self, one: Submission, label: LabelInput, id_: str) -> Answer:
+        """Keep a label for its event: what it waits for is that event's id, where it says that."""
+        type_, name, value = key = label_key(label)
+        answer = Answer(WAITING, "label", id_, is_label=True)
+        body = waiting_body(label, self._state.records.money_places)
+        waiting = WaitingLabel(type_, value, id_, body, one.source, one.place, one.raw(), name)
+        self._early[id_] = _Early(label, answer, waiting)
+        self._early_of[key].append(id_)
+        return answer
+
+    def _join_waiting(self, names: Iterable[Named], event: Event, body: bytes) -> None:
+        """Append what waits for an event: by its id, then by each unique field, in the order of arrival.
+
+        So where batches end makes no difference: what waits in the log came before what this batch brought.
+        """
+        for name, value in names:
+            key = event.type, name, value
+            for waiting in self._known.waiting.pop(key, ()):
+                self._join_stored(waiting, event, body)
+            for label_id_ in self._early_of.pop(key, ()):
+                self._join_early(label_id_, event, body)
 
     def _is_known(self, id_: str) -> bool:
         """Whether a label is in the log, in this batch, or waits for its event."""
@@ -216,23 +294,25 @@ class Draft:
         label = waiting_label(waiting.body, settings.money_places)
         self._batch.joined.append(waiting.id)
         # Past the door's limits are those of a program that did not keep them, and amounts under other places of money.
-        reason = label_refusal(label, settings) or _too_early(label, event)
+        reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
         if reason:
             self._met[waiting.id] = 0
             self._refuse_waiting(waiting, reason)
         else:
-            self._met[waiting.id] = self._join(label, waiting.id, event, body)
+            id_ = label_id(label, settings.money_places, event.id) if waiting.field else waiting.id
+            self._met[waiting.id] = self._label_places.get(id_) or self._join(label, id_, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
         """The same for a label of this batch, whose answer then says what became of it."""
         early = self._early.pop(id_)
         label, answer = early.label, early.answer
-        too_early = _too_early(label, event)
-        if too_early:
-            answer.reason = too_early
-            self._refuse_waiting(early.waiting, too_early)
+        reason = self._misfit(label, event) or _too_early(label, event)
+        if reason:
+            answer.reason = reason
+            self._refuse_waiting(early.waiting, reason)
         else:
-            answer.seq = self._join(label, id_, event, body)
+            known_as = label_id(label, self._state.records.money_places, event.id)
+            answer.seq = self._label_places.get(known_as) or self._join(label, known_as, event, body)
         self._met[id_] = answer.seq
 
     def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:

@@ -6,29 +6,27 @@ batches of any size and a replay give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
 from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.documents import DocumentWriter, Verdict, reason
-from shroff.decisions.policy import outcome
+from shroff.decisions.documents import NO_SCORE, DocumentWriter, Verdict, reason
+from shroff.decisions.policy import OUTCOMES, outcome
+from shroff.decisions.scoring import Scored, scored
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Frame
-from shroff.features.key_texts import Hits, key_text
+from shroff.features.key_texts import Hits
 from shroff.features.online import Online
 from shroff.features.remarks import SUM_OUTSIDE, Remarks
 from shroff.language.columns import Column, values_of
+from shroff.language.shares import in_share, key_text
 from shroff.language.values import show
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
-
-_ROLLOUT_STEPS: Final = 1 << 32
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -104,19 +102,32 @@ class Engine:
             self._record(placed[row], found, effects)
         if not self.definitions.events.types[name].is_decided:
             return
-        writer, policy = self._writers[name], self.definitions.policy(name)
-        features = writer.features(frame)
-        plain = Verdict(outcome((), policy))
-        for row, (one, shown) in enumerate(zip(placed, features, strict=True)):
+        writer, scores = self._writers[name], scored(frame, self.definitions.scoring_of(name))
+        shown_scores = [NO_SCORE] * len(placed) if scores is None else scores.shown()
+        verdict_of = self._verdicts(name, hits, scores)
+        for row, (one, shown) in enumerate(zip(placed, writer.features(frame), strict=True)):
             if one.past_hits is not None:
                 continue
-            verdict = plain
-            if row in hits:
-                found = hits[row]
-                verdict = _verdict(found, outcome([hit.rule.effect for hit in found if hit.is_effective], policy))
-            id_ = one.event.id
-            document, receipt = writer.write(id_, one.seq, one.body, shown, verdict)
+            verdict, id_ = verdict_of(row), one.event.id
+            by = shown_scores[row], "" if scores is None else scores.models[row]
+            document, receipt = writer.write(id_, one.seq, one.body, shown, verdict, *by)
             effects.decisions.append(DecisionRow(one.seq, name, id_, verdict.outcome, receipt, document))
+
+    def _verdicts(self, name: str, hits: Mapping[int, list[_Hit]], scores: Scored | None) -> Callable[[int], Verdict]:
+        """What gives the verdict of each event of a type; those without a hit share one for each outcome."""
+        policy = self.definitions.policy(name)
+        plain = {decided: Verdict(decided) for decided in OUTCOMES}
+        without = plain[outcome((), policy)]
+
+        def verdict(row: int) -> Verdict:
+            score = None if scores is None else scores.values[row]
+            found = hits.get(row)
+            if found is None:
+                return without if score is None else plain[outcome((), policy, score, has_model=True)]
+            effects = [hit.rule.effect for hit in found if hit.is_effective]
+            return _verdict(found, outcome(effects, policy, score, has_model=score is not None))
+
+        return verdict
 
     def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[_Hit]]:
         """For each event that a rule hit: the hits, by rule id."""
@@ -199,10 +210,7 @@ def is_rolled_out(rule: Rule, key: str | None) -> bool:
     """Whether a rule has effect for a key: a fixed share of keys, by a hash of rule and key."""
     if rule.rollout >= 1.0:
         return True
-    if key is None:
-        return False
-    digest = hashlib.sha256(f"{rule.id}\x00{key}".encode()).digest()
-    return int.from_bytes(digest[:4]) < rule.rollout * _ROLLOUT_STEPS
+    return in_share(rule.id, rule.rollout, key)
 
 
 def _notice(event: LogEvent, rule: Rule, hit: _Hit) -> bytes:

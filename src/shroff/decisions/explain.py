@@ -5,7 +5,6 @@ All of it from the log, by the definitions that were in force at the decision's 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,18 +15,17 @@ import msgspec
 
 from shroff.decisions.decision import html_table
 from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.explain_model import ModelPart, ModelReason, Story
+from shroff.decisions.explain_past import Past
 from shroff.decisions.history import Control, Records
+from shroff.decisions.scoring import LoadModel
 from shroff.decisions.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
-from shroff.events.event import Event, canonical_value
-from shroff.features.key_texts import key_text
-from shroff.features.naive import Key, Naive
-from shroff.language.expression import ThisField
-from shroff.language.printing import text_of
+from shroff.language.printing import as_written
+from shroff.language.shares import key_text
 from shroff.rules.wording import sentence
-from shroff.streams.log import DecisionRow, Log, Record
+from shroff.streams.log import DecisionRow, Log
 
-EARLIER_MAX: Final = 1_000  # of an entity's earlier decisions the latest ones are looked at
 _NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 
 
@@ -60,27 +58,38 @@ class RuleLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class Explanation(msgspec.Struct, frozen=True):
-    """What `explain` adds to a decision."""
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `explain` adds to a decision; `model` where one scored the event."""
 
     features: list[FeatureLine]
     rules: list[RuleLine]
+    model: ModelPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A decision with its explanation."""
+    """A decision with its explanation. `reasons` are the model's, the largest first."""
 
     row: DecisionRow
     document: dict[str, Any]
     explanation: Explanation
+    reasons: tuple[ModelReason, ...] = ()
 
     def json(self) -> bytes:
-        """The decision's bytes as they were answered, with `explanation` behind them."""
-        return self.row.document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
+        """The decision's bytes as they were answered, the model's reasons behind the rules', `explanation` at the end.
+
+        Without a model's reasons no byte of the decision is touched.
+        """
+        document = self.row.document
+        if self.reasons:
+            parts = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+            reasons = [*self.document["reasons"], *(one.document() for one in self.reasons)]
+            parts["reasons"] = msgspec.Raw(msgspec.json.encode(reasons))
+            document = msgspec.json.encode(parts)
+        return document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: the outcome, the features beside earlier ones, and the rules in words."""
+        """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""
         title = (
             f"<b>{escape(self.row.outcome)}</b> {escape(self.row.event)} {escape(self.row.id)}, place {self.row.seq}"
         )
@@ -88,7 +97,11 @@ class Explained:
             ("rule", "result", "in words"), ((one.id, one.result, one.text) for one in self.explanation.rules)
         )
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
-        return title + html_table(heads, map(_feature_row, self.explanation.features)) + rules
+        model = html_table(
+            ("adds to the score", "of the model", "in words"),
+            ((f"{one.contribution:+.2f}", one.code, one.text) for one in self.reasons),
+        )
+        return title + model + html_table(heads, map(_feature_row, self.explanation.features)) + rules
 
 
 def _feature_row(line: FeatureLine) -> tuple[object, ...]:
@@ -98,40 +111,60 @@ def _feature_row(line: FeatureLine) -> tuple[object, ...]:
 
 
 @telling_damage()
-def explain(log: Log, row: DecisionRow, progress: Callable[[int], None] | None = None) -> Explained:
+def explain(
+    log: Log,
+    row: DecisionRow,
+    progress: Callable[[int], None] | None = None,
+    load_model: LoadModel | None = None,
+) -> Explained:
     """Explain a recorded decision.
 
-    Cost: two passes over the log up to its place, decoding only what may be of the same keys.
+    Args:
+        load_model: Gives the model that scored it; where it cannot be loaded, all else is told and why it is not.
+
+    Cost: one pass backwards over the log (see `Past.earlier`), decoding only what may be of the same keys; with a
+        model two passes over the decisions found, and some thousand rows to score.
     """
-    definitions = definitions_at(log, row.seq)
+    definitions = definitions_at(log, row.seq, load_model)
     document = decision_document(row)
-    records = Records(definitions.events, definitions.settings.money_places)
-    event = records.decode(log.find(row.event, [row.id])[row.id])
-    assert isinstance(event, Event)
+    past = Past(log, definitions, Records(definitions.events, definitions.settings.money_places))
+    record = log.find(row.event, [row.id])[row.id]
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
-    finder = _Finder(definitions, records)
-    keys = finder.keys(event, {definitions.features[name].entity for name in names})
-    earlier = finder.earlier(log, keys, row.seq, progress)
+    of_event = [name for name, one in definitions.events.entities.items() if row.event in one.keys]
+    keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
+    earlier = past.earlier(keys, row.seq, progress)
     lines = []
     for name in names:
         feature = definitions.features[name]
         key = keys.get(feature.entity)
-        usual = _usual(name, earlier.get(feature.entity, ()), feature.type.kind)
+        usual = _usual(name, (one.shown for one in earlier.get(feature.entity, ())), feature.type.kind)
         shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
-        lines.append(FeatureLine(name, text_of(feature.node), feature.entity, shown, document["features"][name], usual))
-    return Explained(row, document, Explanation(lines, _rules(definitions, row.event, document)))
+        text = as_written(None if feature.place is None else feature.place.text, feature.node)
+        lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
+    rules = _rules(definitions, row.event, document)
+    if document["score"] is None:
+        return Explained(row, document, Explanation(lines, rules))
+    told = Story(
+        definitions,
+        row.event,
+        document,
+        past.seen(record, document),
+        earlier,
+        lambda: past.of_all(row.event, row.seq),
+        next(iter(of_event), ""),
+    ).told()
+    return Explained(row, document, Explanation(lines, rules, told.part), told.reasons)
 
 
-def definitions_at(log: Log, seq: int) -> Definitions:
+def definitions_at(log: Log, seq: int, load_model: LoadModel | None = None) -> Definitions:
     """The definitions in force at a place. Raises: ReplayError where there are none."""
     control = Control()
-    for records in log.read(0, seq):
-        for record in records:
-            if record.kind == "control":
-                control.take(record)
+    for record in log.controls():
+        if record.seq <= seq:
+            control.take(record)
     if not control.files:
         raise ReplayError(f"the log has no definitions before place {seq}")
-    return load_definitions(control.files).or_raise()
+    return load_definitions(control.files, load_model=load_model).or_raise()
 
 
 def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:
@@ -147,69 +180,6 @@ def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) ->
             )
             lines.append(RuleLine(rule.id, rule.effect, result, sentence(rule)))
     return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
-
-
-class _Finder:
-    """Finds the earlier decisions of an event's entities."""
-
-    def __init__(self, definitions: Definitions, records: Records) -> None:
-        self._definitions, self._records = definitions, records
-        self._naive = Naive(definitions.events, (), definitions.reference)
-
-    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
-        found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
-        return {entity: key for entity, key in found.items() if key is not None}
-
-    def earlier(
-        self, log: Log, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
-    ) -> dict[str, list[dict[str, Any]]]:
-        """For each entity the features of the latest earlier decisions of its key."""
-        needles = {
-            (entity, event): self._needles(entity, event, key)
-            for entity, key in keys.items()
-            for event in self._definitions.events.decided
-        }
-        found: dict[str, deque[Record]] = {entity: deque(maxlen=EARLIER_MAX) for entity in keys}
-        for records in log.read(0, before - 1):
-            for record in records:
-                if record.kind == "event" and record.decided:
-                    self._look(record, keys, needles, found)
-            if progress is not None:
-                progress(len(records))
-        return {entity: _features(log, records) for entity, records in found.items()}
-
-    def _look(
-        self,
-        record: Record,
-        keys: Mapping[str, Key],
-        needles: Mapping[tuple[str, str], list[bytes]],
-        found: Mapping[str, deque[Record]],
-    ) -> None:
-        for entity, key in keys.items():
-            wanted = needles.get((entity, record.type))
-            if wanted is None or not all(needle in record.body for needle in wanted):
-                continue
-            event = self._records.decode(record)
-            if event is not None and self._naive.key(entity, event) == key:
-                found[entity].append(record)
-
-    def _needles(self, entity: str, event: str, key: Key) -> list[bytes]:
-        """Bytes that the body of every event with this key has, where the key is plain fields."""
-        parts = self._definitions.events.entities[entity].keys.get(event, ())
-        pairs = zip(parts, key, strict=False)
-        return [
-            canonical_value(value, part.type, 2).encode()
-            for part, value in pairs
-            if isinstance(part, ThisField) and part.type.is_text
-        ]
-
-
-def _features(log: Log, records: Iterable[Record]) -> list[dict[str, Any]]:
-    ids: dict[str, list[str]] = {}
-    for record in records:
-        ids.setdefault(record.type, []).append(record.id)
-    rows = [row for type_, wanted in ids.items() for row in log.decisions(type_, wanted).values()]
-    return [decision_document(row)["features"] for row in rows]
 
 
 def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:

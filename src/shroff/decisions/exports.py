@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.decisions.flags import Flag, flags
 from shroff.decisions.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.event import canonical_text, time_text
-from shroff.streams.log import DecisionRow, FlagRow, Log, Record
+from shroff.streams.log import DecisionRow, Log, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,22 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
+def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
+    """The same without what happened, or was known, after a moment. Raises: UsageError where rows have no time."""
+    if as_of_ms is None:
+        return kind
+    if "time" not in kind.columns and "known_at" not in kind.columns:
+        raise UsageError(f"--as-of is for events, flags and labels; {kind.name} have no time of their own.")
+
+    def batches(log: Log) -> Iterator[list[Any]]:
+        for batch in flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
+            known = [one for one in batch if one.time_ms <= as_of_ms]
+            if known:
+                yield known
+
+    return replace(kind, batches=batches)
+
+
 def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
     """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
     if format == "csv":
@@ -55,7 +72,12 @@ def schema(kind: Kind) -> pa.Schema:
     import pyarrow as pa
 
     types = {"seq": pa.int64(), "as_of_seq": pa.int64(), "score": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
-    types |= {"known_at": types["time"], "rules": pa.list_(pa.string()), "shadow_rules": pa.list_(pa.string())}
+    types |= {
+        "known_at": types["time"],
+        "updated": types["time"],
+        "rules": pa.list_(pa.string()),
+        "shadow_rules": pa.list_(pa.string()),
+    }
     return pa.schema([pa.field(name, types.get(name, pa.string())) for name in kind.columns])
 
 
@@ -177,21 +199,27 @@ def _label_row(record: Record) -> dict[str, Any]:
 # ---- flags
 
 
-def _flag_row(flag: FlagRow) -> dict[str, Any]:
+_FLAG_COLUMNS: Final = ("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated")
+
+
+def _flag_row(flag: Flag) -> dict[str, Any]:
+    row = flag.row
     return {
-        "seq": flag.seq,
-        "rule": flag.rule,
-        "entity": flag.entity,
-        "key": flag.key,
-        "event": flag.event,
-        "reason": flag.reason,
+        "seq": row.seq,
+        "rule": row.rule,
+        "entity": row.entity,
+        "key": row.key,
+        "event": row.event,
+        "reason": row.reason,
         "accuracy": flag.accuracy,
-        "time": _Time(flag.time_ms),
+        "time": _Time(row.time_ms),
+        "updated": _Time(flag.updated_ms),
     }
 
 
-def _flag_line(flag: FlagRow) -> bytes:
-    return msgspec.json.encode(_flag_row(flag) | {"time": time_text(flag.time_ms)})
+def _flag_line(flag: Flag) -> bytes:
+    times = {"time": time_text(flag.time_ms), "updated": time_text(flag.updated_ms)}
+    return msgspec.json.encode(_flag_row(flag) | times)
 
 
 KINDS: Final = {
@@ -201,9 +229,9 @@ KINDS: Final = {
     "events": Kind("events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
     "flags": Kind(
         "flags",
-        lambda log: log.flags_after(),
+        flags,
         _flag_line,
-        ("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time"),
+        _FLAG_COLUMNS,
         _flag_row,
     ),
     "labels": Kind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),

@@ -16,6 +16,7 @@ from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, Standing
+from shroff.events.unique import UniqueFields
 from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
@@ -39,8 +40,11 @@ class _StoredLabel(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-class _WaitingLabel(msgspec.Struct):
-    """The body of a waiting label; its amount is text, since a version with other places may read it."""
+class _WaitingLabel(msgspec.Struct, omit_defaults=True):
+    """The body of a waiting label; its amount is text, since a version with other places may read it.
+
+    `event_id` is empty where only `unique` fields name the event.
+    """
 
     event_type: str
     event_id: str
@@ -49,6 +53,7 @@ class _WaitingLabel(msgspec.Struct):
     known_at_ms: int
     reason: str | None
     amount: str | None
+    unique: dict[str, str] = {}
 
 
 class _StoredControl(msgspec.Struct):
@@ -64,6 +69,7 @@ class Records:
 
     def __init__(self, events: Events, money_places: int) -> None:
         self._codecs = {name: Codec(type_) for name, type_ in events.types.items()}
+        self.unique = UniqueFields(events.types.values())
         self.money_places = money_places
         self._labels = msgspec.json.Decoder(_StoredLabel)
 
@@ -122,18 +128,31 @@ def _sorted_json(value: object) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def label_id(label: LabelInput, money_places: int) -> str:
-    """The id of a label: its event and a hash of its content, so the same label again has the same id."""
+def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
+    """The id of a label: its event and a hash of its content, so the same label again has the same id.
+
+    Where neither `event_id` nor the label itself says which event it is, a unique field's value stands for it.
+    """
     amount = None if label.amount is None else show_number(label.amount, money_places)
     content = msgspec.json.encode([label.verdict, label.source, label.known_at_ms, label.reason, amount])
-    return f"{label.event_type}/{label.event_id}#{hashlib.sha256(content).hexdigest()[:16]}"
+    field, value = label_key(label)[1:]
+    named = f"?{field}={value}" if field and not event_id else f"/{event_id or value}"
+    return f"{label.event_type}{named}#{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def label_key(label: LabelInput) -> tuple[str, str, str]:
+    """What a label waits for: a type, a field of it and its value; without a field that is an id."""
+    type_ = label.event_type or ""
+    return (type_, "", label.event_id) if label.event_id or not label.unique else (type_, *label.unique[0])
 
 
 def waiting_body(label: LabelInput, money_places: int) -> bytes:
     """What the log keeps of a label that waits for its event."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
-    return msgspec.json.encode(_WaitingLabel(label.event_type or "", label.event_id, *known, amount))
+    return msgspec.json.encode(
+        _WaitingLabel(label.event_type or "", label.event_id, *known, amount, dict(label.unique))
+    )
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
@@ -141,7 +160,7 @@ def label_of(body: bytes, money_places: int) -> LabelInput:
     found = msgspec.json.decode(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
-    return LabelInput(found.event_type, found.event_id, *known, amount)
+    return LabelInput(found.event_type, found.event_id, *known, amount, tuple(found.unique.items()))
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:
@@ -152,10 +171,22 @@ def waiting_label(body: bytes, money_places: int) -> LabelInput:
         raise damaged("a waiting label", error) from None
 
 
-def waiting_fields(waiting: WaitingLabel) -> dict[str, str]:
-    """A waiting label for a list: its event, verdict and source. Raises: StorageError where it is damaged."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
+
+    event: str
+    unique: Mapping[str, str]
+    verdict: str
+    source: str
+    known_at_ms: int
+
+
+def waiting_row(waiting: WaitingLabel) -> Waiting:
+    """A waiting label for a list. Raises: StorageError where it is damaged."""
     found = stored(waiting.body, _WaitingLabel, "a waiting label")
-    return {"event": f"{found.event_type}/{found.event_id}", "verdict": found.verdict, "source": found.source}
+    event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
+    return Waiting(event, found.unique, found.verdict, found.source, found.known_at_ms)
 
 
 def _units(text: str, money_places: int) -> int:

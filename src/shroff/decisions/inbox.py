@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -22,6 +22,7 @@ import shroff
 from shroff.decisions.adopting import Adoption, carried
 from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.history import label_of, waiting_body
+from shroff.decisions.progress import unheard
 from shroff.decisions.retrying import Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Writer
@@ -38,6 +39,7 @@ ADOPT: Final = "adopt"
 SNAPSHOT: Final = "snapshot"
 ROWS_MAX: Final = 1_000  # labels in one request
 PATIENCE_S: Final = 60.0
+QUIET_S: Final = 1.0  # that a wait may last before somebody is told
 LEFT: Final = (
     "What was asked waits in the log's inbox, and the process that writes the log takes it from there; "
     "it need not be asked again"
@@ -117,6 +119,7 @@ def ask(
     alone: Callable[[int | None], bytes],
     reading: Callable[[], AbstractContextManager[Log]],
     waits: Callable[[str], None],
+    lasts: Callable[[str], None] = unheard,
 ) -> msgspec.Raw:
     """Have a request carried out, and give what came of it.
 
@@ -125,24 +128,48 @@ def ask(
         alone: Takes the log for this process and carries out the request of this number, or this one; gives the
             reply. Raises LogBusyError where another process writes.
         waits: Told in words, once, what holds if nobody waits for the reply any longer.
+        lasts: Told in words, once, for whom this waits, where that lasts longer than a second.
 
-    Raises: UsageError where it was refused; LogBusyError where the process that writes does not come to it in time.
+    Raises: UsageError where it was refused; LogBusyError where the process that writes does not come to it in time;
+        StorageError where the disk fails. Where the request waits then, each says so.
     """
     number: int | None = None
-    deadline = time.monotonic() + PATIENCE_S
+    began, is_told = time.monotonic(), False
     while True:
         try:
-            return _result(alone(number))
+            if number is None:
+                return _result(alone(None))
+            with staying():
+                return _result(alone(number))
         except LogBusyError as error:
-            if time.monotonic() > deadline:
-                raise LogBusyError(f"{error}. {LEFT}") from None
-        with reading() as log:
+            by, waited_s = error.by, time.monotonic() - began
+        if waited_s > PATIENCE_S:
+            raise _impatient(by, is_asked=number is not None)
+        if waited_s > QUIET_S and not is_told:
+            is_told = True
+            lasts(f"waiting for {by}, which writes the log and takes this up between two batches.")
+        with suppress(LogBusyError), reading() as log:
             if number is None:
                 number = log.ask(kind, body, at_ms)
                 waits(f"{LEFT}.")
             reply = _awaited(log, number)
-        if reply is not None:
-            return _result(reply)
+            if reply is not None:
+                return _result(reply)
+
+
+def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
+    words = f"{by} writes the log, and has not come to this in {PATIENCE_S:g} s"
+    rest = LEFT if is_asked else "Nothing was asked of it; try again"
+    return LogBusyError(f"{words}. One that has just begun reads the log first. {rest}", by)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Say of a failure of the disk behind a request that the request waits: it is carried out once there is room."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}. {LEFT}") from error
 
 
 def _awaited(log: Log, number: int) -> bytes | None:

@@ -20,6 +20,7 @@ from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.sorting import in_order_of_time
 from shroff.language.values import show_duration
+from shroff.streams.log import Offset
 
 BATCH_SIZE: Final = 4_096
 PROBED_LINES: Final = 10_000
@@ -102,6 +103,7 @@ def ingest(
     on_batch: Callable[[Sequence[Answer]], None] | None = None,
     between: Callable[[], None] | None = None,
     inbox: Inbox | None = None,
+    offsets: Callable[[Sequence[Submission]], Sequence[Offset]] | None = None,
 ) -> IngestReport:
     """Take all submissions, in order.
 
@@ -109,7 +111,8 @@ def ingest(
     after it is read; `on_batch` is told the answers of a batch once it is durable, and
     `between` is called on that thread behind each commit. When this returns or raises, no
     commit is under way, and what was answered is there. What waits in the `inbox` is
-    carried out where no batch is open.
+    carried out where no batch is open. `offsets` is asked for each batch, in order, how far
+    their source is read with it, which is committed with it.
 
     Raises: what reading raises, after what was read before is committed; StorageError where a commit fails, with
         an error of reading behind it.
@@ -134,7 +137,8 @@ def ingest(
                     inbox.serve()
                 known = writer.look_up(batch)
                 committer.start()
-                committer.prepared = writer.prepare(batch, decide=decide, known=known)
+                reached = () if offsets is None else offsets(batch)
+                committer.prepared = writer.prepare(batch, decide=decide, offsets=reached, known=known)
         finally:
             committer.finish()
             committer.start()
@@ -231,18 +235,19 @@ def arranged(inputs: Sequence[Input], writer: Writer, *, by_time: bool = False) 
     """The submissions of several files: one after the other, or all of them together by time; after a look at each.
 
     Raises: UsageError where more than one percent, and at least 20, of the first 10,000
-        lines of a file would be refused as too late. What the log has already does not
-        count: it is a duplicate, however old. Nothing of any file was given then.
+        lines of a file would be refused as too late. What the log has already, or a line
+        before it, does not count: it is a duplicate, however old. Nothing of any file was given then.
     Memory: the first 10,000 lines of each file. So what the rest of one file makes too late in the next is not seen.
     """
     if by_time:
         together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
         inputs = [(", ".join(name for name, _ in inputs), together)]
     newest_ms: int | None = None
+    seen: set[tuple[str, str]] = set()
     given: list[Iterator[Submission]] = []
     for source, lines in inputs:
         first, submissions = _read_ahead(iter(lines), PROBED_LINES)
-        newest_ms = _probe(first, source, writer, newest_ms, is_alone=len(inputs) == 1)
+        newest_ms = _probe(first, source, writer, newest_ms, seen, is_alone=len(inputs) == 1)
         given.append(submissions)
     return chain.from_iterable(given)
 
@@ -265,13 +270,22 @@ def _raised(error: Exception) -> Iterator[NoReturn]:
 
 
 def _probe(
-    first: Sequence[Submission], source: str, writer: Writer, newest_ms: int | None, *, is_alone: bool
+    first: Sequence[Submission],
+    source: str,
+    writer: Writer,
+    newest_ms: int | None,
+    seen: set[tuple[str, str]],
+    *,
+    is_alone: bool,
 ) -> int | None:
-    """Raise where too many of a file's first lines are too late; gives the newest time so far, other files' too."""
+    """Raise where too many of a file's first lines are too late; gives the newest time so far, other files' too.
+
+    `seen` are the events of the files before it, and takes in those of this one.
+    """
     events = [one.event for one in first if one.event is not None]
     lateness_ms = writer.definitions.settings.lateness_ms
     lines = f"of the first {len(first):,} lines are more than {show_duration(lateness_ms)}"
-    behind_file = writer.unknown(_late(events, newest_ms, lateness_ms))
+    behind_file = writer.unknown(_late(events, newest_ms, lateness_ms, seen.copy()))
     if _is_disorder(behind_file, len(first)):
         before, what = (
             ("a line before them", "the file") if is_alone else ("a line before them in these files", "the files")
@@ -280,7 +294,7 @@ def _probe(
             f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
             f"No event was written. Add --order time to sort {what} first."
         )
-    behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms))
+    behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms, seen))
     if _is_disorder(behind_log, len(first)):
         raise UsageError(
             f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as too "
@@ -294,11 +308,21 @@ def _is_disorder(late: int, lines: int) -> bool:
     return late >= LATE_LINES_MIN and late > LATE_SHARE_MAX * lines
 
 
-def _late(events: Iterable[Event], watermark_ms: int | None, lateness_ms: int) -> list[Event]:
-    """The events that are too late behind those before them, and behind a watermark."""
+def _late(
+    events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen: set[tuple[str, str]]
+) -> list[Event]:
+    """The events that are too late behind those before them, and behind a watermark; not those that were `seen`.
+
+    The others are seen then.
+    """
     late: list[Event] = []
     for event in events:
+        key = event.type, event.id
+        if key in seen:
+            continue
         if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
             late.append(event)
+        else:
+            seen.add(key)
         watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
     return late

@@ -7,14 +7,15 @@ one brings is known too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shroff.decisions.history import label_id
+from shroff.decisions.history import Records, label_id, label_key
 from shroff.events.intake import Submission
 from shroff.streams.log import Batch, DecisionRow, Log, Record, WaitingLabel
 
 Key = tuple[str, str]  # a type and an id
+NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
 
 
 @dataclass(slots=True)
@@ -26,30 +27,39 @@ class Known:
 
     seq: int = 0
     records: dict[Key, Record] = field(default_factory=dict)
+    unique: dict[NameKey, Record] = field(default_factory=dict)
     decisions: dict[Key, DecisionRow] = field(default_factory=dict)
-    waiting: dict[Key, list[WaitingLabel]] = field(default_factory=dict)
+    waiting: dict[NameKey, list[WaitingLabel]] = field(default_factory=dict)
     waiting_ids: frozenset[str] = frozenset()
 
 
 def look_up(
-    submissions: Iterable[Submission], log: Log, coming: Batch | None, money_places: int, *, has_waiting: bool
+    submissions: Sequence[Submission], log: Log, coming: Batch | None, types: Records, *, has_waiting: bool
 ) -> Known:
     """What the log has, and what a batch brings that it does not have yet: some queries for each type.
 
     Args:
         coming: A batch that nobody commits meanwhile, without waiting labels of its own.
+        types: How the types of events are stored, and which fields of them are unique.
         has_waiting: Whether the log has waiting labels at all.
     """
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)
+    found = Known()
+    values = _unique(found, submissions, log, coming, types) if types.unique else {}
     labels: list[str] = []
     for one in submissions:
         if one.event is not None:
             events[one.type].append(one.event.id)
         elif one.label is not None:
-            named[one.label.event_type or ""].add(one.label.event_id)
-            labels.append(label_id(one.label, money_places))
-    found = Known()
+            label = one.label
+            places = types.money_places
+            if label.event_id:
+                named[label.event_type or ""].add(label.event_id)
+            labels.append(label_id(label, places))
+            record = found.unique.get(label_key(label)) if label.unique else None
+            if record is not None:
+                labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
     if labels:
         wanted["label"] = set(labels)
@@ -61,12 +71,41 @@ def look_up(
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, again).items()})
     if has_waiting:
         for type_, in_order in events.items():
-            for label in log.waiting_for(type_, in_order):
-                found.waiting.setdefault((type_, label.event_id), []).append(label)
+            for waiting in log.waiting_for(type_, in_order):
+                found.waiting.setdefault((type_, "", waiting.event_id), []).append(waiting)
+        for (type_, field_name), brought in values.items():
+            for waiting in log.waiting_for(type_, list(brought), field_name):
+                found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
         found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
     if coming is not None:
         _add(found, wanted, coming)
     return found
+
+
+def _unique(
+    found: Known, submissions: Sequence[Submission], log: Log, coming: Batch | None, types: Records
+) -> dict[Key, dict[str, None]]:
+    """Look up the events that have the unique values of submissions; gives the values that events bring."""
+    brought: dict[Key, dict[str, None]] = defaultdict(dict)
+    wanted: dict[Key, dict[str, None]] = defaultdict(dict)
+    for one in submissions:
+        if one.event is not None:
+            for name, value in types.unique.keys(one.event):
+                brought[one.type, name][value] = None
+        elif one.label is not None:
+            for name, value in one.label.unique:
+                wanted[one.label.event_type or "", name][value] = None
+    for key, values in brought.items():
+        wanted[key] |= values
+    for (type_, name), values in wanted.items():
+        records = log.find_unique(type_, name, list(values))
+        found.unique.update({(type_, name, value): record for value, record in records.items()})
+    if coming is not None and coming.unique:
+        first = coming.records[0].seq
+        for row in coming.unique:
+            if row.value in wanted.get((row.type, row.field), ()):
+                found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
+    return brought
 
 
 def _add(found: Known, wanted: dict[str, set[str]], coming: Batch) -> None:

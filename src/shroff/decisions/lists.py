@@ -45,6 +45,7 @@ class Change:
     """What became of a list: `what` is ADDED, CHANGED, REMOVED or SAME.
 
     `in_force` says whether the log's events are decided by it from here on; `why_not` says what that waits for.
+    `others` are the other files of the project that were changed before and came into force with it.
     """
 
     list: str
@@ -53,6 +54,7 @@ class Change:
     entries: int
     in_force: bool = False
     why_not: str = ""
+    others: tuple[str, ...] = ()
 
 
 def file_of(name: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Moment = str | date | datetime
+_A_DAY: Final = "A day such as '2026-06-30' is its start, UTC."
 _LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
 
 
@@ -41,10 +42,12 @@ def moment_ms(moment: Moment | None) -> int | None:
         return instant_of(moment)
     if isinstance(moment, date):
         return instant_of(datetime(moment.year, moment.month, moment.day, tzinfo=UTC))
+    if not isinstance(moment, str):
+        raise UsageError(f"as_of: expected a day or a moment, found {moment!r}. {_A_DAY}")
     try:
         return moment_ms(date.fromisoformat(moment)) if len(moment) == len("2026-06-30") else parse_time(moment)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"as_of: {error}. A day such as '2026-06-30' is its start, UTC.") from None
+    except ValueError as error:
+        raise UsageError(f"as_of: {error}. {_A_DAY}") from None
 
 
 def known_by(batches: History, as_of_ms: int | None) -> History:

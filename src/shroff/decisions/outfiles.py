@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +16,12 @@ from shroff.errors import StorageError, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.decisions.histories import LeftOut
+
 GROUP_ROWS: Final = 1 << 17  # of a row group, at least
+OTHER_ENDINGS: Final = frozenset(
+    [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".avro", ".arrow", ".feather", ".xlsx", ".html"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,14 @@ class FeatureReport:
     rows: int
     columns: tuple[str, ...]
     seconds: float
+    left: LeftOut
+
+
+def check_parquet(out: Path) -> None:
+    """Raises: UsageError where a Parquet file would have the ending of another format."""
+    ending = Path(out.name.lower().removesuffix(".gz")).suffix
+    if ending in OTHER_ENDINGS or out.name.lower().endswith(".gz"):
+        raise UsageError(f"{out}: features are written as Parquet; name a file that ends in .parquet.")
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:
@@ -37,23 +52,51 @@ def check_out(out: Path, inputs: Iterable[Path]) -> None:
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
 
-    Raises: UsageError where it is a folder or its folder is not there; StorageError where it cannot be written.
+    Where `out` is a link, what it leads to is replaced and the link stays.
+
+    Raises: UsageError where it is no file, such as a folder or a device, or its folder is not there; StorageError
+        where it cannot be written.
     """
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder; name a file in it.")
-    if not out.parent.is_dir():
-        raise UsageError(f"there is no folder {out.parent} for {out.name}.")
-    part = out.with_name(out.name + ".part")
+    if is_stream(out):
+        raise UsageError(f"{out} is a device or a pipe; this needs a file, which is put together beside its name.")
+    target = _target(out)
+    part = target.with_name(target.name + ".part")
     try:
         yield part
-        part.replace(out)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
     except OSError as error:
-        raise StorageError(
-            f"{out} cannot be written: {error.strerror or error}. Nothing is left of it; "
-            "look for room and for the right to write there"
-        ) from None
+        raise _unwritten(out, error, "Nothing is left of it") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_stream(out: Path) -> bool:
+    """Whether this name stands for what can only be written into, such as a device, a pipe or a socket."""
+    try:
+        mode = out.stat().st_mode
+    except OSError:  # nothing is there, or not for us
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _target(out: Path) -> Path:
+    """The file that is meant by a name, behind all links. Raises: UsageError where there can be none."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name a file in it.")
+    try:
+        target = out.resolve()
+    except RuntimeError:
+        raise UsageError(f"{out} is a link that leads back to itself; name a file.") from None
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent if out.is_symlink() else out.parent} for {target.name}.")
+    return target
+
+
+def _unwritten(out: Path, error: OSError, rest: str) -> StorageError:
+    cure = "look for room and for the right to write there"
+    return StorageError(f"{out} cannot be written: {error.strerror or error}. {rest}; {cure}")
 
 
 def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -111,7 +154,24 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def write_lines(out: Path, batches: Iterable[Iterable[bytes]]) -> None:
-    """Write lines, which have their ends, into one file."""
+    """Write lines, which have their ends, into one file; into a device or a pipe as they come.
+
+    Raises: BrokenPipeError where nobody reads a pipe on; else as `unfinished`.
+    """
+    if is_stream(out):
+        _write_into(out, batches)
+        return
     with unfinished(out) as part, part.open("wb") as file:
         for batch in batches:
             file.writelines(batch)
+
+
+def _write_into(out: Path, batches: Iterable[Iterable[bytes]]) -> None:
+    try:
+        with out.open("wb") as stream:
+            for batch in batches:
+                stream.writelines(batch)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritten(out, error, "What went before stays written") from None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.language import loading
 from shroff.language.expression import Node
-from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, Key, Keys, choice, own_names
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
 from shroff.language.names import Names, Scope
+from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, to_real
 from shroff.language.yamltext import Node as YamlNode
-from shroff.language.yamltext import Scalar
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
@@ -28,10 +29,16 @@ SCORES: Final = Keys(
 COSTS: Final = Keys(
     "what mistakes and reviews cost, in the project's money",
     (
-        Key("missed_fraud", "What a fraud costs that was approved.", EXPRESSION, examples=("payment.amount",)),
+        Key(
+            "missed_fraud",
+            "What a fraud costs that was approved.",
+            EXPRESSION,
+            default="the first money field",
+            examples=("payment.amount",),
+        ),
         Key("false_decline", "What it costs to decline a genuine event.", DECIMAL, examples=("15",)),
         Key("review", "What one review costs.", DECIMAL, examples=("4",)),
-        Key("reviews_a_day", "How many events people can look at in a day.", DECIMAL, examples=("100",)),
+        Key("reviews_a_day", "How many events people can look at in a day.", WHOLE, examples=("100",)),
     ),
 )
 POLICY: Final = Keys(
@@ -63,12 +70,31 @@ POLICIES: Final = own_names("event types with their policies", POLICY)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy of one event type. Without `review_at` and `decline_at` rules alone decide."""
+    """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
+
+    The costs are those that `shroff thresholds` weighs by; None where they are left out.
+    """
 
     review_at: float | None = None
     decline_at: float | None = None
     without_model: str = "rules"  # rules | review
-    missed_fraud: Node | None = None
+    missed_fraud: Node | None = None  # of an event, in whole units
+    false_decline_minor: int | None = None  # smallest units of the project's money
+    review_minor: int | None = None
+    reviews_a_day: int | None = None
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the cut-offs and costs that stand."""
+        named = {
+            "review_at": self.review_at,
+            "decline_at": self.decline_at,
+            "missed_fraud": self.missed_fraud,
+            "false_decline": self.false_decline_minor,
+            "review": self.review_minor,
+            "reviews_a_day": self.reviews_a_day,
+        }
+        return frozenset(name for name, value in named.items() if value is not None)
 
     @property
     def has_score(self) -> bool:
@@ -113,8 +139,8 @@ def load_policy(node: YamlNode | None, events: Events, names: Names, problems: l
         loading.check_keys(found, POLICY, problems, f"the policy of {key.text}")
         review_at, decline_at = _score(found.get("score"), problems)
         without = loading.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
-        missed = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
-        policies[key.text] = Policy(review_at, decline_at, without or "rules", missed)
+        costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs)
     return policies
 
 
@@ -143,17 +169,35 @@ def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float |
     return to_real(digits, places)
 
 
-def _costs(node: YamlNode | None, scope: Scope, problems: list[Problem]) -> Node | None:
+def _costs(
+    node: YamlNode | None, scope: Scope, problems: list[Problem]
+) -> tuple[Node | None, int | None, int | None, int | None]:
+    """`missed_fraud`, `false_decline`, `review` and `reviews_a_day`."""
     top = loading.mapping(node, problems, "costs")
     if top is None:
-        return None
+        return None, None, None, None
     loading.check_keys(top, COSTS, problems, "costs")
-    for name in ("false_decline", "review", "reviews_a_day"):
-        value = loading.scalar(top.get(name), problems, name)
-        if isinstance(value, Scalar):
-            try:
-                parse_decimal(value.text)
-            except ValueError as error:
-                problems.append(value.problem(f"{name}: {error}."))
-    missed = top.get("missed_fraud")
-    return None if missed is None else loading.expression(missed, scope, problems)
+    places = scope.names.money_places
+    written = top.get("missed_fraud")
+    missed = None if written is None else loading.expression(written, scope, problems)
+    if missed is not None and written is not None and not missed.type.is_numeric:
+        problems.append(written.problem(f"missed_fraud is an amount, this is {missed.type}."))
+    reviews = loading.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
+    return (
+        missed,
+        _minor(top.get("false_decline"), places, problems, "false_decline"),
+        _minor(top.get("review"), places, problems, "review"),
+        None if reviews is None else int(reviews),
+    )
+
+
+def _minor(node: YamlNode | None, places: int, problems: list[Problem], what: str) -> int | None:
+    """An amount of the project's money, in smallest units."""
+    found = loading.decimal(node, problems, what, 0, UNITS_MAX // 10**places)
+    if found is None or node is None:
+        return None
+    minor = Fraction(found) * 10**places
+    if minor.denominator != 1:
+        problems.append(node.problem(f"{what} has more than the {places} places of the project's money."))
+        return None
+    return int(minor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -13,11 +13,13 @@ from shroff.decisions.definitions import Definitions, computed_of, load_definiti
 from shroff.decisions.engine import Effects
 from shroff.decisions.fold import Progress, empty, lateness_of, placed_batches
 from shroff.decisions.history import Control
+from shroff.decisions.scoring import LoadModel, scored_one
 from shroff.decisions.stored import stored, telling_damage
-from shroff.errors import ReplayError
+from shroff.errors import ReplayError, StateError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
+from shroff.models.in_force import FILE
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log
 
 
@@ -28,13 +30,14 @@ class Segment:
     files: Mapping[str, str]
     start: int
     end: int
+    load_model: LoadModel | None = None
 
     @property
     def definitions(self) -> Definitions:
-        return load_definitions(self.files).or_raise()
+        return load_definitions(self.files, load_model=self.load_model).or_raise()
 
 
-def segments(log: Log) -> list[Segment]:
+def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
     """The versions that were in force, with the stretch of the log that each decided."""
     last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
     control = Control()
@@ -43,14 +46,17 @@ def segments(log: Log) -> list[Segment]:
     ends = [*(record.seq for record in controls[1:]), *([last] if controls else [])]
     for record, end in zip(controls, ends, strict=True):
         control.take(record)
-        found.append(Segment(dict(control.files), record.seq, end))
+        found.append(Segment(dict(control.files), record.seq, end, load_model))
     return found
 
 
 def redecided(
     log: Log, segment: Segment, upto: int | None = None, progress: Progress | None = None
 ) -> Iterator[Effects]:
-    """The effects of a segment's events, decided again by the online engine from the log alone."""
+    """The effects of a segment's events, decided again by the online engine from the log and the models.
+
+    Raises: StateError where a model that decided them cannot be loaded.
+    """
     definitions = segment.definitions
     folded = empty(definitions, lateness_of(log, definitions))
     for batch in placed_batches(log, folded, segment.end if upto is None else min(upto, segment.end), segment.start):
@@ -74,28 +80,46 @@ class Mismatch:
 
 @dataclass(slots=True)
 class Verification:
-    """What `verify` found. `events` are those of decided types that were compared."""
+    """What `verify` found. `events` are those of decided types that were compared.
+
+    `unread` has in words which stretches of the log were not, since a model that decided
+    them cannot be loaded.
+    """
 
     events: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
+    unread: list[str] = field(default_factory=list)
 
     def differ(self, mismatch: Mismatch) -> None:
         self.mismatches += 1
         self.first_mismatch = self.first_mismatch or mismatch
 
+    def can_read(self, segment: Segment) -> bool:
+        """Whether the models that decided a stretch can be loaded; notes why not."""
+        if FILE not in segment.files:
+            return True
+        try:
+            segment.definitions.require_models()
+        except StateError as error:
+            self.unread.append(f"places {segment.start + 1:,} to {segment.end:,} were not compared: {error}")
+            return False
+        return True
+
 
 @telling_damage()
-def verify_online(log: Log, progress: Progress | None = None) -> Verification:
+def verify_online(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
     """Decide the whole log again and compare documents and receipts, byte by byte."""
     result = Verification()
     with calm_collector():
-        _verify_segments(log, result, progress)
+        _verify_segments(log, result, progress, load_model)
     return result
 
 
-def _verify_segments(log: Log, result: Verification, progress: Progress | None) -> None:
-    for segment in segments(log):
+def _verify_segments(log: Log, result: Verification, progress: Progress | None, load_model: LoadModel | None) -> None:
+    for segment in segments(log, load_model):
+        if not result.can_read(segment):
+            continue
         hits: list[HitRow] = []
         flags: list[FlagRow] = []
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
@@ -153,13 +177,20 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
 
 
 @telling_damage()
-def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | None = None) -> Verification:
-    """Compute the features of the chosen places by the definition and compare them with the recorded ones.
+def verify_naive(
+    log: Log,
+    wanted: Callable[[int], bool],
+    progress: Progress | None = None,
+    load_model: LoadModel | None = None,
+) -> Verification:
+    """Compute features and score of the chosen places by the definition and compare them with the recorded ones.
 
     Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
     """
     result = Verification()
-    for segment in segments(log):
+    for segment in segments(log, load_model):
+        if not result.can_read(segment):
+            continue
         definitions = segment.definitions
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
         folded = empty(definitions)
@@ -171,7 +202,10 @@ def verify_naive(log: Log, wanted: Callable[[int], bool], progress: Progress | N
                 values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)
                 if one.seq in rows:
                     result.events += 1
-                    compare_features(rows[one.seq], _shown(values, one.event.type, definitions), "naive", result)
+                    given = scored_one(values, definitions.scoring_of(one.event.type))
+                    by = None if given is None else (given.shown()[0].decode(), given.models[0])
+                    shown = _shown(values, one.event.type, definitions)
+                    compare_features(rows[one.seq], shown, "naive", result, by)
             if progress is not None:
                 progress(len(batch))
     return result
@@ -185,9 +219,23 @@ def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) ->
     }
 
 
-def compare_features(row: DecisionRow, computed: Mapping[str, str], engine: str, result: Verification) -> None:
-    """The features of a decision against those that an engine gives, as canonical JSON by name."""
-    shown = stored(row.document, _Features, f"the decision at place {row.seq}").features
+def compare_features(
+    row: DecisionRow,
+    computed: Mapping[str, str],
+    engine: str,
+    result: Verification,
+    score: tuple[str, str] | None = None,
+) -> None:
+    """The features of a decision against those that an engine gives, as canonical JSON by name.
+
+    And the score, as JSON, with the id of the model that gave it.
+    """
+    found = stored(row.document, _Compared, f"the decision at place {row.seq}")
+    shown, recorded_by = found.features, (bytes(found.score).decode(), found.versions.get("model", ""))
+    if recorded_by != (score or ("null", "")):
+        scores = (f"score {value} by {model or 'no model'}" for value, model in (recorded_by, score or ("null", "")))
+        result.differ(Mismatch(row.event, row.id, row.seq, engine, *scores))
+        return
     if shown.keys() != computed.keys():
         sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(sorted(computed))}"
         result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
@@ -200,8 +248,10 @@ def compare_features(row: DecisionRow, computed: Mapping[str, str], engine: str,
             return
 
 
-class _Features(msgspec.Struct):
+class _Compared(msgspec.Struct):
     features: dict[str, msgspec.Raw]
+    score: msgspec.Raw
+    versions: dict[str, str]
 
 
 class Replayed(NamedTuple):
@@ -221,12 +271,12 @@ class Replayed(NamedTuple):
 
 
 @telling_damage()
-def replay(log: Log, seq: int) -> DecisionRow:
-    """Compute one decision again from the log.
+def replay(log: Log, seq: int, load_model: LoadModel | None = None) -> DecisionRow:
+    """Compute one decision again from the log and the model that scored it.
 
-    Raises: ReplayError where the log gives none at this place.
+    Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
     """
-    for segment in segments(log):
+    for segment in segments(log, load_model):
         if not segment.start < seq <= segment.end:
             continue
         for effects in redecided(log, segment, upto=seq):

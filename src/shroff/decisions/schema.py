@@ -13,6 +13,7 @@ from shroff.decisions.policy import POLICIES
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE, SETTINGS
 from shroff.features.keys import FEATURES
 from shroff.language.keys import TEXT, Either, Key, Keys, Many, One, Shape
+from shroff.models.keys import MODELS
 from shroff.rules.keys import RULES
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
@@ -38,6 +39,7 @@ FILES: Final = (
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
     ProjectFile("rules", "rules/*.yaml", "Rules, with their tests inside.", RULES),
     ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
+    ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.naive import Naive
 from shroff.features.online import Online
+from shroff.features.partitioned import Cluster, Partitioned
+from shroff.features.rounds import Rounds, Waiting
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
@@ -40,12 +41,29 @@ class Way:
         reading: Is told how many events were read.
         computing: Is told how many of them the batch engine has answers for, in its second pass.
         spill: A folder for what memory does not hold; without it the system's own.
+        cluster: Where the batch engine answers; without one in this process.
     """
 
     engine: str = "batch"
     reading: Progress | None = None
     computing: Progress | None = None
     spill: Path | None = None
+    cluster: Cluster | None = None
+
+
+def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way) -> Rounds:
+    """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
+    given = definitions.events, computed, definitions.reference, lateness_ms
+    if way.cluster is None:
+        return Batch(*given, threads=config.threads(), also=[event], spill=way.spill)
+    return Partitioned(*given, cluster=way.cluster, also=[event], spill=way.spill)
+
+
+def known_way(way: Way) -> None:
+    """Raises: UsageError where there is no such engine, or where it has nothing for a cluster."""
+    known_engines([way.engine])
+    if way.cluster is not None and way.engine != "batch":
+        raise UsageError(f"a cluster computes by the batch engine alone; --engine {way.engine} is for --backend local.")
 
 
 def known_type(definitions: Definitions, event: str) -> None:
@@ -99,7 +117,7 @@ def feature_tables(
 
     Raises: UsageError where there is no such engine.
     """
-    known_engines([way.engine])
+    known_way(way)
     if way.engine == "naive":
         yield from _by_definition(definitions, event, batched(history, way.reading))
         return
@@ -110,6 +128,7 @@ def tables_of(
     definitions: Definitions, event: str, history: Iterable[Taken], lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
     """The same of a history that has come as frames, by the batch or the online engine."""
+    known_way(way)
     history = batched(history, way.reading)
     computed = _computed(definitions, event)
     if way.engine == "batch":
@@ -136,18 +155,8 @@ def _by_batch(
 ) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    with closing(
-        Batch(
-            definitions.events,
-            computed,
-            definitions.reference,
-            lateness_ms,
-            threads=config.threads(),
-            also=[event],
-            spill=way.spill,
-        )
-    ) as batch:
-        named: deque[tuple[pa.Array, NDArray[np.int64]]] = deque()
+    with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
+        named: Waiting[tuple[pa.Array, NDArray[np.int64]]] = batch.waiting()
         for one in history:
             batch.add(one.frames, one.size)
             if len(one.seqs):

@@ -8,6 +8,7 @@ from typing import Final
 from shroff.decisions.definitions import computed_of
 from shroff.decisions.fold import Progress
 from shroff.decisions.replay import Verification, chosen, segments, verify_naive, verify_online
+from shroff.decisions.scoring import LoadModel
 from shroff.decisions.verifying_batch import verify_batch
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import aggregates
@@ -19,40 +20,51 @@ NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may lo
 NAIVE_LOOKS: Final = 10_000_000  # so many in all where one key has every event, which takes some 20 s
 
 
-def known_engines(engines: Sequence[str]) -> None:
-    """Raises: UsageError for what is none, and where none is named."""
-    for engine in engines:
+def known_engines(engines: str | Sequence[str]) -> tuple[str, ...]:
+    """The engines that are named: in a list, or in one text, between commas.
+
+    Raises: UsageError for what is none, and where none is named.
+    """
+    names = engines.split(",") if isinstance(engines, str) else engines
+    found = tuple(name for name in map(str.strip, names) if name)
+    for engine in found:
         if engine not in ENGINES:
             near = nearest(engine, ENGINES) or "There are online, batch and naive."
             raise UsageError(f"there is no engine {engine!r}. {near}")
-    if not engines:
+    if not found:
         raise UsageError("name an engine: online, batch, naive, or several.")
+    return found
 
 
 def verify(
-    log: Log, engines: Sequence[str], sample: int | None = None, progress: Progress | None = None
+    log: Log,
+    engines: Sequence[str],
+    sample: int | None = None,
+    progress: Progress | None = None,
+    load_model: LoadModel | None = None,
 ) -> Verification:
     """Compute the log again and compare.
 
     `online` decides every event again and compares documents and receipts; `batch`
-    computes the features and hits of all events over the whole log at once; `naive` computes
-    the features of a sample, spread over the log, by their definition. The names are
-    `known_engines`.
+    computes the features, scores and hits of all events over the whole log at once; `naive`
+    computes the features and scores of a sample, spread over the log, by their definition.
+    The names are `known_engines`.
     """
     result = Verification()
     for engine in engines:
         if engine == "online":
-            found = verify_online(log, progress)
+            found = verify_online(log, progress, load_model)
         elif engine == "batch":
-            found = verify_batch(log, progress)
+            found = verify_batch(log, progress, load_model)
         else:
             places = [row.seq for rows in log.decisions_after() for row in rows]
             wanted = sample or naive_sample(len(places), _aggregates_now(log))
             step = max(len(places) // wanted, 1)
-            found = verify_naive(log, chosen(places[::step]), progress)
+            found = verify_naive(log, chosen(places[::step]), progress, load_model)
         result.events = max(result.events, found.events)
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
+        result.unread += [words for words in found.unread if words not in result.unread]
     return result
 
 

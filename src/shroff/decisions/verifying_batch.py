@@ -18,6 +18,7 @@ from shroff.decisions.documents import DocumentWriter
 from shroff.decisions.engine import Placed
 from shroff.decisions.fold import Progress, empty, lateness_of, placed_batches
 from shroff.decisions.replay import Mismatch, Segment, Verification, compare_features, compare_marks, segments
+from shroff.decisions.scoring import LoadModel, Scored, scored
 from shroff.decisions.stored import telling_damage
 from shroff.features.batch import Batch
 from shroff.features.frames import Frame, frames_of
@@ -29,12 +30,13 @@ _Shown: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @telling_damage()
-def verify_batch(log: Log, progress: Progress | None = None) -> Verification:
-    """Compute the features of all events again, and the hits of rules that do not look `since flag`, and compare."""
+def verify_batch(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
+    """Compute features, scores, and the hits of rules that do not look `since flag`, of all events, and compare."""
     result = Verification()
     with calm_collector():
-        for segment in segments(log):
-            _Proof(log, segment, result).run(progress)
+        for segment in segments(log, load_model):
+            if result.can_read(segment):
+                _Proof(log, segment, result).run(progress)
     return result
 
 
@@ -87,6 +89,7 @@ class _Proof:
 
     def _compare(self, frames: Mapping[str, Frame], recorded: _Recorded) -> None:
         found: dict[int, tuple[str, bytes | memoryview]] = {}
+        scores: dict[int, tuple[str, str]] = {}
         last = 0
         for name, frame in frames.items():
             places = self._next_places(name, len(frame))
@@ -95,14 +98,15 @@ class _Proof:
             if name in self._writers:
                 shown = self._writers[name].features(frame)
                 found |= {place: (name, text) for place, text in zip(places.tolist(), shown, strict=True) if place > 0}
+                scores |= _by_place(places, scored(frame, self._definitions.scoring_of(name)))
         for row in recorded.upto(last):
             self._result.events += 1
             name, text = found.pop(row.seq, ("", b""))
             if name != row.event:
                 self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
-            elif b"".join((b'"features":', text, b',"versions":')) not in row.document:
+            elif row.seq in scores or b"".join((b'"features":', text, b',"versions":')) not in row.document:
                 computed = {one: bytes(value).decode() for one, value in _Shown.decode(text).items()}
-                compare_features(row, computed, "batch", self._result)
+                compare_features(row, computed, "batch", self._result, scores.get(row.seq))
         for place, (name, _) in found.items():
             self._differ(name, "", place, "no decision", "features")
 
@@ -132,6 +136,14 @@ class _Proof:
 
     def _differ(self, event: str, id_: str, seq: int, recorded: str, computed: str) -> None:
         self._result.differ(Mismatch(event, id_, seq, "batch", recorded, computed))
+
+
+def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
+    """The scores as JSON, each with its model, by place."""
+    if given is None:
+        return {}
+    shown = (score.decode() for score in given.shown())
+    return dict(zip(places.tolist(), zip(shown, given.models, strict=True), strict=True))
 
 
 class _Recorded:

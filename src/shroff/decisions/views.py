@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,9 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.decisions.histories import LeftOut
     from shroff.decisions.notebook import Moment
+    from shroff.decisions.outfiles import FeatureReport
     from shroff.decisions.tables import Way
 
 Files = str | Path | Sequence[str | Path]
@@ -41,7 +45,13 @@ class Views(ABC):
 
     @abstractmethod
     def feature_tables(
-        self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None
+        self,
+        event: str,
+        files: Sequence[Path],
+        way: Way,
+        *,
+        as_of_ms: int | None = None,
+        left: LeftOut | None = None,
     ) -> Iterable[pa.Table]:
         """The features of one type, in parts."""
 
@@ -59,6 +69,23 @@ class Views(ABC):
 
         tables = self.feature_tables(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of))
         return whole(feature_schema(self.definitions, event), tables)
+
+    def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
+        """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
+        from shroff.decisions.collector import calm_collector
+        from shroff.decisions.histories import LeftOut
+        from shroff.decisions.outfiles import FeatureReport, check_out, check_parquet, write_tables
+        from shroff.decisions.tables import Way, feature_schema
+
+        out, given, left = Path(out), paths(files), LeftOut()
+        check_out(out, given)
+        check_parquet(out)
+        started = time.monotonic()
+        schema = feature_schema(self.definitions, event)
+        way = replace(way or Way(), spill=out.parent)
+        with calm_collector():
+            rows = write_tables(out, schema, self.feature_tables(event, given, way, left=left))
+        return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
         """The events of one type: `seq`, then its fields; up to a moment, as `features` takes it.
@@ -85,7 +112,10 @@ class Views(ABC):
         return self._exported("decisions")
 
     def flags(self) -> pa.Table:
-        """All flags, as `shroff export flags --format parquet` writes them."""
+        """All flags, as `shroff export flags --format parquet` writes them.
+
+        `accuracy` follows from the verdict in force of the flag's event, known at `updated`.
+        """
         return self._exported("flags")
 
     def _exported(self, name: str) -> pa.Table:

@@ -17,6 +17,7 @@ from shroff.decisions.activation import check_change
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Draft, Prepared
 from shroff.decisions.fold import Folded, Progress, fold
+from shroff.decisions.indexing import index
 from shroff.decisions.known import Known, look_up
 from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
@@ -39,7 +40,8 @@ class Writer:
         snapshots: Where state is saved; without it the whole log is read.
 
     `warnings` says which snapshots could not be used, and why.
-    Raises: DefinitionError where the log has events that this version cannot read; nothing is written then.
+    Raises: DefinitionError where the log has events that this version cannot read; StateError where it brings a model
+        into force that cannot be loaded. Nothing is written then.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Writer:
             self._state = fold(log, definitions, progress=progress)
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
+        index(log, definitions)
         self._seq = log.last_seq()  # behind the last draft
         self._has_waiting = log.counts().waiting > 0
         self._activate(self._state)
@@ -119,6 +122,8 @@ class Writer:
         versions = asdict(self.definitions.versions)
         if control.versions == versions:
             return
+        if control.versions.get("model", "") != versions["model"]:
+            self.definitions.require_models()  # what nobody can decide by does not come into force
         body = control.change_to(self.definitions.files, versions)
         record = Record(seq, "control", "control", str(seq), self._now_ms(), body, decided=False)
         self._log.append(Batch(records=[record]))
@@ -144,8 +149,8 @@ class Writer:
         Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
         """
         coming = self._open[-1].batch if self._open else None
-        places = self._drafted().records.money_places
-        found = look_up(submissions, self._log, coming, places, has_waiting=self._has_waiting)
+        types = self._drafted().records
+        found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting)
         found.seq = self._seq
         return found
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.errors import Problem, nearest
@@ -27,6 +28,7 @@ LABEL_TYPES: Final[dict[str, FieldType]] = {
     "known_at": FieldType(TIME),
     "reason": FieldType(TEXT, is_optional=True),
 }
+LABEL_NAMES: Final = (*LABEL_TYPES, "amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,49 @@ class Events:
         return tuple(name for name, one in self.types.items() if one.is_decided)
 
     @property
+    def naming(self) -> dict[str, EventType]:
+        """The unique fields that may stand for `event` in a label file, each with the event type that it names one of.
+
+        A field that several types have is that of the one that is decided; where that is not one, it names nothing.
+        """
+        found = {}
+        for name, types in self._unique().items():
+            of = types if len(types) == 1 else [one for one in types if one.is_decided]
+            if len(of) == 1 and name not in LABEL_NAMES:
+                found[name] = of[0]
+        return found
+
+    @property
+    def not_naming(self) -> list[str]:
+        """The unique fields that cannot stand for `event`: labels have a field of that name, or several types do."""
+        return sorted(self._unique().keys() - self.naming.keys())
+
+    def _unique(self) -> dict[str, list[EventType]]:
+        found: dict[str, list[EventType]] = {}
+        for type_ in self.types.values():
+            for one in type_.fields:
+                if one.shape.is_unique:
+                    found.setdefault(one.name, []).append(type_)
+        return found
+
+    @property
+    def label_input(self) -> EventType:
+        """The type of labels as they are sent: with the fields that may stand for `event`, which is then optional."""
+        naming = self.naming
+        if not naming:
+            return self.label
+        own = [replace(one, shape=replace(one.shape, is_optional=True)) for one in self.label.fields[:1]]
+        more = [
+            Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False))
+            for name, type_ in naming.items()
+        ]
+        return replace(self.label, fields=(*own, *self.label.fields[1:], *more))
+
+    def has_unique(self, event: str) -> bool:
+        """Whether any field of this type is unique."""
+        return any(one.shape.is_unique for one in self.types[event].fields)
+
+    @property
     def has_hashed(self) -> bool:
         """Whether any field is hashed."""
         return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
@@ -123,15 +168,19 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
         return Events(label=label_type(money_places, {}))
     row_scope = Scope(Names(money_places=money_places), what="a mapping", reads_row=True)
     types: dict[str, EventType] = {}
-    label = label_type(money_places, {})
+    label_node: Node | None = None
     for key, value in top.entries:
         if key.text == "label":
-            label = label_type(money_places, _label_mappings(value, row_scope, problems))
+            label_node = value
         elif key.text not in EVENTS.names:
             type_ = _event_type(key, value, row_scope, money_places, problems)
             if type_ is not None:
                 types[type_.name] = type_
     tables, table_keys = _tables(top.get("tables"), money_places, problems)
+    label = label_type(money_places, {})
+    if label_node is not None:
+        naming = Events(types).naming
+        label = label_type(money_places, _label_mappings(label_node, naming, row_scope, problems))
     partial = Events(types, {}, tables, table_keys, label)
     entities = _entities(top.get("entities"), partial.names(lists, money_places), types, problems)
     return Events(types, entities, tables, table_keys, label)
@@ -222,12 +271,12 @@ def _file_mapping(found: Mapping, fields: set[str], scope: Scope, problems: list
     return FileMapping(when, expressions)
 
 
-def _label_mappings(node: Node, scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:
+def _label_mappings(node: Node, naming: Iterable[str], scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:
     found = loading.mapping(node, problems, "label")
     if found is None:
         return {}
     loading.check_keys(found, LABEL, problems, "label, a built-in event type,")
-    return _mappings(found.get("from"), {*LABEL_TYPES, "amount"}, scope, problems, "label")
+    return _mappings(found.get("from"), {*LABEL_NAMES, *naming}, scope, problems, "label")
 
 
 def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], dict[str, str]]:

@@ -16,6 +16,7 @@ from shroff.events.event import Event
 from shroff.events.given import Exact, Refused, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
 from shroff.events.settings import Settings
+from shroff.events.unique import Named, unique_text
 from shroff.language.types import TEXT, TIME, Type, money
 
 DEFAULT_SOURCE: Final = "import"
@@ -29,8 +30,9 @@ class LabelInput:
     """A label as it was sent: its event by name, what was found out, by whom and when.
 
     `event_type` is None where the label names a bare id and no decided type stands for
-    it alone, which the door refuses; a label that it admits has one. `amount` is in
-    smallest units.
+    it alone, which the door refuses; a label that it admits has one. `event_id` is empty
+    where only `unique` fields name the event, by the texts of their values (see
+    `events.unique`). `amount` is in smallest units.
     """
 
     event_type: str | None
@@ -40,6 +42,7 @@ class LabelInput:
     known_at_ms: int
     reason: str | None = None
     amount: int | None = None
+    unique: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,10 @@ class Door:
         self._hasher = hasher
         self._currency = settings.currency
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
-        self._label_plan = self._plan(events.label, optional=frozenset({"source"}))
+        self._label_plan = self._plan(events.label_input, optional=frozenset({"source"}))
+        self._naming = [
+            (name, type_.name, unique_text(type_.fields[type_.at(name)].type)) for name, type_ in events.naming.items()
+        ]
 
     def admit(
         self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
@@ -105,13 +111,28 @@ class Door:
         """Give the label of these fields; left out, its source is `import`.
 
         Raises: InputError with every mistake; also where `event` names no event type and
-            no single decided type stands for it.
+            no single decided type stands for it, and where it and unique fields name events of several types.
         """
-        event, verdict, source, known_at_ms, reason, amount = self._values(
+        event, verdict, source, known_at_ms, reason, amount, *more = self._values(
             self._label_plan, fields, hidden, is_strict=is_strict
         )
-        type_name, event_id = self._named_event(event)
-        return LabelInput(type_name, event_id, verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
+        known = (verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
+        named = [one for one, value in zip(self._naming, more, strict=True) if value is not None]
+        if not named:
+            type_name, event_id = self._named_event(event)
+            return LabelInput(type_name, event_id, *known)
+        unique = [
+            (name, text(value)) for (name, _, text), value in zip(self._naming, more, strict=True) if value is not None
+        ]
+        (first, type_name, _), event_id = named[0], ""
+        types = {name: of for name, of, _ in named}
+        if event is not None:
+            types["event"], event_id = self._named_event(event)
+        other = next((name for name, of in types.items() if of != type_name), "")
+        if other:
+            words = f"it names one of the type {types[other]}, and {first} one of the type {type_name}"
+            raise InputError([(other, words)])
+        return LabelInput(type_name, event_id, *known, tuple(unique))
 
     def hashed(self, type_name: str, name: str, value: object) -> str | None:
         """What stands for the clear value of a hashed field, or for what a label names; None where it is missing.
@@ -122,7 +143,8 @@ class Door:
         if value is None or value == "":
             return None
         read = next(step.read for step in plan.steps if step.name == name)
-        return read(value) if plan is not self._label_plan else "/".join(self._named_event(read(value)))
+        is_event = plan is self._label_plan and name == "event"
+        return "/".join(self._named_event(read(value))) if is_event else read(value)
 
     def _values(
         self, plan: _Plan, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
@@ -155,7 +177,7 @@ class Door:
         return _Plan(steps, reads, frozenset(event_type.field_names), id_at, time_at)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
-        is_id = field.name == event_type.id_field and event_type is not self._events.label
+        is_id = field.name == event_type.id_field and event_type.name != self._events.label.name
         read = reader(field.type, currency=self._currency, is_id=is_id)
         if field.shape.is_hashed and self._hasher is not None:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
@@ -164,8 +186,11 @@ class Door:
         is_secret = field.name in secret_fields(self._events, event_type.name)
         return _Step(field.name, read, expected, is_optional, is_secret)
 
-    def _named_event(self, event: str) -> tuple[str, str]:
+    def _named_event(self, event: str | None) -> tuple[str, str]:
         """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too."""
+        if event is None:
+            or_else = ", or one of " + ", ".join(name for name, _, _ in self._naming) + " instead"
+            raise InputError([("event", f"expected {self._label_plan.steps[0].expected}{or_else}; {_MISSING}")])
         before, slash, after = event.partition("/")
         if slash and before in self._events.types:
             type_name, event_id = before, after
@@ -206,7 +231,7 @@ def label_refusal(label: LabelInput, settings: Settings) -> str:
         try:
             if value is not None:
                 reader(type_, currency=settings.currency, is_id=is_id)(value)
-            elif is_id:
+            elif is_id and not label.unique:
                 mistakes.append((name, f"{expected}; {_MISSING}"))
         except ValueError as error:
             mistakes.append((name, f"{expected}; {error}"))
@@ -218,7 +243,8 @@ def secret_fields(events: Events, type_name: str) -> frozenset[str]:
     if type_name != events.label.name:
         return frozenset(one.name for one in events.types[type_name].fields if one.shape.is_hashed)
     has_hashed_id = any(type_.fields[type_.at(type_.id_field)].shape.is_hashed for type_ in events.types.values())
-    return frozenset({"event"}) if has_hashed_id else frozenset()
+    hashed = {one.name for one in events.label_input.fields if one.shape.is_hashed}
+    return frozenset({"event", *hashed} if has_hashed_id else hashed)
 
 
 def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callable[[Any], str]:

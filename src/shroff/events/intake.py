@@ -40,7 +40,11 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What reads the lines of one source. `seals` is set where they come from quarantine."""
+    """What reads the lines of one source.
+
+    `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
+    that do not tell theirs.
+    """
 
     source: str
     format: str
@@ -48,6 +52,7 @@ class _Reading:
     mappers: Mapping[str, Mapper]
     keeper: Keeper | None
     seals: Seals | None
+    is_default: bool
 
 
 class Intake:
@@ -68,11 +73,19 @@ class Intake:
             self._keeping_door = Door(events, settings, self._hasher)
 
     def submissions(
-        self, lines: Lines, source: str, as_type: str | None = None, *, seals: Seals | None = None
+        self,
+        lines: Lines,
+        source: str,
+        as_type: str | None = None,
+        *,
+        seals: Seals | None = None,
+        is_default: bool = False,
     ) -> Iterator[Submission]:
         """Read lines as events of one type, or of the type that each line is found to be.
 
         Args:
+            is_default: A line that names its type, or that a mapping's `when` takes, is of that type; `as_type` is
+                for the others.
             seals: For a line that comes from quarantine, what its mark says (`events.kept`).
                 Such a line may name its type itself though `as_type` is given.
 
@@ -91,7 +104,8 @@ class Intake:
         keeper = None
         if self._hasher is not None:
             keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, lines.format)
-        return self._read(lines, as_type, _Reading(source, lines.format, dispatcher, mappers, keeper, seals))
+        reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default)
+        return self._read(lines, as_type, reading)
 
     def submit(
         self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
@@ -109,7 +123,7 @@ class Intake:
         known = (*self._events.types, LABEL)
         if as_type is not None and as_type not in known:
             raise UsageError(
-                f"--as: {as_type!r} is no event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
+                f"{as_type!r} is no event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
             )
 
     def _check_columns(self, mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
@@ -125,7 +139,7 @@ class Intake:
         )
 
     def _mappers(self, format: str) -> dict[str, Mapper]:
-        types = {**self._events.types, LABEL: self._events.label}
+        types = {**self._events.types, LABEL: self._events.label_input}
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
     def _read(self, lines: Iterable[Line], as_type: str | None, reading: _Reading) -> Iterator[Submission]:
@@ -133,6 +147,7 @@ class Intake:
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         only = takers.get(as_type or "")
         plain = self._plain(as_type or "", reading)
+        may_tell = reading.seals is not None or reading.is_default
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
                 event, body = found
@@ -142,7 +157,7 @@ class Intake:
                 yield self._unread(line, source, as_type or "")
                 continue
             row = Row(source, line.number, line.columns)
-            if only is not None and (reading.seals is None or not _names_itself(as_type or "", row, reading)):
+            if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
                 yield only(line, row, None)
                 continue
             try:
@@ -156,6 +171,8 @@ class Intake:
         """The short way for lines of this type, where one is open to them."""
         mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
         if reading.format != "jsonl" or mapper is None or event_type is None or not mapper.is_plain:
+            return None
+        if reading.is_default and reading.dispatcher.has_conditions:
             return None
         return plain_reader(event_type) if reading.keeper is None and reading.seals is None else None
 
@@ -205,7 +222,7 @@ class Intake:
             columns = msgspec.json.Decoder(dict[str, object], float_hook=Number).decode(raw)
         except (ValueError, RecursionError):
             return masked(raw, self._hasher)
-        types = {**self._events.types, LABEL: self._events.label}
+        types = {**self._events.types, LABEL: self._events.label_input}
         mappers = {name: Mapper(replace(one, mappings={}), "jsonl", self._secret[name]) for name, one in types.items()}
         keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
         line, row = Line(0, raw, columns), Row("", 0, columns)
@@ -224,8 +241,13 @@ def source_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def _tells_type(type_name: str, row: Row, reading: _Reading) -> bool:
+    """Whether a line says of itself which type it is, though this one was given for all."""
+    return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))
+
+
 def _names_itself(type_name: str, row: Row, reading: _Reading) -> bool:
-    """Whether a line from quarantine, which was refused as this type, has its fields under the type's name.
+    """Whether a line for which this type was given has its fields under the name of a type.
 
     Not where the type reads a column of that name, so that an ordinary line may have that one only.
     """

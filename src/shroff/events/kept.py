@@ -88,7 +88,8 @@ class Keeper:
         self._paths = {name: _shortest_first(_of_type(mapper, declared | named)) for name, mapper in mappers.items()}
         self._untaken = _shortest_first(declared | (named - conditions))
         self._inside = _shortest_first(declared | label.secret_paths)
-        self._event_column = ("event",) if label.secret_paths == {("event",)} else None
+        is_column = "event" in label.secret and label.paths("event") == {("event",)}
+        self._event_column = ("event",) if is_column else None
 
     def line(self, line: Line, row: Row, type_name: str, named: Mapping[str, object] | None) -> bytes:
         """The line of a type; with its fields in `named` where it names its type itself."""

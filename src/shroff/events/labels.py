@@ -6,7 +6,7 @@ Of two labels of one event the stronger source is in force; within one source th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from shroff.events.definitions import SOURCES
@@ -54,6 +54,15 @@ def in_force(standings: Iterable[Standing]) -> Standing | None:
         if current is None or current.gives_way_to(standing):
             current = standing
     return current
+
+
+def counted_verdict(verdict: str, reason: str | None, friendly: Collection[str]) -> str:
+    """What a verdict counts as: fraud for a reason that the project calls friendly is no fraud of a stranger.
+
+    >>> counted_verdict("fraud", "friendly", {"friendly"}), counted_verdict("fraud", None, {"friendly"})
+    ('genuine', 'fraud')
+    """
+    return "genuine" if verdict == "fraud" and reason in friendly else verdict
 
 
 LogEvent = Event | LabelEvent

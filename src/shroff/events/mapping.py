@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import InputError, nearest
-from shroff.events.definitions import Events, EventType, FileMapping
+from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
 from shroff.events.door import HIDDEN
 from shroff.events.given import Exact, Instant, Number, Refused, Span, shown, text_of
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
@@ -101,7 +101,20 @@ class Mapper:
                 continue
             if node is None or not any(isinstance(part, _TAKES_MISSING) for part in walk(node)):
                 needed.update(dict.fromkeys([field.name] if node is None else _columns_of(node)))
+        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in self._namers()):
+            needed["event"] = None
         return [name for name in needed if name not in columns]
+
+    def _namers(self) -> list[str]:
+        """The fields of a label of which one at least must be there, to name the event."""
+        own = self._event_type.field_names
+        return ["event", *(name for name in own if name not in LABEL_NAMES)]
+
+    def _may_be_in(self, name: str, columns: Collection[str]) -> bool:
+        node = self._mapping.fields.get(name)
+        if node is None:
+            return name in columns
+        return any(isinstance(part, _TAKES_MISSING) for part in walk(node)) or set(_columns_of(node)) <= set(columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,6 +181,15 @@ class Dispatcher:
     def is_possible(self) -> bool:
         """Whether lines of this format can tell their type at all."""
         return self._names_itself or bool(self._conditions)
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether a mapping of lines of this format has a `when`."""
+        return bool(self._conditions)
+
+    def takes(self, row: Row) -> bool:
+        """Whether the `when` of a type is true of a line."""
+        return any(condition(row) for _, condition in self._conditions)
 
     def pick(self, row: Row) -> Picked | None:
         """Give the type of a line: the one that it names in its single key, else the first whose `when` is true.

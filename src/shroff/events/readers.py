@@ -39,7 +39,7 @@ _EXPECTED: Final = {
     "real": "a finite number",
     "boolean": "true or false",
     "time": "a time with its offset, such as 2026-03-01T10:00:00Z, or epoch milliseconds",
-    "duration": "a duration such as 15m, 7d or 182d12h",
+    "duration": "a duration such as 15m, 7d or 182d12h, or its seconds as a number",
 }
 
 
@@ -225,6 +225,8 @@ def _read_span(value: object) -> int:
         span_ms = int(value)
     elif isinstance(value, timedelta):
         span_ms = value // timedelta(milliseconds=1)
+    elif type(value) is int or type(value) is Number or isinstance(value, float):
+        span_ms = rescale_half_even(*_decimal(value), 3)  # seconds, as a duration is written
     else:
         raise _wrong(value)
     if abs(span_ms) > SPAN_MS_MAX:

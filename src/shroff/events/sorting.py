@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
 from typing import IO, Any, Final, Self
@@ -130,14 +131,16 @@ def _fields(one: Submission) -> tuple[str, str, bytes, str, str | None, tuple[An
         return one.source, one.place, one.raw(), one.type, event.id, event.values
     assert label is not None
     fields = (label.event_type, label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
-    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount)
+    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount, label.unique)
 
 
 def _submission(entry: _Entry) -> Submission:
     time_ms, _, source, place, raw, type_, id_, values = entry
     kept = partial(_same, raw)
     if id_ is None:
-        return Submission(source, place, kept, type_, label=LabelInput(*values))
+        *fields, unique = values
+        label = replace(LabelInput(*fields), unique=tuple((name, value) for name, value in unique))
+        return Submission(source, place, kept, type_, label=label)
     return Submission(source, place, kept, type_, Event(type_, id_, time_ms, values))
 
 

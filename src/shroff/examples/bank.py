@@ -67,12 +67,13 @@ class Label:
     event: dict[str, str]
 
 
-def bank(events: int, seed: int) -> Iterator[Payment]:
+def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
     """Give so many payments in the order in which they arrive.
 
-    Times begin on 2026-01-05. Three in a hundred arrive late, by seconds or minutes and
-    always within the hour, so times nearly rise. The same number and seed give the same
-    bytes; another number is another town. Under two months up to 12 million payments, longer beyond.
+    Times begin at `start_ms`, the first instant of a Monday, UTC milliseconds; without it on
+    2026-01-05. Three in a hundred arrive late, by seconds or minutes and always within the
+    hour, so times nearly rise. The same number and seed give the same bytes; another number
+    is another town. Under two months up to 12 million payments, longer beyond.
 
     Raises: UsageError if `events` is below 0.
     Cost: about 5 us a payment; memory for the town (events / 60 customers, at most 200,000) and one day.
@@ -85,7 +86,7 @@ def bank(events: int, seed: int) -> Iterator[Payment]:
     town = draw_town(events, rng)
     life = Life(town, rng, Random(seed))  # noqa: S311 - made-up data, nothing secret
     given = 0
-    for rows in _days(life):
+    for rows in _days(life, start_ms):
         wanted = rows[: events - given]
         yield from _payments(town, wanted, given)
         given += len(wanted)
@@ -115,6 +116,16 @@ def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | La
         yield heappop(waiting)[2]
 
 
+def known_at_the_end(items: Iterable[Payment | Label], events: int) -> Iterator[Payment | Label]:
+    """Give what `with_labels` gives up to the last of so many payments: without labels that nobody has by then."""
+    left = events
+    for item in items:
+        yield item
+        left -= isinstance(item, Payment)
+        if not left:
+            return
+
+
 def labels(payments: Iterable[Payment], seed: int) -> Iterator[Label]:
     """Give only the labels of `with_labels`, by rising `known_at`."""
     return (item for item in with_labels(payments, seed) if isinstance(item, Label))
@@ -136,7 +147,7 @@ def _label(payment: Payment, chance: Random) -> Label:
     )
 
 
-def _days(life: Life) -> Iterator[Numbers]:
+def _days(life: Life, first_ms: int) -> Iterator[Numbers]:
     """Give the rows of one day after the other, for ever, in the order of their arrival.
 
     What arrives after midnight, and what a crime has set for later days, waits.
@@ -147,7 +158,7 @@ def _days(life: Life) -> Iterator[Numbers]:
     waiting = np.empty((0, 8), np.int64)
     day = 0
     while True:
-        start_ms = START_MS + day * DAY_MS
+        start_ms = first_ms + day * DAY_MS
         life.move_on(day)
         drawn = [ordinary_payments(life, day, start_ms)]
         drawn.extend(np.array(rows, np.int64) for rows in (bursts(life, start_ms), crimes.begin(start_ms)) if rows)

@@ -7,6 +7,7 @@
 
 A fraud is *caught* when its payment was not approved: declined, or held for a review or a
 challenge. What is a fraud says the generator, not the labels, which come late or never.
+What rules alone would have come to is counted beside: their hits do not depend on a score.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.examples.bank import Payment, bank, with_labels
+from shroff.decisions.policy import Policy, outcome
+from shroff.examples.bank import START_MS, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import parse_money
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "made-up bank"
 MONEY_PLACES: Final = 2  # of the bank's amounts
-APPROVE: Final = "approve"
+APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
 NO_RULES: Final = b'"rules":[],'
 
 
@@ -47,14 +49,21 @@ class Truth:
     frauds: dict[str, Fraud] = field(default_factory=dict)
 
 
-def stream(intake: Intake, events: int, seed: int, truth: Truth) -> Iterator[Submission]:
+def stream(
+    intake: Intake, events: int, seed: int, truth: Truth, start_ms: int = START_MS, *, ends_at_once: bool = False
+) -> Iterator[Submission]:
     """So many payments with their labels between them, by the way any event takes into a project.
+
+    Args:
+        start_ms: Where the bank's time begins (see `bank`).
+        ends_at_once: Leave out the labels that are known only after the last payment.
 
     Raises: UsageError if `events` is below 0.
     Cost: about 15 us a payment.
     """
     encode = msgspec.json.encode
-    for place, item in enumerate(with_labels(bank(events, seed), seed), start=1):
+    items = with_labels(bank(events, seed, start_ms), seed)
+    for place, item in enumerate(known_at_the_end(items, events) if ends_at_once else items, start=1):
         if isinstance(item, Payment):
             type_name = "payment"
             if item.fraud is not None:
@@ -107,14 +116,49 @@ class RuleFigures:
         return rate(self.frauds, self.hits)
 
 
+@dataclass(slots=True)
+class Figures:
+    """What one way to decide came to: rules with the model, or rules alone."""
+
+    frauds: Caught = field(default_factory=Caught)
+    by_outcome: Counter[str] = field(default_factory=Counter)
+    honest_declined: int = 0
+
+    def add(self, found: str, fraud: Fraud | None) -> None:
+        """Count a payment with this outcome."""
+        self.by_outcome[found] += 1
+        if fraud is not None:
+            (self.frauds.missed if found == APPROVE else self.frauds.caught).add(fraud.amount_minor)
+        elif found == DECLINE:
+            self.honest_declined += 1
+
+    @property
+    def stopped(self) -> int:
+        """Payments that were not approved."""
+        return self.by_outcome.total() - self.by_outcome[APPROVE]
+
+    def cost_minor(self, policy: Policy) -> int:
+        """What stopping cost by the policy: reviews, and honest payments declined. In cents."""
+        reviews = self.by_outcome[REVIEW] * (policy.review_minor or 0)
+        return reviews + self.honest_declined * (policy.false_decline_minor or 0)
+
+    def gained_minor(self, policy: Policy) -> int:
+        """The amounts of the frauds that were caught, less what stopping cost. In cents."""
+        return self.frauds.caught.amount_minor - self.cost_minor(policy)
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A decision to explain, as it was answered; `fraud` is None where the payment was honest."""
+    """A decision to explain, as it was answered; `fraud` is None where the payment was honest.
+
+    The one of the greatest weight is shown: a caught fraud, one that rules alone would have
+    let through, then the most rules and the greatest amount.
+    """
 
     document: bytes
     rules: tuple[str, ...]
     fraud: Fraud | None
-    weight: tuple[bool, int, int]  # the greatest is shown: a caught fraud, the most reasons, the greatest amount
+    weight: tuple[bool, bool, int, int]
 
 
 class Tally:
@@ -127,13 +171,24 @@ class Tally:
 
     def __init__(self, truth: Truth, effects: Mapping[str, str]) -> None:
         self._truth = truth
-        self.decisions = 0
-        self.by_outcome: Counter[str] = Counter()
+        self.all = Figures()
+        self.rules_alone = Figures()
         self.frauds_by_outcome: Counter[str] = Counter()
         self.kinds: dict[str, Caught] = {}
-        self.frauds = Caught()
         self.rules = {rule: RuleFigures(effect) for rule, effect in effects.items()}
         self.example: Example | None = None
+
+    @property
+    def decisions(self) -> int:
+        return self.all.by_outcome.total()
+
+    @property
+    def by_outcome(self) -> Counter[str]:
+        return self.all.by_outcome
+
+    @property
+    def frauds(self) -> Caught:
+        return self.all.frauds
 
     def add(self, answers: Iterable[Answer]) -> None:
         """Count the decided payments among the answers; labels carry no decision and are passed over."""
@@ -144,7 +199,7 @@ class Tally:
     @property
     def stopped(self) -> int:
         """Payments that were not approved."""
-        return self.decisions - self.by_outcome[APPROVE]
+        return self.all.stopped
 
     @property
     def precision(self) -> float | None:
@@ -166,27 +221,25 @@ class Tally:
         """Frauds that one rule hit, by all frauds."""
         return rate(self.rules[rule].frauds, self.frauds.payments)
 
-    def _decided(self, id_: str, outcome: str, document: bytes) -> None:
-        self.decisions += 1
-        self.by_outcome[outcome] += 1
+    def _decided(self, id_: str, found: str, document: bytes) -> None:
         fraud = self._truth.frauds.get(id_)
+        self.all.add(found, fraud)
         if fraud is not None:
-            self.frauds_by_outcome[outcome] += 1
-            for figures in (self.frauds, self.kinds.setdefault(fraud.kind, Caught())):
-                (figures.missed if outcome == APPROVE else figures.caught).add(fraud.amount_minor)
-        if NO_RULES not in document:  # 99 in 100 have it, and need not be read
-            self._hit(fraud, outcome, document)
-
-    def _hit(self, fraud: Fraud | None, outcome: str, document: bytes) -> None:
-        rules = msgspec.json.decode(document, type=_Rules).rules
+            self.frauds_by_outcome[found] += 1
+            kind = self.kinds.setdefault(fraud.kind, Caught())
+            (kind.missed if found == APPROVE else kind.caught).add(fraud.amount_minor)
+        # 98 in 100 are hit by no rule, and need not be read.
+        rules = () if NO_RULES in document else msgspec.json.decode(document, type=_Rules).rules
+        by_rules = outcome([self.rules[rule].effect for rule in rules], Policy()) if rules else APPROVE
+        self.rules_alone.add(by_rules, fraud)
         for rule in rules:
-            figures = self.rules[rule]
-            figures.hits += 1
-            figures.frauds += fraud is not None
-        is_caught = fraud is not None and outcome != APPROVE
-        weight = is_caught, len(rules), fraud.amount_minor if fraud else 0
-        if rules and (self.example is None or weight > self.example.weight):
-            self.example = Example(document, rules, fraud, weight)
+            self.rules[rule].hits += 1
+            self.rules[rule].frauds += fraud is not None
+        if found != APPROVE or rules:
+            is_caught = fraud is not None and found != APPROVE
+            weight = is_caught, is_caught and by_rules == APPROVE, len(rules), fraud.amount_minor if fraud else 0
+            if self.example is None or weight > self.example.weight:
+                self.example = Example(document, rules, fraud, weight)
 
 
 class _Rules(msgspec.Struct):

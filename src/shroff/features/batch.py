@@ -1,15 +1,13 @@
 """The batch engine: features and conditions of every event of a history, by columns over all of it.
 
 What the online engine computes batch by batch is computed here in rounds over the whole
-history. The first takes the events and keeps of each what is needed later, as small
-columns. Each further round answers the aggregates of one stage by `Backfill`s and computes
-what stands on them, piece by piece in log order; the last one gives the results.
+history (see `Rounds`), with a `Backfill` for each group of aggregates.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,25 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.events.definitions import Events
-from shroff.features.batch_columns import Keeper, Piece, Stretch
+from shroff.features.batch_columns import Piece, Stretch
 from shroff.features.batch_feed import GroupFeed
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame, times_of
-from shroff.features.online import SWEEP_A_BATCH, SWEEP_A_ROW, compute
-from shroff.features.plan import make_plan
+from shroff.features.frames import Codes, Frame
+from shroff.features.online import SWEEP_A_BATCH, SWEEP_A_ROW
+from shroff.features.rounds import Rounds
 from shroff.features.running import Running
 from shroff.language.row import Reference
 
-PIECE_ROWS: Final = 1 << 18  # rows whose results are there at the same time
 # What the groups of a stage may take while they wait to be asked; others write their answers to a file.
 HELD_BYTES: Final = 1 << 30
 
 
-class Batch:
-    """A whole history: first `add` all of it, then read the `answers`, both once.
-
-    A condition that looks `since flag` stands on the hits before it, row by row, and is
-    left out: the online engine and the definition have it.
+class Batch(Rounds):
+    """A whole history in the memory of this process.
 
     Args:
         events: The declared event types and entities.
@@ -64,7 +58,7 @@ class Batch:
         also: Collection[str] = (),
         spill: Path | None = None,
     ) -> None:
-        self._plan = make_plan([one for one in computed if not one.looks_since_flag])
+        super().__init__(events, computed, reference, also)
         keys: dict[Any, Codes] = {}
         texts = Codes()
         self._groups = [
@@ -72,39 +66,13 @@ class Batch:
             for group in self._plan.groups
         ]
         self._feeds = [GroupFeed(group, lateness_ms, threads, spill) for group in self._groups if not group.key.is_look]
-        self._keeper = Keeper(self._plan, also, events, reference)
-        self._stretches: deque[Stretch] = deque()
         self._watermark_ms: int | None = None
 
-    def add(self, frames: Mapping[str, Frame], size: int) -> None:
-        """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
-        self._stretches.append(self._take(0, frames, size, times_of(frames, size)))
-
-    def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
-        """All events of the types that are computed, in log order: pieces by type, with their columns.
-
-        Pieces have up to so many rows, or those of one batch as it was added.
-        """
-        for stage in range(self._plan.stages):
-            self._end_stage(stage)
-            if stage + 1 < self._plan.stages:
-                given = self._stretches
-                self._stretches = deque()
-                for piece in self._pieces(given, rows):
-                    frames = self._answered(stage, piece)
-                    self._stretches.append(self._take(stage + 1, frames, piece.size, piece.times))
-                self._close_stage(stage)
-        for piece in self._pieces(self._stretches, rows):
-            yield self._answered(self._plan.stages - 1, piece)
-        self._close_stage(self._plan.stages - 1)
-
     def close(self) -> None:
-        """Remove what was spilled."""
         for feed in self._feeds:
             feed.close()
 
     def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
-        """Feed the groups of a stage, and keep what the stages from it on need."""
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.add(feed.group.feed(frames, size))
@@ -142,13 +110,13 @@ class Batch:
             feed.end(times, is_held=True)
 
     def _close_stage(self, stage: int) -> None:
-        """Let go of what answered a stage, so that the next one has the room."""
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.close()
 
     def _one_of_times(self) -> NDArray[np.int64]:
         """All times as one array, which the stretches then share."""
+        assert isinstance(self._stretches, deque)
         times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._stretches)])
         ends = np.cumsum([one.size for one in self._stretches]).tolist()
         self._stretches = deque(
@@ -156,20 +124,7 @@ class Batch:
         )
         return times
 
-    def _pieces(self, stretches: deque[Stretch], rows: int) -> Iterator[Piece]:
-        """Stretches put together; what is read is let go of."""
-        while stretches:
-            taken = [stretches.popleft()]
-            while stretches and sum(one.size for one in taken) + stretches[0].size <= rows:
-                taken.append(stretches.popleft())
-            yield self._keeper.piece(taken)
-
-    def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
-        """The frames of a piece with what a stage computes."""
+    def _deliver(self, stage: int, piece: Piece) -> None:
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.group.deliver(*feed.answer(piece.size), piece.frames)
-        for at, wanted in self._plan.computed:
-            if at == stage:
-                compute(wanted, piece.frames)
-        return piece.frames

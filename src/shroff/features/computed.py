@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from shroff.language.expression import Node, aggregates
 
 
+def score_name(event: str) -> str:
+    """Under what name the score of an event type is computed."""
+    return f"score of {event}"
+
+
 @dataclass(frozen=True, slots=True)
 class Computed:
     """A named expression with the event types at which it is computed.
 
     A feature needs its entity's key and is missing without it; what belongs to a rule does
     not. With `rule`, `since flag` means the hits of that rule; of its condition, and not of
-    what its reason shows, a true value at an event before `expires_ms` is a hit.
+    what its reason shows, a true value at an event before `expires_ms` is a hit. What
+    belongs to the score is computed where events are decided, and not of the past.
     """
 
     name: str
@@ -24,6 +30,7 @@ class Computed:
     rule: str | None = None
     expires_ms: int | None = None
     is_reason: bool = False
+    is_score: bool = False
 
     @property
     def asker(self) -> str:

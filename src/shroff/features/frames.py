@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
+from shroff.features.computed import score_name
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, Score, ThisField
 from shroff.language.row import Reference
-from shroff.language.types import REAL, Type
+from shroff.language.types import Type
 from shroff.language.values import Value
 
 
@@ -164,13 +165,11 @@ class Frame:
     def _leaf(self, node: Node) -> Column:
         if isinstance(node, ThisField | ItemField):
             return self.field(node.name, node.type)
-        if isinstance(node, FeatureValue | ItemFeature):
-            found = self.computed.get(node.name)
-            return column_of([None] * len(self), node.type) if found is None else found
         if isinstance(node, Aggregate):
             return self.aggregates[node]
-        assert isinstance(node, Score)
-        return column_of([None] * len(self), REAL)
+        assert isinstance(node, FeatureValue | ItemFeature | Score)
+        found = self.computed.get(score_name(self.type.name) if isinstance(node, Score) else node.name)
+        return column_of([None] * len(self), node.type) if found is None else found
 
     def key_parts(self, entity: str) -> list[list[Value]]:
         """The values that make an entity's key, one list a part; no lists where this type has no key of it."""

@@ -39,7 +39,7 @@ def compiled(function: Kernel) -> Kernel:
 def digest_of_kernels() -> str:
     """What compiled code is made from: a change in any file of kernels makes all that is kept on disk stale."""
     folder = Path(__file__).parent
-    files = [*sorted(folder.glob("kernel*.py")), *sorted(folder.glob("backfill*.py"))]
+    files = [*sorted(folder.parent.glob("*/kernel*.py")), *sorted(folder.glob("backfill*.py"))]
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:DIGEST_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""Keys of entities as text, for people, tables and the log, and back."""
+"""Keys of entities that are texts, in tables and the log, as keys again (see `language.shares.key_text`)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,9 @@ from typing import Any
 import msgspec
 
 from shroff.events.definitions import Entity
-from shroff.language.values import Value
 
 # The rules that hit an event when it was decided, each with the key that it hit, if it had one.
 Hits = Mapping[str, str | None]
-
-
-def key_text(key: Value | tuple[Value, ...]) -> str:
-    """An entity's key for people and tables: a single text as it is, all else as JSON."""
-    if isinstance(key, str):
-        return key
-    return msgspec.json.encode(key).decode()
 
 
 def read_key(text: str | None, entity: Entity) -> Any:

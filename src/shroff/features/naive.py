@@ -13,7 +13,7 @@ from typing import Any
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.aggregates import aggregate_values
-from shroff.features.computed import Computed
+from shroff.features.computed import Computed, score_name
 from shroff.features.key_texts import Hits, read_key
 from shroff.language.expression import (
     Aggregate,
@@ -21,6 +21,7 @@ from shroff.language.expression import (
     ItemFeature,
     ItemField,
     Node,
+    Score,
     ThisField,
     fields_of_this,
     walk,
@@ -67,7 +68,7 @@ class Naive:
         place = self.append(event)
         for wanted in self.computed:
             if wanted.rule is None:
-                if event.type in wanted.events and (is_asked or self._stacks):
+                if event.type in wanted.events and (is_asked or (self._stacks and not wanted.is_score)):
                     self.values[place][wanted.name] = self.compute(wanted, place)
             elif wanted.rule in hits:
                 key = read_key(hits[wanted.rule], self.events.entities[wanted.entity])
@@ -93,8 +94,7 @@ class Naive:
 
     def compute(self, wanted: Computed, place: int) -> Value:
         event = self.history[place]
-        key = self.key(wanted.entity, event)
-        if wanted.needs_key and key is None:
+        if wanted.needs_key and self.key(wanted.entity, event) is None:
             return None
         if wanted.expires_ms is not None and event.time_ms >= wanted.expires_ms:
             return None
@@ -110,10 +110,9 @@ class Naive:
                 value = self.aggregate(node, wanted, place)
             elif isinstance(node, ThisField):
                 value = self.field(event, node.name)
-            elif isinstance(node, FeatureValue):
-                value = self.values[place].get(node.name)
             else:
-                value = None  # score: without a model
+                assert isinstance(node, FeatureValue | Score)
+                value = self.values[place].get(score_name(event.type) if isinstance(node, Score) else node.name)
             return lambda _: value
 
         return read

@@ -52,6 +52,7 @@ class Online:
             for group in self._plan.groups
         ]
         self._after = [one for _, one in self._plan.computed if one.is_reason and one.looks_since_flag]
+        self._has_scores = any(one.is_score for _, one in self._plan.computed)
         told = {one.rule for one in self._after}
         self.rules = [
             SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in told)
@@ -66,8 +67,8 @@ class Online:
         """Take a batch of events in log order; gives them by type, with the columns of what was computed.
 
         `hits` says for an event which rules hit it, and with which key, when it was decided:
-        replaying the past follows what was, and asks no condition. None for an event: it is
-        decided now.
+        replaying the past follows what was, and asks no condition and no model. None for an
+        event: it is decided now.
         """
         frames = frames_of(batch, self._events, self._reference)
         self.take(frames, len(batch), hits)
@@ -77,18 +78,25 @@ class Online:
         """Take a batch that is parted by type already, and put the columns of what is computed into its frames."""
         self.remarks.clear()
         times = times_of(frames, size)
+        scored = self._scored(frames, hits)
         for stage in range(self._plan.stages):
             for group in self.groups:
                 if group.key.stage == stage and group.key.rule is None:
                     group.run(times, frames, self.watermark_ms)
             for at, wanted in self._plan.computed:
                 if at == stage and wanted.name not in self._by_row:
-                    compute(wanted, frames)
+                    compute(wanted, scored if wanted.is_score else frames)
         for rule in self.rules:
             rule.run(times, frames, self.watermark_ms, hits)
         for wanted in self._after:
             compute(wanted, frames)
         self._advance(frames)
+
+    def _scored(self, frames: Mapping[str, Frame], hits: Sequence[Hits | None] | None) -> Mapping[str, Frame]:
+        """The frames with an event that is decided now."""
+        if hits is None or not self._has_scores:
+            return frames
+        return {name: one for name, one in frames.items() if any(hits[row] is None for row in one.rows.tolist())}
 
     def _advance(self, frames: Mapping[str, Frame]) -> None:
         """Labels do not move the watermark."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any
 
-from shroff.features.computed import Computed
+from shroff.features.computed import Computed, score_name
 from shroff.features.histories import HistoryPlan, Query, Series
 from shroff.features.value_bounds import Bounds, bounds_of, field_bounds
 from shroff.language.expression import (
@@ -23,6 +23,7 @@ from shroff.language.expression import (
     ItemFeature,
     Logic,
     Node,
+    Score,
     aggregates,
     conjuncts,
     is_pair,
@@ -122,6 +123,8 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     for one in computed:
         wanted = replace(one, node=_shares_as_quotients(one.node))
         read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
+        if any(isinstance(part, Score) for part in walk(wanted.node)):
+            read += [score_name(event) for event in wanted.events]
         stage = max((stages.get(name, 0) for name in read), default=0)
         for aggregate in aggregates(wanted.node):
             own = _stage(aggregate, stages)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from shroff.language import expression as typed
 from shroff.language.expression import Node
 from shroff.language.row import COMPARISONS, Reference, lenient, value_function
+from shroff.language.shares import in_share, key_text
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, to_real
 
@@ -121,6 +122,10 @@ def evaluate_columns(node: Node, source: ColumnSource) -> Column:
             return _when(evaluate_columns(node.value, source), evaluate_columns(node.condition, source))
         case typed.Call():
             return _call(node, source)
+        case typed.ModelScore():
+            return node.score([evaluate_columns(part, source) for part in node.inputs])
+        case typed.InShare():
+            return _in_share(node, source)
         case _:
             return source.leaf(node)
 
@@ -159,14 +164,18 @@ def _clean(values: Array, valid: NDArray[np.bool_]) -> Column:
 
 def _convert(operand: Column, found: Type, wanted: Type) -> Column:
     if wanted.kind == "real":
-        if not _is_wide(operand.values) and _largest(operand.values) < _FLOAT_EXACT:
-            return Column(operand.values / np.float64(10**found.places), operand.valid)
-        reals = [to_real(value, found.places) for value in operand.values.tolist()]
-        return Column(np.array(reals, np.float64), operand.valid)
+        return Column(reals_of(operand.values, found.places), operand.valid)
     factor = 10 ** (wanted.places - found.places)
     if factor == 1:
         return operand
     return _exact("*", operand, Column(np.full(len(operand), factor, np.int64), operand.valid))
+
+
+def reals_of(values: Array, places: int) -> NDArray[np.float64]:
+    """The float nearest to each exact number, which has so many places, in whole units."""
+    if not _is_wide(values) and _largest(values) < _FLOAT_EXACT:
+        return np.asarray(values / np.float64(10**places))
+    return np.array([to_real(value, places) for value in values.tolist()], np.float64)
 
 
 def _arithmetic(node: typed.Arithmetic, left: Column, right: Column) -> Column:
@@ -282,6 +291,14 @@ def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
     rows = source.reference.tables.get(node.table, {})
     keys = values_of(evaluate_columns(node.key, source))
     return column_of([None if (found := rows.get(key)) is None else found[node.column] for key in keys], node.type)
+
+
+def _in_share(node: typed.InShare, source: ColumnSource) -> Column:
+    parts = [values_of(evaluate_columns(part, source)) for part in node.key]
+    keys = [None if None in key else key[0] if len(key) == 1 else key for key in zip(*parts, strict=True)]
+    texts = (None if key is None else key_text(key) for key in keys or [None] * source.count)
+    found = [in_share(node.name, node.share, text) for text in texts]
+    return Column(np.array(found, np.bool_), np.ones(source.count, np.bool_))
 
 
 _UTC_PARTS: Final[dict[str, Callable[[Array], Array]]] = {

@@ -7,11 +7,15 @@ equal expressions are equal, whatever they were written like.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from shroff.language.types import Type
 from shroff.language.values import Value
+
+if TYPE_CHECKING:
+    from shroff.language.columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,34 @@ class Call:
     options: tuple[str | int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ModelScore:
+    """What one model says of the event being decided; no text can write it.
+
+    `inputs` is what the model reads, in its order, and `score` makes the column of scores
+    from their columns. Equal models, by id and content hash, over equal inputs are equal.
+    """
+
+    type: Type
+    model: str
+    digest: str
+    inputs: tuple[Node, ...]
+    score: Callable[[Sequence[Column]], Column] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InShare:
+    """Whether a key is in a share of all keys, by a hash of it and a name; false without a key.
+
+    No text can write it.
+    """
+
+    type: Type
+    name: str
+    share: float
+    key: tuple[Node, ...]
+
+
 Node = (
     Literal
     | ThisField
@@ -221,13 +253,15 @@ Node = (
     | Else
     | When
     | Call
+    | ModelScore
+    | InShare
 )
 
 
 def children(node: Node) -> Iterator[Node]:
     """The parts of a node, left to right; an aggregate's argument and condition too."""
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for one in fields(node):
+        value = getattr(node, one.name)
         if isinstance(value, Node):
             yield value
         elif isinstance(value, tuple):

@@ -100,6 +100,8 @@ DECIMAL: Final = One(
     "a number", r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\s*$", kinds=(TEXT, NUMBER)
 )
 SCORE: Final = One("a score from 0 to 1", r"^\s*\+?(0?\.[0-9]+|[01]\.?|1\.0*)\s*$", (), (TEXT, NUMBER), (0, 1))
+WHOLE: Final = One("a whole number", r"^\s*\+?[0-9]+(\.0*)?([eE]\+?[0-9]{1,3})?\s*$", kinds=(TEXT, NUMBER))
+PERCENT: Final = One("a share such as 25%", r"^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?|0\d{2}(\.\d{1,4})?)\s*%$")
 SWITCH: Final = One("true or false", options=("true", "false"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from shroff.errors import Problem, nearest
@@ -18,7 +19,7 @@ from shroff.language.keys import Keys
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
-from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.values import DAY_MS, parse_decimal, parse_duration, quoted
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, whole_text
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -138,7 +139,8 @@ def duration_ms(node: Node | None, problems: list[Problem], what: str) -> int | 
     try:
         return parse_duration(found.text)
     except ValueError as error:
-        problems.append(found.problem(f"{what}: {error}"))
+        named = found.path.rpartition(".")[2] == what  # the place says it already
+        problems.append(found.problem(f"{error}." if named else f"{what}: {error}."))
         return None
 
 
@@ -165,3 +167,32 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
         problems.append(found.problem(f"{what} is a share such as 25%, not {found.text!r}."))
         return None
     return float(match[1]) / 100
+
+
+def decimal(
+    node: Node | None,
+    problems: list[Problem],
+    what: str,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    is_above: bool = False,
+    is_whole: bool = False,
+) -> Decimal | None:
+    """A number by its digits, from `low` (with `is_above`: above it) to `high`, that end in; perhaps a whole one."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        parse_decimal(found.text)
+        value = Decimal(found.text.strip())
+        is_in = (value > low if is_above else value >= low) and (high is None or value <= high)
+    except ValueError:
+        value, is_in = Decimal(0), False
+    if not is_in or (is_whole and value != value.to_integral_value()):
+        kind = "a whole number" if is_whole else "a number"
+        start = f"above {low}" if is_above else f"from {low}"
+        end = ("" if is_above else " on") if high is None else f" and at most {high}" if is_above else f" to {high}"
+        problems.append(found.problem(f"{what} is {kind} {start}{end}, not {quoted(found.text)}."))
+        return None
+    return value

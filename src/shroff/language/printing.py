@@ -7,6 +7,7 @@ and a range that was written as two comparisons becomes `in a .. b`.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -38,6 +39,7 @@ from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_nu
 
 # Strength of operators, weakest first, as the parser has them.
 _ELSE, _WHEN, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = range(10)
+_LINE_END: Final = re.compile(r"\s*\n\s*")
 LITERAL_MAX: Final = 10**30  # digits of a number that the checker takes
 _GROUPED_FROM: Final = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
 
@@ -51,6 +53,17 @@ def text_of(node: Node) -> str:
     'card.payments_1h >= 100_000'
     """
     return _Printer("").write(node, _ELSE)
+
+
+def as_written(written: str | None, node: Node) -> str:
+    r"""An expression as its author wrote it, on one line; where nobody did, as `text_of` writes it.
+
+    >>> from shroff.language.types import BOOLEAN
+    >>> from shroff.language.expression import Literal
+    >>> as_written("card.spent_24h\n  > 50_000", Literal(BOOLEAN, True))
+    'card.spent_24h > 50_000'
+    """
+    return text_of(node) if written is None else _LINE_END.sub(" ", written.strip())
 
 
 class _Printer:

@@ -16,6 +16,7 @@ from shroff.language import expression as typed
 from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
+from shroff.language.shares import in_share, key_text
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, to_real
 
@@ -108,6 +109,10 @@ class _Compiler:
                 return lambda row: chosen(row) if condition(row) else None
             case typed.Call():
                 return self.call(node)
+            case typed.ModelScore():
+                return self.model_score(node)
+            case typed.InShare():
+                return self.in_share(node)
             case _:
                 return self.leaf(node)
 
@@ -185,6 +190,28 @@ class _Compiler:
         def evaluate(row: Any) -> Any:
             values = tuple(argument(row) for argument in arguments)
             return None if None in values else lenient(function, values)
+
+        return evaluate
+
+    def model_score(self, node: typed.ModelScore) -> Evaluate:
+        """The score by columns of length one: who asks row by row waits for no speed."""
+        from shroff.language.columns import column_of, values_of  # which stands on this module
+
+        parts, types = [self.compile(part) for part in node.inputs], [part.type for part in node.inputs]
+
+        def evaluate(row: Any) -> Value:
+            columns = [column_of([part(row)], type_) for part, type_ in zip(parts, types, strict=True)]
+            return values_of(node.score(columns))[0]
+
+        return evaluate
+
+    def in_share(self, node: typed.InShare) -> Evaluate:
+        parts = [self.compile(part) for part in node.key]
+
+        def evaluate(row: Any) -> bool:
+            key = tuple(part(row) for part in parts)
+            is_key = bool(key) and None not in key
+            return in_share(node.name, node.share, key_text(key[0] if len(key) == 1 else key) if is_key else None)
 
         return evaluate
 

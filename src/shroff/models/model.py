@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +43,31 @@ class Model(Protocol):
 
     def scores(self, columns: Sequence[Floats]) -> Floats:
         """The calibrated probability of each row, rounded half-even to six places."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where a model parts each input, rising: between two neighbours a value changes nothing.
+
+    Args:
+        is_single: Whether it rounds values to single precision before it compares them.
+    """
+
+    by_input: tuple[Floats, ...]
+    is_single: bool
+
+
+@runtime_checkable
+class Explainable(Model, Protocol):
+    """A model that says what each input adds to a margin."""
+
+    def contributions(self, columns: Sequence[Floats]) -> Floats:
+        """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
+
+        A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
+
+        Raises: UsageError for a model that has none, and where its library is not installed.
+        """
+
+    def cuts(self) -> Cuts | None:
+        """Where it parts its inputs; None for a model that is no forest of trees."""

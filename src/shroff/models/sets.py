@@ -37,7 +37,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Every label of the events of a set, in the order of the log.
+    """Every label of the events of a set, by row; those of one row in the order of the log.
 
     Args:
         rows: The row of the set that it is about.
@@ -107,12 +107,9 @@ class TrainingSet:
 
         A stronger source wins, within one source the later `known_at`, at equal ones the later place.
         """
-        labels = self.labels
-        known = np.flatnonzero(labels.known_at_ms <= known_ms)
-        # The last one of each row in this order is in force.
-        order = known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]
+        places = labels_in_force(self.labels, known_ms, len(self))
         found = np.full(len(self), NOT_KNOWN, np.int8)
-        found[labels.rows[order]] = labels.verdicts[order]
+        found[places >= 0] = self.labels.verdicts[places[places >= 0]]
         return found
 
     def take(self, rows: Words) -> TrainingSet:
@@ -145,3 +142,13 @@ class TrainingSet:
             ),
             {name: column[rows] for name, column in self.slices.items()},
         )
+
+
+def labels_in_force(labels: Labels, known_ms: int, count: int) -> Words:
+    """The place in `labels` of the one in force for each of `count` rows by what was known up to a moment; -1: none."""
+    known = np.flatnonzero(labels.known_at_ms <= known_ms)
+    # The last one of each row in this order is in force.
+    order = known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]
+    found = np.full(count, -1, np.int64)
+    found[labels.rows[order]] = order
+    return found

@@ -114,11 +114,11 @@ class RuleLoader:
         expires = loading.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loading.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
+        tests = self._tests(found.get("tests"))
         if on is None or by is None:
             return None
         when = self._when(found.get("when"), id_ or "", on, by)
         reason = self._reason(found.get("reason"), id_ or "", on, by)
-        tests = self._tests(found.get("tests"))
         if len(self._problems) > before or id_ is None or when is None or effect is None:
             return None
         written = found.get("when")

@@ -10,6 +10,7 @@ from shroff.language.keys import (
     MAYBE,
     NAME,
     NAME_PATTERN,
+    PERCENT,
     SWITCH,
     Key,
     Keys,
@@ -105,7 +106,7 @@ RULE: Final = Keys(
         Key(
             "rollout",
             "The share of keys for which the rule has effect, by a hash of the key; for the others it is in shadow.",
-            One("a share such as 25%", r"^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?|0\d{2}(\.\d{1,4})?)\s*%$"),
+            PERCENT,
             default="100%",
             examples=("10%",),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.printing import text_of
+from shroff.language.printing import as_written
 from shroff.language.values import show_time
 from shroff.rules.definitions import Rule
 
@@ -19,8 +19,9 @@ _DONE: Final = {
 
 def sentence(rule: Rule) -> str:
     """What a rule does, when, and to whom, in one sentence or two."""
+    condition = as_written(None if rule.place is None else rule.place.text, rule.when)
     article = "An" if rule.on[0] in "aeiou" else "A"
-    words = f"{article} {rule.on} {_DONE[rule.effect]} when {text_of(rule.when)}"
+    words = f"{article} {rule.on} {_DONE[rule.effect]} when {condition}"
     words += "." if rule.effect == "allow" else f"; its {rule.by} is flagged."
     if rule.is_shadow:
         words += " In shadow: recorded, without effect."

@@ -10,9 +10,10 @@ from itertools import groupby
 from operator import attrgetter
 
 from shroff.errors import StateError
-from shroff.streams.log import Batch, DecisionRow, OutboxRow, Record, Reply, Request, WaitingLabel
+from shroff.streams.log import Batch, DecisionRow, OutboxRow, Record, Reply, Request, UniqueValue, WaitingLabel
 
 Find = Callable[[str, Sequence[str]], Mapping[str, Record]]
+FindUnique = Callable[[str, str, Sequence[str]], Mapping[str, Record]]
 
 
 def check_batch(batch: Batch, last_seq: int) -> None:
@@ -25,6 +26,9 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     if places != list(range(last_seq + 1, last_seq + 1 + len(places))):
         raise StateError(_gap(places, last_seq))
     _check_decisions(batch.decisions, batch.records, last_seq)
+    for one in batch.unique:
+        if not 0 < one.seq <= last_seq + len(places):
+            raise StateError(f"the value of {one.type}.{one.field} names place {one.seq}, which there is not")
     for what, seq in _named_places(batch):
         if not last_seq < seq <= last_seq + len(places):
             raise StateError(f"{what} names place {seq}, and the batch brings {_span(places)}")
@@ -45,6 +49,28 @@ def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
                 f"{record.type}/{record.id} stands at place {place} of the log already and was to be appended again "
                 f"at place {record.seq}. An id is unique within its type; duplicates are taken out before the log"
             )
+    return None
+
+
+def taken_value(
+    unique: Sequence[UniqueValue], find: FindUnique, unindexed: Sequence[tuple[str, str]]
+) -> StateError | None:
+    """The error for the first value that its field has at another place already, in the log or earlier in the batch."""
+    by_field = attrgetter("type", "field")
+    stored = {
+        (type_, field, value): record.seq
+        for (type_, field), group in groupby(sorted(unique, key=by_field), key=by_field)
+        if (type_, field) not in unindexed
+        for value, record in find(type_, field, [each.value for each in group]).items()
+    }
+    for one in unique:
+        place = stored.setdefault((one.type, one.field, one.value), 0)
+        if place:
+            return StateError(
+                f"{one.type}.{one.field} is unique, and the value of the {one.type} at place {one.seq} is that of the "
+                f"one at place {place}. Doubles are taken out before the log"
+            )
+        stored[one.type, one.field, one.value] = one.seq
     return None
 
 

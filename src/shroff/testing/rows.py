@@ -60,10 +60,10 @@ def refused(place: str = "17", raw: bytes = b"step,type\xff", source: str = "mar
     return Refused(source, place, "payment", "amount: expected a number, found 'x'", raw, NOW_MS)
 
 
-def label(id: str, event_id: str, event_type: str = "payment") -> WaitingLabel:
-    """A label that waits; the bytes that it was read from are no UTF-8."""
+def label(id: str, event_id: str, event_type: str = "payment", field: str = "") -> WaitingLabel:
+    """A label that waits, for an id or for a unique field's value; the bytes that it was read from are no UTF-8."""
     raw = b"%s,fraud\xff" % event_id.encode()
-    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}', "labels.csv", event_id, raw)
+    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}', "labels.csv", event_id, raw, field)
 
 
 def remark(first: int, last: int, asker: str = "card.spent_24h", count: int = 2) -> Remark:

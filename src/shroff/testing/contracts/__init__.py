@@ -9,5 +9,8 @@ import pytest
 
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
 pytest.register_assert_rewrite(
-    "shroff.testing.contracts.log", "shroff.testing.contracts.log_inbox", "shroff.testing.contracts.log_quarantine"
+    "shroff.testing.contracts.backend",
+    "shroff.testing.contracts.log",
+    "shroff.testing.contracts.log_inbox",
+    "shroff.testing.contracts.log_quarantine",
 )

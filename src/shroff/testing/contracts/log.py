@@ -22,9 +22,11 @@ from shroff.streams.log import (
     Offset,
     OutboxRow,
     Request,
+    UniqueValue,
 )
 from shroff.testing.contracts.log_inbox import LogInboxContract
 from shroff.testing.contracts.log_quarantine import LogQuarantineContract
+from shroff.testing.contracts.log_unique import LogUniqueContract
 from shroff.testing.contracts.promises import promise
 from shroff.testing.rows import (
     NOW_MS,
@@ -40,7 +42,7 @@ from shroff.testing.rows import (
 )
 
 
-class LogContract(LogInboxContract, LogQuarantineContract):
+class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
     """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
 
     @abstractmethod
@@ -148,6 +150,25 @@ class LogContract(LogInboxContract, LogQuarantineContract):
             assert _places(read(after=8, upto=99)) == [[9, 10]]
         log.close()
 
+    def test_lines_say_what_records_and_decisions_say(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        log.append(payments(1, 3))
+        log.append(Batch(records=[record(4, kind="control", type="control"), record(5, kind="label", type="label")]))
+        log.append(payments(6, 2))
+        lines = [
+            b"%s%d%s %s\n" % (one.kind[0].encode(), one.decided, one.type.encode(), one.body)
+            for records in log.read()
+            for one in records
+        ]
+
+        assert [text.splitlines(keepends=True) for text in log.lines(size=3)] == [lines[:3], lines[3:6], lines[6:]]
+        assert b"".join(log.lines(after=2, upto=6, size=2)) == b"".join(lines[2:6])
+        assert (list(log.lines(after=7)), b"".join(log.lines(after=6, upto=99))) == ([], lines[6])
+        outcomes = [b"%d approve\n" % seq for seq in (1, 2, 3, 6, 7)]
+        assert b"".join(log.outcome_lines(size=2)) == b"".join(outcomes)
+        assert b"".join(log.outcome_lines(after=2, upto=6, size=3)) == b"".join(outcomes[2:4])
+        log.close()
+
     def test_reading_ends_where_the_log_ended_when_it_began(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         log.append(payments(1, 4))
@@ -217,6 +238,16 @@ class LogContract(LogInboxContract, LogQuarantineContract):
             log.append(Batch(records=[record(seq, str(seq), type="control", kind="control")]))
 
         assert [each.seq for each in log.controls()] == [1, 2, 10, 11]
+        log.close()
+
+    def test_labels_are_found_in_their_order(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        for seq in range(1, 13):
+            kind: Kind = "label" if seq in {2, 3, 10, 11} else "event"
+            log.append(Batch(records=[record(seq, str(seq), type=kind, kind=kind)]))
+
+        assert [[each.seq for each in part] for part in log.labels_after(2, 11, size=2)] == [[3, 10], [11]]
+        assert [record.kind for part in log.labels_after() for record in part] == ["label"] * 4
         log.close()
 
     # What stands beside the records
@@ -447,6 +478,10 @@ def _send_again(batch: Batch) -> None:
     batch.outbox.append(OutboxRow(1, 0, "mail", b"{}"))
 
 
+def _have_one_value_twice(batch: Batch) -> None:
+    batch.unique.extend(UniqueValue("payment", "arn", "a", each.seq) for each in batch.records[:2])
+
+
 _SPOILS: tuple[Callable[[Batch], None], ...] = (
     _take_id_again,
     _leave_a_gap,
@@ -454,4 +489,5 @@ _SPOILS: tuple[Callable[[Batch], None], ...] = (
     _wait_twice,
     _send_twice,
     _send_again,
+    _have_one_value_twice,
 )

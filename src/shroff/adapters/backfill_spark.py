@@ -1,0 +1,117 @@
+"""Partitions answered, and trees grown, by Spark: processes of this machine, or those of a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.features.partitioned import TOO_SMALL
+from shroff.models.learners_cluster import TrainingRows
+
+TASKS_A_CORE: Final = 2
+# Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
+NOT_ASKED: Final = frozenset(["objective", "seed", "nthread", "verbosity"])
+One = TypeVar("One")
+Two = TypeVar("Two")
+
+
+class SparkBackend:
+    """Keeps every promise of `features.partitioned.Backend` and of `models.learners_cluster.TreeCluster`.
+
+    Items go in a few tasks for each core of the cluster, which Spark places and, on a cluster, tries anew where a
+    machine fails. One task for each item would cost half a second each.
+
+    Args:
+        address: A master, such as `spark://10.0.0.5:7077`. Without one Spark runs here, on the loopback address, and
+            ends with this backend.
+        workers: Tasks at a time where Spark runs here.
+
+    Raises: UsageError where PySpark or Java is not installed; TransientError where the master does not answer.
+    """
+
+    def __init__(self, address: str | None = None, *, workers: int) -> None:
+        try:
+            from pyspark import SparkConf, SparkContext
+            from pyspark.errors import PySparkRuntimeError
+        except ImportError:
+            raise UsageError(
+                "--backend spark needs PySpark: install shroff[spark], on every machine that computes."
+            ) from None
+        settings = SparkConf().setAppName("shroff").setMaster(address or f"local[{workers}]")
+        settings.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
+        settings.set("spark.log.level", "ERROR")
+        if address is None:
+            settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
+        try:
+            self.context = SparkContext(conf=settings)
+        except PySparkRuntimeError:
+            raise UsageError(
+                "--backend spark needs Java 17 or newer, and none started: install one, or set JAVA_HOME to it."
+            ) from None
+        except Exception as error:  # noqa: BLE001 (what the virtual machine raises has no type of its own)
+            raise TransientError(f"Spark did not start at {address or 'this machine'}: {_first_line(error)}") from None
+        if address is None:
+            self.context.pythonExec = sys.executable  # not the first python3 on the path, which lacks this package
+
+    def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
+        """As the contract says. Raises: StateError where a process ends on the way, again and again."""
+        from py4j.protocol import Py4JJavaError
+
+        tasks = max(min(len(items), TASKS_A_CORE * self.context.defaultParallelism), 1)
+        given = self.context.parallelize(list(items), tasks)
+        try:
+            caught = given.map(_caught(function)).collect()
+        except Py4JJavaError as error:  # all errors of the function are values
+            why = _first_line(error.java_exception.getMessage())
+            raise StateError(f"processes of the cluster ended while they computed, {TOO_SMALL}: {why}") from None
+        for results, raised in caught:
+            if raised is not None:
+                raise raised
+            yield from results
+
+    def grow(self, rows: TrainingRows, settings: Mapping[str, Any], trees: int) -> bytes:
+        """As `models.learners_cluster.TreeCluster` says, with a part of the rows for each core."""
+        import pandas as pd
+        from pyspark.sql import SparkSession
+        from xgboost.spark import SparkXGBClassifier
+
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        names = [f"f{place}" for place in range(len(rows.kinds))]
+        table = pd.DataFrame(rows.columns, columns=names).assign(fraud=rows.frauds, weight=rows.weights)
+        learner = SparkXGBClassifier(
+            features_col=names,
+            label_col="fraud",
+            weight_col="weight",
+            feature_types=list(rows.kinds),
+            missing=float("nan"),
+            num_workers=self.context.defaultParallelism,
+            n_estimators=trees,
+            random_state=settings["seed"],
+            **{name: value for name, value in settings.items() if name not in NOT_ASKED},
+        )
+        booster = learner.fit(SparkSession(self.context).createDataFrame(table)).get_booster()
+        return bytes(booster.save_raw("json"))
+
+    def close(self) -> None:
+        with suppress(ConnectionError):
+            self.context.stop()
+
+
+def _caught(function: Callable[[One], Two]) -> Callable[[One], tuple[list[Two], Exception | None]]:
+    """The same, giving what it raises as a value: through the virtual machine an error would lose its type."""
+
+    def call(item: One) -> tuple[list[Two], Exception | None]:
+        try:
+            return [function(item)], None
+        except Exception as error:  # noqa: BLE001 (raised again where the results are taken)
+            return [], error
+
+    return call
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0]

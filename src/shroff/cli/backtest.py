@@ -1,0 +1,126 @@
+"""`shroff backtest`: a draft against what was really decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, argument, command, many, table
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.decisions.backtest import Report
+
+_FILE = click.Path(path_type=Path)
+
+
+@command(
+    "backtest",
+    "shroff backtest --rules drafts/",
+    "shroff backtest --rules drafts/ --from 2026-04-01 --report backtest.html --out changed.csv",
+    "shroff backtest march.csv --as payment --labels labels.csv --rules drafts/",
+)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=_FILE)
+@click.option(
+    "--rules", metavar="DIR", type=_FILE, help="A folder of rules, laid over the project's; features.yaml too."
+)
+@click.option("--policy", metavar="FILE", type=_FILE, help="A policy, laid over policy.yaml.")
+@click.option("--model", metavar="ID", help="A model of the registry, in the champion's place.")
+@click.option("--from", "start", metavar="T", help="The draft is in force from then on.  [default: the beginning]")
+@click.option("--to", "end", metavar="T", help="What is judged ends there.  [default: the end]")
+@click.option("--as-of", metavar="T", help="Labels that were known then count.  [default: the log's last record]")
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type of every line of FILEs.",
+)
+@click.option("--labels", metavar="FILE", type=_FILE, help="Labels of the events of FILEs.")
+@click.option("--report", "page", metavar="FILE", type=_FILE, help="Write the report as one HTML page.")
+@click.option("--out", metavar="FILE", type=_FILE, help="Write all events that change, as .csv or .parquet.")
+@click.option("--rows", type=click.IntRange(min=0), default=20, show_default=True, help="How many of them to show.")
+def backtest(
+    session: Session,
+    files: tuple[Path, ...],
+    rules: Path | None,
+    policy: Path | None,
+    model: str | None,
+    start: str | None,
+    end: str | None,
+    as_of: str | None,
+    as_type: str | None,
+    labels: Path | None,
+    page: Path | None,
+    out: Path | None,
+    rows: int,
+) -> None:
+    """Judge the log's events by a draft of rules, policy or model, and compare with what was decided.
+
+    With FILEs their events are judged alone, against what the project as it is decides of them; the log is left out.
+    """
+    from shroff.decisions.backtest import write_changed
+    from shroff.decisions.backtest_report import page as written
+    from shroff.decisions.outfiles import write_lines
+
+    if not files and (as_type or labels):
+        raise UsageError("--as and --labels are for FILEs; without them the events of the log are judged.")
+    if page is not None and page.suffix != ".html":
+        raise UsageError(f"{page} should end with .html.")
+    with bars("reading, records", "computing, events") as (reading, computing):
+        report = session.project.backtest(
+            rules=rules,
+            policy=policy,
+            model=model,
+            start=start,
+            end=end,
+            as_of=as_of,
+            files=files,
+            as_type=as_type,
+            labels=labels,
+            reading=reading,
+            computing=computing,
+        )
+    if page is not None:
+        write_lines(page, [[written(report).encode()]])
+    if out is not None:
+        write_changed(report, out)
+    session.answer(report.document(rows), _text(report, rows))
+    if page is None:
+        session.next(f"shroff backtest{_asked(report)} --report backtest.html")
+
+
+def _asked(report: Report) -> str:
+    return "" if not report.draft else f" --rules {argument(report.draft[0])}" if Path(report.draft[0]).is_dir() else ""
+
+
+def _text(report: Report, rows: int) -> str:
+    """The answer for people: the sentence, the matrix, the rules, some rows."""
+    from shroff.decisions.backtest import UNKNOWABLE
+    from shroff.decisions.backtest_report import sentence
+    from shroff.decisions.policy import OUTCOMES
+
+    lines = [f"{many(report.events, 'event')} judged again in {report.seconds:.1f} s. {sentence(report)}"]
+    counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
+    for cell in report.matrix:
+        counts[cell.old, cell.new] += cell.count
+    matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
+    lines += ["", "As decided, against the draft:", table(matrix, ("", *OUTCOMES))]
+    tallies = [
+        (one.rule.id, one.old.count, one.new.count, one.new.by_label["fraud"], one.only.by_label["fraud"])
+        for one in report.rules
+    ]
+    if tallies:
+        lines += ["", "Rules:", table(tallies, ("rule", "hits then", "hits", "fraud", "only it finds"))]
+    changed = [
+        (f"{one['event']}/{one['id']}", one["old"], one["new"], one["label"], one["money"])
+        for one in report.changed(rows)
+    ]
+    if changed:
+        lines += ["", "Events that change:", table(changed, ("event", "then", "draft", "label", "money"))]
+    immature = f"{many(report.immature, 'event')} younger than the label delay: the sentence above leaves them out."
+    return "\n".join([*lines, "", immature, UNKNOWABLE])

@@ -1,0 +1,68 @@
+"""What `shroff models compare` shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, argument, many, one_line, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.decisions.comparing import Comparison, Paired
+
+NAMES: Final = {"average_precision": "average precision", "auc_roc": "AUC ROC", "money_saved": "money saved"}
+
+
+def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
+    """Compare, and tell of it."""
+    with bars("reading, events") as (reading,):
+        found = session.project.compare(*ids, as_of=as_of, reading=reading)
+    session.answer(document_of(found), _text(found))
+    better = [one for one in found.found if one.verdict == "better"]
+    challenger = argument(found.challenger)
+    session.next(f"shroff models promote {challenger}" if better else f"shroff models show {challenger}")
+
+
+def document_of(found: Comparison) -> dict[str, Any]:
+    """The answer as JSON."""
+    from shroff.decisions.training import plain
+
+    document = asdict(found)
+    metrics = [{**asdict(one), "verdict": one.verdict} for one in found.found]
+    del document["found"]
+    plain_document: dict[str, Any] = plain({**document, "metrics": metrics})
+    return plain_document
+
+
+def _text(found: Comparison) -> str:
+    where = "both scored" if found.on == "scored" else "folds of both were tested on"
+    behind = f" behind place {found.since_seq:,}" if found.since_seq else ""
+    known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"
+    lines = [
+        f"{found.challenger} against {found.champion} on {found.event}:",
+        f"  {many(found.events, 'event')} that {where}{behind}, {known};",
+        f"  {found.immature:,} are too young, {found.unclear:,} unclear.",
+    ]
+    if found.needs:
+        return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
+    heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
+    lines += ["", table([_row(one) for one in found.found], heads), ""]
+    lines.append("  `seen from`: a true difference of that size shows four times in five with these labels;")
+    lines.append("  `frauds wanted`: about so many known ones would show one as large as that measured.")
+    return "\n".join(lines)
+
+
+def _row(one: Paired) -> tuple[str, ...]:
+    interval = "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+    wanted = "-" if one.frauds_wanted is None else f"{one.frauds_wanted:,}"
+    values = (_number(value) for value in (one.champion, one.challenger, one.mean))
+    return NAMES[one.name], *values, interval, one.why or one.verdict, _number(one.seen_from), wanted
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"

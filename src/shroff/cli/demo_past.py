@@ -1,0 +1,109 @@
+"""How the demo comes to its model: the past of another bank, decided by rules, labelled as labels come, learnt from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.examples.bank import START_MS
+from shroff.examples.days import DAY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.app import Project
+    from shroff.cli.demo_progress import Progress
+    from shroff.decisions.training import TrainReport
+    from shroff.decisions.writer import Answer
+
+EVENTS: Final = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
+SEED: Final = 1  # of the bank that the template's rules were written looking at
+STARTS_MS: Final = START_MS - 63 * DAY_MS  # a Monday, so early that all of the past is over when the stream begins
+MODEL_FILE: Final = "model.yaml"
+EVENT: Final = "payment"
+# Eight weeks hold two folds, and a demo is to be over before somebody leaves: few trees that learn fast.
+SPLIT: Final = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"
+PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of the training. Shares are means of the folds; the cut-offs are of `shroff thresholds`.
+
+    `why_not` says why the model is not in force; then rules alone decide.
+    """
+
+    model: str
+    seed: int
+    events: int
+    labels: int
+    report: TrainReport
+    is_in_force: bool
+    why_not: str
+    review_at: float | None = None
+    decline_at: float | None = None
+
+    @property
+    def average_precision(self) -> float | None:
+        return self.report.evaluation.metrics["average_precision"].mean
+
+    @property
+    def average_precision_of_rules(self) -> float | None:
+        found = self.report.evaluation.compared["rules_only"].metrics.get("average_precision")
+        return None if found is None else found.mean
+
+
+def learn_from_past(project: Project, seed: int, progress: Progress) -> Learnt:
+    """Fill a project's log with another bank's past, train on it, and put the model with its cut-offs in force.
+
+    Cost: about 10 s of one core, half of it training.
+    """
+    from shroff.decisions.ingest import ingest
+    from shroff.decisions.training import Steps
+    from shroff.examples.demo import Tally, Truth, stream
+
+    _shorten(project)
+    project.now_ms = lambda: START_MS  # a demo gives the same each time, the model's id too
+    truth = Truth()
+    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
+    intake = project.intake(keeps_hashes=False)
+    progress.phase(f"a past to learn from: {EVENTS:,} payments of another bank, seed {seed}, with their labels", EVENTS)
+
+    def on_batch(answers: Sequence[Answer]) -> None:
+        tally.add(answers)
+        progress.decided(tally)
+
+    with project.writing() as (writer, log):
+        past = stream(intake, EVENTS, seed, truth, STARTS_MS, ends_at_once=True)
+        taken = ingest(writer, past, on_batch=on_batch, between=log.maintain)
+    progress.phase("training a model on what was known then")
+    steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))
+    report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)
+    learnt = Learnt(
+        report.stored.id,
+        seed,
+        taken.events.appended,
+        taken.labels.appended,
+        report,
+        report.promoted,
+        report.why_not,
+    )
+    return _with_cutoffs(project, learnt, progress) if report.promoted else learnt
+
+
+def _with_cutoffs(project: Project, learnt: Learnt, progress: Progress) -> Learnt:
+    progress.phase("weighing costs into cut-offs of the score")
+    cutoffs, _ = project.thresholds(EVENT, apply=True)
+    best = cutoffs.found.best
+    return replace(learnt, review_at=best.review_at, decline_at=best.decline_at)
+
+
+def _shorten(project: Project) -> None:
+    """Have the template's model learn within seconds, from the weeks that there are."""
+    path = project.places.folder / MODEL_FILE
+    text, found = re.subn(r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}", config.read_text(path))
+    assert found == 1, "the template says once how time is split"
+    config.write_text(path, text)
+    project.reload()

@@ -1,0 +1,103 @@
+"""`shroff drift`: what a model reads, its score and the label delay, recently against a reference."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.events.event import time_text
+from shroff.monitoring.drift import LIMIT
+
+if TYPE_CHECKING:
+    from shroff.monitoring.drift import Drift
+    from shroff.monitoring.drifting import DriftReport, Stretch
+
+MOVED: Final = 1
+
+
+@command("drift", "shroff drift", "shroff drift --reference 90d --recent 14d", "shroff drift --fail --json")
+@click.option(
+    "--as",
+    "event",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type, where several have a model.",
+)
+@click.option(
+    "--reference",
+    metavar="model|LENGTH",
+    default="model",
+    show_default=True,
+    help="What to compare with: what the champion has learnt from, or so long a stretch before the recent one, as 90d.",
+)
+@click.option("--recent", metavar="LENGTH", default="7d", show_default=True, help="The stretch that is looked at.")
+@click.option("--as-of", metavar="TIME", help="Where it ends; a day is its start, UTC.  [default: the newest event]")
+@click.option("--fail", is_flag=True, help="Exit with 1 if something has moved.")
+def drift(session: Session, event: str | None, reference: str, recent: str, as_of: str | None, fail: bool) -> int:
+    """Say how far what the champion reads, its score and the delay of labels have moved, the farthest first.
+
+    By the population stability index: below 0.1 little has changed, from 0.2 on much has. Something counts as moved
+    from 0.2 on, if that is more than chance gives samples of these sizes. `doctor` repeats it until it is over.
+    """
+    with bars("reading, events") as (reading,):
+        report = session.project.drift(event, reference=reference, recent=recent, as_of=as_of, reading=reading)
+    session.answer(document_of(report), _text(report))
+    session.next(
+        *([f"shroff train --as {argument(report.event)}", "shroff doctor"] if report.moved else ["shroff doctor"])
+    )
+    return MOVED if fail and report.moved else 0
+
+
+def document_of(report: DriftReport) -> dict[str, Any]:
+    """The answer as JSON."""
+    return {
+        "event": report.event,
+        "as_of": time_text(report.as_of_ms),
+        "model": report.model,
+        "reference": report.reference.as_document(),
+        "recent": report.recent.as_document(),
+        "limit": LIMIT,
+        "moved": [one.name for one in report.moved],
+        "inputs": [{**asdict(one), "has_moved": one.has_moved} for one in report.found],
+        "label_delay_days": {"reference": report.label_delay_days[0], "recent": report.label_delay_days[1]},
+        "remarks": list(report.remarks),
+    }
+
+
+def _text(report: DriftReport) -> str:
+    by = f" by {report.model}" if report.model else ""
+    moved = (
+        f"{many(len(report.moved), 'thing')} of {len(report.found):,} moved" if report.moved else "nothing has moved"
+    )
+    lines = [
+        f"{report.event}{by}: {moved}, as of {time_text(report.as_of_ms)}.",
+        f"  reference  {_stretch(report.reference)}",
+        f"  recent     {_stretch(report.recent)}",
+        "",
+        table(
+            [_row(one) for one in report.found],
+            ("", "", "index", "by chance", "test", "p", "missing", "before", "unseen"),
+        ),
+    ]
+    if None not in report.label_delay_days:
+        before, now = report.label_delay_days
+        lines += ["", f"  Labels came after {now:.1f} days, half of them sooner; {before:.1f} in the reference."]
+    lines += [f"  {one_line(words)}" for words in report.remarks]
+    return "\n".join(lines)
+
+
+def _stretch(one: Stretch) -> str:
+    return f"{time_text(one.start_ms)} to {time_text(one.end_ms)}, {many(one.rows, 'event')}: {one.about}"
+
+
+def _row(one: Drift) -> tuple[str, ...]:
+    test = "-" if one.statistic is None else f"{one.test} {one.statistic:.3g}"
+    p_value = "-" if one.p_value is None else f"{one.p_value:.2g}"
+    mark = "moved" if one.has_moved else ""
+    shares = (f"{share:.1%}" for share in (one.missing_now, one.missing_before, one.unseen))
+    return one.name, mark, f"{one.psi:.3f}", f"{one.psi_by_chance:.3f}", test, p_value, *shares

@@ -1,0 +1,47 @@
+"""`shroff notebook`: a notebook that opens the user's own project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from shroff import config
+from shroff.cli import completion
+from shroff.cli.session import Session, argument, command
+from shroff.errors import UsageError
+
+FILE: Final = "notebook.ipynb"
+
+
+@command("notebook", "shroff notebook", "shroff notebook analysis/march.ipynb --as payment")
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--as",
+    "event",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type that it is about.  [default: one with a model]",
+)
+def notebook(session: Session, file: Path | None, event: str | None) -> None:
+    """Write a notebook that goes through the project: events, features, labels, a model, cut-offs, one decision.
+
+    FILE is notebook.ipynb in the project's folder where none is named; nothing is overwritten. Its cells call what the
+    commands call, and nothing in it changes what decides.
+    """
+    from shroff.decisions.notebook_file import notebook_of
+
+    project = session.project
+    path = project.places.folder / FILE if file is None else file
+    if path.exists():
+        raise UsageError(f"{path} is there, and nothing is overwritten. Name another file.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} for the notebook.")
+    folder = Path(os.path.relpath(project.places.folder, path.resolve().parent)).as_posix()
+    config.write_text(path, notebook_of(project.definitions, folder, event))
+    session.answer(
+        {"file": str(path)}, f"{path} is written. It opens in Jupyter, in VS Code and wherever notebooks do."
+    )
+    session.next(f"jupyter lab {argument(path)}")

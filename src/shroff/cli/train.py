@@ -1,0 +1,238 @@
+"""`shroff train`: a model from the labels so far, judged on folds of time and held against its gates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.errors import NotThereYetError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shroff.decisions.training import TrainReport
+    from shroff.models.estimates import Estimate
+    from shroff.models.registry import GateResult
+
+FAILED: Final = 1
+SHOWN: Final = (  # of the metrics, by name, in words
+    ("average_precision", "average precision"),
+    ("auc_roc", "AUC ROC"),
+    ("card_precision_at_k", "card precision at k"),
+    ("recall_at_budget", "recall in the alert budget"),
+    ("calibration_error", "calibration error"),
+    ("money_saved", "money saved"),
+    ("cost_per_thousand", "cost per thousand"),
+)
+
+
+@command(
+    "train",
+    "shroff train",
+    "shroff train --as-of 2026-06-30 --promote --by ann",
+    "shroff train payments.csv --labels chargebacks.csv",
+    "shroff train --watch incoming/ --promote --by nightly",
+)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "event",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type, where model.yaml has models of several.",
+)
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs.")
+@click.option("--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]")
+@click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
+@click.option("--by", metavar="NAME", default="", help="Who promotes it.")
+@click.option(
+    "--watch",
+    metavar="DIR|URL",
+    help="Take each complete new file of a folder, or of a list behind a URL, and train again for it.",
+)
+@click.option("--once", is_flag=True, help="With --watch: end when what is there is taken.")
+@click.option(
+    "--settled",
+    metavar="LENGTH",
+    help="With --watch: a file is complete when it has been the same for so long.  [default: 2s]",
+)
+@click.option("--markers", is_flag=True, help="With --watch: a file is complete with FILE.done or _SUCCESS beside it.")
+@click.option("--poll", metavar="LENGTH", help="With --watch: how often to look.  [default: 5s]")
+@click.option("--no-decide", is_flag=True, help="With --watch: do not decide the events that are taken.")
+@click.option(
+    "--backend",
+    default="local",
+    show_default=True,
+    shell_complete=completion.words("local"),
+    help="local; spark and dask are not there yet.",
+)
+def train(
+    session: Session,
+    files: tuple[Path, ...],
+    event: str | None,
+    labels: Path | None,
+    as_of: str | None,
+    promote: bool,
+    by: str,
+    watch: str | None,
+    once: bool,
+    settled: str | None,
+    markers: bool,
+    poll: str | None,
+    no_decide: bool,
+    backend: str,
+) -> int:
+    """Train a model on the log, or on FILEs, as model.yaml says; judge it on folds of time, and keep it.
+
+    Each fold learns from the labels that were known when its test began, and is judged on what came after. The model
+    itself learns from the newest window. It is put into the registry whatever its gates say, and into force only with
+    --promote and if they passed.
+
+    With --watch files are appended to the log as they become complete, in the order of their names, and a model is
+    trained for each. A file whose name has the word labels holds labels. Ctrl-C ends it; nothing is taken twice.
+    """
+    from shroff.decisions.training import Steps
+
+    if backend in {"spark", "dask"}:
+        raise NotThereYetError(f"--backend {backend}")
+    if backend != "local":
+        raise UsageError(f"there is no backend {backend!r}; there is local.")
+    if watch is not None:
+        from shroff.cli.watching import watching, watching_options
+
+        if files or labels is not None or as_of is not None:
+            raise UsageError("--watch takes its files from where it watches: leave out FILEs, --labels and --as-of.")
+        options = watching_options(event, settled, poll, promote=promote, by=by, once=once)
+        return watching(session, watch, replace(options, has_markers=markers, decide=not no_decide))
+    if once or settled or markers or poll or no_decide:
+        raise UsageError("--once, --settled, --markers, --poll and --no-decide go with --watch.")
+    done = 0
+
+    with bars("reading, events", "searching, trials", "judging, folds") as (reading, searching, judging):
+
+        def fold_done(number: int, _of: int) -> None:
+            nonlocal done
+            judging(number - done)
+            done = number
+
+        report = session.project.train(
+            event,
+            as_of=as_of,
+            files=files,
+            labels=labels,
+            promote=promote,
+            by=by,
+            steps=Steps(reading, fold_done, lambda _trial: searching(1)),
+        )
+    session.answer(document_of(report), _text(report))
+    _hint(session, report)
+    return 0 if report.passed else FAILED
+
+
+def document_of(report: TrainReport) -> dict[str, Any]:
+    """The answer as JSON: what INTERFACES names first, then the rest of what was measured."""
+    from shroff.decisions.training import metrics_document, plain
+
+    measured = metrics_document(report.evaluation, report.leak)
+    document = {
+        "model": report.stored.id,
+        "event": report.stored.event,
+        "rows": report.rows,
+        "fraud": report.fraud,
+        "immature": report.immature,
+        "metrics": measured.pop("metrics"),
+        "baselines": measured.pop("baselines"),
+        "gates": [gate_of(gate) for gate in report.gates],
+        "promoted": report.promoted,
+        "why_not": report.why_not,
+        "seconds": round(report.seconds, 3),
+        **measured,
+        "remarks": list(report.remarks),
+    }
+    found: dict[str, Any] = plain(document)
+    return found
+
+
+def gate_of(gate: GateResult) -> dict[str, Any]:
+    """A gate as JSON."""
+    return {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed, "note": gate.note}
+
+
+def _text(report: TrainReport) -> str:
+    stored = report.stored
+    folds = [one for one in report.evaluation.folds if not one.why]
+    learnt = f"learnt from {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
+    lines = [
+        f"{stored.id} scores {stored.event}: {learnt}, judged on {many(len(folds), 'fold')}.",
+        "",
+        _metrics_text(report),
+        "",
+        table([_gate_row(one) for one in report.gates], ("gate", "value", "limit", "")),
+    ]
+    lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
+    state = "It is in force." if report.promoted else f"It is not in force: {report.why_not}."
+    return "\n".join([*lines, "", state])
+
+
+def _metrics_text(report: TrainReport) -> str:
+    """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
+    evaluation = report.evaluation
+    beside = {name.replace("_", " "): one.metrics for name, one in evaluation.compared.items() if one.metrics}
+    if evaluation.without_give_away:
+        beside = {"without give-away": evaluation.without_give_away, **beside}
+    rows = []
+    for name, words in SHOWN:
+        ours = evaluation.metrics.get(name)
+        if ours is None or ours.mean is None:
+            continue
+        best = "" if ours.best is None else f" of {_number(ours.best)}"
+        means = [_mean(metrics, name) for metrics in beside.values()]
+        rows.append((words, _number(ours.mean) + best, _interval(ours), *means))
+    return "\n".join([table(rows, ("", "model", "95 %", *beside)), *_best_rule_text(report)])
+
+
+def _best_rule_text(report: TrainReport) -> list[str]:
+    """Which rule is the best one, and what its hits are worth."""
+    found = report.evaluation.compared.get("best_rule")
+    if found is None:
+        return []
+    precision, recall = (_mean(found.metrics, f"{name}_at_review") for name in ("precision", "recall"))
+    return [
+        "",
+        f"  The best rule is {one_line(found.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
+    ]
+
+
+def _mean(metrics: Mapping[str, Estimate], name: str) -> str:
+    found = metrics.get(name)
+    return "-" if found is None or found.mean is None else _number(found.mean)
+
+
+def _interval(one: Estimate) -> str:
+    return "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
+    value = "-" if gate.value is None else f"{gate.value:.4g}"
+    note = f" ({one_line(gate.note)})" if gate.note else ""
+    return gate.name, value, gate.limit, ("passed" if gate.passed else "failed") + note
+
+
+def _hint(session: Session, report: TrainReport) -> None:
+    id_ = argument(report.stored.id)
+    if report.promoted:
+        session.next("shroff thresholds", "shroff models list")
+    elif report.passed:
+        session.next(f"shroff models promote {id_}", f"shroff models shadow {id_}")
+    else:
+        session.next(f"shroff models show {id_}", f"shroff models shadow {id_}")

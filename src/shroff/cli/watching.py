@@ -1,0 +1,141 @@
+"""`shroff train --watch`: a line for each file that is taken, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.cli.session import Session, argument, many, one_line
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from shroff.decisions.retraining import FileReport, Options
+
+NOT_PASSED: Final = 1
+QUARANTINED: Final = 4
+
+
+def watching_options(
+    event: str | None, settled: str | None, poll: str | None, *, promote: bool, by: str, once: bool
+) -> Options:
+    """What the command was told. Raises: UsageError for what is no length of time."""
+    from shroff.decisions.retraining import POLL_S, Options
+    from shroff.decisions.watched import SETTLED_MS
+
+    return Options(
+        event,
+        promote=promote,
+        by=by,
+        once=once,
+        settled_ms=SETTLED_MS if settled is None else _length_ms("--settled", settled),
+        poll_s=POLL_S if poll is None else _length_ms("--poll", poll) / 1_000,
+    )
+
+
+def watching(session: Session, place: str, options: Options) -> int:
+    """Take files until somebody ends it, or with `once` until those that are there are taken; gives the exit code."""
+    from shroff.decisions.retraining import ASIDE
+
+    found: list[FileReport] = []
+    with _ended_cleanly() as stopped:
+        for report in session.project.watch(place, options, say=lambda words: session.say(f"shroff: {words}.")):
+            found.append(report)
+            if not session.is_json:
+                session.show(_line(report))
+            session.flush()
+    is_stopped = stopped()
+    document = {"files": [document_of(one) for one in found], "stopped": is_stopped}
+    if session.is_json:
+        session.answer(document, "")
+    else:
+        end = "Stopped; the next one goes on from here." if is_stopped else "Nothing more is there."
+        aside = sum(one.state == ASIDE for one in found)
+        more = f", {aside:,} set aside" if aside else ""
+        session.show(f"{many(len(found) - aside, 'file')} taken{more}. {end}")
+    trained = [one for one in found if one.trained is not None]
+    if any(one.state == ASIDE or _quarantined(one) for one in found):
+        session.next("shroff quarantine list")
+        return QUARANTINED
+    if trained and trained[-1].trained is not None and not trained[-1].trained.passed:
+        session.next(f"shroff models show {argument(trained[-1].model)}")
+        return NOT_PASSED
+    session.next("shroff models list")
+    return 0
+
+
+def document_of(report: FileReport) -> dict[str, Any]:
+    """What became of a file, as JSON."""
+    from shroff.cli.ingest import document_of as counts_of
+    from shroff.cli.train import gate_of
+
+    return {
+        "file": report.name,
+        "state": report.state,
+        "why": report.why,
+        "appended": None if report.appended is None else counts_of(report.appended),
+        "model": report.model,
+        "gates": [] if report.trained is None else [gate_of(gate) for gate in report.trained.gates],
+        "promoted": report.promoted,
+    }
+
+
+def _line(report: FileReport) -> str:
+    from shroff.decisions.retraining import ASIDE
+
+    name, why = one_line(report.name), one_line(report.why)
+    if report.state == ASIDE:
+        return f"{name}: set aside, since {why}. No line of it was taken."
+    parts = []
+    if report.appended is not None:
+        events, labels = report.appended.events, report.appended.labels
+        parts.append(f"{many(events.appended, 'event')} and {many(labels.appended, 'label')} appended")
+    refused = _quarantined(report)
+    parts += [f"{many(refused, 'line')} quarantined"] if refused else []
+    if not report.model:
+        return f"{name}: {', '.join(parts)}; no model, since {why.rstrip('.')}."
+    state = "promoted" if report.promoted else f"not promoted: {why.rstrip('.')}" if why else "not promoted"
+    return f"{name}: {', '.join([*parts, report.model])}, {state}."
+
+
+def _quarantined(report: FileReport) -> int:
+    taken = report.appended
+    return 0 if taken is None else taken.events.quarantined + taken.labels.quarantined
+
+
+def _length_ms(option: str, text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}.") from None
+
+
+class _Stopped:
+    """Whether somebody ended it."""
+
+    def __init__(self) -> None:
+        self.is_true = False
+
+    def __call__(self) -> bool:
+        return self.is_true
+
+
+@contextmanager
+def _ended_cleanly() -> Iterator[_Stopped]:
+    """Ctrl-C and SIGTERM end what is inside, and are no failure: to be ended is how a watch ends."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    stopped = _Stopped()
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield stopped
+    except KeyboardInterrupt:
+        stopped.is_true = True
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,327 @@
+"""A draft against what was really decided: what `shroff backtest` and `project.backtest` answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from shroff.decisions.backtest_judged import LABELS, Judged, Span, Verdicts, judge
+from shroff.decisions.backtest_tally import (
+    Balance,
+    Cell,
+    Hits,
+    RuleTally,
+    Side,
+    balance,
+    cells,
+    changed_rows,
+    gone_rules,
+    rule_tallies,
+    rules_at,
+)
+from shroff.decisions.collector import calm_collector
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.fold import lateness_of
+from shroff.decisions.outfiles import write_lines, write_tables
+from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.progress import Progress
+from shroff.decisions.training_sources import last_moment
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import show_decimal
+from shroff.streams.log import Log, Record
+
+UNKNOWABLE: Final = (
+    "What customers would have done next cannot be known: whoever the draft declines and the log approved still has "
+    "the later payments of the log here, and whoever was declined then has none of those that an approval would have "
+    "brought. Labels of what was declined mostly never come."
+)
+ROWS: Final = 20  # changed rows that are shown
+PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
+NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a backtest.
+
+    Args:
+        draft: Names of what was laid over the project's files; none: the files as they are.
+        span: The places that were judged; `start_ms` and `end_ms` as they were asked for.
+        events: How many events were judged.
+        matrix: Counts and money by outcomes and label, empty cells left out.
+        gone: Rules that hit then and are not in the draft, with how often.
+    """
+
+    draft: tuple[str, ...]
+    definitions: Definitions
+    span: Span
+    start_ms: int | None
+    end_ms: int | None
+    verdicts: Verdicts
+    events: int
+    seconds: float
+    matrix: tuple[Cell, ...]
+    rules: tuple[RuleTally, ...]
+    gone: Mapping[str, int]
+    balance: Balance
+
+    @property
+    def immature(self) -> int:
+        """How many events are younger than the label delay."""
+        return sum(cell.count for cell in self.matrix if cell.is_immature)
+
+    def money(self, minor: int) -> str:
+        """An amount as JSON has it."""
+        return show_decimal(minor, self.definitions.settings.money_places)
+
+    def document(self, rows: int = ROWS) -> dict[str, Any]:
+        """All of it as JSON has it, with the first changed events."""
+        return {
+            "draft": list(self.draft),
+            "events": self.events,
+            "seconds": round(self.seconds, 3),
+            "from": None if self.start_ms is None else time_text(self.start_ms),
+            "to": None if self.end_ms is None else time_text(self.end_ms),
+            "as_of": time_text(self.span.as_of_ms),
+            "money": self.definitions.settings.currency,
+            "outcomes": [self._cell(cell) for cell in self.matrix],
+            "immature": self.immature,
+            "balance": self._balance(),
+            "rules": [self._rule(one) for one in self.rules],
+            "rules_gone": dict(self.gone),
+            "changed": sum(cell.count for cell in self.matrix if cell.old != cell.new),
+            "changed_rows": self.changed(rows),
+            "undecided": self.verdicts.undecided,
+            "unknowable": UNKNOWABLE,
+        }
+
+    def changed(self, count: int) -> list[dict[str, Any]]:
+        """The first events whose outcome is another one, type by type in log order."""
+        found: list[dict[str, Any]] = []
+        for judged in self.verdicts.types.values():
+            if len(found) < count:
+                found += self._rows(judged, changed_rows(judged)[: count - len(found)])
+        return found
+
+    def all_changed(self) -> Iterator[list[dict[str, Any]]]:
+        """All of them, in pieces."""
+        for judged in self.verdicts.types.values():
+            rows = changed_rows(judged)
+            for first in range(0, len(rows), PIECE_ROWS):
+                yield self._rows(judged, rows[first : first + PIECE_ROWS])
+
+    def _rows(self, judged: Judged, rows: Any) -> list[dict[str, Any]]:
+        ids = judged.ids.take(pa.array(rows, pa.int64())).to_pylist()
+        columns = zip(
+            *(column[rows].tolist() for column in (judged.seqs, judged.times_ms, judged.old, judged.new)),
+            *(column[rows].tolist() for column in (judged.labels, judged.is_immature, judged.amounts_minor)),
+            rules_at(judged.old_hits, rows),
+            rules_at(judged.hits, rows),
+            strict=True,
+        )
+        return [
+            {
+                "event": judged.event,
+                "id": id_,
+                "seq": seq,
+                "time": time_text(time_ms),
+                "old": OUTCOMES[old],
+                "new": OUTCOMES[new],
+                "label": LABELS[label],
+                "immature": immature,
+                "money": self.money(amount),
+                "old_rules": old_rules,
+                "rules": rules,
+            }
+            for id_, (seq, time_ms, old, new, label, immature, amount, old_rules, rules) in zip(
+                ids, columns, strict=True
+            )
+        ]
+
+    def _cell(self, cell: Cell) -> dict[str, Any]:
+        named = {"event": cell.event, "old": cell.old, "new": cell.new, "label": cell.label}
+        return {**named, "immature": cell.is_immature, "count": cell.count, "money": self.money(cell.amount_minor)}
+
+    def _rule(self, one: RuleTally) -> dict[str, Any]:
+        rule = one.rule
+        return {
+            "id": rule.id,
+            "on": rule.on,
+            "effect": rule.effect,
+            "shadow": rule.is_shadow,
+            "kept": one.is_kept,
+            "effective": one.effective,
+            **self._hits(one.new),
+            "only": self._hits(one.only),
+            "overlap": dict(one.overlap),
+            "old": self._hits(one.old),
+        }
+
+    def _hits(self, hits: Hits) -> dict[str, Any]:
+        precision = None if hits.precision is None else round(hits.precision, 4)
+        amounts = {"money": self.money(hits.amount_minor), "fraud_money": self.money(hits.fraud_minor)}
+        return {"hits": hits.count, **hits.by_label, "immature": hits.immature, "precision": precision, **amounts}
+
+    def _balance(self) -> dict[str, Any]:
+        one = self.balance
+        ends = [None, None] if one.interval_minor is None else [self.money(round(end)) for end in one.interval_minor]
+        return {
+            "old": self._side(one.old),
+            "new": self._side(one.new),
+            "net": self.money(round(one.net_minor)),
+            "low": ends[0],
+            "high": ends[1],
+            "days": len(one.by_day),
+        }
+
+    def _side(self, side: Side) -> dict[str, Any]:
+        return {
+            "frauds_stopped": side.frauds_stopped,
+            "fraud_money_stopped": self.money(side.fraud_minor),
+            "reviews": side.reviews,
+            "false_declines": side.false_declines,
+        }
+
+
+def backtest(
+    log: Log,
+    draft: Definitions,
+    names: Iterable[str] = (),
+    *,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    as_of_ms: int | None = None,
+    reading: Progress | None = None,
+    computing: Progress | None = None,
+) -> Report:
+    """Hold a draft against what a log says was decided.
+
+    Args:
+        start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
+        end_ms: What is judged ends before the first event at or after this moment.
+        as_of_ms: Labels that were known then count; by default at the time of the log's last event or label.
+
+    Raises: UsageError where the log has no events, or the end lies before the start.
+    """
+    began = time.monotonic()
+    as_of = last_moment(log) if as_of_ms is None else as_of_ms
+    if as_of is None:
+        raise UsageError("the log has no events to judge. Bring some in with 'shroff ingest FILE --as EVENT'.")
+    if start_ms is not None and end_ms is not None and end_ms <= start_ms:
+        raise UsageError(f"--to {time_text(end_ms)} is not after --from {time_text(start_ms)}.")
+    late_ms, last = lateness_of(log, draft), log.last_seq()
+    after = 0 if start_ms is None else first_place(log, start_ms, late_ms, last) - 1
+    upto = last if end_ms is None else first_place(log, end_ms, late_ms, last) - 1
+    span = Span(after, upto, as_of)
+    draft.require_models()
+    with calm_collector():
+        verdicts = judge(log, draft, span, reading, computing)
+        judged = list(verdicts.types.values())
+        rules_on = {one.event: [rule for rule in draft.rules if rule.on == one.event] for one in judged}
+        tallies = [tally for one in judged for tally in rule_tallies(one, rules_on[one.event], verdicts.kept)]
+        return Report(
+            tuple(names),
+            draft,
+            span,
+            start_ms,
+            end_ms,
+            verdicts,
+            sum(map(len, judged)),
+            time.monotonic() - began,
+            tuple(cell for one in judged for cell in cells(one)),
+            tuple(tallies),
+            {rule: count for one in judged for rule, count in gone_rules(one, draft.rules).items()},
+            balance(judged, [draft.policy(one.event) for one in judged]),
+        )
+
+
+def first_place(log: Log, moment_ms: int, lateness_ms: int, last: int) -> int:
+    """The place of the first event at or after a moment; the one behind the last where there is none.
+
+    Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
+    Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing.
+    """
+    before, end = 0, last + 1  # it stands behind `before`, and not behind `end`
+    while end - before > NEAR:
+        record = _event_from(log, (before + end) // 2, end)
+        if record is None or moment_ms - lateness_ms <= record.time_ms < moment_ms:
+            break
+        if record.time_ms >= moment_ms:
+            end = record.seq
+        else:
+            before = record.seq
+    for records in log.read(before, min(end, last)):
+        for one in records:
+            if one.kind == "event" and one.time_ms >= moment_ms:
+                return one.seq
+    return end
+
+
+def _event_from(log: Log, place: int, end: int) -> Record | None:
+    """The first event from a place on, of the next few."""
+    for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
+        for one in records:
+            if one.kind == "event":
+                return one
+    return None
+
+
+COLUMNS: Final = {
+    "event": pa.string(),
+    "id": pa.string(),
+    "seq": pa.int64(),
+    "time": pa.string(),
+    "old": pa.string(),
+    "new": pa.string(),
+    "label": pa.string(),
+    "immature": pa.bool_(),
+    "money": pa.string(),
+    "old_rules": pa.string(),
+    "rules": pa.string(),
+}
+
+
+def write_changed(report: Report, out: Path) -> int:
+    """Write all events whose outcome is another one, as CSV or Parquet by the file's name; gives how many there are.
+
+    Raises: UsageError for another name.
+    """
+    if out.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"{out} should end with .csv or .parquet.")
+    schema = pa.schema(list(COLUMNS.items()))
+    pieces = ([_flat(row) for row in rows] for rows in report.all_changed())
+    if out.suffix == ".parquet":
+        return write_tables(out, schema, (pa.Table.from_pylist(rows, schema) for rows in pieces))
+    count = 0
+
+    def lines() -> Iterator[list[bytes]]:
+        nonlocal count
+        yield [",".join(COLUMNS).encode() + b"\n"]
+        for rows in pieces:
+            count += len(rows)
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(row.values() for row in rows)
+            yield [text.getvalue().encode()]
+
+    write_lines(out, lines())
+    return count
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "old_rules": " ".join(row["old_rules"]), "rules": " ".join(row["rules"])}
+
+
+def weeks(report: Report) -> tuple[int, list[float]]:
+    """What the difference is worth in each week, in smallest units, and the first day of the first."""
+    by_day = report.balance.by_day
+    padded = np.concatenate([by_day, np.zeros(-len(by_day) % 7)])
+    return report.balance.first_day, padded.reshape(-1, 7).sum(axis=1).tolist()

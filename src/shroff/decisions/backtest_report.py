@@ -1,0 +1,207 @@
+"""A backtest as one self-contained HTML page: the answer, the matrix, the weeks, the rules, and rows to look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+
+from shroff.decisions.backtest import UNKNOWABLE, Report, weeks
+from shroff.decisions.backtest_judged import LABELS
+from shroff.decisions.backtest_tally import Cell
+from shroff.decisions.policy import OUTCOMES
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.models import pages
+
+MINUS: Final = "\u2212"
+SPACE: Final = "\u00a0"
+ROWS: Final = 50
+PLOT_WIDTH, PLOT_HEIGHT = 1_000, 180
+
+
+def page(report: Report) -> str:
+    """The whole page. No text of an event stands in it unescaped, and nothing is loaded from elsewhere."""
+    settings = report.definitions.settings
+    title = f"Backtest of {', '.join(report.draft) or 'the project as it is'}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="ink2">{escape(_span(report))}</p>',
+        pages.section("In one sentence", _answer(report)),
+        *(pages.section(f"From old outcome to new: {name}", _matrix(report, name)) for name in report.verdicts.types),
+        pages.section("What the changed events turned out to be", _changes(report)),
+        pages.section(f"Net money a week, {settings.currency}", _weeks(report)),
+        pages.section("Rules", _rules(report)),
+        pages.section("Events that change", _rows(report)),
+        pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
+    ]
+    return pages.page(title, settings.name, parts)
+
+
+def sentence(report: Report) -> str:
+    """The answer in words: frauds, reviews, declined customers, and what that comes to."""
+    old, new = report.balance.old, report.balance.new
+    currency = report.definitions.settings.currency
+    stopped, reviews = new.frauds_stopped - old.frauds_stopped, new.reviews - old.reviews
+    declines = new.false_declines - old.false_declines
+    text = f"The draft would have stopped {_more(stopped, 'fraud', 'frauds')}"
+    text += f" with {_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
+    policies = [report.definitions.policy(event) for event in report.verdicts.types]
+    if not any(one.review_minor or one.false_decline_minor for one in policies):
+        text += " policy.yaml names no costs, so reviews and false declines count nothing here."
+    days = len(report.balance.by_day)
+    text += f" Together that is worth {_signed(report, report.balance.net_minor)} {currency} over {days:,} days"
+    if report.balance.interval_minor is None:
+        return text + "."
+    low, high = (_signed(report, end) for end in report.balance.interval_minor)
+    return f"{text}, likely {low} to {high}."
+
+
+def _more(count: int, one: str, many: str) -> str:
+    return f"{abs(count):,} {'fewer' if count < 0 else 'more'} {one if abs(count) == 1 else many}"
+
+
+def _span(report: Report) -> str:
+    start = "the beginning" if report.start_ms is None else time_text(report.start_ms)
+    end = "the end" if report.end_ms is None else time_text(report.end_ms)
+    text = f"{report.events:,} events again in {report.seconds:.1f} s, from {start} to {end} of the log. "
+    text += f"Labels as of {time_text(report.span.as_of_ms)}."
+    if report.verdicts.undecided:
+        text += f" {report.verdicts.undecided:,} events that were not decided are not judged."
+    return text
+
+
+def _answer(report: Report) -> str:
+    parts = report.balance
+    rows = [
+        ("Frauds reviewed or declined", f"{parts.old.frauds_stopped:,}", f"{parts.new.frauds_stopped:,}"),
+        ("Fraud stopped, money", _money(report, parts.old.fraud_minor), _money(report, parts.new.fraud_minor)),
+        ("Reviews", f"{parts.old.reviews:,}", f"{parts.new.reviews:,}"),
+        ("Declined and no known fraud", f"{parts.old.false_declines:,}", f"{parts.new.false_declines:,}"),
+    ]
+    note = f"{report.immature:,} immature events are left out here: what is known of them is not all that will be."
+    return (
+        f'<p class="lead">{escape(sentence(report))}</p>'
+        f"{pages.table(('', 'As decided', 'Draft'), rows, numbers={1, 2})}<p class='ink3'>{note}</p>"
+    )
+
+
+def _matrix(report: Report, event: str) -> str:
+    sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in report.matrix:
+        if cell.event == event:
+            sums[cell.old, cell.new][0] += cell.count
+            sums[cell.old, cell.new][1] += cell.amount_minor
+    rows = []
+    for old_number, old in enumerate(OUTCOMES):
+        cells = []
+        for new_number, new in enumerate(OUTCOMES):
+            count, amount = sums.get((old, new), (0, 0))
+            kind = "same" if old == new else "up" if new_number > old_number else "down"
+            arrow = "" if old == new else "▲ " if new_number > old_number else "▼ "
+            money = f'<br><span class="ink3">{_money(report, amount)}</span>' if count else ""
+            cells.append(f'<td class="num {kind if count else ""}">{arrow if count else ""}{count:,}{money}</td>')
+        rows.append(f'<tr><th scope="row">{old}</th>{"".join(cells)}</tr>')
+    heads = "".join(f'<th scope="col" class="num">{new}</th>' for new in OUTCOMES)
+    currency = report.definitions.settings.currency
+    caption = f"Rows: as decided. Columns: the draft. Events, and {currency} below; ▲ is stricter, ▼ milder."
+    head = f"<caption>{caption}</caption><thead><tr><th></th>{heads}</tr></thead>"
+    return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _changes(report: Report) -> str:
+    changed: defaultdict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in report.matrix:
+        if cell.old != cell.new:
+            changed[cell.event, cell.old, cell.new].append(cell)
+    rows = []
+    for (event, old, new), cells in sorted(changed.items()):
+        counts = [sum(one.count for one in cells if one.label == label and not one.is_immature) for label in LABELS]
+        immature = sum(one.count for one in cells if one.is_immature)
+        fraud = sum(one.amount_minor for one in cells if one.label == "fraud" and not one.is_immature)
+        rows.append((event, f"{old} to {new}", *(f"{count:,}" for count in (*counts, immature)), _money(report, fraud)))
+    if not rows:
+        return "<p>No outcome changes.</p>"
+    heads = ("Event", "Change", *(label.capitalize() for label in LABELS), "Immature", "Fraud, money")
+    return pages.table(heads, rows, numbers=set(range(2, len(heads))))
+
+
+def _weeks(report: Report) -> str:
+    first, sums = weeks(report)
+    top, bottom = max(0.0, *sums), min(0.0, *sums)
+    scale = PLOT_HEIGHT / ((top - bottom) or 1)
+    width = PLOT_WIDTH / len(sums)
+    zero = top * scale
+    bars = "".join(
+        f'<rect class="{"bar" if value >= 0 else "loss"}" x="{at * width + width * 0.1:.1f}" '
+        f'y="{zero - max(value, 0) * scale:.1f}" width="{width * 0.8:.1f}" height="{abs(value) * scale:.1f}"/>'
+        for at, value in enumerate(sums)
+    )
+    names = [
+        datetime.fromtimestamp((first + 7 * at) * DAY_MS / 1_000, UTC).date().isoformat() for at in range(len(sums))
+    ]
+    rows = [(name, _signed(report, value)) for name, value in zip(names, sums, strict=True)]
+    return (
+        f'<svg class="strip" viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="Net money a week">{bars}<path class="axis" d="M0 {zero:.1f}H{PLOT_WIDTH}"/></svg>'
+        f"<details><summary>As a table</summary>{pages.table(('Week from', 'Net'), rows, numbers={1})}</details>"
+    )
+
+
+def _rules(report: Report) -> str:
+    rows = []
+    for one in report.rules:
+        new, only = one.new, one.only
+        mode = "shadow" if one.rule.is_shadow else one.rule.effect
+        shared = ", ".join(f"{other} {count:,}" for other, count in one.overlap.items())
+        precision = "missing" if new.precision is None else f"{100 * new.precision:.1f}{SPACE}%"
+        counts = (one.old.count, new.count, new.by_label["fraud"], new.by_label["genuine"], new.immature)
+        found = (f"{only.count:,}, {only.by_label['fraud']:,} fraud", _money(report, only.fraud_minor), shared)
+        rows.append(
+            (
+                one.rule.id,
+                mode,
+                *(f"{count:,}" for count in counts),
+                precision,
+                _money(report, new.amount_minor),
+                *found,
+            )
+        )
+    rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
+    heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", "Money")
+    note = "Precision: of mature hits those that were fraud; without a label counts as genuine, unclear not at all."
+    more = ("Only this rule", "Fraud only it finds, money", "Also hit by")
+    return pages.table((*heads, *more), rows, numbers=set(range(2, 11))) + f'<p class="ink3">{note}</p>'
+
+
+def _rows(report: Report) -> str:
+    shown = report.changed(ROWS)
+    if not shown:
+        return "<p>No outcome changes.</p>"
+    heads = ("Event", "Time", "Change", "Label", "Money", "Rules then", "Rules of the draft")
+    rows = [
+        (
+            f"{one['event']}/{one['id']}",
+            one["time"],
+            f"{one['old']} to {one['new']}",
+            one["label"] + (", immature" if one["immature"] else ""),
+            one["money"],
+            " ".join(one["old_rules"]),
+            " ".join(one["rules"]),
+        )
+        for one in shown
+    ]
+    total = sum(cell.count for cell in report.matrix if cell.old != cell.new)
+    return f"<p>The first {len(rows):,} of {total:,}.</p>" + pages.table(heads, rows, numbers={4})
+
+
+def _money(report: Report, minor: int) -> str:
+    """An amount with its thousands, as pages show it."""
+    whole, point, rest = report.money(abs(minor)).partition(".")
+    return f"{MINUS if minor < 0 else ''}{int(whole):,}{point}{rest}"
+
+
+def _signed(report: Report, minor: float) -> str:
+    shown = _money(report, round(minor))
+    return shown if round(minor) <= 0 else f"+{shown}"

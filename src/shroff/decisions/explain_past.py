@@ -1,0 +1,191 @@
+"""What an event's entities did before it: their latest earlier decisions, with the events themselves.
+
+The log has no index by key. So it is read backwards from the event, block by block, until
+every entity has enough or LOOK_BACK_MAX places are behind; what lies before is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.history import Records
+from shroff.decisions.stored import damaged, decision_document
+from shroff.events.event import Event, canonical_value, read_time
+from shroff.features.naive import Key, Naive
+from shroff.language.expression import FeatureValue, Node, Score, ThisField
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.types import Type
+from shroff.language.values import Value, parse_decimal, rescale_half_even
+from shroff.streams.log import Log, Record
+
+EARLIER_MAX: Final = 1_000  # of an entity's earlier decisions the latest ones are looked at
+LOOK_BACK_MAX: Final = 1_000_000  # places; about three seconds
+_BLOCK: Final = 65_536
+_OF_ALL_BLOCK: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decided event: its fields, and the features that its decision shows, as values and as shown."""
+
+    fields: Mapping[str, Value]
+    features: Mapping[str, Value]
+    shown: Mapping[str, Any]
+    time_ms: int
+    score: float | None = None
+
+
+def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
+    """The function that gives the value of an expression over `this` for a decided event."""
+
+    def leaf(part: Node) -> Evaluate:
+        if isinstance(part, FeatureValue):
+            return lambda seen: seen.features.get(part.name)
+        if isinstance(part, Score):
+            return lambda seen: seen.score
+        assert isinstance(part, ThisField), f"{type(part).__name__} is not read from a decision"
+        return lambda seen: seen.fields.get(part.name)
+
+    evaluate: Callable[[Seen], Value] = compile_row(node, leaf, reference, time=lambda seen: seen.time_ms)
+    return evaluate
+
+
+class Past:
+    """Finds the earlier decisions of an event's entities."""
+
+    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
+        self._log, self._definitions, self._records = log, definitions, records
+        self._naive = Naive(definitions.events, (), definitions.reference)
+
+    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
+        """The key of each of these entities at an event; those without one are left out."""
+        found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
+        return {entity: key for entity, key in found.items() if key is not None}
+
+    def event(self, record: Record) -> Event:
+        """The event of a record that was decided."""
+        event = self._records.decode(record)
+        assert isinstance(event, Event)
+        return event
+
+    def seen(self, record: Record, document: Mapping[str, Any]) -> Seen:
+        """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
+
+        Raises: StorageError where a value cannot be read.
+        """
+        event = self.event(record)
+        type_ = self._definitions.events.types[event.type]
+        shown = document["features"]
+        is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
+        features = {
+            name: _read(name, value, self._definitions.features[name].type, is_same=is_same)
+            for name, value in shown.items()
+            if name in self._definitions.features
+        }
+        fields = dict(zip(type_.field_names, event.values, strict=True))
+        return Seen(fields, features, shown, event.time_ms, document["score"])
+
+    def earlier(
+        self, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
+    ) -> dict[str, list[Seen]]:
+        """For each entity the latest earlier decisions of its key, in the order of the log.
+
+        Cost: one pass backwards over at most LOOK_BACK_MAX places, decoding only what may be of the same keys.
+        """
+        needles = {
+            (entity, event): self._needles(entity, event, key)
+            for entity, key in keys.items()
+            for event in self._definitions.events.decided
+        }
+        found: dict[str, list[Record]] = {entity: [] for entity in keys}
+        end = before - 1
+        while end > 0 and before - end <= LOOK_BACK_MAX:
+            wanted = {entity: key for entity, key in keys.items() if len(found[entity]) < EARLIER_MAX}
+            if not wanted:
+                break
+            block: dict[str, list[Record]] = {entity: [] for entity in wanted}
+            for records in self._log.read(max(0, end - _BLOCK), end):
+                for record in records:
+                    if record.kind == "event" and record.decided:
+                        self._look(record, wanted, needles, block)
+                if progress is not None:
+                    progress(len(records))
+            found.update({entity: [*block[entity], *found[entity]] for entity in wanted})
+            end -= _BLOCK
+        return {entity: self._decided(records[-EARLIER_MAX:]) for entity, records in found.items()}
+
+    def of_all(self, event: str, before: int) -> list[Seen]:
+        """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
+        found: list[Record] = []
+        end = before - 1
+        while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < EARLIER_MAX:
+            start = max(0, end - _OF_ALL_BLOCK)
+            block = [one for records in self._log.read(start, end) for one in records]
+            found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
+            end = start
+        return self._decided(found[-EARLIER_MAX:])
+
+    def _decided(self, records: Sequence[Record]) -> list[Seen]:
+        ids: dict[str, list[str]] = {}
+        for record in records:
+            ids.setdefault(record.type, []).append(record.id)
+        rows = {type_: self._log.decisions(type_, wanted) for type_, wanted in ids.items()}
+        return [
+            self.seen(record, decision_document(rows[record.type][record.id]))
+            for record in records
+            if record.id in rows[record.type]
+        ]
+
+    def _look(
+        self,
+        record: Record,
+        keys: Mapping[str, Key],
+        needles: Mapping[tuple[str, str], list[bytes]],
+        found: Mapping[str, list[Record]],
+    ) -> None:
+        for entity, key in keys.items():
+            wanted = needles.get((entity, record.type))
+            if wanted is None or not all(needle in record.body for needle in wanted):
+                continue
+            event = self._records.decode(record)
+            if event is not None and self._naive.key(entity, event) == key:
+                found[entity].append(record)
+
+    def _needles(self, entity: str, event: str, key: Key) -> list[bytes]:
+        """Bytes that the body of every event with this key has, where the key is plain fields."""
+        parts = self._definitions.events.entities[entity].keys.get(event, ())
+        pairs = zip(parts, key, strict=False)
+        return [
+            canonical_value(value, part.type, 2).encode()
+            for part, value in pairs
+            if isinstance(part, ThisField) and part.type.is_text
+        ]
+
+
+def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
+    """A value from the form in which a decision of the same definitions, or of others, shows it."""
+    if shown is None:
+        return None
+    try:
+        match type_.kind:
+            case "integer":
+                return int(str(shown))
+            case "money" | "number":
+                return rescale_half_even(*parse_decimal(str(shown)), type_.places)
+            case "time":
+                return read_time(str(shown))
+            case "duration":
+                return round(1_000 * float(str(shown)))
+            case "real":
+                return float(str(shown))
+            case "boolean":
+                return bool(shown)
+            case _:
+                return str(shown)
+    except (ValueError, ArithmeticError):
+        if not is_same:
+            return None
+        raise damaged(f"a recorded value of {name}", f"it is no {type_}") from None

@@ -1,0 +1,76 @@
+"""Flags as they are read: with the accuracy that follows from the labels of their events.
+
+A flag is kept at the place of the event that raised it and never changed; whether it was right is said by the
+verdict in force of that event, wherever a flag is shown, so nothing has to be kept in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.stored import stored
+from shroff.events.labels import Standing
+from shroff.streams.log import PENDING, FlagRow, Log
+
+ACCURATE: Final = "ACCURATE_PREDICTION"
+FALSE_ALARM: Final = "FALSE_ALARM"
+ACCURACY: Final = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag, its accuracy, and when that was last said: when the label in force was known, else when it was raised."""
+
+    row: FlagRow
+    accuracy: str
+    updated_ms: int
+
+    @property
+    def time_ms(self) -> int:
+        """When it was raised: the time of its event."""
+        return self.row.time_ms
+
+
+class _Said(msgspec.Struct):
+    """Of a label's body what decides which verdict is in force."""
+
+    event: str
+    verdict: str
+    source: str
+
+
+def flags(log: Log, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[Flag]]:
+    """All flags in log order, in lists, by the labels that were known at a moment, or are known.
+
+    Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
+    labelled event.
+    """
+    in_force: dict[str, Standing] | None = None
+    for rows in log.flags_after(size=size):
+        in_force = verdicts(log, as_of_ms) if in_force is None else in_force
+        yield [_judged(row, in_force.get(row.event)) for row in rows]
+
+
+def verdicts(log: Log, as_of_ms: int | None = None) -> dict[str, Standing]:
+    """The verdict in force of each event that has a label, by its name such as `payment/p-1`."""
+    found: dict[str, Standing] = {}
+    for records in log.labels_after():
+        for record in records:
+            if as_of_ms is not None and record.time_ms > as_of_ms:
+                continue
+            said = stored(record.body, _Said, f"the label at place {record.seq}")
+            new = Standing(said.verdict, said.source, record.time_ms)
+            before = found.get(said.event)
+            if before is None or before.gives_way_to(new):
+                found[said.event] = new
+    return found
+
+
+def _judged(row: FlagRow, standing: Standing | None) -> Flag:
+    if standing is None:
+        return Flag(row, PENDING, row.time_ms)
+    return Flag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms)

@@ -1,0 +1,59 @@
+"""What an opened project trains again by itself, as files come."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.decisions.progress import unheard
+from shroff.decisions.trainings import Trainings
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from shroff.decisions.inbox import Inbox
+    from shroff.decisions.retraining import FileReport, Options, Said
+    from shroff.decisions.training import Steps
+    from shroff.decisions.writer import Writer
+
+
+class Retrainings(Trainings):
+    """The calls of a project that train again."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """The inbox of a log that this process writes."""
+
+    def watch(
+        self, place: str | Path, options: Options | None = None, *, say: Said = unheard, steps: Steps | None = None
+    ) -> Iterator[FileReport]:
+        """Take each complete new file of a folder or list once, in order, train again for each, and tell of it.
+
+        Without `options.once` it goes on until the iteration is left. Files are looked into
+        before a line of them is taken; one that is broken, empty or cut off is set aside, and looked at
+        again when it has changed.
+
+        Args:
+            place: A folder, or the URL of a text that lists files.
+            say: Is told what is waited for.
+
+        Raises: LogBusyError where another process watches for this project, or, with `once`, writes its log;
+            UsageError where there is nothing to watch; TransientError, with `once`, where it cannot be reached.
+        """
+        from shroff.decisions.retraining import Options, Watch
+        from shroff.decisions.watched import watched
+
+        options = options or Options()
+        given = watched(
+            str(place),
+            self.now_ms,
+            self.places.downloads,
+            settled_ms=options.settled_ms,
+            has_markers=options.has_markers,
+        )
+        with config.watching(self.places):
+            yield from Watch(self, given, options, say, steps).reports()

@@ -1,0 +1,109 @@
+"""The report that lies beside a trained model: report.html, made once, from what training knows and nothing keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.leak_test import LeakReport
+from shroff.decisions.policy import OUTCOMES
+from shroff.errors import UsageError
+from shroff.models.dependence import Dependence, dependences, drawn_rows
+from shroff.models.evaluation import Evaluation
+from shroff.models.learners import columns_for
+from shroff.models.metrics import Rows, Terms
+from shroff.models.registry import GateResult
+from shroff.models.report import Extras, LeakLine, report_page
+from shroff.models.sets import Flags, TrainingSet
+from shroff.models.thresholds import Fixed, Thresholds, thresholds
+from shroff.models.training import Trained, loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a report tells.
+
+    Args:
+        days: The day of each tested row, as cut-offs count them.
+        ruled: What rules alone come to for each row of the set, as codes of OUTCOMES.
+        allowed: Which rows a rule allows.
+    """
+
+    definitions: Definitions
+    given: TrainingSet
+    evaluation: Evaluation
+    trained: Trained
+    gates: Sequence[GateResult]
+    leak: LeakReport | None
+    terms: Terms
+    days: NDArray[np.int64]
+    ruled: NDArray[np.int8]
+    allowed: Flags
+    seed: int
+
+    def page(self, manifest: Mapping[str, Any]) -> bytes:
+        """The page, for the manifest as it will be written.
+
+        Cost: exact contributions of at most 2,000 rows, about a second for a hundred trees.
+        """
+        settings = self.definitions.settings
+        leak = () if self.leak is None else self.leak.parts
+        extras = Extras(
+            settings.name,
+            settings.currency,
+            _facts(manifest),
+            self._dependences(),
+            [LeakLine(one.name, one.compared, one.difference) for one in leak],
+            self._cutoffs(),
+        )
+        title = f"Model {manifest['id']} of {manifest['event']}"
+        importance = self.trained.fitted.importance
+        remarks = self.trained.remarks
+        return report_page(title, self.evaluation, self.gates, importance, remarks, extras).encode()
+
+    def _dependences(self) -> tuple[Dependence, ...]:
+        """What each input does on test rows; nothing for a learner without contributions."""
+        rows = drawn_rows(self.evaluation.tested.rows, self.seed)
+        model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
+        drawn = [replace(one, values=one.values[rows]) for one in self.given.inputs]
+        try:
+            return dependences(model, columns_for(model.inputs, drawn))
+        except UsageError:
+            return ()
+
+    def _cutoffs(self) -> Thresholds | None:
+        """What cut-offs would cost on the test rows; None without costs to weigh by."""
+        policy = self.definitions.policy(self.given.event)
+        if policy.missed_fraud is None or self.terms.false_decline is None:
+            return None
+        tested = self.evaluation.tested
+        amounts = self.given.amounts_minor[tested.rows] / 10.0**self.terms.money_places
+        rows = Rows(tested.frauds, amounts, self.days, np.full(len(amounts), -1))
+        ruled = self.ruled[tested.rows]
+        declined, reviewed = (ruled == OUTCOMES.index(name) for name in ("decline", "review"))
+        fixed = Fixed(declined, self.allowed[tested.rows], reviewed)
+        return thresholds(tested.scores, rows, self.terms, fixed, seed=self.seed)
+
+
+def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, train = manifest["data"], manifest["train"]
+    parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
+    return [
+        ("Labels as of", manifest["as_of"]),
+        ("Learnt from events of", f"{data['from']} to {data['to']}"),
+        ("Places in the log", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
+        ("Rows", f"{train['rows']:,}, {train['frauds']:,} of them frauds"),
+        ("Left out", f"{data['immature']:,} immature, {data['unclear']:,} unclear"),
+        ("Genuine events kept", f"{100 * manifest['negatives_kept']:.4g} %"),
+        ("Inputs", ", ".join(one["name"] for one in manifest["inputs"])),
+        ("Learner", parameters),
+        ("Calibration", str(manifest["calibration"].get("kind", "none"))),
+        ("Definitions", manifest["definitions"]),
+        ("Made", f"{manifest['made_at']} by shroff {manifest['shroff']}, {libraries}"),
+    ]

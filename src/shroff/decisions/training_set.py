@@ -1,0 +1,356 @@
+"""Training sets: what a model reads of each event of a history as of a moment, and what was known of it.
+
+As of T a set has the records whose own time is not after T: events by their time, labels by
+`known_at`. Features come from the batch engine; what happened and became known later is not
+given to it, so nothing of it can be in them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff import config
+from shroff.decisions.collector import calm_collector
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.histories import Taken
+from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.progress import batched
+from shroff.decisions.tables import Way, known_type
+from shroff.decisions.training_labels import VERDICT_CODES, GatheredLabels
+from shroff.decisions.training_recorded import RecordedRows, recorded_types
+from shroff.decisions.training_sources import Source, known_at
+from shroff.decisions.training_wanted import wanted_of
+from shroff.errors import UsageError
+from shroff.features.batch import Batch
+from shroff.features.frames import Coded, Codes, Frame
+from shroff.features.online import Online
+from shroff.language.columns import Column, values_of
+from shroff.language.expression import ThisField
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
+from shroff.language.values import rescale_half_even, show
+from shroff.models.columns import CATEGORY, kind_of, model_column
+from shroff.models.definitions import ModelSettings
+from shroff.models.sets import Input, Labels, Recorded, TrainingSet, Words, labels_in_force
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENGINES: Final = ("batch", "online")
+SLICE: Final = "by "  # before the name of a slice's column
+VERDICT_TEXTS: Final = {code: text for text, code in VERDICT_CODES.items()}
+_NO_WORDS: Final = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class SetShape:
+    """What a set is of, and its columns: inputs with their kinds, names of slices."""
+
+    event: str
+    as_of_ms: int
+    inputs: tuple[tuple[str, str], ...]
+    slices: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a set's table: what each row is, what was recorded, inputs by name, slices behind `SLICE`.
+
+        `verdict` is the one in force at `as_of`; a missing value is null.
+        """
+        import pyarrow as pa
+
+        head = {"id": pa.string(), "seq": pa.int64(), "time": pa.timestamp("ms", tz="UTC")}
+        head |= {"key": pa.int64(), "amount_minor": pa.int64(), "verdict": pa.string(), **recorded_types()}
+        read = {name: pa.string() if kind == CATEGORY else pa.float64() for name, kind in self.inputs}
+        parted = {SLICE + name: pa.string() for name in self.slices}
+        return pa.schema([*head.items(), *read.items(), *parted.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
+
+    shape: SetShape
+    times_ms: Words
+    labels: Labels
+    tables: Iterator[pa.Table]
+
+
+@contextmanager
+def making(
+    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
+) -> Iterator[Made]:
+    """Read a source and begin a set.
+
+    Raises: UsageError where there is no such event type or engine.
+    Memory: as the batch engine, some 50 bytes for each event of the type, its id among them, and for each label; a
+        piece of the results.
+    """
+    way = way or Way()
+    known_type(definitions, settings.event)
+    if way.engine not in ENGINES:
+        raise UsageError(f"a training set is made by the engine {' or '.join(ENGINES)}, not {way.engine!r}.")
+    with calm_collector(), ExitStack() as opened:
+        maker = _Maker(definitions, settings, as_of_ms, source)
+        pieces = maker.batch(source, way, opened) if way.engine == "batch" else maker.online(source, way)
+        yield maker.made(pieces)
+
+
+def build_set(
+    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
+) -> TrainingSet:
+    """The set of a model's settings as of a moment. Memory: 8 bytes for each value of it, and what `making` takes."""
+    import pyarrow as pa
+
+    with making(definitions, settings, source, as_of_ms, way) as made:
+        table = pa.concat_tables([made.shape.schema.empty_table(), *made.tables])
+        return set_of(made.shape, table, made.labels)
+
+
+class _Maker:
+    """What is kept of each event of the type until its features are there."""
+
+    def __init__(self, definitions: Definitions, settings: ModelSettings, as_of_ms: int, source: Source) -> None:
+        self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
+        self._wanted = wanted_of(definitions, settings)
+        self._labels = GatheredLabels(settings.event, settings.friendly_reasons)
+        self._recorded = RecordedRows(source.log)
+        self._ids: list[pa.Array] = []
+        self._seqs: list[Words] = []
+        self._times_ms: list[Words] = []
+        self._keys: list[Coded | Words] = []
+        self._codes = Codes()
+        inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
+        kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
+        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices))
+
+    def batch(self, source: Source, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
+        """All of the source into the batch engine; then its answers."""
+        definitions, event = self._definitions, self._settings.event
+        engine = opened.enter_context(
+            closing(
+                Batch(
+                    definitions.events,
+                    self._wanted.all(),
+                    definitions.reference,
+                    source.lateness_ms,
+                    threads=config.threads(),
+                    also=[event],
+                    spill=way.spill,
+                )
+            )
+        )
+        for one in self._read(source, way):
+            engine.add(one.frames, one.size)
+        return (self._columns(frames[event], way) for frames in engine.answers() if event in frames)
+
+    def online(self, source: Source, way: Way) -> Iterator[dict[str, pa.Array]]:
+        """The same by the online engine, whose answers are there at once."""
+        definitions, event = self._definitions, self._settings.event
+        engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
+        found: deque[dict[str, pa.Array]] = deque()
+        for one in self._read(source, way):
+            engine.take(one.frames, one.size)
+            if event in one.frames:
+                found.append(self._columns(one.frames[event], way))
+        return iter(found)
+
+    def _read(self, source: Source, way: Way) -> Iterator[Taken]:
+        event = self._settings.event
+        for whole in batched(iter(source.taken()), way.reading):
+            one = known_at(whole, self._as_of_ms, self._definitions, event)
+            if event in one.frames:
+                frame = one.frames[event]
+                self._ids.append(one.ids)
+                self._seqs.append(one.seqs)
+                self._times_ms.append(frame.times)
+                self._keys.append(self._keys_of(frame))
+            if "label" in one.frames:
+                self._labels.add_events(one.frames["label"].events)
+            yield one
+        for label in source.labels():
+            if label.known_at_ms <= self._as_of_ms and label.event_type == event:
+                self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
+
+    def _keys_of(self, frame: Frame) -> Coded | Words:
+        """The keys of the entity that `capacity` names, coded as they came where they are one field."""
+        capacity = self._settings.capacity
+        if capacity is None:
+            return np.full(len(frame), -1, np.int64)
+        parts = self._definitions.events.entities[capacity.entity].keys.get(frame.type.name, ())
+        coded = frame.coded(parts[0].name) if len(parts) == 1 and isinstance(parts[0], ThisField) else None
+        return frame.key_codes(capacity.entity, self._codes) if coded is None else coded
+
+    def _all_keys(self) -> Words:
+        """The codes of all keys, in the order in which keys first appear; -1 where an event has none."""
+        coded = [part for part in self._keys if isinstance(part, Coded)]
+        is_one = len(coded) == len(self._keys) and len({part.dictionary for part in coded}) == 1
+        codes = [
+            part if not isinstance(part, Coded) else part.codes if is_one else self._codes.of_coded(part)
+            for part in self._keys
+        ]
+        return _in_order_of_appearance(np.concatenate([_NO_WORDS, *codes]))
+
+    def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
+        """What was computed at the events of a piece, by the names of the set's columns."""
+        places = self._definitions.settings.money_places
+        amount = self._wanted.amount
+        costs = None if amount is None else frame.computed[amount.name]
+        type_ = TEXT if amount is None else amount.node.type
+        found = {"amount_minor": minor_units(costs, type_, places, len(frame))}
+        for (name, kind), one in zip(self._shape.inputs, self._wanted.inputs, strict=True):
+            column = frame.computed[one.name]
+            found[name] = _texts(column) if kind == CATEGORY else _numbers(column, one.node.type)
+        for name, one in zip(self._shape.slices, self._wanted.slices, strict=True):
+            found[SLICE + name] = _shown(frame.computed[one.name], one.node.type, places)
+        if way.computing is not None:
+            way.computing(len(frame))
+        return found
+
+    def made(self, pieces: Iterator[dict[str, pa.Array]]) -> Made:
+        """The set, all of the source being read."""
+        import pyarrow as pa
+
+        ids = pa.chunked_array(self._ids, pa.string())
+        times_ms = np.concatenate([_NO_WORDS, *self._times_ms])
+        labels = self._labels.of_rows(ids, times_ms)
+        return Made(self._shape, times_ms, labels, self._tables(pieces, ids, times_ms, labels))
+
+    def _tables(
+        self, pieces: Iterator[dict[str, pa.Array]], ids: pa.ChunkedArray, times_ms: Words, labels: Labels
+    ) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        schema, first = self._shape.schema, 0
+        seqs, keys = np.concatenate([_NO_WORDS, *self._seqs]), self._all_keys()
+        verdicts = _verdict_texts(labels, self._as_of_ms, len(times_ms))
+        for piece in pieces:
+            rows = slice(first, first + len(piece["amount_minor"]))
+            first = rows.stop
+            head = {
+                "id": ids.slice(rows.start, rows.stop - rows.start),
+                "seq": pa.array(seqs[rows]),
+                "time": pa.array(times_ms[rows]).cast(schema.field("time").type),
+                "key": pa.array(keys[rows], mask=keys[rows] < 0),
+                "verdict": pa.array(verdicts[rows], pa.string(), from_pandas=True),
+            }
+            recorded = dict(zip(recorded_types(), self._recorded.of(seqs[rows]), strict=True))
+            columns = head | recorded | piece
+            yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _in_order_of_appearance(codes: Words) -> Words:
+    """The same codes, none of which is large, by numbers in the order in which they first appear; -1 stays.
+
+    >>> _in_order_of_appearance(np.array([7, -1, 2, 7]))
+    array([ 0, -1,  1,  0])
+    """
+    first = np.full(int(codes.max(initial=-1)) + 1, len(codes), np.int64)
+    there = np.flatnonzero(codes >= 0)[::-1]
+    first[codes[there]] = there  # what is written last stays, and that is the first
+    numbers = np.empty(len(first) + 1, np.int64)
+    numbers[np.argsort(first, kind="stable")] = np.arange(len(first))
+    numbers[-1] = -1
+    return numbers[codes]
+
+
+def _verdict_texts(labels: Labels, as_of_ms: int, count: int) -> NDArray[Any]:
+    places = labels_in_force(labels, as_of_ms, count)
+    texts = np.array([VERDICT_TEXTS[code] for code in labels.verdicts.tolist()] + [None], object)
+    return texts[places]
+
+
+def _numbers(column: Column, type_: Type) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(model_column(column, type_), pa.float64(), mask=None if column.valid.all() else ~column.valid)
+
+
+def _texts(column: Column) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(column.values, pa.string(), mask=~column.valid)
+
+
+def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
+    """Values as people read them, the missing ones too, since they are a slice as well."""
+    import pyarrow as pa
+
+    return pa.array([show(value, type_, money_places) for value in values_of(column)], pa.string())
+
+
+def minor_units(column: Column | None, type_: Type, money_places: int, count: int) -> pa.Array:
+    """Amounts in minor units, half-even; 0 where one is missing, and beyond 64 bits the greatest there is."""
+    import pyarrow as pa
+
+    if column is None:
+        return pa.array(np.zeros(count, np.int64))
+    if column.values.dtype == np.int64 and type_.places == money_places:
+        return pa.array(np.where(column.valid, column.values, 0))
+    if type_.kind == "real":
+        units = [round(value * 10**money_places) for value in column.values.tolist()]
+    else:
+        units = [rescale_half_even(value, type_.places, money_places) for value in column.values.tolist()]
+    within = [max(INTEGER_MIN, min(INTEGER_MAX, unit)) for unit in units]
+    return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
+
+
+# ---- from tables
+
+
+def set_of(shape: SetShape, table: pa.Table, labels: Labels) -> TrainingSet:
+    """The set that a whole table and its labels say."""
+    count = len(table)
+    return TrainingSet(
+        shape.event,
+        shape.as_of_ms,
+        table["id"].to_numpy(),
+        table["seq"].to_numpy(),
+        table["time"].cast("int64").to_numpy(),
+        table["key"].fill_null(-1).to_numpy(),
+        table["amount_minor"].to_numpy(),
+        tuple(_input(name, kind, table[name]) for name, kind in shape.inputs),
+        labels,
+        _recorded(table, count),
+        {name: table[SLICE + name].to_numpy() for name in shape.slices},
+    )
+
+
+def _input(name: str, kind: str, column: pa.ChunkedArray) -> Input:
+    if kind != CATEGORY:
+        return Input(name, kind, _floats(column))
+    texts, codes = _coded(column.combine_chunks())
+    categories = tuple(sorted(texts))
+    known = Column(np.array([*texts, ""], object), np.arange(len(texts) + 1) < len(texts))
+    return Input(name, kind, model_column(known, TEXT, categories)[codes], categories)
+
+
+def _coded(column: pa.Array) -> tuple[list[str], Words]:
+    """The different texts of a column, and for each row the place of its own; the place behind the last for null."""
+    coded = column.dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    return texts, coded.indices.fill_null(len(texts)).to_numpy().astype(np.int64)
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """The numbers of a column, NaN for null; an array of its own."""
+    return np.array(column.to_numpy(), np.float64)
+
+
+def _recorded(table: pa.Table, count: int) -> Recorded:
+    texts, codes = _coded(table["outcome"].combine_chunks())
+    outcomes = np.array([*(OUTCOMES.index(text) for text in texts), -1], np.int8)[codes]
+    lists = table["rules"].combine_chunks()
+    rules, hit = _coded(lists.flatten())
+    rows = lists.value_parent_indices().to_numpy()
+    hits = {}
+    for code, rule in sorted(enumerate(rules), key=lambda one: one[1]):
+        hits[rule] = np.zeros(count, np.bool_)
+        hits[rule][rows[hit == code]] = True
+    return Recorded(outcomes, _floats(table["score"]), hits)

@@ -1,0 +1,179 @@
+"""Sample data for the template `orders`: for each week a Parquet file of orders, and one of the labels known by then.
+
+    python -m shroff.examples.orders data --periods 12 --orders 3000 --seed 1
+
+writes `week-01-orders.parquet`, `week-01-labels.parquet` and so on. The same numbers give the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import UsageError
+from shroff.examples.bank import ASKED_RATE, NEVER_REPORTED_RATE, START_MS, WRONG_RATE
+from shroff.examples.days import DAY_MS
+from shroff.examples.shop import Order, Shop
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PERIODS, ORDERS, SEED = 12, 3_000, 1
+DAYS: Final = 7  # of a period
+ORDERS_A_CUSTOMER: Final = 0.97  # in a period, about
+_DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and who says so
+    "takeover": (0.2, 12.0, "customer"),
+    "stolen_cards": (2.0, 30.0, "chargeback"),
+    "ring": (1.0, 25.0, "analyst"),
+    None: (0.1, 6.0, "analyst"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What somebody found out about an order, right or wrong."""
+
+    known_at_ms: int
+    order: str
+    verdict: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A week: its orders, each with its id, and the labels that came to be known in it."""
+
+    orders: tuple[tuple[str, Order], ...]
+    labels: tuple[Label, ...]
+
+
+def periods(count: int, orders: int, seed: int) -> Iterator[Period]:
+    """Give so many weeks one after the other, the first from 2026-01-05 on, of about so many orders each.
+
+    Fourteen orders in a thousand are frauds. Nine frauds in ten are reported, days or weeks later; one
+    honest order in two hundred is asked about; two labels in a hundred are wrong.
+
+    Raises: UsageError if a number is below 1.
+    Cost: about 20 us an order.
+    """
+    if count < 1 or orders < 1:
+        raise UsageError(f"periods and orders are 1 at least, got {count} and {orders}.")
+    shop, chance = Shop(max(50, round(orders / ORDERS_A_CUSTOMER)), seed), Random(seed)  # noqa: S311 - made-up data
+    waiting: list[Order] = []  # orders that an episode of fraud has set for later days
+    known: list[tuple[int, int, Label]] = []
+    given = 0
+    for number in range(count):
+        end_ms = START_MS + (number + 1) * DAYS * DAY_MS
+        drawn = [order for day in range(DAYS) for order in shop.day(number * DAYS + day)]
+        drawn = sorted([*waiting, *drawn])
+        waiting = [order for order in drawn if order.at_ms >= end_ms]
+        taken = []
+        for order in drawn[: len(drawn) - len(waiting)]:
+            given += 1
+            taken.append((f"o-{given}", order))
+            label = _label(f"o-{given}", order, chance)
+            if label is not None:
+                heappush(known, (label.known_at_ms, given, label))
+        labels = []
+        while known and known[0][0] < end_ms:
+            labels.append(heappop(known)[2])
+        yield Period(tuple(taken), tuple(labels))
+
+
+def write_periods(folder: Path, count: int, orders: int, seed: int) -> list[Path]:
+    """Write the files of so many weeks into a folder, which is made; gives them in their order."""
+    import pyarrow.parquet as pq
+
+    written = []
+    for number, period in enumerate(periods(count, orders, seed), 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in (("orders", orders_table(period)), ("labels", labels_table(period))):
+            path = folder / f"week-{number:02}-{name}.parquet"
+            pq.write_table(table, path)
+            written.append(path)
+    return written
+
+
+def orders_table(period: Period) -> pa.Table:
+    """The orders as the template's events.yaml has them."""
+    from decimal import Decimal
+
+    import pyarrow as pa
+
+    rows = [
+        {
+            "order_id": id_,
+            "ordered_at": _moment(one.at_ms),
+            "customer_id": one.customer,
+            "email": one.email,
+            "ip_addr": one.ip,
+            "location": one.town,
+            "amount": Decimal(one.cents).scaleb(-2),
+        }
+        for id_, one in period.orders
+    ]
+    texts = [pa.field(name, pa.string()) for name in ("customer_id", "email", "ip_addr", "location")]
+    first = [pa.field("order_id", pa.string()), pa.field("ordered_at", pa.timestamp("ms", "UTC"))]
+    schema = pa.schema([*first, *texts, pa.field("amount", pa.decimal128(18, 2))])
+    return pa.Table.from_pylist(rows, schema)
+
+
+def labels_table(period: Period) -> pa.Table:
+    """The labels as `shroff label FILE` takes them."""
+    import pyarrow as pa
+
+    rows = [
+        {
+            "event": f"order/{one.order}",
+            "verdict": one.verdict,
+            "source": one.source,
+            "known_at": _moment(one.known_at_ms),
+        }
+        for one in period.labels
+    ]
+    texts = [pa.field(name, pa.string()) for name in ("event", "verdict", "source")]
+    return pa.Table.from_pylist(rows, pa.schema([*texts, pa.field("known_at", pa.timestamp("ms", "UTC"))]))
+
+
+def _label(id_: str, order: Order, chance: Random) -> Label | None:
+    """What somebody finds out about an order; None where nobody does."""
+    draw = chance.random()
+    if draw >= ASKED_RATE if order.fraud is None else draw < NEVER_REPORTED_RATE:
+        return None
+    least, most, source = _DELAY_DAYS[order.fraud]
+    # Most reports come early, a few take long: the square of an even draw.
+    known_at_ms = order.at_ms + round((least + (most - least) * chance.random() ** 2) * DAY_MS)
+    is_fraud = (order.fraud is not None) != (chance.random() < WRONG_RATE)
+    return Label(known_at_ms, id_, "fraud" if is_fraud else "genuine", source)
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files that the command line asks for, and say which."""
+    parser = argparse.ArgumentParser(prog="python -m shroff.examples.orders", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--periods", metavar="N", type=int, default=PERIODS, help="how many weeks (default 12)")
+    parser.add_argument("--orders", metavar="N", type=int, default=ORDERS, help="orders in each (default 3000)")
+    parser.add_argument("--seed", metavar="S", type=int, default=SEED, help="another one is another shop")
+    given = parser.parse_args(arguments)
+    try:
+        written = write_periods(given.folder, given.periods, given.orders, given.seed)
+    except (UsageError, OSError) as error:
+        parser.error(str(error))
+    first = ", ".join(path.name for path in written[:2])
+    sys.stdout.write(f"{len(written)} files in {given.folder}: {first} and so on\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""A queue on disk, for what waits in its order and memory should not hold."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
+
+import numpy as np
+
+from shroff.features.frames import Dictionary
+
+One = TypeVar("One")
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Where an array of numbers lies in the file."""
+
+    place: int
+    kind: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Where an Arrow array lies in the file."""
+
+    place: int
+    size: int
+
+
+class Spilled(Generic[One]):
+    """Arrays of numbers and of Arrow, in tuples, dictionaries and dataclasses of any depth, go to a nameless file.
+
+    What they stand in stays in memory, some kilobytes for each item; so do arrays of Python objects (numbers beyond
+    64 bits), and the dictionaries of coded columns, which grow while the queue does. Each item is read once.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see `close`)
+        self._end = 0
+        self._items: deque[Any] = deque()
+        self._first: One | None = None
+
+    def append(self, item: One) -> None:
+        """Put one behind all others."""
+        self._items.append(self._written(item))
+
+    def popleft(self) -> One:
+        """Take the first one out."""
+        item = self[0]
+        self._first = None
+        self._items.popleft()
+        return item
+
+    def __getitem__(self, at: Any) -> One:
+        """The first one, which is at 0."""
+        if self._first is None:
+            found: One = self._read(self._items[0])
+            self._first = found
+        return self._first
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def close(self) -> None:
+        """Let go of the file, which goes with it."""
+        self._file.close()
+
+    def _written(self, value: Any) -> Any:
+        import pyarrow as pa
+
+        if isinstance(value, np.ndarray):
+            if value.dtype == object:
+                return value
+            return _Numbers(self._write(np.ascontiguousarray(value).data), value.dtype, value.shape)
+        if isinstance(value, pa.Array):
+            sink = pa.BufferOutputStream()
+            batch = pa.RecordBatch.from_arrays([value], ["array"])
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            data = sink.getvalue()
+            return _Texts(self._write(memoryview(data)), data.size)
+        return _changed(value, self._written)
+
+    def _read(self, value: Any) -> Any:
+        import pyarrow as pa
+
+        if isinstance(value, _Numbers):
+            found = np.empty(value.shape, value.kind)
+            self._file.seek(value.place)
+            self._file.readinto(found.data.cast("B") if found.size else bytearray())  # type: ignore[attr-defined]
+            return found
+        if isinstance(value, _Texts):
+            self._file.seek(value.place)
+            with pa.ipc.open_stream(self._file.read(value.size)) as reader:
+                return reader.read_next_batch().column(0)
+        return _changed(value, self._read)
+
+    def _write(self, data: memoryview) -> int:
+        place = self._end
+        self._file.seek(place)
+        self._file.write(data)
+        self._end += data.nbytes
+        return place
+
+
+def _changed(value: Any, change: Any) -> Any:
+    """The same structure with other leaves."""
+    if isinstance(value, tuple):
+        return tuple(change(part) for part in value)
+    if isinstance(value, dict):
+        return {key: change(part) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type | Dictionary):
+        return replace(value, **{one.name: change(getattr(value, one.name)) for one in fields(value)})
+    return value

@@ -1,0 +1,280 @@
+"""An expression in words, with a value of it: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `hour of paid at: 3`.
+
+All words are made from what is declared: the function, the window, the argument. A value
+stands before what it counts or adds up, and behind what it is a property of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Call,
+    Compare,
+    Convert,
+    Else,
+    FeatureValue,
+    InList,
+    InValues,
+    IsMissing,
+    ItemFeature,
+    ItemField,
+    Literal,
+    Logic,
+    Lookup,
+    Negative,
+    Node,
+    Not,
+    Score,
+    ThisField,
+    When,
+)
+from shroff.language.printing import text_of
+from shroff.language.types import Type
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
+
+DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
+_AT_LEAST: Final = {
+    ">": "above",
+    ">=": "from",
+    "<": "below",
+    "<=": "up to",
+    "!=": "not",
+    "==": "",
+}
+_EXTREMES: Final = {"min": "smallest", "max": "largest", "mean": "mean", "std": "spread of", "sum": "sum of"}
+_UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
+_SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
+_SHORT_DIGITS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What stands around a value.
+
+    `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money.
+    """
+
+    before: str = ""
+    after: str = ""
+    one: str = ""
+    is_share: bool = False
+    is_money: bool = False
+
+    @property
+    def noun(self) -> str:
+        """What it is, without a value."""
+        return (self.before.removesuffix(": ") or self.after).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Tells values of expressions to people.
+
+    Args:
+        definition_of: The expression of a feature; None for one that is not declared.
+        currency: Stands behind money.
+        money_places: Its places.
+    """
+
+    definition_of: DefinitionOf
+    currency: str
+    money_places: int
+
+    def told(self, node: Node, value: Value) -> str:
+        """A value with what it is of.
+
+        >>> from shroff.language.types import money
+        >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)
+        >>> Teller(lambda name: None, "EUR", 2).told(spent, 41_200)
+        '412.00 EUR spent in 24 h'
+        """
+        wording = self.wording(node)
+        if value is None:
+            return f"{wording.noun}: missing"
+        after = wording.one if value == 1 and wording.one else wording.after
+        shown = self.value(node.type, value, wording)
+        if node.type.kind == "money" or wording.is_money:
+            shown = f"{shown} {self.currency}"
+        return f"{wording.before}{shown}{after}"
+
+    def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
+        """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
+        if value is None:
+            return "missing"
+        if type_.kind == "money":
+            return show_decimal(rescale_half_even(int(value), type_.places, self.money_places), self.money_places)
+        if type_.kind == "boolean":
+            return "yes" if value else "no"
+        if type_.kind == "duration":
+            return _length(int(value))
+        if type_.kind == "real":
+            if wording is not None and wording.is_money:
+                return f"{float(value):,.{self.money_places}f}"
+            return f"{100 * float(value):.3g} %" if wording and wording.is_share else _short(float(value))
+        return show(value, type_, self.money_places)
+
+    # ---- words around a value
+
+    def wording(self, node: Node) -> Wording:
+        """What stands around a value of an expression."""
+        node = self._plain(node)
+        if isinstance(node, Aggregate):
+            return self._around(node)
+        since = self._since(node)
+        return Wording(after=f" since {since}") if since else Wording(before=f"{self.noun(node)}: ")
+
+    def _plain(self, node: Node) -> Node:
+        """The expression of a feature, conversions aside."""
+        seen = 0
+        while isinstance(node, FeatureValue | Convert) and seen < 100:
+            seen += 1
+            inner = node.operand if isinstance(node, Convert) else self.definition_of(node.name)
+            if inner is None:
+                return node
+            node = inner
+        return node
+
+    def _around(self, node: Aggregate) -> Wording:
+        where = self._where(node)
+        events = f" {_many(node.event)}{where}"
+        if node.function == "count":
+            return Wording(after=events, one=f" {node.event}{where}")
+        if node.function == "share":
+            window = self._window(node)
+            return Wording(after=f" of {_many(node.event)}{window}{self._condition(node)}", is_share=True)
+        assert node.argument is not None
+        what = self.noun(node.argument)
+        if node.function == "distinct":
+            return Wording(after=f" different {_many(what)}{where}", one=f" {what}{where}")
+        if node.function == "sum" and node.type.kind == "money" and what == "amount":
+            verb = "spent" if node.event in _SPENT else f"in {_many(node.event)}"
+            return Wording(after=f" {verb}{where}")
+        is_money = node.type.kind == "real" and node.argument.type.kind == "money"
+        if node.function in {"first", "last", "sum", "std"} or node.type.is_text:
+            return Wording(before=f"{self._value_of(node, what)}{where}: ", is_money=is_money)
+        return Wording(after=f" {self._value_of(node, what)}{where}", is_money=is_money)
+
+    def _value_of(self, node: Aggregate, what: str) -> str:
+        if node.function in {"first", "last"}:
+            return f"{node.function} {what}"
+        if node.rank is not None:
+            share, whole = node.rank
+            return f"{100 * share / whole:g} % quantile of {what}"
+        return f"{_EXTREMES[node.function]} {what}"
+
+    def _since(self, node: Node) -> str:
+        """`the last payment` of the time from that one to this."""
+        if not (isinstance(node, Arithmetic) and node.operator == "-" and node.left.type.kind == "time"):
+            return ""
+        past = self._plain(node.right)
+        if not (isinstance(past, Aggregate) and past.function in {"last", "max", "first", "min"}):
+            return ""
+        return f"the {'last' if past.function in {'last', 'max'} else 'first'} {past.event}{self._where(past)}"
+
+    def _where(self, node: Aggregate) -> str:
+        return self._window(node) + self._condition(node)
+
+    def _condition(self, node: Aggregate) -> str:
+        return "" if node.condition is None else f" with {self.noun(node.condition)}"
+
+    def _window(self, node: Aggregate) -> str:
+        if node.last_n is not None:
+            return f" among the last {node.last_n}"
+        words = "" if node.over_ms is None else f" in {_length(node.over_ms)}"
+        return words + (f" up to {_length(node.delay_ms)} before" if node.delay_ms else "")
+
+    # ---- an expression as a noun
+
+    def noun(self, node: Node) -> str:
+        """What an expression is, without a value; what has no words of its own stands as it is written."""
+        match node:
+            case ThisField() | ItemField():
+                return _words(node.name.removeprefix("of."))
+            case ItemFeature():
+                return _words(node.name.partition(".")[2])
+            case Convert():
+                return self.noun(node.operand)
+            case FeatureValue():
+                inner = self.definition_of(node.name)
+                return _words(node.name.partition(".")[2]) if inner is None else self.noun(inner)
+            case Aggregate():
+                return self._around(node).noun
+            case Literal():
+                return show(node.value, node.type, self.money_places)
+            case Arithmetic():
+                since = self._since(node)
+                whole = f"{self._side(node.left)} {node.operator} {self._side(node.right)}"
+                return f"time since {since}" if since else whole
+            case Compare():
+                sign = _AT_LEAST[node.operator]
+                return " ".join(part for part in (self.noun(node.left), sign, self.noun(node.right)) if part)
+            case Logic() | Not() | IsMissing() | InList() | InValues():
+                return self._truth(node)
+            case Call() if len(node.arguments) == 1 or node.function in {"hour", "weekday"}:
+                return f"{node.function} of {self.noun(node.arguments[0])}"
+            case Lookup():
+                return f"{_words(node.column)} of {self.noun(node.key)}"
+            case Else():
+                return f"{self.noun(node.left)}, else {self.noun(node.right)}"
+            case When():
+                return f"{self.noun(node.value)} when {self.noun(node.condition)}"
+            case Negative():
+                return f"-{self._side(node.operand)}"
+            case Score():
+                return "score"
+            case _:
+                return text_of(node)
+
+    def _side(self, node: Node) -> str:
+        text = self.noun(node)
+        return f"({text})" if isinstance(node, Arithmetic) else text
+
+    def _truth(self, node: Logic | Not | IsMissing | InList | InValues) -> str:
+        match node:
+            case Logic():
+                return f"{self.noun(node.left)} {node.operator} {self.noun(node.right)}"
+            case Not():
+                return f"not {self.noun(node.operand)}"
+            case IsMissing():
+                return f"{self.noun(node.operand)} missing"
+            case InList():
+                return f"{self.noun(node.operand)} on the list {node.list}"
+            case InValues():
+                return f"{self.noun(node.operand)} one of {', '.join(self.noun(value) for value in node.values)}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _many(noun: str) -> str:
+    """The plural of what events and fields are named by."""
+    noun = _words(noun)
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+
+
+def _length(value_ms: int) -> str:
+    """A duration by its two largest units: `24 h`, `7 days`, `3 h 20 min`."""
+    if value_ms < 0:
+        return f"-{_length(-value_ms)}"
+    if value_ms in {DAY_MS, 2 * DAY_MS}:
+        return f"{value_ms // HOUR_MS} h"
+    parts: list[str] = []
+    for unit_ms, one, more in _UNITS:
+        amount, value_ms = divmod(value_ms, unit_ms)
+        if amount:
+            parts.append(f"{amount} {one if amount == 1 else more}")
+        if len(parts) == 2:
+            return " ".join(parts)
+    return " ".join(parts) or f"{value_ms} ms"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10**_SHORT_DIGITS else f"{value:.{_SHORT_DIGITS}g}"

@@ -1,0 +1,48 @@
+"""From a typed column of the language to the column of numbers that a model reads: one way, in training and scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.language.columns import Column, reals_of
+from shroff.language.types import Type
+
+NUMBER: Final = "number"
+CATEGORY: Final = "category"
+_MS_A_SECOND: Final = 1_000
+
+
+def kind_of(type_: Type) -> str:
+    """How a model takes a value of this type: texts and choices are categories, all others numbers."""
+    return CATEGORY if type_.is_text else NUMBER
+
+
+def model_column(column: Column, type_: Type, categories: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """The values as a model reads them, NaN where one is missing.
+
+    Money and numbers are the floats nearest to their exact value in whole units, integers beyond 2^53 too; durations
+    and times are seconds, times since 1970; booleans are 0 and 1. A text is its place among the `categories`, and one
+    that is not among them is NaN as a missing one is.
+
+    Args:
+        categories: The texts that the model knows, in its order; for texts and choices only.
+
+    >>> model_column(Column(np.array([1234, 0]), np.array([True, False])), Type("money", 2))
+    array([12.34,   nan])
+    """
+    if type_.is_text:
+        known: dict[str, float] = {text: float(place) for place, text in enumerate(categories or ())}
+        found = np.fromiter((known.get(text, np.nan) for text in column.values.tolist()), np.float64, len(column))
+    elif type_.kind in {"real", "boolean"}:
+        found = column.values.astype(np.float64)
+    elif type_.kind in {"duration", "time"}:
+        found = column.values / np.float64(_MS_A_SECOND)
+    else:
+        found = reals_of(column.values, type_.places)
+    if not column.valid.all():
+        found = np.where(column.valid, found, np.nan)
+    return found

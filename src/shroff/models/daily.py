@@ -1,0 +1,126 @@
+"""What people find who look at the highest scores of each day: events in a budget, keys of an entity at k.
+
+Where only some rows or keys of one score still fit into a day, each of them is looked at in part,
+so that of that day the mean over all orders in which they could stand comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from shroff.models.sets import Flags, Floats, Words
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDays:
+    """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
+
+    keys: Words
+    days: Words
+    scores: Floats
+    frauds: Flags
+
+
+def key_days(scores: Floats, frauds: Flags, days: Words, keys: Words) -> KeyDays:
+    """Rows as keys a day, by day and key. A row without a key (-1) is nobody's and left out."""
+    has_key = keys >= 0
+    scores, frauds, days, keys = scores[has_key], frauds[has_key], days[has_key], keys[has_key]
+    order = np.lexsort((keys, days))
+    days, keys = days[order], keys[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (days[1:] != days[:-1]) | (keys[1:] != keys[:-1])
+    starts = np.flatnonzero(is_first)
+    if len(starts) == 0:
+        return KeyDays(keys, days, scores[order], frauds[order])
+    return KeyDays(
+        keys[starts],
+        days[starts],
+        np.maximum.reduceat(scores[order], starts),
+        np.logical_or.reduceat(frauds[order], starts),
+    )
+
+
+def card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True) -> Floats:
+    """The share of frauds among the k keys with the highest scores, of each day on which there are keys.
+
+    A day with fewer than k keys is measured by k all the same: it is the capacity that counts.
+
+    Args:
+        found_keys_leave: Whether a key whose fraud was found is looked at no more on later days, as in the Fraud
+            Detection Handbook, chapter 4: who found it blocked it.
+    """
+    _, key_of = np.unique(given.keys, return_inverse=True)
+    left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # how much of each key is still to be looked at
+    precisions = []
+    for start, end in _days(given.days):
+        keys, frauds = key_of[start:end], given.frauds[start:end]
+        taken = taken_in_budget(given.scores[start:end], left[keys], k)
+        precisions.append(taken[frauds].sum() / k)
+        if found_keys_leave:
+            left[keys] -= np.where(frauds, taken, 0.0)
+    return np.array(precisions)
+
+
+def best_card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True) -> float:
+    """The largest mean of `card_precision` that any scores could reach. NaN where there is no day.
+
+    Where found keys leave, each key counts once, on one of the days of its frauds: how many
+    fit into the days is a flow from keys through days of k places each.
+    """
+    days = np.unique(given.days)
+    if len(days) == 0:
+        return np.nan
+    keys, key_of = np.unique(given.keys[given.frauds], return_inverse=True)
+    day_of = np.searchsorted(days, given.days[given.frauds])
+    counts = np.bincount(day_of, minlength=len(days))
+    if not found_keys_leave:
+        return float(np.minimum(counts, k).mean() / k)
+    if counts.max(initial=0) <= k:
+        return len(keys) / (k * len(days))
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    source, sink = len(keys) + len(days), len(keys) + len(days) + 1
+    starts = np.concatenate([np.full(len(keys), source), key_of, len(keys) + np.arange(len(days))])
+    ends = np.concatenate([np.arange(len(keys)), len(keys) + day_of, np.full(len(days), sink)])
+    room = np.concatenate([np.ones(len(keys) + len(key_of)), np.full(len(days), k)]).astype(np.int32)
+    graph = csr_array((room, (starts, ends)), shape=(sink + 1, sink + 1))
+    return int(maximum_flow(graph, source, sink).flow_value) / (k * len(days))
+
+
+def found_in_budget(scores: Floats, frauds: Flags, days: Words, budget: float) -> tuple[Floats, Floats]:
+    """Frauds among the `budget` highest scores of each day, and all frauds of that day, for each day with rows."""
+    order = np.argsort(days, kind="stable")
+    found, there = [], []
+    for start, end in _days(days[order]):
+        rows = order[start:end]
+        found.append(taken_in_budget(scores[rows], np.ones(len(rows)), budget)[frauds[rows]].sum())
+        there.append(np.count_nonzero(frauds[rows]))
+    return np.array(found, np.float64), np.array(there, np.float64)
+
+
+def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
+    """How much of each is taken if the highest scores come first until the budget is used up.
+
+    Args:
+        parts: How much there is of each, from 0 to 1. Those of one score share what is left in proportion.
+
+    >>> taken_in_budget(np.array([0.9, 0.5, 0.5, 0.1]), np.ones(4), 2)
+    array([1. , 0.5, 0.5, 0. ])
+    """
+    _, level = np.unique(-scores, return_inverse=True)
+    size = np.bincount(level, weights=parts)
+    room = np.clip(budget - (np.cumsum(size) - size), 0.0, size)
+    share = np.divide(room, size, out=np.zeros_like(size), where=size > 0)
+    return np.asarray(parts * share[level])
+
+
+def _days(days: Words) -> list[tuple[int, int]]:
+    """Where each day begins and ends in a column that is sorted by it."""
+    if len(days) == 0:
+        return []
+    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+    return list(pairwise(cuts))

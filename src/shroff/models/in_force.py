@@ -1,0 +1,155 @@
+"""Which models are in force: models/in_force.json, read and written.
+
+For each event type the champion, those before it, what is in shadow, and a challenger
+with its share of keys. `shroff models` writes the file; it is a file of the project like
+any other, and the control event carries its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from shroff.errors import Problem
+from shroff.events.doubled import doubled_key
+
+FILE: Final = "models/in_force.json"
+ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
+PREVIOUS_MAX: Final = 100  # promotions that can be gone back through
+_AT_BYTE: Final = re.compile(r" \(byte (\d+)\)$")
+_AT_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
+
+Id = Annotated[str, msgspec.Meta(pattern=ID)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model with the hash of its manifest."""
+
+    id: Id
+    digest: Digest
+
+
+class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A gate that failed, and who promoted the model all the same, and why."""
+
+    gate: str
+    reason: str
+    by: str
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A model that became champion: when, by whom, and what was waived."""
+
+    id: Id
+    digest: Digest
+    at: str = ""
+    by: str = ""
+    waived: tuple[Waiver, ...] = ()
+
+
+class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model that scores a share of the keys of the entity `by`, in the champion's place."""
+
+    id: Id
+    digest: Digest
+    share: Share
+    by: str
+
+
+class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The models of one event type. `previous` are the champions before this one, the latest last."""
+
+    champion: Promotion | None = None
+    challenger: Challenger | None = None
+    shadow: tuple[Named, ...] = ()
+    previous: tuple[Promotion, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is in force."""
+        return self.champion is None and self.challenger is None and not self.shadow
+
+    def meaning(self) -> object:
+        """What of it changes what is computed: not who did it, when, and what was before."""
+        champion, challenger = self.champion, self.challenger
+        return [
+            None if champion is None else [champion.id, champion.digest],
+            None if challenger is None else [challenger.id, challenger.digest, challenger.share, challenger.by],
+            sorted([one.id, one.digest] for one in self.shadow),
+        ]
+
+
+Everything = dict[str, InForce]
+
+
+def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
+    """The models in force by event type, from the text of the file; none where there is no file."""
+    if text is None:
+        return {}
+    try:
+        found = msgspec.json.decode(text.encode(), type=dict[str, Any])
+        doubled = doubled_key(text.encode())
+    except msgspec.ValidationError as error:
+        problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))
+        return {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        problems.append(_no_json(text, str(error)))
+        return {}
+    if doubled is not None:
+        problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} stands twice in one object.", _CURE))
+        return {}
+    read = {event: _read(event, value, problems) for event, value in found.items()}
+    return {event: one for event, one in read.items() if one is not None}
+
+
+_CURE: Final = "'shroff models' writes this file; take the last good one from version control, or write it anew."
+
+
+def _no_json(text: str, words: str) -> Problem:
+    at = _AT_BYTE.search(words)
+    before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
+    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return Problem(FILE, line, column, "", f"this is no JSON: {_AT_BYTE.sub('', words)}.", _CURE)
+
+
+def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
+    try:
+        found = msgspec.convert(value, InForce)
+    except msgspec.ValidationError as error:
+        words = str(error)
+        at = _AT_PATH.search(words)
+        path = f"{event}.{at[1]}" if at and at[1] else event
+        problems.append(Problem(FILE, 0, 0, path, f"{_AT_PATH.sub('', words)}.", _CURE))
+        return None
+    before = len(problems)
+    named = [one.id for one in found.shadow]
+    if found.challenger is not None:
+        named.append(found.challenger.id)
+        if found.champion is None:
+            words = "a challenger takes keys from the champion, and there is no champion."
+            problems.append(Problem(FILE, 0, 0, f"{event}.challenger", words))
+    if found.champion is not None:
+        named.append(found.champion.id)
+    problems += [
+        Problem(FILE, 0, 0, event, f"the model {id_} stands twice, as champion, challenger or in shadow.")
+        for id_ in sorted({id_ for id_ in named if named.count(id_) > 1})
+    ]
+    return found if len(problems) == before else None
+
+
+def text_of(in_force: Mapping[str, InForce]) -> str:
+    """The text of the file."""
+    kept = {event: one for event, one in sorted(in_force.items()) if not one.is_empty or one.previous}
+    return msgspec.json.format(msgspec.json.encode(kept), indent=2).decode() + "\n"
+
+
+def version_of(in_force: Mapping[str, InForce]) -> str:
+    """A hash of what is in force, empty where nothing is."""
+    meant = [[event, one.meaning()] for event, one in sorted(in_force.items()) if not one.is_empty]
+    return hashlib.sha256(msgspec.json.encode(meant)).hexdigest()[:32] if meant else ""

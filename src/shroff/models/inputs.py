@@ -1,0 +1,346 @@
+"""What a model reads, from what model.yaml lists: expressions typed, patterns resolved, what cannot be learnt refused.
+
+An input is named by its expression in one spelling, in which the event stands by its type's name; so each stands once
+however it was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events, EventType, Field
+from shroff.features.definitions import Feature, FeatureTypes
+from shroff.language import loading
+from shroff.language.expression import (
+    Aggregate,
+    Call,
+    Convert,
+    Else,
+    FeatureValue,
+    ItemField,
+    Node,
+    ThisField,
+    When,
+    children,
+    walk,
+)
+from shroff.language.names import Names, Scope
+from shroff.language.printing import text_of
+from shroff.language.types import NOTHING, Type
+from shroff.language.yamltext import Node as YamlNode
+from shroff.language.yamltext import Scalar
+from shroff.models.definitions import ModelInput
+
+# What no expression looks like: a star right after the point, or at the end.
+_PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
+_ONE_NAME: Final = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_BY_DEFAULT: Final = frozenset(["integer", "number", "money", "real", "duration", "boolean", "choice"])
+_SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where an input of a model stands in the file, and whether a pattern brought it."""
+
+    place: Scalar
+    is_pattern: bool
+
+
+class InputLoader:
+    """Reads the expressions that the model of one event type is about."""
+
+    def __init__(
+        self,
+        event: EventType,
+        events: Events,
+        features: FeatureTypes,
+        names: Names,
+        problems: list[Problem],
+        warnings: list[Problem],
+    ) -> None:
+        self._event, self._events, self._features = event, events, features
+        self._names, self._problems, self._warnings = names, problems, warnings
+        self._entities = [name for name, entity in events.entities.items() if event.name in entity.keys]
+
+    def inputs(self, node: YamlNode | None, place: Scalar) -> tuple[ModelInput, ...]:
+        """What `inputs` lists; without it, all that patterns find in the event and its entities.
+
+        Args:
+            node: The value of `inputs`.
+            place: Where the event type is named, for what is wrong without `inputs`.
+        """
+        if node is None:
+            found = [one for name in (self._event.name, *self._entities) for one in self._matching(name, "*")]
+            if not found:
+                hint = f"Give {self._event.name} features, or name its fields under inputs."
+                self._problems.append(
+                    place.problem(f"there is nothing that a model of {self._event.name} could read.", hint)
+                )
+            return tuple(found)
+        listed = loading.sequence(node, self._problems, "inputs")
+        read: dict[str, ModelInput] = {}
+        places: dict[str, Written] = {}
+        for item in listed.items if listed else ():
+            for one, written in self._item(item):
+                if self._is_new(one.name, written, places):
+                    read[one.name] = one
+                    places[one.name] = written
+        if listed is not None and not listed.items:
+            self._problems.append(listed.problem("inputs is empty", "Left out, it is all that a model can read."))
+        return tuple(read.values())
+
+    def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, Written]]:
+        """What one line of `inputs` stands for."""
+        pattern = _pattern(item)
+        if pattern is not None:
+            assert isinstance(item, Scalar)
+            found = self._matches(item, *pattern)
+            yield from ((one, Written(item, is_pattern=True)) for one in found)
+            return
+        one = self.expression(item, f"an input of {self._event.name}")
+        if one is not None and isinstance(item, Scalar):
+            yield one, Written(item, is_pattern=False)
+
+    def _is_new(self, name: str, written: Written, places: dict[str, Written]) -> bool:
+        """Whether an input is not listed yet. Patterns may overlap; all else that stands twice is a mistake."""
+        first = places.get(name)
+        if first is not None and not (first.is_pattern and written.is_pattern):
+            again, other = written.place, first.place
+            what = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
+            words = f"{what} in line {other.line} already, as {other.text!r}."
+            self._problems.append(again.problem(words, "Each input stands once."))
+        return first is None
+
+    # ---- patterns
+
+    def _matches(self, item: Scalar, owner: str, rest: str) -> list[ModelInput]:
+        """What a pattern of the file finds; a problem where that is nothing."""
+        event = self._event.name
+        known = [event, *self._entities]
+        if owner not in (*known, "this"):
+            is_entity = owner in self._events.entities
+            words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is no entity of {event}."
+            hint = "" if is_entity else nearest(owner, known)
+            self._problems.append(item.problem(words, hint or f"Patterns begin with {', '.join(known)}."))
+            return []
+        found = self._matching(event if owner == "this" else owner, rest, item)
+        if not found:
+            names = [one.name for name in known for one in self._matching(name, "*")]
+            hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
+            self._problems.append(item.problem(f"no input of a model fits the pattern {item.text!r}.", hint))
+        return found
+
+    def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
+        """The fields or features whose names fit and that a model can read; says which features are passed over."""
+        if owner == self._event.name:
+            readable = (one for one in self._event.fields if self._is_by_default(one) and fnmatchcase(one.name, rest))
+            return [self._named(ThisField(one.type, one.name)) for one in readable]
+        found: list[ModelInput] = []
+        for feature in self._features_of(owner):
+            if not fnmatchcase(feature.name.partition(".")[2], rest):
+                continue
+            node = FeatureValue(feature.type, feature.name)
+            refusal = self._refusal(node)
+            if refusal is None:
+                found.append(self._named(node))
+            elif told is not None:
+                self._warnings.append(
+                    told.problem(f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
+                )
+        return found
+
+    def _is_by_default(self, field: Field) -> bool:
+        return (
+            field.type.kind in _BY_DEFAULT
+            and not field.shape.is_unique
+            and field.name not in {self._event.id_field, self._event.time_field}
+        )
+
+    def _features_of(self, entity: str) -> Iterator[Feature]:
+        """The features of an entity that are defined at this event, as declared; broken ones aside."""
+        for name in self._features.names():
+            feature = self._features.feature(name) if name.startswith(f"{entity}.") else None
+            if feature is not None and self._event.name in feature.events:
+                yield feature
+
+    # ---- expressions
+
+    def expression(self, item: YamlNode, what: str) -> ModelInput | None:
+        """One expression that a model can read; None with a problem."""
+        node = self._typed(item, what)
+        if node is None:
+            return None
+        refusal = self._refusal(node)
+        if refusal is not None:
+            self._problems.append(item.problem(*refusal))
+            return None
+        return self._named(node)
+
+    def _typed(self, item: YamlNode, what: str) -> Node | None:
+        asked: dict[str, None] = {}
+
+        def type_of(name: str) -> Type | None:
+            asked[name] = None
+            return self._features.type_of(name)
+
+        scope = Scope(
+            self._names,
+            what=what,
+            this=(self._event.name,),
+            feature=type_of,
+            feature_names=self._features.names,
+        )
+        node = loading.expression(item, scope, self._problems)
+        for name in asked if node is not None else ():
+            feature = self._features.feature(name)
+            if feature is None:  # its own mistake is told where it stands
+                return None
+            if self._event.name not in feature.events:
+                words = f"{name} is missing for every {self._event.name}: "
+                lacks_key = feature.entity not in self._entities
+                words += f"{feature.entity} has no key in it." if lacks_key else "it reads fields that this type lacks."
+                self._problems.append(item.problem(words))
+                return None
+        return node
+
+    def _named(self, node: Node) -> ModelInput:
+        node = _by_type(node, self._event.name)
+        return ModelInput(text_of(node), node)
+
+    def _refusal(self, node: Node) -> tuple[str, str] | None:
+        """Why a model cannot read this, and what to write instead; None where it can."""
+        name = text_of(_by_type(node, self._event.name))
+        if node.type == NOTHING:
+            return f"{name} is always missing.", ""
+        if not any(isinstance(part, ThisField | FeatureValue) for part in walk(node)):
+            return f"{name} is the same for every {self._event.name}.", ""
+        if node.type.kind == "time":
+            return f"{name} is a time, which no model can read.", f"Write hour({name}) or weekday({name})."
+        for source in self._sources(node):
+            if source.shape.is_hashed:
+                words = f"{name} gives back {source.name}, which is hashed: a hash says nothing about what it hides."
+                return words, "Let a feature count or compare what matters about it."
+            if isinstance(node, ThisField) and (source.shape.is_unique or source.name == self._event.id_field):
+                return f"{name} is another one in every event: there is nothing to learn from it.", ""
+        return None
+
+    def _sources(self, node: Node) -> Iterator[Field]:
+        """The fields of events whose own text a value is or is made from; of a single field any type."""
+        match node:
+            case ThisField():
+                yield from _fields(self._event, node.name)
+            case FeatureValue():
+                feature = self._features.feature(node.name)
+                yield from self._sources(feature.node) if feature is not None else ()
+            case Aggregate():
+                if node.argument is not None and node.type.is_text:
+                    yield from self._item_sources(node.argument, node.event)
+            case Convert() | Else() | When() | Call() if node.type.is_text:
+                for part in children(node):  # a condition is no text
+                    yield from self._sources(part) if part.type.is_text else ()
+
+    def _item_sources(self, argument: Node, event: str) -> Iterator[Field]:
+        """The same of what an aggregate takes of the events that it looks at."""
+        types = [self._events.types[event]] if event in self._events.types else [*self._events.types.values()]
+        for part in walk(argument):
+            if isinstance(part, ItemField):
+                for one in types:
+                    yield from _fields(one, part.name.removeprefix("of."))
+
+    # ---- slices, and what gives the answer away
+
+    def slices(self, node: YamlNode | None) -> tuple[ModelInput, ...]:
+        """By what metrics are parted; without `slices` by the choices and truths of the event."""
+        if node is None:
+            kinds = ("choice", "boolean")
+            return tuple(
+                self._named(ThisField(one.type, one.name)) for one in self._event.fields if one.type.kind in kinds
+            )
+        listed = loading.sequence(node, self._problems, "slices")
+        found: dict[str, ModelInput] = {}
+        for item in listed.items if listed else ():
+            one = self._slice(item)
+            if one is not None and one.name in found:
+                self._problems.append(item.problem(f"{one.name} stands twice among the slices."))
+            elif one is not None:
+                found[one.name] = one
+        return tuple(found.values())
+
+    def _slice(self, item: YamlNode) -> ModelInput | None:
+        """A field by its name alone, or an expression."""
+        what = f"a slice of {self._event.name}"
+        if isinstance(item, Scalar) and loading.NAME.fullmatch(item.text):
+            known = {one.name: one for one in self._event.fields}
+            if item.text not in known:
+                words = f"{self._event.name} has no field {item.text!r}."
+                self._problems.append(item.problem(words, nearest(item.text, known)))
+                return None
+            node: Node = ThisField(known[item.text].type, item.text)
+            refusal = self._refusal(node)
+            if refusal is not None:
+                self._problems.append(item.problem(*refusal))
+            one = None if refusal is not None else self._named(node)
+        else:
+            one = self.expression(item, what)
+        if one is not None and one.node.type.kind not in _SLICED:
+            words = f"{what} is a text, a truth or an integer; {one.name} is {one.node.type}."
+            self._problems.append(item.problem(words, f"Cut it into bands, as {one.name} > …"))
+            return None
+        return one
+
+    def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
+        """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""
+        listed = loading.sequence(node, self._problems, "give_away")
+        known = [one.name for one in inputs]
+        named: set[str] = set()
+        for item in listed.items if listed and known else ():
+            named.update(self._given_away(item, known))
+        if known and named.issuperset(known) and listed is not None:
+            self._problems.append(listed.problem("give_away lists every input, so that none is left."))
+        return tuple(name for name in known if name in named)
+
+    def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
+        pattern = _pattern(item)
+        if pattern is not None:
+            owner, rest = self._event.name if pattern[0] == "this" else pattern[0], pattern[1]
+            text = f"{owner}.{rest}"
+            found = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
+        else:
+            node = self._typed(item, "give_away")
+            if node is None:
+                return []
+            text = self._named(node).name
+            found = [text] if text in known else []
+        if not found:
+            hint = nearest(text, known) or "List it under inputs, or leave it out here."
+            self._problems.append(item.problem(f"{text} is no input of this model.", hint))
+        return found
+
+
+def _pattern(item: YamlNode) -> tuple[str, str] | None:
+    """The two sides of the point, where this is a pattern."""
+    found = _PATTERN.fullmatch(item.text) if isinstance(item, Scalar) else None
+    return (found[1], found[2]) if found else None
+
+
+def _fields(event: EventType, name: str) -> list[Field]:
+    return [one for one in event.fields if one.name == name]
+
+
+def _by_type(node: Node, event: str) -> Node:
+    """The same expression with `this` named by its type, so that equal ones are equal."""
+    if isinstance(node, ThisField):
+        return replace(node, event=event)
+    changed: dict[str, Any] = {}
+    for one in fields(node):
+        value = getattr(node, one.name)
+        if isinstance(value, Node):
+            changed[one.name] = _by_type(value, event)
+        elif isinstance(value, tuple):
+            changed[one.name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
+    return replace(node, **changed)

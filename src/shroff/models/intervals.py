@@ -1,0 +1,90 @@
+"""How far a number could have come out otherwise: intervals by drawing again, with replacement, what hangs together.
+
+Rows of one card are not independent: a stolen card gives a burst of frauds. So whole keys
+are drawn, never single rows; and where a metric is one number a day, whole days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from shroff.models.sets import Floats, Words
+
+TIMES: Final = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
+ROWS_A_RUN: Final = 100_000_000  # rows weighed at most for all drawings; beyond that fewer are drawn, down to 50
+TIMES_MIN: Final = 50
+LOW, HIGH = 2.5, 97.5  # percent: the ends of a 95 % interval
+BLOCKS_MIN: Final = 8  # fewer blocks than this say nothing of their spread
+DEFINED_MIN: Final = 0.9  # share of drawings in which a metric must have a value
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What is drawn together.
+
+    Args:
+        kind: `key`, `day` or `row`.
+        why: The reason, for the report.
+        of_rows: The block of each row, for each fold.
+        count: How many blocks there are.
+    """
+
+    kind: str
+    why: str
+    of_rows: tuple[Words, ...]
+    count: int
+
+    def weights(self, drawn: Floats) -> list[Floats]:
+        """How often each row of each fold counts in a drawing."""
+        return [drawn[blocks] for blocks in self.of_rows]
+
+
+def key_blocks(keys: Sequence[Words], entity: str = "") -> Blocks:
+    """Blocks by key, the same over all folds; a row without a key (-1) is a block of its own."""
+    joined = np.concatenate([*keys, np.zeros(0, np.int64)])
+    has_key = joined >= 0
+    codes, of_key = np.unique(joined[has_key], return_inverse=True)
+    blocks = np.empty(len(joined), np.int64)
+    blocks[has_key] = of_key
+    blocks[~has_key] = len(codes) + np.arange(np.count_nonzero(~has_key))
+    kind = "key" if len(codes) else "row"
+    why = (
+        f"rows of one {entity or 'key'} depend on each other, so whole keys are drawn"
+        if len(codes)
+        else "no entity stands under capacity, so rows are taken as independent, and intervals may be too short"
+    )
+    ends = np.cumsum([len(part) for part in keys])[:-1]
+    return Blocks(kind, why, tuple(np.split(blocks, ends)), len(codes) + int(np.count_nonzero(~has_key)))
+
+
+def day_blocks(counts: Sequence[int]) -> Blocks:
+    """Blocks by day, of folds with so many days each."""
+    ends = np.cumsum(counts)
+    of_rows = tuple(np.arange(end - count, end) for end, count in zip(ends.tolist(), counts, strict=True))
+    why = "the metric is one number a day, so whole days are drawn"
+    return Blocks("day", why, of_rows, int(sum(counts)))
+
+
+def times_for(rows: int) -> int:
+    """How many drawings rows of this number allow."""
+    return int(np.clip(ROWS_A_RUN // max(rows, 1), TIMES_MIN, TIMES))
+
+
+def drawings(count: int, seed: int, times: int = TIMES) -> Iterator[Floats]:
+    """How often each of so many blocks is drawn, time after time; equal seeds give equal drawings."""
+    lots = np.random.default_rng([seed, count])
+    for _ in range(times):
+        yield np.bincount(lots.integers(0, count, count), minlength=count).astype(np.float64)
+
+
+def ends(values: Floats, blocks: int) -> tuple[float | None, float | None]:
+    """The ends of the middle 95 % of drawings. None where blocks are too few or the metric mostly had no value."""
+    defined = values[np.isfinite(values)]
+    if blocks < BLOCKS_MIN or len(defined) == 0 or len(defined) < DEFINED_MIN * len(values):
+        return None, None
+    low, high = np.percentile(defined, [LOW, HIGH])
+    return float(low), float(high)

@@ -1,0 +1,211 @@
+"""A model made of its manifest and its files, whatever library trained it.
+
+What of a manifest is read here:
+
+    {"id": "m-20260701-3f2a", "event": "payment", "format": "xgboost",
+     "inputs": [{"name": "card.spent_24h", "kind": "number"},
+                {"name": "payment.channel", "kind": "category", "categories": ["app", "web"]}],
+     "files": {"model.json": "<SHA-256>", ...},
+     "calibration": {"kind": "platt", "slope": 1.1, "intercept": -0.2},
+     "negatives_kept": 0.1, "best_iteration": 99, "base_margin": -2.197}
+
+`format` says which file holds the model (FILES) and how it is read. `inputs` stand in the order of the model's
+features; a category's code is its place among `categories`. The last four may be left out: then there is no
+calibration, all genuine rows were kept, all trees count, and the margin before the first tree is computed on this
+machine (`trees_xgboost.base_margin_of_xgboost` gives what to write). `best_iteration` is the last round that counts,
+from 0, for LightGBM too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+
+from shroff.errors import RegistryError, UsageError
+from shroff.models.calibration import calibration_of, scorer_of
+from shroff.models.columns import CATEGORY, NUMBER
+from shroff.models.contributions import LightgbmContributions, XgboostContributions
+from shroff.models.forest import Forest, cuts_of, margins_of
+from shroff.models.linear import Linear, linear_of, margins_of_linear, parts_of
+from shroff.models.model import Cuts, Floats, InputColumn
+from shroff.models.registry import refuse_pickle
+from shroff.models.trees_isolation import forest_of_isolation
+from shroff.models.trees_lightgbm import forest_of_lightgbm
+from shroff.models.trees_xgboost import forest_of_xgboost
+
+XGBOOST: Final = "xgboost"
+LIGHTGBM: Final = "lightgbm"
+LOGISTIC: Final = "logistic"
+ISOLATION: Final = "isolation"
+FILES: Final = {
+    XGBOOST: "model.json",
+    LIGHTGBM: "model.txt",
+    LOGISTIC: "logistic.json",
+    ISOLATION: "isolation.json",
+}
+_CURE: Final = "restore the model's folder from a backup, or train the model again"
+
+
+class _Contributions(Protocol):
+    def of(self, columns: Floats) -> Floats: ...
+
+
+class LoadedModel:
+    """A model that scores; keeps the promises of `models.model.Model`."""
+
+    def __init__(self, manifest: Mapping[str, Any], digest: str, body: _Body) -> None:
+        self.id: str = manifest["id"]
+        self.event: str = manifest["event"]
+        self.digest = digest
+        self.inputs = body.inputs
+        self.manifest = manifest
+        self._body = body
+        self._scorer = scorer_of(
+            calibration_of(manifest.get("calibration")), float(manifest.get("negatives_kept", 1.0))
+        )
+
+    def margins(self, columns: Sequence[Floats]) -> Floats:
+        """The margin of each row, as the library itself gives it, to the bit; see `models.model.Model`."""
+        return self._body.margins(self._matrix(columns))
+
+    def scores(self, columns: Sequence[Floats]) -> Floats:
+        """The calibrated probability of each row, rounded half-even to six places."""
+        found = self._body.margins(self._matrix(columns))
+        self._scorer.put_scores(found)
+        return found
+
+    def contributions(self, columns: Sequence[Floats]) -> Floats:
+        """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
+
+        A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
+
+        Raises: UsageError for an isolation forest, which has none, and where the library is not installed.
+        """
+        return self._body.contributions(self._matrix(columns))
+
+    def cuts(self) -> Cuts | None:
+        """Where its trees part each input; None for a regression."""
+        return self._body.cuts()
+
+    def _matrix(self, columns: Sequence[Floats]) -> Floats:
+        assert len(columns) == len(self.inputs), "one column for each input"
+        # A copy always: kernels take no array that cannot be written.
+        return np.array(columns, np.float64, order="C")
+
+
+class _Body(Protocol):
+    """What the file of a format is made into."""
+
+    @property
+    def inputs(self) -> tuple[InputColumn, ...]: ...
+    def margins(self, columns: Floats) -> Floats: ...
+    def contributions(self, columns: Floats) -> Floats: ...
+    def cuts(self) -> Cuts | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    inputs: tuple[InputColumn, ...]
+    forest: Forest
+    explained: _Contributions | None
+
+    def margins(self, columns: Floats) -> Floats:
+        return margins_of(self.forest, columns)
+
+    def contributions(self, columns: Floats) -> Floats:
+        if self.explained is None:
+            raise UsageError(
+                "an isolation forest has no contributions of single inputs. Train xgboost for scores with reasons."
+            )
+        return self.explained.of(columns)
+
+    def cuts(self) -> Cuts | None:
+        return Cuts(cuts_of(self.forest, len(self.inputs)), self.forest.is_single_input)
+
+
+@dataclass(frozen=True, slots=True)
+class _Regression:
+    inputs: tuple[InputColumn, ...]
+    linear: Linear
+
+    def margins(self, columns: Floats) -> Floats:
+        return margins_of_linear(self.linear, columns)
+
+    def contributions(self, columns: Floats) -> Floats:
+        return parts_of(self.linear, columns)
+
+    def cuts(self) -> Cuts | None:
+        return None
+
+
+def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel:
+    """The model of a manifest.
+
+    Args:
+        files: The model's own file at least; each is held against its SHA-256 in the manifest.
+
+    Raises: RegistryError naming the file and the cure: for one that is missing, damaged or of another format, a model
+        of other inputs, a manifest that lacks something. UsageError for a pickle.
+    """
+    manifest = _manifest_of(manifest_bytes)
+    hashes = manifest["files"]
+    for name, data in files.items():
+        refuse_pickle(name, data)
+        if hashes.get(name) != sha256(data).hexdigest():
+            raise RegistryError(f"{name} of model {manifest['id']} is not the one that its manifest names: {_CURE}")
+    name = FILES[manifest["format"]]
+    if name not in files:
+        raise RegistryError(f"{name} of model {manifest['id']} is not there: {_CURE}")
+    try:
+        body = _body_of(manifest, files[name])
+        return LoadedModel(manifest, sha256(manifest_bytes).hexdigest(), body)
+    except RegistryError as error:
+        raise RegistryError(f"{name} of model {manifest['id']}: {error}") from error
+
+
+def _body_of(manifest: Mapping[str, Any], data: bytes) -> _Body:
+    inputs = _inputs_of(manifest)
+    best = manifest.get("best_iteration")
+    if manifest["format"] == XGBOOST:
+        forest = forest_of_xgboost(data, inputs, best_iteration=best, start=manifest.get("base_margin"))
+        return _Trees(inputs, forest, XgboostContributions(data, inputs, best))
+    if manifest["format"] == LIGHTGBM:
+        forest = forest_of_lightgbm(data, inputs, best_iteration=best)
+        return _Trees(inputs, forest, LightgbmContributions(data, inputs, best))
+    if manifest["format"] == ISOLATION:
+        return _Trees(inputs, forest_of_isolation(data, inputs), None)
+    return _Regression(inputs, linear_of(data, inputs))
+
+
+def _manifest_of(data: bytes) -> dict[str, Any]:
+    try:
+        manifest = msgspec.json.decode(data, type=dict[str, Any])
+    except ValueError as error:
+        raise RegistryError(f"manifest.json is damaged ({error}): {_CURE}") from error
+    if lacking := [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]:
+        raise RegistryError(f"manifest.json lacks {', '.join(lacking)}: {_CURE}")
+    if manifest["format"] not in FILES:
+        raise RegistryError(
+            f"manifest.json of model {manifest['id']} has the format {manifest['format']!r}; this program reads"
+            f" {', '.join(FILES)}: {_CURE}"
+        )
+    return manifest
+
+
+def _inputs_of(manifest: Mapping[str, Any]) -> tuple[InputColumn, ...]:
+    try:
+        found = tuple(
+            InputColumn(one["name"], one["kind"], tuple(one.get("categories", ()))) for one in manifest["inputs"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RegistryError(f"an input in manifest.json lacks {error}: {_CURE}") from error
+    if wrong := [one for one in found if one.kind not in {NUMBER, CATEGORY}]:
+        raise RegistryError(
+            f"input {wrong[0].name} in manifest.json is a {wrong[0].kind}, not a number or category: {_CURE}"
+        )
+    return found

@@ -1,0 +1,311 @@
+"""The registry: a folder for each model, written whole or not at all and never changed.
+
+    models/m-20260701-3f2a/
+      manifest.json   id, event, inputs, where it comes from; the SHA-256 of every other file
+      model.json      the model in its library's own format, never a pickle
+      metrics.json    what was measured
+      gates.json      [{"name", "value", "limit", "passed"}]
+      ...             plots and reports
+
+A model's digest is the SHA-256 of its manifest, so it stands for every byte of the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from shroff.config import make_folder, sync_folder
+from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
+from shroff.models.in_force import ID
+from shroff.models.model import Model
+
+MANIFEST: Final = "manifest.json"
+METRICS: Final = "metrics.json"
+GATES: Final = "gates.json"
+FILE_BYTES_MAX: Final = 1 << 30
+_ID: Final = re.compile(ID)
+_NAME: Final = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
+_PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
+_PICKLE_STARTS: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_WAY_OUT: Final = (
+    "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
+    "`booster.save_model('model.json')`) and bring that in"
+)
+_CURE: Final = (
+    "Restore the folder from a backup or from version control, or put another model in force with "
+    "'shroff models rollback EVENT' or 'shroff models promote ID'"
+)
+
+
+class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a gate: the number, its limit in words, and whether it passed. `note` says what was compared."""
+
+    name: str
+    value: float | None
+    limit: str
+    passed: bool
+    note: str = ""
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """What the registry reads of a manifest; all else in it is for others."""
+
+    id: str
+    event: str
+    files: dict[str, str]
+    made_at: str = ""
+    learner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A model as its folder has it, every hash checked. `files` are all but the manifest."""
+
+    id: str
+    digest: str
+    event: str
+    manifest_bytes: bytes
+    files: Mapping[str, bytes]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
+        return found
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured, by name; empty where nothing was."""
+        found: dict[str, Any] = msgspec.json.decode(self.files.get(METRICS, b"{}"))
+        return found
+
+    @property
+    def gates(self) -> list[GateResult]:
+        return msgspec.json.decode(self.files.get(GATES, b"[]"), type=list[GateResult])
+
+    @property
+    def failed(self) -> list[GateResult]:
+        """The gates that it did not pass."""
+        return [gate for gate in self.gates if not gate.passed]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of a list of models. Of a damaged one `problem` says what is wrong, and only its id is known."""
+
+    id: str
+    digest: str = ""
+    event: str = ""
+    learner: str = ""
+    made_at: str = ""
+    failed: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def digest_of(manifest: bytes) -> str:
+    """What names the bytes of a whole folder."""
+    return sha256(manifest).hexdigest()
+
+
+def refuse_pickle(name: str, data: bytes) -> None:
+    """Raises: UsageError for a file that only a pickle reader could read."""
+    head = data[:2]
+    if name.lower().endswith(_PICKLE_ENDINGS) or head in _PICKLE_STARTS:
+        raise UsageError(f"{name} is a pickle, and pickles are never read. {_WAY_OUT}.")
+
+
+def _load(manifest: bytes, files: Mapping[str, bytes]) -> Model:
+    from shroff.models.loaded import load_model  # its libraries take time that lists of models need not
+
+    return load_model(manifest, files)
+
+
+class Registry:
+    """The models of one project.
+
+    Args:
+        folder: Where they are; made with the first one.
+        load: Makes a model of its manifest and its other files.
+    """
+
+    def __init__(self, folder: Path, load: Callable[[bytes, Mapping[str, bytes]], Model] = _load) -> None:
+        self.folder, self._load = folder, load
+        self._loaded: dict[tuple[str, str], Model] = {}
+
+    def ids(self) -> list[str]:
+        """The models that are there, by id."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+
+    def summaries(self) -> list[Summary]:
+        """Every model, damaged ones too. Cost: each file is read and hashed."""
+        return [self._summary(id_) for id_ in self.ids()]
+
+    def _summary(self, id_: str) -> Summary:
+        try:
+            stored = self.read(id_)
+            manifest = msgspec.json.decode(stored.manifest_bytes, type=_Manifest)
+            failed = tuple(gate.name for gate in stored.failed)
+        except StateError as error:
+            return Summary(id_, problem=str(error))
+        return Summary(id_, stored.digest, stored.event, manifest.learner, manifest.made_at, failed)
+
+    def new_id(self, at_ms: int, content: bytes) -> str:
+        """An id for a model that is made now: `m-YYYYMMDD-` and as much of a hash as makes it the only one."""
+        day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
+        digest = sha256(content).hexdigest()
+        ids = (f"m-{day}-{digest[:length]}" for length in range(4, 33))
+        return next(id_ for id_ in ids if not (self.folder / id_).exists())
+
+    def write(
+        self,
+        manifest: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        gates: Sequence[GateResult] = (),
+    ) -> Stored:
+        """Put a new model into the registry, whole or not at all, durable on return.
+
+        Args:
+            manifest: `id`, `event`, `inputs` and whatever else is to be known of it; `files` is filled in here.
+            files: The model in its library's own format, and what else goes with it, by name.
+
+        Raises: UsageError where there is a model of this id, or a file is a pickle; StorageError where it cannot be
+            written: nothing of it is left then.
+        """
+        id_ = str(manifest["id"])
+        if not _ID.fullmatch(id_):
+            raise UsageError(f"{id_!r} is no id of a model: lower-case letters, digits and -, at most 64.")
+        kept = {**files, GATES: _pretty(gates)}
+        if metrics is not None:
+            kept[METRICS] = _pretty(metrics)
+        for name, data in kept.items():
+            if not _NAME.fullmatch(name) or name == MANIFEST:
+                raise UsageError(f"{name!r} is no name for a file of a model.")
+            refuse_pickle(name, data)
+        hashes = {name: sha256(data).hexdigest() for name, data in sorted(kept.items())}
+        text = _pretty({**manifest, "files": hashes})
+        self._put(id_, {**kept, MANIFEST: text})
+        return self.read(id_)
+
+    def _put(self, id_: str, files: Mapping[str, bytes]) -> None:
+        target = self.folder / id_
+        if target.exists():
+            raise UsageError(
+                f"there is a model {id_} already, and a model is never changed; give the new one another id."
+            )
+        try:
+            make_folder(self.folder)
+            made = Path(tempfile.mkdtemp(prefix=f".{id_}.", dir=self.folder))
+            try:
+                for name, data in files.items():
+                    _write(made / name, data)
+                for folder in {made, *(path.parent for path in made.rglob("*"))}:
+                    sync_folder(folder)
+                made.chmod(0o755)  # a temporary folder is its maker's alone
+                made.rename(target)
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror}. Nothing of it is there.") from None
+
+    def read(self, id_: str, digest: str | None = None) -> Stored:
+        """A model's files, every hash checked; with `digest`, its manifest's too.
+
+        Raises: UsageError where there is no such model and no digest to know it by; RegistryError where one is in force
+            and is not there, or where its folder is damaged, or other than the digest says.
+        """
+        folder = self.folder / id_
+        if not _ID.fullmatch(id_) or not folder.is_dir():
+            if digest is not None:
+                raise RegistryError(f"the folder models/{id_} of a model in force is not there. {_CURE}")
+            near = nearest(id_, self.ids()) or "'shroff models list' names those that there are."
+            raise UsageError(f"there is no model {id_!r}. {near}")
+        text = _read(folder / MANIFEST, id_)
+        found = digest_of(text)
+        if digest is not None and found != digest:
+            raise _damaged(id_, MANIFEST, f"its SHA-256 is {found[:12]}…, and what is in force has {digest[:12]}…")
+        try:
+            manifest = msgspec.json.decode(text, type=_Manifest)
+        except ValueError as error:
+            raise _damaged(id_, MANIFEST, str(error)) from None
+        if manifest.id != id_:
+            raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
+        files = {name: _checked(folder, id_, name, wanted) for name, wanted in manifest.files.items()}
+        _check_gates(id_, files.get(GATES, b"[]"))
+        return Stored(id_, found, manifest.event, text, files)
+
+    def load(self, id_: str, digest: str | None = None) -> Model:
+        """A model that can score. Read once for each digest.
+
+        Raises: as `read`; RegistryError where no model can be made of what is there.
+        """
+        if digest is not None and (id_, digest) in self._loaded:
+            return self._loaded[id_, digest]
+        stored = self.read(id_, digest)
+        try:
+            model = self._load(stored.manifest_bytes, stored.files)
+        except (UsageError, StateError) as error:
+            raise RegistryError(f"models/{id_} cannot be loaded: {error}") from error
+        self._loaded[id_, stored.digest] = model
+        return model
+
+
+def _pretty(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path, id_: str) -> bytes:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise _damaged(id_, path.name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _damaged(id_, path.name, "it is not there") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
+    if not _NAME.fullmatch(name):
+        raise _damaged(id_, MANIFEST, f"it names a file {name!r}, which is none of a model")
+    data = _read(folder / name, id_)
+    try:
+        refuse_pickle(name, data)
+    except UsageError as error:
+        raise RegistryError(f"models/{id_}: {error}") from None
+    if sha256(data).hexdigest() != wanted:
+        raise _damaged(id_, name, "its SHA-256 is not the one in manifest.json")
+    return data
+
+
+def _check_gates(id_: str, data: bytes) -> None:
+    try:
+        msgspec.json.decode(data, type=list[GateResult])
+    except ValueError as error:
+        raise _damaged(id_, GATES, str(error)) from None
+
+
+def _damaged(id_: str, name: str, why: str) -> RegistryError:
+    return RegistryError(f"models/{id_}/{name} is damaged: {why}. {_CURE}")

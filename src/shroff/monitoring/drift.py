@@ -1,0 +1,168 @@
+"""Drift: how far what a model reads, and its score, have moved from a reference.
+
+The population stability index compares shares of bins, ten of the reference with equally
+many rows each, missing values and each category being bins of their own. Under no shift it
+is about a chi-square variable times (1/n + 1/m), with one degree of freedom less than there are
+bins (Yurdakul and Naranjo, "Statistical properties of the population stability index",
+Journal of Risk Model Validation 14, 2020). So an index counts as moved only where it is
+above the limit that people use and beyond what the sizes of both samples explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from shroff.models.sets import Floats, Input
+
+BINS: Final = 10
+CATEGORIES: Final = 50  # that have a bin of their own; all further ones share one
+LIMIT: Final = 0.2  # from here on people speak of a large shift; the rule of thumb of credit scoring
+BY_CHANCE: Final = 0.001  # how rarely chance alone may reach what is called moved
+FLOOR: Final = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far one input or the score has moved.
+
+    Args:
+        psi: The population stability index; 0 where nothing moved.
+        psi_by_chance: What chance alone stays below in 999 of 1,000 pairs of samples as large as these.
+        test: `ks` (Kolmogorov-Smirnov, of numbers) or `chi2` (of categories).
+        statistic: The test's: the largest distance of the two distributions, or chi-square. None where it says nothing.
+        p_value: How probable one at least as large is without drift. In large samples it is small for shifts that
+            nobody minds, so nothing is called moved for it alone.
+        missing_before, missing_now: Shares of rows without a value.
+        unseen: Share of the recent rows whose category the reference does not have.
+    """
+
+    name: str
+    kind: str
+    psi: float
+    psi_by_chance: float
+    test: str
+    statistic: float | None
+    p_value: float | None
+    missing_before: float
+    missing_now: float
+    unseen: float
+    reference_rows: int
+    recent_rows: int
+
+    @property
+    def has_moved(self) -> bool:
+        return self.psi >= LIMIT and self.psi > self.psi_by_chance
+
+
+def drift_of(reference: Input, recent: Input) -> Drift:
+    """Compare one input of two samples.
+
+    Raises: ValueError where one of them has no rows.
+    """
+    if not len(reference.values) or not len(recent.values):
+        raise ValueError(f"{reference.name} cannot be compared: one of the samples has no rows")
+    before, now, unseen = _counts(reference, recent)
+    statistic, p_value = _by_category(before, now) if reference.kind == "category" else _by_number(reference, recent)
+    n, m = len(reference.values), len(recent.values)
+    return Drift(
+        reference.name,
+        reference.kind,
+        stability_index(before, now),
+        _by_chance(int(np.count_nonzero(before + now)), n, m),
+        "chi2" if reference.kind == "category" else "ks",
+        statistic,
+        p_value,
+        float(np.isnan(reference.values).mean()),
+        float(np.isnan(recent.values).mean()),
+        unseen,
+        n,
+        m,
+    )
+
+
+def stability_index(before: Floats, now: Floats) -> float:
+    """The population stability index of rows by bin: the sum of (q - p) ln(q / p) over the shares p before and q now.
+
+    >>> round(stability_index(np.array([50.0, 50.0]), np.array([80.0, 20.0])), 4)
+    0.4159
+    """
+    there = (before + now) > 0
+    first, second = np.maximum(before[there], FLOOR), np.maximum(now[there], FLOOR)
+    first, second = first / first.sum(), second / second.sum()
+    return float(((second - first) * np.log(second / first)).sum())
+
+
+def _by_chance(bins: int, n: int, m: int) -> float:
+    from scipy.stats import chi2
+
+    return float(chi2.ppf(1 - BY_CHANCE, max(bins - 1, 1)) * (1 / n + 1 / m))
+
+
+def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
+    """Rows of both samples by bin, the last one of those without a value; and the share of recent rows never seen."""
+    if reference.kind == "category":
+        return _category_counts(reference, recent)
+    edges = _edges(reference.values)
+    before, now = (_number_counts(one.values, edges) for one in (reference, recent))
+    return before, now, 0.0
+
+
+def _edges(values: Floats) -> Floats:
+    """The upper ends, themselves in, of bins with about equally many rows; a value that many have is one bin."""
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return np.zeros(0)
+    return np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
+
+
+def _number_counts(values: Floats, edges: Floats) -> Floats:
+    there = values[~np.isnan(values)]
+    counts = np.bincount(np.searchsorted(edges, there, side="left"), minlength=len(edges) + 1)
+    return np.append(counts, len(values) - len(there)).astype(np.float64)
+
+
+def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
+    texts = np.unique([*reference.categories, *recent.categories])
+    before, now = (_by_text(one, texts) for one in (reference, recent))
+    unseen = float(now[:-1][before[:-1] == 0].sum() / len(recent.values))
+    common = np.argsort(-before[:-1], kind="stable")
+    rest = common[CATEGORIES:]
+    kept = np.append(common[:CATEGORIES], len(texts))
+    return np.append(before[kept], before[rest].sum()), np.append(now[kept], now[rest].sum()), unseen
+
+
+def _by_text(given: Input, texts: Floats) -> Floats:
+    """Rows by category, those without one behind the last."""
+    place = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
+    codes = np.where(np.isnan(given.values), len(given.categories), given.values).astype(np.int64)
+    return np.bincount(place[codes], minlength=len(texts) + 1).astype(np.float64)
+
+
+def _by_number(reference: Input, recent: Input) -> tuple[float | None, float | None]:
+    from scipy.stats import ks_2samp
+
+    first, second = (one.values[~np.isnan(one.values)] for one in (reference, recent))
+    if not len(first) or not len(second):
+        return None, None
+    found = ks_2samp(first, second, method="asymp")
+    return float(found.statistic), float(found.pvalue)
+
+
+def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | None]:
+    from scipy.stats import chi2_contingency
+
+    there = (before + now) > 0
+    if np.count_nonzero(there) < 2:
+        return None, None
+    found = chi2_contingency(np.vstack([before[there], now[there]]))
+    return float(found.statistic), float(found.pvalue)
+
+
+def drifts(reference: Sequence[Input], recent: Sequence[Input]) -> list[Drift]:
+    """Compare every input of two samples, those first that moved most."""
+    found = [drift_of(one, other) for one, other in zip(reference, recent, strict=True)]
+    return sorted(found, key=lambda one: (-one.has_moved, -one.psi, one.name))

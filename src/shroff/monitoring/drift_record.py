@@ -1,0 +1,136 @@
+"""What was last seen of drift, and the alerts about it: .shroff/drift.json, beside the log.
+
+`shroff drift` reads the log beside a process that writes it, and so has no transaction of
+its own to put figures in. The file is written whole or not at all, by one process at a time.
+Pages of metrics and `doctor` read it, and what gathers alerts into cases.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from shroff import config
+from shroff.decisions.doctor import NOTE, OK, WRONG, Finding
+from shroff.errors import StorageError, UsageError
+from shroff.events.event import time_text
+from shroff.language.values import parse_time
+from shroff.monitoring.drift import LIMIT
+from shroff.monitoring.drifting import DriftReport
+
+ALERTS_KEPT: Final = 1_000
+SHOWN: Final = 5  # names in a line of `doctor`
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """How far one thing has moved, as metrics show it."""
+
+    name: str
+    psi: float
+    has_moved: bool
+    missing_now: float
+    unseen: float
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What was seen when somebody last looked at an event type."""
+
+    looked_at: str
+    as_of: str
+    model: str
+    reference_rows: int
+    recent_rows: int
+    limit: float
+    figures: tuple[Figure, ...]
+
+
+class DriftAlert(msgspec.Struct, frozen=True):
+    """Something moved, from the look at `since` to the one at `until`, or still where that is empty.
+
+    Args:
+        id: Stands for this alert and no other.
+        moved: All that had moved at one of the looks since.
+    """
+
+    id: str
+    event: str
+    since: str
+    until: str
+    moved: tuple[str, ...]
+
+
+class DriftRecord(msgspec.Struct, frozen=True):
+    """The file: the last look at each event type, and alerts, the oldest first."""
+
+    version: int = 1
+    looks: dict[str, Look] = {}
+    alerts: tuple[DriftAlert, ...] = ()
+
+    def open_alert(self, event: str) -> DriftAlert | None:
+        """The alert about an event type that still stands."""
+        return next((one for one in reversed(self.alerts) if one.event == event and not one.until), None)
+
+
+def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> DriftRecord:
+    """The record with a report: an alert is raised, goes on, or ends. One older than the last look changes nothing.
+
+    Else who looks back at a quiet month would end an alert of today.
+    """
+    last = record.looks.get(report.event)
+    if last is not None and parse_time(last.as_of) > report.as_of_ms:
+        return record
+    figures = tuple(Figure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen) for one in report.found)
+    rows = report.reference.rows, report.recent.rows
+    look = Look(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
+    standing, moved = record.open_alert(report.event), tuple(one.name for one in report.moved)
+    alerts = tuple(one for one in record.alerts if one is not standing)
+    if moved and standing is not None:
+        alerts += (msgspec.structs.replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
+    elif moved:
+        alerts += (DriftAlert(f"drift-{report.event}-{looked_at}", report.event, looked_at, "", moved),)
+    elif standing is not None:
+        alerts += (msgspec.structs.replace(standing, until=looked_at),)
+    return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
+
+
+def read_record(places: config.Places) -> DriftRecord:
+    """What the file has; nothing where there is none. Raises: StorageError where it cannot be read."""
+    path = places.drift
+    if not path.exists():
+        return DriftRecord()
+    try:
+        return msgspec.json.decode(config.read_text(path), type=DriftRecord)
+    except (msgspec.DecodeError, UsageError) as error:
+        words = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
+        raise StorageError(f"{path} cannot be read: {str(error).rstrip('.')}. {words}") from None
+
+
+def keep_look(places: config.Places, report: DriftReport, looked_at: str) -> None:
+    """Write what a report says into the file. Raises: StorageError where that fails; the file is as it was then."""
+    with config.editing(places):
+        record = with_look(read_record(places), report, looked_at)
+        config.write_text(places.drift, msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+
+
+def findings(places: config.Places) -> list[Finding]:
+    """What `doctor` says of drift: nothing where nobody has looked."""
+    try:
+        record = read_record(places)
+    except StorageError as error:
+        return [Finding("drift", WRONG, str(error), "Until then no drift is recorded.")]
+    return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
+
+
+def _finding(event: str, look: Look, alert: DriftAlert | None) -> Finding:
+    looked = f"seen {look.looked_at}, as of {look.as_of}"
+    if alert is None:
+        return Finding("drift", OK, f"{event}: nothing of {len(look.figures):,} has moved; {looked}")
+    moved = [f"{one.name} ({one.psi:.2f})" for one in look.figures if one.has_moved]
+    more = f" and {len(moved) - SHOWN:,} more" if len(moved) > SHOWN else ""
+    words = f"{event}: {', '.join(moved[:SHOWN])}{more} moved, since {alert.since}; {looked}"
+    cure = (
+        "'shroff drift' shows by how much. Ask whether the input is as it should be; if customers have changed, "
+        "'shroff train' learns from what they do now."
+    )
+    return Finding("drift", NOTE, words, cure)

@@ -1,0 +1,241 @@
+"""What has drifted in a project: what a model reads, its score and how long labels take, recently against a reference.
+
+Both stretches come from one training set, so each value is what the model would have read
+then. Scores are those of the champion of today on both sides: recorded ones of two models
+would differ without any drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.scoring import Scorer
+from shroff.decisions.tables import Way, known_type
+from shroff.decisions.training import plain_settings
+from shroff.decisions.training_set import build_set
+from shroff.decisions.training_sources import Source
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.expression import FeatureValue
+from shroff.language.values import DAY_MS, parse_time, show_duration
+from shroff.models.columns import NUMBER
+from shroff.models.definitions import ModelInput, ModelSettings
+from shroff.models.learners import columns_for
+from shroff.models.registry import Stored
+from shroff.models.sets import Floats, Input, TrainingSet, Words
+from shroff.monitoring.drift import Drift, drift_of, drifts
+
+MODEL: Final = "model"  # the reference that is what the champion has learnt from
+RECENT_MS: Final = 7 * DAY_MS
+SCORE: Final = "score"
+SCORED_MIN: Final = 100  # events that a model has not learnt from, for a reference of its score
+LABEL_DELAY: Final = "label delay"  # in days
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
+
+    start_ms: int
+    end_ms: int
+    rows: int
+    about: str = ""
+
+    @property
+    def length_ms(self) -> int:
+        return self.end_ms - self.start_ms
+
+    def as_document(self) -> dict[str, Any]:
+        return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What was compared, and how far each input, the score and the label delay have moved, the farthest first.
+
+    Args:
+        model: The champion, empty where none is in force that can be loaded.
+        label_delay_days: The medians of the reference and of the recent stretch, by when labels became known; None
+            where none did.
+        remarks: What is not compared, and why.
+    """
+
+    event: str
+    as_of_ms: int
+    model: str
+    reference: Stretch
+    recent: Stretch
+    found: tuple[Drift, ...]
+    label_delay_days: tuple[float | None, float | None]
+    remarks: tuple[str, ...]
+
+    @property
+    def moved(self) -> tuple[Drift, ...]:
+        return tuple(one for one in self.found if one.has_moved)
+
+
+def look_for_drift(
+    definitions: Definitions,
+    source: Source,
+    event: str,
+    read: Callable[[str, str], Stored],
+    *,
+    as_of_ms: int,
+    reference_ms: int | None = None,
+    recent_ms: int = RECENT_MS,
+    reading: Callable[[int], None] | None = None,
+) -> DriftReport:
+    """Compare the last stretch before a moment with a reference.
+
+    Args:
+        read: A model's files, by id and digest.
+        reference_ms: The length of the stretch right before the recent one; None for what the champion has learnt
+            from, as far as it lies before the recent stretch.
+
+    Raises: UsageError where one of the stretches has no events, or no model is in force and no reference is named.
+    Cost: one training set over the whole history.
+    """
+    scorer = _champion(definitions, event)
+    stored = None if scorer is None else read(scorer.id, scorer.digest)
+    recent_start_ms = as_of_ms - recent_ms
+    start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
+    given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
+    before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
+    reference = Stretch(start_ms, end_ms, len(before), about)
+    recent = Stretch(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
+    for one, what in ((reference, "reference"), (recent, "recent stretch")):
+        if not one.rows:
+            words = f"the {what}, {time_text(one.start_ms)} to {time_text(one.end_ms)}, has no {event} events"
+            raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
+    found, remarks = drifts(*(_inputs_of(given, rows) for rows in (before, now))), []
+    scores = _scores(given, scorer, end_ms if reference_ms is None else None, recent, before, now)
+    if isinstance(scores, str):
+        remarks.append(scores)
+    else:
+        found.append(drift_of(*scores))
+    delays = [_label_delays(given, one) for one in (reference, recent)]
+    if all(len(one) for one in delays):
+        found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, one) for one in delays)))
+    else:
+        remarks.append("The label delay is not compared: in one of the stretches no label became known.")
+    return DriftReport(
+        event,
+        as_of_ms,
+        "" if scorer is None else scorer.id,
+        reference,
+        recent,
+        tuple(sorted(found, key=lambda one: (-one.has_moved, -one.psi, one.name))),
+        (_median(delays[0]), _median(delays[1])),
+        tuple(remarks),
+    )
+
+
+def _champion(definitions: Definitions, event: str) -> Scorer | None:
+    known_type(definitions, event)
+    found = definitions.scoring_of(event).champion
+    return None if found is None or found.model is None else found
+
+
+def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms: int) -> tuple[int, int, str]:
+    if reference_ms is not None:
+        start_ms = recent_start_ms - reference_ms
+        return start_ms, recent_start_ms, f"the {show_duration(reference_ms)} before the recent stretch"
+    if stored is None:
+        raise UsageError("no model that can be loaded is in force, so name what to compare with: --reference 90d.")
+    data = stored.manifest.get("data")
+    if not isinstance(data, dict) or not {"from", "to"} <= data.keys():
+        words = f"the manifest of {stored.id} does not say what it has learnt from"
+        raise UsageError(f"{words}, so name what to compare with: --reference 90d.")
+    start_ms, end_ms = (parse_time(str(data[name])) for name in ("from", "to"))
+    if start_ms >= recent_start_ms:
+        words = f"{stored.id} has learnt from nothing before the recent stretch"
+        raise UsageError(f"{words}, so name what to compare with: --reference 90d, or take a shorter --recent.")
+    return start_ms, min(end_ms, recent_start_ms), f"what {stored.id} has learnt from"
+
+
+def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> ModelSettings:
+    """What is compared: the champion's inputs; without one those of model.yaml, or else all features of the type."""
+    declared = definitions.models.get(event)
+    if scorer is not None and scorer.model is not None:
+        inputs = tuple(ModelInput(one.name, node) for one, node in zip(scorer.model.inputs, scorer.inputs, strict=True))
+    elif declared is not None:
+        inputs = declared.inputs
+    else:
+        features = [(name, one) for name, one in definitions.features.items() if event in one.events]
+        inputs = tuple(ModelInput(name, FeatureValue(one.type, name)) for name, one in features)
+    return plain_settings(definitions, event, inputs)
+
+
+def _between(times_ms: Words, start_ms: int, end_ms: int) -> Words:
+    return np.flatnonzero((times_ms > start_ms) & (times_ms <= end_ms))
+
+
+def _inputs_of(given: TrainingSet, rows: Words) -> list[Input]:
+    """The inputs of some rows; of categories those that occur there, so that an unseen one shows."""
+    return [_taken(one, rows) for one in given.inputs]
+
+
+def _taken(one: Input, rows: Words) -> Input:
+    values = one.values[rows]
+    if not one.categories:
+        return replace(one, values=values)
+    known = np.unique(values[~np.isnan(values)]).astype(np.int64)
+    place = np.full(len(one.categories) + 1, np.nan)
+    place[known] = np.arange(len(known))
+    codes = np.where(np.isnan(values), len(one.categories), values).astype(np.int64)
+    return replace(one, values=place[codes], categories=tuple(one.categories[code] for code in known.tolist()))
+
+
+def _scores(
+    given: TrainingSet,
+    scorer: Scorer | None,
+    learnt_until_ms: int | None,
+    recent: Stretch,
+    before: Words,
+    now: Words,
+) -> tuple[Input, Input] | str:
+    """Scores of both stretches, or why they are not compared.
+
+    A model is surer of what it has learnt than of anything new, which is no drift; and those
+    of the folds' models are other models' scores. So behind `learnt_until_ms`, where it is
+    given, begins a reference of the score's own, as long as the recent stretch.
+    """
+    if scorer is None or scorer.model is None:
+        recorded = [given.recorded.scores[rows] for rows in (before, now)]
+        first, second = (one[~np.isnan(one)] for one in recorded)
+        if not len(first) or not len(second):
+            return "The score is not compared: no model that can be loaded is in force, and none is recorded."
+        return Input(SCORE, NUMBER, first), Input(SCORE, NUMBER, second)
+    if learnt_until_ms is not None:
+        times_ms = given.times_ms
+        before = _between(times_ms, learnt_until_ms, min(learnt_until_ms + recent.length_ms, recent.start_ms))
+        if len(before) < SCORED_MIN:
+            return (
+                f"The score is not compared: {len(before):,} events lie between what {scorer.id} has learnt from and "
+                f"the recent stretch, and {SCORED_MIN} are wanted. --reference with a length compares all the same."
+            )
+    scores = scorer.model.scores(columns_for(scorer.model.inputs, given.inputs))
+    return Input(SCORE, NUMBER, scores[before]), Input(SCORE, NUMBER, scores[now])
+
+
+def _label_delays(given: TrainingSet, stretch: Stretch) -> Floats:
+    """Days from the event to its first label, of those labels that became known in a stretch.
+
+    By when they were known, and not by the event: of recent events only quick labels are there yet.
+    """
+    labels = given.labels
+    order = np.lexsort((labels.known_at_ms, labels.rows))
+    rows, first = np.unique(labels.rows[order], return_index=True)
+    known_ms = labels.known_at_ms[order][first]
+    inside = _between(known_ms, stretch.start_ms, stretch.end_ms)
+    delays: Floats = (known_ms[inside] - given.times_ms[rows[inside]]) / np.float64(DAY_MS)
+    return delays
+
+
+def _median(values: Floats) -> float | None:
+    return float(np.median(values)) if len(values) else None

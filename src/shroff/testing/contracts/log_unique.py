@@ -1,0 +1,86 @@
+"""Unique fields in a log as tests: values that name events. A part of the contract in `contracts.log`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+import pytest
+
+from shroff.errors import StateError
+from shroff.streams.log import Batch, Indexed, Log, UniqueValue
+from shroff.testing.contracts.promises import Contract
+from shroff.testing.rows import ODD_IDS, label, payments, record
+
+
+class LogUniqueContract(Contract):
+    """What every log must keep of unique fields."""
+
+    @abstractmethod
+    def make_log(self, folder: Path) -> Log:
+        """Open the log in this folder for writing, a new one where there is none."""
+
+    @abstractmethod
+    def make_reader(self, folder: Path) -> Log:
+        """Open the log in this folder for reading, beside a writer."""
+
+    def test_values_find_their_records(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        batch = payments(1, len(ODD_IDS))
+        batch.unique = [_value(id_, seq) for seq, id_ in enumerate(ODD_IDS, start=1)]
+        log.append(batch)
+        log.append(Batch(unique=[_value("x", 1, "rrn"), _value("x", 2, type="login")], records=[]))
+
+        reader = self.make_reader(tmp_path)
+        assert reader.find_unique("payment", "arn", ODD_IDS) == dict(zip(ODD_IDS, batch.records, strict=True))
+        assert reader.find_unique("payment", "rrn", ["x", "A", "x"]) == {"x": batch.records[0]}
+        assert reader.find_unique("login", "arn", ["x"]) == {"x": batch.records[1]}
+        assert reader.find_unique("payment", "arn", ["nobody", "x"]) == {}
+        assert reader.find_unique("payment", "arn", []) == {}
+        reader.close()
+        log.close()
+
+    def test_a_value_stands_once_and_a_batch_that_repeats_one_is_refused_whole(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        log.append(Batch(records=[record(1), record(2)], unique=[_value("a", 1)]))
+        for wrong in ([_value("a", 3)], [_value("b", 2), _value("b", 3)]):
+            with pytest.raises(StateError, match=r"payment.arn is unique.* place 3 .*place [12]"):
+                log.append(Batch(records=[record(3)], unique=wrong))
+        for place in (0, 4):
+            with pytest.raises(StateError, match="which there is not"):
+                log.append(Batch(records=[record(3)], unique=[_value("c", place)]))
+
+        assert log.last_seq() == 2
+        assert list(log.find_unique("payment", "arn", ["a", "b", "c"])) == ["a"]
+        log.close()
+
+    def test_what_is_indexed_is_told_until_it_is_forgotten(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        fields = [Indexed("login", "token", "text"), Indexed("payment", "arn", "text")]
+        log.append(Batch(records=[record(1)], unique=[_value("a", 1), _value("a", 1, "rrn")], indexed=fields[::-1]))
+        assert log.indexed() == fields
+        log.append(Batch(unindexed=[("payment", "arn")]))
+        assert log.indexed() == fields[:1]
+        assert log.find_unique("payment", "arn", ["a"]) == {}
+        assert len(log.find_unique("payment", "rrn", ["a"])) == 1
+        again = Indexed("payment", "arn", "integer")
+        log.append(Batch(unindexed=[("login", "token"), ("payment", "arn")], unique=[_value("b", 1)], indexed=[again]))
+
+        assert log.indexed() == [again]
+        assert list(log.find_unique("payment", "arn", ["a", "b"])) == ["b"]
+        log.close()
+
+    def test_a_label_that_waits_for_a_value_does_not_wait_for_the_id_of_that_text(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        by_id, by_arn, by_rrn = label("a", "x"), label("b", "x", field="arn"), label("c", "x", field="rrn")
+        log.append(Batch(waiting=[by_rrn, by_arn, by_id]))
+
+        assert log.waiting_for("payment", ["x"]) == [by_id]
+        assert log.waiting_for("payment", ["x", "y"], "arn") == [by_arn]
+        assert log.waiting_for("login", ["x"], "arn") == []
+        assert log.waiting_all() == [by_rrn, by_arn, by_id]
+        log.close()
+
+
+def _value(value: str, seq: int, field: str = "arn", type: str = "payment") -> UniqueValue:
+    return UniqueValue(type, field, value, seq)

@@ -1,0 +1,273 @@
+"""The law of backtests: what a draft is said to have decided, a fresh ingest of the same log decides under it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.decisions import backtest_fold, backtest_judged, backtest_plan, log_columns
+from shroff.decisions.backtest_fold import Found
+from shroff.decisions.backtest_judged import Span, judge
+from shroff.decisions.backtest_plan import work_of
+from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.laid_over import DraftFile
+from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.replay import segments
+from shroff.decisions.writer import Writer
+from shroff.events.labels import LogEvent
+from tests.laws.projects import (
+    BLOCKED,
+    EVENTS,
+    OTHER_FILES,
+    PLACES,
+    SEEDS,
+    SHROFF,
+    TABLES,
+    histories,
+    history_of,
+    text_of,
+    texts,
+)
+from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
+from tests.laws.test_scored_fold import MADE_OF, World
+from tests.unit.linear import registry
+
+LAW = settings(
+    max_examples=max(100, settings.default.max_examples // 10), phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+CHANGED = ("lists/blocked.csv", "tables/places.csv", "policy.yaml")
+CUTS = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))  # where versions and the draft begin
+Seeds = tuple[list[tuple[Texts, int]], Texts, bool, Made, tuple[int, int, int], int]
+Parts = Sequence[tuple[Definitions, bool, Sequence[LogEvent]]]
+Outcomes = dict[tuple[str, str], str]
+Hits = set[tuple[str, str, bool]]
+
+
+class Drawn(NamedTuple):
+    """A history with the versions that decided it, in turn, and a draft."""
+
+    versions: Sequence[Definitions]
+    draft: Definitions
+    history: Sequence[LogEvent]
+    cuts: tuple[int, int, int]
+    taken: int  # the part that is only taken
+
+
+def files_of(found: Texts, seed: int) -> dict[str, str]:
+    """A project of the generated kind whose events and lateness are those of all others."""
+    features, rules = found
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": features}
+    files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES}
+    files |= {"rules/r.yaml": rules} if rules else {}
+    random = Random(seed)
+    return files | {name: random.choice(OTHER_FILES[name]) for name in CHANGED if seed and random.random() < 0.4}
+
+
+def draft_of(found: Texts) -> list[DraftFile]:
+    """A draft whose features are others than those of the project, and whose rules take the place of some."""
+    features, rules = (re.sub(r"\bf(\d)\b", r"g\1", text) for text in found)
+    files = [DraftFile("features.yaml", "drafts/features.yaml", features)]
+    return [*files, DraftFile("rules/", "drafts/rules.yaml", rules)] if rules else files
+
+
+WITH_RULES = st.builds(
+    text_of, st.lists(SEEDS, min_size=1, max_size=4), st.lists(SEEDS, min_size=1, max_size=4, unique=True)
+)
+DRAWN = st.tuples(
+    st.lists(st.tuples(texts() | WITH_RULES, st.just(0) | SEEDS), min_size=1, max_size=2),
+    WITH_RULES,
+    st.booleans(),
+    histories(),
+    CUTS,
+    st.integers(0, 4),
+)
+
+
+def drawn(made: Seeds) -> Drawn:
+    versions, change, is_whole, history, cuts, taken = made
+    first = files_of(*versions[-1])
+    draft = load_definitions(
+        files_of(change, versions[-1][1]) if is_whole else first, draft=() if is_whole else draft_of(change)
+    )
+    decided = [load_definitions(files_of(*one)).or_raise() for one in versions]
+    return Drawn(decided, draft.or_raise(), in_disorder(history_of(*history), Random(history[0])), cuts, taken)
+
+
+def parts_of(one: Drawn) -> tuple[Parts, Parts]:
+    """The history in the parts that were decided alike: as it was, and with the draft in force from its place on."""
+    ends = sorted({0, one.cuts[0], sum(one.cuts[:2]), one.cuts[2], len(one.history)})
+    was: list[tuple[Definitions, bool, Sequence[LogEvent]]] = []
+    with_draft = []
+    for number, (start, end) in enumerate(pairwise(ends)):
+        events = one.history[start:end]
+        version = one.versions[0] if start < one.cuts[0] else one.versions[-1]
+        decides = number != one.taken
+        was.append((version, decides, events))
+        with_draft.append((one.draft if start >= one.cuts[2] else version, decides, events))
+    return was, with_draft
+
+
+def written(parts: Parts) -> tuple[MemoryLog, list[int]]:
+    """The log of some parts, and its last place behind each."""
+    store = MemoryStore()
+    ends = []
+    for definitions, decides, events in parts:
+        with closing(MemoryLog(store)) as log:
+            Writer(log, definitions, lambda: NOW_MS).write([submission(event) for event in events], decide=decides)
+        ends.append(len(store.records))
+    return MemoryLog(store, read_only=True), ends
+
+
+def begins_behind(one: Drawn, parts: Parts, ends: list[int]) -> int:
+    """The place behind which the draft is in force."""
+    taken = 0
+    for (_, _, events), end in zip(parts, [0, *ends], strict=False):
+        if taken >= one.cuts[2]:
+            return end
+        taken += len(events)
+    return ends[-1] if ends else 0
+
+
+def told(log: MemoryLog, draft: Definitions, after: int) -> tuple[Outcomes, Hits]:
+    """What a backtest says of each event that was decided behind a place."""
+    outcomes: Outcomes = {}
+    hits: Hits = set()
+    verdicts = judge(log, draft, Span(after, log.last_seq(), NOW_MS))
+    for judged in verdicts.types.values():
+        ids = judged.ids.to_pylist()
+        outcomes |= {(judged.event, id_): OUTCOMES[new] for id_, new in zip(ids, judged.new.tolist(), strict=True)}
+    for rows in (*verdicts.types.values(), *verdicts.others.values()):
+        ids = rows.ids.to_pylist()
+        for rule, found in rows.hits.items():
+            named = zip(found.rows.tolist(), found.effective.tolist(), strict=True)
+            hits |= {(f"{rows.event}/{ids[row]}", rule, effective) for row, effective in named}
+    return outcomes, hits
+
+
+def decided(log: MemoryLog, ids: set[tuple[str, str]]) -> tuple[Outcomes, Hits]:
+    """The same as a log has it, of the events of these ids."""
+    outcomes = {(row.event, row.id): row.outcome for rows in log.decisions_after() for row in rows}
+    named = {one.seq: (one.type, one.id) for records in log.read() for one in records if (one.type, one.id) in ids}
+    found = [row for rows in log.hits_after() for row in rows if row.seq in named]
+    hits = {("/".join(named[row.seq]), row.rule, not row.shadow) for row in found}
+    return {one: outcome for one, outcome in outcomes.items() if one in ids}, hits
+
+
+def check(one: Drawn) -> None:
+    was, with_draft = parts_of(one)
+    log, ends = written(was)
+    after = begins_behind(one, was, ends)
+    found = told(log, one.draft, after)
+    fresh, _ = written(with_draft)
+    concerned = {(one.type, one.id) for records in log.read(after) for one in records if one.decided}
+
+    assert found == decided(fresh, concerned), "the backtest says something else"
+
+
+@LAW
+@given(made=DRAWN)
+def test_a_backtest_says_what_a_fresh_ingest_decides(made: Seeds):
+    check(drawn(made))
+
+
+@LAW
+@given(features=MADE_OF, rules=MADE_OF, seeds=st.tuples(SEEDS, SEEDS), made=histories(), cut=st.integers(0, 40))
+def test_so_it_does_for_a_draft_with_another_model(
+    features: list[int], rules: list[int], seeds: tuple[int, int], made: Made, cut: int
+):
+    with TemporaryDirectory() as folder:
+        world = World(registry(Path(folder)), features, rules)
+        was, draft = (world.version(seed) for seed in seeds)
+        check(Drawn([was], draft, history_of(*made), (0, 0, cut), -1))
+
+
+def test_the_law_catches_scores_that_are_not_looked_at(monkeypatch: pytest.MonkeyPatch):
+    def without(old: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda hits, rules, scores, policy: old(hits, rules, np.full(len(scores), np.nan), policy)
+
+    monkeypatch.setattr(backtest_judged, "outcomes_by_columns", without(backtest_judged.outcomes_by_columns))
+    with TemporaryDirectory() as folder:
+        world = World(registry(Path(folder)), [1, 2], [1])
+        drawn_by_model = [
+            Drawn([world.version(5)], world.version(seed), history_of(seed, 60), (0, 0, 0), -1) for seed in range(1, 20)
+        ]
+
+        with pytest.raises(AssertionError, match="the backtest says something else"):
+            deque(map(check, drawn_by_model), 0)
+
+
+BREAKS = [
+    pytest.param("Fold._past_of", lambda old: lambda self, piece: None, id="what was only taken is decided"),
+    pytest.param("backtest_plan._meaning", lambda old: lambda rule, *_: rule.id, id="a rule of that id is kept"),
+    pytest.param(
+        "Fold._hits_of",
+        lambda old: lambda self, rule, seqs, decided: all_of(old(self, rule, seqs, decided)),
+        id="shadow has effect",
+    ),
+    pytest.param("_Gathered.is_decided", lambda old: lambda self, rows: rows >= 0, id="hits of the past count"),
+    pytest.param(
+        "log_columns.read_decimals", lambda old: lambda *given: without_signs(old, *given), id="amounts are read wrong"
+    ),
+]
+
+
+@pytest.mark.parametrize("name, broken", BREAKS)
+def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, monkeypatch: pytest.MonkeyPatch):
+    owner, _, attribute = name.rpartition(".")
+    modules = {"backtest_plan": backtest_plan, "log_columns": log_columns}
+    place = modules.get(owner) or getattr(backtest_fold, owner)
+    monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
+
+    @settings(max_examples=1_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(made=DRAWN)
+    def law(made: Seeds) -> None:
+        check(drawn(made))
+
+    with pytest.raises(AssertionError, match="the backtest says something else"):
+        law()
+
+
+def all_of(found: Found) -> Found:
+    return Found(found.rows, np.ones(len(found.rows), np.bool_))
+
+
+def without_signs(read: Callable[..., None], *given: Any) -> None:
+    read(*given)
+    np.abs(given[-2], out=given[-2])
+
+
+def test_generated_drafts_keep_rules_and_change_decisions():
+    met: Counter[str] = Counter()
+
+    @settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
+    @given(seeds=DRAWN)
+    def count(seeds: Seeds) -> None:
+        made = drawn(seeds)
+        was, _ = parts_of(made)
+        log, ends = written(was)
+        after = begins_behind(made, was, ends)
+        work = work_of(made.draft, [one for one in segments(log) if one.end > after])
+        met["kept"] += bool(work.kept)
+        met["by columns"] += any(one.rule for one in work.by_columns)
+        met["by rows"] += any(one.rule for one in work.by_rows)
+        met["past"] += 0 < after < log.last_seq()
+        verdicts = judge(log, made.draft, Span(after, log.last_seq(), NOW_MS))
+        met["changed"] += any((one.old != one.new).any() for one in verdicts.types.values())
+        met["undecided"] += verdicts.undecided > 0
+
+    count()
+
+    assert min(met[what] for what in ("kept", "by columns", "by rows", "past", "changed", "undecided")) >= 10, met

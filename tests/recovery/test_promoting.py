@@ -1,0 +1,135 @@
+"""Promotions beside a process that writes, and SIGKILL on either side: each is in force once, from one place on."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff import app
+from shroff.adapters.log_sqlite import STEPS
+from shroff.decisions.promoting import Deployment
+from shroff.models.registry import Registry
+from shroff.testing.kill import KillSwitch
+from tests.unit.trained import train
+
+from .test_inbox import SHROFF, bank, begun, ended, events, forked, ingest, is_whole  # noqa: F401 (two are fixtures)
+
+MODELS = ("m-1", "m-2", "m-3")
+
+
+@pytest.fixture(name="scored")
+def _scored(bank: Path) -> Path:  # noqa: F811 (the fixture)
+    """The bank with three models, of which the first is in force, and cut-offs for their scores."""
+    for number, id_ in enumerate(MODELS):
+        train(Registry(bank / "models"), id_, ["payment.amount", "card.payments_1h"], seed=number)
+    policy = (bank / "policy.yaml").read_text(encoding="utf-8")
+    cuts = "payment:\n  score: { review_at: 0.5, decline_at: 0.9 }\n"
+    (bank / "policy.yaml").write_text(policy.replace("payment:\n", cuts, 1), encoding="utf-8")
+    assert app.open(bank).promote("m-1").in_force
+    return bank
+
+
+def put_in_force(change: Callable[[], Deployment]) -> None:
+    done = change()
+    assert done.in_force, done
+
+
+def models_of(project: Path) -> list[str]:
+    """The ids of the models in the order in which they scored decisions, each stretch once."""
+    found: list[str] = []
+    with app.open(project).reading() as log:
+        for rows in log.decisions_after():
+            for row in rows:
+                model = msgspec.json.decode(row.document)["versions"]["model"]
+                if not found or found[-1] != model:
+                    found.append(model)
+    return found
+
+
+def controls(project: Path) -> int:
+    with app.open(project).reading() as log:
+        assert log.asked() == []
+        return len(log.controls())
+
+
+@pytest.mark.slow
+def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: Path, events: Path):  # noqa: F811
+    writer = begun(scored, events)
+    opened = app.open(scored)
+    for step in (
+        partial(opened.promote, "m-2"),
+        partial(opened.shadow, "m-1"),
+        partial(opened.promote, "m-3"),
+        partial(opened.rollback),
+    ):
+        put_in_force(step)
+
+    assert ended(writer) == 0
+    shown = iter(["", "m-1", "m-2", "m-3", "m-2"])  # between two batches several may come, and no event see the first
+    assert all(model in shown for model in models_of(scored)), models_of(scored)
+    assert controls(scored) == 6
+    assert is_whole(scored, events)
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scored: Path, events: Path):  # noqa: F811
+    counts = random.Random(70)
+    kills = 0
+    for number, step in enumerate(STEPS):
+        writer = begun(scored, events, KillSwitch(step, counts.randrange(1, 4)))
+        change = partial(app.open(scored).promote, MODELS[(number + 1) % 3])
+        asker = forked(lambda change=change: put_in_force(change))  # type: ignore[misc]
+        kills += ended(writer) == signal.SIGKILL
+        assert ended(asker) == 0
+    ended(forked(lambda: ingest(scored, events)))
+
+    assert kills > len(STEPS) // 2
+    assert controls(scored) == 2 + len(STEPS)
+    assert is_whole(scored, events)
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_input_scores_by_the_new_model_without_a_restart(scored: Path):
+    program = subprocess.Popen(
+        [SHROFF, "-C", scored, "decide", "-", "--as", "payment"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    payment = {"paid_at": "2026-11-01T00:00:00Z", "card": "c-odd", "merchant": "m", "amount": "1.00"}
+    payment |= {"country": "DE", "channel": "web"}
+
+    def model(id_: str) -> str:
+        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")  # type: ignore[union-attr]
+        program.stdin.flush()  # type: ignore[union-attr]
+        found = msgspec.json.decode(program.stdout.readline())  # type: ignore[union-attr]
+        assert found["score"] is not None or not found["versions"]["model"]
+        return str(found["versions"]["model"])
+
+    def asked(*words: str) -> dict[str, object]:
+        done = subprocess.run([SHROFF, "-C", scored, "models", *words, "--json"], capture_output=True, check=True)
+        found: dict[str, object] = msgspec.json.decode(done.stdout)
+        assert found["in_force"] is True
+        return found
+
+    with program:
+        assert model("new-1") == "m-1"
+        asked("promote", "m-2", "--by", "ann")
+        assert model("new-2") == "m-2"
+        asked("challenge", "m-3", "--share", "100%", "--of", "card")
+        assert model("new-3") == "m-3"
+        asked("rollback")
+        asked("challenge", "m-3", "--stop")
+        assert model("new-4") == "m-1"
+        asked("rollback")
+        assert model("new-5") == ""
+        program.stdin.close()
+        assert program.wait(timeout=30) == 0
+
+    assert app.open(scored).verify().mismatches == 0

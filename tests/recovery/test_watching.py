@@ -1,0 +1,143 @@
+"""SIGKILL while a folder is watched: no line left out, none twice, one model for each file, and each promoted once."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff import app
+from shroff.adapters.log_sqlite import STEPS, SqliteLog
+from shroff.decisions import ingest, trainings
+from shroff.decisions.promoting import Promotions
+from shroff.decisions.retraining import DONE, Options, Progress, Watch
+from shroff.models.registry import Registry
+from shroff.testing.kill import KillSwitch
+from tests.unit.learnable import FILES, make_project, write_days
+
+from .harness import Contents, contents, in_a_process
+
+BATCH_SIZE = 64
+SMALL = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
+NAMES = ("0.jsonl", "1.jsonl", "2.jsonl")
+WORK = {  # what a process does between two commits of the log: the call at whose end it is killed
+    "looked": (Watch, "_look_into"),
+    "appended": (Watch, "_append"),
+    "trained": (trainings.Trainings, "train"),
+    "registered": (Registry, "write"),
+    "promoted": (Promotions, "promote"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files of days, with lines among them that are refused."""
+    found = tmp_path_factory.mktemp("watched") / "in"
+    for name, days in zip(NAMES, (range(7), [7], [8]), strict=True):
+        path = write_days(found / name, days)
+        with path.open("a", encoding="utf-8") as file:
+            file.write('{"payment": {"id": "broken", "amount": "1.005"}}\n')
+    return found
+
+
+def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callable[[str], None] | None = None) -> int:
+    """Take what is there in a forked process; gives the signal that ended it, 0 where it ran to its end."""
+
+    def take_all() -> None:
+        options = {} if on_step is None else {"on_step": on_step}
+        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+        list(app.open(project).watch(folder, Options(once=True, promote=promote, settled_ms=0)))
+
+    return in_a_process(take_all)
+
+
+def killed_after(of: type, name: str, count: int) -> Callable[[], None]:
+    """Have this process killed at the end of the `count`-th call of a method; for a forked one."""
+    switch, real = KillSwitch(name, count), getattr(of, name)
+
+    def counted(*given: object, **named: object) -> object:
+        result = real(*given, **named)
+        switch(name)
+        return result
+
+    return lambda: setattr(of, name, counted)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Contents:
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "bank", model=SMALL)
+    assert watch(project, folder) == 0
+    assert trained_for(project) == dict.fromkeys(NAMES, 1)
+    return contents(project)
+
+
+def trained_for(project: Path) -> Counter[str]:
+    """How many models there are for each file."""
+    registry = app.open(project).registry
+    return Counter(registry.read(id_).manifest["brought_by"]["file"] for id_ in registry.ids())
+
+
+def progress_of(project: Path, folder: Path) -> list[Progress]:
+    with app.open(project).reading() as log:
+        texts = [log.offset(f"watched {folder.resolve()}", name) for name in NAMES]
+    return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_kills_at_a_step_of_a_commit_change_nothing(
+    folder: Path, undisturbed: Contents, tmp_path: Path, step: str
+) -> None:
+    project = make_project(tmp_path / "bank", model=SMALL)
+    kills = [watch(project, folder, on_step=KillSwitch(step, count)) for count in (1, 3, 8)]
+    assert watch(project, folder) == 0
+
+    assert signal.SIGKILL in kills
+    assert contents(project) == undisturbed
+    assert trained_for(project) == dict.fromkeys(NAMES, 1)
+    assert [one.state for one in progress_of(project, folder)] == [DONE] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", WORK)
+def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, moment: str) -> None:
+    project = make_project(tmp_path / "bank", model=SMALL)
+    of, name = WORK[moment]
+
+    def killed(count: int) -> None:
+        killed_after(of, name, count)()
+        list(app.open(project).watch(folder, Options(once=True, promote=True, settled_ms=0)))
+
+    kills = [in_a_process(partial(killed, count)) for count in (1, 1, 2)]
+    assert watch(project, folder, promote=True) == 0
+
+    assert signal.SIGKILL in kills
+    assert trained_for(project) == dict.fromkeys(NAMES, 1)
+    found = app.open(project)
+    models = {one.summary.id: one.role for one in found.models()}
+    assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
+    [champion] = [id_ for id_, role in models.items() if role == "champion"]
+    assert found.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
+    assert len(found.model(champion).promotions) == 1
+    events = Counter(found.events("payment")["id"].to_pylist())
+    assert len(events) == 9 * 150
+    assert set(events.values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_comparison_sees_a_line_that_is_left_out(folder: Path, undisturbed: Contents, tmp_path: Path) -> None:
+    other = tmp_path / "in"
+    other.mkdir()
+    for name in NAMES:
+        lines = (folder / name).read_bytes().splitlines(keepends=True)
+        (other / name).write_bytes(b"".join(lines[:100] + lines[101:]))
+    project = make_project(tmp_path / "bank", model=SMALL)
+    assert watch(project, other) == 0
+
+    assert contents(project) != undisturbed

@@ -1,0 +1,100 @@
+"""Drift of inputs: what moved is found, what chance does is not, and each part against its definition."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.models.sets import Floats, Input
+from shroff.monitoring.drift import LIMIT, drift_of, drifts, stability_index
+
+
+def normal(size: int, seed: int, mean: float = 0.0, spread: float = 1.0) -> Floats:
+    return np.random.default_rng(seed).normal(mean, spread, size)
+
+
+def number(values: object, name: str = "amount") -> Input:
+    return Input(name, "number", np.array(values, float))
+
+
+def category(texts: list[str | None], known: tuple[str, ...]) -> Input:
+    return Input(
+        "channel", "category", np.array([math.nan if one is None else known.index(one) for one in texts]), known
+    )
+
+
+def test_two_samples_of_one_distribution_have_not_moved():
+    found = [drift_of(number(normal(n, 1)), number(normal(m, 2))) for n, m in [(40, 30), (5_000, 900)]]
+
+    assert [one.has_moved for one in found] == [False, False]
+    assert found[0].psi > LIMIT / 4, "a small sample strays by chance, and is not called moved for it"
+    assert all(one.psi <= one.psi_by_chance for one in found)
+
+
+def test_a_shifted_mean_and_a_wider_spread_have_moved():
+    before = number(normal(4_000, 3))
+
+    shifted, wider = (drift_of(before, number(normal(2_000, 4, *of))) for of in [(0.7, 1.0), (0.0, 2.5)])
+    assert shifted.has_moved
+    assert wider.has_moved
+    assert shifted.p_value is not None
+    assert shifted.p_value < 1e-9
+
+
+def test_values_that_begin_to_be_missing_have_moved():
+    before, now = np.ones(1_000), np.ones(1_000)
+    now[:400] = math.nan
+
+    found = drift_of(number(before), number(now))
+    assert (found.missing_before, found.missing_now) == (0.0, 0.4)
+    assert found.has_moved
+
+
+def test_a_new_category_is_told():
+    known, later = ("atm", "web"), ("app", "atm", "web")
+
+    found = drift_of(category(["atm"] * 60 + ["web"] * 40, known), category(["app"] * 50 + ["atm"] * 50, later))
+    assert (found.unseen, found.test, found.has_moved) == (0.5, "chi2", True)
+
+
+def test_categories_stand_for_their_texts_not_for_their_places():
+    before = category(["b", "c"] * 500, ("b", "c"))
+
+    found = drift_of(before, category(["b", "c"] * 500, ("a", "b", "c")))
+    assert (found.psi, found.unseen, found.has_moved) == (0.0, 0.0, False)
+
+
+def test_constants_and_nothing_but_missing_values_compare():
+    constant, missing = number([7.0] * 50), number([math.nan] * 50)
+
+    assert drift_of(constant, constant).psi == 0.0
+    assert drift_of(missing, missing).p_value is None
+    assert drift_of(constant, missing).has_moved
+
+
+def test_a_sample_without_rows_is_refused_by_name():
+    with pytest.raises(ValueError, match="amount cannot be compared"):
+        drift_of(number([]), number([1.0]))
+
+
+def test_what_moved_most_comes_first():
+    still, moved = normal(3_000, 5), normal(3_000, 6)
+
+    found = drifts(
+        [number(still, "still"), number(moved, "moved")], [number(still, "still"), number(moved + 1, "moved")]
+    )
+    assert [one.name for one in found] == ["moved", "still"]
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), min_size=1, max_size=12))
+def test_the_index_is_its_definition(rows: list[tuple[int, int]]):
+    before, now = sum(one for one, _ in rows), sum(other for _, other in rows)
+    expected = sum((q / now - p / before) * math.log((q / now) / (p / before)) for p, q in rows)
+
+    found = stability_index(*np.array(rows, float).T)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found >= -1e-12

@@ -1,0 +1,124 @@
+"""Files that commands write: put in place whole, behind links, and into devices and pipes as they come."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from threading import Thread
+
+import pyarrow as pa
+import pytest
+
+from shroff.decisions.outfiles import write_lines, write_tables
+from shroff.errors import StorageError, UsageError
+
+BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
+WRITTEN = b"one\ntwo\nthree\n"
+TABLE = pa.table({"n": [1, 2]})
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def reading(pipe: Path) -> tuple[Thread, list[bytes]]:
+    """A thread that reads what is written into a pipe."""
+    found: list[bytes] = []
+    thread = Thread(target=lambda: found.append(pipe.read_bytes()), daemon=True)
+    thread.start()
+    return thread, found
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "old").write_text("old")
+    (tmp_path / "data" / "old").chmod(0o600)
+    (tmp_path / "link").symlink_to(Path("data") / "old")
+
+    write_lines(tmp_path / "link", BATCHES)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "data" / "old").read_bytes() == WRITTEN
+    assert stat.S_IMODE((tmp_path / "data" / "old").stat().st_mode) == 0o600
+    assert write_tables(tmp_path / "link", TABLE.schema, [TABLE]) == 2
+    assert (tmp_path / "link").is_symlink()
+    assert [one.name for one in (tmp_path / "data").iterdir()] == ["old"]
+
+
+def test_a_link_to_what_is_not_there_yet_makes_it(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+
+    write_lines(tmp_path / "link", BATCHES)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new").read_bytes() == WRITTEN
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "away").symlink_to(tmp_path / "gone" / "file")
+
+    with pytest.raises(UsageError, match="leads back to itself"):
+        write_lines(tmp_path / "round", BATCHES)
+    with pytest.raises(UsageError, match=r"there is no folder .*gone for file"):
+        write_lines(tmp_path / "away", BATCHES)
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_lines_go_straight_into_a_pipe_which_stays_one(tmp_path, pipe, name):
+    (tmp_path / "link").symlink_to(pipe)
+    thread, found = reading(pipe)
+
+    write_lines(tmp_path / name, BATCHES)
+    thread.join(10)
+    assert found == [WRITTEN]
+    assert pipe.is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_lines_go_straight_into_a_device(tmp_path):
+    ours, theirs = os.openpty()
+    try:
+        (tmp_path / "device").symlink_to(os.ttyname(theirs))
+
+        write_lines(tmp_path / "device", BATCHES)
+        assert os.read(ours, 100).replace(b"\r\n", b"\n") == WRITTEN
+        with pytest.raises(UsageError, match="device or a pipe"):
+            write_tables(tmp_path / "device", TABLE.schema, [TABLE])
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_tables_are_not_written_into_a_pipe(tmp_path, pipe):
+    with pytest.raises(UsageError, match="pipe is a device or a pipe; this needs a file"):
+        write_tables(pipe, TABLE.schema, [TABLE])
+
+    assert pipe.is_fifo()
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_pipe_that_nobody_reads_on_is_told_as_one(pipe):
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def batches():
+        yield [b"one\n"]
+        os.close(reader)
+        yield [b"x" * 100_000]
+
+    with pytest.raises(BrokenPipeError):
+        write_lines(pipe, batches())
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_and_is_as_it_was(tmp_path):
+    (tmp_path / "out").write_text("old")
+
+    def batches():
+        yield [b"one\n"]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"No space left on device\. Nothing is left of it"):
+        write_lines(tmp_path / "out", batches())
+    assert (tmp_path / "out").read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]

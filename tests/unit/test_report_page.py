@@ -1,0 +1,205 @@
+"""The report of a model: one page that stands alone, with every chart, and what its charts are made of."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from shroff.models import charts, pages
+from shroff.models.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
+from shroff.models.evaluation import evaluate
+from shroff.models.explaining import SUM_ERROR
+from shroff.models.folds import final_window, known_rows
+from shroff.models.learners import columns_for
+from shroff.models.metrics import Rows, Terms
+from shroff.models.registry import GateResult
+from shroff.models.report import Extras, LeakLine, report_page
+from shroff.models.report_plots import DEPENDENCES_SHOWN, dependence_plots
+from shroff.models.thresholds import Fixed, thresholds
+from shroff.models.training import learn_by, loaded, train
+from tests.unit.training_rows import DAY_MS, noisy_set, settings
+
+TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)
+PAGE_BYTES_MAX = 1_000_000
+
+
+class Tags(HTMLParser):
+    """The tags of a page, the links, and whether all that opens is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.open, self.labels = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in {"href", "src"}]
+        self.labels += [dict(attrs).get("aria-label")] if dict(attrs).get("role") == "img" else []
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(name="whole", scope="module")
+def _whole():
+    """A model that was trained and judged, with everything that its report shows."""
+    given, told = noisy_set(3_000), settings(learner="xgboost", parameters={"trees": "15"})
+    found = evaluate(given, told, TERMS, learn_by(told, told.parameters))
+    window = final_window(told.split, given.as_of_ms)
+    known = known_rows(given, window.train_start_ms, window.train_end_ms, given.as_of_ms, told.label_delay_ms)
+    return given, found, train(given, known, told, told.parameters)
+
+
+def extras_of(given, found, trained):
+    rows = drawn_rows(found.tested.rows, 1)
+    model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
+    columns = [column[rows] for column in columns_for(model.inputs, given.inputs)]
+    amounts = given.amounts_minor[found.tested.rows] / 100
+    weighed = Rows(found.tested.frauds, amounts, given.times_ms[found.tested.rows] // DAY_MS, np.full(len(amounts), -1))
+    nothing = np.zeros(len(amounts), np.bool_)
+    cutoffs = thresholds(found.tested.scores, weighed, TERMS, Fixed(nothing, nothing, nothing), seed=1)
+    leak = [LeakLine("cut_at_row", 1_000, None), LeakLine("later_labels", 7, "row 3: strong is 1, was <2>")]
+    return Extras("<bank>", "EUR", [("Rows", "3,000")], dependences(model, columns), leak, cutoffs)
+
+
+@pytest.fixture(name="page", scope="module")
+def _page(whole):
+    given, found, trained = whole
+    gates = [GateResult("auc_roc", 0.9, "at least 0.8", passed=True), GateResult("brier", None, "at most 1", False)]
+    importance = trained.fitted.importance
+    return report_page("Model <m>", found, gates, importance, ["<b>"], extras_of(given, found, trained))
+
+
+def test_the_page_stands_alone(page):
+    tags = Tags(page)
+
+    assert (tags.links, "script" in tags.tags, "link" in tags.tags, tags.open) == ([], False, False, [])
+    assert "http" not in page
+    assert "Model &lt;m&gt;" in page
+    assert "<b>" not in page.replace("<p><b>", "")
+    assert "was &lt;2&gt;" in page
+    assert len(page.encode()) < PAGE_BYTES_MAX
+
+
+def test_the_page_has_everything(page, whole):
+    _, found, trained = whole
+    heads = ["In one sentence", "Remarks", "Gates", "Metrics beside baselines", "Curves", "What the score looks at"]
+    heads += ["How values move the score", "Slices", "Folds", "Leak test", "Where it comes from"]
+    places = [page.index(f"<h2>{head}</h2>") for head in heads]
+
+    assert places == sorted(places)
+    charts_shown = ["Precision by recall", "Calibration", "Where scores lie", "Cost of a day"]
+    charts_shown += ["Mean size of the contribution", "Share of the gain in training"]
+    for name in [*charts_shown, *(one.name for one in trained.fitted.inputs)]:
+        assert f"<figcaption>{name}</figcaption>" in page
+    assert all(name in page for name in found.metrics)
+    assert "It failed brier." in page
+    assert all(label for label in Tags(page).labels)
+
+
+def test_a_report_is_the_same_for_the_same_model(whole):
+    given, found, trained = whole
+    pages_made = [report_page("m", found, [], {}, (), extras_of(given, found, trained)) for _ in range(2)]
+
+    assert pages_made[0] == pages_made[1]
+
+
+def test_what_a_model_does_not_have_is_left_out(whole):
+    _, found, trained = whole
+    page = report_page("m", found, [], trained.fitted.importance)
+
+    for head in ("Gates", "How values move the score", "Leak test", "Where it comes from"):
+        assert f"<h2>{head}</h2>" not in page
+    assert "Cost of a day" not in page
+
+
+def test_contributions_of_the_drawn_rows_sum_to_their_margins(whole):
+    given, _, trained = whole
+    model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
+    columns = [column[:200] for column in columns_for(model.inputs, given.inputs)]
+    each = dependences(model, columns)
+    base = model.contributions(columns)[:, -1]
+    sums = base + sum(one.contributions for one in each)
+    sizes = np.abs(base) + sum(np.abs(one.contributions) for one in each)
+
+    assert (np.abs(sums - model.margins(columns)) <= SUM_ERROR * sizes).all()
+    assert [one.size for one in each] == sorted((one.size for one in each), reverse=True)
+    assert each[0].name == "strong"
+
+
+def test_rows_are_drawn_by_lot_and_no_more_than_fit():
+    many = np.arange(10_000) * 3
+    drawn = drawn_rows(many, 1)
+
+    assert len(set(drawn.tolist())) == ROWS_MAX
+    assert set(drawn.tolist()) <= set(many.tolist())
+    assert drawn.tolist() == sorted(drawn.tolist())
+    assert drawn.tolist() == drawn_rows(many, 1).tolist() != drawn_rows(many, 2).tolist()
+    assert drawn_rows(many[:5], 1).tolist() == many[:5].tolist()
+
+
+def dependence(name, values, contributions, categories=()):
+    return Dependence(name, categories, np.array(values, float), np.array(contributions, float), 1.0)
+
+
+def test_dependence_is_shown_for_every_shape_of_input():
+    cases = [
+        dependence("wide", [0, 1, 2, 3, 100_000], [-1, 0, 0, 1, 2]),
+        dependence("missing", [np.nan, 1, 2], [0.5, 0, 0]),
+        dependence("all missing", [np.nan, np.nan], [0, 0]),
+        dependence("constant", [7, 7], [0, 0]),
+        dependence("negative", [-5, -1], [0.1, -0.2]),
+        dependence("channel", [0, 1, 1, np.nan], [0.5, -0.5, -0.7, 0.1], ("a<b", "web")),
+    ]
+    text = dependence_plots(cases)
+
+    assert text.count('role="img"') == 5
+    assert "all missing" not in text
+    assert "Missing in 33.3 %: +0.50 on average." in text
+    assert "0 stands at the left end." in text
+    assert "web (2 rows)" in text
+    assert "-0.60" in text
+    assert "a&lt;b" in text
+    assert "nan" not in text
+    assert dependence_plots(cases[:1] * 20).count("<figure>") == DEPENDENCES_SHOWN
+
+
+# ---- parts of pages
+
+
+def test_cells_are_escaped_and_keep_their_lines():
+    text = pages.table(["<a>", "b"], [["1\n<2>", "x"]], numbers=[0], wide=[1])
+
+    assert '<th scope="col" class="num">&lt;a&gt;</th>' in text
+    assert '<td class="num">1<br>&lt;2&gt;</td><td class="wide">x</td>' in text
+
+
+def test_a_section_without_anything_is_not_there():
+    assert pages.section("Gates", "") == ""
+
+
+@pytest.mark.parametrize(
+    "axis, ticks",
+    [
+        (charts.Axis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (charts.Axis("", -3, 47), [0, 10, 20, 30, 40]),
+        (charts.Axis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
+        (charts.Axis("", 3, 30, is_log=True), [5, 10, 20]),
+        (charts.Axis("", 5, 5), [5]),
+    ],
+)
+def test_ticks_are_round_and_within(axis, ticks):
+    assert axis.ticks() == pytest.approx(ticks)
+
+
+def test_what_lies_beyond_an_axis_stands_at_its_end():
+    axis = charts.Axis("", 1, 100, is_log=True)
+
+    assert axis.share([0, 1, 10, 100, 1e6]).tolist() == pytest.approx([0, 0, 0.5, 1, 1])
