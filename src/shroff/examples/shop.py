@@ -29,7 +29,7 @@ _PROVIDERS: Final = ("post.example", "mail.example", "inbox.example", "letter.ex
 _ORDERS_A_DAY: Final = 0.08  # of a customer; the median has one in a fortnight
 _NEW_A_DAY: Final = 0.003  # customers, by those that there are
 _MOVES_A_DAY: Final = 0.0008
-_EPISODES_A_DAY: Final = {"takeover": 0.00028, "stolen_cards": 0.00020, "ring": 0.00006}  # by customers
+_EPISODES_A_DAY: Final = {"takeover": 0.00024, "stolen_cards": 0.00020, "ring": 0.00006}  # by customers
 _HOURS: Final = (1, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 7, 7, 6, 6, 6, 7, 8, 10, 11, 9, 5, 2)
 
 
@@ -96,7 +96,7 @@ class Shop:
     def _orders(self, one: Customer, at_ms: int) -> Iterator[Order]:
         """Mostly one; now and then a basket in parts, from the sofa and from the train."""
         chance = self.chance
-        dear = chance.uniform(2.0, 7.0) if chance.random() < 0.04 else 1.0
+        dear = chance.uniform(2.0, 7.0) if chance.random() < 0.02 else 1.0
         yield self._order(one, at_ms, factor=dear)
         if chance.random() < 0.05:
             for _ in range(chance.randint(1, 4)):
@@ -116,7 +116,7 @@ class Shop:
     def _order(self, one: Customer, at_ms: int, factor: float = 1.0) -> Order:
         chance = self.chance
         # A present goes elsewhere; what is fetched at the counter goes nowhere.
-        town = chance.choice(TOWNS) if chance.random() < 0.09 else None if chance.random() < 0.05 else one.town
+        town = chance.choice(TOWNS) if chance.random() < 0.06 else None if chance.random() < 0.05 else one.town
         email = None if chance.random() < 0.04 else one.email
         cents = max(199, round(one.cents * factor * exp(chance.gauss(0.0, 0.55))))
         return Order(at_ms, one.id, email, self._ip(one), town, cents)
@@ -144,8 +144,10 @@ class Shop:
         careful = chance.random() < 0.4
         town = victim.town if chance.random() < 0.35 else chance.choice(TOWNS)
         ip = self._address("100.64") if careful else chance.choice((*self._relays[:8], self._address("10.64")))
+        hops = not careful and chance.random() < 0.35  # by way of other people's computers, each time another one
         email = self._mail(victim.id, fresh=True) if chance.random() < 0.25 else victim.email
-        for _ in range(chance.randint(1, 2) if careful else chance.randint(2, 6)):
+        for _ in range(chance.randint(1, 2) if careful else chance.randint(5, 9) if hops else chance.randint(2, 5)):
+            ip = self._address("10.64") if hops else ip
             factor = chance.uniform(0.7, 2.0) if careful else chance.uniform(1.0, 5.0)
             cents = max(199, round(victim.cents * factor * exp(chance.gauss(0.0, 0.4))))
             yield Order(at_ms, victim.id, email, ip, town, cents)
@@ -193,7 +195,7 @@ class Shop:
             family.ip if family else self._address("10.64"),
             min(0.9, _ORDERS_A_DAY * exp(chance.gauss(0.0, 0.8))),
             4_500 * exp(chance.gauss(0.0, 0.6)),
-            chance.choice((0.05, 0.3, 0.3, 0.8)),
+            chance.choice((0.02, 0.1, 0.1, 0.3)),
             chance.random() < 0.06,
         )
 
