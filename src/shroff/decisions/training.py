@@ -217,16 +217,18 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> N
 
 
 def _windows_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
-    """What to say where events end before the newest test begins, as they do where labels came in long after them."""
+    """What to say where more than half of the last test lies behind the newest event.
+
+    So it is where labels came in long after the events: by the language a set is of the log's last time.
+    """
     last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
     newest_ms = int(given.times_ms.max(initial=0))
-    if not len(given) or newest_ms >= last.test_start_ms:
+    if not len(given) or last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
         return []
-    better_ms = newest_ms + settings.label_delay_ms + 1
+    better = time_text(newest_ms + settings.label_delay_ms)
     words = (
-        f"The newest {settings.event} is of {time_text(newest_ms)}, and the newest test begins at "
-        f"{time_text(last.test_start_ms)}, since the set is as of {time_text(given.as_of_ms)}. "
-        f"With --as-of {time_text(better_ms)} it ends with the events."
+        f"The newest {settings.event} is of {time_text(newest_ms)}, the last test ends {time_text(last.test_end_ms)}: "
+        f"tests lie behind the events. --as-of {better} puts the end of the last test at the newest {settings.event}."
     )
     return [words]
 
