@@ -156,7 +156,8 @@ def loss(project: app.Project, run: Run, moment: Moment, image: Files) -> str:
         return f"SQLite says {words}"
     saved = Snapshots(project.places.snapshots)
     if moment.saved and not any(_is_whole(saved, file) and int(file.stem) >= moment.saved for file in saved.files()):
-        return f"the snapshot of place {moment.saved}, which was said to be saved, is not there"
+        there = [(file.name, _is_whole(saved, file)) for file in saved.files()]
+        return f"the snapshot of place {moment.saved}, which was said to be saved, is not there: {there}"
     return ""
 
 

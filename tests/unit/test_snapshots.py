@@ -57,10 +57,21 @@ def test_what_was_written_is_read(folder):
 
 
 def test_only_the_newest_places_are_kept(folder):
-    files = [folder.write(Header(seq, "", ""), []) for seq in (5, 100, 20)]
+    files = [folder.write(Header(seq, "", ""), []) for seq in (5, 20, 100)]
 
-    assert folder.files() == [files[1], files[2]]
-    assert len(folder.files()) == KEPT
+    assert folder.files() == [files[2], files[1]]
+    assert KEPT == 2
+
+
+def test_what_is_named_after_a_later_place_never_takes_the_room_of_what_is_saved(folder):
+    folder.write(HEADER, [])
+    for seq in (100, 200, 300):  # of a log that lost these places with the power, and torn
+        (folder.folder / f"{seq:012d}.snapshot").write_bytes(b"torn")
+    assert len(folder.files()) == 4
+
+    saved = folder.write(Header(20, "", ""), [])
+    assert [int(file.stem) for file in folder.files()] == [20, 7]
+    assert folder.check(saved) == Header(20, "", "")
 
 
 def test_a_flip_of_any_byte_is_found(folder):

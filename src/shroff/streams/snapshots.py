@@ -66,7 +66,7 @@ class Snapshots:
         return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
     def write(self, header: Header, parts: Iterable[bytes]) -> Path:
-        """Save state, durable on return, and remove all but the newest.
+        """Save state, durable on return, and remove all but the newest up to its place.
 
         Raises: StorageError where the disk is full, read-only or failing; those before it are there then.
         """
@@ -90,9 +90,11 @@ class Snapshots:
                 unfinished.unlink(missing_ok=True)
             words = "Nothing is lost; the next start reads more of the log"
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
-        for older in self.files()[KEPT:]:
-            with suppress(StorageError):  # it is of no use, and does no harm
-                self.remove(older)
+        # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.
+        beyond = [one for one in self.files() if int(one.stem) > header.seq]
+        for useless in (*beyond, *self.files()[len(beyond) + KEPT :]):
+            with suppress(StorageError):  # it does no harm
+                self.remove(useless)
         self._on_step("done")
         return target
 

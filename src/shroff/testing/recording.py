@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -162,10 +163,12 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def put_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a folder hold these files and no others."""
+    """Make a folder hold these files and the folders that they are in, and nothing else: no folder without a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in list(folder.rglob("*")):
-        if path.is_file():
+    for path in list(folder.iterdir()):
+        if path.is_dir():
+            rmtree(path)
+        else:
             path.unlink()
     for name, data in files.items():
         target = folder / name
