@@ -230,3 +230,45 @@ def test_comments_of_the_policy_stay(root):
     assert "score: {review_at: 0.25}" in changed
     assert [line for line in changed.splitlines() if "score:" not in line] == text.splitlines()
     assert with_cutoffs(changed, "payment", None, None) == text
+
+
+def test_labels_of_files_are_matched_as_ingest_matches_them_and_what_is_left_out_is_told(bank, asked, files, tmp_path):
+    payments, labels = files
+    (tmp_path / "odd.jsonl").write_text(
+        labels.read_text(encoding="utf-8")
+        + '{"event": "p-1", "verdict": "frod"}\n'
+        + '{"event": "p-nobody", "verdict": "fraud", "known_at": "2026-02-01T00:00:00Z"}\n',
+        encoding="utf-8",
+    )
+
+    code, trained = asked("train", str(payments), "--labels", str(tmp_path / "odd.jsonl"), "--as-of", "2026-02-04")
+    assert code == 4
+    assert trained["fraud"] > 50
+    assert [words for words in trained["remarks"] if "left out" in words] == [
+        "1 of the lines was refused, and left out: 'shroff ingest' says which, and why.",
+        "1 labels name events that are not in the files, and were left out.",
+    ]
+
+
+def test_labels_of_files_may_name_events_by_a_unique_field(bank, asked, files, tmp_path):
+    payments, labels = files
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    (bank / "events.yaml").write_text(events.replace("    card: text", "    arn: text? unique\n    card: text"))
+    rows = [json.loads(line) for line in payments.read_text(encoding="utf-8").splitlines()]
+    (tmp_path / "p.jsonl").write_text(
+        "".join(f"{json.dumps({**row, 'arn': 'a' + row['payment_id']})}\n" for row in rows)
+    )
+    named = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
+    (tmp_path / "l.jsonl").write_text("".join(f"{json.dumps({**row, 'arn': 'a' + row['event']})}\n" for row in named))
+    (tmp_path / "arn.jsonl").write_text(
+        "".join(
+            f"{json.dumps({'arn': 'a' + r['event'], 'verdict': r['verdict'], 'known_at': r['known_at']})}\n"
+            for r in named
+        )
+    )
+
+    by_id, by_arn = (
+        asked("train", str(tmp_path / "p.jsonl"), "--labels", str(tmp_path / name), "--as-of", "2026-02-04")[1]
+        for name in ("l.jsonl", "arn.jsonl")
+    )
+    assert by_arn["fraud"] == by_id["fraud"] > 50

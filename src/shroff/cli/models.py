@@ -90,7 +90,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
         "event": stored.event,
         "role": found.role,
         "digest": stored.digest,
-        "gates": [_gate(gate) for gate in stored.gates],
+        "gates": [gate_of(gate) for gate in stored.gates],
         "metrics": stored.metrics,
         "promotions": [_promotion(one) for one in found.promotions],
         "manifest": stored.manifest,
@@ -125,9 +125,9 @@ def _promotion(promotion: Any) -> dict[str, Any]:
     return {"at": promotion.at, "by": promotion.by, "waived": waived}
 
 
-def _gate(gate: GateResult) -> dict[str, Any]:
-    found = {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed}
-    return {**found, "note": gate.note} if gate.note else found
+def gate_of(gate: GateResult) -> dict[str, Any]:
+    """A gate as JSON."""
+    return {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed, "note": gate.note}
 
 
 def _gates_text(gates: Sequence[GateResult]) -> str:
@@ -221,7 +221,7 @@ def compare(session: Session, ids: tuple[str, ...], as_of: str | None) -> None:
 
 def _tell(session: Session, done: Deployment) -> int:
     """Answer what became of it; gives the exit code."""
-    failed = [_gate(gate) for gate in done.failed]
+    failed = [gate_of(gate) for gate in done.failed]
     document = {**asdict(done), "failed": failed}
     session.answer(document, _words(done))
     if failed:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli import completion
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.models import gate_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import NotThereYetError, UsageError
@@ -132,7 +134,7 @@ def train(
         )
     session.answer(document_of(report), _text(report))
     _hint(session, report)
-    return 0 if report.passed else FAILED
+    return FAILED if not report.passed else QUARANTINED if report.is_incomplete else 0
 
 
 def document_of(report: TrainReport) -> dict[str, Any]:
@@ -157,11 +159,6 @@ def document_of(report: TrainReport) -> dict[str, Any]:
     }
     found: dict[str, Any] = plain(document)
     return found
-
-
-def gate_of(gate: GateResult) -> dict[str, Any]:
-    """A gate as JSON."""
-    return {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed, "note": gate.note}
 
 
 def _text(report: TrainReport) -> str:

@@ -71,7 +71,7 @@ def watching(session: Session, place: str, options: Options) -> int:
 def document_of(report: FileReport) -> dict[str, Any]:
     """What became of a file, as JSON."""
     from shroff.cli.ingest import document_of as counts_of
-    from shroff.cli.train import gate_of
+    from shroff.cli.models import gate_of
 
     return {
         "file": report.name,

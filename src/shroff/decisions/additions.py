@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import astuple, replace
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
+from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.progress import Progress, counted, unheard
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError
 from shroff.events.encodings import format_by_name, read_lines
@@ -37,7 +38,7 @@ MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to
 WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
-class Additions(ABC):
+class Additions(Elsewhere):
     """Single records for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when
@@ -62,10 +63,6 @@ class Additions(ABC):
         """What stands for the clear values of hashed fields."""
 
     @abstractmethod
-    def reading(self) -> AbstractContextManager[Log]:
-        """The log, to read."""
-
-    @abstractmethod
     def writing(self, progress: Progress | None = None) -> AbstractContextManager[tuple[Writer, Log]]:
         """The log's writer. Raises: LogBusyError where another process writes."""
 
@@ -80,12 +77,6 @@ class Additions(ABC):
     @abstractmethod
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """The door for files and lines."""
-
-    @abstractmethod
-    def ingest(
-        self, files: Path, *, as_type: str | None = None, is_hashed: bool = False, progress: Progress | None = None
-    ) -> IngestReport:
-        """Append a file to the log."""
 
     @abstractmethod
     def check_with(self, changes: Mapping[str, str]) -> None:

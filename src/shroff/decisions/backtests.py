@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
 from shroff import config
 from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.laid_over import RULES, DraftFile
 from shroff.decisions.views import Files, paths
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
 from shroff.models.registry import Registry
-from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from shroff.decisions.backtest import Report
@@ -31,22 +29,7 @@ OVER: Final = ("features.yaml", "policy.yaml")
 NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class LogElsewhere(config.Places):
-    """A project whose log and saved state are in another folder."""
-
-    state_folder: Path
-
-    @property
-    def log(self) -> Path:
-        return self.state_folder / "log.db"
-
-    @property
-    def snapshots(self) -> Path:
-        return self.state_folder / "snapshots"
-
-
-class Backtests(ABC):
+class Backtests(Elsewhere):
     """The backtests of a project, which knows its folder, its models and its log."""
 
     __slots__ = ()
@@ -62,18 +45,6 @@ class Backtests(ABC):
     @abstractmethod
     def registry(self) -> Registry:
         """The models of the project."""
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Log]:
-        """The log, to read."""
-
-    @abstractmethod
-    def _at(self, places: config.Places) -> Self:
-        """The same project with its log at another place."""
-
-    @abstractmethod
-    def ingest(self, files: Files, *, as_type: str | None = None, labels: str | Path | None = None) -> object:
-        """Append files to the log, deciding on the way."""
 
     def backtest(
         self,
@@ -111,12 +82,12 @@ class Backtests(ABC):
         names = [str(one) for one in (rules, policy, model) if one is not None]
         definitions = self._draft(rules=rules, policy=policy, model=model)
         moments = {"start_ms": moment_ms(start), "end_ms": moment_ms(end), "as_of_ms": moment_ms(as_of)}
-        with TemporaryDirectory(prefix="shroff-") as folder:
-            held = self._at(LogElsewhere(self.places.folder, Path(folder))) if paths(files) else self
-            if held is not self:
-                held.ingest(files, as_type=as_type, labels=labels)
-            with held.reading() as log:
-                return backtest(log, definitions, names, **moments, reading=reading, computing=computing)
+        with ExitStack() as opened:
+            if paths(files):
+                log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True))
+            else:
+                log = opened.enter_context(self.reading())
+            return backtest(log, definitions, names, **moments, reading=reading, computing=computing)
 
     def _draft(
         self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None

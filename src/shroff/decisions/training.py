@@ -35,7 +35,7 @@ from shroff.models.metrics import Terms
 from shroff.models.registry import GateResult, Registry, Stored
 from shroff.models.report import REPORT
 from shroff.models.search import Bounds, Trial, search
-from shroff.models.sets import Recorded, TrainingSet
+from shroff.models.sets import Flags, Recorded, TrainingSet, Words
 from shroff.models.training import Trained, learn_by, loaded, train
 from shroff.rules.keys import EFFECTS
 
@@ -67,6 +67,7 @@ class TrainReport:
         immature: Rows of its window that were neither, being younger than the label delay.
         leak: None where no gate asked for the test.
         promoted: Whether it is in force now; `why_not` says why it is not.
+        is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
     """
 
     stored: Stored
@@ -81,6 +82,7 @@ class TrainReport:
     seconds: float
     promoted: bool = False
     why_not: str = ""
+    is_incomplete: bool = False
 
     @property
     def passed(self) -> bool:
@@ -109,6 +111,7 @@ def train_model(
     way = Way(reading=steps.reading)
     given = build_set(definitions, settings, source, as_of_ms, way)
     policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
+    ruled = rule_outcomes(definitions, settings.event, given.recorded)
     parameters, said = _searched(given, settings, threads, steps), _windows_too_late(given, settings)
     try:
         evaluation = evaluate(
@@ -117,9 +120,7 @@ def train_model(
             terms,
             learn_by(settings, parameters, threads),
             champion=_champion(definitions, settings, source, given, way),
-            rules=baselines.rules_only(
-                rule_outcomes(definitions, settings.event, given.recorded), "the rules' hits alone"
-            ),
+            rules=baselines.rules_only(ruled, "the rules' hits alone"),
             progress=steps.folds,
         )
     except UsageError as error:
@@ -159,12 +160,11 @@ def train_model(
     id_ = registry.new_id(
         as_of_ms, msgspec.json.encode(manifest, order="sorted") + b"".join(trained.fitted.files.values())
     )
-    ruled, allowed = rule_outcomes(definitions, settings.event, given.recorded), _allowed(definitions, given)
-    days = tested_days(given, evaluation)
+    allowed, days = _allowed(definitions, given), tested_days(given, evaluation)
     told = Told(definitions, given, evaluation, trained, gates, leak, terms, days, ruled, allowed, settings.seed)
     files = {
         **trained.fitted.files,
-        TESTED: _tested_file(definitions, given, evaluation),
+        TESTED: _tested_file(given, evaluation, days, ruled, allowed),
         REPORT: told.page({"id": id_, **manifest}),
     }
     stored = registry.write({"id": id_, **manifest}, files, metrics=metrics_document(evaluation, leak), gates=gates)
@@ -293,26 +293,27 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
     return float(np.percentile(taken, 99) / 1e6)
 
 
-def _tested_file(definitions: Definitions, given: TrainingSet, evaluation: Evaluation) -> bytes:
+def _tested_file(
+    given: TrainingSet, evaluation: Evaluation, days: Words, ruled: NDArray[np.int8], allowed: Flags
+) -> bytes:
     """The rows of all tests with the scores of models that had not seen them: what cut-offs are weighed on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     tested = evaluation.tested
     rows = tested.rows
-    ruled = rule_outcomes(definitions, given.event, given.recorded)[rows]
     table: pa.Table = pa.table(
         {
             "id": pa.array(given.ids[rows].tolist(), pa.string()),
             "seq": given.seqs[rows],
             "time": pa.array(given.times_ms[rows], pa.timestamp("ms", tz="UTC")),
             "fold": pa.array(tested.folds, pa.int32()),
-            "day": tested_days(given, evaluation),
+            "day": days,
             "score": tested.scores,
             "fraud": tested.frauds,
             "amount_minor": given.amounts_minor[rows],
-            "rules": pa.array([OUTCOMES[code] for code in ruled.tolist()], pa.string()),
-            "allowed": _allowed(definitions, given)[rows],
+            "rules": pa.array([OUTCOMES[code] for code in ruled[rows].tolist()], pa.string()),
+            "allowed": allowed[rows],
         }
     )
     sink = pa.BufferOutputStream()
@@ -320,7 +321,7 @@ def _tested_file(definitions: Definitions, given: TrainingSet, evaluation: Evalu
     return bytes(sink.getvalue())
 
 
-def tested_days(given: TrainingSet, evaluation: Evaluation) -> NDArray[np.int64]:
+def tested_days(given: TrainingSet, evaluation: Evaluation) -> Words:
     """The day of each tested row, from the start of the first fold on: days of 24 hours from the start of each test.
 
     Days of folds that have no model are not counted: nobody was tested on them.
@@ -335,7 +336,7 @@ def tested_days(given: TrainingSet, evaluation: Evaluation) -> NDArray[np.int64]
     return days
 
 
-def _allowed(definitions: Definitions, given: TrainingSet) -> Any:
+def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
     """Which rows a rule allows, so that their score changes nothing."""
     found = np.zeros(len(given), np.bool_)
     for rule in definitions.rules:

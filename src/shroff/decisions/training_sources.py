@@ -14,9 +14,11 @@ from shroff.decisions.fold import lateness_of
 from shroff.decisions.histories import History, Taken, file_batches, taken
 from shroff.decisions.training_labels import in_order, with_labels
 from shroff.decisions.training_wanted import wanted_of
+from shroff.errors import UsageError
 from shroff.events.door import LabelInput
 from shroff.events.encodings import read_lines
 from shroff.events.intake import Intake
+from shroff.events.kept import keeping_hashed
 from shroff.features.frames import Coded, ColumnFrame, Frame
 from shroff.language.columns import Column
 from shroff.language.expression import aggregates
@@ -72,16 +74,20 @@ def file_source(
 
     Places count the events that are taken. Where no feature looks at labels, events come by columns.
 
-    Raises: UsageError where a file cannot be read or lacks a column.
+    Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here.
     """
     event = settings.event
 
     def label_rows() -> list[LabelInput]:
         if labels is None:
             return []
-        intake = Intake(definitions.events, definitions.settings, hasher)
-        submissions = intake.submissions(read_lines(labels), labels.name, "label")
-        found = (one.label for one in submissions if one.label is not None)
+        intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
+        found: list[LabelInput] = []
+        for one in intake.submissions(read_lines(labels), labels.name, "label"):
+            if one.label is None or not one.label.event_id:
+                why = one.refusal or "it names its event by a unique field, which only a log looks up"
+                raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
+            found.append(one.label)
         return in_order(found, definitions.settings.money_places)
 
     def history() -> History:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +14,13 @@ from shroff.decisions.progress import unheard
 from shroff.decisions.promoting import Promotions
 from shroff.decisions.views import Files, paths
 from shroff.errors import UsageError
-from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from shroff.decisions.comparing import Comparison
     from shroff.decisions.cutoffs import Cutoffs
+    from shroff.decisions.ingest import IngestReport
     from shroff.decisions.notebook import Moment
     from shroff.decisions.training import Steps, TrainReport
-    from shroff.decisions.training_sources import Source
-    from shroff.models.definitions import ModelSettings
     from shroff.models.registry import Stored
 
 CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
@@ -59,7 +57,8 @@ class Trainings(Promotions):
         Args:
             event: The event type; may be left out where model.yaml has one.
             as_of: By default the time of the log's last event or label, or of the files' last.
-            files: Train on these files instead of the log, with `labels` merged in by when they were known.
+            files: Train on these files instead of the log, with `labels` merged in by when they were known: they are
+                taken in by the same door, into a log of their own that goes afterwards.
             promote: Put it in force if its gates passed.
             brought_by: What it is trained for, for its manifest, where nobody asked.
 
@@ -67,18 +66,23 @@ class Trainings(Promotions):
         """
         from shroff.decisions.notebook import moment_ms
         from shroff.decisions.training import settings_of, train_model
-        from shroff.decisions.training_sources import last_moment
+        from shroff.decisions.training_sources import last_moment, log_source
 
         settings = settings_of(self.definitions, event)
         given = paths(files)
         if labels is not None and not given:
             raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
+        said: list[str] = []
         with ExitStack() as opened:
-            log = None if given else opened.enter_context(self.reading())
-            source = self._source(log, settings, given, labels)
+            if given:
+                log, taken = opened.enter_context(self._log_of(given, settings.event, labels, decide=False))
+                said = left_out(taken)
+            else:
+                log = opened.enter_context(self.reading())
+            source = log_source(log, self.definitions, settings.event)
+            source = replace(source, log=None) if given else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
-            if as_of_ms is None:
-                as_of_ms = last_moment(log) if log is not None else _last_of(source)
+            as_of_ms = last_moment(log) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             report = train_model(
@@ -92,6 +96,7 @@ class Trainings(Promotions):
                 steps=steps,
                 brought_by=brought_by,
             )
+        report = replace(report, remarks=(*said, *report.remarks), is_incomplete=bool(said))
         if not promote:
             return replace(report, why_not="it was not asked for")
         deployed = self.promote(report.stored.id, by=by)
@@ -164,18 +169,13 @@ class Trainings(Promotions):
         assert champion is not None, "an event type that has a model in force"
         return self.registry.read(champion.id, champion.digest)
 
-    def _source(
-        self, log: Log | None, settings: ModelSettings, files: Sequence[Path], labels: str | Path | None
-    ) -> Source:
-        from shroff.decisions.training_sources import file_source, log_source
 
-        if log is not None:
-            return log_source(log, self.definitions, settings.event)
-        path = None if labels is None else Path(labels)
-        return file_source(files, path, self.definitions, settings, self.hasher)
-
-
-def _last_of(source: Source) -> int | None:
-    """The time of the last event or label of a history."""
-    newest = [int(frame.times.max()) for one in source.taken() for frame in one.frames.values() if len(frame)]
-    return max([*newest, *(one.known_at_ms for one in source.labels())], default=None)
+def left_out(taken: IngestReport) -> list[str]:
+    """What of files a model cannot have learnt from, in sentences."""
+    found = []
+    if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:
+        words = "were" if refused != 1 else "was"
+        found.append(f"{refused:,} of the lines {words} refused, and left out: 'shroff ingest' says which, and why.")
+    if waiting := taken.labels.pending:
+        found.append(f"{waiting:,} labels name events that are not in the files, and were left out.")
+    return found

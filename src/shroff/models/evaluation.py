@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,6 @@ from shroff.models.slices import Pooled, Slice, columns_of, slices_of
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, Known], Score]
 Progress = Callable[[int, int], None]  # folds done, of how many
-NO_MODEL: Final = "this fold has no model"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ SIGMOID: Final = 0  # 1 / (1 + e^-(slope margin + intercept))
 POINTS: Final = 1  # by a line through points
 POWER: Final = 2  # 2^margin
 
-PLACES: Final = 6
 LN2: Final = 0.6931471805599453
 _LOWEST: Final = -700.0  # below it e^x is less than 1e-304: as good as nothing, and no subnormal number occurs
 _PER_LN2: Final = 1.4426950408889634  # 1 / ln 2

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.models.daily import found_in_budget
-from shroff.models.sets import FRAUD, Flags, Floats, Words
+from shroff.models.sets import Flags, Floats, Words
 
 REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them
 DECLINE: Final = 3
@@ -89,12 +89,6 @@ class Bin:
     score: float
     fraud_rate: float
     count: float
-
-
-def rows_as_read(
-    verdicts: NDArray[np.int8], amounts_minor: Words, days: Words, keys: Words, money_places: int = 2
-) -> Rows:
-    return Rows(verdicts == FRAUD, amounts_minor / 10.0**money_places, days, keys)
 
 
 def judge(rows: Rows, scores: Floats, outcomes: NDArray[np.int8], *, are_probabilities: bool = True) -> Judged:
