@@ -4,7 +4,9 @@ Payments and features of `bench.features`. Each backend is started anew for each
 over many: the first is what starting costs, the difference what each million events costs. The files that are written
 must be the same, byte for byte. The memory is that of the process that gives and joins; those of the cluster are apart.
 
-Run: python -m bench.backends [--events 1000000] [--rounds 3] [--large 4000000]
+Then `train` by each backend on one log (`bench.training_backends`).
+
+Run: python -m bench.backends [--events 1000000] [--rounds 3] [--large 4000000] [--train 300000]
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from bench import training_backends
 from bench.features import PROJECT, Taken, shroff, timed, write_payments
 from bench.machine import describe, write_result
 
@@ -96,6 +99,7 @@ def main() -> int:
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--large", type=int, default=4_000_000, help="events of the run for memory; 0: none")
+    arguments.add_argument("--train", type=int, default=300_000, help="payments to train on; 0: none")
     chosen = arguments.parse_args()
     load = f"Load of the machine before: {os.getloadavg()[0]:.1f}."
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
@@ -103,6 +107,9 @@ def main() -> int:
         shutil.copytree(PROJECT, folder / "project")
         text = report(measure(folder, [FEW, chosen.events], chosen.rounds), chosen.events, load)
         text += large(folder, chosen.large) if chosen.large else ""
+        if chosen.train:
+            taken = training_backends.measure(folder / "bank", BACKENDS, chosen.train, chosen.rounds)
+            text += training_backends.report(taken, chosen.train)
     sys.stdout.write(text)
     write_result("backends", text)
     return 0

@@ -1,30 +1,27 @@
-"""Make a training set of files, a whole process: what `bench.training_set` measures.
+"""Make a training set of files again and again in one process: what `bench.training_set` measures without a start.
 
-Run in a project's folder: python -m bench.make_set EVENTS LABELS AS_OF_MS OUT [ROUNDS]
-With rounds it does so again and again in one process, and prints the seconds and processor seconds of each.
+Run in a project's folder: python -m bench.make_set EVENTS LABELS AS_OF OUT ROUNDS
+Prints the seconds and processor seconds of each round.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
-from pathlib import Path
 from time import perf_counter, process_time
 
 import pyarrow as pa
 
 import shroff
-from shroff.decisions.training_files import write_set
-from shroff.decisions.training_sources import file_source
 
 
-def main(events: str, labels: str, as_of_ms: str, out: str, rounds: str = "1") -> None:
-    pa.set_memory_pool(pa.system_memory_pool())  # as `shroff features` does
-    definitions = shroff.open(".").definitions
-    settings = definitions.models["payment"]
+def main(events: str, labels: str, as_of: str, out: str, rounds: str) -> None:
+    pa.set_memory_pool(pa.system_memory_pool())  # as the command does
+    project = shroff.open(".")
     for _ in range(int(rounds)):
+        shutil.rmtree(out, ignore_errors=True)
         started = perf_counter(), process_time()
-        source = file_source([Path(events)], Path(labels), definitions, settings)
-        write_set(Path(out), definitions, settings, source, int(as_of_ms))
+        project.training_set(out, as_of=as_of, files=events, labels=labels, fold="final")
         print(perf_counter() - started[0], process_time() - started[1])
 
 

@@ -1,23 +1,30 @@
-"""Measures a training set of files, Parquet to Parquet, whole processes: beside a good Polars script, and its memory.
+"""Measures `shroff training-set`, Parquet to Parquet, whole processes: beside Polars and Feast, and its memory.
 
 Payments as those of `bench.features`, 40 features over two entities, and labels of one in a hundred of them that
 became known over weeks, a tenth of them twice. The set is as of a moment before the end. Both programs are started
 anew for each run and in turn; each value is compared before a time counts.
 
-Run: python -m bench.training_set [--events 1000000] [--rounds 5] [--large 10000000]
+Feast computes no windows: it is given the features and joins them (see `bench.peers.feast_training_set`). It is asked
+for more and more rows, until it takes too long or too much memory; the largest that it finishes counts.
+
+Run: python -m bench.training_set [--events 1000000] [--rounds 5] [--large 10000000] [--feast FOLDER]
+FOLDER is where an environment for Feast is, or is made from PyPI.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,20 +34,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import shroff
 from bench.features import THREADS, Taken, timed, write_payments
 from bench.machine import describe, write_result
 from shroff.decisions.training_files import LABELS, ROWS
+from shroff.events.event import time_text
+from shroff.models.folds import final_window
 
 PROJECT = Path(__file__).parent / "projects" / "training_set"
 ROOT = Path(__file__).parent.parent
+PEERS = ROOT / "bench" / "peers"
 LABELLED = 0.01
 TWICE = 0.1
 DAY_MS = 86_400_000
-Result = TypeVar("Result")
 AS_OF_SHARE = 0.9  # of the time that the payments take
+FEAST_WAYS = (("file", "entities"), ("duckdb", "entities"), ("file", "events"), ("duckdb", "events"))
+FEAST_SIZES = (5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+FEAST_SECONDS_MAX = 600
+FEAST_BYTES_MAX = 8 << 30
+Result = TypeVar("Result")
 
 
-def write_labels(path: Path, payments: Path) -> int:
+def write_labels(path: Path, payments: Path, share: float) -> int:
     """Labels of some of the payments; gives the moment of which the set is."""
     table = pq.read_table(payments, columns=["payment_id", "paid_at"])
     times = table["paid_at"].cast("int64").to_numpy()
@@ -55,24 +70,26 @@ def write_labels(path: Path, payments: Path) -> int:
         "known_at": pa.array(known_at).cast(pa.timestamp("ms", tz="UTC")),
     }
     pq.write_table(pa.table(columns), path)
-    return int(times[0] + AS_OF_SHARE * (times[-1] - times[0]))
+    return int(times[0] + share * (times[-1] - times[0]))
 
 
 def assert_equal(ours: Path, theirs: Path) -> None:
-    """The same rows, verdicts and values: within 1e-12, deviations within 1e-6, as floats drift."""
+    """The same rows, labels and values: within 1e-12, deviations within 1e-6, as floats drift."""
     mine, other = pq.read_table(ours / ROWS), pq.read_table(theirs)
-    for left, right in (("id", "payment_id"), ("seq", "row"), ("time", "paid_at"), ("amount_minor", "cents")):
+    same = ("verdict", "known_at", "role", "label", "weight")
+    named = (("id", "payment_id"), ("seq", "row"), ("time", "paid_at"), ("amount_minor", "cents"))
+    for left, right in (*named, *zip(same, same, strict=True)):
         if mine[left].to_pylist() != other[right].to_pylist():
             raise SystemExit(f"Polars gives other values for {left}")
-    if mine["verdict"].to_pylist() != other["verdict"].to_pylist():
-        raise SystemExit("Polars gives other verdicts")
+    if not 0 < sum(one == "train" for one in mine["role"].to_pylist()) < len(mine):
+        raise SystemExit("all rows train, or none")
     features = [name for name in mine.schema.names if name.startswith(("card.", "merchant."))]
     for name in features:
-        left, right = (np.asarray(table[name].to_numpy(), np.float64) for table in (mine, other))
+        found, expected = (np.asarray(table[name].to_numpy(), np.float64) for table in (mine, other))
         if ".spent_" in name:
-            right = np.nan_to_num(right)
+            expected = np.nan_to_num(expected)
         tolerance = 1e-6 if ".std_" in name else 1e-12
-        if not np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True):
+        if not np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise SystemExit(f"Polars gives other values for {name}")
     if len(features) != 40:
         raise SystemExit(f"{len(features)} features")
@@ -84,25 +101,45 @@ def apart(function: Callable[..., Result], *arguments: object) -> Result:
         return pool.submit(function, *arguments).result()
 
 
-def write_inputs(folder: Path, events: int) -> int:
+def write_inputs(folder: Path, events: int, share: float = AS_OF_SHARE) -> int:
     """The files that both programs read; gives the moment of which the set is."""
     write_payments(folder / "payments.parquet", events)
-    return write_labels(folder / "labels.parquet", folder / "payments.parquet")
+    return write_labels(folder / "labels.parquet", folder / "payments.parquet", share)
 
 
-def programs(folder: Path, as_of_ms: int) -> dict[str, list[str]]:
-    """The programs that are compared, each with its last argument the place that it writes to."""
-    given = [str(folder / "payments.parquet"), str(folder / "labels.parquet"), str(as_of_ms)]
-    ours = [sys.executable, str(ROOT / "bench" / "make_set.py"), *given, str(folder / "ours")]
-    script = str(ROOT / "bench" / "peers" / "polars_training_set.py")
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that is compared: how it is called, what it writes, and how to have it do so many rounds."""
+
+    command: Sequence[str]
+    out: Path
+    again: Sequence[str]
+
+    def run(self, folder: Path) -> Taken:
+        """Run it to its end, where nothing of the last run is left."""
+        shutil.rmtree(self.out) if self.out.is_dir() else self.out.unlink(missing_ok=True)
+        return timed(self.command, folder / "project")
+
+
+def ours(folder: Path, as_of_ms: int) -> Program:
+    out, moment = folder / "ours", time_text(as_of_ms)
+    payments, labels = str(folder / "payments.parquet"), str(folder / "labels.parquet")
+    options = ["--labels", labels, "--as-of", moment, "--fold", "final", "--out", str(out)]
+    again = [sys.executable, str(ROOT / "bench" / "make_set.py"), payments, labels, moment, str(out)]
+    return Program([sys.executable, "-m", "shroff", "training-set", "--json", payments, *options], out, again)
+
+
+def programs(folder: Path, as_of_ms: int) -> dict[str, Program]:
+    """The programs that are compared."""
+    settings = shroff.open(PROJECT).definitions.models["payment"]
+    window = final_window(settings.split, as_of_ms)
+    moments = (as_of_ms, window.train_start_ms, window.train_end_ms, settings.label_delay_ms)
+    out = folder / "theirs.parquet"
+    given = [str(folder / "payments.parquet"), str(folder / "labels.parquet"), *map(str, moments), str(out)]
+    theirs = [sys.executable, str(PEERS / "polars_training_set.py"), *given]
     return {
-        "shroff, a set from files": ours,
-        f"Polars {version('polars')}, rolling by group": [
-            sys.executable,
-            script,
-            *given,
-            str(folder / "theirs.parquet"),
-        ],
+        "shroff training-set": ours(folder, as_of_ms),
+        f"Polars {version('polars')}, rolling by group": Program(theirs, out, theirs),
     }
 
 
@@ -111,12 +148,12 @@ def measure(folder: Path, events: int, rounds: int) -> dict[str, list[Taken]]:
     chosen = programs(folder, apart(write_inputs, folder, events))
     taken: dict[str, list[Taken]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
-        for name, command in chosen.items():
-            one = timed(command, folder / "project")
+        for name, program in chosen.items():
+            one = program.run(folder)
             if number:
                 taken[name].append(one)
         if not number:
-            apart(assert_equal, *(Path(command[-1]) for command in chosen.values()))
+            apart(assert_equal, *(program.out for program in chosen.values()))
     return taken
 
 
@@ -124,7 +161,7 @@ def report(events: int, taken: Mapping[str, Sequence[Taken]], load: str) -> str:
     lines = [
         f"# A training set of {events:,} payments: 40 features, labels as of a moment, Parquet to Parquet, processes",
         "",
-        f"{describe()}, pyarrow {pa.__version__}, {THREADS} threads. {load}",
+        f"{describe()}, pyarrow {pa.__version__}, {THREADS} threads, both write snappy. {load}",
         "",
         "| program | seconds (median, range) | times slower than shroff, per round | processor seconds | peak memory |",
         "|---|---|---|---|---|",
@@ -133,10 +170,11 @@ def report(events: int, taken: Mapping[str, Sequence[Taken]], load: str) -> str:
     for name, runs in taken.items():
         seconds = sorted(run.seconds for run in runs)
         ratios = sorted(run.seconds / own.seconds for run, own in zip(runs, mine, strict=True))
+        used = sorted(run.processor_seconds for run in runs)
         lines.append(
             f"| {name} | {statistics.median(seconds):.2f} ({seconds[0]:.2f} to {seconds[-1]:.2f})"
             f" | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            f" | {statistics.median(run.processor_seconds for run in runs):.1f}"
+            f" | {statistics.median(used):.2f} ({used[0]:.2f} to {used[-1]:.2f})"
             f" | {max(run.peak_bytes for run in runs) / 2**20:,.0f} MiB |"
         )
     return "\n".join(lines) + "\n"
@@ -148,9 +186,9 @@ def warm(folder: Path, events: int, rounds: int) -> str:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
     environment = {**os.environ, "POLARS_MAX_THREADS": str(THREADS)}
     for _ in range(2):  # processes in turn, so that both meet the same other work of the machine
-        for name, command in chosen.items():
+        for name, program in chosen.items():
             told = subprocess.run(
-                [*command, str(rounds + 1)],
+                [*program.again, str(rounds + 1)],
                 cwd=folder / "project",
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -166,30 +204,106 @@ def warm(folder: Path, events: int, rounds: int) -> str:
         "|---|---|---|---|",
     ]
     for name, taken in found.items():
-        seconds, used = (sorted(one[at] for one in taken) for at in range(2))
-        median, processor = statistics.median(seconds), statistics.median(used)
-        lines.append(f"| {name} | {median:.2f} | {seconds[0]:.2f} | {processor:.2f} |")
+        took, used = (sorted(one[at] for one in taken) for at in range(2))
+        median, processor = statistics.median(took), statistics.median(used)
+        lines.append(f"| {name} | {median:.2f} | {took[0]:.2f} | {processor:.2f} |")
     return "\n".join(lines) + "\n"
 
 
-def feast(folder: Path, python: str, rows: int) -> str:
-    """Feast's retrieval of features that are computed already beside our whole process, on so many payments."""
-    as_of_ms = apart(write_inputs, folder, rows)
-    command = next(iter(programs(folder, as_of_ms).values()))
-    ours = timed(command, folder / "project").seconds
-    script = str(ROOT / "bench" / "peers" / "feast_training_set.py")
-    asked = [python, script, str(folder / "ours" / ROWS), str(folder / "feast"), str(rows)]
-    told = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-    return (
-        f"\n{told}, its retrieval alone, features given; shroff's whole process on {rows:,} payments: {ours:.1f} s.\n"
-    )
+# ---- Feast
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What Feast took for so many rows; `why_not` says why it did not come to an end."""
+
+    rows: int
+    seconds: float
+    peak_bytes: int
+    why_not: str = ""
+
+
+def feast_environment(folder: Path) -> Path:
+    """A Python that has Feast, made where there is none yet."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run(["uv", "venv", "--python", "3.11", str(folder)], check=True)
+        subprocess.run(["uv", "pip", "install", "--python", str(python), "feast[duckdb]"], check=True)
+    return python
+
+
+def retrieved(command: Sequence[str]) -> Retrieved:
+    """Let Feast retrieve within bounds of time and memory."""
+    count, peak_bytes, started = int(command[5]), 0, time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, _resident_bytes(process.pid))
+            is_long = time.monotonic() - started > FEAST_SECONDS_MAX
+            if is_long or peak_bytes > FEAST_BYTES_MAX:
+                process.kill()
+                why_not = f"more than {FEAST_SECONDS_MAX} s" if is_long else f"more than {FEAST_BYTES_MAX >> 30} GiB"
+                return Retrieved(count, 0.0, peak_bytes, why_not)
+            time.sleep(0.1)
+        told = process.stdout.read() if process.stdout is not None else ""
+    if process.returncode:
+        return Retrieved(count, 0.0, peak_bytes, f"it ended with {process.returncode}")
+    found = json.loads(told.splitlines()[-1])
+    return Retrieved(found["rows"], found["seconds"], peak_bytes)
+
+
+def _resident_bytes(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):  # it has just ended
+        return 0
+
+
+def feast(folder: Path, environment: Path) -> str:
+    """The largest sizes that Feast finishes, features given, beside shroff's whole process over as many payments."""
+    python = feast_environment(environment)
+    own: dict[int, float] = {}
+    largest: dict[tuple[str, str], Retrieved] = {}
+    stopped: dict[tuple[str, str], Retrieved] = {}
+    for size in FEAST_SIZES:
+        left = [way for way in FEAST_WAYS if way not in stopped]
+        if left:
+            program = ours(folder, apart(write_inputs, folder, size, 1.0))
+            own[size] = min(program.run(folder).seconds for _ in range(3))
+        for way in left:
+            script = [str(python), str(PEERS / "feast_training_set.py"), str(folder / "ours" / ROWS)]
+            shutil.rmtree(folder / "feast", ignore_errors=True)
+            found = retrieved([*script, str(folder / "payments.parquet"), str(folder / "feast"), str(size), *way])
+            (stopped if found.why_not else largest)[way] = found
+            print(way, found, f"shroff {own[size]:.2f} s", flush=True)
+    asked = [str(python), "-c", "from importlib.metadata import version; print(version('feast'))"]
+    told = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    what = f"Feast {told}, its historical retrieval alone, features given, at the largest size that it finishes"
+    bounds = f"within {FEAST_SECONDS_MAX} s and {FEAST_BYTES_MAX >> 30} GiB"
+    beside = "shroff's whole process over as many payments, windows computed (least of three)"
+    lines = [
+        f"\n{what} {bounds}; {beside}:\n",
+        "| local engine | features by | rows | Feast | memory | shroff | times slower | the next size |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for engine, by in FEAST_WAYS:
+        most = largest.get((engine, by))
+        end = stopped.get((engine, by))
+        after = "not asked" if end is None else f"{end.rows:,}: {end.why_not}"
+        if most is None:
+            lines.append(f"| {engine} | {by} | none | - | - | - | - | {after} |")
+            continue
+        mine = own[most.rows]
+        lines.append(
+            f"| {engine} | {by} | {most.rows:,} | {most.seconds:.1f} s | {most.peak_bytes / 2**20:,.0f} MiB"
+            f" | {mine:.2f} s | {most.seconds / mine:.1f} | {after} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def large(folder: Path, events: int) -> str:
     """One run over more events, for its memory."""
-    as_of_ms = apart(write_inputs, folder, events)
-    command = next(iter(programs(folder, as_of_ms).values()))
-    one = timed(command, folder / "project")
+    program = ours(folder, apart(write_inputs, folder, events))
+    one = program.run(folder)
     size = sum((folder / "ours" / name).stat().st_size for name in (ROWS, LABELS)) / 2**20
     return (
         f"\n{events:,} payments: {one.seconds:.1f} s, {one.processor_seconds:.1f} processor seconds, "
@@ -202,8 +316,7 @@ def main() -> int:
     arguments.add_argument("--events", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--large", type=int, default=10_000_000, help="payments of the run for memory; 0: none")
-    arguments.add_argument("--feast", metavar="PYTHON", help="a Python that has Feast (see bench.peers)")
-    arguments.add_argument("--feast-rows", type=int, default=10_000)
+    arguments.add_argument("--feast", metavar="FOLDER", type=Path, help="where an environment for Feast is, or goes")
     chosen = arguments.parse_args()
     load = f"Load of the machine before: {os.getloadavg()[0]:.1f}."
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
@@ -211,7 +324,7 @@ def main() -> int:
         shutil.copytree(PROJECT, folder / "project")
         text = report(chosen.events, measure(folder, chosen.events, chosen.rounds), load)
         text += warm(folder, chosen.events, chosen.rounds)
-        text += feast(folder, chosen.feast, chosen.feast_rows) if chosen.feast else ""
+        text += feast(folder, chosen.feast.resolve()) if chosen.feast else ""
         text += large(folder, chosen.large) if chosen.large else ""
     sys.stdout.write(text)
     write_result("training_set", text)

@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis profiles, and honest skips."""
+"""What every test shares: hypothesis profiles, real servers, and honest skips."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
+
+SERVERS = (gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
 ROOT = Path(__file__).resolve().parent.parent
 
 # No deadline: the first example of a law may compile a kernel, and CI cores are shared.
@@ -23,26 +26,12 @@ def root() -> Path:
     return ROOT
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--servers", default="", help="real servers that run: names with commas, e.g. kafka,postgres")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests whose server does not run, and refuse a skip that gives no reason."""
-    running = {name for name in config.getoption("--servers").split(",") if name}
-    missing = [item for item in items if needs(item) - running]
-    if missing:
-        config.hook.pytest_deselected(items=missing)
-        items[:] = [item for item in items if not needs(item) - running]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a skip that gives no reason."""
     for item in items:
         for mark in (*item.iter_markers("skip"), *item.iter_markers("skipif")):
             if not mark.kwargs.get("reason") and not (mark.name == "skip" and mark.args):
                 raise pytest.UsageError(f"{item.nodeid} is skipped without a reason")
-
-
-def needs(item: pytest.Item) -> set[str]:
-    """The servers that a test asks for."""
-    return {name for mark in item.iter_markers("needs") for name in mark.args}
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,12 @@ from shroff.decisions.additions import FIRST_EVENTS
 from shroff.decisions.backtests import Backtests
 from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.importings import Importings
 from shroff.decisions.progress import Meter, Progress, counted, unheard
 from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
+from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Files, Views, paths
 from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
 from shroff.events.encodings import read_lines
@@ -50,7 +52,7 @@ ADAPTERS: Final = "shroff.adapters"
 
 
 @dataclass(slots=True)
-class Project(Views, LabelViews, Retrainings, Backtests, DriftViews):
+class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtests, DriftViews):
     """One project folder.
 
     Definitions are read when first needed, and once. A log is opened for each call and
@@ -274,6 +276,7 @@ class Project(Views, LabelViews, Retrainings, Backtests, DriftViews):
             writer, log = opened.enter_context(self.writing(restoring))
             if decide and as_type != "label":
                 writer.definitions.require_models()
+                self.warnings += writer.definitions.remarks()
             if by_time:
                 submissions = meter.given(
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
@@ -325,6 +328,7 @@ class Project(Views, LabelViews, Retrainings, Backtests, DriftViews):
         submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
         with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
             writer.definitions.require_models()
+            self.warnings += writer.definitions.remarks()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
                     answers = writer.write(group)

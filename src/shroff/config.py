@@ -6,6 +6,7 @@ The only reader of the environment, of which one variable is read so far, and of
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import hmac
 import os
@@ -13,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,9 @@ TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
+UNFINISHED: Final = "unfinished"
+UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
+_WAITING: Final = "OMP_WAIT_POLICY"
 _KEY_BYTES_MIN: Final = 16
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
@@ -72,13 +76,30 @@ class Places:
 
 
 def calm_libraries() -> None:
-    """Keep libraries that are not loaded yet from starting threads of their own; what the user has set stays.
+    """Keep libraries that are not loaded yet from busy threads; what the user has set stays. For a process of our own.
 
-    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. Those of OpenMP,
-    in which XGBoost learns, spin between two trees: on a busy machine that took three times the processor's time.
+    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. How many there are
+    is for the owner of the process to say: in a notebook nothing but `threads_asleep` is done.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault(_WAITING, "passive")
+
+
+@contextmanager
+def threads_asleep() -> Iterator[None]:
+    """Libraries that are loaded inside let threads sleep that have nothing to do; what the user has set stays.
+
+    Those of OpenMP, in which XGBoost learns, spin between two trees: on a busy machine that took three times the
+    processor's time. OpenMP reads the environment once, as it is loaded; afterwards that is as it was.
+    """
+    if _WAITING in os.environ:
+        yield
+        return
+    os.environ[_WAITING] = "passive"
+    try:
+        yield
+    finally:
+        os.environ.pop(_WAITING, None)
 
 
 def completion_asked() -> str:
@@ -208,17 +229,34 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 
 
+def _remove_unfinished(target: Path, now_s: float) -> None:
+    """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
+    for path in unfinished_files(target.parent, target.name):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            if now_s - path.stat().st_mtime > UNFINISHED_S:
+                path.unlink()
+
+
+def unfinished_files(folder: Path, name: str = "*") -> list[Path]:
+    """What lies in a folder of a file that is being written, or was by a process that was killed."""
+    return sorted(folder.glob(f".{glob.escape(name) if name != '*' else name}.????????.{UNFINISHED}"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Put a text in the place of a project file, whole or not at all, durable on return.
+
+    What a process that was killed meanwhile leaves, `.NAME.XXXXXXXX.unfinished`, goes an hour later with the next
+    text of the same file.
 
     Raises: StorageError where it cannot be written: the file is as it was then; or where the disk fails behind that,
         and it says that the file is changed.
     """
     target = path.resolve()  # a link stays one
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
+        descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
         made = Path(name)
         try:
+            _remove_unfinished(target, made.stat().st_mtime)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()

@@ -61,7 +61,8 @@ class InputError(ShroffError):
 
     def __init__(self, mistakes: Iterable[tuple[str, str]]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("; ".join(f"{path}: {words}" if path else words for path, words in self.mistakes))
+        told = [f"{path}: {words}" if path else words for path, words in self.mistakes]
+        super().__init__("; ".join([*(one.rstrip(".") for one in told[:-1]), *told[-1:]]))
 
 
 class UsageError(ShroffError):
@@ -102,6 +103,11 @@ class RegistryError(StateError):
 
 class ReplayError(StateError):
     """The log does not give what was recorded."""
+
+
+def ended(words: str) -> str:
+    """The words as a sentence that ends: with a full stop, where neither that nor a question mark does."""
+    return words if words.endswith((".", "?", "!")) else f"{words}."
 
 
 def nearest(name: str, known: Collection[str]) -> str:

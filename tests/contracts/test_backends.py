@@ -29,6 +29,7 @@ from shroff.features.partitioned import Backend, Cluster, Done, Partitioned
 from shroff.models import learners_cluster
 from shroff.models.forest import margins_of
 from shroff.models.learners import Fitted, columns_for, fit
+from shroff.models.learners_cluster import Growing
 from shroff.models.sets import Input
 from shroff.models.trees_xgboost import forest_of_xgboost
 from shroff.testing.backends import HereBackend, ProcessBackend
@@ -133,12 +134,12 @@ class Backends(BackendContract):
 class Trees:
     """Boosting on a cluster: near the model of one process, by a stated bound."""
 
-    def test_models_are_within_a_bound_of_the_local_one(self, backend: Any) -> None:
+    def test_models_are_within_a_bound_of_the_local_one(self, backend: Any, tmp_path: Path) -> None:
         inputs, verdicts = payments_to_learn_from(20_000)
         told = {"trees": "60", "rows": "1", "columns": "1"}
         here = fit("xgboost", inputs, verdicts, None, told, seed=1)
 
-        there = fit("xgboost", inputs, verdicts, None, told, seed=1, cluster=backend)
+        there = fit("xgboost", inputs, verdicts, None, told, seed=1, growing=Growing(backend, tmp_path))
 
         mine, other = (scores_of(one, inputs) for one in (here, there))
         assert there.trees == 60
@@ -147,24 +148,26 @@ class Trees:
         assert sorted(here.importance, key=lambda name: -here.importance[name])[:2] == ["large", "country"]
         assert sorted(there.importance, key=lambda name: -there.importance[name])[:2] == ["large", "country"]
 
-    def test_later_rows_say_how_many_trees_are_enough(self, backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_later_rows_say_how_many_trees_are_enough(
+        self, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(learners_cluster, "TREES_MAX", 60)
         inputs, verdicts = payments_to_learn_from(4_000)
         told = {"learning_rate": "0.5", "depth": "3"}
         here = fit("xgboost", inputs, verdicts, None, told, seed=1, stop=3_000)
 
-        there = fit("xgboost", inputs, verdicts, None, told, seed=1, stop=3_000, cluster=backend)
+        there = fit("xgboost", inputs, verdicts, None, told, seed=1, stop=3_000, growing=Growing(backend, tmp_path))
 
         assert 1 <= there.trees < 60
         mine, other = (scores_of(one, inputs)[3_000:] for one in (here, there))
         assert abs(auc_roc(mine, verdicts[3_000:]) - auc_roc(other, verdicts[3_000:])) < 0.02
 
-    def test_another_learner_is_refused_by_name(self, backend: Any) -> None:
+    def test_another_learner_is_refused_by_name(self, backend: Any, tmp_path: Path) -> None:
         inputs, verdicts = payments_to_learn_from(100)
 
         for learner in ("forest", "lightgbm", "logistic", "isolation"):
             with pytest.raises(UsageError, match=f"learner {learner} is for --backend local"):
-                fit(learner, inputs, verdicts, None, {}, seed=1, cluster=backend)
+                fit(learner, inputs, verdicts, None, {}, seed=1, growing=Growing(backend, tmp_path))
 
 
 class TestProcesses(Backends):

@@ -126,6 +126,15 @@ def test_the_ulb_sample_on_a_log_stands_beside_its_rules(data, root, tmp_path, c
     assert answer["baselines"]["best_rule"]["above"]["average_precision"]["low"] > 0
 
 
+def test_the_paysim_sample_is_trained_by_one_command(data, tmp_path, capsys):
+    assert run(["init", str(tmp_path / "paysim"), "--template", "paysim"]) == 0
+    answer = trained(capsys, tmp_path / "paysim", data / PAYSIM, "--labels", data / PAYSIM, "--order", "time")
+
+    assert answer["metrics"]["average_precision"]["mean"] > 0.99
+    assert answer["without_give_away"]["average_precision"]["mean"] < 0.95
+    assert set(answer["baselines"]) == {"approve_all"}
+
+
 def test_paysim_stands_with_and_without_its_balances_and_beside_the_rule(data, tmp_path, capsys):
     assert run(["init", str(tmp_path / "paysim"), "--template", "paysim"]) == 0
     app.open(tmp_path / "paysim").ingest(data / PAYSIM, as_type="payment", labels=data / PAYSIM, order="time")

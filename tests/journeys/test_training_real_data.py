@@ -15,7 +15,7 @@ import pytest
 from shroff import app
 from shroff.decisions.leak_test import leak_test
 from shroff.decisions.training_files import read_set, write_set
-from shroff.decisions.training_sources import file_source
+from shroff.decisions.training_sources import log_source
 from shroff.language.values import DAY_MS, parse_time
 from shroff.models.definitions import Split
 from shroff.models.folds import rows_of, windows_of
@@ -52,11 +52,15 @@ def test_a_set_of_card_payments_is_what_sql_finds_and_has_no_leak(data: Path, tm
     for name, text in (HANDBOOK | {"features.yaml": FEATURES, "model.yaml": MODEL}).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    definitions = app.open(tmp_path).definitions
+    project = app.open(tmp_path)
+    definitions = project.definitions
+    project.ingest(payments, as_type="payment", labels=labels, decide=False)
     split = Split(5 * DAY_MS, WEEK, DAY_MS, 1)
     settings = replace(definitions.models["payment"], label_delay_ms=WEEK, split=split)
-    source = file_source([payments], labels, definitions, settings)
-    manifest = write_set(tmp_path / "set", definitions, settings, source, AS_OF_MS)
+    with project.reading() as log:
+        source = log_source(log, definitions, settings.event)
+        manifest = write_set(tmp_path / "set", definitions, settings, source, AS_OF_MS)
+        leak = leak_test(definitions, settings, source, AS_OF_MS)
     found = read_set(tmp_path / "set")
     duckdb.sql(PAYMENTS.format(file=payments))
     (counted,) = duckdb.sql(
@@ -91,7 +95,7 @@ def test_a_set_of_card_payments_is_what_sql_finds_and_has_no_leak(data: Path, tm
 
     assert (len(rows.train.rows), int(np.count_nonzero(rows.train.verdicts == FRAUD))) == wanted
     assert rows.train.immature == 0
-    assert leak_test(definitions, settings, source, AS_OF_MS).passed
+    assert leak.passed
 
 
 def _files(data: Path, folder: Path) -> tuple[Path, Path]:

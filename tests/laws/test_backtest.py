@@ -24,6 +24,7 @@ from shroff.decisions.backtest_judged import Span, judge
 from shroff.decisions.backtest_plan import work_of
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.laid_over import DraftFile
+from shroff.decisions.let_through import LET_THROUGH
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.replay import segments
 from shroff.decisions.writer import Writer
@@ -149,6 +150,7 @@ def told(log: MemoryLog, draft: Definitions, after: int) -> tuple[Outcomes, Hits
     for judged in verdicts.types.values():
         ids = judged.ids.to_pylist()
         outcomes |= {(judged.event, id_): OUTCOMES[new] for id_, new in zip(ids, judged.new.tolist(), strict=True)}
+        hits |= {(f"{judged.event}/{ids[row]}", LET_THROUGH, True) for row in judged.explored.tolist()}
     for rows in (*verdicts.types.values(), *verdicts.others.values()):
         ids = rows.ids.to_pylist()
         for rule, found in rows.hits.items():

@@ -15,8 +15,13 @@ from numba import njit
 from shroff.features import kernel_operations as operations
 from shroff.features import kernel_program, program_compiler, value_bounds
 from shroff.features.frames import Codes
+from shroff.features.kernel_numbers import settle
 from shroff.features.kernel_operations import MISSING, OUTSIDE, THERE
-from shroff.features.program_compiler import NoProgramError, compile_program, surely_fits
+from shroff.features.program_compiler import (
+    NoProgramError,
+    compile_program,
+    surely_fits,
+)
 from shroff.features.value_bounds import field_bounds
 from shroff.language import expression as nodes
 from shroff.language.expression import Node, walk
@@ -25,11 +30,19 @@ from shroff.language.values import Value
 from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, texts, typed
 from tests.laws.test_evaluators import exactly, one_by_one
 
-LEAVES = (nodes.ThisField, nodes.FeatureValue, nodes.RowValue, nodes.Score, nodes.Lookup, nodes.InList)
+LEAVES = (
+    nodes.ThisField,
+    nodes.FeatureValue,
+    nodes.RowValue,
+    nodes.Score,
+    nodes.Lookup,
+    nodes.InList,
+)
 CALLS = ("min", "max", "abs", "sqrt")
 
 
 @njit
+@settle
 def carry_out(words, at, count):
     return kernel_program.evaluate(words, at, count)
 
@@ -82,7 +95,12 @@ def by_program(
         fits = all(there != OUTSIDE for _, there in given)
         fits = fits and bool(carry_out(array, program.operations_at(7), len(program.operations)))
         place = program.register_at(7, program.result)
-        found.append((fits, value_of(int(array[place]), int(array[place + 1]), node.type, codes) if fits else None))
+        found.append(
+            (
+                fits,
+                value_of(int(array[place]), int(array[place + 1]), node.type, codes) if fits else None,
+            )
+        )
     return found
 
 
@@ -120,7 +138,12 @@ def hold_fitting(text: str, rows: Sequence[Row], of_operands: Callable[[Node], b
     return True
 
 
-LEAST = rows_of(0)[0] | {"this.points": INTEGER_MIN, "card.count": INTEGER_MIN, "this.wait": INTEGER_MIN, "this.at": 0}
+LEAST = rows_of(0)[0] | {
+    "this.points": INTEGER_MIN,
+    "card.count": INTEGER_MIN,
+    "this.wait": INTEGER_MIN,
+    "this.at": 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -171,13 +194,36 @@ def test_every_operation_is_compiled_from_some_expression():
 
     collect()
     found.update(what for what, *_ in compile_program(typed("this.ratio != this.speed"), is_operand)[0].operations)
-    not_operations = {"WHAT", "TARGET", "LEFT", "RIGHT", "REALS", "MISSING", "THERE", "OUTSIDE"}
+    not_operations = {
+        "WHAT",
+        "TARGET",
+        "LEFT",
+        "RIGHT",
+        "REALS",
+        "MISSING",
+        "THERE",
+        "OUTSIDE",
+    }
     names = [name for name in vars(operations) if name.isupper() and not name.endswith("_WORDS")]
 
     assert {getattr(operations, name) for name in names if name not in not_operations} <= found
 
 
-EDGES = [0, 1, -1, 2, 3, 2**31, -(2**31), 2**32 + 1, 2**53 + 1, 3_037_000_500, -3_037_000_500, 2**62, -(2**62)]
+EDGES = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    2**31,
+    -(2**31),
+    2**32 + 1,
+    2**53 + 1,
+    3_037_000_500,
+    -3_037_000_500,
+    2**62,
+    -(2**62),
+]
 EDGES += [INTEGER_MAX, INTEGER_MIN, INTEGER_MAX - 1, INTEGER_MIN + 1]
 
 
@@ -192,9 +238,21 @@ def test_an_operation_knows_at_the_edges_whether_its_result_fits_64_bits(operato
 
 
 BREAKS = {
-    "at_most_is_below": (program_compiler, "_COMPARE", program_compiler._COMPARE | {"<=": operations.BELOW}),
-    "and_is_or": (program_compiler, "_LOGIC", {"and": operations.OR, "or": operations.OR}),
-    "least_is_greatest": (program_compiler, "_CALLS", program_compiler._CALLS | {"min": operations.GREATEST}),
+    "at_most_is_below": (
+        program_compiler,
+        "_COMPARE",
+        program_compiler._COMPARE | {"<=": operations.BELOW},
+    ),
+    "and_is_or": (
+        program_compiler,
+        "_LOGIC",
+        {"and": operations.OR, "or": operations.OR},
+    ),
+    "least_is_greatest": (
+        program_compiler,
+        "_CALLS",
+        program_compiler._CALLS | {"min": operations.GREATEST},
+    ),
     "reals_as_words": (program_compiler, "_OF_REALS", 0),
 }
 
@@ -204,7 +262,13 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
     module, name, replacement = broken
     monkeypatch.setattr(module, name, replacement)
 
-    @settings(max_examples=3_000, derandomize=True, database=None, print_blob=False, phases=[Phase.generate])
+    @settings(
+        max_examples=3_000,
+        derandomize=True,
+        database=None,
+        print_blob=False,
+        phases=[Phase.generate],
+    )
     @given(texts(2), SEEDS)
     def the_law(text, seed):
         hold_equal(text, rows_of(seed))
@@ -214,12 +278,23 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind, bounds", [("integer", (-INTEGER_MAX, INTEGER_MAX)), ("money", (-100, 100)), ("duration", (0, 1))]
+    "kind, bounds",
+    [
+        ("integer", (-INTEGER_MAX, INTEGER_MAX)),
+        ("money", (-100, 100)),
+        ("duration", (0, 1)),
+    ],
 )
 def test_bounds_that_are_too_narrow_are_caught(kind, bounds, monkeypatch):
     monkeypatch.setitem(value_bounds._KINDS, kind, bounds)
 
-    @settings(max_examples=3_000, derandomize=True, database=None, print_blob=False, phases=[Phase.generate])
+    @settings(
+        max_examples=3_000,
+        derandomize=True,
+        database=None,
+        print_blob=False,
+        phases=[Phase.generate],
+    )
     @given(texts(2), SEEDS, st.sampled_from([is_operand, is_known]))
     def the_law(text, seed, of_operands):
         hold_fitting(text, rows_of(seed), of_operands)

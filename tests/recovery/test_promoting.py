@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,10 @@ import pytest
 
 from shroff import app
 from shroff.adapters.log_sqlite import STEPS
+from shroff.decisions.additions import Additions
 from shroff.decisions.promoting import Deployment
+from shroff.errors import UsageError
+from shroff.models.in_force import FILE
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
 from tests.unit.trained import train
@@ -32,6 +37,7 @@ def _scored(bank: Path) -> Path:  # noqa: F811 (the fixture)
     policy = (bank / "policy.yaml").read_text(encoding="utf-8")
     cuts = "payment:\n  score: { review_at: 0.5, decline_at: 0.9 }\n"
     (bank / "policy.yaml").write_text(policy.replace("payment:\n", cuts, 1), encoding="utf-8")
+    (bank / "model.yaml").unlink()  # these models were judged by nobody, so no gate is asked
     assert app.open(bank).promote("m-1").in_force
     return bank
 
@@ -93,6 +99,57 @@ def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scor
     assert kills > len(STEPS) // 2
     assert controls(scored) == 2 + len(STEPS)
     assert is_whole(scored, events)
+
+
+def killed_before_the_log(change: Callable[[], object]) -> None:
+    """Run a change in a process that is killed between the file and the log."""
+
+    def work() -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Additions, "_put_in_force", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            change()
+
+    assert ended(forked(work)) == signal.SIGKILL
+
+
+def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(scored: Path):
+    steps: list[tuple[str, Callable[[], Deployment]]] = [
+        ("promoted", lambda: app.open(scored).promote("m-2")),
+        ("in shadow", lambda: app.open(scored).shadow("m-1")),
+        ("challenges", lambda: app.open(scored).challenge("m-3", 0.1, "card")),
+        ("out of shadow", lambda: app.open(scored).shadow("m-1", stop=True)),
+        ("challenges no more", lambda: app.open(scored).unchallenge("m-3")),
+        ("rolled back", lambda: app.open(scored).rollback()),
+        ("rolled back", lambda: app.open(scored).rollback()),  # behind the first one rules alone decide
+    ]
+    for count, (what, change) in enumerate(steps, 3):
+        killed_before_the_log(change)
+        assert controls(scored) == count - 1
+        text = (scored / FILE).read_text(encoding="utf-8")
+
+        done = change()
+
+        assert (done.what, done.in_force) == (what, True)
+        assert (scored / FILE).read_text(encoding="utf-8") == text  # nothing is done twice
+        assert controls(scored) == count
+    assert done.before == "m-1"
+    assert not done.champion
+    with pytest.raises(UsageError, match="no model is in force"):
+        app.open(scored).rollback()
+
+
+def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(scored: Path):
+    killed_before_the_log(lambda: app.open(scored).promote("m-2"))
+    command = [SHROFF, "-C", scored, "decide", "-", "--as", "payment"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        time.sleep(0.5)
+
+        done = app.open(scored).promote("m-2", by="ann")
+
+        assert (done.in_force, done.champion) == (True, "m-2")
+        program.communicate(timeout=30)
+    with pytest.raises(UsageError, match="m-2 is the champion already"):
+        app.open(scored).promote("m-2")
 
 
 @pytest.mark.slow

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shroff import app
 from shroff.adapters.log_memory import MemoryLog
 from shroff.cli.main import run
-from shroff.decisions.backtest import UNKNOWABLE, Report, backtest, first_place
+from shroff.decisions.backtest import UNKNOWABLE, Report, backtest, first_place, write_changed
 from shroff.decisions.backtest_fold import Found
 from shroff.decisions.backtest_judged import outcomes_by_columns
 from shroff.decisions.backtest_report import page, sentence
@@ -29,6 +34,7 @@ from shroff.events.event import read_time
 from shroff.rules.definitions import Rule
 from tests.unit.linear import put, registry
 from tests.unit.projects import FILES, definitions, label, payment, writer
+from tests.unit.trained import train
 
 DAY_MS = 86_400_000
 COSTS = "payment: { costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 } }\n"
@@ -361,6 +367,16 @@ def test_files_are_judged_alone_and_leave_the_log_as_it_is(project: app.Project)
     assert project.events().num_rows == before
 
 
+def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.Project):
+    folder = project.places.folder
+    events = [{"id": f"f{day}", "at": f"2026-04-{day:02}T12:00:00Z", "card": "c", "amount": "9"} for day in (20, 1)]
+    (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    asked = partial(project.backtest, rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment")
+
+    assert asked().events == 1, "the second is nineteen days too late"
+    assert asked(order="time").events == 2
+
+
 def test_a_model_takes_the_champions_place(project: app.Project):
     folder = project.places.folder
     project._registry = registry(project.places.models)
@@ -396,11 +412,68 @@ def test_the_command_answers_in_json_and_writes_its_files(
         if name.endswith(".csv")
         else pq.read_table(out).to_pylist()
     )
-    assert [(row["id"], row["new"], row["rules"]) for row in rows] == [
-        ("p0", "approve", ""),
-        ("p1", "decline", "large second unseen"),
-        ("p2", "review", "second unseen"),
+    rules = [row["rules"] if isinstance(row["rules"], list) else row["rules"].split() for row in rows]
+    assert [(row["id"], row["new"], hits) for row, hits in zip(rows, rules, strict=True)] == [
+        ("p0", "approve", []),
+        ("p1", "decline", ["large", "second", "unseen"]),
+        ("p2", "review", ["second", "unseen"]),
     ]
+
+
+def test_parquet_has_moments_and_amounts_as_they_are(project: app.Project, tmp_path: Path):
+    report = project.backtest(rules=project.places.folder / "drafts")
+    write_changed(report, tmp_path / "changed.parquet")
+    table = pq.read_table(tmp_path / "changed.parquet")
+
+    assert table.schema.field("time").type == pa.timestamp("ms", tz="UTC")
+    assert table.schema.field("money").type == pa.decimal128(38, 2)
+    first = table.to_pylist()[0]
+    assert (first["time"].isoformat(), first["money"]) == ("2026-03-01T12:00:00+00:00", Decimal("150.00"))
+
+
+def test_without_a_label_no_worth_is_told(project: app.Project):
+    report = project.backtest(rules=project.places.folder / "drafts", as_of="2026-03-20")
+    document = report.document()
+    (remark,) = report.remarks
+
+    assert remark.startswith("Of 3 events that are old enough NOT ONE HAS A LABEL")
+    assert document["remarks"] == [remark]
+    assert [document["balance"][name] for name in ("net", "low", "high", "labelled")] == [None, None, None, 0]
+    assert "worth" not in sentence(report)
+    assert "0 more reviews" not in sentence(report)
+    assert escape(remark) in page(report)
+
+
+def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
+    report = backtest(log, draft(), as_of_ms=read_time("2026-03-03T00:00:00Z"))
+
+    assert ["younger than the label delay" in one for one in report.remarks] == [True]
+    assert "NOT ONE HAS A LABEL" not in report.remarks[0]
+    assert report.document()["balance"]["net"] is None
+
+
+def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.Project):
+    (project.places.folder / "april.jsonl").write_text(
+        '{"id": "f1", "at": "2026-04-01T12:00:00Z", "card": "c", "amount": "150.00"}\n', encoding="utf-8"
+    )
+    (remark,) = project.backtest(files=project.places.folder / "april.jsonl", as_type="payment").remarks
+
+    assert "NOT ONE HAS A LABEL" in remark
+
+
+@pytest.mark.parametrize("span", [{"start_ms": LATER}, {"end_ms": read_time("2026-02-01T00:00:00Z")}])
+def test_a_stretch_without_events_is_refused_with_the_span_of_the_log(log: MemoryLog, span: dict[str, int]):
+    with pytest.raises(UsageError, match="of 2026-03-01T12:00:00Z to 2026-03-01T23:00:00Z") as raised:
+        backtest(log, draft(), **span)
+
+    assert "no event of the log that is decided lies from" in str(raised.value)
+
+
+def test_what_was_only_taken_is_told_apart():
+    log = MemoryLog()
+    writer(log).write([payment(1, 0)], decide=False)
+    with pytest.raises(UsageError, match="1 event there was taken without a decision"):
+        backtest(log, draft())
 
 
 def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):
@@ -411,3 +484,25 @@ def test_the_command_tells_people_the_answer_first(project: app.Project, capsys:
     assert code == 0
     assert text.startswith("3 events judged again in")
     assert UNKNOWABLE in text
+
+
+def test_the_command_that_is_proposed_asks_for_the_same_draft(
+    project: app.Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    folder = project.places.folder
+    train(project.registry, "m-20260301-aaaa")
+    (folder / "score now.yaml").write_text("payment: { score: { decline_at: 0.0 } }\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    draft = ["--policy", "score now.yaml", "--model", "m-20260301-aaaa"]
+    span = ["--from", "2026-01-01", "--to", "2027-01-01", "--as-of", "2026-12-31"]
+    assert run(["backtest", *draft, *span, "--rules", "drafts"]) == 0
+    first = capsys.readouterr()
+    (proposed,) = [line for line in first.err.splitlines() if line.startswith("Next: ")]
+    words = shlex.split(proposed.removeprefix("Next: shroff "))
+
+    assert words[0] == "backtest"
+    assert set(words) == {"backtest", *draft, *span, "--rules", "drafts", "--report", "backtest.html"}
+    assert run(words) == 0
+    again = capsys.readouterr().out
+    assert again.splitlines()[1:] == first.out.splitlines()[1:]
+    assert (folder / "backtest.html").exists()

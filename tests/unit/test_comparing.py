@@ -118,9 +118,26 @@ def test_models_that_are_not_tried_are_compared_on_common_test_rows(bank: Path, 
     assert {one.verdict for one in found.found} == {"worse"}
 
 
+def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
+    capacity = FILES["model.yaml"] + "  capacity: { by: card, k: 3 }\n"
+    folder = make_project(tmp_path / "bank", model=capacity)
+    app.open(folder).ingest(write_days(tmp_path / "learnt.jsonl", range(LEARNT)))
+    one = app.open(folder).train().stored.id
+    (folder / "model.yaml").write_text(capacity.replace(INPUTS, "[payment.channel]"), encoding="utf-8")
+    found = app.open(folder).compare(one, app.open(folder).train().stored.id)
+
+    assert found.drawn.endswith(" keys: rows of one card depend on each other, so whole keys are drawn")
+    assert found.found[0].low is not None
+
+
+def test_without_a_champion_it_asks_for_two(bank: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UsageError, match="no model is in force, so name two: shroff models compare ONE OTHER"):
+        app.open(bank).compare()
+
+
 def test_a_model_is_no_better_than_itself_under_another_name(two: tuple[Path, str, str], bank: Path, good: str):
     project = app.open(bank)
-    twin = project.train().stored.id
+    twin = project.train(brought_by={"file": "again"}).stored.id  # what else is the same gets the same id
     found = project.compare(good, twin)
 
     assert {one.mean for one in found.found} == {0.0}

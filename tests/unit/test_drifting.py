@@ -160,6 +160,18 @@ def test_a_look_back_changes_nothing_that_is_kept(bank: Path):
     assert read_record(project.places) == before
 
 
+def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.CaptureFixture[str]):
+    more(bank)
+    assert app.open(bank).drift().redefined == ()
+    (bank / "features.yaml").write_text("card: { payments_1d: count(payment) over 2d }\n", encoding="utf-8")
+
+    assert run(["-C", str(bank), "drift", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["redefined"] == ["card.payments_1d"]
+    assert run(["-C", str(bank), "drift"]) == 0
+    said = capsys.readouterr().out
+    assert "reads card.payments_1d, which means something else now than when it was trained: what is shown" in said
+
+
 def test_without_a_model_the_inputs_of_model_yaml_are_compared(tmp_path: Path):
     project = app.open(make_project(tmp_path / "bank"))
     project.ingest(write_days(tmp_path / "days.jsonl", range(10)))

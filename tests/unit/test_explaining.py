@@ -23,6 +23,7 @@ from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
 from shroff.models.registry import Registry
+from tests.unit import learnable
 from tests.unit.projects import FILES
 from tests.unit.trained import train
 
@@ -338,3 +339,17 @@ def test_steps_are_the_ends_of_what_a_cut_parts(cuts, now, type_, is_single):
             assert goes_left(edge - 1, cut)
     assert all(one < now for one in found.below)
     assert all(one > now for one in found.above)
+
+
+def test_a_duration_is_shown_as_people_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = learnable.make_project(
+        tmp_path / "waits", features="card: { since_last: payment.at - last(payment.at) over 30d }\n", model=""
+    )
+    times = ("2026-03-01T00:00:00Z", "2026-03-01T03:25:45Z")
+    payments = [
+        {"id": f"p-{at}", "at": time, "card": "c", "amount": "1.00", "channel": "web"} for at, time in enumerate(times)
+    ]
+    app.open(folder).decide(payments, as_type="payment")
+
+    assert run(["-C", str(folder), "explain", "payment/p-1"]) == 0
+    assert "card.since_last  3h25m45s" in capsys.readouterr().out

@@ -89,12 +89,42 @@ def test_a_row_without_a_label_is_genuine_once_it_is_as_old_as_the_label_delay()
     #  days       0     2     4  (known: 4; the delay is 2 days)
     #  genuine    x-----x        2 days old is old enough
     #  immature          x--x
-    given = made([0, 2, 2 + 1 / DAY_MS, 3, 3.5], ((3, FRAUD, 3.2), (4, FRAUD, 4.5)))
+    given = made([0, 2, 2 + 1 / DAY_MS, 3.5], ((3, FRAUD, 4.5),))
     found = known_rows(given, 0, 4 * DAY_MS, 4 * DAY_MS, DELAY_MS)
 
-    assert found.rows.tolist() == [0, 1, 3]
-    assert found.verdicts.tolist() == [GENUINE, GENUINE, FRAUD]
+    assert found.rows.tolist() == [0, 1]
+    assert found.verdicts.tolist() == [GENUINE, GENUINE]
     assert (found.immature, found.unclear) == (2, 0)
+
+
+def test_a_young_row_is_left_out_whatever_its_label_says():
+    #  days       0     2     4  (known: 4; the delay is 2 days)
+    #  fraud      x           x  known at once, but only the old one counts
+    #  unclear    x           x
+    #  genuine    x           x  said so by a label
+    said = ((0, FRAUD, 1), (1, NOT_KNOWN, 1), (2, GENUINE, 1), (3, FRAUD, 3.2), (4, NOT_KNOWN, 3.2), (5, GENUINE, 3.2))
+    found = known_rows(made([0, 0, 0, 3, 3, 3], said), 0, 4 * DAY_MS, 4 * DAY_MS, DELAY_MS)
+
+    assert found.rows.tolist() == [0, 2]
+    assert found.verdicts.tolist() == [FRAUD, GENUINE]
+    assert (found.immature, found.unclear) == (3, 1)
+
+
+def test_a_delay_that_is_shorter_than_the_label_delay_bends_no_base_rate():
+    #  days            0 ............ 20   22  test
+    #  train           [                )      young: younger than 10 days when the test begins, so after day 12
+    #  frauds: every 20th payment, each known a day after
+    label_delay_ms = 10 * DAY_MS
+    times = [(number + 0.5) / 100 for number in range(2_000)]
+    labels = tuple((row, FRAUD, times[row] + 1) for row in range(0, 2_000, 20))
+    given = made(times, labels, as_of=60)
+    fold = Fold(0, 20 * DAY_MS, 22 * DAY_MS, 27 * DAY_MS)
+
+    early = rows_of(given, fold, label_delay_ms).train
+    late = known_rows(given, fold.train_start_ms, fold.train_end_ms, given.as_of_ms, label_delay_ms)
+    assert (early.verdicts == FRAUD).mean() == pytest.approx((late.verdicts == FRAUD).mean()) == 0.05
+    assert given.times_ms[early.rows].max() <= fold.test_start_ms - label_delay_ms
+    assert early.immature == 2_000 - len(early.rows) > 0
 
 
 def test_a_row_whose_label_says_unclear_is_neither_and_is_counted():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import shroff
@@ -78,3 +81,120 @@ def test_what_was_made_from_other_kernels_is_compiled_anew_and_goes(tmp_path: Pa
     assert kept["1" * 16].cache_misses
     names = {found.name.split("-")[0] for found in (tmp_path / "__pycache__").glob("*.nb?")}
     assert names == {f"some_kernels.one_more_{'1' * 16}"}
+
+
+# ---- machine code that is loaded without the compiler
+
+NATIVE = """
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import compiled
+
+
+@compiled
+def doubled(number):
+    return number * 2
+
+
+@native("UniTuple(int64, 2)(int64[:, ::1], uint8[::1], int64, float64)")
+def about(table, flags, number, real):
+    flags[0] = 7
+    return doubled(table[table.shape[0] - 1, table.shape[1] - 1]) + number, int(real * 2) + flags.size
+
+
+@native("int64(Array(uint8, 1, 'C', readonly=True), uint64)")
+def first(data, word):
+    return data[0] + (word >> 60)
+"""
+CALLS = """
+import importlib.util, sys
+import numpy as np
+spec = importlib.util.spec_from_file_location("some_native", sys.argv[1])
+found = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(found)
+flags = np.zeros(3, np.uint8)
+print(found.about(np.array([[1, 2], [3, 40]]), flags, np.int64(-1), 1.5), flags.tolist())
+print(found.first(np.frombuffer(b"A", np.uint8), np.uint64(2**64 - 1)))
+print(found.about.was_on_disk, "numba" in sys.modules)
+"""
+
+
+def called(file: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, str(file)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(name="some_native")
+def _some_native(tmp_path: Path) -> Path:
+    file = tmp_path / "some_native.py"
+    file.write_text(NATIVE)
+    return file
+
+
+def test_machine_code_is_made_once_and_then_called_without_the_compiler(
+    some_native: Path,
+):
+    results = ["(79, 6) [7, 0, 0]", "80"]
+
+    assert called(some_native) == [*results, "False True"]
+    assert called(some_native) == [*results, "True False"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"])
+def test_machine_code_that_is_damaged_is_made_anew(some_native: Path, damage: Callable[[bytes], bytes]):
+    called(some_native)
+    for kept in some_native.parent.glob("__pycache__/*.kernel"):
+        kept.write_bytes(damage(kept.read_bytes()))
+
+    assert called(some_native)[-1] == "False True"
+    assert called(some_native)[-1] == "True False"
+
+
+def test_machine_code_of_another_text_goes(some_native: Path):
+    called(some_native)
+    before = {file.name for file in some_native.parent.glob("__pycache__/*.kernel")}
+    some_native.write_text(NATIVE.replace("flags[0] = 7", "flags[0] = 8"))
+    found = called(some_native)
+    after = {file.name for file in some_native.parent.glob("__pycache__/*.kernel")}
+
+    assert found[0] == "(79, 6) [8, 0, 0]"
+    assert len(before) == len(after) == 2
+    assert not before & after
+
+
+def test_machine_code_takes_nothing_but_what_its_signature_says(some_native: Path):
+    about = load(some_native).about
+    table, flags = np.ones((2, 2), np.int64), np.zeros(1, np.uint8)
+    frozen = flags.copy()
+    frozen.setflags(write=False)
+
+    for wrong in (table.T, table.astype(np.int32), table[0], [[1]]):
+        with pytest.raises(TypeError, match="about takes"):
+            about(wrong, flags, 1, 1.0)
+    with pytest.raises(TypeError, match="about takes"):
+        about(table, frozen, 1, 1.0)
+    with pytest.raises(ValueError, match="argument"):
+        about(table, flags, 1)
+
+
+GREEDY = """
+import numpy as np
+from shroff.features.kernel_native import native
+
+
+@native("int64(int64)")
+def greedy(n):
+    return n + int(np.random.random() * 6)
+"""
+
+
+def test_a_kernel_that_needs_the_compiler_when_it_runs_is_refused(tmp_path: Path):
+    file = tmp_path / "greedy.py"
+    file.write_text(GREEDY)
+
+    with pytest.raises(RuntimeError, match=r"the kernel greedy calls numba_.*, which only numba has"):
+        load(file).greedy(3)

@@ -12,10 +12,13 @@ from shroff.models.calibration import (
     NONE,
     PLATT,
     Calibration,
+    calibration_of,
     fit_calibration,
     score_of_margin,
     scorer_of,
+    uncalibrated,
 )
+from shroff.models.model import PROBABILITY
 
 
 def drawn(count, truth, *, seed=1):
@@ -54,6 +57,15 @@ def test_platt_of_margins_far_from_zero_and_far_apart_ends():
     found = fit_calibration(1e4 + 1e3 * margins, verdicts, kind=PLATT)
 
     assert found.slope == pytest.approx(fit_calibration(margins, verdicts, kind=PLATT).slope / 1e3, rel=1e-6)
+
+
+def test_a_margin_that_is_a_probability_stays_what_it_is():
+    margins = np.array([-0.25, 0.0, 1e-6, 0.123456, 0.5, 1.0, 1.5])
+    found = calibration_of(uncalibrated(PROBABILITY).as_manifest())
+
+    assert scores_of(margins, found).tolist() == [0.0, 0.0, 1e-6, 0.123456, 0.5, 1.0, 1.0]
+    assert [score_of_margin(one, found, 0.5) for one in (0.0, 0.5, 1.0)] == [0.0, 0.333333, 1.0]
+    assert fit_calibration(margins, np.ones(7, np.int8), gives=PROBABILITY) == found
 
 
 def test_isotonic_of_margins_that_part_frauds_from_genuine_rows_is_no_certainty():

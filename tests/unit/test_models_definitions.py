@@ -107,7 +107,7 @@ def test_a_model_without_settings_reads_what_can_be_read_and_has_the_defaults():
     ]
     assert model.split == Split(28 * DAY_MS, 7 * DAY_MS, 7 * DAY_MS, 4)
     assert (model.label_delay_ms, model.learner, model.capacity) == (7 * DAY_MS, "xgboost", None)
-    assert model.gates == (Gate("leak_test", is_required=True),)
+    assert model.gates == (Gate("average_precision", above_champion_by="noise"), Gate("leak_test", is_required=True))
     assert (model.parameters, model.search, model.calibration) == ({}, {}, "auto")
     assert (model.negatives_kept, model.friendly_reasons, model.give_away) == (1.0, frozenset(), ())
     assert (names(model.slices), model.seed) == (["payment.is_new", "payment.channel"], 1)
@@ -392,6 +392,13 @@ def test_a_delay_below_the_label_delay_is_told():
 
 
 # ---- gates
+
+
+def test_who_wants_no_gates_says_so():
+    assert settings("gates: none").gates == ()
+    ((line, _, path, words),) = problems("gates: {}")
+    assert (line, path) == (2, "gates")
+    assert words.startswith("gates asks nothing. Leave gates out for those that hold by default, or write 'gates: ")
 
 
 def test_gates_are_read_in_their_order():

@@ -112,10 +112,29 @@ def test_of_what_should_be_small_less_is_better():
     assert result.passed
 
 
-def test_without_a_champion_the_comparison_passes():
-    result = one(Gate("average_precision", above_champion_by="noise"))
+def test_without_a_champion_it_is_held_against_what_is_in_force_then():
+    gate = Gate("average_precision", above_champion_by="noise")
+    strong = one(gate)
+    lots = evaluate(GIVEN, settings(), TERMS, lambda *_: lambda rows: np.random.default_rng(7).random(len(rows)))
 
-    assert (result.passed, result.value, result.note) == (True, None, "there is no champion yet")
+    assert (strong.passed, strong.value) == (
+        True,
+        pytest.approx(ALONE.compared["rules_only"].differences[gate.metric].mean, abs=1e-6),
+    )
+    assert strong.note.startswith("there is no champion, so against rules alone: 95 % interval +")
+    assert not one(gate, lots).passed
+    assert not one(Gate("average_precision", above_champion_by=0.99)).passed
+
+
+def test_where_nothing_was_decided_it_is_held_against_approving_all():
+    compared = {name: one for name, one in ALONE.compared.items() if name == baselines.APPROVE_ALL}
+
+    found = one(Gate("average_precision", above_champion_by="noise"), replace(ALONE, compared=compared))
+    alone = one(Gate("average_precision", above_champion_by="noise"), replace(ALONE, compared={}))
+
+    assert found.passed
+    assert found.note.startswith("there is no champion, so against approving all: ")
+    assert (alone.passed, alone.value) == (False, None)
 
 
 def test_a_champion_that_knows_every_test_row_cannot_be_beaten():

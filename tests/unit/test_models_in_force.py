@@ -282,19 +282,33 @@ def test_a_model_that_failed_a_gate_is_not_promoted_without_a_waiver(bank: Path,
     assert [one["name"] for one in refused["failed"]] == ["calibration_error", "latency_p99"]
     assert not (bank / FILE).exists()
 
-    words = ["models", "promote", "m-4", "--waive", "calibration_error"]
+    words = ["models", "promote", "m-4", "--waive", "calibration_error at most 0.02"]
     assert asked(capsys, bank, *words)[0] == 2
     code, refused = asked(capsys, bank, *words, "--reason", "small sample", "--by", "ann")
     assert (code, [one["name"] for one in refused["failed"]]) == (1, ["latency_p99"])
-    code, done = asked(capsys, bank, *words, "--waive", "latency_p99", "--reason", "small sample", "--by", "ann")
+    words += ["--waive", " latency_p99  at most 1 ms"]
+    code, done = asked(capsys, bank, *words, "--reason", "small sample", "--by", "ann")
     assert (code, done["what"]) == (0, "promoted")
     champion = json.loads((bank / FILE).read_text())["payment"]["champion"]
-    waived = [{"gate": one.name, "reason": "small sample", "by": "ann"} for one in FAILED]
+    waived = [{"gate": one.name, "reason": "small sample", "by": "ann", "limit": one.limit} for one in FAILED]
     assert (champion["by"], champion["waived"]) == ("ann", waived)
+    decide(bank, 1)
+    with app.open(bank).reading() as log:
+        control = json.loads(log.controls()[-1].body)
+    assert '"limit": "at most 0.02"' in control["files"][FILE], "the control event carries what was waived"
+    shown = asked(capsys, bank, "models", "show", "m-4")[1]["promotions"][0]["waived"]
+    assert [(one["gate"], one["limit"]) for one in shown] == [(one.name, one.limit) for one in FAILED]
 
 
 @pytest.mark.parametrize(
-    "waive, words", [("calibration_eror", "Did you mean calibration_error?"), ("x", "Those that failed")]
+    "waive, words",
+    [
+        ("calibration_eror at most 0.02", "Did you mean calibration_error at most 0.02?"),
+        ("calibration_error", "A waiver names the limit too: 'calibration_error at most 0.02'"),
+        ("calibration_error at most 0.1", "A waiver names the limit too: 'calibration_error at most 0.02'"),
+        ("x", "Those that failed"),
+        ("", "Those that failed"),
+    ],
 )
 def test_a_waiver_names_a_gate_that_failed(bank: Path, waive: str, words: str):
     train(Registry(bank / "models"), "m-4", seed=4, gates=FAILED)
@@ -468,7 +482,7 @@ def test_models_are_listed_with_their_roles(bank: Path, capsys: pytest.CaptureFi
         ("m-3", "shadow"),
     ]
     assert run(["-C", str(bank), "models", "list"]) == 0
-    assert "m-2    payment  champion  xgboost  passed" in capsys.readouterr().out
+    assert "m-2       -  payment  champion  xgboost  passed" in capsys.readouterr().out
 
 
 def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: pytest.CaptureFixture[str]):
@@ -514,3 +528,11 @@ def test_before_the_first_events_a_promotion_waits_for_them(bank: Path, capsys: 
 def test_a_challenger_needs_its_share_and_entity(bank: Path, capsys: pytest.CaptureFixture[str], words: list[str]):
     assert run(["-C", str(bank), "models", "challenge", *words]) == 2
     assert "--share PERCENT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["abc", "0.1", None, True])
+def test_a_share_is_a_number(bank: Path, share: object):
+    project = app.open(bank)
+    project.promote("m-1")
+    with pytest.raises(UsageError, match=r"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not "):
+        project.challenge("m-2", share, "card")  # type: ignore[arg-type]

@@ -7,15 +7,16 @@ import sys
 import msgspec
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 
 from shroff.errors import UsageError
-from shroff.models.calibration import ISOLATION, PLATT, Calibration
+from shroff.models.calibration import ISOLATION, PLATT, Calibration, uncalibrated
 from shroff.models.definitions import LEARNERS
 from shroff.models.folds import Known
 from shroff.models.learners import CATEGORIES_MAX, columns_for, fit, known_column
 from shroff.models.learners_isolation import usual_depth
-from shroff.models.metrics import auc_roc
-from shroff.models.model import InputColumn
+from shroff.models.metrics import auc_roc, average_precision
+from shroff.models.model import PROBABILITY, InputColumn
 from shroff.models.search import Bounds, best_of, search
 from shroff.models.sets import FRAUD, GENUINE, Input
 from shroff.models.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
@@ -71,6 +72,46 @@ def test_a_learner_tells_frauds_of_later_rows(learner):
         strongest = max(trained.fitted.importance, key=trained.fitted.importance.__getitem__)
         assert strongest == "strong"
     assert sum(trained.fitted.importance.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_forest_is_as_good_as_scikit_learns():
+    """With a tail of large amounts in which nearly all are frauds: equal bins would lump it with genuine ones."""
+    random = np.random.default_rng(5)
+    columns = random.lognormal(3, 0.7, (20_000, 4))
+    frauds = random.random(20_000) < np.where(columns[:, 0] > 140, 0.9, 0.0001 * columns[:, 1])
+    given = [number(f"x{place}", columns[:10_000, place]) for place in range(4)]
+    later = [number(f"x{place}", columns[10_000:, place]) for place in range(4)]
+    told = {"trees": "60", "columns": "0.5", "bins": "256"}
+    fitted = fit("forest", given, frauds[:10_000].astype(np.int8), None, told, 1)
+    scores = loaded(fitted, uncalibrated(fitted.gives), 1.0).scores(columns_for(fitted.inputs, later))
+    theirs = RandomForestClassifier(60, max_depth=12, max_features=2, random_state=1)
+    theirs.fit(columns[:10_000], frauds[:10_000])
+    expected = average_precision(theirs.predict_proba(columns[10_000:])[:, 1], frauds[10_000:])
+
+    assert expected > 0.35
+    assert average_precision(scores, frauds[10_000:]) > expected - 0.02
+    assert scores.mean() == pytest.approx(frauds.mean(), rel=0.15)
+
+
+def test_a_leaf_of_a_forest_is_the_share_of_frauds_in_it():
+    values, verdicts = np.repeat([0.0, 1.0], 50), np.array([1] * 10 + [0] * 40 + [1] * 40 + [0] * 10, np.int8)
+    fitted = fit("forest", [number("x", values)], verdicts, None, {"trees": "1", "rows": "1", "columns": "1"}, 1)
+    model = loaded(fitted, uncalibrated(fitted.gives), 1.0)
+
+    assert model.margins([np.array([0.0, 1.0])]).tolist() == pytest.approx([0.2, 0.8])
+    assert model.scores([np.array([0.0, 1.0])]).tolist() == [0.2, 0.8]
+    assert model.manifest["gives"] == PROBABILITY
+
+
+@pytest.mark.parametrize("calibration", ["none", "platt", "isotonic"])
+def test_scores_of_a_forest_are_probabilities_however_it_is_calibrated(calibration):
+    given, later = noisy_set(6_000, seed=3), noisy_set(6_000, seed=4)
+    trained = train(given, known_of(given), settings(learner="forest", calibration=calibration), {"trees": "60"})
+    scores = scores_of(loaded(trained.fitted, trained.calibration, trained.negatives_kept), later.inputs)
+    rate = float((verdicts_of(later) == FRAUD).mean())
+
+    assert trained.calibration.kind == {"none": "identity"}.get(calibration, calibration)
+    assert scores.mean() == pytest.approx(rate, rel=0.1)
 
 
 def test_scores_are_probabilities_of_the_rows_that_come():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -57,7 +58,11 @@ def changed(data, change):
 
 
 def manifest_of(format, data, inputs=MIXED, **more):
-    listed = [{"name": one.name, "kind": one.kind, "categories": [*one.categories]} for one in inputs]
+    listed = [
+        {"name": one.name, "kind": one.kind, "categories": [*one.categories]}
+        | ({"feature": one.feature} if one.feature else {})
+        for one in inputs
+    ]
     files = {FILES.get(format, "model.json"): sha256(data).hexdigest()}
     return {"id": "m-1", "event": "payment", "format": format, "inputs": listed, "files": files} | more
 
@@ -207,6 +212,26 @@ def test_a_model_of_other_inputs_is_refused():
         loaded(LOGISTIC, learned(LOGISTIC), (MIXED[0], InputColumn("channel", "category", ("app", "web"))))
 
 
+@pytest.mark.parametrize("format", [XGBOOST, LIGHTGBM])
+def test_a_model_whose_features_have_other_names_is_of_other_inputs_unless_the_manifest_says_which(format):
+    names = ["amount", "merchant"]
+    if format == XGBOOST:
+        inputs, own = NUMBERS, boosted()
+        data = changed(own, lambda learner: learner.update(feature_names=names))
+    else:
+        inputs, own = MIXED, learned(LIGHTGBM)
+        data = own.replace(b"feature_names=Column_0 Column_1", f"feature_names={' '.join(names)}".encode())
+        assert data != own
+    called = tuple(replace(one, feature=name) for one, name in zip(inputs, names, strict=True))
+    rows = np.array([[1.0, 2.0], [0.0, 1.0]])
+
+    with pytest.raises(RegistryError, match=r"made of other features \(amount, merchant\)"):
+        loaded(format, data, inputs)
+    with pytest.raises(RegistryError, match="in the order amount, merchant"):
+        loaded(format, data, tuple(replace(one, feature=name) for one, name in zip(inputs, names[::-1], strict=True)))
+    assert loaded(format, data, called).margins(rows).tolist() == loaded(format, own, inputs).margins(rows).tolist()
+
+
 @pytest.mark.parametrize("best", [-1, 5])
 def test_a_round_that_is_not_there_is_refused(best):
     with pytest.raises(RegistryError, match=f"best_iteration {best}, and the model has 5 trees"):
@@ -347,10 +372,11 @@ def test_a_model_whose_features_have_other_names_is_explained_by_place():
         boosted(), lambda learner: learner.update(feature_names=["a", "b"], feature_types=["float", "float"])
     )
     rows = np.array([[1.0, -np.inf, 1e300], [0.0, 1.0, np.nan]])
+    called = tuple(replace(one, feature=name) for one, name in zip(NUMBERS, "ab", strict=True))
 
-    found = loaded(XGBOOST, data, NUMBERS).contributions(rows)
+    found = loaded(XGBOOST, data, called).contributions(rows)
 
-    assert found.sum(axis=1) == pytest.approx(loaded(XGBOOST, data, NUMBERS).margins(rows), rel=1e-5)
+    assert found.sum(axis=1) == pytest.approx(loaded(XGBOOST, data, called).margins(rows), rel=1e-5)
     assert np.abs(found[:, 0]).min() > np.abs(found[:, 1]).max()
 
 

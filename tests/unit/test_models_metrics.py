@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from shroff.decisions.policy import OUTCOMES
 from shroff.models.daily import best_card_precision, card_precision, found_in_budget, key_days, taken_in_budget
 from shroff.models.estimates import difference, estimate
 from shroff.models.intervals import BLOCKS_MIN, day_blocks, drawings, ends, key_blocks, times_for
+from shroff.models.keys import METRICS_BY_NAME
 from shroff.models.metrics import (
     DECLINE,
     REVIEW,
@@ -298,10 +300,42 @@ def test_too_few_blocks_or_values_give_no_interval():
     values = np.linspace(0, 1, 200)
     half = np.where(np.arange(200) % 2, values, np.nan)
 
-    assert ends(values, BLOCKS_MIN) == pytest.approx((0.025, 0.975))
-    assert ends(values, BLOCKS_MIN - 1) == (None, None)
-    assert ends(half, 100) == (None, None)
+    assert ends(values, BLOCKS_MIN, 0.5) == pytest.approx((0.025, 0.975))
+    assert ends(values, BLOCKS_MIN - 1, 0.5) == (None, None)
+    assert ends(half, 100, 0.5) == (None, None)
     assert day_blocks([2, 3]).of_rows[1].tolist() == [2, 3, 4]
+
+
+def test_the_bias_of_drawings_is_taken_off_and_ends_stay_within_the_limits():
+    values = np.linspace(0.2, 0.4, 201)  # all of them above what was measured
+
+    assert ends(values, 100, 0.1) == pytest.approx((0.005, 0.195))
+    assert ends(values, 100, 0.05, 0.0, 0.1) == pytest.approx((0.0, 0.1))
+    lopsided = np.append(np.zeros(199), 1_000.0)
+    assert ends(lopsided, 100, 0.0) == (-5.0, 0.0), "an end is what was measured before it leaves that out"
+
+
+@given(st.integers(0, 10**6))
+def test_every_interval_holds_what_was_measured(seed):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(40, 400))
+    frauds = random.random(count) < random.choice([0.02, 0.1, 0.5])
+    scores = np.clip(random.beta(0.3, 3, count) + random.random() * 0.5 * frauds, 0, 1)
+    keys, days = random.integers(0, 40, count), np.sort(random.integers(0, 12, count))
+    amounts = random.lognormal(3, 2, count)
+    terms = Terms(review_at=0.2, decline_at=0.6, false_decline=15, review=4, reviews_a_day=3)
+    folds = [
+        judged(scores[part], frauds[part], amounts=amounts[part], keys=keys[part], days=days[part], terms=terms)
+        for part in np.array_split(np.arange(count), int(random.integers(1, 4)))
+    ]
+    found = estimate(folds, terms, 3, key_blocks([one.rows.keys for one in folds], "card"), 1).by_name
+
+    known = {name: one for name, one in found.items() if one.low is not None}
+    assert {"calibration_error", "brier"} <= known.keys()
+    for name, one in known.items():
+        assert one.low <= one.mean <= one.high, name
+        least, most = (0, 1) if METRICS_BY_NAME[name].kind == "share" else (-np.inf, np.inf)
+        assert least <= one.low <= one.high <= most, name
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says():
@@ -331,3 +365,7 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     assert found.low is not None
     assert found.low > 0
     assert alone.low < other.by_name["auc_roc"].high  # by themselves they overlap
+
+
+def test_codes_of_outcomes_are_their_places_among_outcomes():
+    assert (OUTCOMES.index("review"), OUTCOMES.index("decline")) == (REVIEW, DECLINE)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
+import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from shroff.errors import RegistryError, StorageError, UsageError
 from shroff.models import registry as registering
-from shroff.models.registry import GateResult, Registry, digest_of, refuse_pickle
+from shroff.models.registry import GateResult, Registry, Stored, digest_of, refuse_pickle
 from tests.unit.linear import WEIGHTS, put, registry
 
 PASSED = GateResult("average_precision", 0.6, "at least 0.5", passed=True)
@@ -68,14 +74,62 @@ def test_there_is_no_registry_before_the_first_model(models: Registry):
     assert models.ids() == []
 
 
-def test_a_new_id_has_the_day_and_is_the_only_one(models: Registry):
-    id_ = models.new_id(1_782_864_000_000, b"trees")
-    models.write({"id": id_, "event": "payment"}, {})
-    longer = models.new_id(1_782_864_000_000, b"trees")
+def learnt(models: Registry, trees: bytes = b"trees", latency: float = 0.1, **more: Any) -> tuple[Stored, bool]:
+    manifest = {"event": "payment", "inputs": [], "gates": {"latency_p99 at most 1 ms": True}} | more
+    gate = GateResult("latency_p99", latency, "at most 1 ms", passed=True)
+    page = lambda named: f"report of {named['id']}, {named.get('made_at')}".encode()  # noqa: E731
+    return models.add(1_782_864_000_000, manifest, {"model.json": trees}, metrics={"a": 1}, gates=[gate], page=page)
 
-    assert id_.startswith("m-20260701-")
-    assert longer.startswith(id_)
-    assert longer != id_
+
+def test_an_id_has_the_day_and_says_what_was_learnt_and_not_when(tmp_path: Path):
+    here, elsewhere = Registry(tmp_path / "here"), Registry(tmp_path / "elsewhere")
+    first, is_new = learnt(here, made_at="2026-07-01T10:00:00Z")
+    again, is_new_again = learnt(here, latency=0.2, made_at="2026-07-01T11:00:00Z")
+    other, _ = learnt(elsewhere, latency=0.3, made_at="2026-07-02T00:00:00Z")
+
+    assert (is_new, is_new_again) == (True, False)
+    assert first.id.startswith("m-20260701-")
+    assert here.ids() == [first.id]
+    assert again == first
+    assert (other.id, other.digest) == (first.id, first.digest)
+    assert other.manifest["made_at"] == elsewhere.summaries()[0].made_at == "2026-07-02T00:00:00Z"
+    assert other.gates[0].value == 0.3
+
+
+@pytest.mark.parametrize("more", [{"trees": b"others"}, {"definitions": "d"}, {"gates": {}}])
+def test_what_was_learnt_otherwise_is_another_model(models: Registry, more: dict[str, Any]):
+    first, _ = learnt(models)
+    other, is_new = learnt(models, **more)
+
+    assert is_new
+    assert (other.id != first.id, other.digest != first.digest) == (True, True)
+
+
+def test_a_folder_with_the_same_id_and_other_content_makes_the_id_longer(models: Registry):
+    first, _ = learnt(models)
+    changed(models.folder / first.id / "model.json", b"trees", b"stumps")
+
+    again, is_new = learnt(models)
+
+    assert is_new
+    assert again.id.startswith(first.id)
+    assert len(again.id) == len(first.id) + 1
+
+
+def test_a_folder_of_an_earlier_version_is_read_as_it_was(models: Registry):
+    """Its manifest has no `run`: every byte counts, and when it was made stands at its top."""
+    folder = models.folder / "m-old"
+    folder.mkdir(parents=True)
+    gates = b"[]\n"
+    manifest = {"id": "m-old", "event": "payment", "made_at": "2026-07-01T10:00:00Z"}
+    manifest |= {"files": {"gates.json": sha256(gates).hexdigest()}}
+    (folder / "manifest.json").write_bytes(text := msgspec.json.encode(manifest))
+    (folder / "gates.json").write_bytes(gates)
+
+    stored = models.read("m-old", sha256(text).hexdigest())
+
+    assert stored.manifest == manifest
+    assert models.summaries()[0].made_at == "2026-07-01T10:00:00Z"
 
 
 def test_a_model_is_never_changed(models: Registry):
@@ -96,6 +150,42 @@ def test_what_cannot_be_written_leaves_nothing(models: Registry, monkeypatch: py
         put(models, "m-2", {"payment.amount": 1.0})
 
     assert [path.name for path in models.folder.iterdir()] == ["m-1"]
+
+
+def left(folder: Path, name: str, age_s: float) -> Path:
+    """A folder as a process leaves it that is killed while it writes a model."""
+    path = folder / name
+    path.mkdir()
+    (path / "model.json").write_bytes(b"{")
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+    return path
+
+
+def test_what_a_killed_process_left_is_cleared_away_a_day_later(models: Registry):
+    put(models, "m-1", {"payment.amount": 1.0})
+    old = left(models.folder, ".m-20260701-3f2a.k2_x9abc", 90_000)
+    others = [
+        left(models.folder, ".m-20260701-3f2a.aaaaaaaa", 80_000),  # may be written at this moment
+        left(models.folder, ".m-20260701-3f2a.backup", 90_000),
+        left(models.folder, "m-20260701-3f2a.k2_x9abc", 90_000),
+        left(models.folder, ".git", 90_000),
+    ]
+    put(models, "m-2", {"payment.amount": 1.0})
+
+    assert not old.exists()
+    assert all((other / "model.json").exists() for other in others)
+    assert models.ids() == ["m-1", "m-2"]
+
+
+def test_what_another_process_finishes_meanwhile_is_no_failure(models: Registry, monkeypatch: pytest.MonkeyPatch):
+    put(models, "m-1", {"payment.amount": 1.0})
+    gone = left(models.folder, ".m-20260701-3f2a.k2_x9abc", 90_000)
+    listed = list(models.folder.iterdir())
+    shutil.rmtree(gone)
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+
+    assert put(models, "m-2", {"payment.amount": 1.0}).id == "m-2"
 
 
 def changed(path: Path, old: bytes, new: bytes) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from threading import Event, Thread
 
 import pytest
 
+from shroff.config import threads_asleep
 from shroff.decisions.collector import THRESHOLDS, calm_collector
 from shroff.decisions.ingest import TURN_S, short_turns
 from shroff.decisions.process_wide import ProcessWide
@@ -53,3 +56,48 @@ def test_it_is_put_back_after_an_error_and_can_be_changed_again():
         told.append("work")
 
     assert told == ["changed", "back", "changed", "work", "back"]
+
+
+def test_what_a_library_is_told_as_it_is_loaded_is_gone_afterwards(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with threads_asleep():
+        assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_what_a_user_has_told_libraries_stays(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    with threads_asleep():
+        assert os.environ["OMP_WAIT_POLICY"] == "active"
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+
+
+LEARNS = """
+import os, sys
+from importlib.abc import MetaPathFinder
+
+class Watch(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "xgboost":
+            print("loaded as", os.environ.get("OMP_WAIT_POLICY"))
+
+sys.meta_path.insert(0, Watch())
+import numpy as np
+from shroff.models.learners import fit
+from shroff.models.sets import Input
+
+verdicts = np.array([0, 1] * 20, np.int8)
+fit("xgboost", [Input("x", "number", np.arange(40.0), ())], verdicts, None, {"trees": "1"}, 1)
+print("then", os.environ.get("OMP_WAIT_POLICY"), os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+
+
+def test_learning_in_a_program_of_ones_own_lets_idle_threads_sleep_and_changes_nothing_else():
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"}
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LEARNS], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert done.stdout.splitlines() == ["loaded as passive", "then None None"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,25 @@ def test_nothing_is_drawn_where_nobody_watches(monkeypatch):
         tell(1_000)
 
     assert sys.stderr.getvalue() == ""
+
+
+def test_compiling_is_told_once_and_at_once(monkeypatch):
+    from numba import njit
+
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with progress.said_if_compiling():
+        end = time.monotonic() + 5
+        while not written.getvalue() and time.monotonic() < end:
+            njit("int64(int64)")(lambda number: number + 1)
+        njit("int64(int64)")(lambda number: number + 2)
+
+    assert written.getvalue() == f"{progress.COMPILING}\n"
+
+
+def test_the_compiler_is_not_brought_in_to_look_for_it():
+    code = "import sys, time\nfrom shroff.cli.progress import said_if_compiling\n"
+    code += "with said_if_compiling():\n    time.sleep(0.3)\nsys.exit('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from shroff.models import charts, pages
+from shroff.models import charts, evaluation, pages
+from shroff.models.cost_table import Fixed, Weighed
 from shroff.models.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
+from shroff.models.estimates import Estimate
 from shroff.models.evaluation import evaluate
 from shroff.models.explaining import SUM_ERROR
 from shroff.models.folds import final_window, known_rows
+from shroff.models.keys import METRICS_BY_NAME
 from shroff.models.learners import columns_for
 from shroff.models.metrics import Rows, Terms
 from shroff.models.registry import GateResult
 from shroff.models.report import Extras, LeakLine, report_page
-from shroff.models.report_plots import DEPENDENCES_SHOWN, dependence_plots
-from shroff.models.thresholds import Fixed, thresholds
+from shroff.models.report_plots import DEPENDENCES_SHOWN, curves, dependence_plots
+from shroff.models.thresholds import thresholds
 from shroff.models.training import learn_by, loaded, train
 from tests.unit.training_rows import DAY_MS, noisy_set, settings
 
@@ -64,7 +69,8 @@ def extras_of(given, found, trained):
     amounts = given.amounts_minor[found.tested.rows] / 100
     weighed = Rows(found.tested.frauds, amounts, given.times_ms[found.tested.rows] // DAY_MS, np.full(len(amounts), -1))
     nothing = np.zeros(len(amounts), np.bool_)
-    cutoffs = thresholds(found.tested.scores, weighed, TERMS, Fixed(nothing, nothing, nothing), seed=1)
+    fixed = Fixed(nothing, nothing, nothing)
+    cutoffs = thresholds(Weighed(found.tested.scores, weighed, fixed, found.tested.folds), TERMS, seed=1)
     leak = [LeakLine("cut_at_row", 1_000, None), LeakLine("later_labels", 7, "row 3: strong is 1, was <2>")]
     return Extras("<bank>", "EUR", [("Rows", "3,000")], dependences(model, columns), leak, cutoffs)
 
@@ -99,9 +105,50 @@ def test_the_page_has_everything(page, whole):
     charts_shown += ["Mean size of the contribution", "Share of the gain in training"]
     for name in [*charts_shown, *(one.name for one in trained.fitted.inputs)]:
         assert f"<figcaption>{name}</figcaption>" in page
-    assert all(name in page for name in found.metrics)
-    assert "It failed brier." in page
+    assert all(f"({name}):" in page for name in found.metrics), "what they mean names them as JSON does"
+    assert "It failed Brier score." in page
     assert all(label for label in Tags(page).labels)
+
+
+def test_figures_are_named_in_words_and_have_units(whole):
+    given, found, trained = whole
+    gates = [
+        GateResult("leak_test", 1.0, "required", passed=True),
+        GateResult("latency_p99", 0.0066312, "at most 1 ms", passed=True),
+        GateResult("auc_roc", 0.93712, "at least 0.8", passed=True),
+    ]
+    page = report_page("m", found, gates, {}, (), extras_of(given, found, trained))
+    shown = page[page.index("<h2>Gates") : page.index("<summary>What they mean")]
+
+    assert [name for name in METRICS_BY_NAME if "_" in name and name in shown] == []
+    for words in ("nothing leaks", "0.00663 ms", "AUC ROC", "0.9371"):
+        assert words in shown
+    assert "1.0000" not in shown[: shown.index("<h2>Metrics")]
+
+
+def test_metrics_without_a_value_are_one_line_with_the_reason(whole):
+    _, found, _ = whole
+    lost = Estimate(None, None, None, None, (None, None), why="policy.yaml has no review_at")
+    names = ("precision_at_review", "recall_at_review")
+    page = report_page("m", replace(found, metrics=found.metrics | dict.fromkeys(names, lost)), [], {})
+
+    assert "Not there: precision at review, recall at review (policy.yaml has no review_at)." in page
+    assert ">Recall at review" not in page[page.index("<h2>Metrics") : page.index("<summary>")]
+    slices = [replace(one, metrics=one.metrics | {"money_lost": None}) for one in found.slices]
+    assert ">Money lost</th>" not in report_page("m", replace(found, slices=tuple(slices)), [], {})
+    assert ">Money lost</th>" in report_page("m", found, [], {})
+
+
+def test_precision_by_recall_begins_with_the_first_fraud_that_is_caught(whole):
+    _, found, _ = whole
+    tested = evaluation.Tested(
+        np.arange(4), np.zeros(4, int), np.array([0.9, 0.8, 0.5, 0.1]), np.array([0, 1, 0, 1], bool)
+    )
+    drawn = curves(replace(found, tested=tested))
+    first = re.search(r'<path class="mark" d="M([0-9.]+) ([0-9.]+)', drawn)
+
+    assert first is not None
+    assert [float(one) for one in first.groups()] == [171.0, 87.0], "half of the frauds, at a precision of one half"
 
 
 def test_a_report_is_the_same_for_the_same_model(whole):

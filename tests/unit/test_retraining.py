@@ -488,3 +488,8 @@ def test_a_folder_may_be_named_by_its_url(folder: Path, bank: Path):
     assert found.source == watched(str(folder), lambda: 0, places.downloads).source
     with pytest.raises(NotThereYetError):
         watched("gs://bucket/in", lambda: 0, places.downloads)
+
+
+def test_what_cannot_be_watched_is_told_by_the_call(bank: Path):
+    with pytest.raises(UsageError, match="there is no folder nowhere"):
+        app.open(bank).watch("nowhere")

@@ -78,6 +78,13 @@ payment:
   score: { review_at: 0.60, decline_at: .92 }
   without_model: review
   costs: { missed_fraud: payment.amount, false_decline: 15, review: 4.50, reviews_a_day: 1e2 }
+  explore:
+    share: 2.5%
+    at_most_a_day: 20
+    amount_at_most: 100.50
+    expires: 2027-12-31
+    seed: 4129 nobody guesses this
+    instead: review
 """,
     "model.yaml": """
 payment:

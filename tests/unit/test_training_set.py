@@ -17,7 +17,8 @@ from shroff.decisions.definitions import Definitions
 from shroff.decisions.histories import Taken, log_batches, taken
 from shroff.decisions.leak_test import difference_of
 from shroff.decisions.tables import Way
-from shroff.decisions.training_files import LABELS, MANIFEST, ROWS, read_manifest, read_set, write_set
+from shroff.decisions.training_files import LABELS, ROWS, read_set, write_set
+from shroff.decisions.training_manifest import MANIFEST, read_manifest
 from shroff.decisions.training_set import build_set
 from shroff.decisions.training_sources import file_source, last_moment, log_source
 from shroff.decisions.writer import Writer
@@ -333,8 +334,8 @@ def test_a_set_that_was_not_finished_is_none(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_read_or_is_of_another_format_is_refused(tmp_path: Path) -> None:
     write(log_of(*payments_and_labels()), tmp_path)
     text = (tmp_path / MANIFEST).read_text()
-    (tmp_path / MANIFEST).write_text(text.replace('"format": 1', '"format": 9'))
-    with pytest.raises(StorageError, match="is of format 9, and this program reads 1"):
+    (tmp_path / MANIFEST).write_text(text.replace('"format": 2', '"format": 9'))
+    with pytest.raises(StorageError, match="is of format 9, and this program reads 2"):
         read_set(tmp_path)
     (tmp_path / MANIFEST).write_text(text[:-20])
     with pytest.raises(StorageError, match="cannot be read"):
@@ -369,33 +370,14 @@ def from_files(tmp_path: Path, *inputs: str) -> TrainingSet:
     return build_set(definitions, given, source, LATER_MS)
 
 
-@pytest.mark.parametrize("inputs", [("payment.amount", "card.payments_1h"), ("card.payments_1h", "card.frauds")])
-def test_files_give_the_set_that_a_log_of_them_gives(tmp_path: Path, inputs: tuple[str, ...]) -> None:
-    found = from_files(tmp_path, *inputs)
+def test_files_give_the_set_that_a_log_of_them_gives(tmp_path: Path) -> None:
+    found = from_files(tmp_path, "payment.amount", "card.payments_1h")
 
     assert found.ids.tolist() == ["p1", "p2", "p3", "p4"]
     assert found.seqs.tolist() == [1, 2, 3, 4]
     assert values(found, "card.payments_1h") == [0, 1, 0, 2]
     assert found.verdicts_at(LATER_MS).tolist() == [FRAUD, NOT_KNOWN, GENUINE, NOT_KNOWN]
     assert found.recorded.outcomes.tolist() == [-1] * 4
-
-
-def test_features_of_files_look_at_labels_that_were_known_before(tmp_path: Path) -> None:
-    assert values(from_files(tmp_path, "card.frauds"), "card.frauds") == [0, 0, 0, 1]
-
-
-def test_a_label_of_files_whose_event_comes_later_follows_right_after_it(tmp_path: Path) -> None:
-    (tmp_path / "payments.csv").write_text(
-        "id,at,card,amount\n"
-        "p1,2026-03-01T13:00:00Z,c,5.00\n"
-        "p2,2026-03-01T12:10:00Z,c,6.00\n"
-        "p3,2026-03-01T13:01:00Z,c,6.00\n"
-    )
-    (tmp_path / "labels.csv").write_text("event,verdict,known_at\np2,fraud,2026-03-01T12:30:00Z\n")
-    definitions, given = projects.definitions(), settings("card.frauds")
-    source = file_source([tmp_path / "payments.csv"], tmp_path / "labels.csv", definitions, given)
-
-    assert values(build_set(definitions, given, source, LATER_MS), "card.frauds") == [0, 0, 1]
 
 
 def test_labels_are_known_to_the_millisecond_in_files(tmp_path: Path) -> None:

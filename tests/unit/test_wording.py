@@ -11,6 +11,7 @@ from tests.unit.declare import PAYMENT, declare
 
 EVENTS = declare(PAYMENT + "entities: { card: { payment: card } }\n")
 DAY_MS = 86_400_000
+_SAME_COLOUR = "payments among the last 10 with the same colour above 0: yes"
 
 
 def typed(text, features=None):
@@ -39,6 +40,17 @@ def told(text, value, features=None):
         ("count(payment where payment.amount <= 2) over 1h", 0, "0 payments in 1 h with amount up to 2"),
         ("distinct(payment.colour) over 7d", 3, "3 different colours in 7 days"),
         ("distinct(payment.colour) over 7d", 1, "1 colour in 7 days"),
+        ("count(payment where payment.colour == this.colour) over last 10 > 0", True, _SAME_COLOUR),
+        (
+            "this.colour == last(payment.colour) over last 10",
+            True,
+            "colour the same as last colour among the last 10: yes",
+        ),
+        (
+            "count(payment where payment.amount > this.amount) over 1h",
+            3,
+            "3 payments in 1 h with amount above that of this one",
+        ),
         ("share(payment where payment.ok) over 30d", 0.125, "12.5 % of payments in 30 days with ok"),
         ("mean(payment.amount) over 30d", 42.135, "42.13 EUR mean amount in 30 days"),
         ("max(payment.amount) over 10m", 250, "2.50 EUR largest amount in 10 min"),

@@ -24,14 +24,18 @@ def train(
     event: str = "payment",
     seed: int = 1,
     gates: Sequence[GateResult] = (),
+    **more: object,
 ) -> Stored:
-    """Put a model that was fitted to made-up rows into a registry; another seed is another model."""
+    """Put a model that was fitted to made-up rows into a registry; another seed is another model.
+
+    What is given beside stands in its manifest.
+    """
     known = dict(categories or {})
     fitted = fitted_to(tuple((name, known.get(name, ())) for name in inputs), seed)
     shapes: list[dict[str, Any]] = [
         {"name": one.name, "kind": one.kind, "categories": list(one.categories)} for one in fitted.inputs
     ]
-    manifest = {"id": id_, "event": event, "format": fitted.format, "learner": "xgboost", "inputs": shapes}
+    manifest = {"id": id_, "event": event, "format": fitted.format, "learner": "xgboost", "inputs": shapes, **more}
     return models.write(manifest, fitted.files, metrics={"auc_roc": {"mean": 0.9}}, gates=gates)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.partitioned import TOO_SMALL
-from shroff.models.learners_cluster import TrainingRows
+from shroff.models.learners_cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
@@ -33,6 +35,8 @@ class SparkBackend:
     Raises: UsageError where PySpark or Java is not installed; TransientError where the master does not answer.
     """
 
+    name = "Spark"
+
     def __init__(self, address: str | None = None, *, workers: int) -> None:
         try:
             from pyspark import SparkConf, SparkContext
@@ -47,7 +51,7 @@ class SparkBackend:
         if address is None:
             settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
         try:
-            self.context = SparkContext(conf=settings)
+            self.context = SparkContext(conf=settings, gateway=_hushed(settings))
         except PySparkRuntimeError:
             raise UsageError(
                 "--backend spark needs Java 17 or newer, and none started: install one, or set JAVA_HOME to it."
@@ -73,27 +77,37 @@ class SparkBackend:
                 raise raised
             yield from results
 
-    def grow(self, rows: TrainingRows, settings: Mapping[str, Any], trees: int) -> bytes:
-        """As `models.learners_cluster.TreeCluster` says, with a part of the rows for each core."""
-        import pandas as pd
+    @property
+    def processes(self) -> int:
+        return int(self.context.defaultParallelism)
+
+    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+        """As `models.learners_cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
+        from py4j.protocol import Py4JJavaError
+        from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
         from xgboost.spark import SparkXGBClassifier
 
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-        names = [f"f{place}" for place in range(len(rows.kinds))]
-        table = pd.DataFrame(rows.columns, columns=names).assign(fraud=rows.frauds, weight=rows.weights)
         learner = SparkXGBClassifier(
-            features_col=names,
-            label_col="fraud",
-            weight_col="weight",
-            feature_types=list(rows.kinds),
+            features_col=files.names,
+            label_col=FRAUD,
+            weight_col=WEIGHT,
+            feature_types=list(files.kinds),
             missing=float("nan"),
-            num_workers=self.context.defaultParallelism,
+            num_workers=len(files.paths),
             n_estimators=trees,
+            verbose=False,
             random_state=settings["seed"],
             **{name: value for name, value in settings.items() if name not in NOT_ASKED},
         )
-        booster = learner.fit(SparkSession(self.context).createDataFrame(table)).get_booster()
+        try:
+            rows = SparkSession(self.context).read.parquet(*(Path(path).as_uri() for path in files.paths))
+            booster = learner.fit(rows).get_booster()
+        except Py4JJavaError as error:
+            raise StateError(f"{GREW_NOTHING}: {_first_line(error.java_exception.getMessage())}") from None
+        except PySparkException as error:
+            raise StateError(f"{GREW_NOTHING}: {_first_line(error)}") from None
         return bytes(booster.save_raw("json"))
 
     def close(self) -> None:
@@ -115,3 +129,12 @@ def _caught(function: Callable[[One], Two]) -> Callable[[One], tuple[list[Two], 
 
 def _first_line(error: Any) -> str:
     return str(error).strip().splitlines()[0]
+
+
+def _hushed(settings: Any) -> Any:
+    """The virtual machine of this process, which says nothing where this command prints; errors come as such."""
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    started = SparkContext._gateway  # noqa: SLF001 (one for each process, and nothing else tells whether it is there)
+    return started or launch_gateway(settings, popen_kwargs={"stderr": subprocess.DEVNULL})

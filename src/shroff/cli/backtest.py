@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli import completion
-from shroff.cli.progress import bars
-from shroff.cli.session import Session, argument, command, many, table
+from shroff.cli.progress import bars, said_if_compiling
+from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ _FILE = click.Path(path_type=Path)
     help="The event type of every line of FILEs.",
 )
 @click.option("--labels", metavar="FILE", type=_FILE, help="Labels of the events of FILEs.")
+@click.option(
+    "--order",
+    type=click.Choice(["file", "time"]),
+    default="file",
+    show_default=True,
+    help="Sort FILEs by event time first.",
+)
 @click.option("--report", "page", metavar="FILE", type=_FILE, help="Write the report as one HTML page.")
 @click.option("--out", metavar="FILE", type=_FILE, help="Write all events that change, as .csv or .parquet.")
 @click.option("--rows", type=click.IntRange(min=0), default=20, show_default=True, help="How many of them to show.")
@@ -55,6 +62,7 @@ def backtest(
     as_of: str | None,
     as_type: str | None,
     labels: Path | None,
+    order: str,
     page: Path | None,
     out: Path | None,
     rows: int,
@@ -67,11 +75,11 @@ def backtest(
     from shroff.decisions.backtest_report import page as written
     from shroff.decisions.outfiles import write_lines
 
-    if not files and (as_type or labels):
-        raise UsageError("--as and --labels are for FILEs; without them the events of the log are judged.")
+    if not files and (as_type or labels or order != "file"):
+        raise UsageError("--as, --labels and --order are for FILEs; without them the events of the log are judged.")
     if page is not None and page.suffix != ".html":
         raise UsageError(f"{page} should end with .html.")
-    with bars("reading, records", "computing, events") as (reading, computing):
+    with said_if_compiling(), bars("reading, records", "computing, events") as (reading, computing):
         report = session.project.backtest(
             rules=rules,
             policy=policy,
@@ -82,6 +90,7 @@ def backtest(
             files=files,
             as_type=as_type,
             labels=labels,
+            order=order,
             reading=reading,
             computing=computing,
         )
@@ -91,20 +100,22 @@ def backtest(
         write_changed(report, out)
     session.answer(report.document(rows), _text(report, rows))
     if page is None:
-        session.next(f"shroff backtest{_asked(report)} --report backtest.html")
-
-
-def _asked(report: Report) -> str:
-    return "" if not report.draft else f" --rules {argument(report.draft[0])}" if Path(report.draft[0]).is_dir() else ""
+        draft = {"--rules": rules, "--policy": policy, "--model": model}
+        span = {"--from": start, "--to": end, "--as-of": as_of, "--as": as_type, "--labels": labels}
+        span["--order"] = order if order != "file" else None
+        given = [word for one in (draft | span).items() if one[1] is not None for word in one]
+        session.next(" ".join(["shroff backtest", *map(argument, (*files, *given)), "--report backtest.html"]))
 
 
 def _text(report: Report, rows: int) -> str:
     """The answer for people: the sentence, the matrix, the rules, some rows."""
     from shroff.decisions.backtest import UNKNOWABLE
-    from shroff.decisions.backtest_report import sentence
+    from shroff.decisions.backtest_report import learnt_sentence, sentence
     from shroff.decisions.policy import OUTCOMES
 
     lines = [f"{many(report.events, 'event')} judged again in {report.seconds:.1f} s. {sentence(report)}"]
+    lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []
+    lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
     counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
     for cell in report.matrix:
         counts[cell.old, cell.new] += cell.count
@@ -122,5 +133,6 @@ def _text(report: Report, rows: int) -> str:
     ]
     if changed:
         lines += ["", "Events that change:", table(changed, ("event", "then", "draft", "label", "money"))]
+    lines += ["", *report.explorations()] if report.explored else []
     immature = f"{many(report.immature, 'event')} younger than the label delay: the sentence above leaves them out."
     return "\n".join([*lines, "", immature, UNKNOWABLE])

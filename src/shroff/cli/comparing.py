@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, many, one_line, table
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.decisions.comparing import Comparison, Paired
-
-NAMES: Final = {"average_precision": "average precision", "auc_roc": "AUC ROC", "money_saved": "money saved"}
 
 
 def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
@@ -28,13 +26,24 @@ def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
 
 def document_of(found: Comparison) -> dict[str, Any]:
     """The answer as JSON."""
-    from shroff.decisions.training import plain
+    from shroff.decisions.measured import plain
 
     document = asdict(found)
-    metrics = [{**asdict(one), "verdict": one.verdict} for one in found.found]
+    del document["money_places"]
+    metrics = [{**_paired(one, found.money_places), "verdict": one.verdict} for one in found.found]
     del document["found"]
     plain_document: dict[str, Any] = plain({**document, "metrics": metrics})
     return plain_document
+
+
+def _paired(one: Paired, places: int) -> dict[str, Any]:
+    """A metric of both; the number of frauds is none of its values."""
+    from shroff.decisions.measured import with_money
+
+    found = asdict(one)
+    count = {"frauds_wanted": found.pop("frauds_wanted")}
+    document: dict[str, Any] = with_money({one.name: found}, places)[one.name]
+    return document | count
 
 
 def _text(found: Comparison) -> str:
@@ -56,10 +65,12 @@ def _text(found: Comparison) -> str:
 
 
 def _row(one: Paired) -> tuple[str, ...]:
+    from shroff.models.keys import metric_words
+
     interval = "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
     wanted = "-" if one.frauds_wanted is None else f"{one.frauds_wanted:,}"
     values = (_number(value) for value in (one.champion, one.challenger, one.mean))
-    return NAMES[one.name], *values, interval, one.why or one.verdict, _number(one.seen_from), wanted
+    return metric_words(one.name), *values, interval, one.why or one.verdict, _number(one.seen_from), wanted
 
 
 def _number(value: float | None) -> str:

@@ -143,7 +143,7 @@ def _explained(project: Project, example: Example | None) -> Explained | None:
 
 
 def _load_kernels(progress: Progress) -> None:
-    from shroff.cli.demo_progress import told_of_compiling
+    from shroff.cli.progress import told_of_compiling
 
     progress.phase("loading the window kernels")
     with told_of_compiling(lambda: progress.phase("compiling the window kernels, once on this machine (some seconds)")):

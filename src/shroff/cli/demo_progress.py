@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -44,22 +44,6 @@ def shown_progress() -> Iterator[Progress]:
     # Transient: the summary takes its place.
     with Live(console=console, transient=True, refresh_per_second=10) as live:
         yield LiveProgress(live)
-
-
-@contextmanager
-def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` when numba compiles something in this block; kernels that come from the disk are not compiled."""
-    from numba.core import event
-
-    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]
-        def on_start(self, event: Any) -> None:
-            tell()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Listener()):
-        yield
 
 
 class Pace:

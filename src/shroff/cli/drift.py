@@ -64,6 +64,7 @@ def document_of(report: DriftReport) -> dict[str, Any]:
         "limit": LIMIT,
         "moved": [one.name for one in report.moved],
         "inputs": [{**asdict(one), "has_moved": one.has_moved} for one in report.found],
+        "redefined": list(report.redefined),
         "label_delay_days": {"reference": report.label_delay_days[0], "recent": report.label_delay_days[1]},
         "remarks": list(report.remarks),
     }

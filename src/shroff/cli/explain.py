@@ -10,9 +10,10 @@ import click
 from shroff.cli import completion
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, one_line, table
+from shroff.language.values import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from shroff.decisions.explain import Explained, FeatureLine
     from shroff.decisions.explain_model import ModelPart, ModelReason
@@ -35,11 +36,12 @@ def explain(session: Session, reference: str) -> None:
     if session.is_json:
         session.line(found.json().decode())
     else:
-        session.show(_text(found))
+        features = session.project.definitions.features
+        session.show(_text(found, {name for name, one in features.items() if one.type.kind == "duration"}))
     session.next(f"shroff replay {argument(f'{found.row.event}/{found.row.id}')}")
 
 
-def _text(found: Explained) -> str:
+def _text(found: Explained, durations: Collection[str]) -> str:
     row, document = found.row, found.document
     parts = [f"{row.event} {one_line(row.id)}, place {row.seq:,}: {row.outcome}"]
     reasons = [(one["code"], one["effect"], one["text"]) for one in document["reasons"]]
@@ -52,7 +54,7 @@ def _text(found: Explained) -> str:
     lines = found.explanation.features
     if lines:
         heads = ("feature", "value", "of", "earlier: lowest", "median", "highest", "decisions")
-        parts.append("Features\n" + table([_feature(line) for line in lines], heads))
+        parts.append("Features\n" + table([_feature(line, line.name in durations) for line in lines], heads))
     rules = [_filled(f"{line.id} ({line.result}): {line.text}") for line in found.explanation.rules]
     if rules:
         parts.append("Rules\n" + "\n".join(rules))
@@ -63,14 +65,17 @@ def _text(found: Explained) -> str:
 def _model(model: ModelPart, reasons: Sequence[ModelReason]) -> str:
     head = f"Reasons of the model {one_line(model.model)}: score {shown(model.score)}"
     problem = f"  {one_line(model.problem).rstrip('.')}." if model.problem else ""
+    from shroff.models.model import LOG_ODDS
+
     if model.margin is None:
         return f"{head}\n{problem}"
-    rows = [(f"{one.contribution:+.2f}", one.code, one.text) for one in reasons[:_REASONS_SHOWN]]
+    places = 2 if model.gives == LOG_ODDS else 4  # a probability is small where frauds are few
+    rows = [(f"{one.contribution:+.{places}f}", one.code, one.text) for one in reasons[:_REASONS_SHOWN]]
     rest = sum(one.contribution for one in reasons[_REASONS_SHOWN:])
     if len(reasons) > _REASONS_SHOWN:
-        rows.append((f"{rest:+.2f}", f"{len(reasons) - _REASONS_SHOWN} more", "in --json"))
-    rows.append((f"{model.base:+.2f}", "", "what every event begins with"))
-    total = f"  {model.margin:+.2f} together, in log-odds before calibration"
+        rows.append((f"{rest:+.{places}f}", f"{len(reasons) - _REASONS_SHOWN} more", "in --json"))
+    rows.append((f"{model.base:+.{places}f}", "", "what every event begins with"))
+    total = f"  {model.margin:+.{places}f} together, in {model.gives} before calibration"
     return "\n".join(part for part in (head, table(rows), total, problem) if part)
 
 
@@ -90,15 +95,23 @@ def _filled(text: str) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def _feature(line: FeatureLine) -> tuple[object, ...]:
-    usual = line.earlier
+def _feature(line: FeatureLine, is_duration: bool) -> tuple[object, ...]:
+    usual, show = line.earlier, _length if is_duration else shown
     past = (
         ("", "", "", "")
         if usual is None
-        else (shown(usual.lowest), shown(usual.median), shown(usual.highest), usual.count)
+        else (show(usual.lowest), show(usual.median), show(usual.highest), usual.count)
     )
     key = "no " + line.entity if line.key is None else f"{line.entity} {line.key}"
-    return (line.name, shown(line.value), key, *past)
+    return (line.name, show(line.value), key, *past)
+
+
+def _length(value: object) -> str:
+    """A duration as people write it; decisions have its seconds."""
+    if value is None:
+        return shown(value)
+    seconds = float(str(value))
+    return show_duration(1_000 * round(seconds) if abs(seconds) >= 1 else round(1_000 * seconds))
 
 
 def shown(value: object) -> str:

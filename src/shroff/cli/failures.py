@@ -27,6 +27,7 @@ from shroff.errors import (
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+_ARGUMENTS: Final = frozenset(["as_of", "reference", "recent"])  # that are read behind the command line
 MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
@@ -122,12 +123,20 @@ def _words(error: BaseException, session: Session) -> str:
     return f"shroff: {_detail(error, session)}"
 
 
+def _by_option(words: str) -> str:
+    """The same where a mistake in an argument of Python stands by the option that has it here."""
+    name, colon, rest = words.partition(": ")
+    return f"--{name.replace('_', '-')}{colon}{rest}" if name in _ARGUMENTS else words
+
+
 def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, DefinitionError):
         count = len(error.problems)
         return f"{count} mistake{'s' if count > 1 else ''} in the project's files; nothing was done"
+    if isinstance(error, UsageError):
+        return _by_option(str(error))
     if isinstance(error, ShroffError):
         return str(error)
     if isinstance(error, OSError):

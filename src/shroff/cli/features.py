@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli import completion
+from shroff.cli.cluster_options import cluster_options
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
@@ -42,24 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="batch: all events at once. online: as the stream does. naive: slow, by the definition itself.",
 )
-@click.option(
-    "--backend",
-    default="local",
-    show_default=True,
-    shell_complete=completion.words("local", "dask", "spark"),
-    help="local: in this process. dask, spark: by partitions of each entity's keys, in processes of a cluster.",
-)
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="A running cluster, such as tcp://HOST:8786 or spark://HOST:7077. Without it one is started here.",
-)
-@click.option(
-    "--partitions",
-    metavar="N",
-    type=int,
-    help="Into how many partitions each entity's keys go (16): each must fit into the memory of one process.",
-)
+@cluster_options("local: in this process. dask, spark: by partitions of each entity's keys, in processes of a cluster.")
 def features(
     session: Session,
     files: tuple[Path, ...],

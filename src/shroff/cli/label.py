@@ -12,7 +12,7 @@ from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
-from shroff.errors import nearest
+from shroff.errors import ended
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
@@ -221,15 +221,14 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
     if answer.kind == REFUSED:
         session.answer(
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
-            f"The label was refused: {answer.reason.rstrip('.')}.",
+            ended(f"The label was refused: {answer.reason}"),
         )
         session.next("shroff quarantine list")
         return QUARANTINED
     if answer.kind == WAITING:
         session.answer(
             _counts(read=1, pending=1),
-            f"{_understood(reference, answer)} is not in the log yet; the label '{verdict}' waits for it."
-            + _misspelled(session, reference),
+            f"{_understood(reference, answer)} is not in the log yet; the label '{verdict}' waits for it.",
         )
         session.next("shroff label --pending")
     elif answer.kind == DUPLICATE:
@@ -249,14 +248,6 @@ def _understood(reference: str, answer: Answer) -> str:
     """The event that a label waits for, with its type where what was named is all of its id."""
     type_name = answer.id.partition("/")[0]
     return one_line(reference if reference.startswith(f"{type_name}/") else f"{type_name}/{reference}")
-
-
-def _misspelled(session: Session, reference: str) -> str:
-    """A hint where the part before the slash may be meant for an event type."""
-    before, slash, _ = reference.partition("/")
-    types = session.project.definitions.events.types
-    hint = nearest(before, types) if slash and before not in types else ""
-    return f" {one_line(before)} is no event type, so it was taken for a part of the id. {hint}" if hint else ""
 
 
 def _file(session: Session, file: Path) -> int:

@@ -33,6 +33,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "features": ("features", "compute features of events into a Parquet file"),
     "label": ("label", "record what was found out about events"),
     "train": ("train", "fit a model to the labels so far, and judge it"),
+    "training-set": ("training_set", "write what train would learn from as Parquet"),
     "explain": ("explain", "say why an event was decided as it was"),
     "replay": ("replay", "compute one decision again from the log and compare"),
     "verify": ("verify", "compute the whole log again and compare"),
@@ -80,7 +81,7 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
             module = import_module(f"shroff.cli.{COMMANDS[cmd_name][0]}")
-            command: click.Command = getattr(module, cmd_name)
+            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
             return command
         if cmd_name in PLANNED:
             from shroff.cli.planned import planned

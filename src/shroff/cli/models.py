@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.decisions.promoting import Deployment, Listed
+    from shroff.models.in_force import Promotion, Waiver
     from shroff.models.registry import GateResult, Stored
 
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
@@ -45,7 +46,7 @@ models.examples = (
 
 @command("list", "shroff models list", group=models)
 def list_models(session: Session) -> None:
-    """List the models of the registry with what each is now."""
+    """List the models of the registry with what each is now, the newest first."""
     _list(session)
 
 
@@ -53,15 +54,33 @@ def _list(session: Session) -> None:
     found = session.project.models()
     text = f"{many(len(found), 'model')}."
     if found:
-        rows = [(one.summary.id, one.summary.event, one.role, one.summary.learner, _state(one)) for one in found]
-        text += "\n" + table(rows, ("model", "scores", "role", "learner", "gates"))
-    session.answer({"models": [{**asdict(one.summary), "role": one.role} for one in found]}, text)
+        rows = [
+            (one.summary.id, _minute(one), one.summary.event, one.role, one.summary.learner, _state(one))
+            for one in found
+        ]
+        text += "\n" + table(rows, ("model", "made", "scores", "role", "learner", "gates"))
+    for one in found:
+        text += f"\n  {one.summary.id}: {_redefined_words(one.redefined)}" if one.redefined else ""
+    entries = [{**asdict(one.summary), "role": one.role, "redefined": one.redefined} for one in found]
+    session.answer({"models": entries}, text)
     session.next(f"shroff models show {argument(found[0].summary.id)}" if found else "shroff train")
+
+
+def _minute(one: Listed) -> str:
+    """When a model was made, to the minute of UTC."""
+    return one_line(one.summary.made_at[:16].replace("T", " ")) or "-"
+
+
+def _redefined_words(names: Sequence[str]) -> str:
+    means = "means" if len(names) == 1 else "mean"
+    return f"{one_line(', '.join(names))} {means} something else now than when it was trained"
 
 
 def _state(one: Listed) -> str:
     if one.summary.problem:
         return one.summary.problem
+    if not one.summary.is_judged:
+        return "not judged"
     return f"failed: {', '.join(one.summary.failed)}" if one.summary.failed else "passed"
 
 
@@ -81,6 +100,8 @@ def _state(one: Listed) -> str:
 )
 def show(session: Session, model: str, page: Path | None) -> None:
     """Show what is known of one model: where it comes from, what was measured, its gates."""
+    from shroff.decisions.measured import with_money
+
     found = session.project.model(model)
     stored = found.stored
     if page is not None:
@@ -91,28 +112,33 @@ def show(session: Session, model: str, page: Path | None) -> None:
         "role": found.role,
         "digest": stored.digest,
         "gates": [gate_of(gate) for gate in stored.gates],
-        "metrics": stored.metrics,
+        "metrics": with_money(stored.metrics, session.project.definitions.settings.money_places),
         "promotions": [_promotion(one) for one in found.promotions],
         "manifest": stored.manifest,
         "files": sorted(stored.files),
+        "redefined": found.redefined,
     }
     role = f", {found.role}" if found.role else ""
     lines = [f"{stored.id} scores {stored.event}{role}."]
     manifest = stored.manifest
     lines += [f"  {name}: {one_line(manifest[name])}" for name in ("learner", "made_at", "as_of") if name in manifest]
+    if (origin := manifest.get("imported")) is not None:
+        until = f", until {origin['trained_until']}" if "trained_until" in origin else ""
+        lines.append(f"  trained elsewhere{until}: {one_line(origin['file'])}, {origin['source']}")
     inputs = [str(one.get("name", one)) for one in manifest.get("inputs", ())]
     lines.append(f"  reads {many(len(inputs), 'input')}: {one_line(', '.join(inputs))}")
+    lines += [f"  {_redefined_words(found.redefined)}"] if found.redefined else []
     lines.append(_gates_text(stored.gates))
     for one in found.promotions:
         lines.append(f"  promoted {one.at}{f' by {one_line(one.by)}' if one.by else ''}")
-        lines += [f"    waived {one_line(f'{w.gate}, by {w.by}: {w.reason}')}" for w in one.waived]
+        lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in one.waived]
     session.answer(document, "\n".join(lines))
     session.next(f"shroff models promote {argument(stored.id)}" if found.role != "champion" else "shroff models list")
 
 
 def _write_report(stored: Stored, page: Path) -> None:
     from shroff.decisions.outfiles import write_lines
-    from shroff.models.report import REPORT
+    from shroff.models.registry import REPORT
 
     data = stored.files.get(REPORT)
     if data is None:
@@ -120,8 +146,12 @@ def _write_report(stored: Stored, page: Path) -> None:
     write_lines(page, [[data]])
 
 
-def _promotion(promotion: Any) -> dict[str, Any]:
-    waived = [{"gate": one.gate, "reason": one.reason, "by": one.by} for one in promotion.waived]
+def _waived(waiver: Waiver) -> str:
+    return f"{waiver.gate} {waiver.limit}".rstrip()
+
+
+def _promotion(promotion: Promotion) -> dict[str, Any]:
+    waived = [{"gate": one.gate, "limit": one.limit, "reason": one.reason, "by": one.by} for one in promotion.waived]
     return {"at": promotion.at, "by": promotion.by, "waived": waived}
 
 
@@ -133,29 +163,96 @@ def gate_of(gate: GateResult) -> dict[str, Any]:
 def _gates_text(gates: Sequence[GateResult]) -> str:
     if not gates:
         return "  no gates"
+    from shroff.models.gates import value_text
+
     rows = [
-        (one.name, "-" if one.value is None else f"{one.value:g}", one.limit, "passed" if one.passed else "failed")
+        (
+            one.name,
+            value_text(one),
+            one.limit,
+            ("passed" if one.passed else "failed") + (f": {one_line(one.note)}" if one.note else ""),
+        )
         for one in gates
     ]
     return table(rows, ("gate", "value", "limit", ""))
 
 
 @command(
+    "import",
+    "shroff models import fraud.json --check rows.csv",
+    "shroff models import fraud.onnx --check rows.csv --inputs payment.amount,card.payments_1h --calibrate",
+    "shroff models import fraud.txt --check rows.parquet --inputs inputs.yaml --trained-until 2026-05-01",
+    group=models,
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--check",
+    "rows",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Rows with the inputs' values and the model's own score or margin: each must come out again.",
+)
+@click.option(
+    "--as",
+    "event",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type, where model.yaml has models of several.",
+)
+@click.option(
+    "--inputs",
+    metavar="A,B,C|FILE",
+    help="What it reads, in the order of its features.  [default: the inputs of model.yaml]",
+)
+@click.option(
+    "--categories",
+    metavar="INPUT=A,B,C",
+    multiple=True,
+    help="The texts of an input in the order of their codes; it may stand repeatedly.",
+)
+@click.option(
+    "--trained-until", metavar="TIME", help="When its training data ended; tests that begin before are left out."
+)
+@click.option("--calibrate", is_flag=True, help="Fit a calibration to labelled events, as 'train' does.")
+@click.option("--rounds", metavar="N", type=int, help="How many rounds of boosting count.  [default: as the file says]")
+@click.option(
+    "--tolerance", metavar="X", type=float, help="How far a row may be off.  [default: 1e-6, of margins 1e-5]"
+)
+@click.option("--as-of", metavar="TIME", help="Judge it by what was known then.  [default: the log's end]")
+@click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
+@click.option("--by", metavar="NAME", default="", help="Who brings it.")
+def import_model(session: Session, file: Path, rows: Path | None, **options: Any) -> int:
+    """Take a model in that was trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
+
+    It is checked on rows, judged on the folds that a model trained here is judged on, held against the same gates, and
+    kept. It is put in force only with --promote and if they passed. A pickle is refused: it runs code when it is read.
+    """
+    from shroff.cli.importing import answer
+
+    return answer(session, file, rows, **options)
+
+
+@command(
     "promote",
     "shroff models promote m-20260701-3f2a --by ann",
-    "shroff models promote m-20260701-3f2a --waive calibration_error --reason 'small sample' --by ann",
+    "shroff models promote m-20260701-3f2a --waive 'calibration_error at most 0.02' --reason 'small sample' --by ann",
     group=models,
 )
 @click.argument("model", shell_complete=completion.model_ids)
 @click.option(
-    "--waive", metavar="GATE", multiple=True, help="Promote though this gate failed; it may stand repeatedly."
+    "--waive",
+    metavar="'GATE LIMIT'",
+    multiple=True,
+    help="Promote though this gate failed, named with its limit; it may stand repeatedly.",
 )
 @click.option("--reason", metavar="TEXT", default="", help="Why a gate is waived.")
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
 def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, by: str) -> int:
     """Make a model the champion: from the next event on its score counts.
 
-    A model that failed a gate is promoted only where that gate is waived, with a reason and a name, which
+    Its gates are asked again: with another champion in force than it was compared with, a comparison does not count;
+    what model.yaml asks only since is held against what was measured; and its inputs must mean what they meant. A
+    model that fails a gate is promoted only where that gate is waived, with a reason and a name, which
     models/in_force.json keeps.
     """
     found = session.project.promote(model, waive=waive, reason=reason, by=by, waits=session.waits)
@@ -165,7 +262,7 @@ def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, b
 @command("rollback", "shroff models rollback", "shroff models rollback payment", group=models)
 @click.argument("event", default="", shell_complete=completion.event_types)
 def rollback(session: Session, event: str) -> int:
-    """Go back to the champion before; where there was none, rules alone decide.
+    """Go back to the champion before; where there was none, rules alone decide. No gate is asked.
 
     EVENT may be left out where models of one event type are in force.
     """
@@ -225,10 +322,10 @@ def _tell(session: Session, done: Deployment) -> int:
     document = {**asdict(done), "failed": failed}
     session.answer(document, _words(done))
     if failed:
-        gate = argument(done.failed[0].name)
+        waived = " ".join(f"--waive {argument(gate.words)}" for gate in done.failed)
         session.next(
             f"shroff models show {argument(done.model)}",
-            f"shroff models promote {argument(done.model)} --waive {gate} --reason TEXT --by NAME",
+            f"shroff models promote {argument(done.model)} {waived} --reason TEXT --by NAME",
         )
         return 1
     session.next("shroff models list", "shroff verify")
@@ -240,7 +337,7 @@ def _words(done: Deployment) -> str:
 
     if done.what == promoting.REFUSED:
         gates = _gates_text(done.failed)
-        return f"{done.model} is not promoted: it failed {many(len(done.failed), 'gate')}.\n{gates}"
+        return f"{done.model} is not promoted: it fails {many(len(done.failed), 'gate')}.\n{gates}"
     scores = f"{done.champion} scores {done.event}" if done.champion else f"rules alone decide {done.event}"
     words = {
         promoting.PROMOTED: f"{done.model} is the champion of {done.event}"

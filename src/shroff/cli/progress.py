@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 QUIET_S: Final = 1.0
 BAR_WIDTH: Final = 30
+LOOK_S: Final = 0.1
+COMPILING: Final = "preparing: compiling the window kernels, once on this machine (some seconds)"
 
 Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]
@@ -65,12 +68,69 @@ def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
         drawn.stop()
 
 
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` when numba compiles something in this block; kernels that come from the disk are not compiled."""
+    from numba.core import event
+
+    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]
+        def on_start(self, event: Any) -> None:
+            tell()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
+
+
+@contextmanager
+def said_if_compiling() -> Iterator[None]:
+    """Say once on standard error that kernels are being compiled, if something in this block does that.
+
+    The compiler is not imported for it, which takes half a second: that it was is looked for now and then.
+    """
+    done, said = Event(), Event()
+
+    def tell() -> None:
+        if not said.is_set():
+            said.set()
+            sys.stderr.write(f"{COMPILING}\n")
+            sys.stderr.flush()
+
+    def watch() -> None:
+        while not done.wait(LOOK_S):
+            if hasattr(sys.modules.get("numba.core.event"), "install_listener"):
+                with told_of_compiling(tell):
+                    done.wait()
+
+    watcher = Thread(target=watch, name="compiling", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
 def _nothing(_count: int) -> None:
     """Draw nothing: nobody watches."""
 
 
 def _unknown() -> None:
     """Of most work nobody knows how much there is."""
+
+
+def drawing(what: str) -> Progress:
+    """A line on the terminal that says what is done, and how long it has taken; to be stopped by the caller."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    drawn = Progress(*columns, console=Console(stderr=True), transient=True)
+    drawn.add_task(what, total=None)
+    drawn.start()
+    return drawn
 
 
 def _start(what: str, *, has_end: bool) -> Progress:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.session import Session, command, table
+from shroff.cli.session import Session, command, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.decisions.cutoffs import Cutoffs
     from shroff.decisions.trainings import Applied
-    from shroff.models.thresholds import Point
+    from shroff.models.cost_table import Cuts, Point
 
 ROWS: Final = 12  # of the curve that is printed
 TIMES_THE_BEST: Final = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
@@ -41,7 +41,9 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
     """Weigh what frauds, declines and reviews cost, by policy.yaml, into the cut-offs that cost least.
 
     They are weighed on the events that the model was tested on, with scores of models that had not seen them. What
-    rules decline or allow stays so, what they review counts against the reviews that people have time for.
+    rules decline or allow stays so, what they review counts against the reviews that people have time for, in the mean
+    of days (costs.reviews_a_day). Their cost is told of those events, and of folds on which they were not chosen.
+    --apply changes nothing of policy.yaml but `score`.
     """
     found, applied = session.project.thresholds(event, model=model, apply=apply, waits=session.waits)
     document = found.as_document()
@@ -54,14 +56,18 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
 def _text(cutoffs: Cutoffs, applied: Applied | None) -> str:
     found, best = cutoffs.found, cutoffs.found.best
     other = "." if found.now is None else f", with the policy as it is {found.now.cost:,.2f}."
-    interval = f"95 %: {found.cost_low:,.2f} to {found.cost_high:,.2f}"
-    reviews = f"{best.reviews:.1f} reviews a day, {found.reviews_most:,} on the busiest"
+    cost = f"{best.cost:,.2f}{_money(cutoffs)} a day{_interval(found.cost_low, found.cost_high)}"
+    part = "" if cutoffs.share == 1 else f" ({cutoffs.share:.1%} of all, drawn by lot)"
+    tested = f"{many(cutoffs.events, 'tested event')}{part} of {many(found.days, 'day')}"
     lines = [
-        f"{cutoffs.model} on {cutoffs.events:,} tested events of {found.days} days, {cutoffs.frauds:,} of them frauds:",
-        f"  review_at   {_cut(best.review_at)}{_between(found.review_low, found.review_high)}",
-        f"  decline_at  {_cut(best.decline_at)}{_between(found.decline_low, found.decline_high)}",
-        f"That costs {best.cost:,.2f} a day ({interval}); without a score it is {found.without.cost:,.2f}{other}",
-        f"{best.frauds_stopped:.0%} of the frauds are stopped; {reviews}.",
+        f"{cutoffs.model} on {tested}, {cutoffs.frauds:,} of them frauds:",
+        f"  review_at   {_cut(best.review_at)}{_between(found.reviews_at)}",
+        f"  decline_at  {_cut(best.decline_at)}{_between(found.declines_at)}",
+        f"That costs {cost}; without a score it is {found.without.cost:,.2f}{other}",
+        f"{best.frauds_stopped:.0%} of the frauds are stopped; {_reviews_text(cutoffs)}.",
+        *_beyond_people_text(cutoffs),
+        *_elsewhere_text(cutoffs),
+        f"Intervals draw {one_line(found.drawn)}.",
         "",
         _curve(cutoffs),
     ]
@@ -74,14 +80,61 @@ def _text(cutoffs: Cutoffs, applied: Applied | None) -> str:
     return "\n".join(lines)
 
 
+def _money(cutoffs: Cutoffs) -> str:
+    return f" {cutoffs.currency}" if cutoffs.currency else ""
+
+
+def _reviews_text(cutoffs: Cutoffs) -> str:
+    """Reviews a day beside what people have time for: a limit in the mean of days, so the busiest day stands beside."""
+    found, limit = cutoffs.found, cutoffs.terms.reviews_a_day
+    text = f"{found.best.reviews:.1f} reviews a day in the mean"
+    if limit is None:
+        return f"{text}, {found.reviews_most:,} on the busiest day"
+    text += f" of {limit:,g} that people have time for, {found.reviews_most:,} on the busiest day"
+    return f"{text}; {many(found.days_over, 'day')} of {found.days:,} above that" if found.days_over else text
+
+
+def _beyond_people_text(cutoffs: Cutoffs) -> list[str]:
+    """Where rules alone ask for more than people can do: no cut-off can help that."""
+    if not cutoffs.is_beyond_people:
+        return []
+    asked, limit = f"{cutoffs.found.without.reviews:.1f}", f"{cutoffs.terms.reviews_a_day:,g}"
+    setting = "costs.reviews_a_day of policy.yaml"
+    return [
+        f"NOTE: rules alone ask for {asked} reviews a day, and people have time for {limit} ({setting}).",
+        "The score adds none to them. Let fewer rules review, or raise reviews_a_day.",
+    ]
+
+
+def _elsewhere_text(cutoffs: Cutoffs) -> list[str]:
+    """What such cut-offs cost where they were not chosen."""
+    there = cutoffs.found.elsewhere
+    if there is None:
+        why = cutoffs.found.why_not
+        return [f"They were chosen on these very events; what they cost elsewhere is not known: {why}."]
+    cost = f"{there.cost:,.2f}{_money(cutoffs)} a day{_interval(there.low, there.high)}"
+    what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day in the mean"
+    lines = [
+        "They were chosen on these very events, which flatters them.",
+        f"Chosen on all folds but one, and held against that one, they cost {cost}: {what}.",
+    ]
+    if there.cost > cutoffs.found.without.cost:
+        lines.append(f"That is more than without a score: {many(cutoffs.frauds, 'fraud')} may be too few to cut by.")
+    return lines
+
+
 def _cut(cut: float | None) -> str:
     return "nothing" if cut is None else f"{cut:g}"
 
 
-def _between(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
+def _between(cuts: Cuts | None) -> str:
+    if cuts is None or cuts == (None, None):
         return ""
-    return f"  (95 %: {_cut(low)} to {_cut(high)})"
+    return f"  (95 %: {_cut(cuts[0])} to {_cut(cuts[1])})"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
 
 
 def _curve(cutoffs: Cutoffs) -> str:
@@ -104,7 +157,9 @@ def _curve(cutoffs: Cutoffs) -> str:
         )
         for one in shown
     ]
-    heads = ("review at", "decline at", "cost a day", "missed", "declines", "reviews", "stopped", "")
+    money = f",{_money(cutoffs)}" if cutoffs.currency else ""
+    amounts = (f"{name}{money}" for name in ("cost a day", "missed", "false declines"))
+    heads = ("review at", "decline at", *amounts, "reviews a day", "stopped", "")
     return table(rows, heads)
 
 

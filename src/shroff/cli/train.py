@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli import completion
+from shroff.cli.cluster_options import cluster_options
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.models import gate_of
-from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
-from shroff.errors import NotThereYetError, UsageError
+from shroff.cli.stages import stages
+from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     from shroff.models.registry import GateResult
 
 FAILED: Final = 1
-SHOWN: Final = (  # of the metrics, by name, in words
-    ("average_precision", "average precision"),
-    ("auc_roc", "AUC ROC"),
-    ("card_precision_at_k", "card precision at k"),
-    ("recall_at_budget", "recall in the alert budget"),
-    ("calibration_error", "calibration error"),
-    ("money_saved", "money saved"),
-    ("cost_per_thousand", "cost per thousand"),
+SHOWN: Final = (  # of the metrics
+    "average_precision",
+    "auc_roc",
+    "card_precision_at_k",
+    "recall_at_budget",
+    "calibration_error",
+    "money_saved",
+    "cost_per_thousand",
 )
 
 
@@ -38,8 +39,9 @@ SHOWN: Final = (  # of the metrics, by name, in words
     "train",
     "shroff train",
     "shroff train --as-of 2026-06-30 --promote --by ann",
-    "shroff train payments.csv --labels chargebacks.csv",
+    "shroff train payments.csv --labels chargebacks.csv --order time",
     "shroff train --watch incoming/ --promote --by nightly",
+    "shroff train --backend dask",
 )
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -50,6 +52,13 @@ SHOWN: Final = (  # of the metrics, by name, in words
     help="The event type, where model.yaml has models of several.",
 )
 @click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs.")
+@click.option(
+    "--order",
+    type=click.Choice(["file", "time"]),
+    default="file",
+    show_default=True,
+    help="Sort FILEs by event time first.",
+)
 @click.option("--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]")
 @click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
@@ -67,18 +76,15 @@ SHOWN: Final = (  # of the metrics, by name, in words
 @click.option("--markers", is_flag=True, help="With --watch: a file is complete with FILE.done or _SUCCESS beside it.")
 @click.option("--poll", metavar="LENGTH", help="With --watch: how often to look.  [default: 5s]")
 @click.option("--no-decide", is_flag=True, help="With --watch: do not decide the events that are taken.")
-@click.option(
-    "--backend",
-    default="local",
-    show_default=True,
-    shell_complete=completion.words("local"),
-    help="local; spark and dask are not there yet.",
+@cluster_options(
+    "local: in this process. dask, spark: features and trees in processes of a cluster, for learner xgboost."
 )
 def train(
     session: Session,
     files: tuple[Path, ...],
     event: str | None,
     labels: Path | None,
+    order: str,
     as_of: str | None,
     promote: bool,
     by: str,
@@ -89,6 +95,8 @@ def train(
     poll: str | None,
     no_decide: bool,
     backend: str,
+    cluster: str | None,
+    partitions: int | None,
 ) -> int:
     """Train a model on the log, or on FILEs, as model.yaml says; judge it on folds of time, and keep it.
 
@@ -101,47 +109,50 @@ def train(
     """
     from shroff.decisions.training import Steps
 
-    if backend in {"spark", "dask"}:
-        raise NotThereYetError(f"--backend {backend}")
-    if backend != "local":
-        raise UsageError(f"there is no backend {backend!r}; there is local.")
     if watch is not None:
         from shroff.cli.watching import watching, watching_options
 
-        if files or labels is not None or as_of is not None:
-            raise UsageError("--watch takes its files from where it watches: leave out FILEs, --labels and --as-of.")
+        if files or labels is not None or as_of is not None or order != "file":
+            what = "FILEs, --labels, --order and --as-of"
+            raise UsageError(f"--watch takes its files from where it watches: leave out {what}.")
         options = watching_options(event, settled, poll, promote=promote, by=by, once=once)
-        return watching(session, watch, replace(options, has_markers=markers, decide=not no_decide))
+        with session.project.cluster(backend, cluster, partitions) as processes:
+            options = replace(options, has_markers=markers, decide=not no_decide, cluster=processes)
+            return watching(session, watch, options)
     if once or settled or markers or poll or no_decide:
         raise UsageError("--once, --settled, --markers, --poll and --no-decide go with --watch.")
-    done = 0
-
-    with bars("reading, events", "searching, trials", "judging, folds") as (reading, searching, judging):
-
-        def fold_done(number: int, _of: int) -> None:
-            nonlocal done
-            judging(number - done)
-            done = number
-
+    with session.project.cluster(backend, cluster, partitions) as processes, stages() as shown:
         report = session.project.train(
             event,
             as_of=as_of,
             files=files,
             labels=labels,
+            order=order,
             promote=promote,
             by=by,
-            steps=Steps(reading, fold_done, lambda _trial: searching(1)),
+            steps=Steps(shown.count, trials=lambda _trial: shown.count(1), stage=shown.begin),
+            cluster=processes,
         )
-    session.answer(document_of(report), _text(report))
-    _hint(session, report)
+    tell(session, report)
     return FAILED if not report.passed else QUARANTINED if report.is_incomplete else 0
+
+
+def tell(session: Session, report: TrainReport, document: Mapping[str, Any] | None = None, made: str = "") -> None:
+    """Answer with a model and all that is known of it, and what to do next.
+
+    Args:
+        document: What JSON has of it beside.
+        made: How it came about; how it was trained, where left out.
+    """
+    session.answer({**document_of(report), **(document or {})}, _text(report, made))
+    _hint(session, report)
 
 
 def document_of(report: TrainReport) -> dict[str, Any]:
     """The answer as JSON: what INTERFACES names first, then the rest of what was measured."""
-    from shroff.decisions.training import metrics_document, plain
+    from shroff.decisions.measured import metrics_document, plain, with_money
 
-    measured = metrics_document(report.evaluation, report.leak)
+    measured = with_money(metrics_document(report.evaluation, report.leak), report.evaluation.money_places)
     document = {
         "model": report.stored.id,
         "event": report.stored.event,
@@ -161,36 +172,47 @@ def document_of(report: TrainReport) -> dict[str, Any]:
     return found
 
 
-def _text(report: TrainReport) -> str:
+def _text(report: TrainReport, made: str) -> str:
     stored = report.stored
     folds = [one for one in report.evaluation.folds if not one.why]
     learnt = f"learnt from {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
     lines = [
-        f"{stored.id} scores {stored.event}: {learnt}, judged on {many(len(folds), 'fold')}.",
+        f"{stored.id} scores {stored.event}: {made or learnt}, judged on {many(len(folds), 'fold')}.",
         "",
         _metrics_text(report),
         "",
         table([_gate_row(one) for one in report.gates], ("gate", "value", "limit", "")),
     ]
     lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
-    state = "It is in force." if report.promoted else f"It is not in force: {report.why_not}."
-    return "\n".join([*lines, "", state])
+    return "\n".join([*lines, "", _state(report)])
+
+
+def _state(report: TrainReport) -> str:
+    """Whether it is in force, and why it is not; in the words of `shroff models promote`."""
+    if report.promoted:
+        return "It is in force."
+    why = report.why_not.rstrip(".")
+    if report.is_champion:
+        return f"{report.stored.id} is the champion of {report.stored.event}. It is not in force yet: {why}."
+    return f"It is not in force: {why}."
 
 
 def _metrics_text(report: TrainReport) -> str:
     """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
+    from shroff.models.keys import metric_words
+
     evaluation = report.evaluation
     beside = {name.replace("_", " "): one.metrics for name, one in evaluation.compared.items() if one.metrics}
     if evaluation.without_give_away:
         beside = {"without give-away": evaluation.without_give_away, **beside}
     rows = []
-    for name, words in SHOWN:
+    for name in SHOWN:
         ours = evaluation.metrics.get(name)
         if ours is None or ours.mean is None:
             continue
         best = "" if ours.best is None else f" of {_number(ours.best)}"
         means = [_mean(metrics, name) for metrics in beside.values()]
-        rows.append((words, _number(ours.mean) + best, _interval(ours), *means))
+        rows.append((metric_words(name), _number(ours.mean) + best, _interval(ours), *means))
     return "\n".join([table(rows, ("", "model", "95 %", *beside)), *_best_rule_text(report)])
 
 
@@ -200,6 +222,9 @@ def _best_rule_text(report: TrainReport) -> list[str]:
     if found is None:
         return []
     precision, recall = (_mean(found.metrics, f"{name}_at_review") for name in ("precision", "recall"))
+    frauds = found.metrics.get("recall_at_review")
+    if frauds is not None and frauds.mean == 0:
+        return ["", "  No rule found a fraud among the tested events."]
     return [
         "",
         f"  The best rule is {one_line(found.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
@@ -220,15 +245,18 @@ def _number(value: float) -> str:
 
 
 def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
-    value = "-" if gate.value is None else f"{gate.value:.4g}"
+    from shroff.models.gates import value_text
+
     note = f" ({one_line(gate.note)})" if gate.note else ""
-    return gate.name, value, gate.limit, ("passed" if gate.passed else "failed") + note
+    return gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note
 
 
 def _hint(session: Session, report: TrainReport) -> None:
     id_ = argument(report.stored.id)
     if report.promoted:
         session.next("shroff thresholds", "shroff models list")
+    elif report.is_champion:
+        session.next("shroff models list")
     elif report.passed:
         session.next(f"shroff models promote {id_}", f"shroff models shadow {id_}")
     else:

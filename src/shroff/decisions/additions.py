@@ -16,7 +16,7 @@ from shroff import config
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
 from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.progress import Progress, counted, unheard
-from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.events.encodings import format_by_name, read_lines
 from shroff.events.event import time_text
 from shroff.streams.log import Batch, Log, Request
@@ -186,7 +186,7 @@ class Additions(Elsewhere):
     def _needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
         if not self.places.log.exists():
-            raise UsageError(f"this project has no log yet, {why}.")
+            raise UsageError(ended(f"this project has no log yet, {why}"))
 
     def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
         """What came of a request, carried out by the process that writes the log, or by this one where none does."""

@@ -16,6 +16,7 @@ from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.engine import Engine
 from shroff.decisions.fold import Folded, empty, fold, lateness_of
 from shroff.decisions.history import Records
+from shroff.decisions.let_through import LetThrough
 from shroff.features.computed import Computed
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
 from shroff.streams.log import Log
@@ -105,6 +106,7 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
     if engine.online.layout() != folded.engine.online.layout():
         return None
     engine.online.restore(folded.engine.online.state())
+    engine.let_through = LetThrough(folded.engine.let_through.days.items())
     records = Records(definitions.events, definitions.settings.money_places)
     return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
 

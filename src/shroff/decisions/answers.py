@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.decisions.decision import Decision, Refusal, Undecided
+from shroff.decisions.decision import Decision, Refusal, Undecided, kind_of
 from shroff.decisions.stored import stored
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer
 from shroff.errors import UsageError
@@ -43,7 +43,7 @@ def problem_of(answer: Answer) -> dict[str, Any]:
 def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
     """The same as a value. `line` is which one it was, counted from 1."""
     if answer.document is not None:
-        return stored(answer.document, Decision, f"the decision at place {answer.seq}")
+        return stored(answer.document, kind_of(answer.document), f"the decision at place {answer.seq}")
     if answer.kind in {REFUSED, UNTAKEN}:
         return Refusal(**problem_of(answer), line=line)
     return Undecided(answer.type, answer.id, answer.seq or None)

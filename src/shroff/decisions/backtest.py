@@ -7,13 +7,16 @@ import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from shroff.decisions.backtest_judged import LABELS, Judged, Span, Verdicts, judge
+from shroff.decisions.backtest_judged import LABELS, NONE, Judged, Span, Verdicts, judge
+from shroff.decisions.backtest_learnt import Learnt, learnt_of, learnt_rows
 from shroff.decisions.backtest_tally import (
     Balance,
     Cell,
@@ -29,13 +32,16 @@ from shroff.decisions.backtest_tally import (
 )
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.explored import Explored, explored_in, words_of
 from shroff.decisions.fold import lateness_of
 from shroff.decisions.outfiles import write_lines, write_tables
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.progress import Progress
+from shroff.decisions.tables import arrow_type
 from shroff.decisions.training_sources import last_moment
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.language.types import TIME, money
 from shroff.language.values import show_decimal
 from shroff.streams.log import Log, Record
 
@@ -59,6 +65,8 @@ class Report:
         events: How many events were judged.
         matrix: Counts and money by outcomes and label, empty cells left out.
         gone: Rules that hit then and are not in the draft, with how often.
+        balance: Of the events of which no model of the draft knows the answer; `learnt` has those of which one does.
+        explored: What was let through then, though the score would have declined it.
     """
 
     draft: tuple[str, ...]
@@ -73,6 +81,18 @@ class Report:
     rules: tuple[RuleTally, ...]
     gone: Mapping[str, int]
     balance: Balance
+    explored: tuple[Explored, ...] = ()
+    learnt: Learnt | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known before the figures are read."""
+        found = [] if self.learnt is None else self.learnt.remarks()
+        has_said = self.learnt is not None and self.learnt.events and not self.balance.mature
+        if not (self.balance.is_known or has_said):
+            has_label = any(cell.label != LABELS[NONE] for cell in self.matrix)
+            found.append(_not_known(self.balance, has_label=has_label))
+        return found
 
     @property
     def immature(self) -> int:
@@ -95,14 +115,22 @@ class Report:
             "money": self.definitions.settings.currency,
             "outcomes": [self._cell(cell) for cell in self.matrix],
             "immature": self.immature,
-            "balance": self._balance(),
+            "balance": self._balance(self.balance),
+            "learnt_from": self._learnt(),
+            "remarks": self.remarks,
             "rules": [self._rule(one) for one in self.rules],
             "rules_gone": dict(self.gone),
             "changed": sum(cell.count for cell in self.matrix if cell.old != cell.new),
             "changed_rows": self.changed(rows),
+            "exploration": [one.document(self.definitions.settings.money_places) for one in self.explored],
             "undecided": self.verdicts.undecided,
             "unknowable": UNKNOWABLE,
         }
+
+    def explorations(self) -> list[str]:
+        """What events that were let through say of declines, and what they cost, a text for each event type."""
+        settings = self.definitions.settings
+        return [words_of(one, settings.money_places, settings.currency) for one in self.explored]
 
     def changed(self, count: int) -> list[dict[str, Any]]:
         """The first events whose outcome is another one, type by type in log order."""
@@ -171,16 +199,31 @@ class Report:
         amounts = {"money": self.money(hits.amount_minor), "fraud_money": self.money(hits.fraud_minor)}
         return {"hits": hits.count, **hits.by_label, "immature": hits.immature, "precision": precision, **amounts}
 
-    def _balance(self) -> dict[str, Any]:
-        one = self.balance
-        ends = [None, None] if one.interval_minor is None else [self.money(round(end)) for end in one.interval_minor]
+    def _balance(self, one: Balance) -> dict[str, Any]:
+        ends = one.interval_minor if one.is_known else None
+        low, high = (None, None) if ends is None else (self.money(round(end)) for end in ends)
         return {
             "old": self._side(one.old),
             "new": self._side(one.new),
-            "net": self.money(round(one.net_minor)),
-            "low": ends[0],
-            "high": ends[1],
+            "net": self.money(round(one.net_minor)) if one.is_known else None,
+            "low": low,
+            "high": high,
             "days": len(one.by_day),
+            "events": one.events,
+            "labelled": one.labelled,
+        }
+
+    def _learnt(self) -> dict[str, Any] | None:
+        one = self.learnt
+        if one is None:
+            return None
+        return {
+            "models": list(one.models),
+            "not_told": list(one.untold),
+            "until": time_text(one.until_ms) if one.models else None,
+            "events": one.events,
+            "behind": one.behind,
+            "balance": self._balance(one.balance),
         }
 
     def _side(self, side: Side) -> dict[str, Any]:
@@ -200,6 +243,7 @@ def backtest(
     start_ms: int | None = None,
     end_ms: int | None = None,
     as_of_ms: int | None = None,
+    judges_models: bool = True,
     reading: Progress | None = None,
     computing: Progress | None = None,
 ) -> Report:
@@ -209,8 +253,11 @@ def backtest(
         start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
         end_ms: What is judged ends before the first event at or after this moment.
         as_of_ms: Labels that were known then count; by default at the time of the log's last event or label.
+        judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
+            learnt from are then judged apart.
 
-    Raises: UsageError where the log has no events, or the end lies before the start.
+    Raises: UsageError where the log has no events, or none that was decided in the stretch, or the end lies before the
+        start.
     """
     began = time.monotonic()
     as_of = last_moment(log) if as_of_ms is None else as_of_ms
@@ -226,6 +273,10 @@ def backtest(
     with calm_collector():
         verdicts = judge(log, draft, span, reading, computing)
         judged = list(verdicts.types.values())
+        if not any(map(len, judged)):
+            raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
+        learnt = learnt_rows(draft, judged) if judges_models else [np.zeros(len(one), np.bool_) for one in judged]
+        policies = [draft.policy(one.event) for one in judged]
         rules_on = {one.event: [rule for rule in draft.rules if rule.on == one.event] for one in judged}
         tallies = [tally for one in judged for tally in rule_tallies(one, rules_on[one.event], verdicts.kept)]
         return Report(
@@ -240,8 +291,49 @@ def backtest(
             tuple(cell for one in judged for cell in cells(one)),
             tuple(tallies),
             {rule: count for one in judged for rule, count in gone_rules(one, draft.rules).items()},
-            balance(judged, [draft.policy(one.event) for one in judged]),
+            balance(judged, policies, [~rows for rows in learnt]),
+            explored_in(log, judged),
+            learnt_of(draft, judged, learnt) if judges_models else None,
         )
+
+
+def _not_known(balance: Balance, *, has_label: bool) -> str:
+    """Why nothing can be said of what a draft is worth."""
+    unknown = "so it is not known which are frauds, nor what the draft is worth."
+    if not balance.mature:
+        also = "" if has_label else ", and NOT ONE HAS A LABEL"
+        return f"Of {balance.events:,} events each is younger than the label delay{also}, {unknown}"
+    cure = "Bring labels in ('shroff label', or --labels beside FILEs)."
+    return f"Of {balance.mature:,} events that are old enough NOT ONE HAS A LABEL, {unknown} {cure}"
+
+
+def _nothing_judged(log: Log, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
+    """That nothing was judged, and where there would be something."""
+    if undecided:
+        were = "event there was" if undecided == 1 else "events there were"
+        return f"{undecided:,} {were} taken without a decision, so there is nothing to hold the draft against."
+    start = "its beginning" if start_ms is None else time_text(start_ms)
+    end = "its end" if end_ms is None else time_text(end_ms)
+    text = f"no event of the log that is decided lies from {start} to {end}."
+    span = _span_of(log)
+    return text if span is None else f"{text} Its events are of {time_text(span[0])} to {time_text(span[1])}."
+
+
+def _span_of(log: Log) -> tuple[int, int] | None:
+    """The times of the first and the last event, by their places; None where there is none."""
+    last = log.last_seq()
+    first = _event_from(log, 1, last + 1) or next(_events(log, 0, last), None)
+    if first is None:
+        return None
+    for end in range(last, 0, -NEAR):
+        times = [one.time_ms for one in _events(log, max(end - NEAR, 0), end)]
+        if times:
+            return first.time_ms, max(times)
+    return None
+
+
+def _events(log: Log, after: int, upto: int) -> Iterator[Record]:
+    return (one for records in log.read(after, upto) for one in records if one.kind == "event")
 
 
 def first_place(log: Log, moment_ms: int, lateness_ms: int, last: int) -> int:
@@ -275,19 +367,23 @@ def _event_from(log: Log, place: int, end: int) -> Record | None:
     return None
 
 
-COLUMNS: Final = {
-    "event": pa.string(),
-    "id": pa.string(),
-    "seq": pa.int64(),
-    "time": pa.string(),
-    "old": pa.string(),
-    "new": pa.string(),
-    "label": pa.string(),
-    "immature": pa.bool_(),
-    "money": pa.string(),
-    "old_rules": pa.string(),
-    "rules": pa.string(),
-}
+def _schema(money_places: int) -> pa.Schema:
+    """The columns of the events that change, with the types that they have in Parquet."""
+    return pa.schema(
+        {
+            "event": pa.string(),
+            "id": pa.string(),
+            "seq": pa.int64(),
+            "time": arrow_type(TIME, money_places),
+            "old": pa.string(),
+            "new": pa.string(),
+            "label": pa.string(),
+            "immature": pa.bool_(),
+            "money": arrow_type(money(money_places), money_places),
+            "old_rules": pa.list_(pa.string()),
+            "rules": pa.list_(pa.string()),
+        }
+    )
 
 
 def write_changed(report: Report, out: Path) -> int:
@@ -297,31 +393,28 @@ def write_changed(report: Report, out: Path) -> int:
     """
     if out.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{out} should end with .csv or .parquet.")
-    schema = pa.schema(list(COLUMNS.items()))
-    pieces = ([_flat(row) for row in rows] for rows in report.all_changed())
+    schema = _schema(report.definitions.settings.money_places)
+    pieces = report.all_changed()
     if out.suffix == ".parquet":
-        return write_tables(out, schema, (pa.Table.from_pylist(rows, schema) for rows in pieces))
+        return write_tables(out, schema, (pa.Table.from_pylist(list(map(_typed, rows)), schema) for rows in pieces))
     count = 0
 
     def lines() -> Iterator[list[bytes]]:
         nonlocal count
-        yield [",".join(COLUMNS).encode() + b"\n"]
+        yield [",".join(schema.names).encode() + b"\n"]
         for rows in pieces:
             count += len(rows)
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(row.values() for row in rows)
+            csv.writer(text, lineterminator="\n").writerows(_flat(row).values() for row in rows)
             yield [text.getvalue().encode()]
 
     write_lines(out, lines())
     return count
 
 
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "time": datetime.fromisoformat(row["time"]), "money": Decimal(row["money"])}
+
+
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "old_rules": " ".join(row["old_rules"]), "rules": " ".join(row["rules"])}
-
-
-def weeks(report: Report) -> tuple[int, list[float]]:
-    """What the difference is worth in each week, in smallest units, and the first day of the first."""
-    by_day = report.balance.by_day
-    padded = np.concatenate([by_day, np.zeros(-len(by_day) % 7)])
-    return report.balance.first_day, padded.reshape(-1, 7).sum(axis=1).tolist()

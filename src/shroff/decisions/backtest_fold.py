@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,8 +16,10 @@ from shroff import config
 from shroff.decisions.backtest_plan import work_of
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import is_rolled_out
+from shroff.decisions.exploring import Explore
 from shroff.decisions.fold import lateness_of
 from shroff.decisions.history import hits_by_place
+from shroff.decisions.let_through import LET_THROUGH, Days, explorable
 from shroff.decisions.log_columns import LogPiece, ids_of
 from shroff.decisions.progress import Progress
 from shroff.decisions.replay import segments
@@ -32,6 +34,7 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Node
 from shroff.language.shares import key_text
 from shroff.language.types import TEXT
+from shroff.language.values import DAY_MS
 from shroff.rules.definitions import Rule
 from shroff.streams.log import HitRow, Log
 
@@ -64,6 +67,8 @@ class TypeRows:
         decided: Which of them were decided where the draft is in force.
         scores: What the draft's model gives, NaN where there is none.
         hits: Where the rules of the draft hit events that were decided, by id.
+        may_be_explored: Which the draft may let through if the score declines them.
+        explored_before: How many were let through on each day before the draft is in force.
     """
 
     event: str
@@ -74,6 +79,8 @@ class TypeRows:
     decided: Flags
     scores: Floats
     hits: Mapping[str, Found]
+    may_be_explored: Flags
+    explored_before: Days
 
 
 class Fold:
@@ -92,12 +99,16 @@ class Fold:
         for rule in draft.rules:
             self._rules_on[rule.on].append(rule)
         self._types = frozenset([*draft.events.decided, *self._rules_on])
-        self._gathered = {name: _Gathered(missed_fraud(draft, name)) for name in sorted(self._types)}
+        self._gathered = {
+            name: _Gathered(missed_fraud(draft, name), draft.policy(name).explore) for name in sorted(self._types)
+        }
         self._found: dict[str, list[Found]] = defaultdict(list)
         self._scores: dict[str, list[Floats]] = defaultdict(list)
         self._past = hits_by_place(log, after)
         self._next: tuple[int, Hits] = next(self._past, (0, {}))
         self.recorded = Recorded(log, after, upto)
+        explores = any(draft.policy(event).explore for event in draft.events.decided)
+        self._explored_before = Recorded(log, 0, after if explores else 0).places(LET_THROUGH)
 
     @property
     def kept(self) -> frozenset[str]:
@@ -189,7 +200,10 @@ class Fold:
         scores = np.concatenate(self._scores[name]) if self._scores[name] else np.full(len(seqs), np.nan)
         hits = {rule.id: self._hits_of(rule, seqs, decided) for rule in self._rules_on.get(name, ())}
         ids = pa.chunked_array(gathered.ids, pa.string())
-        return TypeRows(name, seqs, times, ids, np.concatenate(gathered.amounts_minor), decided, scores, hits)
+        amounts, may_be = np.concatenate(gathered.amounts_minor), np.concatenate(gathered.may_be_explored)
+        before = rows_of(self._explored_before, seqs)
+        days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
+        return TypeRows(name, seqs, times, ids, amounts, decided, scores, hits, may_be, days)
 
     def _hits_of(self, rule: Rule, seqs: Words, decided: Flags) -> Found:
         if rule.id not in self._work.kept:
@@ -206,12 +220,14 @@ class _Gathered:
     """What is kept of the events of one type, piece by piece."""
 
     amount: Node | None
+    explore: Explore | None
     count: int = 0
     seqs: list[Words] = field(default_factory=list)
     times_ms: list[Words] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
     amounts_minor: list[Words] = field(default_factory=list)
     decided: list[Flags] = field(default_factory=list)
+    may_be_explored: list[Flags] = field(default_factory=list)
     _decided: Flags = field(default_factory=lambda: NO_FLAGS)
 
     def add(self, frame: Frame, seqs: Words, decided: Flags, draft: Definitions) -> None:
@@ -224,6 +240,10 @@ class _Gathered:
         column = None if self.amount is None else frame.evaluate(self.amount)
         type_ = TEXT if self.amount is None else self.amount.type
         self.amounts_minor.append(minor_units(column, type_, places, len(frame)).to_numpy())
+        explorable_rows = np.zeros(len(frame), np.bool_)
+        if self.explore is not None and column is not None:
+            explorable_rows = explorable(self.explore, column, type_, places, frame.times)
+        self.may_be_explored.append(explorable_rows)
 
     def is_decided(self, rows: Words) -> Flags:
         """Whether the events of these rows were decided."""
@@ -243,7 +263,7 @@ class Recorded:
 
     @property
     def rules(self) -> list[str]:
-        return sorted(self._hits)
+        return sorted(self._hits.keys() - {LET_THROUGH})
 
     def places(self, rule: str) -> Words:
         return np.array([row.seq for row in self._hits.get(rule, ())], np.int64)

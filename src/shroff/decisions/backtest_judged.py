@@ -10,21 +10,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.decisions.backtest_fold import Flags, Fold, Found, Recorded, TypeRows, Words, rows_of
+from shroff.decisions.backtest_fold import NO_WORDS, Flags, Fold, Found, Recorded, TypeRows, Words, rows_of
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.exploring import Explore
+from shroff.decisions.let_through import LET_THROUGH, LetThrough, would_be_declines
 from shroff.decisions.log_columns import LogPiece, log_columns, outcomes_of
 from shroff.decisions.policy import OUTCOMES, Policy
 from shroff.decisions.progress import Progress
 from shroff.decisions.training_labels import GatheredLabels
-from shroff.language.values import DAY_MS
 from shroff.models import sets
+from shroff.models.loading import LABEL_DELAY_MS
 from shroff.models.sets import labels_in_force
 from shroff.rules.definitions import Rule
 from shroff.streams.log import Log
 
 LABELS: Final = ("fraud", "genuine", "unclear", "none")
 FRAUD, GENUINE, UNCLEAR, NONE = range(len(LABELS))
-LABEL_DELAY_MS: Final = 7 * DAY_MS  # where the project has no model.yaml
 Codes = NDArray[np.int8]
 
 
@@ -49,6 +50,8 @@ class Judged:
         is_immature: Whether the event is younger than the label delay: what is known of it is not all that will be.
         hits: Where the rules of the draft hit, by id.
         old_hits: Where rules hit then, by id.
+        explored: Rows that the draft lets through, though the score declines them.
+        was_explored: Rows that were let through then.
     """
 
     event: str
@@ -62,6 +65,8 @@ class Judged:
     is_immature: Flags
     hits: Mapping[str, Found]
     old_hits: Mapping[str, Found]
+    explored: Words
+    was_explored: Words
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -135,7 +140,13 @@ def _judged(
     mine = np.flatnonzero(was_decided)
     hits = {id_: found.among(mine) for id_, found in rows.hits.items()}
     rules = [rule for rule in draft.rules if rule.on == rows.event]
-    new = outcomes_by_columns(hits, rules, rows.scores[mine], draft.policy(rows.event))
+    policy = draft.policy(rows.event)
+    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS
+    if policy.explore is not None:
+        by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
+        explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)
+        instead = np.int8(OUTCOMES.index(policy.explore.instead))
+        new[explored] = np.maximum(by_rules[explored], instead)
     seqs, times = rows.seqs[mine], rows.times_ms[mine]
     known = _labels_of(labels, rows, span.as_of_ms)[mine]
     delay_ms = draft.models[rows.event].label_delay_ms if rows.event in draft.models else LABEL_DELAY_MS
@@ -152,7 +163,18 @@ def _judged(
         times > span.as_of_ms - delay_ms,
         hits,
         {rule: found for rule, found in old_hits.items() if len(found.rows)},
+        explored,
+        _old_hits(past, LET_THROUGH, seqs).rows,
     )
+
+
+def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Words:
+    """Those that are let through of the rows about which a lot is drawn, in log order."""
+    days = LetThrough(rows.explored_before.items())
+    ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
+    times = rows.times_ms[mine[drawn]].tolist()
+    found = [days.draw(explore, rows.event, id_, time_ms).is_explored for id_, time_ms in zip(ids, times, strict=True)]
+    return drawn[np.array(found, np.bool_)]
 
 
 def _old_hits(past: Recorded, rule: str, seqs: Words) -> Found:

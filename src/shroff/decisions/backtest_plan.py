@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shroff.decisions.definitions import Definitions, computed_of
+from shroff.decisions.meaning import read_by
 from shroff.decisions.replay import Segment
 from shroff.decisions.stored import telling_damage
 from shroff.features.computed import Computed, score_name
-from shroff.language.expression import Aggregate, FeatureValue, InList, ItemFeature, Lookup, Node, Score, walk
+from shroff.language.expression import FeatureValue, ItemFeature, Score, walk
 from shroff.rules.definitions import Rule
 
 
@@ -75,25 +76,12 @@ def kept_rules(draft: Definitions, versions: Iterable[Segment]) -> frozenset[str
 
 def _meaning(rule: Rule, definitions: Definitions, files: Mapping[str, str]) -> object:
     """All that decides where a rule hits; None where a model does, too."""
-    features: dict[str, object] = {}
-    entities, data = {rule.by}, set[str]()
-    nodes: list[Node] = [rule.when]
-    while nodes:
-        for part in walk(nodes.pop()):
-            if isinstance(part, Score):
-                return None
-            if isinstance(part, Aggregate):
-                entities.add(part.entity)
-            elif isinstance(part, InList):
-                data.add(f"lists/{part.list}.csv")
-            elif isinstance(part, Lookup):
-                data.add(f"tables/{part.table}.csv")
-            elif isinstance(part, FeatureValue | ItemFeature) and part.name not in features:
-                feature = features[part.name] = definitions.features[part.name]
-                entities.add(feature.entity)
-                nodes.append(feature.node)
-    keyed = {name: definitions.events.entities[name] for name in entities}
-    return rule.on, rule.by, rule.when, rule.expires_ms, features, keyed, {name: files.get(name) for name in data}
+    reads = read_by([rule.when], definitions.features.__getitem__)
+    if reads.reads_score:
+        return None
+    keyed = {name: definitions.events.entities[name] for name in {rule.by, *reads.entities}}
+    data = {*(f"lists/{name}.csv" for name in reads.lists), *(f"tables/{name}.csv" for name in reads.tables)}
+    return rule.on, rule.by, rule.when, rule.expires_ms, reads.features, keyed, {name: files.get(name) for name in data}
 
 
 def _needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:

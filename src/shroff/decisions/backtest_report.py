@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import date
 from html import escape
-from typing import Final
+from typing import Any, Final
 
-from shroff.decisions.backtest import UNKNOWABLE, Report, weeks
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.decisions.backtest import UNKNOWABLE, Report
 from shroff.decisions.backtest_judged import LABELS
-from shroff.decisions.backtest_tally import Cell
+from shroff.decisions.backtest_tally import Balance, Cell
 from shroff.decisions.policy import OUTCOMES
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS
 from shroff.models import pages
+from shroff.models.charts import Column, columns
 
 MINUS: Final = "\u2212"
 SPACE: Final = "\u00a0"
 ROWS: Final = 50
-PLOT_WIDTH, PLOT_HEIGHT = 1_000, 180
+EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def page(report: Report) -> str:
@@ -34,27 +37,48 @@ def page(report: Report) -> str:
         pages.section(f"Net money a week, {settings.currency}", _weeks(report)),
         pages.section("Rules", _rules(report)),
         pages.section("Events that change", _rows(report)),
+        *(pages.section("What was let through by lot", _explorations(report)) for _ in report.explored[:1]),
         pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
     ]
     return pages.page(title, settings.name, parts)
 
 
 def sentence(report: Report) -> str:
-    """The answer in words: frauds, reviews, declined customers, and what that comes to."""
-    old, new = report.balance.old, report.balance.new
+    """The answer in words: frauds, reviews, declined customers, and what that comes to.
+
+    Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
+    """
+    if not report.balance.mature:
+        return "No event is there to judge the draft by."
+    return f"The draft would have {_what_it_comes_to(report, report.balance)}"
+
+
+def learnt_sentence(report: Report) -> str:
+    """What the draft comes to on events that its models have learnt from; empty where there are none."""
+    if report.learnt is None or not report.learnt.events:
+        return ""
+    begun = f"Learnt from, {report.learnt.events:,} events (no forecast): the draft would have "
+    return begun + _what_it_comes_to(report, report.learnt.balance)
+
+
+def _what_it_comes_to(report: Report, balance: Balance) -> str:
+    old, new = balance.old, balance.new
     currency = report.definitions.settings.currency
     stopped, reviews = new.frauds_stopped - old.frauds_stopped, new.reviews - old.reviews
     declines = new.false_declines - old.false_declines
-    text = f"The draft would have stopped {_more(stopped, 'fraud', 'frauds')}"
-    text += f" with {_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
+    alarms = f"{_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
+    if not balance.is_known:  # a decline is false where it is known to be no fraud
+        return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
+    text = f"stopped {_more(stopped, 'fraud', 'frauds')} with {alarms}"
     policies = [report.definitions.policy(event) for event in report.verdicts.types]
     if not any(one.review_minor or one.false_decline_minor for one in policies):
         text += " policy.yaml names no costs, so reviews and false declines count nothing here."
-    days = len(report.balance.by_day)
-    text += f" Together that is worth {_signed(report, report.balance.net_minor)} {currency} over {days:,} days"
-    if report.balance.interval_minor is None:
+    days = len(balance.by_day)
+    over = f"{days:,} day{'' if days == 1 else 's'}"
+    text += f" Together that is worth {_signed(report, balance.net_minor)} {currency} over {over}"
+    if balance.interval_minor is None:
         return text + "."
-    low, high = (_signed(report, end) for end in report.balance.interval_minor)
+    low, high = (_signed(report, end) for end in balance.interval_minor)
     return f"{text}, likely {low} to {high}."
 
 
@@ -73,18 +97,25 @@ def _span(report: Report) -> str:
 
 
 def _answer(report: Report) -> str:
-    parts = report.balance
+    warned = "".join(f'<p class="warn">{escape(text)}</p>' for text in report.remarks)
+    note = f"{report.immature:,} immature events are left out here: what is known of them is not all that will be."
+    shown = f'{warned}<p class="lead">{escape(sentence(report))}</p>'
+    shown += _sides(report, report.balance) if report.balance.mature else ""
+    learnt = learnt_sentence(report)
+    if report.learnt is not None and learnt:
+        shown += f"<h3>Learnt from</h3><p>{escape(learnt)}</p>{_sides(report, report.learnt.balance)}"
+    return f'{shown}<p class="ink3">{note}</p>'
+
+
+def _sides(report: Report, parts: Balance) -> str:
+    currency = report.definitions.settings.currency
     rows = [
         ("Frauds reviewed or declined", f"{parts.old.frauds_stopped:,}", f"{parts.new.frauds_stopped:,}"),
-        ("Fraud stopped, money", _money(report, parts.old.fraud_minor), _money(report, parts.new.fraud_minor)),
+        (f"Fraud stopped, {currency}", _money(report, parts.old.fraud_minor), _money(report, parts.new.fraud_minor)),
         ("Reviews", f"{parts.old.reviews:,}", f"{parts.new.reviews:,}"),
         ("Declined and no known fraud", f"{parts.old.false_declines:,}", f"{parts.new.false_declines:,}"),
     ]
-    note = f"{report.immature:,} immature events are left out here: what is known of them is not all that will be."
-    return (
-        f'<p class="lead">{escape(sentence(report))}</p>'
-        f"{pages.table(('', 'As decided', 'Draft'), rows, numbers={1, 2})}<p class='ink3'>{note}</p>"
-    )
+    return pages.table(("", "As decided", "Draft"), rows, numbers={1, 2})
 
 
 def _matrix(report: Report, event: str) -> str:
@@ -123,30 +154,38 @@ def _changes(report: Report) -> str:
         rows.append((event, f"{old} to {new}", *(f"{count:,}" for count in (*counts, immature)), _money(report, fraud)))
     if not rows:
         return "<p>No outcome changes.</p>"
-    heads = ("Event", "Change", *(label.capitalize() for label in LABELS), "Immature", "Fraud, money")
+    heads = (
+        "Event",
+        "Change",
+        *(label.capitalize() for label in LABELS),
+        "Immature",
+        f"Fraud, {report.definitions.settings.currency}",
+    )
     return pages.table(heads, rows, numbers=set(range(2, len(heads))))
 
 
 def _weeks(report: Report) -> str:
-    first, sums = weeks(report)
-    top, bottom = max(0.0, *sums), min(0.0, *sums)
-    scale = PLOT_HEIGHT / ((top - bottom) or 1)
-    width = PLOT_WIDTH / len(sums)
-    zero = top * scale
-    bars = "".join(
-        f'<rect class="{"bar" if value >= 0 else "loss"}" x="{at * width + width * 0.1:.1f}" '
-        f'y="{zero - max(value, 0) * scale:.1f}" width="{width * 0.8:.1f}" height="{abs(value) * scale:.1f}"/>'
-        for at, value in enumerate(sums)
-    )
-    names = [
-        datetime.fromtimestamp((first + 7 * at) * DAY_MS / 1_000, UTC).date().isoformat() for at in range(len(sums))
-    ]
-    rows = [(name, _signed(report, value)) for name, value in zip(names, sums, strict=True)]
-    return (
-        f'<svg class="strip" viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="Net money a week">{bars}<path class="axis" d="M0 {zero:.1f}H{PLOT_WIDTH}"/></svg>'
-        f"<details><summary>As a table</summary>{pages.table(('Week from', 'Net'), rows, numbers={1})}</details>"
-    )
+    balance, currency = report.balance, report.definitions.settings.currency
+    if not balance.is_known:
+        return "<p>Not known, see above.</p>"
+    sums, counts = (_by_week(column) for column in (balance.by_day, balance.mature_by_day))
+    days = [date.fromordinal(EPOCH + balance.first_day + 7 * at).isoformat() for at in range(len(sums))]
+    shown = [_signed(report, value) if count else "no events" for value, count in zip(sums, counts, strict=True)]
+    units = [value / 10**report.definitions.settings.money_places for value in sums]
+    drawn = [Column(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
+    under = "By the first day of each week. A grey week has no event that counts: none, or all are immature."
+    table = pages.table(("Week from", f"Net, {currency}", "Events"), _week_rows(days, shown, counts), numbers={1, 2})
+    chart = columns("The draft less what was decided", currency, drawn, under=under)
+    return f"{chart}<details><summary>As a table</summary>{table}</details>"
+
+
+def _by_week(by_day: NDArray[Any]) -> list[Any]:
+    found: list[Any] = np.concatenate([by_day, np.zeros(-len(by_day) % 7, by_day.dtype)]).reshape(-1, 7).sum(1).tolist()
+    return found
+
+
+def _week_rows(days: list[str], shown: list[str], counts: list[int]) -> list[tuple[str, str, str]]:
+    return [(day, money, f"{count:,}") for day, money, count in zip(days, shown, counts, strict=True)]
 
 
 def _rules(report: Report) -> str:
@@ -169,17 +208,20 @@ def _rules(report: Report) -> str:
             )
         )
     rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
-    heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", "Money")
+    currency = report.definitions.settings.currency
+    heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
     note = "Precision: of mature hits those that were fraud; without a label counts as genuine, unclear not at all."
-    more = ("Only this rule", "Fraud only it finds, money", "Also hit by")
-    return pages.table((*heads, *more), rows, numbers=set(range(2, 11))) + f'<p class="ink3">{note}</p>'
+    more = ("Only this rule", f"Fraud only it finds, {currency}", "Also hit by")
+    shown = pages.table((*heads, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
+    return f'{shown}<p class="ink3">{note}</p>'
 
 
 def _rows(report: Report) -> str:
     shown = report.changed(ROWS)
     if not shown:
         return "<p>No outcome changes.</p>"
-    heads = ("Event", "Time", "Change", "Label", "Money", "Rules then", "Rules of the draft")
+    money = f"Money, {report.definitions.settings.currency}"
+    heads = ("Event", "Time", "Change", "Label", money, "Rules then", "Rules of the draft")
     rows = [
         (
             f"{one['event']}/{one['id']}",
@@ -193,7 +235,15 @@ def _rows(report: Report) -> str:
         for one in shown
     ]
     total = sum(cell.count for cell in report.matrix if cell.old != cell.new)
-    return f"<p>The first {len(rows):,} of {total:,}.</p>" + pages.table(heads, rows, numbers={4})
+    return f"<p>The first {len(rows):,} of {total:,}.</p>" + pages.table(heads, rows, numbers={4}, wide={0, 5, 6})
+
+
+def _explorations(report: Report) -> str:
+    note = (
+        "Each event stands for 1 / propensity declines; the interval is Wilson's. Behind a day's cap nobody is drawn."
+    )
+    texts = "".join(f"<p>{escape(text)}</p>" for text in report.explorations())
+    return f'{texts}<p class="ink3">{note}</p>'
 
 
 def _money(report: Report, minor: int) -> str:

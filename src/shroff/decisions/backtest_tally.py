@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.decisions.backtest_fold import Flags, Found, Words
-from shroff.decisions.backtest_judged import FRAUD, LABELS, UNCLEAR, Judged
+from shroff.decisions.backtest_judged import FRAUD, LABELS, NONE, UNCLEAR, Judged
 from shroff.decisions.policy import OUTCOMES, Policy
 from shroff.language.values import DAY_MS
 from shroff.models.intervals import BLOCKS_MIN, HIGH, LOW, drawings
+from shroff.models.metrics import DECLINE, REVIEW
 from shroff.rules.definitions import Rule
 
-REVIEW: Final = OUTCOMES.index("review")
-DECLINE: Final = OUTCOMES.index("decline")
 LIMB_BITS: Final = 26  # sums of 2^27 numbers below 2^26 are exact in a float
 LIMBED_MAX: Final = 1 << 52
 SEED: Final = 1
@@ -87,8 +86,10 @@ class Balance:
     """Both sides, and what the difference is worth. Without costs in policy.yaml only the frauds count.
 
     Args:
+        events, mature, labelled: How many events these are, how many of them are mature, and of those have a label.
         net_minor: Fraud stopped, less what reviews and false declines cost, of the draft less of what was.
         by_day: The same for each day, from `first_day` on, a number of days since 1970-01-01.
+        mature_by_day: How many mature events each day has.
         interval_minor: Where it would have come to with other days like these, in 95 of 100 cases; None of few days.
     """
 
@@ -97,7 +98,16 @@ class Balance:
     net_minor: float
     first_day: int
     by_day: NDArray[np.float64]
+    mature_by_day: Words
     interval_minor: tuple[float, float] | None
+    events: int
+    mature: int
+    labelled: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of these events: without a single label nothing can be said of their worth."""
+        return self.labelled > 0
 
 
 def cells(judged: Judged) -> list[Cell]:
@@ -182,40 +192,57 @@ def rules_at(hits: Mapping[str, Found], rows: Words) -> list[list[str]]:
     return found
 
 
-def balance(judged: Sequence[Judged], policies: Sequence[Policy]) -> Balance:
-    """Both sides over all types, on mature events alone, and the difference by day."""
-    sides = ([_side(one, one.old) for one in judged], [_side(one, one.new) for one in judged])
-    days = [one.times_ms // DAY_MS for one in judged]
+def balance(judged: Sequence[Judged], policies: Sequence[Policy], rows: Sequence[Flags]) -> Balance:
+    """Both sides over all types, on mature events alone, and the difference by day.
+
+    Args:
+        rows: Which events of each type count.
+    """
+    mature = [wanted & ~one.is_immature for one, wanted in zip(judged, rows, strict=True)]
+    parts = list(zip(judged, mature, strict=True))
+    days = [one.times_ms[wanted] // DAY_MS for one, wanted in zip(judged, rows, strict=True)]
     first = min((int(one.min()) for one in days if len(one)), default=0)
-    last = max((int(one.max()) for one in days if len(one)), default=first)
-    by_day = np.zeros(last - first + 1)
-    for one, day, policy in zip(judged, days, policies, strict=True):
-        worth = _worth(one, one.new, policy) - _worth(one, one.old, policy)
-        by_day += np.bincount(day - first, worth, len(by_day))
-    return Balance(_sum(sides[0]), _sum(sides[1]), float(by_day.sum()), first, by_day, _interval(by_day))
+    last = max((int(one.max()) for one in days if len(one)), default=first - 1)
+    by_day, mature_by_day = np.zeros(last - first + 1), np.zeros(last - first + 1, np.int64)
+    for (one, counted), policy in zip(parts, policies, strict=True):
+        worth = _worth(one, one.new, policy, counted) - _worth(one, one.old, policy, counted)
+        day = one.times_ms[counted] // DAY_MS - first
+        by_day += np.bincount(day, worth[counted], len(by_day))
+        mature_by_day += np.bincount(day, minlength=len(by_day))
+    return Balance(
+        _sum([_side(one, one.old, counted) for one, counted in parts]),
+        _sum([_side(one, one.new, counted) for one, counted in parts]),
+        float(by_day.sum()),
+        first,
+        by_day,
+        mature_by_day,
+        _interval(by_day),
+        sum(map(len, days)),
+        sum(int(np.count_nonzero(counted)) for counted in mature),
+        sum(int(np.count_nonzero(one.labels[counted] != NONE)) for one, counted in parts),
+    )
 
 
-def _worth(judged: Judged, outcomes: NDArray[np.int8], policy: Policy) -> NDArray[np.float64]:
-    """What the outcome of each mature event is worth, in smallest units of money."""
-    stopped, declined, reviewed = _what_it_did(judged, outcomes)
+def _worth(judged: Judged, outcomes: NDArray[np.int8], policy: Policy, counted: Flags) -> NDArray[np.float64]:
+    """What the outcome of each event that counts is worth, in smallest units of money."""
+    stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     worth = np.where(stopped, judged.amounts_minor, 0).astype(np.float64)
     worth -= (policy.review_minor or 0) * reviewed + (policy.false_decline_minor or 0) * declined
     return worth
 
 
-def _what_it_did(judged: Judged, outcomes: NDArray[np.int8]) -> tuple[Flags, Flags, Flags]:
-    """Of mature events: frauds reviewed or declined, events that are no known fraud declined, and reviews."""
-    mature = ~judged.is_immature
+def _what_it_did(judged: Judged, outcomes: NDArray[np.int8], counted: Flags) -> tuple[Flags, Flags, Flags]:
+    """Of events that count: frauds reviewed or declined, events that are no known fraud declined, and reviews."""
     is_fraud, is_genuine = judged.labels == FRAUD, (judged.labels != FRAUD) & (judged.labels != UNCLEAR)
     return (
-        mature & is_fraud & (outcomes >= REVIEW),
-        mature & is_genuine & (outcomes == DECLINE),
-        mature & (outcomes == REVIEW),
+        counted & is_fraud & (outcomes >= REVIEW),
+        counted & is_genuine & (outcomes == DECLINE),
+        counted & (outcomes == REVIEW),
     )
 
 
-def _side(judged: Judged, outcomes: NDArray[np.int8]) -> Side:
-    stopped, declined, reviewed = _what_it_did(judged, outcomes)
+def _side(judged: Judged, outcomes: NDArray[np.int8], counted: Flags) -> Side:
+    stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     amounts = judged.amounts_minor[stopped]
     (saved,) = exact_sums(np.zeros(len(amounts), np.int64), amounts, 1)
     return Side(len(amounts), saved, int(reviewed.sum()), int(declined.sum()))

@@ -58,6 +58,7 @@ class Backtests(Elsewhere):
         files: Files = (),
         as_type: str | None = None,
         labels: str | Path | None = None,
+        order: str = "file",
         reading: Progress | None = None,
         computing: Progress | None = None,
     ) -> Report:
@@ -68,6 +69,7 @@ class Backtests(Elsewhere):
         Args:
             files: Judge the events of these files instead, against what the project as it is decides of them alone.
             as_type: The event type of every line of them, and `labels` a file of labels, as `ingest` takes both.
+            order: `time` sorts the files first, as `ingest` does.
             rules: A folder whose rules, and features.yaml and policy.yaml where they are there, are laid over the
                 project's: a rule takes the place of that of its id.
             policy: A file laid over policy.yaml.
@@ -77,22 +79,30 @@ class Backtests(Elsewhere):
             as_of: Labels that were known then count; by default when the last event or label of the log was.
         """
         from shroff.decisions.backtest import backtest
+        from shroff.decisions.backtest_learnt import reads_score
         from shroff.decisions.notebook import moment_ms
 
         names = [str(one) for one in (rules, policy, model) if one is not None]
-        definitions = self._draft(rules=rules, policy=policy, model=model)
+        definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
+        # Who tries a rule beside the model in force asks what the rule is worth, not the model.
+        judges_models = model is not None or not names or "policy.yaml" in files_laid or reads_score(definitions)
         moments = {"start_ms": moment_ms(start), "end_ms": moment_ms(end), "as_of_ms": moment_ms(as_of)}
         with ExitStack() as opened:
             if paths(files):
-                log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True))
+                log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True, order=order))
             else:
                 log = opened.enter_context(self.reading())
-            return backtest(log, definitions, names, **moments, reading=reading, computing=computing)
+            return backtest(
+                log, definitions, names, **moments, judges_models=judges_models, reading=reading, computing=computing
+            )
 
     def _draft(
         self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None
-    ) -> Definitions:
-        """The project with a draft laid over it. Raises: DefinitionError with every mistake; UsageError."""
+    ) -> tuple[Definitions, frozenset[str]]:
+        """The project with a draft laid over it, and over which of its files that is.
+
+        Raises: DefinitionError with every mistake; UsageError.
+        """
         problems: list[Problem] = []
         files = config.read_files(self.places.folder, problems)
         draft = [] if rules is None else _files_of(Path(rules))
@@ -107,7 +117,7 @@ class Backtests(Elsewhere):
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
         loaded = load_definitions(files, self.hasher, self.registry.load, draft)
-        return loaded.beside(problems).or_raise()
+        return loaded.beside(problems).or_raise(), frozenset(one.over for one in draft)
 
 
 def _files_of(folder: Path) -> list[DraftFile]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Final, Protocol
 
 from shroff import config
 from shroff.errors import UsageError
 from shroff.features.partitioned import PARTITIONS, Backend, Cluster
+from shroff.models.learners import check_grown
+from shroff.models.learners_cluster import Growing, TreeCluster
 
 LOCAL: Final = "local"
 CONTRACT: Final = "backfill."  # before the names of backends among the adapters
@@ -21,7 +24,7 @@ class Adapter(Protocol):
         """The adapter, or an error of the import."""
 
 
-class MadeBackend(Backend, Protocol):
+class MadeBackend(Backend, TreeCluster, Protocol):
     """A backend of the contract, with how it is made."""
 
     def __init__(self, address: str | None, *, workers: int) -> None:
@@ -55,3 +58,16 @@ def cluster_of(
         raise UsageError(f"there is no backend {backend!r}; there is {', '.join([LOCAL, *names])}.")
     with closing(found.load()(address, workers=config.threads())) as processes:
         yield Cluster(processes, PARTITIONS if partitions is None else partitions)
+
+
+def growing_on(cluster: Cluster | None, learner: str, folder: Path) -> Growing | None:
+    """Where the trees of a learner are grown, its rows going by a folder; None for this process.
+
+    Raises: UsageError where the cluster has nothing for the learner.
+    """
+    if cluster is None:
+        return None
+    check_grown(learner)
+    if not isinstance(cluster.backend, TreeCluster):
+        raise UsageError("this backend answers features and grows no trees: train with --backend local, dask or spark.")
+    return Growing(cluster.backend, folder)

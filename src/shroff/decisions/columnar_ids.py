@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from shroff.features.kernel_numbers import Word, compiled, entry_point
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled
 
 V0, V1, V2, V3 = (  # the words "somepseudorandomlygeneratedbytes" of SipHash
     np.uint64(word) for word in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -48,7 +49,7 @@ def sip_round(v0: Word, v1: Word, v2: Word, v3: Word) -> Any:
     return v0, v1, v2, v3
 
 
-@entry_point("void(uint8[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
+@native("void(uint8[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
 def hash_texts(data: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
     """Hash texts that lie one behind the other, text i in [ends[i], ends[i + 1]). No hash is all zeros."""
     for i in range(len(ends) - 1):
@@ -91,7 +92,7 @@ def find(slots: Any, one: Word, two: Word) -> Word:
     return at
 
 
-@entry_point("void(uint64[:, ::1], int64[::1], uint64[:, ::1], int64[::1], int64, uint8[::1])")
+@native("void(uint64[:, ::1], int64[::1], uint64[:, ::1], int64[::1], int64, uint8[::1])")
 def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
     """Say of each event whether it is taken, which it is where its id is new and it is not too late.
 
@@ -115,7 +116,7 @@ def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Wo
             state[IS_THERE] = 1
 
 
-@entry_point("int64(uint64[:, ::1], uint64[:, ::1], int32[::1], int64, int32[::1], uint8[::1])")
+@native("int64(uint64[:, ::1], uint64[:, ::1], int32[::1], int64, int32[::1], uint8[::1])")
 def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, is_new: Any) -> Word:
     """Give each text its number; a new one gets the next from `count` on. Returns how many there are then."""
     for i in range(len(hashes)):

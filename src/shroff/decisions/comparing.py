@@ -8,7 +8,6 @@ effects", Evaluation Review 19(5), 1995). It shrinks as the square root of the f
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -19,11 +18,12 @@ import numpy as np
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.scoring import Scorer, Scoring
 from shroff.decisions.shadow_scores import scores_of, tried_since
-from shroff.decisions.training import TESTED, plain_settings, terms_of
+from shroff.decisions.tested_rows import counts_of, keys_of, stored_rows
+from shroff.decisions.training import plain_settings, terms_of
 from shroff.decisions.training_set import build_set
 from shroff.decisions.training_sources import last_moment, log_source
 from shroff.errors import UsageError
-from shroff.language.values import DAY_MS, parse_time, show_duration
+from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.estimates import Estimates, difference, estimate
 from shroff.models.folds import known_rows
@@ -80,6 +80,7 @@ class Comparison:
         immature: Those younger than the label delay, left out whether they have a label or not: of young events
             frauds are known sooner.
         needs: What is missing where nothing can be compared; empty where something is.
+        money_places: Of the project's money.
     """
 
     event: str
@@ -95,6 +96,7 @@ class Comparison:
     found: tuple[Paired, ...]
     needs: str = ""
     drawn: str = ""
+    money_places: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def compare_tried(
     Cost: two passes over the log, one for labels and one for scores.
     """
     since = [tried_since(log, event, one.id) or 0 for one in (champion, challenger)]
-    after, learnt_ms = max(since), max(_learnt_until(one) for one in (champion, challenger))
+    after, learnt_ms = max(since), max(one.learnt_until_ms or 0 for one in (champion, challenger))
     moment = last_moment(log) if as_of_ms is None else as_of_ms
     settings = plain_settings(definitions, event, ())
     given = build_set(definitions, settings, log_source(log, definitions, event), moment or 0)
@@ -139,15 +141,18 @@ def compare_tried(
         given.amounts_minor[rows] / 10.0**definitions.settings.money_places,
         given.times_ms[rows] // DAY_MS,
         given.keys[rows],
+        given.weights(rows),
     )
     entity = settings.capacity.entity if settings.capacity else ""
     found, drawn = _paired(_Rows(read, scores, entity), terms_of(definitions, event), settings)
     frauds = int(np.count_nonzero(read.frauds))
-    unclear = both - young - len(rows)
+    lots = given.recorded.stands_for
+    not_seen = 0 if lots is None else int(np.count_nonzero(is_both & (lots == 0) & (given.times_ms <= mature_ms)))
+    unclear = both - young - len(rows) - not_seen
     counts = both, len(rows), frauds, young, unclear
-    return Comparison(
-        event, champion.id, challenger.id, TRIED, after, *counts, found, _needs(*counts[:4], settings), drawn
-    )
+    places = definitions.settings.money_places
+    needs = _needs(*counts[:4], settings)
+    return Comparison(event, champion.id, challenger.id, TRIED, after, *counts, found, needs, drawn, places)
 
 
 def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
@@ -168,21 +173,22 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
             f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
         )
     scores = [one["score"][np.searchsorted(one["seq"], seqs)] for one in tables]
-    at = np.searchsorted(newer["seq"], seqs)
+    at, places = np.searchsorted(newer["seq"], seqs), definitions.settings.money_places
     read = Rows(
         newer["fraud"][at],
-        newer["amount_minor"][at] / 10.0**definitions.settings.money_places,
+        newer["amount_minor"][at] / 10.0**places,
         newer["time"][at] // DAY_MS,
-        np.full(len(seqs), -1, np.int64),
+        newer["key"][at],
+        newer["counts"][at] if "counts" in newer else None,
     )
     event = champion.event
     settings = plain_settings(definitions, event, ())
-    found, drawn = _paired(_Rows(read, (scores[0], scores[1]), ""), terms_of(definitions, event), settings)
+    entity = settings.capacity.entity if settings.capacity else ""
+    found, drawn = _paired(_Rows(read, (scores[0], scores[1]), entity), terms_of(definitions, event), settings)
     frauds = int(np.count_nonzero(read.frauds))
     counts = len(seqs), len(seqs), frauds, 0, 0
-    return Comparison(
-        event, champion.id, challenger.id, TESTED_ON, 0, *counts, found, _needs(*counts[:4], settings), drawn
-    )
+    needs = _needs(*counts[:4], settings)
+    return Comparison(event, champion.id, challenger.id, TESTED_ON, 0, *counts, found, needs, drawn, places)
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
@@ -210,12 +216,6 @@ def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | 
     raise UsageError(f"several are tried beside {champion.id}: name one of {names}.")
 
 
-def _learnt_until(scorer: Scorer) -> int:
-    data = None if scorer.model is None else scorer.model.manifest.get("data")
-    until = data.get("to") if isinstance(data, dict) else None
-    return 0 if until is None else parse_time(str(until))
-
-
 def _scores(
     log: Log,
     definitions: Definitions,
@@ -237,15 +237,15 @@ def _scores(
 
 def _tested(stored: Stored) -> dict[str, Any]:
     """The test rows of a model, by place; the last fold's where folds overlap."""
-    import pyarrow.parquet as pq
-
-    data = stored.files.get(TESTED)
-    if data is None:
+    table = stored_rows(stored)
+    if table is None:
         raise UsageError(f"{stored.id} was not trained here and has no test rows to compare on; put it in shadow.")
-    table = pq.read_table(io.BytesIO(data))
     seqs, last = np.unique(table["seq"].to_numpy()[::-1], return_index=True)
     rows = len(table) - 1 - last
     columns = {name: table[name].to_numpy()[rows] for name in ("score", "fraud", "amount_minor")}
+    columns["key"] = keys_of(table)[rows]
+    counts = counts_of(table)
+    columns |= {} if counts is None else {"counts": counts[rows]}
     return {"seq": seqs, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
 
 

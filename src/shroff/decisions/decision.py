@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, Final
+
+_IS_DRAWN: Final = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,26 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Exploration:
+    """What a draw among would-be declines came to (`explore` in policy.yaml).
+
+    Args:
+        explored: Whether the event was let through.
+        propensity: How probable that was; 0 beyond the cap of its day.
+        would_be: The outcome without the draw.
+    """
+
+    explored: bool
+    propensity: float
+    would_be: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
 
     So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
+    `exploration` is None where no lot was drawn, which is nearly everywhere; the document then lacks it.
     """
 
     event: str
@@ -38,11 +56,22 @@ class Decision:
     versions: Mapping[str, str]
     receipt: str
 
+    @property
+    def exploration(self) -> Exploration | None:
+        return None
+
     def _repr_html_(self) -> str:
         """How a notebook shows it: the outcome, the reasons and the features."""
         title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, place {self.seq}"
         reasons = html_table(("reason", "effect", "text"), ((one.code, one.effect, one.text) for one in self.reasons))
         return title + reasons + html_table(("feature", "value"), self.features.items())
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnDecision(Decision):
+    """A decision about which a lot was drawn."""
+
+    exploration: Exploration = field()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +96,11 @@ class Refusal:
     status: int
     detail: str
     line: int
+
+
+def kind_of(document: bytes) -> type[Decision]:
+    """What kind of decision a document is: of few a lot was drawn."""
+    return DrawnDecision if _IS_DRAWN in document else Decision
 
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

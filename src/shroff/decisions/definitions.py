@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from shroff.decisions.laid_over import DraftFile, laid_over
+from shroff.decisions.meaning import meaning_of, redefined
 from shroff.decisions.policy import Policy, load_policy
 from shroff.decisions.reference import ListFile, load_list, load_table
-from shroff.decisions.scoring import LoadModel, Scorer, Scoring, computed_scores, load_scoring, unavailable
+from shroff.decisions.scoring import (
+    LoadModel,
+    Scorer,
+    Scoring,
+    computed_scores,
+    load_scoring,
+    redefined_words,
+    unavailable,
+)
 from shroff.errors import DefinitionError, Problem
 from shroff.events import kept
 from shroff.events.definitions import Events, load_events
@@ -24,14 +34,17 @@ from shroff.events.settings import Settings, load_settings
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
+from shroff.language.checker import check
 from shroff.language.expression import FeatureValue, InList, ItemFeature, ItemField, Node, ThisField, walk
+from shroff.language.names import Scope
 from shroff.language.row import Reference, Tables
+from shroff.language.syntax import ExpressionError
 from shroff.language.values import Value
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Scalar
 from shroff.language.yamltext import Sequence as YamlSequence
 from shroff.models import in_force
-from shroff.models.definitions import ModelSettings
+from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import Known, load_models
 from shroff.rules.definitions import Rule, RuleLoader
 
@@ -86,6 +99,30 @@ class Definitions:
     def unloaded(self) -> list[Scorer]:
         """The models in force, in shadow too, that cannot be loaded."""
         return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
+
+    def remarks(self) -> list[str]:
+        """What somebody who decides by them should know, in sentences."""
+        scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
+        return [f"{redefined_words(one)}; 'shroff check' says what to do." for one in scorers]
+
+    def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
+        """What each input of a model means, by name: a hash that changes with it."""
+        return {one.name: meaning_of(one.node, event, self.events, self.features.get) for one in inputs}
+
+    def redefined(self, event: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the inputs of a model that mean something else now than when it was trained.
+
+        What does not fit the project any more is none of them: that is a mistake, which is told where it is loaded.
+        """
+        lists = frozenset(self.reference.lists)
+        names = self.events.names(lists, self.settings.money_places)
+        types = {name: one.type for name, one in self.features.items()}
+        scope = Scope(names, what="a model", this=(event,), feature=types.get)
+        nodes: dict[str, Node] = {}
+        for name in (one["name"] for one in manifest.get("inputs", ())):
+            with suppress(ExpressionError):
+                nodes[name] = check(name, scope)
+        return redefined(manifest, nodes, event, self.events, self.features.get)
 
     def require_models(self) -> None:
         """Raises: StateError where a model that decides cannot be loaded: nothing is decided without it."""
@@ -159,7 +196,7 @@ def load_definitions(
     known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
-    scoring = load_scoring(named, load_model, events, names, types, problems)
+    scoring = load_scoring(named, load_model, events, names, types, problems, warnings)
     _warn_of_what_waits(trees, events, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))

@@ -15,14 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from shroff.config import Places
+from shroff.config import UNFINISHED_S, Places, unfinished_files
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Control
+from shroff.decisions.later_labels import CORRECT, labels_after, now_of
+from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
+from shroff.decisions.scoring import redefined_words
 from shroff.decisions.snapshots import EVERY
 from shroff.errors import Problem, ShroffError, StateError
 from shroff.events.event import time_text
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, show_duration
+from shroff.models.registry import Registry
 from shroff.streams.log import Log, Remark, Request
 from shroff.streams.snapshots import Snapshots
 
@@ -31,6 +35,7 @@ NOTE: Final = "note"
 WRONG: Final = "wrong"
 FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
+UNFINISHED_SHOWN: Final = 3  # names in a line
 _REMARKED: Final = {
     LEFT_OUT: "{} had a value that is too large for it and was left out,",
     SUM_OUTSIDE: "at {} its sum did not fit 64 bits and was missing,",
@@ -70,6 +75,8 @@ def look(
     found.append(look_at_folder("folder", places.state))
     key = look_at_key(places.hash_key, definitions, has_log=places.log.exists())
     found += [key] if key is not None else []
+    found += look_at_models(definitions) if definitions is not None else ()
+    found += look_at_unfinished(places, now_ms)
     if not places.log.exists():
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
     try:
@@ -89,6 +96,23 @@ def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple
         return
     counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
     yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
+
+
+def look_at_unfinished(places: Places, now_ms: int) -> Iterator[Finding]:
+    """What processes that were killed while they wrote a file of the project or a model left behind."""
+    files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
+    files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]
+    models = Registry(places.models).unfinished(now_ms / 1_000)
+    if files:
+        named = ", ".join(str(path.relative_to(places.folder)) for path in files[:UNFINISHED_SHOWN])
+        cure = "It goes with the next change of the same file by a command; it may be removed by hand too."
+        yield Finding("litter", NOTE, f"{_counted(len(files), 'unfinished file')} of killed processes: {named}", cure)
+    if models:
+        named = ", ".join(path.name for path in models[:UNFINISHED_SHOWN])
+        words = f"{_counted(len(models), 'unfinished model')} of killed processes in models: {named}"
+        yield Finding(
+            "litter", NOTE, words, "The next 'shroff train' removes what is a day old; it may be done by hand."
+        )
 
 
 def look_at_versions() -> Finding:
@@ -130,6 +154,17 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
     return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
 
 
+def look_at_models(definitions: Definitions) -> Iterator[Finding]:
+    """The models in force: whether what they read still means what it meant when they were trained."""
+    scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
+    changed = [redefined_words(one) for one in scorers if one.redefined]
+    cure = "Declare it as it was, or train a model of what there is now: 'shroff train', 'shroff models promote'."
+    yield from (Finding("models", NOTE, words, cure) for words in changed)
+    if scorers and not changed:
+        words = f"{_counted(len(scorers), 'model')} in force; no input is known to mean something else now"
+        yield Finding("models", OK, words)
+
+
 def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
     yield Finding("log", OK, f"{path} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}")
@@ -149,6 +184,9 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
         yield Finding("labels", NOTE, words, cure)
     else:
         yield Finding("labels", OK, "none waits for its event")
+    later = labels_after(log, now_of(log, now_ms))
+    if later.count:
+        yield Finding("labels", NOTE, later.words, CORRECT)
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
@@ -157,6 +195,7 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
+        yield from look_at_exploration(log, definitions, now_ms)
         yield _in_force(log, definitions)
 
 
@@ -184,6 +223,34 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
             since += f", last at place {one.last_seq:,} ({time_text(one.last_ms)})"
         remarked = _REMARKED.get(one.what, f"{one.what} at {{}}").format(_counted(one.count, "event"))
         yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
+
+
+def look_at_exploration(log: Log, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
+    """How many were let through where the policy explores, and until when that lasts."""
+    exploring = {event: one.explore for event, one in definitions.policies.items() if one.explore is not None}
+    days = _days_of(log) if exploring else {}
+    for event, explore in exploring.items():
+        mine = {day: count for (name, day), count in days.items() if name == event}
+        full = sum(count >= explore.at_most_a_day for count in mine.values())
+        words = f"{event}: {sum(mine.values()):,} of what the score declines let through on {len(mine):,} days"
+        words += f", at most {explore.at_most_a_day:,} a day" + (f", which {full:,} days reached" if full else "")
+        last = time_text(explore.expires_ms - DAY_MS)[:10]
+        if explore.expires_ms <= now_ms:
+            cure = "Write a later day under expires, or take explore out of policy.yaml."
+            yield Finding("exploration", NOTE, f"{words}; it ended on {last}", cure)
+        else:
+            yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' says what they cost")
+
+
+def _days_of(log: Log) -> Days:
+    """How many events of each type were let through on each day. Cost: a pass over the log's hits."""
+    found = LetThrough()
+    for hits in log.hits_after():
+        for hit in hits:
+            if hit.rule == LET_THROUGH:
+                for record in next(log.read(hit.seq - 1, hit.seq)):
+                    found.note(record.type, record.time_ms, {LET_THROUGH: None})
+    return found.days
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:

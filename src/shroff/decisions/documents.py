@@ -14,7 +14,7 @@ from typing import Final
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fragments import ObjectWriter
-from shroff.events.event import canonical_bytes, canonical_text
+from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
 
 NO_SCORE: Final = b"null"
@@ -23,12 +23,16 @@ _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What hits came to, for one event: the outcome, and the rules behind it sorted by id."""
+    """What hits came to, for one event: the outcome, and the rules behind it sorted by id.
+
+    `exploration` is what a draw among would-be declines came to, as canonical JSON; empty where there was none.
+    """
 
     outcome: str
     rules: tuple[str, ...] = ()
     shadow_rules: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()  # as JSON
+    exploration: str = ""
 
 
 class DocumentWriter:
@@ -48,7 +52,7 @@ class DocumentWriter:
             for model in ("", *(one.id for one in scorers))
         }
         self._head = f'{{"event":"{event}","id":'.encode()
-        self._sealed_middle = f'","event":"{event}","features":'.encode()
+        self._sealed_event = f'","event":"{event}","'.encode()
         self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
 
     def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
@@ -75,25 +79,27 @@ class DocumentWriter:
         id_json = canonical_bytes(id_)
         content = sha256(body).hexdigest().encode()
         sealed = pieces.sealed_head, score, pieces.sealed_tail, versions.sealed
-        receipt = sha256(
-            b"".join((b'{"content":"', content, self._sealed_middle, features, b',"id":', id_json, *sealed))
-        )
+        before = b'{"content":"', content, self._sealed_event, pieces.sealed_middle
+        receipt = sha256(b"".join((*before, features, b',"id":', id_json, *sealed)))
         place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
         sealed_by = receipt.hexdigest().encode()
         shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
-        return b"".join((self._head, id_json, place, *shown, sealed_by, b'"}')), receipt.digest()
+        return b"".join((self._head, id_json, place, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
         """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""
-        is_plain = not verdict.rules and not verdict.shadow_rules
+        is_plain = not verdict.rules and not verdict.shadow_rules and not verdict.exploration
         if is_plain and verdict.outcome in self._plain:
             return self._plain[verdict.outcome]
         rules, shadow = _list(verdict.rules), _list(verdict.shadow_rules)
+        drawn = f'exploration":{verdict.exploration},"' if verdict.exploration else ""
         found = _Pieces(
+            f'{drawn}features":'.encode(),
             f',"outcome":"{verdict.outcome}","rules":{rules},"score":'.encode(),
             f',"shadow_rules":{shadow},"versions":'.encode(),
             f'"outcome":"{verdict.outcome}","score":'.encode(),
             f',"reasons":[{",".join(verdict.reasons)}],"rules":{rules},"shadow_rules":{shadow},"features":'.encode(),
+            f'","exploration":{verdict.exploration}}}'.encode() if verdict.exploration else b'"}',
         )
         if is_plain:
             self._plain[verdict.outcome] = found
@@ -102,12 +108,17 @@ class DocumentWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """What a verdict gives before the score and behind it: in the sealed content behind the id, and in the document."""
+    """What a verdict gives before the score and behind it: in the sealed content behind the id, and in the document.
 
+    And between event and features in the sealed content, and at the end of the document.
+    """
+
+    sealed_middle: bytes
     sealed_head: bytes
     sealed_tail: bytes
     shown_head: bytes
     shown_tail: bytes
+    shown_end: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,12 @@ class _Versions:
 def _versions(listed: dict[str, str]) -> _Versions:
     sealed = f"{_object(dict(sorted(listed.items())))}}}"
     return _Versions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
+
+
+def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
+    """What a draw among would-be declines came to, as canonical JSON."""
+    shown = canonical_real(propensity)
+    return f'{{"explored":{str(is_explored).lower()},"propensity":{shown},"would_be":"{would_be}"}}'
 
 
 def reason(code: str, text: str, effect: str) -> str:

@@ -56,6 +56,7 @@ class Elsewhere(ABC):
         *,
         as_type: str | None = None,
         labels: str | Path | None = None,
+        order: str = "file",
         decide: bool = True,
         is_hashed: bool = False,
         progress: Progress | None = None,
@@ -64,7 +65,14 @@ class Elsewhere(ABC):
 
     @contextmanager
     def _log_of(
-        self, files: Files, as_type: str | None, labels: str | Path | None, *, decide: bool
+        self,
+        files: Files,
+        as_type: str | None,
+        labels: str | Path | None,
+        *,
+        decide: bool,
+        order: str = "file",
+        progress: Progress | None = None,
     ) -> Iterator[tuple[Log, IngestReport]]:
         """A log that has these files alone, as `ingest` takes them, and what became of their lines.
 
@@ -72,6 +80,6 @@ class Elsewhere(ABC):
         """
         with TemporaryDirectory(prefix="shroff-") as folder:
             held = self._at(LogElsewhere(self.places.folder, Path(folder)))
-            report = held.ingest(files, as_type=as_type, labels=labels, decide=decide)
+            report = held.ingest(files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress)
             with held.reading() as log:
                 yield log, report

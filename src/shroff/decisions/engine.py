@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.documents import NO_SCORE, DocumentWriter, Verdict, reason
+from shroff.decisions.documents import NO_SCORE, DocumentWriter, Verdict, exploration, reason
+from shroff.decisions.let_through import LET_THROUGH, WOULD_BE, LetThrough, explorable, instead_of_decline
 from shroff.decisions.policy import OUTCOMES, outcome
 from shroff.decisions.scoring import Scored, scored
+from shroff.decisions.training_wanted import missed_fraud
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Frame
@@ -73,6 +75,12 @@ class Engine:
         lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
         self.online = Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms)
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
+        self.let_through = LetThrough()
+        self._explored = {
+            event: (explore, amount)
+            for event in definitions.events.decided
+            if (explore := definitions.policy(event).explore) and (amount := missed_fraud(definitions, event))
+        }
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
@@ -82,6 +90,8 @@ class Engine:
         past = [placed.past_hits for placed in batch]
         frames = self.online.compute([placed.event for placed in batch], None if _all_new(past) else past)
         effects = Effects()
+        for one in batch if any(past) else ():  # those of the past stand before those that are decided now
+            self.let_through.note(one.event.type, one.event.time_ms, one.past_hits)
         for name, frame in frames.items():
             if name != "label":
                 mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
@@ -105,10 +115,11 @@ class Engine:
         writer, scores = self._writers[name], scored(frame, self.definitions.scoring_of(name))
         shown_scores = [NO_SCORE] * len(placed) if scores is None else scores.shown()
         verdict_of = self._verdicts(name, hits, scores)
+        explored = self._explorations(name, frame, hits, effects)
         for row, (one, shown) in enumerate(zip(placed, writer.features(frame), strict=True)):
             if one.past_hits is not None:
                 continue
-            verdict, id_ = verdict_of(row), one.event.id
+            verdict, id_ = explored(row, one, verdict_of(row)), one.event.id
             by = shown_scores[row], "" if scores is None else scores.models[row]
             document, receipt = writer.write(id_, one.seq, one.body, shown, verdict, *by)
             effects.decisions.append(DecisionRow(one.seq, name, id_, verdict.outcome, receipt, document))
@@ -128,6 +139,32 @@ class Engine:
             return _verdict(found, outcome(effects, policy, score, has_model=score is not None))
 
         return verdict
+
+    def _explorations(
+        self, name: str, frame: Frame, hits: Mapping[int, list[_Hit]], effects: Effects
+    ) -> Callable[[int, Placed, Verdict], Verdict]:
+        """What draws among would-be declines, event by event in log order; who is let through is noted as a hit."""
+        if name not in self._explored:
+            return lambda row, one, verdict: verdict
+        (explore, node), small = self._explored[name], list[bool]()
+        places = self.definitions.settings.money_places
+
+        def explored(row: int, one: Placed, verdict: Verdict) -> Verdict:
+            ruled = [hit.rule.effect for hit in hits.get(row, ()) if hit.is_effective]
+            if verdict.outcome != WOULD_BE or WOULD_BE in ruled:
+                return verdict
+            if not small:  # of many batches nothing is declined
+                small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
+            if not small[row]:
+                return verdict
+            draw = self.let_through.draw(explore, name, one.event.id, one.event.time_ms)
+            if draw.is_explored:
+                effects.hits.append(HitRow(one.seq, LET_THROUGH, None, shadow=False))
+            decided = instead_of_decline(ruled, explore) if draw.is_explored else verdict.outcome
+            shown = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
+            return replace(verdict, outcome=decided, exploration=shown)
+
+        return explored
 
     def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[_Hit]]:
         """For each event that a rule hit: the hits, by rule id."""

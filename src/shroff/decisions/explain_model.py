@@ -27,7 +27,7 @@ from shroff.language.values import Value
 from shroff.language.wording import Teller
 from shroff.models.columns import model_column
 from shroff.models.explaining import Share, shares, source_of
-from shroff.models.model import Explainable
+from shroff.models.model import LOG_ODDS, Explainable
 
 ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
 _LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
@@ -92,7 +92,8 @@ class ModelPart(msgspec.Struct, frozen=True):
 
     `base` is the mean margin; it and the contributions sum to `margin`, within 1e-5 of the
     sum of their sizes and half a millionth for each. `problem` says why there is no more
-    than the score; then the numbers are None.
+    than the score; then the numbers are None. `gives` says what they mean: log-odds, or of
+    a forest a probability, before it is calibrated.
     """
 
     model: str
@@ -103,6 +104,7 @@ class ModelPart(msgspec.Struct, frozen=True):
     changes: list[ChangeLine]
     note: str
     problem: str
+    gives: str = LOG_ODDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,10 @@ class Story:
             for share in shares(found[:-1], names, scorer.inputs, self.event)
         ]
         note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
-        part = self._part(
-            scorer.id, margin, round(found[-1], _DIGITS), self._changes(model, scorer.inputs), note, problem
-        )
-        return ModelStory(part, tuple(reasons))
+        changes = self._changes(model, scorer.inputs)
+        part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
+        gives = str(model.manifest.get("gives", LOG_ODDS))
+        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons))
 
     def _part(
         self,
@@ -259,13 +261,18 @@ class Story:
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
         named = ", ".join(f"{what} from {at:.6g}" for what, at in cuts if at is not None)
         text = f"The score {self.document['score']:.6g} comes to {by_score} ({named or 'no cut-offs'}), "
-        text += f"rules alone to {by_rules}; together {self.document['outcome']}"
+        drawn = self.document.get("exploration")
+        text += (
+            f"rules alone to {by_rules}; together {self.document['outcome'] if drawn is None else drawn['would_be']}"
+        )
         text += ", since a rule allows it." if "allow" in hit else "."
+        text += "" if drawn is None else _drawn(drawn, self.document["outcome"])
         return PolicyLine(policy.review_at, policy.decline_at, by_rules, by_score, text)
 
     def _changes(self, model: Explainable | None, inputs: Sequence[Node]) -> list[ChangeLine]:
         changes = Changes(self.definitions, self.event, model, inputs, self.seen, frozenset(self.document["rules"]))
-        return [self._change(one) for one in changes.nearest(self.document["outcome"])]
+        decided = self.document.get("exploration", {}).get("would_be", self.document["outcome"])
+        return [self._change(one) for one in changes.nearest(decided)]
 
     def _change(self, change: Change) -> ChangeLine:
         teller, type_ = self._teller, change.variable.type
@@ -283,6 +290,16 @@ class Story:
         places = self.definitions.settings.money_places
         shown = [msgspec.json.decode(canonical_value(one, type_, places)) for one in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
+
+
+def _drawn(exploration: Mapping[str, Any], decided: str) -> str:
+    """What a draw among would-be declines came to, in a sentence."""
+    if exploration["explored"]:
+        share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
+        return f" It was let through to learn from it, as {share}% of such declines are: {decided}."
+    if exploration["propensity"]:
+        return " A lot was drawn whether it is let through to learn from it, and it was not."
+    return " It is not let through to learn from it: as many were on that day as may be."
 
 
 def _explainable(scorer: Scorer | None, id_: str) -> Explainable:

@@ -142,12 +142,13 @@ _DECISION_COLUMNS: Final = (
     "features",
     "versions",
     "receipt",
+    "exploration",  # of few decisions: see `decision.Exploration`
 )
 
 
 def _decision_row(row: DecisionRow) -> dict[str, Any]:
     document = decision_document(row)
-    return {name: document[name] for name in _DECISION_COLUMNS}
+    return {name: document.get(name) for name in _DECISION_COLUMNS}
 
 
 # ---- events and labels

@@ -145,15 +145,13 @@ def _names(given: TrainingSet) -> list[str]:
     ]
 
 
-def _columns(given: TrainingSet) -> list[Any]:
+def _columns(given: TrainingSet) -> Iterator[Any]:
     labels, recorded = given.labels, given.recorded
-    return [
-        *(given.seqs, given.times_ms, given.keys, given.amounts_minor, recorded.outcomes, recorded.scores),
-        *(labels.rows, labels.verdicts, labels.strengths, labels.known_at_ms, labels.reasons),
-        *(one.values for one in given.inputs),
-        *recorded.hits.values(),
-        *given.slices.values(),
-    ]
+    yield from (given.seqs, given.times_ms, given.keys, given.amounts_minor, recorded.outcomes, recorded.scores)
+    yield from (labels.rows, labels.verdicts, labels.strengths, labels.known_at_ms, labels.reasons)
+    yield from (one.values[:] for one in given.inputs)
+    yield from recorded.hits.values()
+    yield from given.slices.values()
 
 
 def _texts(given: TrainingSet) -> object:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shroff.features.kernel_numbers import Word, compiled, entry_point
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled
 
 MISSING: Final = 0
 THERE: Final = 1
@@ -76,9 +77,7 @@ def has_escape(data: Any, first: Word, last: Word) -> Word:
     return found
 
 
-@entry_point(
-    "void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
-)
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def find_values(
     data: Any, begins: Any, ends: Any, names: Any, name_ends: Any, firsts: Any, lasts: Any, kinds: Any
 ) -> None:
@@ -119,7 +118,7 @@ def find_values(
                 kinds[number, row] = STRANGE
 
 
-@entry_point("void(uint8[::1], int64[::1], uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
+@native("void(uint8[::1], int64[::1], uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
 def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
     """Of each line the number of its kind and type among `names`, whether it was decided, and where its body begins.
 
@@ -172,7 +171,7 @@ def decimal(data: Any, first: Word, last: Word) -> Any:
     return -number if negative else number, places, count, True
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64, int64[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64, int64[::1], uint8[::1])")
 def read_decimals(data: Any, firsts: Any, lasts: Any, kinds: Any, places: Word, values: Any, states: Any) -> None:
     """Money and numbers, stored as texts, in smallest units."""
     for row in range(len(firsts)):
@@ -191,7 +190,7 @@ def read_decimals(data: Any, firsts: Any, lasts: Any, kinds: Any, places: Word, 
             states[row] = THERE
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
 def read_integers(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """Integers, which are texts beyond 2^53."""
     for row in range(len(firsts)):
@@ -204,7 +203,7 @@ def read_integers(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, s
             states[row] = THERE
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], float64[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], float64[::1], uint8[::1])")
 def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """Floats of so few digits that one division of exact numbers rounds them correctly."""
     for row in range(len(firsts)):
@@ -220,7 +219,7 @@ def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, stat
             states[row] = THERE
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
 def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """Seconds with up to three places, in milliseconds."""
     for row in range(len(firsts)):
@@ -235,7 +234,7 @@ def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, 
             states[row] = THERE
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], uint8[::1])")
 def read_truths(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """Whether it is `true`; else it is `false`."""
     for row in range(len(firsts)):
@@ -263,7 +262,7 @@ def days_in(year: Word, month: Word) -> Word:
     return 30 + (month + month // 8) % 2
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
 def read_times(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """`2026-03-01T10:00:00Z`, or with milliseconds, in milliseconds."""
     for row in range(len(firsts)):
@@ -289,7 +288,7 @@ def read_times(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, stat
             states[row] = THERE
 
 
-@entry_point("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], int32[::1], uint8[::1])")
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], int32[::1], uint8[::1])")
 def gather_texts(data: Any, firsts: Any, lasts: Any, kinds: Any, letters: Any, ends: Any, states: Any) -> None:
     """Texts one behind the other, as Arrow has them. One that is missing or odd is empty."""
     at = 0
@@ -304,7 +303,7 @@ def gather_texts(data: Any, firsts: Any, lasts: Any, kinds: Any, letters: Any, e
     ends[len(firsts)] = at
 
 
-@entry_point("int64(uint8[::1], uint8[::1], int64[::1], int8[::1])")
+@native("int64(uint8[::1], uint8[::1], int64[::1], int8[::1])")
 def read_outcomes(data: Any, letters: Any, places: Any, outcomes: Any) -> Word:
     """Lines such as `17 approve` as places and numbers of outcomes by their first `letters`; gives how many there are.
 

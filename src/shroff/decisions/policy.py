@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
+from shroff.decisions.exploring import EXPLORE, Explore, load_explore
 from shroff.errors import Problem, nearest
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, EventType
 from shroff.language import loading
 from shroff.language.expression import Node
 from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
 from shroff.language.names import Names, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, to_real
+from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Node as YamlNode
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
@@ -38,7 +39,13 @@ COSTS: Final = Keys(
         ),
         Key("false_decline", "What it costs to decline a genuine event.", DECIMAL, examples=("15",)),
         Key("review", "What one review costs.", DECIMAL, examples=("4",)),
-        Key("reviews_a_day", "How many events people can look at in a day.", WHOLE, examples=("100",)),
+        Key(
+            "reviews_a_day",
+            "How many events people can look at in a day. Cut-offs keep to it in the mean of days; `recall_at_budget` "
+            "takes so many of each day.",
+            WHOLE,
+            examples=("100",),
+        ),
     ),
 )
 POLICY: Final = Keys(
@@ -63,6 +70,14 @@ POLICY: Final = Keys(
             COSTS,
             examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
         ),
+        Key(
+            "explore",
+            "Lets a small share of what the score declines through, so that it gets labels. Left out: nothing is.",
+            EXPLORE,
+            examples=(
+                "{ share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }",
+            ),
+        ),
     ),
 )
 POLICIES: Final = own_names("event types with their policies", POLICY)
@@ -72,7 +87,8 @@ POLICIES: Final = own_names("event types with their policies", POLICY)
 class Policy:
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 
-    The costs are those that `shroff thresholds` weighs by; None where they are left out.
+    The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that
+    is declined is then let through.
     """
 
     review_at: float | None = None
@@ -82,6 +98,7 @@ class Policy:
     false_decline_minor: int | None = None  # smallest units of the project's money
     review_minor: int | None = None
     reviews_a_day: int | None = None
+    explore: Explore | None = None
 
     @property
     def given(self) -> frozenset[str]:
@@ -140,8 +157,27 @@ def load_policy(node: YamlNode | None, events: Events, names: Names, problems: l
         review_at, decline_at = _score(found.get("score"), problems)
         without = loading.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
         costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
-        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs)
+        explore = load_explore(found.get("explore"), names.money_places, problems)
+        if explore is not None:
+            _check_explore(found, events.types[key.text], decline_at, problems)
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore)
     return policies
+
+
+def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
+    """What must stand beside `explore`: something that it lets through, and an amount to limit."""
+    costs, node = of.get("costs"), of.get("explore")
+    says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
+    if node is None:
+        return
+    if decline_at is None:
+        hint = "Give score.decline_at, or leave 'explore' out."
+        problems.append(node.problem("explore lets through what the score declines, and there is no decline_at.", hint))
+    if not type_.is_decided:
+        problems.append(node.problem(f"{type_.name} is not decided, so nothing of it is let through."))
+    if not says_amount and not any(one.type.kind == "money" for one in type_.fields):
+        hint = "Say under costs what a missed fraud costs, such as 'missed_fraud: 50'."
+        problems.append(node.problem(f"explore limits the amount, and {type_.name} has no money field.", hint))
 
 
 def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
@@ -185,19 +221,7 @@ def _costs(
     reviews = loading.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
     return (
         missed,
-        _minor(top.get("false_decline"), places, problems, "false_decline"),
-        _minor(top.get("review"), places, problems, "review"),
+        loading.minor_units(top.get("false_decline"), places, problems, "false_decline"),
+        loading.minor_units(top.get("review"), places, problems, "review"),
         None if reviews is None else int(reviews),
     )
-
-
-def _minor(node: YamlNode | None, places: int, problems: list[Problem], what: str) -> int | None:
-    """An amount of the project's money, in smallest units."""
-    found = loading.decimal(node, problems, what, 0, UNITS_MAX // 10**places)
-    if found is None or node is None:
-        return None
-    minor = Fraction(found) * 10**places
-    if minor.denominator != 1:
-        problems.append(node.problem(f"{what} has more than the {places} places of the project's money."))
-        return None
-    return int(minor)

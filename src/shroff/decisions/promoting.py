@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -37,6 +37,7 @@ OUT_OF_SHADOW: Final = "out of shadow"
 CHALLENGES: Final = "challenges"
 NO_CHALLENGER: Final = "challenges no more"
 SAME: Final = "same"
+INPUTS: Final = "inputs"  # what fails where they mean something else now
 TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model scores
 WRITTEN: Final = f"{FILE} is written; it comes into force with the next command that writes."
 
@@ -59,22 +60,40 @@ class Deployment:
     in_force: bool = False
     why_not: str = ""
 
+    @property
+    def failure(self) -> str:
+        """Which gates keep the model from being promoted, in words; empty for none."""
+        return failure_of(self.failed)
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing."""
+    """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing.
+
+    `redefined` names the inputs of one that scores which mean something else now than when it was trained.
+    """
 
     summary: Summary
     role: str = ""
+    redefined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that is known of one model. `promotions` are those that in_force.json still has."""
+    """Everything that is known of one model. `promotions` are those that in_force.json still has.
+
+    `redefined` names the inputs that mean something else now than when it was trained.
+    """
 
     stored: Stored
     role: str = ""
     promotions: tuple[Promotion, ...] = field(default=())
+    redefined: tuple[str, ...] = ()
+
+
+def failure_of(failed: Sequence[GateResult]) -> str:
+    """Which gates a model failed, in words; empty for none."""
+    return f"it failed {', '.join(dict.fromkeys(gate.name for gate in failed))}" if failed else ""
 
 
 # ---- what becomes of the file
@@ -82,11 +101,15 @@ class Shown:
 
 def promoted(found: InForce, promotion: Promotion) -> InForce:
     """With another champion; the one before it can be gone back to. A model has one role."""
-    if found.champion is not None and found.champion.id == promotion.id:
-        raise UsageError(f"{promotion.id} is the champion already.")
     before = () if found.champion is None else (found.champion,)
     previous = (*found.previous, *before)[-PREVIOUS_MAX:]
     return _one_role(msgspec.structs.replace(found, champion=promotion, previous=previous))
+
+
+def is_rollback(then: InForce, now: InForce) -> bool:
+    """Whether a file says just what going back from what was in force `then` comes to."""
+    champion = then.previous[-1] if then.previous else None
+    return then.champion is not None and (now.champion, now.previous) == (champion, then.previous[:-1])
 
 
 def rolled_back(found: InForce, event: str) -> InForce:
@@ -152,16 +175,32 @@ def role_of(found: InForce, id_: str) -> str:
     return "before" if id_ in {one.id for one in found.previous} else ""
 
 
-def waivers_of(stored: Stored, waived: Sequence[str], reason: str, by: str) -> tuple[Waiver, ...]:
-    """The gates that somebody waives. Raises: UsageError without reason or name, and for a gate that did not fail."""
-    failed = [gate.name for gate in stored.failed]
-    for name in waived:
-        if name not in failed:
-            there = f"Those that failed: {', '.join(failed)}." if failed else "All its gates passed."
-            raise UsageError(f"{name!r} is no gate that {stored.id} failed. {nearest(name, failed) or there}")
-    if waived and not (reason.strip() and by.strip()):
+def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:
+    """The gates that somebody waives, each named by metric and limit: another limit is another gate.
+
+    Raises: UsageError without reason or name, and for a gate that did not fail.
+    """
+    known = {gate.words: gate for gate in failed}
+    named = [" ".join(words.split()) for words in waived]
+    for words in named:
+        if words not in known:
+            raise UsageError(f"{words!r} is no gate that {id_} failed. {_meant(words, failed)}")
+    if named and not (reason.strip() and by.strip()):
         raise UsageError("a waiver is recorded with its reason and who gives it: --reason TEXT --by NAME.")
-    return tuple(Waiver(name, reason.strip(), by.strip()) for name in dict.fromkeys(waived))
+    gates = [known[words] for words in dict.fromkeys(named)]
+    return [Waiver(gate.name, reason.strip(), by.strip(), gate.limit) for gate in gates]
+
+
+def _meant(words: str, failed: Sequence[GateResult]) -> str:
+    """What to write instead of what names no failed gate."""
+    if not failed:
+        return "All its gates passed."
+    limits = [gate.words for gate in failed if words and gate.name == words.split(maxsplit=1)[0]]
+    if limits:
+        return f"A waiver names the limit too: {' or '.join(map(repr, limits))}."
+    return nearest(words, [gate.words for gate in failed]) or (
+        f"Those that failed: {', '.join(repr(gate.words) for gate in failed)}."
+    )
 
 
 # ---- the calls
@@ -178,44 +217,75 @@ class Promotions(Additions):
         """The models of the project."""
 
     def models(self) -> list[Listed]:
-        """The models of the registry, by id, with what each is now."""
+        """The models of the registry, the newest first, with what each is now."""
         in_force = self._in_force()
-        return [Listed(one, _role(in_force, one.id)) for one in self.registry.summaries()]
+        changed: dict[str, tuple[str, ...]] = {}
+        with suppress(DefinitionError):  # models can be listed beside mistakes
+            scorers = (one for scoring in self.definitions.scoring.values() for one in scoring.all)
+            changed = {one.id: one.redefined for one in scorers}
+        found = sorted(self.registry.summaries(), key=lambda one: one.made_at, reverse=True)  # of equal ones by id
+        return [Listed(one, _role(in_force, one.id), changed.get(one.id, ())) for one in found]
 
     def model(self, id_: str) -> Shown:
         """One model. Raises: UsageError where there is none; RegistryError where it is damaged."""
         stored, in_force = self.registry.read(id_), self._in_force()
         found = in_force.get(stored.event, InForce())
         all_of_them = [*found.previous, *([found.champion] if found.champion else [])]
-        return Shown(stored, role_of(found, id_), tuple(one for one in all_of_them if one.id == id_))
+        promotions = tuple(one for one in all_of_them if one.id == id_)
+        changed: tuple[str, ...] = ()
+        with suppress(DefinitionError):
+            changed = self.definitions.redefined(stored.event, stored.manifest)
+        return Shown(stored, role_of(found, id_), promotions, changed)
 
     def promote(
         self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", waits: Waits = unheard
     ) -> Deployment:
-        """Make a model the champion of its event type, if its gates passed or are waived with reason and name.
+        """Make a model the champion of its event type, if its gates pass or are waived with reason and name.
+
+        Gates are asked again: a comparison with a champion that is not in force any more does not pass, nor does what
+        model.yaml asks today and the model does not hold, nor inputs that mean something else now than when it was
+        trained.
+
+        Args:
+            waive: Gates that failed, each by metric and limit: `calibration_error at most 0.02`.
 
         Raises: UsageError where there is no such model; RegistryError where it cannot be loaded; DefinitionError where
             what it reads does not fit the project.
         """
+        from shroff.models.gates import beside_champion  # its libraries take time that lists of models need not
+
         stored = self._loadable(id_)
-        waived = waivers_of(stored, waive, reason, by)
-        failed = tuple(gate for gate in stored.failed if gate.name not in {one.gate for one in waived})
-        if failed:
-            now = self._in_force().get(stored.event, InForce())
-            champion = "" if now.champion is None else now.champion.id
-            return Deployment(stored.event, id_, REFUSED, champion, champion, failed)
-        promotion = Promotion(id_, stored.digest, time_text(self.now_ms()), by, waived)
-        return self._change(stored.event, id_, PROMOTED, partial(promoted, promotion=promotion), waits)
+
+        def change(found: InForce, then: InForce) -> InForce:
+            if role_of(found, id_) == "champion":
+                if role_of(then, id_) == "champion":
+                    raise UsageError(f"{id_} is the champion already.")
+                return found
+            gates = beside_champion(self._asked_again(stored), stored, found.champion)
+            failed = [gate for gate in gates if not gate.passed]
+            waived = waivers_of(id_, failed, waive, reason, by)
+            names = {(one.gate, one.limit) for one in waived}
+            left = tuple(gate for gate in failed if (gate.name, gate.limit) not in names)
+            if left:
+                raise _GatesError(left, "" if found.champion is None else found.champion.id)
+            return promoted(found, Promotion(id_, stored.digest, time_text(self.now_ms()), by, tuple(waived)))
+
+        try:
+            return self._change(stored.event, id_, PROMOTED, change, waits)
+        except _GatesError as error:
+            return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
 
     def rollback(self, event: str = "", waits: Waits = unheard) -> Deployment:
         """Go back to the champion before; where there was none, rules alone decide. `event` may be left out of one.
 
+        Its gates are not asked: to go back is always possible where the model can be loaded.
+
         Raises: UsageError where no model is in force.
         """
-        event = self._one_event(event)
+        event = self._one_event(event, is_logged=True)
 
-        def back(found: InForce) -> InForce:
-            changed = rolled_back(found, event)
+        def back(found: InForce, then: InForce) -> InForce:
+            changed = found if is_rollback(then, found) else rolled_back(found, event)
             if changed.champion is not None:
                 self.registry.load(changed.champion.id, changed.champion.digest)
             return changed
@@ -225,30 +295,47 @@ class Promotions(Additions):
     def shadow(self, id_: str, *, stop: bool = False, waits: Waits = unheard) -> Deployment:
         """Put a model in shadow, where it scores every event without effect; with `stop`, take it out."""
         if stop:
-            event = self._event_of(id_)
-            return self._change(event, id_, OUT_OF_SHADOW, partial(unshadowed, id_=id_), waits)
+
+            def change(found: InForce, then: InForce) -> InForce:
+                is_done = role_of(found, id_) != "shadow" and role_of(then, id_) == "shadow"
+                return found if is_done else unshadowed(found, id_)
+
+            return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change, waits)
         stored = self._loadable(id_)
         named = Named(id_, stored.digest)
-        return self._change(stored.event, id_, IN_SHADOW, partial(shadowed, model=named), waits)
+        return self._change(stored.event, id_, IN_SHADOW, lambda found, _then: shadowed(found, named), waits)
 
     def challenge(self, id_: str, share: float, entity: str, waits: Waits = unheard) -> Deployment:
         """Let a model score a share of an entity's keys in the champion's place, by a hash of model and key.
 
-        Raises: UsageError where there is no champion, or its gates failed: it decides, so it has to pass them.
+        With which champion it was compared when it was trained does not matter: now it is compared with this one.
+
+        Args:
+            share: A number above 0 and at most 1: 0.1 is a tenth of the keys.
+            entity: Whose keys these are.
+
+        Raises: UsageError where the share is no such number, where there is no champion, or its gates fail: it decides,
+            so it has to pass them.
         """
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise UsageError(f"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not {share!r}.")
         if not 0 < share <= 1:
             raise UsageError(f"a share is above 0 % and at most 100 %, not {share * 100:g} %.")
         stored = self._loadable(id_)
-        if stored.failed:
-            names = ", ".join(gate.name for gate in stored.failed)
+        names = ", ".join(dict.fromkeys(gate.name for gate in self._asked_again(stored) if not gate.passed))
+        if names:
             raise UsageError(f"{id_} failed its gates ({names}), and a challenger decides. Put it in shadow instead.")
         challenger = Challenger(id_, stored.digest, share, entity)
-        return self._change(stored.event, id_, CHALLENGES, partial(challenged, challenger=challenger), waits)
+        return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger), waits)
 
     def unchallenge(self, id_: str, waits: Waits = unheard) -> Deployment:
         """Give the challenger's keys back to the champion."""
-        event = self._event_of(id_)
-        return self._change(event, id_, NO_CHALLENGER, partial(unchallenged, id_=id_), waits)
+
+        def change(found: InForce, then: InForce) -> InForce:
+            is_done = found.challenger is None and role_of(then, id_) == "challenger"
+            return found if is_done else unchallenged(found, id_)
+
+        return self._change(self._event_tried(id_), id_, NO_CHALLENGER, change, waits)
 
     # ---- how
 
@@ -256,6 +343,19 @@ class Promotions(Additions):
         stored = self.registry.read(id_)
         self.registry.load(id_, stored.digest)
         return stored
+
+    def _asked_again(self, stored: Stored) -> list[GateResult]:
+        """The gates of a model as the project asks them today."""
+        from shroff.models.gates import CURE, asked_again
+
+        self.reload()
+        settings = self.definitions.models.get(stored.event)
+        gates = asked_again(stored, settings.gates if settings else ())
+        changed = self.definitions.redefined(stored.event, stored.manifest)
+        if changed:
+            note = f"{', '.join(changed)}: declared anew since it was trained; {CURE}"
+            gates.append(GateResult(INPUTS, None, "as trained", passed=False, note=note))
+        return gates
 
     def _in_force(self) -> Everything:
         problems: list[Problem] = []
@@ -265,8 +365,22 @@ class Promotions(Additions):
             raise DefinitionError(problems)
         return found
 
-    def _one_event(self, event: str, otherwise: str = "so there is nothing to go back from") -> str:
-        known = [name for name, one in self._in_force().items() if one.champion is not None]
+    def _logged(self) -> Everything | None:
+        """The models that the log has in force; None where there is no log, or none that can be read.
+
+        It may be behind the file: a process that was killed, or told to wait, changed that one alone.
+        """
+        if not self.places.log.exists():
+            return None
+        files = self._files_in_force()
+        return read_in_force(files.get(FILE), []) if files else None
+
+    def _one_event(
+        self, event: str, otherwise: str = "so there is nothing to go back from", *, is_logged: bool = False
+    ) -> str:
+        """The event type that is meant of those that have a champion; with `is_logged`, in the log too."""
+        scored = [self._in_force(), (self._logged() or {}) if is_logged else {}]
+        known = list(dict.fromkeys(name for part in scored for name, one in part.items() if one.champion is not None))
         if event in known or (not event and len(known) == 1):
             return event or known[0]
         if not known:
@@ -276,29 +390,47 @@ class Promotions(Additions):
         hint = nearest(event, known) or f"There is one of {', '.join(known)}."
         raise UsageError(f"no model of {event!r} is in force. {hint}")
 
-    def _event_of(self, id_: str) -> str:
+    def _event_tried(self, id_: str) -> str:
         """The event type of a model that has a role; its folder need not be there."""
-        for event, found in self._in_force().items():
-            if role_of(found, id_):
-                return event
+        for known in (self._in_force(), self._logged() or {}):
+            for event, found in known.items():
+                if role_of(found, id_):
+                    return event
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' says what is.")
 
     def _change(
-        self, event: str, id_: str, what: str, change: Callable[[InForce], InForce], waits: Waits
+        self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], waits: Waits
     ) -> Deployment:
-        """Change the file as a whole or not at all, and have the process that writes the log adopt it."""
+        """Change the file as a whole or not at all, and have the process that writes the log adopt it.
+
+        What the file has and the log has not, since a process was killed between the two, is put in force now.
+
+        Args:
+            change: What is to stand in the file, of what stands there and what the log has in force.
+        """
         with config.editing(self.places):
-            in_force = self._in_force()
-            before = in_force.get(event, InForce())
-            after = change(before)
-            if after != before:
+            in_force, logged = self._in_force(), self._logged()
+            found = in_force.get(event, InForce())
+            before = found if logged is None else logged.get(event, InForce())
+            after = change(found, before)
+            if after != found:
                 text = text_of({**in_force, event: after})
                 self.check_with({FILE: text})
                 config.write_text(self.places.folder / FILE, text)
         self.reload()
         done, why_not = self._put_in_force(waits, WRITTEN)
+        is_new = after != found or after.meaning() != before.meaning()
+        before = found if after != found else before
         now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
-        return Deployment(event, id_ or now, what if after != before else SAME, now, then, (), done, why_not)
+        return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not)
+
+
+class _GatesError(Exception):
+    """A model is not promoted: it fails gates that nobody waives."""
+
+    def __init__(self, failed: tuple[GateResult, ...], champion: str) -> None:
+        super().__init__(champion)
+        self.failed, self.champion = failed, champion
 
 
 def _role(in_force: Mapping[str, InForce], id_: str) -> str:

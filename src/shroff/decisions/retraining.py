@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.decisions.ingest import IngestReport, arranged, ingest
-from shroff.decisions.promoting import Deployment
-from shroff.decisions.training import settings_of
+from shroff.decisions.promoting import Deployment, failure_of
+from shroff.decisions.training_wanted import settings_of
 from shroff.decisions.watched import SETTLED_MS, Stamp, Watched
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.events.encodings import read_lines
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shroff.decisions.retrainings import Retrainings
     from shroff.decisions.training import Steps, TrainReport
     from shroff.events.lines import Lines
+    from shroff.features.partitioned import Cluster
 
 APPENDING: Final = "appending"
 APPENDED: Final = "appended"  # and not learnt from yet
@@ -73,6 +74,7 @@ class Options:
         decide: Whether events are decided on the way.
         once: End when what is there is taken.
         poll_s: How long to wait before looking again.
+        cluster: Where features are computed and trees grown; without it in this process.
     """
 
     event: str | None = None
@@ -84,6 +86,7 @@ class Options:
     settled_ms: int = SETTLED_MS
     poll_s: float = POLL_S
     sleep: Callable[[float], None] = time.sleep
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +258,8 @@ class Watch:
         ):
             if self._options.decide:
                 writer.definitions.require_models()
+                for remark in writer.definitions.remarks():
+                    self._tell(remark.rstrip("."))
             is_begun = before is not None and before.state == APPENDING
             now = _with(progress, lines=skipped, after=before.after if before and is_begun else log.last_seq())
 
@@ -315,7 +320,12 @@ class Watch:
         options = self._options
         try:
             found = self._project.train(
-                self._event, promote=options.promote, by=options.by, steps=self._steps, brought_by=brought_by
+                self._event,
+                promote=options.promote,
+                by=options.by,
+                steps=self._steps,
+                brought_by=brought_by,
+                cluster=options.cluster,
             )
         except UsageError as error:
             return FileReport(name, DONE, str(error), appended)
@@ -336,8 +346,7 @@ class Watch:
         deployed: Deployment | None = None
         if self._options.promote and not project.model(stored.id).role:
             deployed = project.promote(stored.id, by=self._options.by)
-        names = ", ".join(gate.name for gate in stored.failed)
-        why = f"it failed {names}" if names else "" if deployed is None else deployed.why_not
+        why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
         is_champion = project.model(stored.id).role == "champion"
         return FileReport(name, DONE, why, None, None, stored.id, promoted=is_champion)
 

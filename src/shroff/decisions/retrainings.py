@@ -14,7 +14,7 @@ from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from shroff.decisions.inbox import Inbox
-    from shroff.decisions.retraining import FileReport, Options, Said
+    from shroff.decisions.retraining import FileReport, Options, Said, Watch
     from shroff.decisions.training import Steps
     from shroff.decisions.writer import Writer
 
@@ -41,13 +41,18 @@ class Retrainings(Trainings):
             place: A folder, or the URL of a text that lists files.
             say: Is told what is waited for.
 
-        Raises: LogBusyError where another process watches for this project, or, with `once`, writes its log;
-            UsageError where there is nothing to watch; TransientError, with `once`, where it cannot be reached.
+        Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
+            watches for this project, or, with `once`, writes its log; TransientError, with `once`, where what is
+            watched cannot be reached.
         """
+        from shroff.decisions.clusters import growing_on
         from shroff.decisions.retraining import Options, Watch
+        from shroff.decisions.training_wanted import settings_of
         from shroff.decisions.watched import watched
 
         options = options or Options()
+        if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
+            growing_on(options.cluster, settings_of(self.definitions, options.event).learner, self.places.state)
         given = watched(
             str(place),
             self.now_ms,
@@ -55,5 +60,9 @@ class Retrainings(Trainings):
             settled_ms=options.settled_ms,
             has_markers=options.has_markers,
         )
+        return self._watching(Watch(self, given, options, say, steps))
+
+    def _watching(self, watch: Watch) -> Iterator[FileReport]:
+        """The reports of one process that watches for this project, while it goes on."""
         with config.watching(self.places):
-            yield from Watch(self, given, options, say, steps).reports()
+            yield from watch.reports()

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from shroff.decisions.meaning import redefined
 from shroff.errors import Problem, StateError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_real
@@ -25,7 +26,7 @@ from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, 
 from shroff.language.names import Names, Scope
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, REAL
-from shroff.language.values import Value
+from shroff.language.values import Value, parse_time
 from shroff.models.columns import kind_of, model_column
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
 from shroff.models.model import InputColumn, Model
@@ -39,13 +40,24 @@ _AS_IT_WAS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A model that is in force with what it reads. Of one that cannot be loaded `failure` says why."""
+    """A model that is in force with what it reads. Of one that cannot be loaded `failure` says why.
+
+    `redefined` names the inputs that mean something else now than when it was trained.
+    """
 
     id: str
     digest: str
     inputs: tuple[Node, ...] = ()
     model: Model | None = field(default=None, compare=False, repr=False)
     failure: str = ""
+    redefined: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def learnt_until_ms(self) -> int | None:
+        """The end of the events that it has learnt from; None where its manifest does not say it."""
+        data = None if self.model is None else self.model.manifest.get("data")
+        until = data.get("to") if isinstance(data, Mapping) else None
+        return None if until is None else parse_time(str(until))
 
     def node(self) -> ModelScore:
         """Its score as an expression. Evaluating it raises StateError where the model cannot be loaded."""
@@ -98,6 +110,13 @@ def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
     ]
 
 
+def redefined_words(scorer: Scorer) -> str:
+    """That inputs of a model in force mean something else now, for people."""
+    names, one = ", ".join(scorer.redefined), len(scorer.redefined) == 1
+    means = "means something else" if one else "mean something else"
+    return f"the model in force {scorer.id} reads {names}, which {means} now than when it was trained"
+
+
 # ---- from the project's files
 
 
@@ -108,9 +127,13 @@ def load_scoring(
     names: Names,
     types: FeatureTypes,
     problems: list[Problem],
+    warnings: list[Problem],
 ) -> dict[str, Scoring]:
-    """The models in force by event type, typed against the project. One that cannot be loaded is no problem yet."""
-    loader = _Loader(load, events, names, types, problems)
+    """The models in force by event type, typed against the project. One that cannot be loaded is no problem yet.
+
+    What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
+    """
+    loader = _Loader(load, events, names, types, problems, warnings)
     return {event: loader.scoring(event, one) for event, one in in_force.items() if not one.is_empty}
 
 
@@ -121,6 +144,7 @@ class _Loader:
     names: Names
     types: FeatureTypes
     problems: list[Problem]
+    warnings: list[Problem]
 
     def scoring(self, event: str, one: InForce) -> Scoring:
         if event not in self.events.decided:
@@ -152,10 +176,15 @@ class _Loader:
             words = f"the model {id_} scores {model.event!r}, not {event!r}."
             self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words))
             return Scorer(id_, digest)
-        inputs = [self.input(event, place, id_, column) for column in model.inputs]
+        found = [(column.name, self.input(event, place, id_, column)) for column in model.inputs]
         if len(self.problems) > before:
             return Scorer(id_, digest)
-        return Scorer(id_, digest, tuple(one for one in inputs if one is not None), model)
+        inputs = [(name, node) for name, node in found if node is not None]
+        changed = redefined(model.manifest, dict(inputs), event, self.events, self.types.feature)
+        scorer = Scorer(id_, digest, tuple(node for _, node in inputs), model, redefined=changed)
+        if changed:
+            self.warnings.append(Problem(FILE, 0, 0, f"{event}.{place}", f"{redefined_words(scorer)}.", _AS_IT_WAS))
+        return scorer
 
     def input(self, event: str, place: str, id_: str, column: InputColumn) -> Node | None:
         """What a model reads, typed as the project is now."""
@@ -173,7 +202,7 @@ class _Loader:
                 return node
             words = f"it is {node.type} now, and was a {column.kind}"
         except ExpressionError as error:
-            words, hint = str(error), error.hint
+            words, hint = error.message, error.hint
         words = f"the model {id_} reads {column.name!r}, which does not fit the project any more: {words.rstrip('.')}."
         self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words, hint or _AS_IT_WAS))
         return None

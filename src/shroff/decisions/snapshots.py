@@ -19,6 +19,7 @@ import shroff
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of
+from shroff.decisions.let_through import LetThrough
 from shroff.errors import StateError, StorageError
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
@@ -45,6 +46,9 @@ class _Head(msgspec.Struct, array_like=True):
     versions: dict[str, str]
     watermark_ms: int | None
     standings: list[tuple[str, str, str, int]]
+    let_through: list[
+        tuple[tuple[str, int], int]
+    ] = []  # a snapshot that lacks it is of a program that let nobody through
 
 
 def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
@@ -99,7 +103,9 @@ def mark(log: Log, seq: int) -> str:
 
 def _parts(folded: Folded) -> Iterator[bytes]:
     standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
-    yield msgspec.msgpack.encode(_Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings))
+    let_through = list(folded.engine.let_through.days.items())
+    head = _Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings, let_through)
+    yield msgspec.msgpack.encode(head)
     yield from folded.engine.online.state()
 
 
@@ -149,6 +155,7 @@ def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
     folded.standings = {
         name: Standing(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings
     }
+    folded.engine.let_through = LetThrough(head.let_through)
     folded.engine.online.restore(parts)
     folded.seq = seq
     return folded

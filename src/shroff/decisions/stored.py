@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from shroff.decisions.decision import Decision
+from shroff.decisions.decision import Decision, kind_of
 from shroff.errors import DefinitionError, StorageError
 from shroff.streams.log import DecisionRow
 
@@ -39,7 +39,7 @@ def decision_document(row: DecisionRow) -> dict[str, Any]:
 
 def decision_of(row: DecisionRow) -> Decision:
     """A recorded decision as a value. Raises: StorageError where it is damaged."""
-    return stored(row.document, Decision, f"the decision at place {row.seq}")
+    return stored(row.document, kind_of(row.document), f"the decision at place {row.seq}")
 
 
 def damaged(what: str, error: object) -> StorageError:

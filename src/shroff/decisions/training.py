@@ -3,59 +3,81 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 import shroff
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.leak_test import LeakReport, leak_test
+from shroff.decisions.meaning import MEANINGS
+from shroff.decisions.measured import metrics_document
 from shroff.decisions.policy import OUTCOMES, Policy, outcome
 from shroff.decisions.scoring import unavailable
 from shroff.decisions.tables import Way
+from shroff.decisions.tested_rows import TESTED, file_of, judged_rows
 from shroff.decisions.training_report import Told
 from shroff.decisions.training_set import build_set
 from shroff.decisions.training_sources import Source
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS, parse_duration, parse_time
+from shroff.language.values import parse_duration, show_duration
 from shroff.models import baselines
-from shroff.models.definitions import ModelInput, ModelSettings, Split
-from shroff.models.evaluation import Evaluation, evaluate
-from shroff.models.folds import final_window, known_rows, rows_of, windows_of
-from shroff.models.gates import LATENCY, LEAK_TEST, judge_gates
+from shroff.models.definitions import LEARNERS, ModelInput, ModelSettings, Split
+from shroff.models.evaluation import Evaluation, Learn, evaluate
+from shroff.models.folds import Fold, Known, final_window, known_rows, rows_of, windows_of
+from shroff.models.gates import COMPARED_WITH, LATENCY, LEAK_TEST, judge_gates
 from shroff.models.learners import columns_for
+from shroff.models.learners_cluster import Growing
+from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.metrics import Terms
 from shroff.models.registry import GateResult, Registry, Stored
-from shroff.models.report import REPORT
 from shroff.models.search import Bounds, Trial, search
-from shroff.models.sets import Flags, Recorded, TrainingSet, Words
+from shroff.models.sets import Flags, Recorded, TrainingSet
 from shroff.models.training import Trained, learn_by, loaded, train
 from shroff.rules.keys import EFFECTS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-TESTED: Final = (
-    "tested.parquet"  # beside a model: the rows that it was judged on, with scores of models that had not seen them
-)
 NOT_DECIDED: Final = "Files are not decided, so no rule stands beside: 'shroff ingest' them and train on the log."
+CURE_EMPTY: Final = "Bring events and labels in with 'shroff ingest FILE --labels FILE'."
+LEAK_SETS: Final = 4  # that the leak test makes
 SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Whom to tell how training goes on: events read, folds done, trials of a search."""
+    """Whom to tell how training goes on: events read, folds done, trials of a search; what is done from now on."""
 
     reading: Callable[[int], None] | None = None
     folds: Callable[[int, int], None] | None = None
     trials: Callable[[Trial], None] | None = None
+    stage: Callable[[str], None] | None = None
+
+
+def at_stage(steps: Steps | None, what: str) -> None:
+    """Tell what is done from now on, whoever listens."""
+    if steps is not None and steps.stage is not None:
+        steps.stage(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
+
+    Args:
+        data: What the manifest says of the data that it has learnt from; None for the newest window.
+        about: What the manifest says beside.
+    """
+
+    learn: Learn
+    keep: Callable[[Known], Trained]
+    data: Mapping[str, Any] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +86,10 @@ class TrainReport:
 
     Args:
         rows, fraud: What the model itself learnt from.
-        immature: Rows of its window that were neither, being younger than the label delay.
+        immature: Rows of its window that were left out, being younger than the label delay.
         leak: None where no gate asked for the test.
         promoted: Whether it is in force now; `why_not` says why it is not.
+        is_champion: Whether it was made the champion, be it in force already or not.
         is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
     """
 
@@ -83,6 +106,7 @@ class TrainReport:
     promoted: bool = False
     why_not: str = ""
     is_incomplete: bool = False
+    is_champion: bool = False
 
     @property
     def passed(self) -> bool:
@@ -100,39 +124,50 @@ def train_model(
     threads: int,
     steps: Steps | None = None,
     brought_by: Mapping[str, str] | None = None,
+    making: Callable[[TrainingSet], Maker] | None = None,
+    way: Way | None = None,
+    growing: Growing | None = None,
 ) -> TrainReport:
     """Train a model of what was known at a moment, judge it on folds before, and put it into the registry.
 
     It is not put in force. `brought_by` stands in its manifest: what it was trained for, where nobody asked.
+    With `making` it comes about otherwise, and is judged alike. `way` says where features are computed and where what
+    memory does not hold lies, `growing` where trees are grown.
 
     Raises: UsageError where there is nothing to learn from, with what is missing.
     """
     started, steps = time.monotonic(), steps or Steps()
-    way = Way(reading=steps.reading)
+    way = replace(way or Way(), reading=steps.reading)
+    at_stage(steps, "reading events, computing features")
     given = build_set(definitions, settings, source, as_of_ms, way)
+    _check_happened(given, source)
     policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
-    parameters, said = _searched(given, settings, threads, steps), _windows_too_late(given, settings)
+    maker = _trainer(given, settings, threads, steps, growing) if making is None else making(given)
+    said = [*_ran_on(growing), *_windows_too_late(given, settings)]
+    champion = _champion(definitions, settings, source, given, way)
+    at_stage(steps, _fold_words(0, settings.split.folds))
     try:
         evaluation = evaluate(
             given,
             settings,
             terms,
-            learn_by(settings, parameters, threads),
-            champion=_champion(definitions, settings, source, given, way),
+            maker.learn,
+            champion=champion,
             rules=baselines.rules_only(ruled, "the rules' hits alone"),
-            progress=steps.folds,
+            progress=partial(_fold_done, steps),
         )
     except UsageError as error:
-        raise UsageError(" ".join([str(error), *said])) from None
+        raise UsageError(" ".join(_windows_too_early(given, settings) or [str(error), *said])) from None
     if source.log is None:
         beside = {name: one for name, one in evaluation.compared.items() if name != baselines.RULES_ONLY}
         evaluation = replace(evaluation, compared=beside)
         said += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
     window = final_window(settings.split, as_of_ms)
     known = known_rows(given, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms)
-    trained = train(given, known, settings, parameters, threads)
-    leak = _leaks(definitions, settings, source, as_of_ms)
+    at_stage(steps, "learning from the newest window")
+    trained = maker.keep(known)
+    leak = _leaks(definitions, settings, source, as_of_ms, replace(way, reading=None), steps)
     latency_ms = _latency_ms(trained, given) if _asks(settings, LATENCY) else None
     gates = judge_gates(
         settings.gates,
@@ -146,28 +181,26 @@ def train_model(
         "shroff": shroff.__version__,
         "definitions": definitions.versions.definitions,
         "as_of": time_text(as_of_ms),
-        "data": {
-            "from": time_text(window.train_start_ms),
-            "to": time_text(window.train_end_ms),
-            "seqs": [int(given.seqs[known.rows[0]]), int(given.seqs[known.rows[-1]])],
-            "immature": known.immature,
-            "unclear": known.unclear,
-        },
+        "data": _data_of(given, window, known) if maker.data is None else dict(maker.data),
         "policy": {"review_at": policy.review_at, "decline_at": policy.decline_at},
         **({} if brought_by is None else {"brought_by": dict(brought_by)}),
+        **_held_against(definitions, settings),
+        "gates": {one.words: one.passed for one in gates},
+        **maker.about,
         **trained.as_manifest(),
     }
-    id_ = registry.new_id(
-        as_of_ms, msgspec.json.encode(manifest, order="sorted") + b"".join(trained.fitted.files.values())
+    at_stage(steps, "writing the report")
+    tested = judged_rows(given, evaluation, ruled, _allowed(definitions, given))
+    told = Told(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
+    stored, is_new = registry.add(
+        as_of_ms,
+        manifest,
+        {**trained.fitted.files, TESTED: file_of(tested)},
+        metrics=metrics_document(evaluation, leak),
+        gates=gates,
+        page=told.page,
     )
-    allowed, days = _allowed(definitions, given), tested_days(given, evaluation)
-    told = Told(definitions, given, evaluation, trained, gates, leak, terms, days, ruled, allowed, settings.seed)
-    files = {
-        **trained.fitted.files,
-        TESTED: _tested_file(given, evaluation, days, ruled, allowed),
-        REPORT: told.page({"id": id_, **manifest}),
-    }
-    stored = registry.write({"id": id_, **manifest}, files, metrics=metrics_document(evaluation, leak), gates=gates)
+    said += [] if is_new else [f"{stored.id} is there already: the same was learnt of the same, so nothing is added."]
     return TrainReport(
         stored,
         as_of_ms,
@@ -180,6 +213,57 @@ def train_model(
         (*said, *trained.remarks, *evaluation.remarks),
         time.monotonic() - started,
     )
+
+
+def _fold_words(done: int, count: int) -> str:
+    return f"learning and judging, fold {done + 1} of {count}" if done < count else "measuring, with intervals"
+
+
+def _fold_done(steps: Steps, done: int, count: int) -> None:
+    if steps.folds is not None:
+        steps.folds(done, count)
+    at_stage(steps, _fold_words(done, count))
+
+
+def _trainer(given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None) -> Maker:
+    """A learner that learns here or on a cluster, its parameters searched for where model.yaml says so."""
+    if settings.search:
+        at_stage(steps, "searching for parameters, trials")
+    parameters = _searched(given, settings, threads, steps, growing)
+    return Maker(
+        learn_by(settings, parameters, threads, growing),
+        lambda known: train(given, known, settings, parameters, threads, growing),
+    )
+
+
+def _ran_on(growing: Growing | None) -> list[str]:
+    """What a cluster did, for whoever asked for one."""
+    if growing is None:
+        return []
+    name, count = growing.cluster.name, growing.cluster.processes
+    words = "1 process" if count == 1 else f"{count} processes"
+    return [f"Features were computed and trees grown by {words} of {name}, all else by the command's own."]
+
+
+def _data_of(given: TrainingSet, window: Fold, known: Known) -> dict[str, Any]:
+    """What the manifest says of the rows that a model has learnt from."""
+    return {
+        "from": time_text(window.train_start_ms),
+        "to": time_text(window.train_end_ms),
+        "seqs": [int(given.seqs[known.rows[0]]), int(given.seqs[known.rows[-1]])],
+        "immature": known.immature,
+        "unclear": known.unclear,
+        **({"not_seen": known.not_seen} if known.not_seen else {}),
+    }
+
+
+def _held_against(definitions: Definitions, settings: ModelSettings) -> dict[str, Any]:
+    """What a promotion holds today's project against: the champion then, and what each input meant."""
+    champion = definitions.scoring_of(settings.event).champion
+    return {
+        COMPARED_WITH: None if champion is None else {"id": champion.id, "digest": champion.digest},
+        MEANINGS: definitions.meanings(settings.event, settings.inputs),
+    }
 
 
 def terms_of(definitions: Definitions, event: str) -> Terms:
@@ -216,6 +300,36 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> N
     return found
 
 
+def _check_happened(given: TrainingSet, source: Source) -> None:
+    """Raises: UsageError where nothing had happened by then, with when it began."""
+    if len(given):
+        return
+    words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
+    times = (frame.times for one in source.taken() if (frame := one.frames.get(given.event)) is not None and len(frame))
+    oldest_ms = min((int(one.min()) for one in times), default=None)
+    if oldest_ms is None:
+        raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
+    raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Name a later moment, or none.")
+
+
+def _windows_too_early(given: TrainingSet, settings: ModelSettings) -> list[str]:
+    """Why no fold can learn where all of them would have to learn from what lies before the events, and what helps."""
+    oldest_ms = int(given.times_ms.min(initial=2**62))
+    split, event = settings.split, settings.event
+    last = windows_of(split, settings.label_delay_ms, given.as_of_ms)[-1]
+    if not len(given) or last.train_end_ms > oldest_ms:
+        return []
+    behind = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
+    lengths = ", ".join(f"{name} {show_duration(length)}" for name, length in behind.items())
+    longest = max(behind, key=lambda name: behind[name])
+    why = (
+        f"no fold of {event} gives a model that could be judged: the last one learns from what lies before "
+        f"{time_text(last.train_end_ms)}, and the oldest {event} is of {time_text(oldest_ms)}. Between what it learns "
+        f"from and {time_text(given.as_of_ms)} lie {lengths}. Shorten {longest} in model.yaml, or bring in older ones."
+    )
+    return [why]
+
+
 def _windows_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
     """What to say where more than half of the last test lies behind the newest event.
 
@@ -233,7 +347,9 @@ def _windows_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
     return [words]
 
 
-def _searched(given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps) -> Mapping[str, str]:
+def _searched(
+    given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None
+) -> Mapping[str, str]:
     """The learner's parameters; searched for, where model.yaml says so, on rows that no fold tests."""
     if not settings.search:
         return settings.parameters
@@ -241,7 +357,7 @@ def _searched(given: TrainingSet, settings: ModelSettings, threads: int, steps: 
     bounds = Bounds(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
     first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
     train_rows = rows_of(given, first, settings.label_delay_ms).train
-    return search(given, train_rows, settings, bounds, threads, steps.trials).parameters
+    return search(given, train_rows, settings, bounds, threads, steps.trials, growing).parameters
 
 
 def _champion(
@@ -262,24 +378,34 @@ def _champion(
         else build_set(definitions, own, source, given.as_of_ms, replace(way, reading=None))
     )
     scores = model.scores(columns_for(model.inputs, read.inputs))
-    data = model.manifest.get("data", {})
-    until = data.get("to") if isinstance(data, dict) else None
-    until_ms = None if until is None else parse_time(str(until))
-    return baselines.champion(scores, until_ms, f"{model.id}, the model in force")
+    return baselines.champion(scores, scorer.learnt_until_ms, f"{model.id}, the model in force")
 
 
 def _asks(settings: ModelSettings, metric: str) -> bool:
     return any(gate.metric == metric for gate in settings.gates)
 
 
-def _leaks(definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int) -> LeakReport | None:
+def _leaks(
+    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way, steps: Steps
+) -> LeakReport | None:
     if not _asks(settings, LEAK_TEST):
         return None
-    return leak_test(definitions, settings, source, as_of_ms, seed=settings.seed)
+    sets = 0
+
+    def build(definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int) -> TrainingSet:
+        nonlocal sets
+        sets += 1
+        at_stage(steps, f"leak test, set {sets} of {LEAK_SETS}")
+        return build_set(definitions, settings, source, as_of_ms, way)
+
+    return leak_test(definitions, settings, source, as_of_ms, seed=settings.seed, build=build)
 
 
 def _latency_ms(trained: Trained, given: TrainingSet) -> float:
-    """The 99th percentile of what one score takes, in milliseconds, over rows of the set."""
+    """The 99th percentile of what one score takes, in milliseconds of the processor, over rows of the set.
+
+    Not of the clock: a machine that is busy with other things makes no model slower.
+    """
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
     rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
     columns = columns_for(model.inputs, [replace(one, values=one.values[rows]) for one in given.inputs])
@@ -287,53 +413,10 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
     taken = np.empty(len(rows))
     for row in range(len(rows)):
         one = [np.ascontiguousarray(column[row : row + 1]) for column in columns]
-        started = time.perf_counter_ns()
+        started = time.thread_time_ns()
         model.scores(one)
-        taken[row] = time.perf_counter_ns() - started
+        taken[row] = time.thread_time_ns() - started
     return float(np.percentile(taken, 99) / 1e6)
-
-
-def _tested_file(
-    given: TrainingSet, evaluation: Evaluation, days: Words, ruled: NDArray[np.int8], allowed: Flags
-) -> bytes:
-    """The rows of all tests with the scores of models that had not seen them: what cut-offs are weighed on."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    tested = evaluation.tested
-    rows = tested.rows
-    table: pa.Table = pa.table(
-        {
-            "id": pa.array(given.ids[rows].tolist(), pa.string()),
-            "seq": given.seqs[rows],
-            "time": pa.array(given.times_ms[rows], pa.timestamp("ms", tz="UTC")),
-            "fold": pa.array(tested.folds, pa.int32()),
-            "day": days,
-            "score": tested.scores,
-            "fraud": tested.frauds,
-            "amount_minor": given.amounts_minor[rows],
-            "rules": pa.array([OUTCOMES[code] for code in ruled[rows].tolist()], pa.string()),
-            "allowed": allowed[rows],
-        }
-    )
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
-def tested_days(given: TrainingSet, evaluation: Evaluation) -> Words:
-    """The day of each tested row, from the start of the first fold on: days of 24 hours from the start of each test.
-
-    Days of folds that have no model are not counted: nobody was tested on them.
-    """
-    tested, start = evaluation.tested, 0
-    days = np.zeros(len(tested.rows), np.int64)
-    for number, report in enumerate(evaluation.folds):
-        mine = tested.folds == number
-        if mine.any():
-            days[mine] = start + (given.times_ms[tested.rows[mine]] - report.fold.test_start_ms) // DAY_MS
-            start += -(-(report.fold.test_end_ms - report.fold.test_start_ms) // DAY_MS)
-    return days
 
 
 def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
@@ -345,50 +428,6 @@ def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
     return found
 
 
-# ---- as documents
-
-
-def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[str, Any]:
-    """Everything that was measured, as JSON shows it; what has no value is null, with the reason beside."""
-    found: dict[str, Any] = {
-        "metrics": {name: asdict(one) for name, one in evaluation.metrics.items()},
-        "baselines": {
-            name: {
-                "about": one.about,
-                "rows": one.rows,
-                "frauds": one.frauds,
-                "metrics": {metric: asdict(value) for metric, value in one.metrics.items()},
-                "above": {metric: asdict(value) for metric, value in one.differences.items()},
-            }
-            for name, one in evaluation.compared.items()
-        },
-        "folds": [asdict(one) for one in evaluation.folds],
-        "slices": [asdict(one) for one in evaluation.slices],
-        "curve": [asdict(one) for one in evaluation.curve],
-        "without_give_away": {name: asdict(one) for name, one in evaluation.without_give_away.items()},
-        "give_away": list(evaluation.give_away),
-        "drawn": evaluation.drawn,
-        "remarks": list(evaluation.remarks),
-    }
-    if leak is not None:
-        found["leak_test"] = [asdict(one) | {"passed": one.passed} for one in leak.parts]
-    document: dict[str, Any] = plain(found)
-    return document
-
-
-def plain(value: Any) -> Any:
-    """The same for JSON: NaN and infinities as null, numbers of numpy as Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(one) for one in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
-
-
 def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInput, ...]) -> ModelSettings:
     """What model.yaml says of an event type, with other inputs and without slices, to read a set and not to learn.
 
@@ -397,21 +436,5 @@ def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInpu
     declared = definitions.models.get(event)
     if declared is not None:
         return replace(declared, inputs=inputs, give_away=(), slices=())
-    return ModelSettings(event, inputs, 7 * DAY_MS, "xgboost", Split(28 * DAY_MS, 7 * DAY_MS, 7 * DAY_MS, 4), None, ())
-
-
-def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
-    """The model that is meant: of an event type, or the only one of model.yaml.
-
-    Raises: UsageError where none or several could be.
-    """
-    models = definitions.models
-    if event is not None:
-        if event not in models:
-            hint = nearest(event, models) or "model.yaml names the event types that have a model."
-            raise UsageError(f"model.yaml has no model of {event!r}. {hint}")
-        return models[event]
-    if len(models) != 1:
-        words = "no model: write model.yaml" if not models else f"models of {', '.join(models)}: name one with --as"
-        raise UsageError(f"the project declares {words}.")
-    return next(iter(models.values()))
+    split = Split(TRAIN_MS, LABEL_DELAY_MS, TEST_MS, FOLDS)
+    return ModelSettings(event, inputs, LABEL_DELAY_MS, LEARNERS[0], split, None, DEFAULT_GATES)

@@ -14,11 +14,24 @@ import numpy as np
 
 import shroff
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.meaning import meaning_of
 from shroff.decisions.outfiles import GROUP_ROWS, unfinished, write_tables
 from shroff.decisions.tables import Way
-from shroff.decisions.training_set import VERDICT_TEXTS, Made, SetShape, making, set_of
+from shroff.decisions.training_gathered import gathered
+from shroff.decisions.training_manifest import (
+    FORMAT,
+    MADE_WITH,
+    MANIFEST,
+    SetFile,
+    SetInput,
+    SetManifest,
+    SetSource,
+    read_manifest,
+)
+from shroff.decisions.training_roles import Roles, wanted_fold
+from shroff.decisions.training_set import VERDICT_TEXTS, Made, SetShape, making
 from shroff.decisions.training_sources import Source
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
 from shroff.models.columns import CATEGORY
@@ -30,54 +43,6 @@ if TYPE_CHECKING:
 
 ROWS: Final = "rows.parquet"
 LABELS: Final = "labels.parquet"
-MANIFEST: Final = "manifest.json"
-FORMAT: Final = 1
-_CHUNK_BYTES: Final = 1 << 22
-
-
-class SetInput(msgspec.Struct, frozen=True):
-    """An input in the manifest: its name, `number` or `category`, and the texts that occur, sorted."""
-
-    name: str
-    kind: str
-    categories: list[str]
-
-
-class SetManifest(msgspec.Struct, frozen=True):
-    """What a set is and what it was made of; no time of making, so that the same set has the same manifest.
-
-    Args:
-        format: Of these files.
-        as_of: No event and no label came after it.
-        seqs: The places of the first and the last row; both 0 where there is none.
-        rows: How many there are.
-        fraud: How many of them are fraud by the label in force at `as_of`; `genuine` and `unclear` alike.
-        immature: How many have no label and are younger than the label delay.
-        unlabelled: How many have none and are older, so count as genuine.
-        label_rows: How many labels there are, those that were overruled among them.
-        versions: Hashes of the definitions, the policy (for amounts), lists and tables that it was made with.
-        program: The versions of shroff and of the library that wrote the files.
-        files: SHA-256 of each file.
-    """
-
-    format: int
-    event: str
-    as_of: str
-    as_of_ms: int
-    label_delay_ms: int
-    seqs: tuple[int, int]
-    rows: int
-    fraud: int
-    genuine: int
-    unclear: int
-    immature: int
-    unlabelled: int
-    label_rows: int
-    inputs: list[SetInput]
-    slices: list[str]
-    versions: dict[str, str]
-    program: dict[str, str]
-    files: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -108,26 +73,32 @@ def write_set(
     source: Source,
     as_of_ms: int,
     way: Way | None = None,
+    fold: int | str | None = None,
 ) -> SetManifest:
     """Make a set and write it into a folder, which is made; the manifest comes last, and says that all is there.
 
     The same records and definitions give the same bytes, with the same versions of the program and its libraries.
 
-    Raises: UsageError where there is no such event type; StorageError where it cannot be written.
+    Args:
+        fold: Which fold the rows have their roles of, as `wanted_fold` takes it.
+
+    Raises: UsageError where there is no such event type or fold; StorageError where it cannot be written.
     Memory: as `making`; rows are written as they are made.
     """
+    wanted = wanted_fold(settings, as_of_ms, fold)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from None
-    with making(definitions, settings, source, as_of_ms, way) as made:
+    with making(definitions, settings, source, as_of_ms, way, wanted) as made:
+        assert made.roles is not None, "a fold was asked for"
         seen = _Seen()
         categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
         rows = write_tables(folder / ROWS, made.shape.schema, seen.through(_even(made.tables), categories))
         table = _labels_table(made.labels)
         write_tables(folder / LABELS, table.schema, _even([table]))
-        manifest = _manifest(folder, definitions, settings, made, rows, seen)
+        manifest = _manifest(folder, definitions, settings, source, made, made.roles, rows, seen)
     with unfinished(folder / MANIFEST) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
@@ -135,6 +106,7 @@ def write_set(
 
 def read_set(folder: Path) -> TrainingSet:
     """A set that was written. Raises: UsageError where there is none; StorageError where it was changed since."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     manifest = read_manifest(folder)
@@ -148,39 +120,38 @@ def read_set(folder: Path) -> TrainingSet:
         tuple((one.name, one.kind) for one in manifest.inputs),
         tuple(manifest.slices),
     )
-    return set_of(shape, pq.read_table(folder / ROWS), _labels_of(pq.read_table(folder / LABELS)))
-
-
-def read_manifest(folder: Path) -> SetManifest:
-    """What a set is. Raises: UsageError where there is none in this folder; StorageError where it cannot be read."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise UsageError(f"{folder} has no {MANIFEST}, so there is no training set, or one that was not finished.")
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=SetManifest)
-    except (ValueError, OSError) as error:
-        raise StorageError(f"{path} cannot be read ({error}); make the set again") from None
-    if manifest.format != FORMAT:
-        raise StorageError(
-            f"{path} is of format {manifest.format}, and this program reads {FORMAT}; make the set again"
-        )
-    return manifest
+    labels = _labels_of(pq.read_table(folder / LABELS))
+    with pq.ParquetFile(folder / ROWS) as rows:
+        tables = (pa.Table.from_batches([one]) for one in rows.iter_batches(GROUP_ROWS))
+        return gathered(shape, tables, manifest.rows, labels, folder)
 
 
 def _manifest(
-    folder: Path, definitions: Definitions, settings: ModelSettings, made: Made, rows: int, seen: _Seen
+    folder: Path,
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    made: Made,
+    roles: Roles,
+    rows: int,
+    seen: _Seen,
 ) -> SetManifest:
     in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
     verdicts = made.labels.verdicts[in_force[in_force >= 0]]
     is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
     immature = int(np.count_nonzero((in_force < 0) & is_young))
     found = definitions.versions
+    meanings = {
+        one.name: meaning_of(one.node, settings.event, definitions.events, definitions.features.get)
+        for one in settings.inputs
+    }
     return SetManifest(
         format=FORMAT,
         event=made.shape.event,
         as_of=time_text(made.shape.as_of_ms),
         as_of_ms=made.shape.as_of_ms,
         label_delay_ms=settings.label_delay_ms,
+        source=_made_of(source),
         seqs=(seen.first, seen.last),
         rows=rows,
         fraud=int(np.count_nonzero(verdicts == FRAUD)),
@@ -189,12 +160,25 @@ def _manifest(
         immature=immature,
         unlabelled=rows - len(verdicts) - immature,
         label_rows=len(made.labels.rows),
-        inputs=[SetInput(name, kind, sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs],
+        fold=roles.fold,
+        inputs=[
+            SetInput(name, kind, meanings[name], sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs
+        ],
         slices=list(made.shape.slices),
-        versions={name: getattr(found, name) for name in ("definitions", "policy", "lists", "tables")},
+        versions={name: getattr(found, name) for name in MADE_WITH},
         program={"shroff": shroff.__version__, "pyarrow": version("pyarrow")},
         files={name: _sha256(folder / name) for name in (ROWS, LABELS)},
     )
+
+
+def _made_of(source: Source) -> SetSource:
+    """What a source reads, so that it is known again."""
+    if source.log is not None:
+        return SetSource(source.log.last_seq() if source.upto is None else source.upto)
+    files = tuple(SetFile(path.name, _sha256(path)) for path in source.files)
+    labels = source.labels_file
+    labelled = None if labels is None else SetFile(labels.name, _sha256(labels))
+    return SetSource(None, files, labelled, source.order)
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

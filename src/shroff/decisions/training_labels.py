@@ -1,20 +1,16 @@
-"""Labels for a training set: gathered as they pass in a history, or merged into one that came as files."""
+"""Labels for a training set: gathered as they pass in a history, or beside one that came as files."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from shroff.decisions.histories import History
 from shroff.decisions.history import label_id
 from shroff.events.definitions import SOURCES
 from shroff.events.door import LabelInput
-from shroff.events.event import Event
-from shroff.events.labels import LabelEvent, LogEvent, Standing, counted_verdict
+from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words
 
 if TYPE_CHECKING:
@@ -86,72 +82,9 @@ class GatheredLabels:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """Labels by when they were known, and the events that have been seen of those that they name."""
-
-    labels: Iterator[LabelInput]
-    named: frozenset[tuple[str, str]]
-    seen: dict[tuple[str, str], Event]
-    standings: dict[tuple[str, str], Standing]
-    waiting: defaultdict[tuple[str, str], list[LabelInput]]
-
-
 def in_order(labels: Iterable[LabelInput], money_places: int) -> list[LabelInput]:
     """Labels by when they were known, each once."""
     found: dict[str, LabelInput] = {}
     for one in sorted(labels, key=lambda one: one.known_at_ms):
         found.setdefault(label_id(one, money_places), one)
     return list(found.values())
-
-
-def with_labels(history: History, labels: Sequence[LabelInput], money_places: int) -> History:
-    """Merge labels into the events of files, as `ingest --labels` would: each before the first event at or after it.
-
-    One whose event comes later follows right after that. The place of a label is that of the event before it, so that
-    the places of events do not depend on labels.
-
-    Args:
-        labels: By when they were known, each once (see `in_order`).
-
-    Memory: the labels and the events that they name.
-    """
-    named = frozenset((one.event_type or "", one.event_id) for one in labels)
-    due = _Due(iter(labels), named, {}, {}, defaultdict(list))
-    following = next(due.labels, None)
-    seq = 0
-    for batch in history:
-        merged: list[tuple[int, LogEvent]] = []
-        for place, event in batch:
-            while following is not None and following.known_at_ms <= event.time_ms:
-                merged += [(seq, one) for one in _joined(following, due, money_places)]
-                following = next(due.labels, None)
-            seq = place
-            merged.append((seq, event))
-            key = event.type, event.id
-            if key in due.named and isinstance(event, Event):
-                due.seen[key] = event
-                late = due.waiting.pop(key, [])
-                merged += [(seq, one) for label in late for one in _joined(label, due, money_places)]
-        yield merged
-    rest = [] if following is None else [following, *due.labels]
-    if rest:
-        yield [(seq, one) for label in rest for one in _joined(label, due, money_places)]
-
-
-def _joined(label: LabelInput, due: _Due, money_places: int) -> list[LabelEvent]:
-    """A label with its event; nothing where it waits for it, or is older than its event."""
-    key = label.event_type or "", label.event_id
-    of = due.seen.get(key)
-    if of is None:
-        due.waiting[key].append(label)
-        return []
-    if label.known_at_ms < of.time_ms:
-        return []
-    new, current = Standing(label.verdict, label.source, label.known_at_ms), due.standings.get(key)
-    takes_over = current is None or current.gives_way_to(new)
-    changes = takes_over and (current is None or current.verdict != new.verdict)
-    if takes_over:
-        due.standings[key] = new
-    values = (f"{of.type}/{of.id}", label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
-    return [LabelEvent(label_id(label, money_places), label.known_at_ms, values, of, changes)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.decisions.history import Control
+from shroff.decisions.let_through import LET_THROUGH
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.stored import stored
 from shroff.models.sets import Words
@@ -33,6 +34,7 @@ class RecordedRows:
     """
 
     def __init__(self, log: Log | None) -> None:
+        self._log = log
         self._places, self._outcomes = np.zeros(0, np.int64), np.zeros(0, np.int8)
         self._decisions, self._hits = _ByPlace[DecisionRow](iter(())), _ByPlace[HitRow](iter(()))
         if log is None:
@@ -49,6 +51,8 @@ class RecordedRows:
         """Outcome, score and rules of the events of these places, null where there was no decision and no hit."""
         import pyarrow as pa
 
+        if self._log is None:
+            return [pa.nulls(len(seqs), type_) for type_ in recorded_types().values()]
         last = int(seqs[-1]) if len(seqs) else 0
         scores = np.full(len(seqs), np.nan)
         decisions = self._decisions.upto(last)
@@ -58,7 +62,7 @@ class RecordedRows:
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
         for hit, place in zip(hits, _rows(seqs, [one.seq for one in hits]).tolist(), strict=True):
-            if place >= 0:
+            if place >= 0 and hit.rule != LET_THROUGH:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
         columns = self._outcome_texts(seqs), scores, rules
         return [

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.leak_test import LeakReport
-from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.tested_rows import weighed_of
 from shroff.errors import UsageError
+from shroff.models.definitions import ModelSettings
 from shroff.models.dependence import Dependence, dependences, drawn_rows
 from shroff.models.evaluation import Evaluation
 from shroff.models.learners import columns_for
-from shroff.models.metrics import Rows, Terms
+from shroff.models.metrics import Terms
 from shroff.models.registry import GateResult
 from shroff.models.report import Extras, LeakLine, report_page
-from shroff.models.sets import Flags, TrainingSet
-from shroff.models.thresholds import Fixed, Thresholds, thresholds
+from shroff.models.sets import TrainingSet
+from shroff.models.thresholds import Thresholds, thresholds
 from shroff.models.training import Trained, loaded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +30,18 @@ class Told:
     """What a report tells.
 
     Args:
-        days: The day of each tested row, as cut-offs count them.
-        ruled: What rules alone come to for each row of the set, as codes of OUTCOMES.
-        allowed: Which rows a rule allows.
+        tested: The rows that it was judged on, as they are kept beside it (`judged_rows`).
     """
 
     definitions: Definitions
+    settings: ModelSettings
     given: TrainingSet
     evaluation: Evaluation
     trained: Trained
     gates: Sequence[GateResult]
     leak: LeakReport | None
     terms: Terms
-    days: NDArray[np.int64]
-    ruled: NDArray[np.int8]
-    allowed: Flags
-    seed: int
+    tested: pa.Table
 
     def page(self, manifest: Mapping[str, Any]) -> bytes:
         """The page, for the manifest as it will be written.
@@ -68,7 +65,7 @@ class Told:
 
     def _dependences(self) -> tuple[Dependence, ...]:
         """What each input does on test rows; nothing for a learner without contributions."""
-        rows = drawn_rows(self.evaluation.tested.rows, self.seed)
+        rows = drawn_rows(self.evaluation.tested.rows, self.settings.seed)
         model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
         drawn = [replace(one, values=one.values[rows]) for one in self.given.inputs]
         try:
@@ -81,29 +78,43 @@ class Told:
         policy = self.definitions.policy(self.given.event)
         if policy.missed_fraud is None or self.terms.false_decline is None:
             return None
-        tested = self.evaluation.tested
-        amounts = self.given.amounts_minor[tested.rows] / 10.0**self.terms.money_places
-        rows = Rows(tested.frauds, amounts, self.days, np.full(len(amounts), -1))
-        ruled = self.ruled[tested.rows]
-        declined, reviewed = (ruled == OUTCOMES.index(name) for name in ("decline", "review"))
-        fixed = Fixed(declined, self.allowed[tested.rows], reviewed)
-        return thresholds(tested.scores, rows, self.terms, fixed, seed=self.seed)
+        capacity = self.settings.capacity
+        weighed = weighed_of(self.tested, self.terms.money_places, capacity.entity if capacity else "")
+        return thresholds(weighed, self.terms, seed=self.settings.seed)
 
 
 def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    data, train = manifest["data"], manifest["train"]
     parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
     return [
         ("Labels as of", manifest["as_of"]),
+        *(_origin(manifest["imported"]) if "imported" in manifest else _learnt_from(manifest)),
+        ("Inputs", ", ".join(one["name"] for one in manifest["inputs"])),
+        ("Learner", parameters),
+        ("Calibration", str(manifest["calibration"].get("kind", "none"))),
+        ("Definitions", manifest["definitions"]),
+        ("Made", f"{manifest['made_at']} by shroff {manifest['shroff']}{f', {libraries}' if libraries else ''}"),
+    ]
+
+
+def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, train = manifest["data"], manifest["train"]
+    return [
         ("Learnt from events of", f"{data['from']} to {data['to']}"),
         ("Places in the log", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
         ("Rows", f"{train['rows']:,}, {train['frauds']:,} of them frauds"),
         ("Left out", f"{data['immature']:,} immature, {data['unclear']:,} unclear"),
         ("Genuine events kept", f"{100 * manifest['negatives_kept']:.4g} %"),
-        ("Inputs", ", ".join(one["name"] for one in manifest["inputs"])),
-        ("Learner", parameters),
-        ("Calibration", str(manifest["calibration"].get("kind", "none"))),
-        ("Definitions", manifest["definitions"]),
-        ("Made", f"{manifest['made_at']} by shroff {manifest['shroff']}, {libraries}"),
+    ]
+
+
+def _origin(imported: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a model comes from that was trained elsewhere."""
+    checked = imported["checked"]
+    rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"
+    return [
+        ("Trained", f"elsewhere, until {imported.get('trained_until', 'a time that was not declared')}"),
+        ("Brought from", f"{imported['file']}, {imported['source']}, SHA-256 {imported['sha256']}"),
+        ("Brought by", imported["by"] or "nobody named"),
+        ("Checked on", rows),
     ]

@@ -10,25 +10,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff import config
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.histories import Taken
-from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.progress import batched
-from shroff.decisions.tables import Way, known_type
+from shroff.decisions.tables import Way, known_type, rounds_of
+from shroff.decisions.training_drawn import stands_for
+from shroff.decisions.training_gathered import SLICE, gathered
 from shroff.decisions.training_labels import VERDICT_CODES, GatheredLabels
 from shroff.decisions.training_recorded import RecordedRows, recorded_types
+from shroff.decisions.training_roles import Roles, Wanted, role_columns, role_types, roles_of, texts_of
 from shroff.decisions.training_sources import Source, known_at
 from shroff.decisions.training_wanted import wanted_of
 from shroff.errors import UsageError
-from shroff.features.batch import Batch
 from shroff.features.frames import Coded, Codes, Frame
 from shroff.features.online import Online
 from shroff.language.columns import Column, values_of
@@ -37,36 +37,39 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
 from shroff.language.values import rescale_half_even, show
 from shroff.models.columns import CATEGORY, kind_of, model_column
 from shroff.models.definitions import ModelSettings
-from shroff.models.sets import Input, Labels, Recorded, TrainingSet, Words, labels_in_force
+from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ENGINES: Final = ("batch", "online")
-SLICE: Final = "by "  # before the name of a slice's column
 VERDICT_TEXTS: Final = {code: text for text, code in VERDICT_CODES.items()}
+_VERDICTS: Final = tuple(VERDICT_CODES)
 _NO_WORDS: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class SetShape:
-    """What a set is of, and its columns: inputs with their kinds, names of slices."""
+    """What a set is of, and its columns: inputs with their kinds, names of slices, the fold that roles are of."""
 
     event: str
     as_of_ms: int
     inputs: tuple[tuple[str, str], ...]
     slices: tuple[str, ...]
+    fold: Wanted | None = None
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of a set's table: what each row is, what was recorded, inputs by name, slices behind `SLICE`.
 
-        `verdict` is the one in force at `as_of`; a missing value is null.
+        `verdict` is the one in force at `as_of`, `known_at` when it was known; a missing value is null. With a fold
+        there are `role`, `label` and `weight` too.
         """
         import pyarrow as pa
 
         head = {"id": pa.string(), "seq": pa.int64(), "time": pa.timestamp("ms", tz="UTC")}
-        head |= {"key": pa.int64(), "amount_minor": pa.int64(), "verdict": pa.string(), **recorded_types()}
+        head |= {"key": pa.int64(), "amount_minor": pa.int64(), "verdict": pa.string(), "known_at": head["time"]}
+        head |= {**(role_types() if self.fold is not None else {}), **recorded_types()}
         read = {name: pa.string() if kind == CATEGORY else pa.float64() for name, kind in self.inputs}
         parted = {SLICE + name: pa.string() for name in self.slices}
         return pa.schema([*head.items(), *read.items(), *parted.items()])
@@ -79,14 +82,21 @@ class Made:
     shape: SetShape
     times_ms: Words
     labels: Labels
+    roles: Roles | None
+    stands_for: Floats | None
     tables: Iterator[pa.Table]
 
 
 @contextmanager
 def making(
-    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    as_of_ms: int,
+    way: Way | None = None,
+    fold: Wanted | None = None,
 ) -> Iterator[Made]:
-    """Read a source and begin a set.
+    """Read a source and begin a set; with a fold, its rows have their roles in it.
 
     Raises: UsageError where there is no such event type or engine.
     Memory: as the batch engine, some 50 bytes for each event of the type, its id among them, and for each label; a
@@ -97,7 +107,7 @@ def making(
     if way.engine not in ENGINES:
         raise UsageError(f"a training set is made by the engine {' or '.join(ENGINES)}, not {way.engine!r}.")
     with calm_collector(), ExitStack() as opened:
-        maker = _Maker(definitions, settings, as_of_ms, source)
+        maker = _Maker(definitions, settings, as_of_ms, source, fold)
         pieces = maker.batch(source, way, opened) if way.engine == "batch" else maker.online(source, way)
         yield maker.made(pieces)
 
@@ -105,22 +115,26 @@ def making(
 def build_set(
     definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
 ) -> TrainingSet:
-    """The set of a model's settings as of a moment. Memory: 8 bytes for each value of it, and what `making` takes."""
-    import pyarrow as pa
+    """The set of a model's settings as of a moment.
 
+    Memory: what `making` takes, and of the inputs what `gathered` holds; the rest of them lies where `way` spills.
+    """
     with making(definitions, settings, source, as_of_ms, way) as made:
-        table = pa.concat_tables([made.shape.schema.empty_table(), *made.tables])
-        return set_of(made.shape, table, made.labels)
+        spill = None if way is None else way.spill
+        found = gathered(made.shape, made.tables, len(made.times_ms), made.labels, spill)
+        return replace(found, recorded=replace(found.recorded, stands_for=made.stands_for))
 
 
 class _Maker:
     """What is kept of each event of the type until its features are there."""
 
-    def __init__(self, definitions: Definitions, settings: ModelSettings, as_of_ms: int, source: Source) -> None:
+    def __init__(
+        self, definitions: Definitions, settings: ModelSettings, as_of_ms: int, source: Source, fold: Wanted | None
+    ) -> None:
         self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
         self._wanted = wanted_of(definitions, settings)
         self._labels = GatheredLabels(settings.event, settings.friendly_reasons)
-        self._recorded = RecordedRows(source.log)
+        self._recorded, self._log = RecordedRows(source.log), source.log
         self._ids: list[pa.Array] = []
         self._seqs: list[Words] = []
         self._times_ms: list[Words] = []
@@ -128,23 +142,13 @@ class _Maker:
         self._codes = Codes()
         inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
         kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
-        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices))
+        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices), fold)
 
     def batch(self, source: Source, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
         """All of the source into the batch engine; then its answers."""
         definitions, event = self._definitions, self._settings.event
         engine = opened.enter_context(
-            closing(
-                Batch(
-                    definitions.events,
-                    self._wanted.all(),
-                    definitions.reference,
-                    source.lateness_ms,
-                    threads=config.threads(),
-                    also=[event],
-                    spill=way.spill,
-                )
-            )
+            closing(rounds_of(definitions, self._wanted.all(), source.lateness_ms, event, way))
         )
         for one in self._read(source, way):
             engine.add(one.frames, one.size)
@@ -219,17 +223,28 @@ class _Maker:
 
         ids = pa.chunked_array(self._ids, pa.string())
         times_ms = np.concatenate([_NO_WORDS, *self._times_ms])
-        labels = self._labels.of_rows(ids, times_ms)
-        return Made(self._shape, times_ms, labels, self._tables(pieces, ids, times_ms, labels))
+        labels, keys, fold = self._labels.of_rows(ids, times_ms), self._all_keys(), self._shape.fold
+        drawn, roles = stands_for(self._log, np.concatenate([_NO_WORDS, *self._seqs])), None
+        if fold is not None:
+            roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
+        tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
+        return Made(self._shape, times_ms, labels, roles, drawn, tables)
 
     def _tables(
-        self, pieces: Iterator[dict[str, pa.Array]], ids: pa.ChunkedArray, times_ms: Words, labels: Labels
+        self,
+        pieces: Iterator[dict[str, pa.Array]],
+        ids: pa.ChunkedArray,
+        times_ms: Words,
+        keys: Words,
+        labels: Labels,
+        roles: Roles | None,
     ) -> Iterator[pa.Table]:
         import pyarrow as pa
 
         schema, first = self._shape.schema, 0
-        seqs, keys = np.concatenate([_NO_WORDS, *self._seqs]), self._all_keys()
-        verdicts = _verdict_texts(labels, self._as_of_ms, len(times_ms))
+        seqs = np.concatenate([_NO_WORDS, *self._seqs])
+        in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
+        codes, known_at = np.append(_verdict_codes(labels), np.int8(-1)), np.append(labels.known_at_ms, 0)
         for piece in pieces:
             rows = slice(first, first + len(piece["amount_minor"]))
             first = rows.stop
@@ -238,7 +253,9 @@ class _Maker:
                 "seq": pa.array(seqs[rows]),
                 "time": pa.array(times_ms[rows]).cast(schema.field("time").type),
                 "key": pa.array(keys[rows], mask=keys[rows] < 0),
-                "verdict": pa.array(verdicts[rows], pa.string(), from_pandas=True),
+                "verdict": texts_of(codes[in_force[rows]], _VERDICTS),
+                "known_at": pa.array(known_at[in_force[rows]], mask=in_force[rows] < 0).cast(schema.field("time").type),
+                **({} if roles is None else role_columns(roles, rows)),
             }
             recorded = dict(zip(recorded_types(), self._recorded.of(seqs[rows]), strict=True))
             columns = head | recorded | piece
@@ -260,10 +277,12 @@ def _in_order_of_appearance(codes: Words) -> Words:
     return numbers[codes]
 
 
-def _verdict_texts(labels: Labels, as_of_ms: int, count: int) -> NDArray[Any]:
-    places = labels_in_force(labels, as_of_ms, count)
-    texts = np.array([VERDICT_TEXTS[code] for code in labels.verdicts.tolist()] + [None], object)
-    return texts[places]
+def _verdict_codes(labels: Labels) -> NDArray[np.int8]:
+    """The verdict of each label as its place in `_VERDICTS`."""
+    found = np.zeros(len(labels.verdicts), np.int8)
+    for place, text in enumerate(_VERDICTS):
+        found[labels.verdicts == VERDICT_CODES[text]] = place
+    return found
 
 
 def _numbers(column: Column, type_: Type) -> pa.Array:
@@ -299,58 +318,3 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
         units = [rescale_half_even(value, type_.places, money_places) for value in column.values.tolist()]
     within = [max(INTEGER_MIN, min(INTEGER_MAX, unit)) for unit in units]
     return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
-
-
-# ---- from tables
-
-
-def set_of(shape: SetShape, table: pa.Table, labels: Labels) -> TrainingSet:
-    """The set that a whole table and its labels say."""
-    count = len(table)
-    return TrainingSet(
-        shape.event,
-        shape.as_of_ms,
-        table["id"].to_numpy(),
-        table["seq"].to_numpy(),
-        table["time"].cast("int64").to_numpy(),
-        table["key"].fill_null(-1).to_numpy(),
-        table["amount_minor"].to_numpy(),
-        tuple(_input(name, kind, table[name]) for name, kind in shape.inputs),
-        labels,
-        _recorded(table, count),
-        {name: table[SLICE + name].to_numpy() for name in shape.slices},
-    )
-
-
-def _input(name: str, kind: str, column: pa.ChunkedArray) -> Input:
-    if kind != CATEGORY:
-        return Input(name, kind, _floats(column))
-    texts, codes = _coded(column.combine_chunks())
-    categories = tuple(sorted(texts))
-    known = Column(np.array([*texts, ""], object), np.arange(len(texts) + 1) < len(texts))
-    return Input(name, kind, model_column(known, TEXT, categories)[codes], categories)
-
-
-def _coded(column: pa.Array) -> tuple[list[str], Words]:
-    """The different texts of a column, and for each row the place of its own; the place behind the last for null."""
-    coded = column.dictionary_encode()
-    texts = coded.dictionary.to_pylist()
-    return texts, coded.indices.fill_null(len(texts)).to_numpy().astype(np.int64)
-
-
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """The numbers of a column, NaN for null; an array of its own."""
-    return np.array(column.to_numpy(), np.float64)
-
-
-def _recorded(table: pa.Table, count: int) -> Recorded:
-    texts, codes = _coded(table["outcome"].combine_chunks())
-    outcomes = np.array([*(OUTCOMES.index(text) for text in texts), -1], np.int8)[codes]
-    lists = table["rules"].combine_chunks()
-    rules, hit = _coded(lists.flatten())
-    rows = lists.value_parent_indices().to_numpy()
-    hits = {}
-    for code, rule in sorted(enumerate(rules), key=lambda one: one[1]):
-        hits[rule] = np.zeros(count, np.bool_)
-        hits[rule][rows[hit == code]] = True
-    return Recorded(outcomes, _floats(table["score"]), hits)

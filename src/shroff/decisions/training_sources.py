@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import lateness_of
-from shroff.decisions.histories import History, Taken, file_batches, taken
-from shroff.decisions.training_labels import in_order, with_labels
+from shroff.decisions.histories import LeftOut, Taken
+from shroff.decisions.training_labels import in_order
 from shroff.decisions.training_wanted import wanted_of
 from shroff.errors import UsageError
 from shroff.events.door import LabelInput
@@ -38,29 +38,48 @@ class Source:
         lateness_ms: How late its events may be.
         labels: Labels that do not stand in the history, in their order; no feature reads them.
         log: Where it has been decided; None for files.
+        upto: The last place of the log that is read; None: its end.
+        files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
+        newest: Of when it is where nobody names a moment: the time of its last event or label; None without any.
     """
 
     taken: Callable[[], Iterable[Taken]]
     lateness_ms: int
     labels: Callable[[], Iterable[LabelInput]] = tuple
     log: Log | None = None
+    upto: int | None = None
+    files: tuple[Path, ...] = ()
+    labels_file: Path | None = None
+    order: str = "file"
+    newest: Callable[[], int | None] = lambda: None
 
 
-def log_source(log: Log, definitions: Definitions, event: str) -> Source:
-    """What a log has."""
-    return Source(lambda: _log_frames(log, definitions, event), lateness_of(log, definitions), log=log)
+def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> Source:
+    """What a log has, up to and with a place."""
+    lateness_ms = lateness_of(log, definitions)
+
+    def frames() -> Iterator[Taken]:
+        return _log_frames(log, definitions, event, upto)
+
+    return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda: last_moment(log))
 
 
-def _log_frames(log: Log, definitions: Definitions, event: str) -> Iterator[Taken]:
+def _log_frames(log: Log, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
     import pyarrow as pa
 
     from shroff.decisions.log_columns import ids_of, log_columns
 
-    for piece in log_columns(log, definitions):
+    for piece in log_columns(log, definitions, upto):
         frame = piece.frames.get(event)
         ids = pa.array([], pa.string()) if frame is None else ids_of(frame).cast(pa.string())
         seqs = np.zeros(0, np.int64) if frame is None else piece.after + frame.rows + 1
         yield Taken(piece.frames, piece.size, ids, seqs)
+
+
+def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
+    """Whether a feature looks at labels, so that they must stand among the events: in a log."""
+    wanted = wanted_of(definitions, settings).all()
+    return any(one.event == "label" for computed in wanted for one in aggregates(computed.node))
 
 
 def file_source(
@@ -69,56 +88,60 @@ def file_source(
     definitions: Definitions,
     settings: ModelSettings,
     hasher: Hasher | None = None,
+    left: LeftOut | None = None,
 ) -> Source:
-    """What files would give: events in file order, and labels merged in by when they were known.
+    """What files would give by columns: events in file order, and labels beside them, which no feature may read.
 
-    Places count the events that are taken. Where no feature looks at labels, events come by columns.
+    Places count the events that are taken. `left` is told of the lines that give no event.
 
-    Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here.
+    Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here;
+        ValueError where features read labels (`reads_labels`), which only a log has among its events.
     """
-    event = settings.event
+    if reads_labels(definitions, settings):
+        raise ValueError("features that read labels need a log of the files")
 
     def label_rows() -> list[LabelInput]:
-        if labels is None:
-            return []
-        intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
-        found: list[LabelInput] = []
-        for one in intake.submissions(read_lines(labels), labels.name, "label"):
-            if one.label is None or not one.label.event_id:
-                why = one.refusal or "it names its event by a unique field, which only a log looks up"
-                raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
-            found.append(one.label)
-        return in_order(found, definitions.settings.money_places)
+        return [] if labels is None else _label_rows(labels, definitions, hasher)
 
-    def history() -> History:
-        lines = ((path.name, read_lines(path)) for path in files)
-        batches = file_batches(lines, definitions, hasher, event)
-        return with_labels(batches, label_rows(), definitions.settings.money_places)
-
-    def columns() -> Iterator[Taken]:
+    def columns(left: LeftOut | None) -> Iterator[Taken]:
         from shroff.decisions.columnar import file_columns
 
-        return file_columns(files, definitions, hasher, event)
+        return file_columns(files, definitions, hasher, settings.event, left=left)
+
+    def newest() -> int | None:
+        times = [int(frame.times.max()) for one in columns(None) for frame in one.frames.values() if len(frame)]
+        return max([*times, *(label.known_at_ms for label in label_rows())], default=None)
 
     lateness_ms = definitions.settings.lateness_ms
-    wanted = wanted_of(definitions, settings).all()
-    if any(one.event == "label" for computed in wanted for one in aggregates(computed.node)):
-        return Source(lambda: taken(history(), definitions, event), lateness_ms)
-    return Source(columns, lateness_ms, label_rows)
+    given = tuple(files)
+    return Source(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
 
 
-def last_moment(log: Log) -> int | None:
+def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -> list[LabelInput]:
+    """The labels of a file by when they were known, each once."""
+    intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
+    found: list[LabelInput] = []
+    for one in intake.submissions(read_lines(labels), labels.name, "label"):
+        if one.label is None or not one.label.event_id:
+            why = one.refusal or "it names its event by a unique field, which only a log looks up"
+            raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
+        found.append(one.label)
+    return in_order(found, definitions.settings.money_places)
+
+
+def last_moment(log: Log, until_ms: int | None = None) -> int | None:
     """The newest time of the log: of when a set is that nobody names a moment for; None without events.
 
     It is the time of the newest event, or of the last record if that is a label which came to be known later. A label
-    that is brought in behind with an older time does not set the moment back.
+    that is brought in behind with an older time does not set the moment back. With `until_ms` a record of a later time
+    is passed over.
     """
     newest, end = log.watermark_ms(), log.last_seq()
     while end > 0:
         start = max(0, end - 256)
         for records in reversed(list(log.read(start, end))):
             for record in reversed(records):
-                if record.kind != "control":
+                if record.kind != "control" and (until_ms is None or record.time_ms <= until_ms):
                     return max(record.time_ms, record.time_ms if newest is None else newest)
         end = start
     return None

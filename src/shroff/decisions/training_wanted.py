@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shroff.decisions.definitions import Definitions
+from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
 from shroff.features.definitions import stacked, wanted_features
 from shroff.language.expression import Node, ThisField
@@ -30,6 +31,23 @@ class Wanted:
         """Each after what it reads."""
         last = () if self.amount is None else (self.amount,)
         return [*self.features, *self.inputs, *self.slices, *last]
+
+
+def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
+    """The model that is meant: of an event type, or the only one of model.yaml.
+
+    Raises: UsageError where none or several could be.
+    """
+    models = definitions.models
+    if event is not None:
+        if event not in models:
+            hint = nearest(event, models) or "model.yaml names the event types that have a model."
+            raise UsageError(f"model.yaml has no model of {event!r}. {hint}")
+        return models[event]
+    if len(models) != 1:
+        words = "no model: write model.yaml" if not models else f"models of {', '.join(models)}: name one with --as"
+        raise UsageError(f"the project declares {words}.")
+    return next(iter(models.values()))
 
 
 def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:

@@ -14,6 +14,7 @@ from shroff.decisions.progress import unheard
 from shroff.decisions.promoting import Promotions
 from shroff.decisions.views import Files, paths
 from shroff.errors import UsageError
+from shroff.events.encodings import format_by_name
 
 if TYPE_CHECKING:
     from shroff.decisions.comparing import Comparison
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.notebook import Moment
     from shroff.decisions.training import Steps, TrainReport
+    from shroff.features.partitioned import Cluster
     from shroff.models.registry import Stored
+    from shroff.streams.log import Log
 
+NOT_ASKED: Final = "it was not asked for"
+REFUSED_SHOWN: Final = 3
 CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
 NO_EVENTS: Final = "There is nothing to train on: bring events and labels in with 'shroff ingest FILE --labels FILE'."
+NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +53,68 @@ class Trainings(Promotions):
         as_of: Moment | None = None,
         files: Files = (),
         labels: str | Path | None = None,
+        order: str = "file",
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
         brought_by: Mapping[str, str] | None = None,
+        cluster: Cluster | None = None,
     ) -> TrainReport:
         """Train a model of what was known at a moment, judge it, and put it into the registry.
 
         Args:
             event: The event type; may be left out where model.yaml has one.
-            as_of: By default the time of the log's last event or label, or of the files' last.
+            as_of: By default the time of the log's last event or label, or of the files' last; a label that says that
+                it becomes known only after now is passed over.
             files: Train on these files instead of the log, with `labels` merged in by when they were known: they are
                 taken in by the same door, into a log of their own that goes afterwards.
+            order: `time` sorts the files first, as `ingest` does.
             promote: Put it in force if its gates passed.
             brought_by: What it is trained for, for its manifest, where nobody asked.
+            cluster: Where features are computed and trees grown; without it in this process.
 
-        Raises: UsageError where there is nothing to learn from, with what is missing.
+        Raises: UsageError where there is nothing to learn from, with what is missing, and where a cluster has nothing
+            for the learner.
         """
+        from shroff.decisions.clusters import growing_on
+        from shroff.decisions.later_labels import labels_after, now_of, told_of
         from shroff.decisions.notebook import moment_ms
-        from shroff.decisions.training import settings_of, train_model
+        from shroff.decisions.tables import Way
+        from shroff.decisions.training import at_stage, train_model
         from shroff.decisions.training_sources import last_moment, log_source
+        from shroff.decisions.training_wanted import settings_of
 
         settings = settings_of(self.definitions, event)
         given = paths(files)
         if labels is not None and not given:
             raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
+        if order != "file" and not given:
+            raise UsageError("the log has its order; one by time is for files.")
+        for path in (*given, *(paths(labels) if labels is not None else ())):
+            _check_readable(path)
+        folder = self._spill_folder()
+        growing = growing_on(cluster, settings.learner, folder)
         said: list[str] = []
         with ExitStack() as opened:
             if given:
-                log, taken = opened.enter_context(self._log_of(given, settings.event, labels, decide=False))
-                said = left_out(taken)
+                at_stage(steps, "reading files")
+                reading = None if steps is None else steps.reading
+                taking = self._log_of(given, settings.event, labels, decide=False, order=order, progress=reading)
+                log, taken = opened.enter_context(taking)
+                said = left_out(taken, log)
             else:
                 log = opened.enter_context(self.reading())
             source = log_source(log, self.definitions, settings.event)
             source = replace(source, log=None) if given else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log) if as_of_ms is None else as_of_ms
+            limit_ms = now_of(log, self.now_ms())
             if as_of_ms is None:
-                raise UsageError(NO_EVENTS)
+                as_of_ms = last_moment(log, limit_ms)
+                told = told_of(labels_after(log, limit_ms))
+            else:
+                told = []
+            if as_of_ms is None:
+                raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if given else NO_EVENTS)
             report = train_model(
                 self.definitions,
                 settings,
@@ -95,14 +125,11 @@ class Trainings(Promotions):
                 threads=config.threads(),
                 steps=steps,
                 brought_by=brought_by,
+                way=Way(spill=folder, cluster=cluster),
+                growing=growing,
             )
-        report = replace(report, remarks=(*said, *report.remarks), is_incomplete=bool(said))
-        if not promote:
-            return replace(report, why_not="it was not asked for")
-        deployed = self.promote(report.stored.id, by=by)
-        names = ", ".join(gate.name for gate in deployed.failed)
-        why_not = f"it failed {names}" if names else deployed.why_not
-        return replace(report, promoted=deployed.in_force and deployed.champion == report.stored.id, why_not=why_not)
+        report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
+        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def thresholds(
         self, event: str = "", *, model: str = "", apply: bool = False, waits: Waits = unheard
@@ -115,11 +142,11 @@ class Trainings(Promotions):
 
         Raises: UsageError where there is no model, no test rows or no costs.
         """
-        from shroff.decisions.cutoffs import POLICY, cutoffs_of, with_cutoffs
+        from shroff.decisions.cutoffs import cutoffs_of
+        from shroff.decisions.policy_text import POLICY, with_cutoffs
 
         stored = self.registry.read(model) if model else self._champion(event)
-        settings = self.definitions.models.get(stored.event)
-        found = cutoffs_of(self.definitions, stored, seed=settings.seed if settings else 1)
+        found = cutoffs_of(self.definitions, self.definitions.models.get(stored.event), stored)
         if not apply:
             return found, None
         with config.editing(self.places):
@@ -154,7 +181,8 @@ class Trainings(Promotions):
 
         if len(models) > 2 or len(set(models)) != len(models):
             raise UsageError("two models are compared, and two different ones.")
-        event = self.registry.read(models[-1]).event if models else self._one_event("")
+        otherwise = "so name two: shroff models compare ONE OTHER"
+        event = self.registry.read(models[-1]).event if models else self._one_event("", otherwise)
         scoring = self.definitions.scoring_of(event)
         pair = tried_pair(scoring, models)
         if pair is not None:
@@ -163,6 +191,19 @@ class Trainings(Promotions):
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
         return compare_tested(self.definitions, self.registry.read(first), self.registry.read(models[-1]))
 
+    def _spill_folder(self) -> Path:
+        """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
+        self.places.state.mkdir(parents=True, exist_ok=True)
+        return self.places.state
+
+    def _promoted(self, report: TrainReport, by: str) -> TrainReport:
+        """What became of a model, put in force if its gates passed."""
+        deployed = self.promote(report.stored.id, by=by)
+        why_not = deployed.failure or deployed.why_not
+        is_champion = deployed.champion == report.stored.id
+        is_promoted = deployed.in_force and is_champion
+        return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not)
+
     def _champion(self, event: str) -> Stored:
         event = self._one_event(event, "so there is no score to weigh; name one with --model")
         champion = self._in_force()[event].champion
@@ -170,12 +211,29 @@ class Trainings(Promotions):
         return self.registry.read(champion.id, champion.digest)
 
 
-def left_out(taken: IngestReport) -> list[str]:
-    """What of files a model cannot have learnt from, in sentences."""
+def _check_readable(path: Path) -> None:
+    """Raises: UsageError for a folder, and where a file's name does not say how it is to be read."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name its files, or take each as it comes with --watch {path}.")
+    if format_by_name(path.name) is None:
+        raise UsageError(f"{path} does not end in .csv, .jsonl, .parquet or another format's name: name it so.")
+
+
+def left_out(taken: IngestReport, log: Log) -> list[str]:
+    """What of files a model cannot have learnt from, in sentences.
+
+    Args:
+        log: What they were taken into.
+    """
     found = []
     if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:
         words = "were" if refused != 1 else "was"
-        found.append(f"{refused:,} of the lines {words} refused, and left out: 'shroff ingest' says which, and why.")
+        listed = [one for _, one in log.refused_list()]
+        places = "; ".join(f"{one.source}, {one.place}: {one.reason.rstrip('.')}" for one in listed[:REFUSED_SHOWN])
+        rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
+        said = f": {places}{rest}" if places else ": no event type takes them"
+        found.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
     if waiting := taken.labels.pending:
-        found.append(f"{waiting:,} labels name events that are not in the files, and were left out.")
+        named = "1 label names an event that is" if waiting == 1 else f"{waiting:,} labels name events that are"
+        found.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")
     return found

@@ -187,7 +187,10 @@ class Door:
         return _Step(field.name, read, expected, is_optional, is_secret)
 
     def _named_event(self, event: str | None) -> tuple[str, str]:
-        """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too."""
+        """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too.
+
+        What stands before a slash and is nearly an event type is a mistake: it would wait for its event for ever.
+        """
         if event is None:
             or_else = ", or one of " + ", ".join(name for name, _, _ in self._naming) + " instead"
             raise InputError([("event", f"expected {self._label_plan.steps[0].expected}{or_else}; {_MISSING}")])
@@ -195,6 +198,8 @@ class Door:
         if slash and before in self._events.types:
             type_name, event_id = before, after
         elif len(self._events.decided) == 1:
+            if slash and (hint := nearest(before, self._events.types)):
+                raise InputError([("event", f"{before!r} is no event type. {hint}")])
             type_name, event_id = self._events.decided[0], event
         else:
             raise InputError([("event", self._unknown_event(event, before if slash else ""))])

@@ -28,7 +28,8 @@ from shroff.features.backfill_plan import (
     SUM_WORD,
 )
 from shroff.features.kernel_layout import COUNT, DISTINCT, MEAN, SHARE, STD, SUM
-from shroff.features.kernel_numbers import Word, bits_of, compiled, entry_point, in_order, scaled, spread
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, bits_of, compiled, in_order, scaled, spread
 
 BLOCK = 512
 STRIDE = BLOCK + 8  # so that the words of one record do not compete for the same lines of the cache
@@ -120,7 +121,7 @@ def answer(rows: Word, group: Words, query: Words, series: Words, block: Words, 
             there[i] = counts[i] > 0
 
 
-@entry_point(
+@native(
     "void(int64, int64, int64, int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
     " int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
 )

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from shroff.features.backfill_plan import BASE, IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUE, WORDS
 from shroff.features.kernel_layout import NEVER_MS
-from shroff.features.kernel_numbers import Word, compiled, entry_point, in_order, product
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled, in_order, product
 
 Words = NDArray[np.int64]
 Places = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 
 
-@entry_point("int64(int64[::1], int32[::1], int64[::1])")
+@native("int64(int64[::1], int32[::1], int64[::1])")
 def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
     """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
     count = np.int64(0)
@@ -32,7 +33,7 @@ def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
     return count
 
 
-@entry_point("void(int64[::1], int32[::1], int64[::1], int64[::1])")
+@native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
 def number_keys(keys: Words, numbers: Places, found: Words, numbered: Words) -> None:
     """Number the keys of rows by their places in `found`; `numbers` has -1 for every key again in the end."""
     for i in range(found.size):
@@ -43,7 +44,7 @@ def number_keys(keys: Words, numbers: Places, found: Words, numbered: Words) -> 
         numbers[found[i]] = -1
 
 
-@entry_point("void(int64[::1], int64, int64, int64[::1])")
+@native("void(int64[::1], int64, int64, int64[::1])")
 def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
     """Count the rows [begin, end) of each key."""
     for row in range(begin, end):
@@ -51,7 +52,7 @@ def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
             counts[keys[row]] += 1
 
 
-@entry_point("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
+@native("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
 def sort_rows(
     keys: Words, begin: Word, end: Word, slots: Words, rows: Places, slot_of: Places, base: Word, nowhere: Word
 ) -> None:
@@ -67,7 +68,7 @@ def sort_rows(
             slot_of[row] = nowhere
 
 
-@entry_point("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
+@native("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
 def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
     """Put what stands at the rows [begin, end) into their slots.
 
@@ -80,7 +81,7 @@ def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Wor
             target[slot] = source[row]
 
 
-@entry_point("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
+@native("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
 def scatter_flags(source: Flags, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
     """The same for flags."""
     for row in range(begin, end):
@@ -89,7 +90,7 @@ def scatter_flags(source: Flags, slot_of: Places, begin: Word, end: Word, nowher
             target[slot] = source[row]
 
 
-@entry_point("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
+@native("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: Words, late: Flags) -> Word:
     """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
     found = 0
@@ -102,7 +103,7 @@ def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: W
     return found
 
 
-@entry_point("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
+@native("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, late: Flags) -> Word:
     """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
     found = 0
@@ -117,7 +118,7 @@ def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, lat
     return found
 
 
-@entry_point("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
+@native("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
 def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
     """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
     largest, missing = np.int64(0), np.int64(0)
@@ -136,7 +137,7 @@ def clear(cells: Words, cell: Word, words: Word) -> None:
         cells[cell + i] = 0
 
 
-@entry_point("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
+@native("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
 def fill_series(begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: Places, cells: Words) -> None:
     """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
 
@@ -174,7 +175,7 @@ def fill_series(begin: Word, end: Word, values: Words, kept: Flags, series: Word
         maps[of_map, end] = at
 
 
-@entry_point("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+@native("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
 def find_own_rows(
     begin: Word,
     end: Word,
@@ -196,7 +197,7 @@ def find_own_rows(
     return count
 
 
-@entry_point("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+@native("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
     """Copy what some rows have of each series."""
     for number in range(values.shape[0]):
@@ -205,7 +206,7 @@ def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept
             own_kept[number, i] = kept[number, rows[i]]
 
 
-@entry_point("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+@native("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_out(
     rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
 ) -> None:

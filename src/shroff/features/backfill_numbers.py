@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-from shroff.features.kernel_numbers import Word, compiled
+from shroff.features.kernel_numbers import Word, compiled, intrinsic_of
 
 
 def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide = context.get_value_type(types.uint64).__class__(128)
         left, right = (builder.zext(argument, wide) for argument in arguments)
@@ -22,6 +21,8 @@ def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         truth = context.get_value_type(types.boolean)
         return builder.ctlz(arguments[0], truth(0))
@@ -30,6 +31,8 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
 
 
 def _float_of(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float64))
 
@@ -37,11 +40,11 @@ def _float_of(typing_context: Any, value: Any) -> Any:
 
 
 # The upper word of a product of two words: one instruction of the machine.
-high_product = cast("Callable[[Word, Word], Word]", intrinsic(_high_product))
+high_product = intrinsic_of(_high_product)
 # Zeros before the first one of a word's bits; 64 for zero.
-leading_zeros = cast("Callable[[Word], Word]", intrinsic(_leading_zeros))
+leading_zeros = intrinsic_of(_leading_zeros)
 # The float that has these bits.
-float_of = cast("Callable[[Word], Word]", intrinsic(_float_of))
+float_of = intrinsic_of(_float_of)
 
 
 @compiled

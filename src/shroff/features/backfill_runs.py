@@ -35,7 +35,8 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.backfill_words import TOGETHER, take_words
 from shroff.features.kernel_layout import NEVER_MS
-from shroff.features.kernel_numbers import Word, compiled, entry_point
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled
 
 # The stack of one track: its cells are those of [bottom, fed) that no later one outdoes.
 STACK_COUNT = 0
@@ -263,7 +264,7 @@ def place_run_edges(
             found[np.uint64(i)] = place
 
 
-@entry_point(
+@native(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1], int64[::1],"
     " int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"

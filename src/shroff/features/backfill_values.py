@@ -22,12 +22,13 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.kernel_answers import rank_of
 from shroff.features.kernel_distinct import home_of
-from shroff.features.kernel_numbers import Word, compiled, entry_point
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled
 
 NEVER_AGAIN = (1 << 31) - 1
 
 
-@entry_point(
+@native(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )
@@ -131,7 +132,7 @@ def merge(
         ranks[of_cell, at + i - left] = spare[i]
 
 
-@entry_point(
+@native(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int64[::1], int32[:, ::1], int64[::1],"
     " int32[:, ::1], int32[::1])"
 )

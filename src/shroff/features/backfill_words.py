@@ -32,7 +32,8 @@ from shroff.features.backfill_plan import (
 )
 from shroff.features.backfill_values import place_distinct, place_ranks
 from shroff.features.kernel_layout import DISTINCT, FIRST, LAST
-from shroff.features.kernel_numbers import Word, compiled, entry_point
+from shroff.features.kernel_native import native
+from shroff.features.kernel_numbers import Word, compiled
 
 TOGETHER = 512  # rows whose records are filled together: they stay in the second cache
 
@@ -126,7 +127,7 @@ def take_words(
                 take_value(rows, begins, ends, queries[q], series[number], cells, places, records)
 
 
-@entry_point(
+@native(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"

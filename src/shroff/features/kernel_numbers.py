@@ -12,11 +12,10 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
 
 # A number or truth of the machine, which compiled code knows better than an annotation could say.
 Word: TypeAlias = Any
@@ -29,10 +28,66 @@ DIGEST_LENGTH: Final = 16
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 
 
+class Later:
+    """What numba makes of a function, made when it is first needed: it takes half a second to be imported."""
+
+    def __init__(self, make: Callable[[Any], Any], function: Callable[..., Any]) -> None:
+        self._make, self._function = make, function
+        self._made: Any = None
+
+    def made(self) -> Any:
+        """It, and in its place all that it calls, so that the compiler finds these."""
+        if self._made is None:
+            self._made = self._make(self._function)
+            settle(self._function)
+        return self._made
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.made()(*arguments)
+
+
+def settle(function: Kernel) -> Kernel:
+    """The same function, what it names being made, and what that names: where a `Later` stood, it is found itself."""
+    assert isinstance(function, FunctionType)
+    for name in _names(function.__code__):
+        value = function.__globals__.get(name)
+        if isinstance(value, Later):
+            function.__globals__[name] = value.made()
+        elif isinstance(value, ModuleType) and value.__name__.startswith("shroff."):
+            for inner, one in list(vars(value).items()):
+                if isinstance(one, Later):
+                    setattr(value, inner, one.made())
+    for cell in function.__closure__ or ():
+        if isinstance(cell.cell_contents, Later):
+            cell.cell_contents = cell.cell_contents.made()
+    return function
+
+
+def _names(code: CodeType) -> set[str]:
+    inside = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return {*code.co_names, *(name for one in inside for name in _names(one))}
+
+
 def compiled(function: Kernel) -> Kernel:
-    """Compile a part of a kernel; kept on disk only inside the entry points that call it."""
-    options = OPTIONS | {"no_cpython_wrapper": True}
-    return cast("Kernel", njit(**options)(function))
+    """Compile a part of a kernel; kept on disk only inside what calls it."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        from numba import njit
+
+        return njit(**OPTIONS | {"no_cpython_wrapper": True})(function)
+
+    return cast("Kernel", Later(make, function))
+
+
+def intrinsic_of(function: Callable[..., Any]) -> Later:
+    """An instruction of the machine, as `numba.extending.intrinsic` takes it."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        from numba.extending import intrinsic
+
+        return intrinsic(function)
+
+    return Later(make, function)
 
 
 @cache
@@ -51,6 +106,9 @@ def entry_point(signature: str) -> Callable[[Kernel], Kernel]:
     """
 
     def compile_once(function: Kernel) -> Kernel:
+        from numba import njit
+
+        settle(function)
         name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         function.__qualname__ += f"_{digest_of_kernels()}"
         try:
@@ -74,6 +132,8 @@ def _remove_stale(folder: Path, name: str) -> None:
 
 
 def _bits_of(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.int64))
 
@@ -81,10 +141,12 @@ def _bits_of(typing_context: Any, value: Any) -> Any:
 
 
 # The 64 bits of a float as an integer.
-bits_of = cast("Callable[[Word], Word]", intrinsic(_bits_of))
+bits_of = intrinsic_of(_bits_of)
 
 
 def _float_of(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float64))
 
@@ -92,7 +154,7 @@ def _float_of(typing_context: Any, value: Any) -> Any:
 
 
 # The float of 64 bits.
-float_of = cast("Callable[[Word], Word]", intrinsic(_float_of))
+float_of = intrinsic_of(_float_of)
 
 
 @compiled
@@ -141,7 +203,7 @@ def rounded(high: Word, middle: Word, low: Word) -> Word:
     # What lies below the top 64 bits can only decide a tie: one bit says that it is there.
     if middle != zero or low != zero:
         high = high | np.uint64(1)
-    return math.ldexp(np.float64(high), exponent - shift)
+    return np.float64(high) * float_of(np.int64(1023 + exponent - shift) << 52)  # a power of two: nothing is rounded
 
 
 @compiled

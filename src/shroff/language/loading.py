@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from shroff.errors import Problem, nearest
@@ -18,7 +19,7 @@ from shroff.language.expression import Node as Expression
 from shroff.language.keys import Keys
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError
-from shroff.language.types import Type
+from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import DAY_MS, parse_decimal, parse_duration, quoted
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, whole_text
 
@@ -196,3 +197,15 @@ def decimal(
         problems.append(found.problem(f"{what} is {kind} {start}{end}, not {quoted(found.text)}."))
         return None
     return value
+
+
+def minor_units(node: Node | None, places: int, problems: list[Problem], what: str) -> int | None:
+    """An amount of the project's money, which has so many places, in smallest units."""
+    found = decimal(node, problems, what, 0, UNITS_MAX // 10**places)
+    if found is None or node is None:
+        return None
+    minor = Fraction(found) * 10**places
+    if minor.denominator != 1:
+        problems.append(node.problem(f"{what} has more than the {places} places of the project's money."))
+        return None
+    return int(minor)

@@ -211,8 +211,7 @@ class Teller:
                 whole = f"{self._side(node.left)} {node.operator} {self._side(node.right)}"
                 return f"time since {since}" if since else whole
             case Compare():
-                sign = _AT_LEAST[node.operator]
-                return " ".join(part for part in (self.noun(node.left), sign, self.noun(node.right)) if part)
+                return self._compared(node)
             case Logic() | Not() | IsMissing() | InList() | InValues():
                 return self._truth(node)
             case Call() if len(node.arguments) == 1 or node.function in {"hour", "weekday"}:
@@ -229,6 +228,15 @@ class Teller:
                 return "score"
             case _:
                 return text_of(node)
+
+    def _compared(self, node: Compare) -> str:
+        """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
+        left, right, sign = self.noun(node.left), self.noun(node.right), _AT_LEAST[node.operator]
+        if left == right:
+            return f"the same {left}" if node.operator == "==" else f"{left} {sign} that of this one"
+        if node.operator == "==" and not isinstance(self._plain(node.right), Literal):
+            sign = "the same as"
+        return " ".join(part for part in (left, sign, right) if part)
 
     def _side(self, node: Node) -> str:
         text = self.noun(node)

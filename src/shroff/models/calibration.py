@@ -22,15 +22,17 @@ from shroff.models.kernel_score import (
     sigmoid,
 )
 from shroff.models.kernel_walker import make_scores
-from shroff.models.model import Floats
+from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
 from shroff.models.sets import FRAUD, GENUINE
 
 NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
 ISOTONIC: Final = "isotonic"  # a rising line through points
+IDENTITY: Final = "identity"  # the margin itself, which is a probability
 ISOLATION: Final = "isolation"  # 2^margin: the anomaly score of an isolation forest, uncalibrated
 AUTO: Final = "auto"  # isotonic or platt, whichever tells later rows better
-KINDS: Final = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, ISOLATION: POWER}
+_STRAIGHT: Final = ((0.0, 1.0), (0.0, 1.0))  # of IDENTITY: the line on which all lie
+KINDS: Final = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, IDENTITY: POINTS, ISOLATION: POWER}
 # Isotonic regression follows each wave of few frauds: fewer than these are left to Platt's two numbers.
 _ISOTONIC_FRAUDS_MIN: Final = 50
 _EACH_MIN: Final = 2
@@ -44,7 +46,7 @@ class Calibration:
     """How a model's margins become probabilities.
 
     Args:
-        kind: NONE, PLATT, ISOTONIC or ISOLATION.
+        kind: NONE, PLATT, ISOTONIC, IDENTITY or ISOLATION.
         slope: Of PLATT.
         intercept: Of PLATT.
         margins: Of ISOTONIC: points in ascending order, all different, one at least.
@@ -104,6 +106,8 @@ def score_of_margin(margin: float, calibration: Calibration, negatives_kept: flo
     """
     if calibration.kind == ISOTONIC:
         probability = between(margin, calibration.margins, calibration.probabilities)
+    elif calibration.kind == IDENTITY:
+        probability = between(margin, *_STRAIGHT)
     elif calibration.kind == ISOLATION:
         probability = exponential(min(0.0, LN2 * margin))
     else:
@@ -143,29 +147,36 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Scorer:
     """
     if not 0.0 < negatives_kept <= 1.0:
         raise RegistryError(f"the manifest's negatives_kept is {negatives_kept}, and a share is above 0 and at most 1")
+    points = _STRAIGHT if calibration.kind == IDENTITY else (calibration.margins, calibration.probabilities)
     return Scorer(
         KINDS[calibration.kind],
         calibration.slope,
         calibration.intercept,
-        np.array(calibration.margins, np.float64),
-        np.array(calibration.probabilities, np.float64),
+        np.array(points[0], np.float64),
+        np.array(points[1], np.float64),
         negatives_kept,
     )
 
 
 def fit_calibration(
-    margins: Floats, verdicts: NDArray[np.int8], weights: Floats | None = None, kind: str = AUTO
+    margins: Floats,
+    verdicts: NDArray[np.int8],
+    weights: Floats | None = None,
+    kind: str = AUTO,
+    *,
+    gives: str = LOG_ODDS,
 ) -> Calibration:
     """The calibration that fits rows which the model was not trained on, in the order of time.
 
     AUTO fits both on the first two thirds and takes the one with the lower log loss on the rest, fitted once more on
-    all. With a single verdict, or too few of one, there is nothing to learn: NONE.
+    all. With a single verdict, or too few of one, there is nothing to learn: `uncalibrated`.
 
     Args:
         verdicts: FRAUD or GENUINE.
         weights: How much each row counts; all alike where left out. With genuine rows that stand for several, the
             probabilities are those among all, and the manifest's `negatives_kept` is 1.
         kind: `calibration` of model.yaml: auto, isotonic, platt or none.
+        gives: What the margins mean: LOG_ODDS or PROBABILITY.
 
     Raises: UsageError for another kind.
     """
@@ -175,10 +186,15 @@ def fit_calibration(
     counts = np.ones(len(margins)) if weights is None else weights
     least = min(np.count_nonzero(is_fraud), np.count_nonzero(verdicts == GENUINE))
     if kind == NONE or least < _EACH_MIN or margins.min() == margins.max():
-        return Calibration()
+        return uncalibrated(gives)
     if kind == AUTO:
         kind = _better(margins, is_fraud, counts)
     return _FITS[kind](margins, is_fraud, counts)
+
+
+def uncalibrated(gives: str) -> Calibration:
+    """What makes scores of margins as the model gives them, which mean LOG_ODDS or PROBABILITY."""
+    return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 
 def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats, calibration: Calibration) -> float:

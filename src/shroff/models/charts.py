@@ -27,6 +27,9 @@ _TOP: Final = 8
 _BOTTOM: Final = 44
 _TICKS: Final = 5
 _POINTS_MAX: Final = 400  # more are not seen, and would make the page heavy
+_WIDE: Final = 1_200  # of a chart over the whole page
+_LEFT_WIDE: Final = 80
+_NAMED_EVERY: Final = 84  # between names of steps below such a chart
 _BAR: Final = 24
 _NAME_MAX: Final = 36  # characters of a name beside a bar
 
@@ -77,6 +80,15 @@ class Line:
     has_dots: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One step of time and what it comes to; an empty one has nothing to count."""
+
+    name: str
+    value: float
+    is_empty: bool = False
+
+
 def lines(title: str, x: Axis, y: Axis, drawn: Sequence[Line], *, under: str = "") -> str:
     """Lines over two axes, named below where there are several.
 
@@ -119,6 +131,36 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, under: str = "")
         parts.append(f'<text x="{_WIDTH}" y="{y + 12}" text-anchor="end">{escape(shown)}</text>')
     words = "; ".join(f"{name} {shown}" for name, _, shown in rows)
     return _figure(title, words, parts, "", under, height=max(len(rows), 1) * (_BAR + 8) + 4)
+
+
+def columns(title: str, unit: str, drawn: Sequence[Column], *, under: str = "") -> str:
+    """A column for each step of time over the whole width of a page, up or down from zero, with amounts and names."""
+    y = Axis(unit, min(0.0, *(one.value for one in drawn), 0.0), max(0.0, *(one.value for one in drawn), 0.0))
+    y = y if y.high > y.low else Axis(unit, 0.0, 1.0)
+    wide, high = _WIDE - _LEFT_WIDE - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    each = wide / max(len(drawn), 1)
+    zero = _TOP + high * (1 - float(y.share(0.0)))
+    parts = []
+    for tick in y.ticks():
+        place = _TOP + high * (1 - float(y.share(tick)))
+        parts.append(f'<path class="grid" d="M{_LEFT_WIDE} {place:.1f}H{_WIDE - _RIGHT}"/>')
+        parts.append(f'<text x="{_LEFT_WIDE - 6}" y="{place + 4:.1f}" text-anchor="end">{short(tick)}</text>')
+    every = max(1, math.ceil(_NAMED_EVERY / each))
+    for at, one in enumerate(drawn):
+        left, top = _LEFT_WIDE + at * each, _TOP + high * (1 - float(y.share(one.value)))
+        if one.is_empty:
+            parts.append(f'<rect class="empty" x="{left:.1f}" y="{_TOP}" width="{each:.1f}" height="{high}"/>')
+        kind = "loss" if one.value < 0 else "bar"
+        box = f'y="{min(top, zero):.1f}" width="{each * 0.8:.1f}" height="{abs(top - zero):.1f}"'
+        parts.append(f'<rect class="{kind}" x="{left + each * 0.1:.1f}" {box}/>')
+        if at % every == 0:
+            middle = f'x="{left + each / 2:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle"'
+            parts.append(f"<text {middle}>{escape(one.name)}</text>")
+    parts.append(f'<path class="axis" d="M{_LEFT_WIDE} {zero:.1f}H{_WIDE - _RIGHT}"/>')
+    turned = f"translate(14 {_TOP + high / 2:.0f}) rotate(-90)"
+    parts.append(f'<text transform="{turned}" text-anchor="middle">{escape(unit)}</text>')
+    words = "; ".join(f"{one.name} {'nothing' if one.is_empty else short(one.value)}" for one in drawn)
+    return _figure(title, words, parts, "", under, width=_WIDE)
 
 
 def steps_of(edges: Floats, heights: Floats) -> tuple[list[float], list[float]]:
@@ -183,7 +225,9 @@ def _cut(name: str) -> str:
     return name if len(name) <= _NAME_MAX else f"{name[: _NAME_MAX - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _figure(title: str, words: str, parts: Sequence[str], key: str, under: str, height: int = _HEIGHT) -> str:
-    svg = f'<svg role="img" aria-label="{escape(f"{title}: {words}")}" viewBox="0 0 {_WIDTH} {height}">'
+def _figure(
+    title: str, words: str, parts: Sequence[str], key: str, under: str, height: int = _HEIGHT, width: int = _WIDTH
+) -> str:
+    svg = f'<svg role="img" aria-label="{escape(f"{title}: {words}")}" viewBox="0 0 {width} {height}">'
     below = f'<p class="ink3">{escape(under)}</p>' if under else ""
     return f"<figure><figcaption>{escape(title)}</figcaption>{svg}{''.join(parts)}</svg>{key}{below}</figure>"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from shroff.config import threads_asleep
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.model import Floats, InputColumn
@@ -29,7 +30,8 @@ class XgboostContributions:
 
     @cached_property
     def _booster(self) -> Any:
-        import xgboost
+        with threads_asleep():
+            import xgboost
 
         booster = xgboost.Booster(model_file=bytearray(self._data))
         booster.set_param({"nthread": 1})
@@ -40,12 +42,13 @@ class XgboostContributions:
 
     def of(self, columns: Floats) -> Floats:
         """(rows, inputs + 1): last the mean margin."""
+        booster = self._booster
         import xgboost
 
         # XGBoost takes no infinity here: the largest single float stands for it and for all above.
         rows = np.clip(known_only(columns, self._inputs), -_LARGEST, _LARGEST).T
         matrix = xgboost.DMatrix(rows, feature_types=self._types, enable_categorical=True, nthread=1)
-        found = self._booster.predict(matrix, pred_contribs=True, iteration_range=self._rounds)
+        found = booster.predict(matrix, pred_contribs=True, iteration_range=self._rounds)
         return np.asarray(found, np.float64)
 
 
@@ -59,7 +62,8 @@ class LightgbmContributions:
     @cached_property
     def _booster(self) -> Any:
         try:
-            import lightgbm
+            with threads_asleep():
+                import lightgbm
         except ImportError:
             raise UsageError(
                 "the contributions of a LightGBM model are computed by LightGBM, which is not installed."

@@ -14,6 +14,7 @@ import numpy as np
 
 from shroff.models.daily import KeyDays, best_card_precision, card_precision, key_days
 from shroff.models.intervals import Blocks, day_blocks, drawings, ends, times_for
+from shroff.models.keys import METRICS_BY_NAME
 from shroff.models.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.sets import Floats
 
@@ -80,7 +81,7 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
             drawn[name][place] = _mean([found[name] for found in each])
     by_name = {
         name: _estimate(
-            [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
+            name, [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
         )
         for name in names
     }
@@ -98,8 +99,9 @@ def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
         return Difference(None, None, None)
     if any((a is None) != (b is None) for a, b in zip(mine.folds, other.folds, strict=True)):
         return Difference(float(np.mean(both)), None, None)  # their drawings are means over other folds
-    low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name])
-    return Difference(float(np.mean(both)), low, high)
+    mean = float(np.mean(both))
+    low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name], mean)
+    return Difference(mean, low, high)
 
 
 def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
@@ -149,7 +151,7 @@ def _add_by_day(
         ]
     )
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
-    one = _estimate(values, drawn, blocks.count, why)
+    one = _estimate(name, values, drawn, blocks.count, why)
     found.by_name[name] = Estimate(one.mean, one.low, one.high, one.spread, one.folds, _plain(best), one.why)
     found.drawn[name], found.blocks[name] = drawn, blocks.count
 
@@ -159,9 +161,10 @@ def _key_days(judged: Judged) -> KeyDays:
     return key_days(judged.scores, rows.frauds, rows.days, rows.keys)
 
 
-def _estimate(values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
+def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
     defined = [value for value in values if np.isfinite(value)]
-    low, high = ends(drawn, blocks) if defined else (None, None)
+    limits = (0.0, 1.0) if METRICS_BY_NAME[name].kind == "share" else (-np.inf, np.inf)
+    low, high = ends(drawn, blocks, _mean(values), *limits) if defined else (None, None)
     spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
     return Estimate(
         _plain(_mean(values)), low, high, spread, tuple(_plain(value) for value in values), why=_said(reasons)

@@ -86,6 +86,7 @@ class Evaluation:
             none are named.
         drawn: What was drawn for the intervals, and why, in a sentence.
         remarks: What a reader must know beside the numbers, in sentences.
+        money_places: Of the project's money.
     """
 
     event: str
@@ -99,6 +100,7 @@ class Evaluation:
     drawn: str
     remarks: tuple[str, ...]
     tested: Tested
+    money_places: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,8 @@ def evaluate(
         if progress is not None:
             progress(number + 1, len(windows))
     if not parts:
-        reasons = "; ".join(f"fold {number}: {one.why}" for number, one in enumerate(reports, 1))
-        raise UsageError(f"no fold of {settings.event} gives a model that could be judged. {reasons}")
+        reasons = "; ".join(f"fold {number}: {one.why.rstrip('.')}" for number, one in enumerate(reports, 1))
+        raise UsageError(f"no fold of {settings.event} gives a model that could be judged. {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
     ours = judging.estimate(judging.judged([part.scores for part in parts]))
@@ -188,6 +190,7 @@ def evaluate(
         f"{judging.blocks.count} of kind {judging.blocks.kind}: {judging.blocks.why}.",
         tuple(remarks),
         tested,
+        terms.money_places,
     )
 
 
@@ -207,6 +210,7 @@ def _learnt(
         given.amounts_minor[picked] / 10.0**terms.money_places,
         days_of(given, fold)[picked],
         given.keys[picked],
+        given.weights(picked),
     )
     return _Part(number, picked, as_read, scores), ""
 
@@ -249,7 +253,7 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Words)
         kept = [part for part in kept if len(part.rows)]
         if not kept:
             return Compared(by.about, {}, {}, {}, 0, 0)
-        judging = replace(_judging(judging.settings, judging.terms, kept), k=judging.k)
+        judging = _judging(judging.settings, judging.terms, kept)
         ours = judging.estimate(judging.judged([part.scores for part in kept]))
     theirs = judging.estimate(judging.judged([by.scores[part.rows] for part in judging.parts], by))
     differences = {name: difference(ours, theirs, name) for name in ours.by_name}
@@ -259,9 +263,7 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Words)
 
 
 def _cut(part: _Part, kept: NDArray[np.bool_]) -> _Part:
-    read = part.as_read
-    cut = Rows(read.frauds[kept], read.amounts[kept], read.days[kept], read.keys[kept])
-    return _Part(part.number, part.rows[kept], cut, part.scores[kept])
+    return _Part(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
 
 
 def _slices(given: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
@@ -288,6 +290,7 @@ def _pooled_rows(parts: Sequence[_Part]) -> Rows:
         np.concatenate([one.amounts for one in read]),
         np.concatenate([one.days for one in read]),
         np.concatenate([one.keys for one in read]),
+        None if read[0].counts is None else np.concatenate([one.times(None) for one in read]),
     )
 
 
@@ -322,6 +325,14 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
             f"{declined:,} of {len(tested.rows):,} test rows ({share:.1%}) were declined by the system itself. Whether "
             "they were frauds is known only from people who looked, and what would have followed is not known at "
             "all: their labels and the features after them are biased."
+        )
+    drawn = given.recorded.stands_for
+    if drawn is not None and (drawn[tested.rows] > 0).any():
+        seen = drawn[tested.rows][drawn[tested.rows] > 0]
+        remarks.append(
+            f"{len(seen):,} test rows that the score would have declined were let through by lot, and stand for "
+            f"{seen.sum():,.0f} such declines; those that were not are left out. Metrics count them so, but for those "
+            "that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
         fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))

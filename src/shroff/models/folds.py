@@ -33,14 +33,17 @@ class Known:
     Args:
         rows: Their places in the set, ascending.
         verdicts: FRAUD or GENUINE of each.
-        immature: How many were left out, since they had no label yet and were younger than the label delay.
-        unclear: How many were left out, since the label in force says `unclear`.
+        immature: How many were left out, since they were younger than the label delay, with a label or without.
+        unclear: How many of the others were left out, since the label in force says `unclear`.
+        not_seen: How many of the others were left out, since a lot decided that they are declined and not let through:
+            what is known of them is known by who looks, which no lot decides.
     """
 
     rows: Words
     verdicts: NDArray[np.int8]
     immature: int
     unclear: int
+    not_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_sin
 def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> Known:
     """The rows of [start, end) by the labels known up to a moment.
 
-    A row without a label by then is genuine where it is as old as the label delay at least, else immature.
+    A row that is younger than the label delay by then is immature, with a label or without: frauds are known before
+    it is known what is genuine, so among young rows that have a label the share of frauds is far too high. An older
+    one without a label is genuine.
     """
     return _known(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
 
@@ -102,11 +107,16 @@ def _known(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) 
     verdicts = given.verdicts_at(known_ms)[rows]
     has_label = labels_in_force(given.labels, known_ms, len(given))[rows] >= 0
     is_open = verdicts == NOT_KNOWN
-    is_unclear = is_open & has_label
-    is_immature = is_open & ~has_label & (given.times_ms[rows] > known_ms - label_delay_ms)
+    is_immature = given.times_ms[rows] > known_ms - label_delay_ms
+    is_unclear = is_open & has_label & ~is_immature
     verdicts = np.where(is_open, np.int8(GENUINE), verdicts)
     kept = ~(is_unclear | is_immature)
-    return Known(rows[kept], verdicts[kept], int(np.count_nonzero(is_immature)), int(np.count_nonzero(is_unclear)))
+    counts = int(np.count_nonzero(is_immature)), int(np.count_nonzero(is_unclear))
+    drawn = given.recorded.stands_for
+    if drawn is None:
+        return Known(rows[kept], verdicts[kept], *counts)
+    is_seen = drawn[rows] != 0
+    return Known(rows[kept & is_seen], verdicts[kept & is_seen], *counts, int(np.count_nonzero(kept & ~is_seen)))
 
 
 def days_of(given: TrainingSet, fold: Fold) -> Words:

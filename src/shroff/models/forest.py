@@ -161,17 +161,26 @@ def _leaf(value: float) -> Tree:
 def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]) -> None:
     """Refuse a model of other inputs: `count` features of these `names`, which may be none or the library's own.
 
+    The library's own are those that XGBoost and LightGBM give to columns without names: f0, Column_0.
+
     Raises: RegistryError
     """
     if count != len(inputs):
         raise RegistryError(
             f"the model reads {count} features, and the manifest names {len(inputs)} inputs: name one for each"
         )
-    ours = [one.name for one in inputs]
-    if list(names) != ours and sorted(names) == sorted(ours):
+    ours = [one.feature or one.name for one in inputs]
+    is_own = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
+    if is_own or list(names) == ours:
+        return
+    if sorted(names) == sorted(ours):
         raise RegistryError(
             f"the model reads its features in the order {', '.join(names)}: name the inputs in this order"
         )
+    raise RegistryError(
+        f"the model was made of other features ({', '.join(names)}) than the inputs that the manifest names"
+        f" ({', '.join(ours)}): name each input with the `feature` that it is in the model's file"
+    )
 
 
 def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:

@@ -35,12 +35,16 @@ class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Digest
 
 
-class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A gate that failed, and who promoted the model all the same, and why."""
+class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A gate that failed, and who promoted the model all the same, and why.
+
+    `limit` is what it did not hold, in words; files from before waivers named it have none.
+    """
 
     gate: str
     reason: str
     by: str
+    limit: str = ""
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -34,6 +34,7 @@ from shroff.models.definitions import LEARNERS
 CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
 REQUIRED: Final = "required"
 NOISE: Final = "noise"
+NO_GATES: Final = "none"
 
 # ---- metrics
 
@@ -107,17 +108,35 @@ METRICS: Final = (
         needs=("slices",),
         is_also_test=True,
     ),
-    Metric("latency_p99", "How long one score takes, the 99th of a hundred.", "duration", is_less_better=True),
+    Metric(
+        "latency_p99",
+        "How long one score takes, the 99th of a hundred; in JSON a number of milliseconds.",
+        "duration",
+        is_less_better=True,
+    ),
     Metric("leak_test", "Whether the training set holds nothing that was not known then.", "test"),
 )
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
+_IN_WORDS: Final = {  # what people are shown where that is not the name without its underscores
+    "auc_roc": "AUC ROC",
+    "recall_at_budget": "recall in the alert budget",
+    "brier": "Brier score",
+    "latency_p99": "time of one score, 99th of a hundred",
+}
+
+
+def metric_words(name: str) -> str:
+    """A metric's name as people are shown it."""
+    return _IN_WORDS.get(name, name.replace("_", " "))
+
 
 _AT_LEAST: Final = "The least value that passes."
 _AT_MOST: Final = "The largest value that passes."
 _ABOVE_CHAMPION: Final = Key(
     "above_champion_by",
     "By how much the model must beat the champion on the same rows: a number, or `noise`, for which the whole "
-    "interval of the difference must lie above 0. Passes where there is no champion.",
+    "interval of the difference must lie above 0. Where there is no champion it is held against what is in force "
+    "without one: rules alone, or approving all where there are none.",
     Either((choice(NOISE), DECIMAL)),
     examples=(NOISE,),
 )
@@ -186,7 +205,12 @@ PARAMETERS: Final = (
     Parameter("depth", "How many questions deep a tree is at most.", _TREES, 1, 32, is_whole=True, example="6"),
     Parameter("leaves", "How many leaves a tree has at most.", _TREES, 2, 65_536, is_whole=True, example="63"),
     Parameter("learning_rate", "How much of each tree counts.", _BOOSTED, 0, 1, is_above=True, example="0.05"),
-    Parameter("min_weight", "The least weight of events in a leaf (sum of the Hessian).", _TREES, example="5"),
+    Parameter(
+        "min_weight",
+        "The least weight of events in a leaf: of a forest their number, of boosting the sum of the Hessian.",
+        _TREES,
+        example="5",
+    ),
     Parameter("min_gain", "The least gain for which a leaf is split.", _TREES, example="0.1"),
     Parameter(
         "rows", "The share of events that each tree sees.", (*_TREES, "isolation"), 0, 1, is_above=True, example="0.8"
@@ -200,7 +224,15 @@ PARAMETERS: Final = (
         is_above=True,
         example="0.8",
     ),
-    Parameter("bins", "Into how many steps a number is cut.", _TREES, 2, 65_535, is_whole=True, example="256"),
+    Parameter(
+        "bins",
+        "Into how many steps a number is cut; a forest cuts half of them by frauds.",
+        _TREES,
+        2,
+        65_535,
+        is_whole=True,
+        example="256",
+    ),
     Parameter("l1", "How strongly weights are drawn to 0 (L1).", _BOOSTED, example="0.5"),
     Parameter("l2", "How strongly weights are kept small (L2).", (*_TREES, "logistic"), example="1"),
     Parameter(
@@ -279,7 +311,8 @@ MODEL: Final = Keys(
         ),
         Key(
             "label_delay",
-            "How old an event without a label must be to count as genuine; a younger one is left out.",
+            "How old an event must be to be learnt from and tested on: without a label it counts as genuine then. A "
+            "younger one is left out, whatever its label says: frauds are known before it is known what is genuine.",
             DURATION,
             default="7d",
             examples=("7d",),
@@ -300,9 +333,9 @@ MODEL: Final = Keys(
         ),
         Key(
             "gates",
-            "What must hold before a model is promoted.",
-            GATES,
-            default="`{ leak_test: required }`",
+            "What must hold before a model is promoted. `none` asks nothing, which the manifest of a model keeps.",
+            Either((GATES, choice(NO_GATES))),
+            default="`{ average_precision: { above_champion_by: noise }, leak_test: required }`",
             examples=("{ average_precision: { at_least: 0.5, above_champion_by: noise }, leak_test: required }",),
         ),
         Key(

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.config import threads_asleep
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import LEARNERS
-from shroff.models.model import InputColumn
+from shroff.models.filed import Filed, Values, coded_by
+from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
 
 if TYPE_CHECKING:
-    from shroff.models.learners_cluster import TreeCluster
+    from shroff.models.learners_cluster import Growing
 
 # More texts than this a model does not keep apart: a set of a thousand is what LightGBM and XGBoost split in
 # reasonable time, and a text beyond has too few events to learn from.
@@ -45,6 +47,8 @@ class Fitted:
         parameters: All that the learner was told, ours and its own.
         libraries: Versions of the libraries that made it.
         remarks: What was left out or changed, in sentences.
+        best_iteration: The last round of boosting that counts, from 0; None for all.
+        gives: What its margins mean, as `models.model` names it.
     """
 
     format: str
@@ -55,6 +59,8 @@ class Fitted:
     parameters: dict[str, object]
     libraries: dict[str, str]
     remarks: tuple[str, ...] = ()
+    best_iteration: int | None = None
+    gives: str = LOG_ODDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +68,19 @@ class Rows:
     """What a learner gets: a row for each event, a column for each input, by time.
 
     Args:
-        columns: A column for each input, in Fortran order.
+        columns: A column for each input, in memory or in a file.
         stop: Where the rows begin that train nothing and only say when there are trees enough; their number for none.
     """
 
-    columns: Floats
+    columns: tuple[Values, ...]
     inputs: tuple[InputColumn, ...]
     frauds: Floats
     weights: Floats
     stop: int
+
+    def matrix(self, part: slice) -> Floats:
+        """Some rows with all their columns, in memory, row after row."""
+        return np.column_stack([column[part] for column in self.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,7 @@ class Learned:
     parameters: dict[str, object]
     libraries: dict[str, str]
     remarks: tuple[str, ...] = field(default=())
+    gives: str = LOG_ODDS
 
 
 def fit(
@@ -105,7 +116,7 @@ def fit(
     threads: int = 1,
     *,
     stop: int | None = None,
-    cluster: TreeCluster | None = None,
+    growing: Growing | None = None,
 ) -> Fitted:
     """Learn from rows that stand in the order of time.
 
@@ -114,7 +125,7 @@ def fit(
         weights: How much each row counts; all alike where left out.
         parameters: As model.yaml has them.
         stop: From this row on rows only say when there are trees enough (boosting without `trees`), and train nothing.
-        cluster: Processes that grow the trees of learner xgboost; without it this one does.
+        growing: Where the trees of learner xgboost are grown; without it in this process.
 
     Raises: UsageError where there is nothing to learn from, where the learner's library is not installed, or where a
         cluster has nothing for the learner.
@@ -126,14 +137,15 @@ def fit(
     check_rows(learner, inputs, verdicts[:stop])
     known = tuple(known_column(one, stop) for one in inputs)
     rows = Rows(
-        np.asfortranarray(np.column_stack(columns_for(known, inputs))),
+        tuple(columns_for(known, inputs)),
         known,
         (verdicts == FRAUD).astype(np.float64),
         np.ones(count) if weights is None else weights.astype(np.float64),
         stop,
     )
     plan = Plan({name: float(text) for name, text in parameters.items()}, seed, threads)
-    learned = _learn(learner, rows, plan) if cluster is None else _learn_on(cluster, learner, rows, plan)
+    with threads_asleep():
+        learned = _learn(learner, rows, plan) if growing is None else _learn_on(growing, learner, rows, plan)
     total = float(learned.gains.sum())
     shares = learned.gains / total if total > 0 else np.zeros(len(known))
     return Fitted(
@@ -145,6 +157,7 @@ def fit(
         {"learner": learner, "seed": seed, **learned.parameters},
         learned.libraries,
         (*remarks_of(inputs, known, stop), *learned.remarks),
+        gives=learned.gives,
     )
 
 
@@ -186,19 +199,18 @@ def known_column(given: Input, stop: int) -> InputColumn:
     return InputColumn(given.name, given.kind, tuple(given.categories[code] for code in kept.tolist() if counts[code]))
 
 
-def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Floats]:
+def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
     """The columns that a model reads, from those of a set: categories by the model's own places, NaN where unknown."""
     by_name = {one.name: one for one in inputs}
     return [_column(one, by_name[one.name]) for one in known]
 
 
-def _column(known: InputColumn, given: Input) -> Floats:
+def _column(known: InputColumn, given: Input) -> Values:
     if known.kind != CATEGORY or known.categories == given.categories:
         return given.values
     place = {text: float(code) for code, text in enumerate(known.categories)}
     places = np.array([*(place.get(text, np.nan) for text in given.categories), np.nan])
-    codes = np.where(np.isfinite(given.values), given.values, len(given.categories)).astype(np.int64)
-    return places[codes]
+    return given.values.through(places) if isinstance(given.values, Filed) else coded_by(given.values, places)
 
 
 def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
@@ -239,9 +251,17 @@ def _learn(learner: str, rows: Rows, plan: Plan) -> Learned:
     return learners_isolation.learn(rows, plan)
 
 
-def _learn_on(cluster: TreeCluster, learner: str, rows: Rows, plan: Plan) -> Learned:
-    if learner != "xgboost":
-        raise UsageError(f"a cluster trains learner xgboost alone; learner {learner} is for --backend local.")
+def _learn_on(growing: Growing, learner: str, rows: Rows, plan: Plan) -> Learned:
     from shroff.models import learners_cluster
 
-    return learners_cluster.learn(rows, plan, cluster)
+    check_grown(learner)
+    return learners_cluster.learn(rows, plan, growing)
+
+
+def check_grown(learner: str) -> None:
+    """Raises: UsageError where a cluster has nothing for a learner."""
+    if learner != "xgboost":
+        raise UsageError(
+            f"a cluster trains learner xgboost alone; learner {learner} is for --backend local. Write learner: xgboost "
+            "in model.yaml, or leave --backend out."
+        )

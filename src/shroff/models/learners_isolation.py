@@ -22,8 +22,9 @@ import msgspec
 import numpy as np
 
 from shroff.models.columns import CATEGORY
+from shroff.models.filed import Values
 from shroff.models.learners import Learned, Plan, Rows
-from shroff.models.sets import Floats, Words
+from shroff.models.sets import Words
 
 FILE: Final = "isolation.json"
 TREES: Final = 200
@@ -58,7 +59,7 @@ class _Tree:
 class _Grower:
     """What all trees of a forest share: the rows, which inputs are categories, the lots, and what a leaf weighs."""
 
-    columns: Floats
+    columns: tuple[Values, ...]
     is_category: tuple[bool, ...]
     lots: np.random.Generator
     depth_max: int
@@ -82,7 +83,7 @@ class _Grower:
     def _cut(self, tree: _Tree, at: int, rows: Words, inputs: Words) -> Any:
         """Cut at random by an input, drawn too, that differs among the rows; None where none does."""
         for place in self.lots.permutation(inputs).tolist():
-            values = self.columns[rows, place]
+            values = self.columns[place][rows]
             is_missing = np.isnan(values)
             known = np.unique(values[~is_missing])
             if len(known) == 0 or (len(known) == 1 and not is_missing.any()):

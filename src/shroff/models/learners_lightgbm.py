@@ -92,7 +92,7 @@ def _settings(plan: Plan, told: Mapping[str, float]) -> dict[str, Any]:
 def _set(library: Any, rows: Rows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
     weights = rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
     return library.Dataset(
-        rows.columns[part],
+        np.asfortranarray(rows.matrix(part)),
         rows.frauds[part],
         weight=weights[part],
         reference=like,

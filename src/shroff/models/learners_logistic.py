@@ -34,10 +34,10 @@ def learn(rows: Rows, plan: Plan) -> Learned:
     from threadpoolctl import threadpool_limits
 
     told = {"l2": L2, **plan.parameters}
-    columns = rows.columns[: rows.stop]
+    columns = [column[: rows.stop] for column in rows.columns]
     parts = [
-        _category(columns[:, place], len(one.categories)) if one.kind == CATEGORY else _number(columns[:, place])
-        for place, one in enumerate(rows.inputs)
+        _category(column, len(one.categories)) if one.kind == CATEGORY else _number(column)
+        for column, one in zip(columns, rows.inputs, strict=True)
     ]
     design = np.column_stack([part["design"] for part in parts])
     frauds = rows.frauds[: rows.stop]

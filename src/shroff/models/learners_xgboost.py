@@ -1,8 +1,13 @@
 """Boosting and random forests by XGBoost, with gradients whose sums do not depend on the number of threads.
 
 XGBoost adds gradients thread by thread, and sums of floats depend on their order. So the
-gradients of the log loss are made here and rounded to multiples of 2^-20: a double holds
-the sum of 2^30 such numbers exactly, in whatever order they are added.
+gradients are made here and rounded to multiples of 2^-20: a double holds the sum of 2^30
+such numbers exactly, in whatever order they are added.
+
+Boosting follows the log loss. A forest's trees are grown apart from each other by the
+squared error from 0, whose best leaf is the share of frauds in it and whose gain is
+Gini's; their mean is the margin. So it is Breiman's forest as scikit-learn grows it, but
+for bins in place of exact cuts, and rows drawn without putting them back.
 """
 
 from __future__ import annotations
@@ -11,9 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shroff.models.columns import CATEGORY
+from shroff.models.filed import spans
 from shroff.models.learners import Learned, Plan, Rows
+from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import Floats
 
 FILE: Final = "model.json"
@@ -43,11 +51,11 @@ BOOSTED: Final[Mapping[str, float]] = {
 FOREST: Final[Mapping[str, float]] = {
     "trees": 200,
     "depth": 12,
-    "min_weight": 0.1,
+    "min_weight": 1,  # events in a leaf
     "rows": 0.63,  # as many different rows as a bootstrap draws
     "columns": 0.5,
-    "l2": 0.01,
-    "bins": 256,
+    "l2": 0,
+    "bins": 512,
 }
 TREES_MAX: Final = 600
 PATIENCE: Final = 40  # trees without a better log loss after which boosting stops
@@ -61,11 +69,13 @@ def learn(rows: Rows, plan: Plan, *, is_forest: bool) -> Learned:
     told = {**(FOREST if is_forest else BOOSTED), **plan.parameters}
     settings = settings_of(rows, plan, told, is_forest=is_forest)
     weights = weights_of(rows, told)
-    train = _matrix(rows, slice(0, rows.stop), settings)
-    later = _matrix(rows, slice(rows.stop, None), settings, train) if rows.stop < len(rows.frauds) else None
+    counts = _alike(rows) if is_forest else None
+    train = _matrix(rows, slice(0, rows.stop), settings, counts=counts)
+    count = len(rows.frauds)
+    later = _matrix(rows, slice(rows.stop, count), settings, like=train) if rows.stop < count else None
     booster = xgboost.Booster(settings, [train] if later is None else [train, later])
     if is_forest:
-        booster.update(train, 0, fobj=_gradients(rows, weights))
+        booster.update(train, 0, fobj=_shares(rows, weights))
         trees = int(told["trees"])
     else:
         trees = _boost(booster, train, later, rows, weights, told)
@@ -78,6 +88,7 @@ def learn(rows: Rows, plan: Plan, *, is_forest: bool) -> Learned:
         trees,
         {**told, "trees": trees},
         {"xgboost": xgboost.__version__},
+        gives=PROBABILITY if is_forest else LOG_ODDS,
     )
 
 
@@ -95,6 +106,7 @@ def settings_of(rows: Rows, plan: Plan, told: Mapping[str, float], *, is_forest:
     if "leaves" in told:
         settings["grow_policy"] = "lossguide"
     if is_forest:
+        settings |= {"objective": "reg:squarederror", "base_score": 0.0}
         settings |= {"learning_rate": 1.0, "num_parallel_tree": int(told["trees"]), "colsample_bynode": told["columns"]}
     else:
         settings["colsample_bytree"] = told["columns"]
@@ -112,13 +124,32 @@ def weights_of(rows: Rows, told: Mapping[str, float]) -> Floats:
     return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
 
 
-def _matrix(rows: Rows, part: slice, settings: Mapping[str, Any], like: Any = None) -> Any:
+def kinds_of(rows: Rows) -> list[str]:
+    """What XGBoost calls the kinds of inputs: `c` for a category, `q` for a number."""
+    return ["c" if one.kind == CATEGORY else "q" for one in rows.inputs]
+
+
+def _alike(rows: Rows) -> Floats:
+    """Weights by which frauds and genuine rows count alike where bins are bounded.
+
+    Bins that hold as many rows each part the few frauds badly: of the largest amounts, which
+    nearly all are frauds, one bin holds the most, together with genuine ones. Boosting mends
+    that tree by tree, a forest cannot.
+    """
+    frauds = rows.frauds > 0
+    count = int(np.count_nonzero(frauds[: rows.stop]))
+    return np.where(frauds, (rows.stop - count) / max(count, 1), 1.0)
+
+
+def _matrix(
+    rows: Rows, part: slice, settings: Mapping[str, Any], *, like: Any = None, counts: Floats | None = None
+) -> Any:
     import xgboost
 
+    from shroff.models.xgboost_batches import Batches
+
     return xgboost.QuantileDMatrix(
-        rows.columns[part],
-        rows.frauds[part],
-        feature_types=["c" if one.kind == CATEGORY else "q" for one in rows.inputs],
+        Batches(rows.matrix, part, rows.frauds, kinds_of(rows), counts),
         enable_categorical=True,
         max_bin=settings["max_bin"],
         nthread=settings["nthread"],
@@ -127,13 +158,28 @@ def _matrix(rows: Rows, part: slice, settings: Mapping[str, Any], like: Any = No
 
 
 def _gradients(rows: Rows, weights: Floats) -> Any:
+    """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
     frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
 
-    def of(margins: Any, _: Any) -> tuple[Floats, Floats]:
-        probability = 1.0 / (1.0 + np.exp(-np.asarray(margins, np.float64)))
-        slope = np.rint(weight * (probability - frauds) / _STEP) * _STEP
-        bend = np.rint(weight * probability * (1.0 - probability) / _STEP) * _STEP
-        return slope.astype(np.float32), np.maximum(bend, _STEP).astype(np.float32)
+    def of(margins: Any, _: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        slopes, bends = np.empty(len(frauds), np.float32), np.empty(len(frauds), np.float32)
+        for part in spans(len(frauds)):
+            probability = 1.0 / (1.0 + np.exp(-np.asarray(margins[part], np.float64)))
+            slopes[part] = np.rint(weight[part] * (probability - frauds[part]) / _STEP) * _STEP
+            bend = np.rint(weight[part] * probability * (1.0 - probability) / _STEP) * _STEP
+            bends[part] = np.maximum(bend, _STEP)
+        return slopes, bends
+
+    return of
+
+
+def _shares(rows: Rows, weights: Floats) -> Any:
+    """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
+    frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
+
+    def of(_: Any, __: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        bends = np.maximum(np.rint(weight / _STEP) * _STEP, _STEP)
+        return (-bends * frauds).astype(np.float32), bends.astype(np.float32)
 
     return of
 

@@ -30,10 +30,11 @@ from shroff.errors import RegistryError, UsageError
 from shroff.models.calibration import calibration_of, scorer_of
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import LightgbmContributions, XgboostContributions
+from shroff.models.filed import ROWS_TOGETHER, Values, spans
 from shroff.models.forest import Forest, cuts_of, margins_of
 from shroff.models.linear import Linear, linear_of, margins_of_linear, parts_of
 from shroff.models.model import Cuts, Floats, InputColumn
-from shroff.models.registry import refuse_pickle
+from shroff.models.registry import digest_of, hashes_of, refuse_pickle
 from shroff.models.trees_isolation import forest_of_isolation
 from shroff.models.trees_lightgbm import forest_of_lightgbm
 from shroff.models.trees_xgboost import forest_of_xgboost
@@ -69,17 +70,23 @@ class LoadedModel:
             calibration_of(manifest.get("calibration")), float(manifest.get("negatives_kept", 1.0))
         )
 
-    def margins(self, columns: Sequence[Floats]) -> Floats:
+    def margins(self, columns: Sequence[Values]) -> Floats:
         """The margin of each row, as the library itself gives it, to the bit; see `models.model.Model`."""
-        return self._body.margins(self._matrix(columns))
+        count = len(columns[0])
+        if count <= ROWS_TOGETHER:
+            return self._body.margins(self._matrix(columns))
+        found = np.empty(count)
+        for part in spans(count):
+            found[part] = self._body.margins(self._matrix([column[part] for column in columns]))
+        return found
 
-    def scores(self, columns: Sequence[Floats]) -> Floats:
+    def scores(self, columns: Sequence[Values]) -> Floats:
         """The calibrated probability of each row, rounded half-even to six places."""
-        found = self._body.margins(self._matrix(columns))
+        found = self.margins(columns)
         self._scorer.put_scores(found)
         return found
 
-    def contributions(self, columns: Sequence[Floats]) -> Floats:
+    def contributions(self, columns: Sequence[Values]) -> Floats:
         """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
 
         A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
@@ -92,7 +99,7 @@ class LoadedModel:
         """Where its trees part each input; None for a regression."""
         return self._body.cuts()
 
-    def _matrix(self, columns: Sequence[Floats]) -> Floats:
+    def _matrix(self, columns: Sequence[Values]) -> Floats:
         assert len(columns) == len(self.inputs), "one column for each input"
         # A copy always: kernels take no array that cannot be written.
         return np.array(columns, np.float64, order="C")
@@ -153,7 +160,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
         of other inputs, a manifest that lacks something. UsageError for a pickle.
     """
     manifest = _manifest_of(manifest_bytes)
-    hashes = manifest["files"]
+    hashes = hashes_of(manifest)
     for name, data in files.items():
         refuse_pickle(name, data)
         if hashes.get(name) != sha256(data).hexdigest():
@@ -163,7 +170,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
         raise RegistryError(f"{name} of model {manifest['id']} is not there: {_CURE}")
     try:
         body = _body_of(manifest, files[name])
-        return LoadedModel(manifest, sha256(manifest_bytes).hexdigest(), body)
+        return LoadedModel(manifest, digest_of(manifest_bytes), body)
     except RegistryError as error:
         raise RegistryError(f"{name} of model {manifest['id']}: {error}") from error
 
@@ -200,7 +207,8 @@ def _manifest_of(data: bytes) -> dict[str, Any]:
 def _inputs_of(manifest: Mapping[str, Any]) -> tuple[InputColumn, ...]:
     try:
         found = tuple(
-            InputColumn(one["name"], one["kind"], tuple(one.get("categories", ()))) for one in manifest["inputs"]
+            InputColumn(one["name"], one["kind"], tuple(one.get("categories", ())), one.get("feature", ""))
+            for one in manifest["inputs"]
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RegistryError(f"an input in manifest.json lacks {error}: {_CURE}") from error

@@ -24,6 +24,7 @@ from shroff.models.keys import (
     GATES,
     METRICS_BY_NAME,
     MODEL,
+    NO_GATES,
     NOISE,
     REQUIRED,
     SEARCH,
@@ -39,7 +40,7 @@ TEST_MS: Final = 7 * DAY_MS
 FOLDS: Final = 4
 FOLDS_MAX: Final = 1_000
 SEED_MAX: Final = 2**31 - 1  # what every library takes
-DEFAULT_GATES: Final = (Gate("leak_test", is_required=True),)
+DEFAULT_GATES: Final = (Gate("average_precision", above_champion_by=NOISE), Gate("leak_test", is_required=True))
 
 # What a metric needs, as `keys.Metric` has it: in words, and what to write.
 _NEEDS: Final = {
@@ -152,7 +153,8 @@ class _ModelLoader:
         if delay is not None and delay < label_delay_ms and written is not None:
             words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
             hint = (
-                "When a fold is tested, the newest events that it could learn from are not mature: it leaves them out."
+                "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
+                "them out, labelled or not, so a longer delay loses nothing."
             )
             self._warnings.append(written.problem(f"{words}.", hint))
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
@@ -202,7 +204,12 @@ class _ModelLoader:
     def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[Gate, ...]:
         if node is None:
             return DEFAULT_GATES
+        if isinstance(node, Scalar) and node.text == NO_GATES:
+            return ()
         found = self._mapping(node, GATES, "gates")
+        if found is not None and not found.entries:
+            hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
+            self._problems.append(found.problem("gates asks nothing.", hint))
         gates: list[Gate] = []
         for key, value in found.entries if found else ():
             metric = METRICS_BY_NAME.get(key.text)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shroff.models.daily import found_in_budget
 from shroff.models.sets import Flags, Floats, Words
 
-REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them
+REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them: their places in `decisions.policy.OUTCOMES`
 DECLINE: Final = 3
 BINS: Final = 10  # of the calibration error, each with equally many rows
 
@@ -52,12 +52,24 @@ class Rows:
         amounts: What missing each would cost, in whole units of money.
         days: Days from the beginning of the test.
         keys: Codes of the entity that `capacity` names, -1 for none.
+        counts: How often each counts, where some stand for others (`sets.Recorded.stands_for`); once where left out.
     """
 
     frauds: Flags
     amounts: Floats
     days: Words
     keys: Words
+    counts: Floats | None = None
+
+    def take(self, rows: Words | Flags) -> Rows:
+        """Some of them."""
+        counts = None if self.counts is None else self.counts[rows]
+        return Rows(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
+
+    def times(self, weights: Floats | None) -> Floats:
+        """How often each counts where they are weighed so."""
+        given = np.ones(len(self)) if weights is None else weights
+        return given if self.counts is None else given * self.counts
 
     def __len__(self) -> int:
         return len(self.frauds)
@@ -103,9 +115,9 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
     """Every metric that is a sum over rows, by its name in model.yaml; NaN where it says nothing (`why_not`).
 
     Args:
-        weights: How often each row counts; once where left out.
+        weights: How often each row counts, beside what it stands for; once where left out.
     """
-    frauds, weight = judged.rows.frauds, np.ones(len(judged.rows)) if weights is None else weights
+    frauds, weight = judged.rows.frauds, judged.rows.times(weights)
     caught, alarms = _running(judged, weight)
     total, frauds_total = float(weight.sum()), float(weight[frauds].sum())
     found = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
@@ -116,7 +128,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
         found[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
         found[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
     if judged.are_probabilities:
-        found["calibration_error"] = calibration_error(judged, weight)
+        found["calibration_error"] = calibration_error(judged, weights)
         found["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
     else:
         found["calibration_error"] = found["brier"] = np.nan
@@ -172,7 +184,7 @@ def calibration_curve(judged: Judged, weights: Floats | None = None, bins: int =
     Rows of equal score share a bin, the one in which the middle one of them lies; so there
     may be fewer bins than asked for, down to one where all scores are equal.
     """
-    weight = np.ones(len(judged.rows)) if weights is None else weights
+    weight = judged.rows.times(weights)
     counts, scores, frauds = _binned(judged, weight, bins)
     return [
         Bin(float(score / count), float(fraud / count), float(count))
@@ -183,7 +195,7 @@ def calibration_curve(judged: Judged, weights: Floats | None = None, bins: int =
 
 def calibration_error(judged: Judged, weights: Floats | None = None, bins: int = BINS) -> float:
     """How far scores lie from the share of frauds: the mean distance over the bins of the curve, by their rows."""
-    weight = np.ones(len(judged.rows)) if weights is None else weights
+    weight = judged.rows.times(weights)
     _, scores, frauds = _binned(judged, weight, bins)
     return _ratio(float(np.abs(scores - frauds).sum()), float(weight.sum()))
 

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.models.filed import Values
+
 Floats = NDArray[np.float64]
+
+# What a margin means before it is calibrated; `gives` of a manifest.
+LOG_ODDS: Final = "log-odds"  # the score is its sigmoid
+PROBABILITY: Final = "probability"  # the score is the margin itself
+NUMBER: Final = "number"  # no probability before it is calibrated
 
 
 @dataclass(frozen=True, slots=True)
 class InputColumn:
-    """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order."""
+    """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order.
+
+    `feature` is what the model's own file calls it, where it has another name there.
+    """
 
     name: str
     kind: str
     categories: tuple[str, ...] = ()
+    feature: str = ""
 
 
 class Model(Protocol):
@@ -33,15 +44,15 @@ class Model(Protocol):
     inputs: tuple[InputColumn, ...]
     manifest: Mapping[str, Any]
 
-    def margins(self, columns: Sequence[Floats]) -> Floats:
+    def margins(self, columns: Sequence[Values]) -> Floats:
         """The margin of each row, as the library itself gives it, to the bit.
 
         Args:
-            columns: A column for each input: numbers, NaN where one is missing; of a category its place among the
-                categories, NaN where it is missing or not known.
+            columns: A column for each input, in memory or in a file: numbers, NaN where one is missing; of a category
+                its place among the categories, NaN where it is missing or not known.
         """
 
-    def scores(self, columns: Sequence[Floats]) -> Floats:
+    def scores(self, columns: Sequence[Values]) -> Floats:
         """The calibrated probability of each row, rounded half-even to six places."""
 
 
@@ -61,7 +72,7 @@ class Cuts:
 class Explainable(Model, Protocol):
     """A model that says what each input adds to a margin."""
 
-    def contributions(self, columns: Sequence[Floats]) -> Floats:
+    def contributions(self, columns: Sequence[Values]) -> Floats:
         """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
 
         A row's contributions sum to its margin within 1e-5 of the sum of their sizes.

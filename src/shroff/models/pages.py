@@ -23,10 +23,12 @@ margin:16px 0}
 .lead{font-size:20px;line-height:1.35}.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 caption{text-align:left;color:var(--ink-3);font-size:12px;padding-bottom:8px}
 th,td{text-align:left;padding:8px;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
-th{font-weight:550}thead th{color:var(--ink-2);font-size:13px}.num{text-align:right}td.wide{white-space:normal;
-min-width:140px}
+th{font-weight:550}thead th{color:var(--ink-2);font-size:13px;white-space:normal;
+vertical-align:bottom}.num{text-align:right}td.wide{white-space:normal;
+min-width:140px;overflow-wrap:anywhere}.warn{background:var(--warn-soft);border-radius:6px;padding:8px 12px}
+h3{font-size:14px;margin:16px 0 4px}
 .same{background:var(--quiet)}.up{background:var(--warn-soft)}.down{background:var(--good-soft)}
-.good{color:var(--good)}.bad{color:var(--bad)}svg{display:block;width:100%}.strip{height:180px}
+.good{color:var(--good)}.bad{color:var(--bad)}svg{display:block;width:100%}.empty{fill:var(--quiet)}
 .bar{fill:var(--mark)}.loss{fill:var(--mark-bad)}.axis{stroke:var(--ink-3);stroke-width:1;
 vector-effect:non-scaling-stroke}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(280px,1fr));gap:24px}figure{margin:0}
@@ -38,7 +40,8 @@ stroke-linecap:round;opacity:.45}.points{stroke:var(--mark);stroke-width:7;strok
 width:20px;height:8px;margin-right:4px}.key span{margin-right:12px}
 a,summary{color:var(--accent)}summary{cursor:pointer}
 @media print{:root{color-scheme:light}body{background:#fff}section{box-shadow:none;break-inside:avoid;padding:8px 0}
-details>*{display:block}.scroll{overflow:visible}th,td{padding:4px 6px;white-space:normal}}
+details>*{display:block}.scroll{overflow:visible}table,thead th{font-size:11px}th,td{padding:4px;
+white-space:normal}td.wide{min-width:80px}}@page{size:landscape;margin:12mm}
 """
 
 
@@ -63,19 +66,25 @@ def table(
 
     Args:
         numbers: Columns that stand to the right.
-        wide: Columns whose texts may break.
+        wide: Columns whose texts may break, long names behind an underscore.
     """
     kinds = {**dict.fromkeys(wide, "wide"), **dict.fromkeys(numbers, "num")}
 
     def line(kind: str, cells: Sequence[str]) -> str:
         marks = (f' class="{kinds[at]}"' if at in kinds else "" for at in range(len(cells)))
         scope = ' scope="col"' if kind == "th" else ""
-        texts = (escape(cell).replace("\n", "<br>") for cell in cells)
+        texts = (_broken(cell, is_wide=kind == "td" and kinds.get(at) == "wide") for at, cell in enumerate(cells))
         return "".join(f"<{kind}{scope}{mark}>{text}</{kind}>" for mark, text in zip(marks, texts, strict=True))
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
     head = f"<thead><tr>{line('th', heads)}</tr></thead>"
     return f'<div class="scroll" tabindex="0"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _broken(cell: str, *, is_wide: bool) -> str:
+    """A cell as HTML, with the places where its line may break."""
+    text = escape(cell).replace("\n", "<br>")
+    return text.replace("_", "_<wbr>") if is_wide else text
 
 
 def note(text: str) -> str:

@@ -7,7 +7,10 @@
       gates.json      [{"name", "value", "limit", "passed"}]
       ...             plots and reports
 
-A model's digest is the SHA-256 of its manifest, so it stands for every byte of the folder.
+A model's digest is the SHA-256 of its manifest without `run`, so it stands for all that was learnt and measured of
+it. Under `run` stands what is another each time the same is learnt: when that was, and the hashes of the files that
+tell of it or of how fast the machine was. So who learns the same again, here or elsewhere, gets the same id and digest.
+A manifest without `run`, as earlier versions wrote, counts with every byte.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -33,9 +37,14 @@ from shroff.models.model import Model
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"
 GATES: Final = "gates.json"
+REPORT: Final = "report.html"
+RUN: Final = "run"
+_OF_A_RUN: Final = (GATES, REPORT)  # a latency stands in them, and when the model was made
 FILE_BYTES_MAX: Final = 1 << 30
 _ID: Final = re.compile(ID)
 _NAME: Final = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
+_UNFINISHED: Final = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # as `tempfile.mkdtemp` names it
+_LEFT_S: Final = 86_400.0  # no process writes a model for a day
 _PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
 _PICKLE_STARTS: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _WAY_OUT: Final = (
@@ -57,6 +66,18 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
     passed: bool
     note: str = ""
 
+    @property
+    def words(self) -> str:
+        """The gate as a waiver names it."""
+        return f"{self.name} {self.limit}"
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """What of a manifest is another each time the same is learnt."""
+
+    made_at: str = ""
+    files: dict[str, str] = {}
+
 
 class _Manifest(msgspec.Struct, frozen=True):
     """What the registry reads of a manifest; all else in it is for others."""
@@ -66,6 +87,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     files: dict[str, str]
     made_at: str = ""
     learner: str = ""
+    run: _Run = _Run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +102,10 @@ class Stored:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """What is known of it; with `made_at` for who reads it, wherever it stands."""
         found: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
-        return found
+        run = found.get(RUN, {})
+        return {**found, "made_at": run["made_at"]} if "made_at" in run else found
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -101,7 +125,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of a list of models. Of a damaged one `problem` says what is wrong, and only its id is known."""
+    """One line of a list of models. Of a damaged one `problem` says what is wrong, and only its id is known.
+
+    `is_judged` says whether its folder has gates, of which there may be none.
+    """
 
     id: str
     digest: str = ""
@@ -110,11 +137,24 @@ class Summary:
     made_at: str = ""
     failed: tuple[str, ...] = ()
     problem: str = ""
+    is_judged: bool = True
 
 
 def digest_of(manifest: bytes) -> str:
-    """What names the bytes of a whole folder."""
-    return sha256(manifest).hexdigest()
+    """What names a model: the hash of its manifest, without what is another each time the same is learnt."""
+    try:
+        found = msgspec.json.decode(manifest, type=dict[str, Any])
+    except ValueError:
+        found = {}
+    if RUN not in found:
+        return sha256(manifest).hexdigest()
+    return sha256(_pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
+
+
+def hashes_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 that each file of a model has to have, by name."""
+    run = manifest.get(RUN, {})
+    return {**manifest["files"], **run.get("files", {})}
 
 
 def refuse_pickle(name: str, data: bytes) -> None:
@@ -159,14 +199,41 @@ class Registry:
             failed = tuple(gate.name for gate in stored.failed)
         except StateError as error:
             return Summary(id_, problem=str(error))
-        return Summary(id_, stored.digest, stored.event, manifest.learner, manifest.made_at, failed)
+        is_judged = GATES in stored.files
+        made_at = manifest.run.made_at or manifest.made_at
+        return Summary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, is_judged=is_judged)
 
-    def new_id(self, at_ms: int, content: bytes) -> str:
-        """An id for a model that is made now: `m-YYYYMMDD-` and as much of a hash as makes it the only one."""
+    def add(
+        self,
+        at_ms: int,
+        manifest: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        *,
+        metrics: Mapping[str, Any],
+        gates: Sequence[GateResult],
+        page: Callable[[Mapping[str, Any]], bytes],
+    ) -> tuple[Stored, bool]:
+        """Put a model in under an id of its own; with whether it is new: who learnt the same before, gets that one.
+
+        Its id is `m-YYYYMMDD-` and as much of a hash of what was learnt as makes it the only one.
+
+        Args:
+            at_ms: The moment of the id: as of when it was trained.
+            manifest: As of `write`, without `id`.
+            page: Its report, of the manifest with its id.
+        """
+        kept = {**files, METRICS: _pretty(metrics)}
         day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
-        digest = sha256(content).hexdigest()
-        ids = (f"m-{day}-{digest[:length]}" for length in range(4, 33))
-        return next(id_ for id_ in ids if not (self.folder / id_).exists())
+        content = digest_of(_manifest_of(manifest, kept))
+        for length in range(4, 33):
+            named = {"id": f"m-{day}-{content[:length]}", **manifest}
+            if not (self.folder / named["id"]).exists():
+                return self.write(named, {**files, REPORT: page(named)}, metrics=metrics, gates=gates), True
+            with suppress(StateError):  # one that is damaged is not the same
+                there = self.read(named["id"])
+                if there.digest == digest_of(_manifest_of(named, kept)):
+                    return there, False
+        raise StorageError(f"{self.folder} has a folder of each id of this model, and each is another or damaged.")
 
     def write(
         self,
@@ -179,7 +246,8 @@ class Registry:
         """Put a new model into the registry, whole or not at all, durable on return.
 
         Args:
-            manifest: `id`, `event`, `inputs` and whatever else is to be known of it; `files` is filled in here.
+            manifest: `id`, `event`, `inputs` and whatever else is to be known of it; `files` is filled in here, and
+                `made_at` comes under `run`.
             files: The model in its library's own format, and what else goes with it, by name.
 
         Raises: UsageError where there is a model of this id, or a file is a pickle; StorageError where it cannot be
@@ -195,9 +263,7 @@ class Registry:
             if not _NAME.fullmatch(name) or name == MANIFEST:
                 raise UsageError(f"{name!r} is no name for a file of a model.")
             refuse_pickle(name, data)
-        hashes = {name: sha256(data).hexdigest() for name, data in sorted(kept.items())}
-        text = _pretty({**manifest, "files": hashes})
-        self._put(id_, {**kept, MANIFEST: text})
+        self._put(id_, {**kept, MANIFEST: _manifest_of(manifest, kept)})
         return self.read(id_)
 
     def _put(self, id_: str, files: Mapping[str, bytes]) -> None:
@@ -210,6 +276,7 @@ class Registry:
             make_folder(self.folder)
             made = Path(tempfile.mkdtemp(prefix=f".{id_}.", dir=self.folder))
             try:
+                self._remove_unfinished(made.stat().st_mtime)
                 for name, data in files.items():
                     _write(made / name, data)
                 for folder in {made, *(path.parent for path in made.rglob("*"))}:
@@ -221,6 +288,19 @@ class Registry:
             sync_folder(self.folder)
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error.strerror}. Nothing of it is there.") from None
+
+    def _remove_unfinished(self, now_s: float) -> None:
+        for path in self.unfinished(now_s, _LEFT_S):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def unfinished(self, now_s: float, age_s: float = 3_600.0) -> list[Path]:
+        """What processes that were killed while they wrote a model left behind, so long ago at least."""
+        found = []
+        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            with suppress(FileNotFoundError):  # another process has just finished it
+                if _UNFINISHED.fullmatch(path.name) and now_s - path.stat().st_mtime > age_s:
+                    found.append(path)
+        return found
 
     def read(self, id_: str, digest: str | None = None) -> Stored:
         """A model's files, every hash checked; with `digest`, its manifest's too.
@@ -244,7 +324,8 @@ class Registry:
             raise _damaged(id_, MANIFEST, str(error)) from None
         if manifest.id != id_:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
-        files = {name: _checked(folder, id_, name, wanted) for name, wanted in manifest.files.items()}
+        hashes = {**manifest.files, **manifest.run.files}
+        files = {name: _checked(folder, id_, name, wanted) for name, wanted in hashes.items()}
         _check_gates(id_, files.get(GATES, b"[]"))
         return Stored(id_, found, manifest.event, text, files)
 
@@ -262,6 +343,15 @@ class Registry:
             raise RegistryError(f"models/{id_} cannot be loaded: {error}") from error
         self._loaded[id_, stored.digest] = model
         return model
+
+
+def _manifest_of(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """The bytes of a manifest, with the hashes of the files beside it."""
+    hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
+    learnt = {name: one for name, one in manifest.items() if name != "made_at"}
+    run: dict[str, Any] = {"files": {name: one for name, one in hashes.items() if name in _OF_A_RUN}}
+    run |= {"made_at": manifest["made_at"]} if "made_at" in manifest else {}
+    return _pretty({**learnt, "files": {name: one for name, one in hashes.items() if name not in _OF_A_RUN}, RUN: run})
 
 
 def _pretty(value: object) -> bytes:

@@ -11,14 +11,14 @@ from typing import Final
 from shroff.models.dependence import Dependence
 from shroff.models.estimates import Difference, Estimate
 from shroff.models.evaluation import Compared, Evaluation, FoldReport
-from shroff.models.keys import METRICS_BY_NAME
+from shroff.models.gates import value_text
+from shroff.models.keys import METRICS_BY_NAME, metric_words
 from shroff.models.pages import note, page, section, table
 from shroff.models.registry import GateResult
 from shroff.models.report_plots import cost_chart, curves, dependence_plots, importance_bars
 from shroff.models.slices import Slice
 from shroff.models.thresholds import Thresholds
 
-REPORT: Final = "report.html"
 MINUS: Final = "\N{MINUS SIGN}"
 _MISSING: Final = "missing"
 _HEADLINE: Final = ("average_precision", "auc_roc")
@@ -94,15 +94,15 @@ def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
     words = ""
     if name:
         mine = evaluation.metrics[name]
-        words = f"{_named(name)} is {_number(mine.mean)} ({_interval(mine)})"
+        words = f"{metric_words(name)} is {_number(mine.mean)} ({_interval(mine)})"
         beside = [
             f"{_named(other)} {_number(one.metrics[name].mean)}"
             for other, one in evaluation.compared.items()
             if name in one.metrics and one.metrics[name].mean is not None
         ]
         words += f"; beside it {', '.join(beside)}" if beside else ""
-        words = words[0].upper() + words[1:] + ". "
-    failed = [gate.name for gate in gates if not gate.passed]
+        words = _upper(words) + ". "
+    failed = [metric_words(gate.name) for gate in gates if not gate.passed]
     told = "All gates passed." if not failed else f"It failed {', '.join(failed)}."
     words += told if gates else "It has no gates."
     seen = (
@@ -121,7 +121,7 @@ def _day(at_ms: int) -> str:
 
 def _gates_table(gates: Sequence[GateResult]) -> str:
     rows = [
-        [gate.name, gate.limit, _number(gate.value), "✓ passed" if gate.passed else "✗ failed", gate.note]
+        [metric_words(gate.name), gate.limit, value_text(gate), "✓ passed" if gate.passed else "✗ failed", gate.note]
         for gate in gates
     ]
     return table(["Gate", "Limit", "Value", "", "Note"], rows, numbers=[2], wide=[4]) if rows else ""
@@ -133,16 +133,19 @@ def _metrics_table(evaluation: Evaluation) -> str:
     if evaluation.without_give_away:
         head.append("Without give-away inputs")
     rows = []
+    lost = [name for name, one in evaluation.metrics.items() if one.mean is None]
     for name, one in evaluation.metrics.items():
+        if name in lost:
+            continue
         row = [
-            name,
+            _upper(metric_words(name)),
             _mean(one),
             "" if one.best is None else _number(one.best),
         ]
         row += [_beside(other, name) for other in evaluation.compared.values()]
         if evaluation.without_give_away:
             row.append(_number(evaluation.without_give_away[name].mean))
-        row[0] = name if not one.why else f"{name} ({one.why})"
+        row[0] += f" ({one.why})" if one.why else ""
         rows.append(row)
     about = "".join(note(f"{_named(name)}: {one.about}") for name, one in evaluation.compared.items() if one.about)
     behind = note(
@@ -150,13 +153,26 @@ def _metrics_table(evaluation: Evaluation) -> str:
         "above, on identical rows."
     )
     meanings = "".join(
-        f"<p><b>{name}</b>: {escape(METRICS_BY_NAME[name].meaning)}</p>"
+        f"<p><b>{_upper(metric_words(name))}</b> ({name}): {escape(METRICS_BY_NAME[name].meaning)}</p>"
         for name in evaluation.metrics
         if name in METRICS_BY_NAME
     )
     shown = table(head, rows, numbers=range(1, len(head)), wide=[0])
     legend = f"<details><summary>What they mean</summary>{meanings}</details>"
-    return f"{shown}{behind if evaluation.compared else ''}{about}{legend}"
+    return f"{shown}{behind if evaluation.compared else ''}{_not_there(evaluation, lost)}{about}{legend}"
+
+
+def _not_there(evaluation: Evaluation, lost: Sequence[str]) -> str:
+    """One line with the metrics that have no value, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name in lost:
+        by_reason.setdefault(evaluation.metrics[name].why or "it has no value", []).append(metric_words(name))
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+    return note(f"Not there: {said}.") if said else ""
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _beside(other: Compared, name: str) -> str:
@@ -174,7 +190,7 @@ def _beside(other: Compared, name: str) -> str:
 def _slices_table(slices: Sequence[Slice]) -> str:
     if not slices:
         return ""
-    names = list(slices[0].metrics)
+    names = [name for name in slices[0].metrics if any(one.metrics[name] is not None for one in slices)]
     has_fall = any(one.fall is not None for one in slices)
     rows = [
         [
@@ -192,7 +208,7 @@ def _slices_table(slices: Sequence[Slice]) -> str:
         "Rows",
         "Frauds",
         "Mean score",
-        *map(_named, names),
+        *(_upper(metric_words(name)) for name in names),
         *(["Behind the champion by"] if has_fall else []),
     ]
     return table(head, rows, numbers=range(1, len(head)), wide=[0])

@@ -11,7 +11,7 @@ from shroff.models.charts import FRAUD, MARK, REF, Axis, Line, bars, dots, lines
 from shroff.models.dependence import Dependence
 from shroff.models.evaluation import Evaluation
 from shroff.models.metrics import Bin, precision_by_recall
-from shroff.models.model import Floats
+from shroff.models.model import LOG_ODDS, Floats
 from shroff.models.sets import Flags
 from shroff.models.thresholds import Thresholds
 
@@ -28,7 +28,9 @@ _SKEWED: Final = 20.0  # times the median: from there on values stand on a logar
 def curves(evaluation: Evaluation) -> str:
     """Precision by recall, calibration, and where the scores of frauds and of genuine events lie."""
     tested = evaluation.tested
-    recall, precision = precision_by_recall(tested.scores, tested.frauds)
+    points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
+    found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
+    recall, precision = [one for one, _ in found], [one for _, one in found]
     share = Axis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     drawn = [Line("model", recall, precision), Line("by lot", [0, 1], [base, base], REF)]
@@ -59,8 +61,23 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
     under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
     under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
     return lines(
-        "Cost of a day", x, y, drawn, under=f"{under} (95 %: {found.cost_low:,.2f} to {found.cost_high:,.2f})."
+        "Cost of a day", x, y, drawn, under=f"{under}{_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
     )
+
+
+def _elsewhere(found: Thresholds) -> str:
+    """What such cut-offs cost where they were not chosen."""
+    there = found.elsewhere
+    if there is None:
+        return f" Chosen on these very events; what they cost elsewhere is not known: {found.why_not}."
+    interval = _interval(there.low, there.high)
+    return (
+        f" Chosen on these very events, which flatters them: chosen on other folds, {there.cost:,.2f} a day{interval}."
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
 
 
 def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> str:
@@ -68,7 +85,7 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
     parts = ""
     if found:
         rows = [(one.name, one.size, f"{one.size:.3g}") for one in found[:INPUTS_SHOWN]]
-        under = f"On {len(found[0].values):,} test rows drawn by lot; in log-odds, exact TreeSHAP."
+        under = f"On {len(found[0].values):,} test rows drawn by lot; in {found[0].gives}, exact TreeSHAP."
         parts += bars("Mean size of the contribution", rows, under=under)
     shown = sorted(gains.items(), key=lambda one: (-one[1], one[0]))[:INPUTS_SHOWN]
     by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in shown]
@@ -106,7 +123,7 @@ def _dependence(one: Dependence) -> str:
     away = one.contributions[~is_there]
     under = ""
     if len(away):
-        under = f"Missing in {100 * len(away) / len(one.values):.3g} %: {away.mean():+.2f} on average."
+        under = f"Missing in {100 * len(away) / len(one.values):.3g} %: {away.mean():+.{_places(one)}f} on average."
     if one.categories:
         return _by_category(one, is_there, under)
     values, moved = one.values[is_there], one.contributions[is_there]
@@ -123,12 +140,17 @@ def _dependence(one: Dependence) -> str:
         under = f"{under} 0 stands at the left end.".strip() if low == 0 else under
     else:
         x = Axis("value", low, high if high > low else low + 1)
-    edge = max(0.05, float(np.abs(moved).max())) * 1.1
+    edge = max(0.05 if one.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
     parts = [part for part in np.array_split(np.arange(len(values)), _PARTS) if len(part)]
     through = Line(
         "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
     )
-    return dots(one.name, x, Axis("adds to the log-odds", -edge, edge), (values, moved), through, under=under)
+    return dots(one.name, x, Axis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)
+
+
+def _places(one: Dependence) -> int:
+    """With how many decimals a contribution is shown: a probability is small where frauds are few."""
+    return 2 if one.gives == LOG_ODDS else 4
 
 
 def _by_category(one: Dependence, is_there: Flags, under: str) -> str:
@@ -140,5 +162,5 @@ def _by_category(one: Dependence, is_there: Flags, under: str) -> str:
     rows = []
     for code in shown:
         mean = float(sums[code] / counts[code])
-        rows.append((f"{one.categories[code]} ({short(float(counts[code]))} rows)", mean, f"{mean:+.2f}"))
+        rows.append((f"{one.categories[code]} ({short(float(counts[code]))} rows)", mean, f"{mean:+.{_places(one)}f}"))
     return bars(one.name, rows, under=under)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.folds import Known
 from shroff.models.learners import UNSUPERVISED, columns_for, fit
 from shroff.models.metrics import average_precision
-from shroff.models.sets import FRAUD, Input, TrainingSet
+from shroff.models.sets import FRAUD, TrainingSet
 from shroff.models.training import in_time_order, loaded, thinned
+
+if TYPE_CHECKING:
+    from shroff.models.learners_cluster import Growing
 
 TRIALS: Final = 1_000_000  # where only the time is bounded
 TRIED_SHARE: Final = 0.6  # of the rows, by time, train a trial; the next fifth stops it, the last judges it
@@ -57,7 +60,7 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
     "lightgbm": {**_BOOSTED, "leaves": Range(7, 127, is_log=True, is_whole=True)},
     "forest": {
         "depth": Range(6, 18, is_whole=True),
-        "min_weight": Range(0.01, 2, is_log=True),
+        "min_weight": Range(1, 20, is_log=True),
         "rows": Range(0.4, 0.9),
         "columns": Range(0.2, 0.9),
     },
@@ -111,12 +114,14 @@ def search(
     bounds: Bounds,
     threads: int = 1,
     progress: Callable[[Trial], None] | None = None,
+    growing: Growing | None = None,
 ) -> Found:
     """Search for parameters on the rows of one window; the first trial is the learner's own choice.
 
     Args:
         known: Rows that no test looks at: those that the first fold trains on.
         progress: Told of each trial when it is done.
+        growing: Where trees are grown; without it in this process.
 
     Raises: UsageError where neither trials nor time bound it, for isolation forests, which nothing judges, and where
         the rows hold nothing to learn from.
@@ -126,7 +131,7 @@ def search(
     if settings.learner in UNSUPERVISED:
         raise UsageError(f"nothing says which parameters of {settings.learner} are better; leave search out.")
     free = {name: one for name, one in RANGES[settings.learner].items() if name not in settings.parameters}
-    judge = _judge(given, known, settings, threads)
+    judge = _judge(given, known, settings, threads, growing)
     method = "optuna" if find_spec("optuna") is not None else "random"
     proposals = (_proposed_by_optuna if method == "optuna" else _drawn)(free, settings.seed)
     end_s = np.inf if bounds.seconds is None else time.monotonic() + bounds.seconds
@@ -151,14 +156,14 @@ def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
 
 
 def _judge(
-    given: TrainingSet, known: Known, settings: ModelSettings, threads: int
+    given: TrainingSet, known: Known, settings: ModelSettings, threads: int, growing: Growing | None
 ) -> Callable[[Mapping[str, str]], float]:
     rows, verdicts = in_time_order(given, known)
     tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)
     kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
     stop = int(np.searchsorted(kept, tried))
-    early = [Input(one.name, one.kind, one.values[rows[kept]], one.categories) for one in given.inputs]
-    late = [Input(one.name, one.kind, one.values[rows[stopped:]], one.categories) for one in given.inputs]
+    early = [one.take(rows[kept]) for one in given.inputs]
+    late = [one.take(rows[stopped:]) for one in given.inputs]
     frauds = verdicts[stopped:] == FRAUD
     if not frauds.any():
         raise UsageError(
@@ -167,7 +172,8 @@ def _judge(
         )
 
     def value(parameters: Mapping[str, str]) -> float:
-        fitted = fit(settings.learner, early, verdicts[kept], None, parameters, settings.seed, threads, stop=stop)
+        told = settings.learner, early, verdicts[kept], None, parameters, settings.seed, threads
+        fitted = fit(*told, stop=stop, growing=growing)
         margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, late))
         return average_precision(margins, frauds)
 

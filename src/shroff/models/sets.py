@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shroff.models.filed import Values, some
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,14 +30,41 @@ class Input:
     Args:
         name: As model.yaml has it: `card.payments_1h`, `hour(payment.paid_at)`.
         kind: `number`, or `category` for texts and choices.
-        values: Numbers, NaN where one is missing. Of a category places in `categories`, NaN where it is missing.
+        values: Numbers, NaN where one is missing. Of a category places in `categories`, NaN where it is missing. In a
+            file where memory is to hold no more than what is looked at.
         categories: The texts that occur, sorted; empty for numbers.
     """
 
     name: str
     kind: str
-    values: Floats
+    values: Values
     categories: tuple[str, ...] = ()
+
+    def take(self, rows: Words) -> Input:
+        """The same at some rows; what lies in a file stays there."""
+        return Input(self.name, self.kind, some(self.values, rows), self.categories)
+
+
+class Texts:
+    """Texts as Arrow holds them, which is a third of what Python's take; an array of those where it is indexed."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: pa.ChunkedArray) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, at: int | Words) -> Any:
+        """The text at a place, or those at an array of places."""
+        if not isinstance(at, np.ndarray):
+            return self._texts[int(at)].as_py()
+        return self._texts.take(at).to_numpy()
+
+    def tolist(self) -> list[str]:
+        found: list[str] = self._texts.to_pylist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +95,14 @@ class Recorded:
         outcomes: Codes of the outcome in `decisions.policy.OUTCOMES`.
         scores: The score that it gave, NaN for none.
         hits: For each rule that ever hit, by id, at which rows, effective or in shadow.
+        stands_for: Where the policy let a share of would-be declines through: for how many of them a row stands, 0 for
+            one that was drawn and declined, NaN for all others; None where it never did.
     """
 
     outcomes: NDArray[np.int8]
     scores: Floats
     hits: dict[str, Flags]
+    stands_for: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +124,7 @@ class TrainingSet:
 
     event: str
     as_of_ms: int
-    ids: NDArray[Any]
+    ids: NDArray[Any] | Texts
     seqs: Words
     times_ms: Words
     keys: Words
@@ -101,6 +136,11 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.times_ms)
+
+    def weights(self, rows: Words) -> Floats | None:
+        """How often each of some rows counts in metrics; None where all count once."""
+        drawn = self.recorded.stands_for
+        return None if drawn is None else np.where(np.isnan(drawn[rows]), 1.0, drawn[rows])
 
     def verdicts_at(self, known_ms: int) -> NDArray[np.int8]:
         """The verdict in force for each row by the labels known up to a moment; NOT_KNOWN where there is none.
@@ -126,7 +166,7 @@ class TrainingSet:
             self.times_ms[rows],
             self.keys[rows],
             self.amounts_minor[rows],
-            tuple(Input(one.name, one.kind, one.values[rows], one.categories) for one in self.inputs),
+            tuple(one.take(rows) for one in self.inputs),
             Labels(
                 place[labels.rows[mine]],
                 labels.verdicts[mine],
@@ -139,6 +179,7 @@ class TrainingSet:
                 self.recorded.outcomes[rows],
                 self.recorded.scores[rows],
                 {rule: hit[rows] for rule, hit in self.recorded.hits.items()},
+                None if self.recorded.stands_for is None else self.recorded.stands_for[rows],
             ),
             {name: column[rows] for name, column in self.slices.items()},
         )

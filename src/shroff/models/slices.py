@@ -135,9 +135,7 @@ def _slice(name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, sli
 
 
 def _judged(pooled: Pooled, scores: Floats, rows: Words, terms: Terms) -> Judged:
-    all_ = pooled.rows
-    mine = Rows(all_.frauds[rows], all_.amounts[rows], all_.days[rows], all_.keys[rows])
-    return judge(mine, scores[rows], terms.outcomes(scores[rows]))
+    return judge(pooled.rows.take(rows), scores[rows], terms.outcomes(scores[rows]))
 
 
 def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Words, slices: int, terms: Terms, seed: int) -> float:

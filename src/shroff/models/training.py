@@ -10,21 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from shroff.models.calibration import ISOLATION, Calibration, fit_calibration
+from shroff.models.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation import Learn, Score
 from shroff.models.folds import Known
 from shroff.models.learners import FRAUDS_MIN, UNSUPERVISED, Fitted, check_rows, columns_for, fit
-from shroff.models.loaded import XGBOOST, LoadedModel, load_model
+from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
+from shroff.models.model import LOG_ODDS
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input, TrainingSet, Words
 from shroff.models.trees_xgboost import base_margin_of_xgboost
+
+if TYPE_CHECKING:
+    from shroff.models.learners_cluster import Growing
 
 LAST_SHARE: Final = 0.2
 FRAUDS_LAST_MIN: Final = 10  # fewer frauds say neither when to stop nor what a margin means
@@ -54,7 +58,9 @@ class Trained:
             "format": fitted.format,
             "learner": fitted.parameters["learner"],
             "inputs": [
-                {"name": one.name, "kind": one.kind} | ({"categories": one.categories} if one.categories else {})
+                {"name": one.name, "kind": one.kind}
+                | ({"categories": one.categories} if one.categories else {})
+                | ({"feature": one.feature} if one.feature else {})
                 for one in fitted.inputs
             ],
             "calibration": self.calibration.as_manifest(),
@@ -66,19 +72,28 @@ class Trained:
             "train": {"rows": self.rows, "frauds": self.frauds},
             "remarks": self.remarks,
         }
+        if fitted.gives != LOG_ODDS:
+            found["gives"] = fitted.gives
         if fitted.format == XGBOOST:
-            (data,) = fitted.files.values()
-            found["base_margin"] = base_margin_of_xgboost(data)
+            found["base_margin"] = base_margin_of_xgboost(fitted.files[FILES[XGBOOST]])
+        if fitted.best_iteration is not None:
+            found["best_iteration"] = fitted.best_iteration
         return found
 
 
 def train(
-    given: TrainingSet, known: Known, settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1
+    given: TrainingSet,
+    known: Known,
+    settings: ModelSettings,
+    parameters: Mapping[str, str],
+    threads: int = 1,
+    growing: Growing | None = None,
 ) -> Trained:
     """A model of the rows of a window.
 
     Args:
         parameters: Of the learner, those that were searched for included.
+        growing: Where its trees are grown; without it in this process.
 
     Raises: UsageError where the rows hold nothing to learn from.
     """
@@ -88,36 +103,40 @@ def train(
     genuine, left = (int(np.count_nonzero(part == GENUINE)) for part in (verdicts, verdicts[kept]))
     share = left / max(genuine, 1)
     rows, verdicts = rows[kept], verdicts[kept]
-    inputs = [Input(one.name, one.kind, one.values[rows], one.categories) for one in given.inputs]
+    inputs = [one.take(rows) for one in given.inputs]
     frauds = int(np.count_nonzero(verdicts == FRAUD))
     stop = last_part(verdicts)
     told = dict(parameters)
     calibration = Calibration(ISOLATION) if settings.learner in UNSUPERVISED else Calibration()
     remarks: list[str] = []
     if stop < len(rows):
-        early = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, stop=stop)
-        last = [Input(one.name, one.kind, one.values[stop:], one.categories) for one in inputs]
+        early = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, stop=stop, growing=growing)
+        last = [one.take(np.arange(stop, len(rows))) for one in inputs]
         margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
         if settings.calibration != "none":
             # Sums of the linear algebra depend on the number of threads.
             with threadpool_limits(limits=1, user_api="blas"):
-                calibration = fit_calibration(margins, verdicts[stop:], None, settings.calibration)
+                calibration = fit_calibration(margins, verdicts[stop:], None, settings.calibration, gives=early.gives)
         if early.trees:
             told.setdefault("trees", str(early.trees))
     elif settings.learner not in UNSUPERVISED:
         remarks.append("The last rows hold too few frauds to calibrate by: scores are as the learner gives them.")
     else:
         remarks.append("There are too few labels: the score is how strange an event is, from 0 to 1, no probability.")
-    fitted = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads)
+    fitted = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, growing=growing)
+    if calibration.kind == NONE:
+        calibration = uncalibrated(fitted.gives)
     kept_share = 1.0 if settings.learner in UNSUPERVISED and calibration.kind == ISOLATION else share
     return Trained(fitted, calibration, kept_share, len(rows), frauds, (*fitted.remarks, *remarks))
 
 
-def learn_by(settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1) -> Learn:
+def learn_by(
+    settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1, growing: Growing | None = None
+) -> Learn:
     """How `evaluation.evaluate` gets a model from the rows of a fold."""
 
     def learn(given: TrainingSet, known: Known) -> Score:
-        trained = train(given, known, settings, parameters, threads)
+        trained = train(given, known, settings, parameters, threads, growing)
         model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
         return lambda rows: scores_of(model, rows.inputs)
 

@@ -121,11 +121,13 @@ def _tree(tree: Mapping[str, Any]) -> Tree:
     except (KeyError, ValueError, TypeError) as error:
         raise RegistryError(f"a tree of the model lacks {error}; {_SAVE}") from error
     left = np.where(left < 0, LEAF, left)
-    # Nothing is below the lowest number: no `<=` says so.
-    conditions = np.where(conditions == -np.inf, np.float32(np.nan), conditions)
-    ways = np.where(default_left, ABSENT_LEFT, ABSENT_RIGHT).astype(np.int64)
+    # Nothing is below the lowest number, and no `<=` says so: with its children swapped, all are below the highest.
+    is_never = (conditions == -np.inf) & (left != LEAF)
+    left, right = np.where(is_never, right, left), np.where(is_never, left, right)
+    ways = np.where(default_left != is_never, ABSENT_LEFT, ABSENT_RIGHT).astype(np.int64)
     # Of single floats, x < t is x <= the float below t.
-    below = np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        below = np.where(is_never, np.inf, np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64))
     return Tree(left, right, asked, below, ways, conditions.astype(np.float64), sets)
 
 

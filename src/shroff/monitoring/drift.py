@@ -106,8 +106,8 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
     """Rows of both samples by bin, the last one of those without a value; and the share of recent rows never seen."""
     if reference.kind == "category":
         return _category_counts(reference, recent)
-    edges = _edges(reference.values)
-    before, now = (_number_counts(one.values, edges) for one in (reference, recent))
+    edges = _edges(reference.values[:])
+    before, now = (_number_counts(one.values[:], edges) for one in (reference, recent))
     return before, now, 0.0
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.scoring import Scorer
+from shroff.decisions.scoring import Scorer, redefined_words
 from shroff.decisions.tables import Way, known_type
 from shroff.decisions.training import plain_settings
 from shroff.decisions.training_set import build_set
@@ -34,6 +34,10 @@ MODEL: Final = "model"  # the reference that is what the champion has learnt fro
 RECENT_MS: Final = 7 * DAY_MS
 SCORE: Final = "score"
 SCORED_MIN: Final = 100  # events that a model has not learnt from, for a reference of its score
+BY_TODAYS: Final = (
+    "what is shown of them is by today's definition in both stretches, and the model has learnt by another one. "
+    "Train a model of what there is now: 'shroff train'."
+)
 LABEL_DELAY: Final = "label delay"  # in days
 
 
@@ -63,6 +67,7 @@ class DriftReport:
         label_delay_days: The medians of the reference and of the recent stretch, by when labels became known; None
             where none did.
         remarks: What is not compared, and why.
+        redefined: Inputs that mean something else now than when the champion was trained.
     """
 
     event: str
@@ -73,6 +78,7 @@ class DriftReport:
     found: tuple[Drift, ...]
     label_delay_days: tuple[float | None, float | None]
     remarks: tuple[str, ...]
+    redefined: tuple[str, ...] = ()
 
     @property
     def moved(self) -> tuple[Drift, ...]:
@@ -118,6 +124,9 @@ def look_for_drift(
         remarks.append(scores)
     else:
         found.append(drift_of(*scores))
+    changed = () if scorer is None else scorer.redefined
+    if scorer is not None and changed:
+        remarks.append(f"{redefined_words(scorer)}: {BY_TODAYS}")
     delays = [_label_delays(given, one) for one in (reference, recent)]
     if all(len(one) for one in delays):
         found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, one) for one in delays)))
@@ -132,6 +141,7 @@ def look_for_drift(
         tuple(sorted(found, key=lambda one: (-one.has_moved, -one.psi, one.name))),
         (_median(delays[0]), _median(delays[1])),
         tuple(remarks),
+        changed,
     )
 
 

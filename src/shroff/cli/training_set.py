@@ -1,0 +1,163 @@
+"""`shroff training-set`: what a model would learn from, as Parquet, for whoever learns elsewhere."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.decisions.training_manifest import SetManifest
+    from shroff.decisions.training_sets import SetAgain, SetReport
+
+OTHERWISE: Final = 1  # it was made again, and is not what it was
+
+
+@command(
+    "training-set",
+    "shroff training-set --out march",
+    "shroff training-set --as-of 2026-03-31 --out march",
+    "shroff training-set payments.csv --labels chargebacks.csv --out march",
+    "shroff training-set --again march",
+)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "event",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type, where model.yaml has models of several.",
+)
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs.")
+@click.option(
+    "--order",
+    type=click.Choice(["file", "time"]),
+    default="file",
+    show_default=True,
+    help="Sort FILEs by event time first.",
+)
+@click.option("--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]")
+@click.option(
+    "--fold",
+    metavar="N|final",
+    help="Which fold of model.yaml's split role, label and weight are of, 1 for the oldest; final: the window that "
+    "trains the model of the registry.  [default: the newest]",
+)
+@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="A new folder to write it into.")
+@click.option(
+    "--again",
+    metavar="SET",
+    type=click.Path(path_type=Path),
+    help="Make a set again by its folder or manifest.json, and say whether its bytes are the same.",
+)
+def training_set(
+    session: Session,
+    files: tuple[Path, ...],
+    event: str | None,
+    labels: Path | None,
+    order: str,
+    as_of: str | None,
+    fold: str | None,
+    out: Path | None,
+    again: Path | None,
+) -> int:
+    """Write what train would learn from, of the log or of FILEs: rows.parquet, labels.parquet and manifest.json.
+
+    A row is an event as of a moment: what the model reads, the verdict in force and when it was known, what was
+    decided; and in one fold its role (train, delay or test), its label (1 is fraud) and its weight, null where it is
+    left out, as events are whose label cannot be known yet. The manifest says what it was made of, so that the same
+    bytes can be made again: --again does it and compares, and without --out nothing is kept.
+    """
+    import pyarrow as pa
+
+    from shroff.decisions.tables import Way
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
+    with bars("reading, events", "computing, events") as (reading, computing):
+        way = Way(reading=reading, computing=computing)
+        if again is not None:
+            if event is not None or as_of is not None or fold is not None or order != "file":
+                raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
+            found = session.project.training_set_again(again, files=files, labels=labels, out=out, way=way)
+            return _answer_again(session, again, found)
+        if out is None:
+            raise UsageError("a training set needs a folder: add --out FOLDER.")
+        make = partial(session.project.training_set, out, event, as_of=as_of, fold=fold, way=way)
+        report = make(files=files, labels=labels, order=order)
+    session.answer(document_of(report), _text(report))
+    session.next(f"shroff training-set --again {argument(str(out))}")
+    return QUARANTINED if report.left.is_quarantined or report.remarks else 0
+
+
+def document_of(report: SetReport) -> dict[str, Any]:
+    """The answer as JSON: the manifest, and what became of the lines of files."""
+    import msgspec
+
+    manifest: dict[str, Any] = msgspec.to_builtins(report.manifest)
+    left = report.left
+    return {
+        "folder": str(report.folder),
+        "seconds": round(report.seconds, 3),
+        "left_out": {
+            "refused": left.refused,
+            "too_late": left.too_late,
+            "duplicates": left.doubled,
+            "untaken": left.untaken,
+            "first": [{"file": one.source, "line": one.place, "reason": one.reason} for one in left.first],
+        },
+        "remarks": list(report.remarks),
+        "manifest": manifest,
+    }
+
+
+def _text(report: SetReport) -> str:
+    from shroff.decisions.training_roles import FINAL
+
+    manifest, fold = report.manifest, report.manifest.fold
+    inputs = many(len(manifest.inputs), "input")
+    made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {report.seconds:.1f} s"
+    rows = [
+        ("labels", _counts(manifest)),
+        ("train", f"{_some(fold.train_rows, fold.train_fraud)}, from {fold.train[0]} to {fold.train[1]}"),
+        ("test", f"{_some(fold.test_rows, fold.test_fraud)}, from {fold.test[0]} to {fold.test[1]}"),
+    ]
+    if fold.fold == FINAL:
+        del rows[-1]  # of this fold the test is what comes
+    lines = [f"{report.folder}: {made}.", table(rows)]
+    if report.left.count:
+        lines.append(f"  {report.left}.")
+    return "\n".join([*lines, *(f"  {one_line(words)}" for words in report.remarks)])
+
+
+def _counts(manifest: SetManifest) -> str:
+    counts = {
+        "fraud": manifest.fraud,
+        "genuine": manifest.genuine,
+        "unclear": manifest.unclear,
+        "none": manifest.unlabelled,
+        "none, and too young to tell": manifest.immature,
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _some(rows: int, frauds: int) -> str:
+    return f"{many(rows, 'row')} with {many(frauds, 'fraud')}"
+
+
+def _answer_again(session: Session, asked: Path, found: SetAgain) -> int:
+    document = {"equal": found.is_equal, "differing": list(found.differing), "why": list(found.why)}
+    if found.is_equal:
+        text = f"{asked}: the same bytes, made again in {found.report.seconds:.1f} s."
+    else:
+        why = [f"  {one_line(words)}" for words in found.why] or ["  nothing that it is made of has changed"]
+        text = "\n".join([f"{asked}: other bytes in {', '.join(found.differing)}.", *why])
+    session.answer(document | document_of(found.report), text)
+    return 0 if found.is_equal else OTHERWISE

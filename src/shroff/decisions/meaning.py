@@ -1,0 +1,120 @@
+"""What expressions mean: all that they read, down to the fields of events, and a hash by which a change is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from shroff.events.definitions import Events
+from shroff.features.definitions import Feature
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    InList,
+    ItemFeature,
+    ItemField,
+    Lookup,
+    Node,
+    Score,
+    ThisField,
+    walk,
+)
+from shroff.language.printing import text_of
+
+MEANINGS: Final = "meanings"  # in the manifest of a model: what each input meant when it was trained
+FindFeature = Callable[[str], Feature | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """All that expressions read, through features that read features.
+
+    Args:
+        features: By name; those that have a mistake of their own are left out.
+        entities: Whose keys decide what is looked at.
+        reads_score: Whether a model says something in it.
+        parts: Every node of the expressions and of these features.
+    """
+
+    features: Mapping[str, Feature]
+    entities: frozenset[str]
+    lists: frozenset[str]
+    tables: frozenset[str]
+    reads_score: bool
+    parts: tuple[Node, ...]
+
+
+def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
+    """What expressions read."""
+    features: dict[str, Feature] = {}
+    parts: list[Node] = []
+    waiting = list(nodes)
+    while waiting:
+        for part in walk(waiting.pop()):
+            parts.append(part)
+            if isinstance(part, FeatureValue | ItemFeature) and part.name not in features:
+                feature = find(part.name)
+                if feature is not None:
+                    features[part.name] = feature
+                    waiting.append(feature.node)
+    return Reads(
+        features,
+        frozenset(one.entity for one in (*features.values(), *parts) if isinstance(one, Feature | Aggregate)),
+        frozenset(part.list for part in parts if isinstance(part, InList)),
+        frozenset(part.table for part in parts if isinstance(part, Lookup)),
+        any(isinstance(part, Score) for part in parts),
+        tuple(parts),
+    )
+
+
+def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str:
+    """A hash of what an expression over an event means: its features with their definitions, keys, and types.
+
+    What stands in lists and tables is not in it: that is data and changes every day. Neither
+    is how the lines of files become events, nor the choices that a field may have.
+    """
+    reads = read_by([node], find)
+    looked_at = {event, *(part.event for part in reads.parts if isinstance(part, Aggregate))}
+    keys = {
+        name: {
+            one: [text_of(part) for part in parts]
+            for one, parts in events.entities[name].keys.items()
+            if one in looked_at
+        }
+        for name in reads.entities
+        if name in events.entities
+    }
+    types = {
+        (_name_of(part), part.type.kind, part.type.places)
+        for part in reads.parts
+        if isinstance(part, ThisField | ItemField | Lookup)
+    }
+    features = {name: [one.entity, text_of(one.node)] for name, one in reads.features.items()}
+    meant = {"is": text_of(node), "features": features, "keys": keys, "types": sorted(types)}
+    return hashlib.sha256(msgspec.json.encode(meant, order="deterministic")).hexdigest()[:32]
+
+
+def redefined(
+    manifest: Mapping[str, object], nodes: Mapping[str, Node], event: str, events: Events, find: FindFeature
+) -> tuple[str, ...]:
+    """Names of the inputs that mean something else than when a model was trained, in the model's order.
+
+    Of a model whose manifest says nothing of it, none.
+
+    Args:
+        nodes: Its inputs by name, as the project reads them now.
+    """
+    meant = manifest.get(MEANINGS)
+    if not isinstance(meant, Mapping):
+        return ()
+    return tuple(
+        name for name, node in nodes.items() if name in meant and meant[name] != meaning_of(node, event, events, find)
+    )
+
+
+def _name_of(part: ThisField | ItemField | Lookup) -> str:
+    return f"{part.table}.{part.column}" if isinstance(part, Lookup) else part.name

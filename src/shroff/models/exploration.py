@@ -1,0 +1,68 @@
+"""What events that were let through say of all that the score would have declined.
+
+Each stands for 1 / propensity of them (Horvitz and Thompson, "A generalization of sampling
+without replacement from a finite universe", JASA 47, 1952). Sums of such weights are unbiased
+whatever shares were in force when; the precision is the ratio of two of them (Hajek, 1971).
+
+The interval is Wilson's (JASA 22, 1927) on as many events as count alike (Kish, "Survey
+Sampling", 1965): drawings would say "between 0 and 0" where none of few was a fraud.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.models.sets import Flags, Floats
+
+TWO_SIDED: Final = 1.959964  # the 97.5 % point of the normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class DeclinePrecision:
+    """The precision of declines, as far as events that were let through say.
+
+    Args:
+        explored, frauds: How many were let through and are known, and how many of them were frauds.
+        precision: The share of frauds among all that would have been declined; None where none is known.
+        low, high: Its 95 % interval.
+        declines, frauds_declined: How many events, and frauds, these stand for: an estimate.
+    """
+
+    explored: int
+    frauds: int
+    precision: float | None
+    low: float | None
+    high: float | None
+    declines: float
+    frauds_declined: float
+
+
+def decline_precision(frauds: Flags, propensities: Floats) -> DeclinePrecision:
+    """Estimate it from events that were let through, with how probable that was for each, above 0.
+
+    >>> import numpy as np
+    >>> found = decline_precision(np.array([True, True, False]), np.array([0.5, 0.5, 0.01]))
+    >>> round(found.precision, 3), found.declines
+    (0.038, 104.0)
+    """
+    weights = 1.0 / propensities
+    declines, caught = float(weights.sum()), float(weights[frauds].sum())
+    if not len(frauds):
+        return DeclinePrecision(0, 0, None, None, None, 0.0, 0.0)
+    precision = caught / declines
+    low, high = wilson(precision, declines**2 / float((weights**2).sum()))
+    return DeclinePrecision(len(frauds), int(frauds.sum()), precision, low, high, declines, caught)
+
+
+def wilson(share: float, count: float) -> tuple[float, float]:
+    """The 95 % interval of a share that so many events, which count alike, came to.
+
+    >>> [round(end, 3) for end in wilson(0.0, 40)]
+    [0.0, 0.088]
+    """
+    spread = TWO_SIDED**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = TWO_SIDED / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return max(0.0, middle - half), min(1.0, middle + half)

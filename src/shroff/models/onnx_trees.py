@@ -1,0 +1,170 @@
+"""The trees of an ONNX operator, node by node, whichever version of the operator they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.errors import UsageError
+
+_MODES_5: Final = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
+_LEAF: Final = "LEAF"
+_SIDES: Final = ("true", "false")
+_BROKEN: Final = "convert the model again from the program that it is of"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxTree:
+    """One tree: its root is node 0, and each list has an entry per node.
+
+    Args:
+        modes: How a node compares, LEAF for none.
+        columns: Which column it compares.
+        values: With what; of BRANCH_MEMBER with which.
+        true, false: Where a row goes for which that holds, and does not.
+        tracks_true: Whether what is missing goes where it holds.
+        weights: Of leaves, what they add to each target.
+    """
+
+    modes: list[str]
+    columns: list[int]
+    values: list[Any]
+    true: list[int]
+    false: list[int]
+    tracks_true: list[bool]
+    weights: list[dict[int, float]]
+
+    def leaves(self) -> Iterator[int]:
+        return (node for node, mode in enumerate(self.modes) if mode == _LEAF)
+
+    def targets(self) -> set[int]:
+        return {target for one in self.weights for target in one}
+
+    def children(self, node: int, *, is_true: bool) -> int:
+        return self.true[node] if is_true else self.false[node]
+
+    def members(self, node: int) -> tuple[int, ...]:
+        """The codes that a node asks for."""
+        value = self.values[node]
+        found = value if isinstance(value, tuple) else (value,)
+        if any(not (0 <= one < 2**31 and float(one).is_integer()) for one in found):
+            raise UsageError(
+                f"it compares column {self.columns[node]} with {found[0]:g} for equality, which is no category"
+            )
+        return tuple(sorted({int(one) for one in found}))
+
+
+def trees_of(told: Mapping[str, Any]) -> list[OnnxTree]:
+    """The trees of a TreeEnsembleClassifier or TreeEnsembleRegressor.
+
+    Raises: UsageError for thresholds in double precision, and where links make no tree.
+    """
+    if doubles := [key for key in told if key.endswith("_as_tensor") and told[key].dtype == np.float64]:
+        raise UsageError(
+            f"its {doubles[0].removesuffix('_as_tensor')} are of double precision; convert it with inputs of single"
+            " precision (FloatTensorType)"
+        )
+    kind = "class" if "class_ids" in told else "target"
+    values = _listed(told, "nodes_values")
+    keys = ("nodes_treeids", "nodes_nodeids", "nodes_modes", "nodes_featureids", "nodes_truenodeids")
+    nodes = [list(told.get(key, ())) for key in (*keys, "nodes_falsenodeids")]
+    tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(values)
+    if len({len(values), len(tracks), *map(len, nodes)}) != 1:
+        raise UsageError(f"its lists of nodes have different lengths; {_BROKEN}")
+    rows: dict[int, dict[int, tuple[Any, ...]]] = {}
+    for tree, node, *rest in zip(*nodes, values, tracks, strict=True):
+        rows.setdefault(int(tree), {})[int(node)] = tuple(rest)
+    weights: dict[tuple[int, int], dict[int, float]] = {}
+    listed = (list(told.get(f"{kind}_{key}", ())) for key in ("treeids", "nodeids", "ids"))
+    for tree, node, target, weight in zip(*listed, _listed(told, f"{kind}_weights"), strict=False):
+        found = weights.setdefault((int(tree), int(node)), {})
+        found[int(target)] = found.get(int(target), 0.0) + float(weight)
+    return [_tree(number, nodes_of, weights) for number, nodes_of in rows.items()]
+
+
+def _listed(told: Mapping[str, Any], key: str) -> list[float]:
+    if f"{key}_as_tensor" in told:
+        return [float(one) for one in told[f"{key}_as_tensor"].ravel()]
+    return [float(one) for one in told.get(key, ())]
+
+
+def _tree(
+    number: int, rows: Mapping[int, tuple[Any, ...]], weights: Mapping[tuple[int, int], dict[int, float]]
+) -> OnnxTree:
+    """A tree whose nodes have any numbers, with its root first.
+
+    Each row is mode, column, true, false, value and whether what is missing goes to true.
+    """
+    inner = {node for node, row in rows.items() if row[0] != _LEAF}
+    below = [int(child) for node in inner for child in rows[node][2:4]]
+    roots = sorted(rows.keys() - set(below))
+    order = roots[:1]
+    # Each node is the child of one at most, and the root of none; so this ends.
+    if len(set(below)) == len(below) and rows.keys() >= set(below):
+        for node in order:
+            order += [int(child) for child in rows[node][2:4]] if node in inner else []
+    if len(order) != len(rows):
+        raise UsageError(f"tree {number} of it has links that make no tree; {_BROKEN}")
+    place = {node: at for at, node in enumerate(order)}
+    if any(not np.all(np.isfinite(rows[node][4])) for node in inner):
+        raise UsageError(f"tree {number} of it has a threshold that is no number; {_BROKEN}")
+    return OnnxTree(
+        [str(rows[node][0]) for node in order],
+        [int(rows[node][1]) for node in order],
+        [rows[node][4] for node in order],
+        [place[int(rows[node][2])] if node in inner else -1 for node in order],
+        [place[int(rows[node][3])] if node in inner else -1 for node in order],
+        [bool(rows[node][5]) for node in order],
+        [weights.get((number, node), {}) if node not in inner else {} for node in order],
+    )
+
+
+def trees_of_5(told: Mapping[str, Any]) -> list[OnnxTree]:
+    """The trees of a TreeEnsemble of version 5, whose leaves are apart and whose sets of members stand in one list."""
+    splits, weights = np.asarray(told["nodes_splits"]), np.asarray(told["leaf_weights"])
+    if splits.dtype == np.float64:
+        raise UsageError(
+            "its nodes_splits are of double precision; convert it with inputs of single precision (FloatTensorType)"
+        )
+    modes = [_MODES_5[int(one)] for one in np.asarray(told["nodes_modes"]).ravel()]
+    members = _member_sets(modes, np.asarray(told.get("membership_values", ())).ravel())
+    columns, targets = told["nodes_featureids"], told["leaf_targetids"]
+    tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)
+
+    def tree(number: int, root: int) -> OnnxTree:
+        """The nodes that are reached from a root, a leaf for each link to one, with numbers in that order."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        weights_of: dict[tuple[int, int], dict[int, float]] = {}
+        waiting, count = [(root, False)], 1
+        for node, (at, is_leaf) in enumerate(waiting):
+            if at < 0 or node > 2 * len(modes):
+                raise UsageError(f"tree {number} of it has links that make no tree; {_BROKEN}")
+            if is_leaf:
+                rows[node] = (_LEAF, 0, 0, 0, 0.0, False)
+                weights_of[number, node] = {int(targets[at]): float(weights[at])}
+                continue
+            value = members.get(at, float(splits[at]))
+            rows[node] = (modes[at], int(columns[at]), count, count + 1, value, bool(tracks[at]))
+            waiting += [(int(told[f"nodes_{key}nodeids"][at]), bool(told[f"nodes_{key}leafs"][at])) for key in _SIDES]
+            count += 2
+        return _tree(number, rows, weights_of)
+
+    try:
+        return [tree(number, int(root)) for number, root in enumerate(told["tree_roots"])]
+    except IndexError:
+        raise UsageError(f"it has links that make no tree; {_BROKEN}") from None
+
+
+def _member_sets(modes: Sequence[str], values: Any) -> dict[int, tuple[float, ...]]:
+    """The members that each BRANCH_MEMBER asks for: runs that NaN ends, in the order of the nodes."""
+    runs: list[list[float]] = [[]]
+    for value in values.tolist():
+        if np.isnan(value):
+            runs.append([])
+        else:
+            runs[-1].append(value)
+    nodes = [at for at, mode in enumerate(modes) if mode == "BRANCH_MEMBER"]
+    return {at: tuple(run) for at, run in zip(nodes, runs, strict=False)}

@@ -1,0 +1,86 @@
+"""A training set that memory is not to hold: the same set from a file, the same model, nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import shroff
+from shroff.app import make_project
+from shroff.decisions import training_gathered
+from shroff.decisions.leak_test import difference_of
+from shroff.decisions.tables import Way
+from shroff.decisions.training_set import build_set
+from shroff.decisions.training_sources import last_moment, log_source
+from shroff.errors import StorageError
+from shroff.models import filed
+from shroff.models.filed import Filed
+from tests.journeys.test_training import MODEL, POLICY, made_up
+
+pytestmark = pytest.mark.slow
+SEVERAL = MODEL.replace("gates:", "slices: [payment.channel]\n  give_away: [payment.amount]\n  gates:") % 0.1
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("beyond")
+    make_project(folder / "bank", "payments")
+    for name, text in (("model.yaml", SEVERAL), ("policy.yaml", POLICY)):
+        (folder / "bank" / name).write_text(text, encoding="utf-8")
+    payments, labels = made_up(folder)
+    shroff.open(folder / "bank").ingest(payments, as_type="payment", labels=labels)
+    return folder / "bank"
+
+
+def set_of(bank: Path, spill: Path):
+    project = shroff.open(bank)
+    with project.reading() as log:
+        settings = project.definitions.models["payment"]
+        source = log_source(log, project.definitions, "payment")
+        return build_set(project.definitions, settings, source, last_moment(log) or 0, Way(spill=spill))
+
+
+def test_a_set_in_a_file_is_the_set_in_memory(bank, tmp_path, monkeypatch):
+    held = set_of(bank, tmp_path)
+    monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
+
+    there = set_of(bank, tmp_path)
+
+    assert all(isinstance(one.values, Filed) for one in there.inputs)
+    assert not any(isinstance(one.values, Filed) for one in held.inputs)
+    assert {one.kind for one in held.inputs} == {"number", "category"}
+    assert difference_of(there, held) is None
+
+
+def test_a_model_learnt_from_a_file_has_the_same_bytes_and_figures(bank, monkeypatch):
+    """Leak test, folds, slices and inputs that give the answer away included; handed over in parts of 500 rows."""
+    held = shroff.open(bank).train()
+    monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
+    monkeypatch.setattr(filed.spans, "__defaults__", (500,))
+    monkeypatch.setattr("shroff.models.loaded.ROWS_TOGETHER", 500)
+
+    there = shroff.open(bank).train()
+
+    folder = shroff.open(bank).places.models
+    for name in ("model.json", "tested.parquet"):
+        assert (folder / there.stored.id / name).read_bytes() == (folder / held.stored.id / name).read_bytes()
+    assert there.evaluation.metrics == held.evaluation.metrics
+    assert there.evaluation.without_give_away == held.evaluation.without_give_away
+    assert there.leak == held.leak
+    assert [one.passed for one in there.gates] == [one.passed for one in held.gates]
+
+
+def test_where_there_is_no_room_it_says_so_and_writes_no_model(bank, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    before = sorted(path.name for path in shroff.open(bank).places.models.glob("*"))
+    monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
+    monkeypatch.setattr(filed.os, "pwrite", full)
+
+    with pytest.raises(StorageError, match="no room for a training set of 4,000 rows: No space left on device"):
+        shroff.open(bank).train()
+
+    assert sorted(path.name for path in shroff.open(bank).places.models.glob("*")) == before
+    assert not list(shroff.open(bank).places.state.glob("shroff-*"))

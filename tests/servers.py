@@ -1,0 +1,46 @@
+"""Fixtures: real servers, one of each kind for a whole run, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools.servers.errors import UnavailableError
+from tools.servers.keep import Kept, kept
+from tools.servers.kinds import KINDS
+
+WORKER = "PYTEST_XDIST_WORKER"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
+    """A server by its kind. Where it cannot be had its tests are skipped with the reason; in CI they fail."""
+    is_worker = WORKER in os.environ
+    base = tmp_path_factory.getbasetemp()
+    folder: Path = (base.parent if is_worker else base) / "servers"
+    owner = os.getppid() if is_worker else os.getpid()
+
+    def found(kind: str) -> Kept:
+        try:
+            return kept(kind, folder, owner)
+        except UnavailableError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"{kind} must be there in CI: {error}")
+            pytest.skip(reason=f"{kind} cannot be had here: {error}")
+
+    return found
+
+
+def of(kind: str) -> Callable[..., Kept]:
+    """A fixture that gives the run's server of a kind."""
+
+    def fixture(server: Callable[[str], Kept]) -> Kept:
+        return server(kind)
+
+    return pytest.fixture(scope="session", name=kind)(fixture)
+
+
+kafka, registry, redis, postgres, mariadb, mongo, s3, gcs, mail = (of(kind) for kind in KINDS)

@@ -1,0 +1,38 @@
+"""What `shroff train` tells people of the rules beside a model."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from shroff.cli.train import _best_rule_text
+from shroff.models.baselines import best_rule
+from shroff.models.estimates import estimate
+from shroff.models.intervals import key_blocks
+from shroff.models.metrics import Rows, Terms, judge
+from shroff.models.sets import Flags, Recorded
+
+FRAUDS = np.arange(60) % 6 == 0
+
+
+def told(hits: Flags) -> str:
+    """What is told where one rule hit so."""
+    recorded = Recorded(np.zeros(60, np.int8), np.full(60, np.nan), {"large": hits})
+    found = best_rule(recorded, np.arange(60), FRAUDS)
+    assert found is not None
+    assert found.outcomes is not None
+    nothing = np.zeros(60, np.int64)
+    rows = Rows(FRAUDS, np.ones(60), nothing, nothing - 1)
+    judged = judge(rows, found.scores, found.outcomes, are_probabilities=False)
+    metrics = estimate([judged], Terms(), None, key_blocks([rows.keys]), 1).by_name
+    compared = {"best_rule": SimpleNamespace(about=found.about, metrics=metrics)}
+    return "\n".join(_best_rule_text(SimpleNamespace(evaluation=SimpleNamespace(compared=compared))))
+
+
+def test_the_best_rule_is_told_with_what_it_finds():
+    assert told(np.arange(60) % 3 == 0).strip() == "The best rule is large: precision 0.500, recall 1.000."
+
+
+def test_where_no_rule_found_a_fraud_none_is_called_the_best():
+    assert told(np.arange(60) % 6 == 1).strip() == "No rule found a fraud among the tested events."

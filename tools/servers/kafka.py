@@ -1,0 +1,131 @@
+"""Apache Kafka with three brokers that keep their own quorum (KRaft), of the jars of Maven Central."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tools.servers.errors import ServerError, UnavailableError
+from tools.servers.fetching import from_maven, program
+from tools.servers.process import Child, Server, wait_until
+
+KAFKA: Final = "4.1.1"
+LOG4J: Final = "2.24.3"
+JARS: Final = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA}",
+    f"org.apache.kafka:kafka-tools:{KAFKA}",
+    f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J}",
+    f"org.apache.logging.log4j:log4j-core:{LOG4J}",
+)
+# Small and quick to start: a broker of tests lives for minutes.
+JVM: Final = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+
+def java() -> str:
+    """The Java that runs servers. Raises: UnavailableError."""
+    found = program("java", [])
+    if found is None:
+        raise UnavailableError("java is not on the path: it needs Java 17 (Debian: openjdk-17-jre-headless).")
+    return str(found)
+
+
+class Kafka(Server):
+    """A cluster. `brokers` are its processes, in the order of their ids from 1 on."""
+
+    kind = "kafka"
+
+    def __init__(self, n_brokers: int = 3) -> None:
+        super().__init__()
+        self.n_brokers = n_brokers
+        self.brokers: list[Child] = []
+        self._listeners = [self.port() for _ in range(n_brokers)]
+        self._controllers = [self.port() for _ in range(n_brokers)]
+
+    @property
+    def address(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self._listeners)
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        return {"bootstrap.servers": self.address}
+
+    def children(self) -> Sequence[Child]:
+        return self.brokers
+
+    def start(self) -> None:
+        if not self.brokers:
+            self._prepare()
+        for broker in self.brokers:
+            if not broker.is_running:
+                broker.start(lambda: True)
+        wait_until(lambda: self.n_alive() == self.n_brokers, self._why_not)
+
+    def _why_not(self) -> str:
+        ended = [broker for broker in self.brokers if not broker.is_running]
+        return f"{ended[0].name} ended by itself:\n{ended[0].last_lines()}" if ended else ""
+
+    def n_alive(self) -> int:
+        """How many brokers the cluster sees."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            return len(admin.list_topics(timeout=2).brokers)
+        except KafkaException:
+            return 0
+
+    def _prepare(self) -> None:
+        jars = from_maven(f"kafka-{KAFKA}", JARS)
+        start = [java(), *JVM, f"-Dlog4j2.configurationFile={self._log_settings()}", "-cp", f"{jars}/*"]
+        cluster = self._tool([*start, "kafka.tools.StorageTool", "random-uuid"]).split()[-1]
+        for id_ in range(1, self.n_brokers + 1):
+            settings = self.folder / f"broker-{id_}.properties"
+            settings.write_text(self._settings(id_), encoding="utf-8")
+            self._tool([*start, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)])
+            command = [*start, "kafka.Kafka", str(settings)]
+            self.brokers.append(Child(f"Kafka broker {id_}", command, self.folder / f"broker-{id_}.log"))
+
+    def _log_settings(self) -> Path:
+        """Warnings only: an idle broker writes hundreds of lines of its settings."""
+        path = self.folder / "log4j2.properties"
+        path.write_text(
+            "rootLogger.level=warn\nrootLogger.appenderRef.out.ref=out\n"
+            "appender.out.type=Console\nappender.out.name=out\n"
+            "appender.out.layout.type=PatternLayout\nappender.out.layout.pattern=%d %p %c: %m%n\n",
+            encoding="utf-8",
+        )
+        return path
+
+    def _tool(self, command: Sequence[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
+        if done.returncode:
+            raise ServerError(f"Kafka's storage tool failed: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def _settings(self, id_: int) -> str:
+        copies = min(3, self.n_brokers)
+        listener, controller = self._listeners[id_ - 1], self._controllers[id_ - 1]
+        quorum = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controllers, 1))
+        found = {
+            "process.roles": "broker,controller",
+            "node.id": id_,
+            "controller.quorum.voters": quorum,
+            "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.folder / f"data-{id_}",
+            "offsets.topic.replication.factor": copies,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.num.partitions": 4,
+            "transaction.state.log.min.isr": min(2, copies),
+            "default.replication.factor": copies,
+            "min.insync.replicas": min(2, copies),
+            "group.initial.rebalance.delay.ms": 0,
+            "auto.create.topics.enable": "false",
+        }
+        return "".join(f"{key}={value}\n" for key, value in found.items())
