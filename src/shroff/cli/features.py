@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli import completion
-from shroff.cli.cluster_options import cluster_options
 from shroff.cli.ingest import QUARANTINED
+from shroff.cli.options import cluster_options
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 

@@ -73,6 +73,7 @@ def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
     """Call `tell` when numba compiles something in this block; kernels that come from the disk are not compiled."""
     from numba.core import event
 
+    # numba ships types in some versions only, so the mark is needed or not.
     class Listener(event.Listener):  # type: ignore[misc, unused-ignore]
         def on_start(self, event: Any) -> None:
             tell()

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from shroff.cli import completion
-from shroff.cli.cluster_options import cluster_options
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.models import gate_of
+from shroff.cli.options import cluster_options, source_options
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.cli.stages import stages
 from shroff.errors import UsageError
@@ -43,23 +42,7 @@ SHOWN: Final = (  # of the metrics
     "shroff train --watch incoming/ --promote --by nightly",
     "shroff train --backend dask",
 )
-@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "event",
-    metavar="EVENT",
-    shell_complete=completion.event_types,
-    help="The event type, where model.yaml has models of several.",
-)
-@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs.")
-@click.option(
-    "--order",
-    type=click.Choice(["file", "time"]),
-    default="file",
-    show_default=True,
-    help="Sort FILEs by event time first.",
-)
-@click.option("--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]")
+@source_options
 @click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
 @click.option(

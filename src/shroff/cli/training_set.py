@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
+from shroff.cli.options import source_options
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
@@ -28,23 +28,7 @@ OTHERWISE: Final = 1  # it was made again, and is not what it was
     "shroff training-set payments.csv --labels chargebacks.csv --out march",
     "shroff training-set --again march",
 )
-@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "event",
-    metavar="EVENT",
-    shell_complete=completion.event_types,
-    help="The event type, where model.yaml has models of several.",
-)
-@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs.")
-@click.option(
-    "--order",
-    type=click.Choice(["file", "time"]),
-    default="file",
-    show_default=True,
-    help="Sort FILEs by event time first.",
-)
-@click.option("--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]")
+@source_options
 @click.option(
     "--fold",
     metavar="N|final",

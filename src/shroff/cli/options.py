@@ -1,0 +1,74 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.session import Function
+
+
+def cluster_options(words: str) -> Callable[[Function], Function]:
+    """`--backend`, with what its help says in these words, `--cluster` and `--partitions`."""
+    return _with(
+        click.option(
+            "--backend",
+            default="local",
+            show_default=True,
+            shell_complete=completion.words("local", "dask", "spark"),
+            help=words,
+        ),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="A running cluster, such as tcp://HOST:8786 or spark://HOST:7077. Without it one is started here.",
+        ),
+        click.option(
+            "--partitions",
+            metavar="N",
+            type=int,
+            help="Into how many partitions each entity's keys go (16): each must fit into the memory of one process.",
+        ),
+    )
+
+
+def source_options(function: Function) -> Function:
+    """What is learnt from: FILEs with `--as`, `--labels` and `--order`, or the log; and `--as-of`."""
+    add = _with(
+        click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path)),
+        click.option(
+            "--as",
+            "event",
+            metavar="EVENT",
+            shell_complete=completion.event_types,
+            help="The event type, where model.yaml has models of several.",
+        ),
+        click.option(
+            "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs."
+        ),
+        click.option(
+            "--order",
+            type=click.Choice(["file", "time"]),
+            default="file",
+            show_default=True,
+            help="Sort FILEs by event time first.",
+        ),
+        click.option(
+            "--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]"
+        ),
+    )
+    return add(function)
+
+
+def _with(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """All of them, in this order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):  # the last one that is added stands first
+            function = option(function)
+        return function
+
+    return add
