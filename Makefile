@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test fix docs demo bench servers lock build clean
+.PHONY: help setup check test fix docs demo bench faults servers lock build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -41,6 +41,9 @@ demo: $(READY)  ## a made-up bank: payments stream in and are decided, with reas
 
 bench: $(READY)  ## measure ingest; writes a table with machine, commit and input
 	$(BIN)/python -m bench.ingest
+
+faults: $(READY)  ## 500 faults on the log, brokers and stores; writes the table to bench/results. Fewer: make faults COUNT=100
+	$(BIN)/python -m tools.faults $(COUNT)
 
 servers: $(READY)  ## real servers on loopback until Ctrl-C: Kafka, PostgreSQL, ...; some only: make servers KINDS="kafka s3"
 	@$(BIN)/python -m tools.servers $(KINDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
 
 SERVERS = (gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
@@ -32,6 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in (*item.iter_markers("skip"), *item.iter_markers("skipif")):
             if not mark.kwargs.get("reason") and not (mark.name == "skip" and mark.args):
                 raise pytest.UsageError(f"{item.nodeid} is skipped without a reason")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of faults (tests/recovery), of all processes of the run together."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    noted = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "faults"]
+    if rows := [Row(*values) for part in noted for values in part]:
+        terminalreporter.section(f"faults, {SEED}={seed()}")
+        for line in table(rows):
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

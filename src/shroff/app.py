@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,36 +13,43 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff import config
 from shroff.cases.views import LabelViews
 from shroff.decisions.additions import FIRST_EVENTS
+from shroff.decisions.asking import Asking
 from shroff.decisions.backtests import Backtests
 from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.deliveries import Deliveries
+from shroff.decisions.erasing import Erasing
 from shroff.decisions.importings import Importings
-from shroff.decisions.progress import Meter, Progress, counted, unheard
+from shroff.decisions.lakes import Lakes
+from shroff.decisions.online_views import NOT_THERE, OnlineViews
+from shroff.decisions.productions import Productions, encoder_of
+from shroff.decisions.progress import Progress, unheard
 from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
+from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
-from shroff.decisions.views import Files, Views, paths
+from shroff.decisions.views import Views
+from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
-from shroff.events.encodings import read_lines
+from shroff.events.systems import System, Systems, load_systems
+from shroff.language import yamltext
 from shroff.models.registry import Registry
 from shroff.monitoring.views import DriftViews
 from shroff.streams.log import Log
+from shroff.streams.sender import Sender
+from shroff.streams.sink import Sink
 from shroff.streams.snapshots import Snapshots
+from shroff.streams.source import Source
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from shroff.decisions.doctor import Finding
-    from shroff.decisions.explain import Explained
-    from shroff.decisions.histories import LeftOut
     from shroff.decisions.inbox import Inbox
-    from shroff.decisions.ingest import IngestReport
-    from shroff.decisions.replay import Replayed, Verification
-    from shroff.decisions.tables import Way
-    from shroff.decisions.writer import Answer, Writer
-    from shroff.events.intake import Intake, Submission
-    from shroff.events.lines import Lines
+    from shroff.decisions.online_features import OnlineStore
+    from shroff.decisions.writer import Writer
+    from shroff.events.avro_wire import AvroDecoder
+    from shroff.events.schemas import SchemaRegistry
+    from shroff.events.wire import Decoder, Encoder
     from shroff.features.partitioned import Cluster
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
@@ -52,7 +58,23 @@ ADAPTERS: Final = "shroff.adapters"
 
 
 @dataclass(slots=True)
-class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtests, DriftViews):
+class Project(
+    Taking,
+    Workings,
+    Productions,
+    Asking,
+    Views,
+    LabelViews,
+    Retrainings,
+    Importings,
+    TrainingSets,
+    Backtests,
+    DriftViews,
+    Lakes,
+    Erasing,
+    OnlineViews,
+    Deliveries,
+):
     """One project folder.
 
     Definitions are read when first needed, and once. A log is opened for each call and
@@ -66,6 +88,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
     waiting: Callable[[str], None] = unheard
     _loaded: Loaded | None = None
     _registry: Registry | None = None
+    _systems: Systems | None = None
 
     def __repr__(self) -> str:
         return f"<shroff project {self.places.folder}>"
@@ -81,6 +104,15 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
             mistakes, warnings = config.look_alikes(self.places.folder)
             self._loaded = loaded.beside([*unreadable, *mistakes], warnings)
         return self._loaded
+
+    @property
+    def systems(self) -> Systems:
+        """The outside systems of the project. What is wrong with them is told with all else in its files."""
+        if self._systems is None:
+            text = config.read_files(self.places.folder, []).get(config.PROJECT_FILE, "")
+            top = yamltext.read(text, config.PROJECT_FILE, [])
+            self._systems = load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()
+        return self._systems
 
     @property
     def registry(self) -> Registry:
@@ -100,7 +132,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
     def _refuse_a_second_key(self) -> None:
         from shroff.decisions.history import has_hashed
 
-        if not self.places.log.exists():
+        if not self.has_log():
             return
         with closing(self.open_log(read_only=True)) as log:
             if has_hashed(log):
@@ -126,7 +158,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed."""
-        self._loaded = None
+        self._loaded = self._systems = None
 
     def source_line(self, problem: Problem) -> str:
         """The line that a problem is on, as it is written; nothing where it is on none."""
@@ -144,7 +176,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
         report = check(self.loaded, self.hasher)
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
-        if report.definitions is None or report.errors or not self.places.log.exists():
+        if report.definitions is None or report.errors or not self.has_log():
             return report
         try:
             with closing(self.open_log(read_only=True)) as log:
@@ -153,7 +185,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
             return replace(report, errors=error.problems)
         except ShroffError as error:
             words = f"whether these files can come into force was not looked at: {error}."
-            unread = Problem(self.places.log.relative_to(self.places.folder).as_posix(), 0, 0, "", words)
+            unread = Problem(self._log_name(), 0, 0, "", words)
             return replace(report, warnings=(*report.warnings, unread))
         return report
 
@@ -169,7 +201,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
     @contextmanager
     def reading(self) -> Iterator[Log]:
         """The log, to read. Raises: UsageError where there is none yet."""
-        if not self.places.log.exists():
+        if not self.has_log():
             raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
         with closing(self.open_log(read_only=True)) as log:
             yield log
@@ -183,7 +215,7 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
         from shroff.decisions import snapshots
         from shroff.decisions.writer import Writer
 
-        checked = None if self.places.log.exists() else self.checked()  # a project with mistakes gets no log
+        checked = None if self.has_log() else self.checked()  # a project with mistakes gets no log
         if checked is not None:
             self._make_state_folder()
         with closing(self.open_log(read_only=False)) as log:
@@ -208,7 +240,20 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
             definitions.require_models()
             return definitions
 
-        return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True))
+        return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True), self._avro_decoder)
+
+    def _avro_decoder(self) -> AvroDecoder | None:
+        """What reads Avro messages of the project's live source; None where that has none."""
+        source = self.systems.source
+        if source is None or source.text("format", "json") != "avro":
+            return None
+        return _avro_decoder(_filled(source), self.definitions)
+
+    def prepare_state(self) -> None:
+        """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
+        self._make_state_folder()
+        if self.definitions.events.has_hashed:
+            self.hasher("")
 
     def _make_state_folder(self) -> None:
         try:
@@ -220,149 +265,77 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
 
     def open_log(self, *, read_only: bool) -> Log:
         """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
-        log: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
-        return log
+        store = self._store()
+        if store is None:
+            kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
+            return kept
+        lease_s = store.duration_ms("lease", "3s") / 1_000
+        held: Log = load_adapter(f"log.{store.kind}")(_address(store), read_only=read_only, lease_s=lease_s)
+        return held
 
-    # ---- bringing in
+    def open_source(self, system: System) -> Source:
+        """The live source of these settings. Raises: UsageError where they contradict each other."""
+        from shroff.streams.merge import merge_of
 
-    def ingest(
-        self,
-        files: Files,
-        *,
-        as_type: str | None = None,
-        labels: str | Path | None = None,
-        order: str = "file",
-        format: str | None = None,
-        decide: bool = True,
-        is_hashed: bool = False,
-        progress: Progress | None = None,
-        sorting: Progress | None = None,
-        meter: Meter | None = None,
-        restoring: Progress | None = None,
-        on_batch: Callable[[Sequence[Answer]], None] | None = None,
-    ) -> IngestReport:
-        """Append files to the log, deciding on the way.
+        definitions, filled = self.definitions, _filled(system)
+        events, settings = definitions.events, definitions.settings
+        decoder = _decoder(filled, definitions)
+        merge = merge_of(events, settings, decoder.format)
+        source: Source = load_adapter(f"source.{system.kind}")(filled, decoder, project=settings.name, merge=merge)
+        return source
 
-        All files are opened and looked into first, so that one that cannot be read stops before writing, and so
-        does one with too many lines that come too late.
+    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
+        """What sends to a live source, and what makes its messages, by whether they name their type."""
+        definitions, filled = self.definitions, _filled(system)
+        sender: Sender = load_adapter(f"sender.{system.kind}")(filled, project=definitions.settings.name)
+        return sender, lambda names_type: encoder_of(filled, definitions, sender, _registry_of, names_type=names_type)
 
-        Args:
-            files: One, or several in their order.
-            as_type: The event type of every line; without it lines name their own.
-            labels: Rows of labels, merged in by when they were known; it may be one of the files.
-            order: `file`, or `time` to sort by event time first.
-            is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
-            progress: Is told how many lines were read.
-            sorting: Is told how many lines there are to be sorted.
-            meter: Knows which share of the files that is.
-            restoring: Is told how many events of the log were read.
-        """
-        from shroff.decisions.ingest import arranged, ingest, with_labels
+    def open_online(self, log: Log | None) -> OnlineStore:
+        """Where features for other services are. Raises: UsageError where the project names no place."""
+        from shroff.decisions.online_features import origin_of
 
-        if order not in {"file", "time"}:
-            raise UsageError(f"there is no order {order!r}. There are file and time.")
-        intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
-        with ExitStack() as opened:
+        if self.systems.online is None:
+            raise UsageError(NOT_THERE)
+        online = _filled(self.systems.online)
+        store: OnlineStore = load_adapter(f"features.{online.kind}")(
+            online.text("url"),
+            prefix=online.text("prefix") or self.definitions.settings.name,
+            log="" if log is None else origin_of(log),
+            ttl_ms=online.duration_ms("ttl", "0ms"),
+        )
+        return store
 
-            def read(path: Path, type_name: str | None) -> Iterator[Submission]:
-                lines = meter.opened(opened.enter_context(read_lines(path, format)))
-                return intake.submissions(lines, path.name, type_name)
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
+        sink: Sink = load_adapter(f"sink.{system.kind}")(name, _filled(system).options)
+        return sink
 
-            def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
-                return meter.taken(counted(rows, sorting))
+    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
+        """Files as a source. Raises: UsageError where one cannot be read."""
+        from shroff.adapters.source_files import FileSource
 
-            inputs = [(path.name, read(path, as_type)) for path in paths(files)]
-            rows = None if labels is None else read(Path(labels), "label")
-            writer, log = opened.enter_context(self.writing(restoring))
-            if decide and as_type != "label":
-                writer.definitions.require_models()
-                self.warnings += writer.definitions.remarks()
-            if by_time:
-                submissions = meter.given(
-                    arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
-                )
-            else:
-                submissions = arranged(inputs, writer)
-            if rows is not None:
-                submissions = with_labels(submissions, counted(rows, sorting))
-            inbox = opened.enter_context(closing(self.inbox(writer, log)))
-            return ingest(
-                writer,
-                counted(submissions, progress),
-                decide=decide,
-                on_batch=on_batch,
-                between=log.maintain,
-                inbox=inbox,
-            )
+        return FileSource(paths, type, format)
 
-    def intake(self, *, keeps_hashes: bool) -> Intake:
-        """The door for files and lines.
+    def has_log(self) -> bool:
+        """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
+        store = self._store()
+        if store is None:
+            return self.places.log.exists()
+        return bool(load_adapter(f"log.{store.kind}").is_there(_address(store)))
 
-        With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
-        sender could write a hash that was seen somewhere and so into the history of somebody else's card.
-        """
-        from shroff.events.intake import Intake
-        from shroff.events.kept import keeping_hashed
+    def _store(self) -> System | None:
+        """Where the log is kept; None where that is a file."""
+        return None if self.places.is_elsewhere else self.systems.store
 
-        definitions = self.definitions
-        hasher = keeping_hashed(self.hasher) if keeps_hashes else self.hasher
-        return Intake(definitions.events, definitions.settings, hasher)
+    def _log_name(self) -> str:
+        """The log, as a place where something is wrong."""
+        store = self._store()
+        return self.places.log.relative_to(self.places.folder).as_posix() if store is None else f"the {store.kind} log"
 
-    def answers(
-        self,
-        lines: Lines,
-        source: str,
-        *,
-        as_type: str | None = None,
-        is_hashed: bool = False,
-        has_more: Callable[[], bool] = lambda: True,
-        restoring: Progress | None = None,
-    ) -> Generator[list[tuple[str, Answer]], None, None]:
-        """Take lines as they come and answer each, with its place, once it is durable.
-
-        Args:
-            has_more: Whether a further line is there without waiting; where it is not, what came is answered.
-        """
-        from shroff.decisions.answers import in_groups
-
-        submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
-        with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
-            writer.definitions.require_models()
-            self.warnings += writer.definitions.remarks()
-            for group in in_groups(submissions, has_more):
-                with inbox.turn():
-                    answers = writer.write(group)
-                yield [(one.place, answer) for one, answer in zip(group, answers, strict=True)]
-                with inbox.turn():
-                    log.maintain()
-
-    def decide(
-        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
-    ) -> list[Decision | Undecided | Refusal]:
-        """Take events and give for each, in order, what `shroff decide` would answer, durable when this returns.
-
-        Args:
-            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
-
-        Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
-        """
-        from shroff.decisions.answers import answer_value, json_lines
-        from shroff.events.encodings import read_stream
-
-        lines = read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
-        groups = self.answers(lines, "python", as_type=as_type, is_hashed=is_hashed)
-        return [answer_value(answer, int(place)) for group in groups for place, answer in group]
+    def _made(self, adapter: str, *arguments: Any, **settings: Any) -> Any:
+        return load_adapter(adapter)(*arguments, **settings)
 
     # ---- asking
-
-    def replay(self, reference: str) -> Replayed:
-        """The recorded decision and the same computed again from the log."""
-        from shroff.decisions.finding import find
-        from shroff.decisions.replay import Replayed, replay
-
-        with self.reading() as log:
-            row = find(log, self.definitions.events, reference)
-            return Replayed(row, replay(log, row.seq, self.registry.load))
 
     def doctor(self) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
@@ -370,31 +343,8 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
         from shroff.monitoring.drift_record import findings
 
         report = self.check()
-        found = look(self.places, report.definitions, report.errors, self.reading, self.now_ms())
+        found = look(self.places, report.definitions, report.errors, self.has_log, self.reading, self.now_ms())
         return [*found, *findings(self.places)]
-
-    def explain(self, reference: str, progress: Progress | None = None) -> Explained:
-        """A decision with its features beside this entity's earlier ones, and the words of its rules."""
-        from shroff.decisions.explain import explain
-        from shroff.decisions.finding import find
-
-        with self.reading() as log:
-            return explain(log, find(log, self.definitions.events, reference), progress, self.registry.load)
-
-    def verify(
-        self,
-        engines: str | Sequence[str] = ("online", "batch", "naive"),
-        sample: int | None = None,
-        progress: Progress | None = None,
-    ) -> Verification:
-        """Compute the log again through the engines and compare (see `decisions.verifying`)."""
-        from shroff.decisions.verifying import known_engines, verify
-
-        names = known_engines(engines)
-        if sample is not None and sample < 1:
-            raise UsageError(f"a sample has 1 event at least, not {sample}.")
-        with self.reading() as log:
-            return verify(log, names, sample, progress, self.registry.load)
 
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None
@@ -404,41 +354,52 @@ class Project(Views, LabelViews, Retrainings, Importings, TrainingSets, Backtest
 
         return cluster_of(backend, address, partitions, adapters())
 
-    def feature_tables(
-        self,
-        event: str,
-        files: Sequence[Path],
-        way: Way,
-        *,
-        as_of_ms: int | None = None,
-        left: LeftOut | None = None,
-    ) -> Iterator[pa.Table]:
-        """The features of one type, as Arrow tables that follow each other in log order or in the files' order.
 
-        `left` is told of the lines that gave no event; without it they are a warning.
-        """
-        from shroff.decisions.fold import lateness_of
-        from shroff.decisions.histories import LeftOut, file_batches, log_batches
-        from shroff.decisions.notebook import known_by
-        from shroff.decisions.tables import feature_tables, tables_of
+def _address(store: System) -> str:
+    """The address of a store, with what the environment has to say of it."""
+    return config.filled(store.text("url"), "store")
 
-        told = LeftOut() if left is None else left
-        definitions = self.definitions
-        if files and way.engine in {"batch", "online"}:
-            from shroff.decisions.columnar import file_columns
 
-            found = file_columns(files, definitions, self.hasher, event, as_of_ms, told)
-            yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
-        elif files:
-            lines = ((path.name, read_lines(path)) for path in files)
-            batches = known_by(file_batches(lines, definitions, self.hasher, event, told), as_of_ms)
-            yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
-        else:
-            with self.reading() as log:
-                batches = known_by(log_batches(log, definitions), as_of_ms)
-                yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
-        if left is None and told.count:
-            self.warnings.append(f"{told}.")
+def _decoder(system: System, definitions: Definitions) -> Decoder:
+    """What reads the messages of a live source."""
+    from shroff.events.wire import JsonDecoder
+
+    if system.text("format", "json") == "json":
+        return JsonDecoder()
+    return _avro_decoder(system, definitions)
+
+
+def _avro_decoder(system: System, definitions: Definitions) -> AvroDecoder:
+    from shroff.events.avro_wire import AvroDecoder
+
+    return AvroDecoder(_registry_of(system), definitions.events, settings=definitions.settings)
+
+
+def _registry_of(system: System) -> SchemaRegistry:
+    registry = system.text("registry")
+    if not registry:
+        raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
+    return schema_registry(registry)
+
+
+def schema_registry(address: str) -> SchemaRegistry:
+    """The schema registry at an address, to be closed by the caller."""
+    from shroff.adapters.registry_http import HttpRegistry
+
+    return HttpRegistry(address)
+
+
+def _filled(system: System) -> System:
+    """A system with what the environment has to say of its settings."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return config.filled(value, system.kind)
+        if isinstance(value, Mapping):
+            return {name: fill(one) for name, one in value.items()}
+        return [fill(one) for one in value] if isinstance(value, list) else value
+
+    return System(system.kind, fill(system.options))
 
 
 def adapters() -> dict[str, EntryPoint]:

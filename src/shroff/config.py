@@ -1,6 +1,6 @@
 """Where a project is and what its files hold; the key of hashed fields.
 
-The only reader of the environment, of which one variable is read so far, and of project files.
+The only reader of the environment and of project files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import glob
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -30,6 +31,7 @@ UNFINISHED: Final = "unfinished"
 UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 _WAITING: Final = "OMP_WAIT_POLICY"
 _KEY_BYTES_MIN: Final = 16
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
 _FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "models/in_force.json")
@@ -48,7 +50,13 @@ class Places:
 
     @property
     def log(self) -> Path:
+        """The log, where it is a file."""
         return self.state / "log.db"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the log is one for files alone, and not the project's own."""
+        return False
 
     @property
     def snapshots(self) -> Path:
@@ -100,6 +108,20 @@ def threads_asleep() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(_WAITING, None)
+
+
+def filled(text: str, what: str) -> str:
+    """A setting with each `${NAME}` in it replaced by that variable of the environment.
+
+    Raises: UsageError where one is not set; the error shows its name, and nothing of the setting.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise UsageError(f"{what} in {PROJECT_FILE} reads ${{{found[1]}}}, and that variable is not set.")
+        return os.environ[found[1]]
+
+    return _VARIABLE.sub(value, text)
 
 
 def completion_asked() -> str:
@@ -300,9 +322,27 @@ def watching(places: Places) -> Iterator[None]:
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
-    path = places.state / "watch.lock"
+    words = "another 'shroff train --watch' works for this project; end that one first"
+    with _alone(places.state / "watch.lock", words):
+        yield
+
+
+@contextmanager
+def delivering(places: Places) -> Iterator[None]:
+    """A project for this process alone among those on this machine that deliver to its sinks.
+
+    Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
+    """
+    words = "another process delivers to the sinks of this project already, such as 'shroff run', and goes on with it"
+    with _alone(places.state / "delivery.lock", words):
+        yield
+
+
+@contextmanager
+def _alone(path: Path, words: str) -> Iterator[None]:
+    """A lock at this path, which ends with the process."""
     try:
-        make_folder(places.state)
+        make_folder(path.parent)
         file = path.open("a")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was taken.") from None
@@ -310,7 +350,7 @@ def watching(places: Places) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LogBusyError("another 'shroff train --watch' works for this project; end that one first") from None
+            raise LogBusyError(words) from None
         yield
 
 

@@ -6,9 +6,11 @@
     ├── UsageError           a command or call that cannot be carried out as asked
     ├── NotThereYetError     the language has it, this version does not evaluate it
     ├── TransientError       try again
-    │   └── LogBusyError     another process writes this log
+    │   ├── LogBusyError     another process writes this log
+    │   └── SchemasAwayError a schema registry cannot be reached, or does not let us in: says where and what to do
     └── StateError           stop and call somebody
         ├── StorageError     the disk or file under the log fails; says what to do
+        ├── OvertakenError   another process has taken over this log: end, its state is thrown away
         ├── RegistryError    a file of a model is damaged, or of a kind that cannot be scored
         └── ReplayError      the log does not give the decision that was recorded
 
@@ -89,12 +91,20 @@ class LogBusyError(TransientError):
         self.by = by
 
 
+class SchemasAwayError(TransientError):
+    """The schema registry at an address gives no answer that says anything about a schema; wait and ask again."""
+
+
 class StateError(ShroffError):
     """The program must not go on: what is stored and what it computes do not agree."""
 
 
 class StorageError(StateError):
     """The disk or the file under the log failed; nothing acknowledged is lost."""
+
+
+class OvertakenError(StateError):
+    """Another process has taken over this log: this one must end, and its state is thrown away."""
 
 
 class RegistryError(StateError):

@@ -78,7 +78,7 @@ def test_a_command_begun_is_completed():
         ("ingest ", ["file"]),
         ("ingest march.csv --labels ", ["file"]),
         ("ingest march.csv --order ", ["file", "time"]),
-        ("ingest march.csv --format ", ["csv", "jsonl", "parquet"]),
+        ("ingest march.csv --format ", ["csv", "jsonl", "parquet", "avro"]),
         ("decide ", ["file"]),
         ("features --engine ", ["batch", "online", "naive"]),
         ("verify --engines o", ["online"]),

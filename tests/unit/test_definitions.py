@@ -101,10 +101,11 @@ def test_the_log_keeps_the_name_control_for_itself():
     assert any("'control' is a word of the language" in problem.message for problem in problems)
 
 
-def test_ahead_says_that_it_has_no_effect_yet():
+def test_how_far_ahead_of_its_arrival_an_event_may_be_is_read_without_a_word():
     loaded = load_definitions({**FILES, "shroff.yaml": FILES["shroff.yaml"] + "ahead: 1h\n"})
 
-    assert [(problem.file, problem.line) for problem in loaded.warnings] == [("shroff.yaml", 4)]
+    assert loaded.warnings == []
+    assert loaded.or_raise().settings.ahead_ms == 3_600_000
 
 
 def test_a_rule_test_sees_labels_as_the_log_does():

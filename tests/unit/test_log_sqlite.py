@@ -17,7 +17,7 @@ from shroff.adapters import sqlite_file
 from shroff.adapters.log_sqlite import STEPS, SqliteLog
 from shroff.adapters.sqlite_file import storage_error
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
-from shroff.streams.log import Batch
+from shroff.streams.log import Batch, PersonalValue
 from shroff.testing.kill import KillSwitch, kill_at
 from shroff.testing.rows import contents, everything, payments, record
 
@@ -297,9 +297,10 @@ def test_a_damaged_file_is_refused_in_words(path):
         for page in range(3, path.stat().st_size // 4_096):
             file.seek(page * 4_096)
             file.write(b"\xff" * 4_096)
-    log = SqliteLog(path)
-    with pytest.raises(StorageError, match=r"damaged.*restore the last backup"):
-        list(log.read())
+    log = SqliteLog(path, read_only=True)
+    for use in (lambda: list(log.read()), lambda: SqliteLog(path)):
+        with pytest.raises(StorageError, match=r"damaged.*restore the last backup"):
+            use()
     log.close()
 
 
@@ -400,4 +401,19 @@ def test_a_log_that_is_only_maintained_now_and_then_keeps_its_write_ahead_log_sh
 
     assert path.with_name("log.db-wal").stat().st_size < 16_000_000
     assert log.last_seq() == 1_000
+    log.close()
+
+
+def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
+    log = SqliteLog(tmp_path / "log.db")
+    value = "ann.was.here@example.org"
+    log.append(Batch(personal=[PersonalValue("payment", f"p-{number}", "email", value) for number in range(500)]))
+    log.append(payments(1, 50))
+
+    def found() -> int:
+        return sum(file.read_bytes().count(value.encode()) for file in tmp_path.iterdir())
+
+    assert found() > 0
+    log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
+    assert found() == 0
     log.close()

@@ -51,9 +51,12 @@ def old(tmp_path: Path) -> Path:
 
 
 def of_version_1() -> Batch:
-    """What the log of version 1 holds, which had no remarks yet and did not know where a waiting label stood."""
+    """What the log of version 1 holds: no remarks yet, nothing stuck or beside, and not where a waiting label stood."""
     batch = everything(1)
     batch.remarks.clear()
+    batch.stuck.clear()
+    batch.personal.clear()
+    batch.late.clear()
     batch.waiting = [
         replace(one, source="waiting labels", place=f"{one.event_type}/{one.event_id}", raw=one.body)
         for one in batch.waiting

@@ -32,6 +32,47 @@ money: { currency: ZAR, places: 4 }
 lateness: 7d
 ahead: 1h
 untaken: quarantine
+source:
+  kafka:
+    brokers: localhost:9092, localhost:9093
+    topics: { payment: [payments, more], any: mixed }
+    labels: verdicts
+    format: avro
+    registry: http://localhost:8081/apis/ccompat/v7
+    group: bank
+    dead_letters: refused
+    start: latest
+    late: keep
+    client: { security.protocol: SASL_SSL, sasl.password: "${KAFKA_PASSWORD}" }
+store: { url: "postgresql://shroff@localhost/shroff", lease: 3s }
+lake:
+  to: s3://bank/shroff
+  every: 10s
+  layout: both
+  documents: { transaction: { of: payment }, answers: { of: label, lines: 1000 } }
+  endpoint: http://localhost:9000
+  region: eu-central-1
+sinks:
+  topics:
+    kafka:
+      take: flags
+      brokers: localhost:9092
+      topic: all
+      by: outcome
+      topics: { decline: fraud_transaction, else: non_fraud_transaction }
+      client: { compression.type: lz4 }
+  documents: { mongodb: { take: decisions, url: "mongodb://localhost", database: bank, collection: decisions } }
+  rows: { sql: { take: decisions, url: "mariadb://bank@localhost/bank", table: decisions } }
+  calls:
+    webhook:
+      take: decisions
+      url: https://bank.example/hook
+      secret: ${HOOK_SECRET}
+      outcomes: [decline, review]
+      timeout: 10s
+online: { url: "redis://localhost:6379/1", prefix: bank, ttl: 90d, entities: [card] }
+snapshots: { every: 10m, events: 1000000, kept: 3, to: s3://bank/snapshots }
+keep: 400d
 """,
     "events.yaml": """
 payment:
@@ -139,6 +180,25 @@ def kind_of(file: str) -> str:
     return file.split("/", maxsplit=1)[0].removesuffix(".yaml")
 
 
+# What stands in the place of another key of it, such as the other kind of source.
+OTHER_SETTINGS = """
+shroff: 1
+name: 2026
+money: EUR
+source:
+  redis:
+    url: redis://localhost:6379/0
+    streams: { payment: payments }
+    labels: verdicts
+    field: event
+    format: json
+    registry: https://registry.example
+    dead_letters: refused
+    trim: true
+    late: refuse
+"""
+
+
 def as_editors_read(node: yamltext.Node | None) -> object:
     """A node as a reader of YAML 1.2 (core schema) has it: plain scalars are numbers and truths where they look so."""
     if isinstance(node, yamltext.Mapping):
@@ -174,6 +234,7 @@ def projects() -> Iterator[pytest.param]:
         if not load_definitions(case.files()).problems:
             yield pytest.param(case.files(), id=case.id)
     yield pytest.param(EVERYTHING, id="everything")
+    yield pytest.param(EVERYTHING | {"shroff.yaml": OTHER_SETTINGS}, id="other settings")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.kind)
@@ -241,14 +302,25 @@ def everything_of(file: ProjectFile) -> tuple[str, str]:
     return next((name, text) for name, text in EVERYTHING.items() if kind_of(name) == file.kind)
 
 
+def project_with(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
+    """A whole project in which a key stands."""
+    name = everything_of(file)[0]
+    all_ = (EVERYTHING, EVERYTHING | {"shroff.yaml": OTHER_SETTINGS})
+    return next(
+        one for one in all_ if any(fits(path, wanted) for path, _ in places(yamltext.read(one[name], name, [])))
+    )
+
+
 def misspelt(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
-    """The whole project with one key misspelt."""
-    name, text = everything_of(file)
+    """A whole project with one key misspelt."""
+    project = project_with(file, wanted)
+    name = everything_of(file)[0]
+    text = project[name]
     key = next(key for path, key in places(yamltext.read(text, name, [])) if fits(path, wanted))
     lines = text.splitlines(keepends=True)
     line = lines[key.line - 1]
     lines[key.line - 1] = f"{line[: key.column - 1]}X{line[key.column - 1 :]}"
-    return EVERYTHING | {name: "".join(lines)}
+    return project | {name: "".join(lines)}
 
 
 @pytest.mark.parametrize("file, path, key", each_key())
@@ -258,10 +330,10 @@ def test_a_key_of_the_tables_is_taken_by_loader_and_schema_and_misspelt_by_neith
         assert any("not there yet" in problem.message for problem in load_definitions(files).problems)
     else:
         files = misspelt(file, path)
-    name = everything_of(file)[0]
+    name, whole = everything_of(file)[0], EVERYTHING if key.shape is None else project_with(file, path)
 
-    assert load_definitions(EVERYTHING).problems == []
-    assert refusals(name, EVERYTHING[name]) == []
+    assert load_definitions(whole).problems == []
+    assert refusals(name, whole[name]) == []
     assert [problem for problem in load_definitions(files).problems if problem.file == name]
     assert refusals(name, files[name])
 

@@ -34,7 +34,7 @@ def from_debian(name: str, packages: Sequence[str], *, without: Sequence[str] = 
         packages: What is wanted.
         without: Names that start so are left out, such as parts that a server loads only when asked to.
     """
-    with _making(name) as (folder, is_there):
+    with made(name) as (folder, is_there):
         if is_there:
             return folder
         _must_have("apt-get", "a Debian or Ubuntu")
@@ -65,7 +65,7 @@ def _to_download(packages: Sequence[str], without: Sequence[str]) -> list[str]:
 
 def from_maven(name: str, artifacts: Sequence[str]) -> Path:
     """The folder with jars, `group:artifact:version` each, and all they need."""
-    with _making(name) as (folder, is_there):
+    with made(name) as (folder, is_there):
         if is_there:
             return folder
         _must_have("mvn", "Maven (Debian: maven)")
@@ -86,7 +86,7 @@ def _pom(artifacts: Sequence[str]) -> str:
 
 def unpacked_from_maven(name: str, artifact: str) -> Path:
     """The folder of one archive, `group:artifact:version:type:classifier`, unpacked."""
-    with _making(name) as (folder, is_there):
+    with made(name) as (folder, is_there):
         if is_there:
             return folder
         _must_have("mvn", "Maven (Debian: maven)")
@@ -105,7 +105,7 @@ def from_go(name: str, module: str, version: str, package: str, *, files: Mappin
         package: Its folder, such as `./cmd/program`.
         files: Texts that its releases have and its source lacks.
     """
-    with _making(name) as (folder, is_there):
+    with made(name) as (folder, is_there):
         if is_there:
             return folder / name
         _must_have("go", "Go 1.22 or newer (Debian: golang)")
@@ -119,6 +119,17 @@ def from_go(name: str, module: str, version: str, package: str, *, files: Mappin
         _run(["go", "build", "-o", str(folder / name), package], cwd=source)
         shutil.rmtree(source)
     return folder / name
+
+
+def compiler() -> tuple[Sequence[str], Mapping[str, str]]:
+    """A C compiler and the environment it needs: of the system, else of Debian's packages, unpacked."""
+    if (here := program("cc", [])) is not None:
+        return [str(here)], dict(os.environ)
+    root = from_debian("compiler", ["gcc", "libc6-dev"])
+    headers = [root / "usr" / "include", *root.glob("usr/include/*-linux-gnu*")]
+    places = [f"-B{root / 'usr' / 'bin'}", *(f"-isystem{folder}" for folder in headers)]
+    path = os.pathsep.join([str(root / "usr" / "bin"), os.environ.get("PATH", "")])
+    return [str(root / "usr" / "bin" / "gcc"), *places], {**os.environ, **libraries(root), "PATH": path}
 
 
 def _writable(source: str, target: str) -> None:
@@ -140,7 +151,7 @@ def libraries(root: Path) -> Mapping[str, str]:
 
 
 @contextmanager
-def _making(name: str) -> Iterator[tuple[Path, bool]]:
+def made(name: str) -> Iterator[tuple[Path, bool]]:
     """A folder of the cache, and whether it is complete; others wait. What a failure leaves is removed."""
     folder = cache() / name
     folder.parent.mkdir(parents=True, exist_ok=True)

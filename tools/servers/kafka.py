@@ -10,6 +10,7 @@ from typing import Final
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.fetching import from_maven, program
 from tools.servers.process import Child, Server, wait_until
+from tools.servers.web import listens
 
 KAFKA: Final = "4.1.1"
 LOG4J: Final = "2.24.3"
@@ -32,14 +33,22 @@ def java() -> str:
 
 
 class Kafka(Server):
-    """A cluster. `brokers` are its processes, in the order of their ids from 1 on."""
+    """A cluster. `brokers` are its processes, in the order of their ids from 1 on.
+
+    Clients that come in by `address` are sent on to the brokers themselves. With `has_outside` there is a second way
+    in for those that shall meet a network that breaks: `outside` has for each broker the port where a proxy must
+    listen, and the one that it leads to. Brokers name the proxies to whoever came through one.
+    What is in `envs` when they are first started is in the environment of each.
+    """
 
     kind = "kafka"
 
-    def __init__(self, n_brokers: int = 3) -> None:
+    def __init__(self, n_brokers: int = 3, *, has_outside: bool = False) -> None:
         super().__init__()
         self.n_brokers = n_brokers
+        self.outside = [(self.port(), self.port()) for _ in range(n_brokers if has_outside else 0)]
         self.brokers: list[Child] = []
+        self.envs: Sequence[Mapping[str, str]] = [{}] * n_brokers
         self._listeners = [self.port() for _ in range(n_brokers)]
         self._controllers = [self.port() for _ in range(n_brokers)]
 
@@ -48,11 +57,20 @@ class Kafka(Server):
         return ",".join(f"127.0.0.1:{port}" for port in self._listeners)
 
     @property
+    def outside_address(self) -> str:
+        """Where clients come in through proxies."""
+        return ",".join(f"127.0.0.1:{proxy}" for proxy, _ in self.outside)
+
+    @property
     def details(self) -> Mapping[str, str]:
         return {"bootstrap.servers": self.address}
 
     def children(self) -> Sequence[Child]:
         return self.brokers
+
+    def data(self, id_: int) -> Path:
+        """Where a broker keeps what it has."""
+        return self.folder / f"data-{id_}"
 
     def start(self) -> None:
         if not self.brokers:
@@ -60,7 +78,9 @@ class Kafka(Server):
         for broker in self.brokers:
             if not broker.is_running:
                 broker.start(lambda: True)
-        wait_until(lambda: self.n_alive() == self.n_brokers, self._why_not)
+        # A cluster still counts a broker for a while that is gone.
+        ports = [*self._listeners, *(target for _, target in self.outside)]
+        wait_until(lambda: all(map(listens, ports)) and self.n_alive() == self.n_brokers, self._why_not)
 
     def _why_not(self) -> str:
         ended = [broker for broker in self.brokers if not broker.is_running]
@@ -86,7 +106,8 @@ class Kafka(Server):
             settings.write_text(self._settings(id_), encoding="utf-8")
             self._tool([*start, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)])
             command = [*start, "kafka.Kafka", str(settings)]
-            self.brokers.append(Child(f"Kafka broker {id_}", command, self.folder / f"broker-{id_}.log"))
+            log, env = self.folder / f"broker-{id_}.log", self.envs[id_ - 1]
+            self.brokers.append(Child(f"Kafka broker {id_}", command, log, env=env))
 
     def _log_settings(self) -> Path:
         """Warnings only: an idle broker writes hundreds of lines of its settings."""
@@ -109,15 +130,20 @@ class Kafka(Server):
         copies = min(3, self.n_brokers)
         listener, controller = self._listeners[id_ - 1], self._controllers[id_ - 1]
         quorum = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controllers, 1))
+        listeners, advertised = [f"PLAINTEXT://127.0.0.1:{listener}"], [f"PLAINTEXT://127.0.0.1:{listener}"]
+        for proxy, target in self.outside[id_ - 1 : id_]:
+            listeners.append(f"OUTSIDE://127.0.0.1:{target}")
+            advertised.append(f"OUTSIDE://127.0.0.1:{proxy}")
         found = {
             "process.roles": "broker,controller",
             "node.id": id_,
             "controller.quorum.voters": quorum,
-            "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
+            "listeners": ",".join([*listeners, f"CONTROLLER://127.0.0.1:{controller}"]),
+            "advertised.listeners": ",".join(advertised),
+            "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": self.folder / f"data-{id_}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.data(id_),
             "offsets.topic.replication.factor": copies,
             "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": copies,
@@ -128,4 +154,6 @@ class Kafka(Server):
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
         }
+        if self.outside:  # whoever breaks brokers wants the others to take over soon
+            found |= {"broker.session.timeout.ms": 3_000, "broker.heartbeat.interval.ms": 500}
         return "".join(f"{key}={value}\n" for key, value in found.items())

@@ -11,7 +11,16 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from shroff.errors import LogBusyError, StateError, StorageError
-from shroff.streams.batch_check import check_batch, no_request, taken_id, taken_key, taken_value, taken_waiting
+from shroff.streams.batch_check import (
+    check_batch,
+    check_epoch,
+    check_offsets,
+    no_request,
+    taken_id,
+    taken_key,
+    taken_value,
+    taken_waiting,
+)
 from shroff.streams.log import (
     REPLIES_KEPT,
     Batch,
@@ -20,11 +29,15 @@ from shroff.streams.log import (
     FlagRow,
     HitRow,
     Indexed,
+    LateEvent,
+    Offset,
     OutboxRow,
     Record,
     Refused,
     Remark,
     Request,
+    StuckKey,
+    StuckRow,
     WaitingLabel,
 )
 
@@ -58,7 +71,11 @@ class MemoryStore:
     inbox: dict[int, Request] = field(default_factory=dict)
     inbox_count: int = 0  # ever
     replies: dict[int, bytes] = field(default_factory=dict)
+    stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
+    personal: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    late: dict[tuple[str, str], LateEvent] = field(default_factory=dict)
     bytes: int = 0
+    epoch: int = 0
     is_written: bool = False
     lock: Lock = field(default_factory=Lock)
 
@@ -81,19 +98,22 @@ class MemoryLog:
         self._read_only = read_only
         self._max_bytes = max_bytes
         self._closed = False
+        self.place, self.epoch = "this log in memory", 0
         if not read_only:
             with self.store.lock:
                 if self.store.is_written:
                     raise LogBusyError("this log is being written by another `MemoryLog`. Close that one first")
                 self.store.is_written = True
+                self.store.epoch = self.epoch = self.store.epoch + 1
 
     def append(self, batch: Batch) -> None:
         """Take a batch in, whole or not at all.
 
-        Raises: StateError and StorageError as in the contract.
+        Raises: StateError, OvertakenError and StorageError as in the contract.
         """
         store = self._writable()
         with store.lock:
+            self._check_lead(batch.offsets)
             error = self._reason_against(batch)
             if error is not None:
                 raise error
@@ -212,10 +232,10 @@ class MemoryLog:
         return [number for number, _ in self.refused_list()]
 
     def counts(self) -> Counts:
-        """How much is in quarantine, waits, and has to leave."""
+        """How much is in quarantine, waits, has to leave, is stuck, and came too late."""
         store = self._usable()
         with store.lock:
-            return Counts(len(store.refused), len(store.waiting), len(store.outbox))
+            return Counts(len(store.refused), len(store.waiting), len(store.outbox), len(store.stuck), len(store.late))
 
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
@@ -245,6 +265,12 @@ class MemoryLog:
         """How far this part of the source was read."""
         return self._usable().offsets.get((source, part))
 
+    def offsets(self, source: str) -> dict[str, str]:
+        """How far each part of the source was read."""
+        store = self._usable()
+        with store.lock:
+            return self._offsets(source)
+
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
         """What still has to leave, oldest first."""
         store = self._usable()
@@ -255,8 +281,37 @@ class MemoryLog:
         """Take delivered rows out of the outbox."""
         store = self._writable()
         with store.lock:
+            check_epoch(self.epoch, store.epoch, self.place)
             for key in keys:
                 store.outbox.pop(key, None)
+
+    def stuck(
+        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
+    ) -> list[StuckRow]:
+        """What sinks would not take, behind a key, in the order of keys."""
+        store = self._usable()
+        with store.lock:
+            keys = sorted(key for key in store.stuck if key > after and (not sink or key[0] == sink))
+            rows = (store.stuck[key] for key in keys)
+            return list(islice((row for row in rows if row.is_due or not is_due), limit))
+
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What lies beside the events of one type with these ids, by id and field."""
+        store = self._usable()
+        with store.lock:
+            return {id_: dict(store.personal[type, id_]) for id_ in ids if (type, id_) in store.personal}
+
+    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """The events of one type with these ids that came too late and are kept."""
+        store = self._usable()
+        with store.lock:
+            return {id_: store.late[type, id_] for id_ in ids if (type, id_) in store.late}
+
+    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """The kept late events behind this one, in the order of type and id."""
+        store = self._usable()
+        with store.lock:
+            return [one for key, one in sorted(store.late.items()) if key > (type, id)][:limit]
 
     def size_bytes(self) -> int:
         """Bytes of the bodies, documents and refused input held."""
@@ -264,7 +319,7 @@ class MemoryLog:
 
     def close(self) -> None:
         """Let go of the writer's place. Closing twice does nothing."""
-        if not self._closed and not self._read_only:
+        if not self._closed and not self._read_only and self.epoch == self.store.epoch:
             self.store.is_written = False
         self._closed = True
 
@@ -285,6 +340,13 @@ class MemoryLog:
     def _find_unique(self, type_: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         known = self.store.unique.get((type_, field), {})
         return {value: self.store.records[known[value] - 1] for value in values if value in known}
+
+    def _offsets(self, source: str) -> dict[str, str]:
+        return {part: offset for (of, part), offset in self.store.offsets.items() if of == source}
+
+    def _check_lead(self, offsets: Sequence[Offset]) -> None:
+        check_epoch(self.epoch, self.store.epoch, self.place)
+        check_offsets(offsets, self._offsets)
 
     def _reason_against(self, batch: Batch) -> StateError | None:
         """Everything that speaks against the batch, asked before anything of it is taken in."""
@@ -343,6 +405,14 @@ class MemoryLog:
             del store.inbox[reply.number]
             store.replies[reply.number] = reply.body
             store.replies.pop(reply.number - REPLIES_KEPT, None)
+        for stuck in batch.unstuck:
+            store.stuck.pop(stuck, None)
+        store.stuck.update({row.key: row for row in batch.stuck})
+        for event in batch.erased:
+            store.personal.pop(event, None)
+        for one in batch.personal:
+            store.personal.setdefault((one.type, one.id), {})[one.field] = one.value
+        store.late.update({(late.type, late.id): late for late in batch.late})
         store.bytes += _bytes(batch)
 
     def _between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:

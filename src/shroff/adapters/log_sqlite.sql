@@ -1,4 +1,4 @@
--- The tables of a log in one SQLite file, version 3 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 5 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
@@ -109,12 +109,57 @@ CREATE TABLE outbox (
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
+-- What sinks would not take, until somebody drops it or it is taken after all. `body` and `fields` are JSON, `at_ms` is
+-- when it was last refused, `is_due` whether it is to be tried again.
+CREATE TABLE stuck (
+    sink     TEXT    NOT NULL,
+    seq      INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    kind     TEXT    NOT NULL,
+    event    TEXT    NOT NULL,
+    id       TEXT    NOT NULL,
+    outcome  TEXT    NOT NULL,
+    body     TEXT    NOT NULL,
+    fields   TEXT    NOT NULL,
+    reason   TEXT    NOT NULL,
+    attempts INTEGER NOT NULL,
+    at_ms    INTEGER NOT NULL,
+    is_due   INTEGER NOT NULL,
+    PRIMARY KEY (sink, seq, number)
+) WITHOUT ROWID;
+
+-- What lies beside events until it is erased: no fold reads it.
+CREATE TABLE personal (
+    type  TEXT NOT NULL,
+    id    TEXT NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (type, id, field)
+) WITHOUT ROWID;
+
+-- Events that came too late for a source which keeps them: without a place, and in no window. `at_ms` is when they came.
+CREATE TABLE late_events (
+    type    TEXT    NOT NULL,
+    id      TEXT    NOT NULL,
+    time_ms INTEGER NOT NULL,
+    body    TEXT    NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    PRIMARY KEY (type, id)
+) WITHOUT ROWID;
+
 CREATE TABLE offsets (
     source   TEXT NOT NULL,
     part     TEXT NOT NULL,
     "offset" TEXT NOT NULL,
     PRIMARY KEY (source, part)
 ) WITHOUT ROWID;
+
+-- Who leads: how many times the log was opened for writing; one row. Nothing of an earlier opening is committed.
+CREATE TABLE lead (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch INTEGER NOT NULL
+);
+INSERT INTO lead (one, epoch) VALUES (1, 0);
 
 -- What other processes ask of the one that writes, numbered in the order of arrival; AUTOINCREMENT, so that a number
 -- never means another request later. `body` and `reply` are JSON, `at_ms` is when it was asked. With its reply, NULL

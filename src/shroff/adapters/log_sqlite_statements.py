@@ -7,12 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
+from shroff.adapters.log_wording import (
+    REFUSED_COLUMNS,
+    Dialect,
+    decision_columns,
+    event_columns,
+    late_columns,
+    waiting_columns,
+    wording,
+)
 from shroff.adapters.sqlite_file import NO_UTF8
-from shroff.streams.log import EARLIER_LABELS, Refused
+from shroff.streams.log import EARLIER_LABELS
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
@@ -72,22 +79,22 @@ REMARKS: Final = Statement(
     "last_ms = excluded.last_ms",
 )
 QUARANTINE_DROP: Final = Statement("DELETE FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
+UNSTUCK: Final = Statement("DELETE FROM stuck WHERE (sink, seq, number) IN (VALUES ", "(?, ?, ?)", ")")
+STUCK: Final = Statement(
+    "INSERT OR REPLACE INTO stuck (sink, seq, number, kind, event, id, outcome, body, fields, reason, attempts, at_ms, "
+    "is_due) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?)",
+)
+ERASED: Final = Statement("DELETE FROM personal WHERE (type, id) IN (VALUES ", "(?, ?)", ")")
+PERSONAL: Final = Statement("INSERT INTO personal (type, id, field, value) VALUES ", "(?, ?, ?, ?)")
+LATE: Final = Statement(
+    "INSERT INTO late_events (type, id, time_ms, body, at_ms) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
+)
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
-# What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
-# be missing. SQLite keeps whatever stands in a damaged file.
-EVENT_SHAPE: Final = "itttiji"
-DECISION_SHAPE: Final = "itttbj"
-FLAG_SHAPE: Final = "itttttiti"
-HIT_SHAPE: Final = "itTii"
-WAITING_SHAPE: Final = "itttjttbt"
-REFUSED_SHAPE: Final = "ittttbi"
-OUTBOX_SHAPE: Final = "iitj"
-REMARK_SHAPE: Final = "ttiiiii"
-REQUEST_SHAPE: Final = "itji"
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
-_KINDS: Final = {
+_KINDS: Final = {  # of a column, as `log_questions` has them
     "i": frozenset([int]),
     "I": frozenset([int, type(None)]),
     "t": frozenset([str]),
@@ -95,7 +102,7 @@ _KINDS: Final = {
     "b": frozenset([bytes]),
     "j": frozenset([bytes]),
 }
-EVENT_COLUMNS: Final = "seq, kind, type, id, time_ms, CAST(body AS BLOB), decided"
+_DIALECT: Final = Dialect(mark="?", quote='"', as_bytes="CAST({} AS BLOB)", join="CROSS JOIN")
 # Many rows as one text. SQLite adds them up in the order in which it comes by them, which is that of the inner query.
 LINES: Final = (
     "SELECT count(*), CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT substr(kind, 1, 1) || decided || "
@@ -107,26 +114,23 @@ OUTCOME_LINES: Final = (
 )
 # A list of ids joined to the index: 0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5,
 # json_each 0.4 to 2.1, a temporary table 14).
-FIND: Final = Statement(
+_FIND: Final = Statement(
     "WITH wanted (wanted_id) AS (VALUES ",
     "(?)",
-    f") SELECT {EVENT_COLUMNS} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
+    f") SELECT {event_columns(_DIALECT)} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
 )
-FIND_UNIQUE: Final = Statement(
+_FIND_UNIQUE: Final = Statement(
     "WITH wanted (wanted_value) AS (VALUES ",
     "(?)",
-    f") SELECT value, {', '.join(f'e.{name}' for name in ('seq', 'kind', 'type', 'id', 'time_ms'))}, "
-    "CAST(e.body AS BLOB), e.decided FROM wanted CROSS JOIN unique_values u ON u.type = ? AND u.field = ? "
-    "AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
+    f") SELECT value, {event_columns(_DIALECT, 'e.')} FROM wanted CROSS JOIN unique_values u ON u.type = ? "
+    "AND u.field = ? AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
 )
-DECISION_COLUMNS: Final = "d.seq, e.type, e.id, d.outcome, d.receipt, CAST(d.document AS BLOB)"
-FIND_DECISIONS: Final = Statement(
+_FIND_DECISIONS: Final = Statement(
     "WITH wanted (wanted_id) AS (VALUES ",
     "(?)",
-    f") SELECT {DECISION_COLUMNS} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
+    f") SELECT {decision_columns(_DIALECT)} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
     f"CROSS JOIN decisions d ON d.seq = e.seq",
 )
-WAITING_COLUMNS: Final = "number, event_type, event_id, id, CAST(body AS BLOB), source, place, raw, field"
 # For readers of a file of version 1 or 2, in the table's place: as migrations fill the columns that it lacks.
 EARLIER_WAITING: Final = {
     1: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, "
@@ -135,27 +139,34 @@ EARLIER_WAITING: Final = {
     2: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, source, place, raw, "
     "'' AS field FROM main.waiting_labels",
 }
-WAITING_FOR: Final = Statement(
-    f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE event_id IN (VALUES ",
+EARLIER_COUNTS: Final = (
+    "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM waiting_labels), (SELECT count(*) FROM outbox)"
+)
+_WAITING_FOR: Final = Statement(
+    f"SELECT {waiting_columns(_DIALECT)} FROM waiting_labels WHERE event_id IN (VALUES ",
     "(?)",
     ") AND event_type = ? AND field = ?",
 )
-WAITING_WITH: Final = Statement(f"SELECT {WAITING_COLUMNS} FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")")
+_WAITING_WITH: Final = Statement(
+    f"SELECT {waiting_columns(_DIALECT)} FROM waiting_labels WHERE id IN (VALUES ", "(?)", ")"
+)
 
-REFUSED_COLUMNS: Final = "number, source, place, type, reason, raw, at_ms"
-REFUSED_WITH: Final = Statement(f"SELECT {REFUSED_COLUMNS} FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
-
-of_record = attrgetter("seq", "kind", "type", "id", "time_ms", "body", "decided")
-of_decision = attrgetter("seq", "outcome", "receipt", "document")
-of_flag = attrgetter("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
-of_hit = attrgetter("seq", "rule", "key", "shadow")
-of_waiting = attrgetter("event_type", "event_id", "id", "body", "source", "place", "raw", "field")
-of_unique = attrgetter("type", "field", "value", "seq")
-of_indexed = attrgetter("type", "field", "form")
-of_outbox = attrgetter("seq", "number", "kind", "body")
-of_offset = attrgetter("source", "part", "offset")
-of_remark = attrgetter("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")
-of_reply = attrgetter("body", "number")
+_REFUSED_WITH: Final = Statement(f"SELECT {REFUSED_COLUMNS} FROM quarantine WHERE number IN (VALUES ", "(?)", ")")
+_PERSONAL: Final = Statement("SELECT id, field, value FROM personal WHERE id IN (VALUES ", "(?)", ") AND type = ?")
+_LATE: Final = Statement(
+    f"SELECT {late_columns(_DIALECT)} FROM late_events WHERE id IN (VALUES ", "(?)", ") AND type = ?"
+)
+WORDING: Final = wording(
+    _DIALECT,
+    personal=_PERSONAL,
+    late=_LATE,
+    find=_FIND,
+    find_unique=_FIND_UNIQUE,
+    find_decisions=_FIND_DECISIONS,
+    waiting_for=_WAITING_FOR,
+    waiting_with=_WAITING_WITH,
+    refused_with=_REFUSED_WITH,
+)
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:
@@ -177,11 +188,6 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def of_refused(refused: Refused) -> tuple[Any, ...]:
-    digest = blake2b(refused.raw, digest_size=16).digest()
-    return (refused.source, refused.place, refused.type, refused.reason, refused.raw, refused.at_ms, digest)
 
 
 @cache

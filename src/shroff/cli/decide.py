@@ -82,5 +82,5 @@ def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
     if file == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
         arrivals = Arrivals(os.dup(0) if file == "-" else os.open(path, os.O_RDONLY))
         return read_stream(arrivals, "jsonl", name=file), arrivals.has_line  # type: ignore[arg-type]  # it reads lines
-    known = path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet", ".jsonl", ".ndjson", ".json"))
+    known = path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet", ".avro", ".jsonl", ".ndjson", ".json"))
     return read_lines(path, None if known else "jsonl"), lambda: True

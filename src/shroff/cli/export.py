@@ -11,7 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
 
-KINDS: Final = ("decisions", "events", "flags", "labels")
+KINDS: Final = ("decisions", "events", "flags", "labels", "late")
 
 
 @command(
@@ -34,10 +34,14 @@ KINDS: Final = ("decisions", "events", "flags", "labels")
 @click.option(
     "--as-of", metavar="TIME", help="Only what happened, or of labels was known, by then; a day is its start."
 )
-def export(session: Session, what: str, format_: str, out: Path | None, as_of: str | None) -> None:
-    """Give decisions, events, flags or labels in log order, beside a writer too.
+@click.option("--personal", metavar="FIELD,...", help="Of events: these of their personal fields as well.")
+def export(
+    session: Session, what: str, format_: str, out: Path | None, as_of: str | None, personal: str | None
+) -> None:
+    """Give decisions, events, flags or labels in log order, beside a writer too; or events kept that came too late.
 
-    JSON lines of decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
+    Personal fields (`email: text? personal`) are shown to who names them, and to nobody else. JSON lines of
+    decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
     labels as `label` does. Flags have the accuracy that follows from the verdict in force of their event, and
     since when. A Parquet file is put together beside its name; lines go into a pipe or a device as well.
     """
@@ -45,7 +49,11 @@ def export(session: Session, what: str, format_: str, out: Path | None, as_of: s
     from shroff.decisions.notebook import moment_ms
     from shroff.decisions.outfiles import write_lines, write_tables
 
-    kind = exports.known_by(exports.kind_of(what), moment_ms(as_of))
+    names = [name.strip() for name in personal.split(",")] if personal else []
+    kind = exports.kind_of(what)
+    if names:
+        kind = exports.with_personal(kind, session.project.definitions.events, names)
+    kind = exports.known_by(kind, moment_ms(as_of))
     if format_ not in exports.FORMATS:
         hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."
         raise UsageError(f"there is no format {format_!r}. {hint}")

@@ -44,8 +44,8 @@ QUARANTINED = 4
     "--format",
     "format_",
     metavar="FORMAT",
-    shell_complete=completion.words("csv", "jsonl", "parquet"),
-    help="csv, jsonl or parquet, where a file's ending does not say it.",
+    shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
+    help="csv, jsonl, parquet or avro, where a file's ending does not say it.",
 )
 @click.option(
     "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them."
@@ -99,7 +99,7 @@ def ingest(
             restoring=restoring,
             on_batch=on_batch,
         )
-    session.answer(document_of(report), _text(report))
+    session.answer(document_of(report), text_of(report))
     refused = report.events.quarantined + report.labels.quarantined
     session.next("shroff quarantine list") if refused else session.next("shroff export decisions", "shroff verify")
     return QUARANTINED if refused else 0
@@ -134,7 +134,8 @@ def counts_text(counts: Counts) -> str:
     return f"{counts.appended:,} appended, {waiting}{rest}"
 
 
-def _text(report: IngestReport) -> str:
+def text_of(report: IngestReport) -> str:
+    """The counts of an ingest for people."""
     events, labels = report.events, report.labels
     pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
     lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {counts_text(events)}."]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Refused
 
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
+_WITHHELD: Final = "its bytes are not shown, since they may hold values of personal fields: add --personal"
 
 
 @click.group("quarantine", cls=ExampleGroup, no_args_is_help=False)
@@ -50,17 +51,23 @@ def list_(session: Session) -> None:
 
 @command("show", "shroff quarantine show 3", group=quarantine)
 @click.argument("number", type=int)
-def show(session: Session, number: int) -> None:
+@click.option("--personal", "is_personal", is_flag=True, help="Show bytes that may hold values of personal fields.")
+def show(session: Session, number: int, is_personal: bool) -> None:
     """Show one entry with its original bytes.
 
-    Values of hashed fields stand hashed in them.
+    Values of hashed fields stand hashed in them. In a project with personal fields its bytes are shown to who asks
+    for them with --personal.
     """
     from shroff.decisions.retrying import known_numbers
 
     with session.project.reading() as log:
         ((_, entry),) = log.refused(known_numbers(log, [number]))
-    document = _document(number, entry) | _raw(entry.raw)
-    raw = document.get("raw", f"base64: {document.get('raw_base64')}")
+    definitions = session.project.loaded.definitions
+    if definitions is not None and definitions.events.has_personal and not is_personal:
+        document, raw = _document(number, entry), _WITHHELD
+    else:
+        document = _document(number, entry) | _raw(entry.raw)
+        raw = document.get("raw", f"base64: {document.get('raw_base64')}")
     what = f"{number}: {entry.source}:{entry.place}, {entry.type or 'no event type'}"
     lines = (what, f"refused at {document['at']}: {entry.reason}", raw.rstrip("\n"))
     session.answer(document, "\n".join(map(one_line, lines)))

@@ -1,4 +1,4 @@
-"""`shroff schema`: the JSON Schema of project files, for editors."""
+"""`shroff schema`: the JSON Schema of project files, for editors; and, below it, the Avro schemas of messages."""
 
 from __future__ import annotations
 
@@ -6,22 +6,41 @@ from pathlib import Path
 
 import click
 
-from shroff.cli.session import Session, command, table
+from shroff.cli import schema_avro
+from shroff.cli.session import ExampleGroup, Session, json_option, table
+from shroff.errors import UsageError
 
 
-@command("schema", "shroff schema --out schemas")
+@click.group("schema", cls=ExampleGroup, invoke_without_command=True)
 @click.option(
     "--out",
     metavar="DIR",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write into; it is made where it is not there.",
+    help="The folder to write the JSON Schema of project files into; it is made where it is not there.",
 )
-def schema(session: Session, out: Path) -> None:
+@json_option
+@click.pass_context
+def schema(context: click.Context, out: Path | None) -> None:
     """Write the JSON Schema of each kind of project file, so that editors complete, explain and check them.
 
-    The reference says how an editor is told of them. It needs no project.
+    The reference says how an editor is told of them. It needs no project. The commands below are about the schemas of
+    Avro messages.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if out is None:
+        raise UsageError(
+            "name a folder with --out DIR; for schemas of Avro messages there are check, diff, register, show."
+        )
+    _write(context.obj, out)
+
+
+schema.examples = ("shroff schema --out schemas", "shroff schema check")
+for one in schema_avro.COMMANDS:
+    schema.add_command(one)
+
+
+def _write(session: Session, out: Path) -> None:
     import json
 
     from shroff.decisions.schema import FILES, schema_of

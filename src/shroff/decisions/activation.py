@@ -56,6 +56,9 @@ def _concerned(log: Log, definitions: Definitions) -> frozenset[str]:
 def _differs(now: EventType, earlier: EventType | None) -> bool:
     if earlier is None:
         return False
+    was_clear = {one.name for one in earlier.fields}
+    if any(one.name in was_clear for one in now.personal):
+        return True
     was_hashed = {one.name: one.shape.is_hashed for one in earlier.fields}
     return (now.id_field, now.time_field) != (earlier.id_field, earlier.time_field) or any(
         was_hashed.get(one.name, one.shape.is_hashed) != one.shape.is_hashed for one in now.fields
@@ -70,6 +73,11 @@ def _check(record: Record, type_: EventType) -> None:
         raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")
     if _time_ms(body.get(type_.time_field)) != record.time_ms:
         raise changed_type(type_.name, type_.time_field, f"it is the time now, and {where} has another one.")
+    for one in type_.personal:
+        if one.name in body:
+            raise changed_type(
+                type_.name, one.name, f"it is personal now, and {where} has it for ever."
+            )
     for one in type_.fields:
         value = body.get(one.name)
         if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != one.shape.is_hashed:

@@ -185,7 +185,7 @@ class Additions(Elsewhere):
 
     def _needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
-        if not self.places.log.exists():
+        if not self.has_log():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
     def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
@@ -208,7 +208,7 @@ class Additions(Elsewhere):
     def _beside(self) -> Iterator[Log]:
         """The log, to read, where another process writes it: one that has just begun may still have to make it."""
         deadline = time.monotonic() + MADE_WITHIN_S
-        while not self.places.log.exists() and time.monotonic() < deadline:
+        while not self.has_log() and time.monotonic() < deadline:
             time.sleep(0.01)
         with self.reading() as log:
             yield log
@@ -222,7 +222,7 @@ class Additions(Elsewhere):
         """
         from shroff.decisions.inbox import SNAPSHOT, saved_of
 
-        if not self.places.log.exists():
+        if not self.has_log():
             raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
         try:
             with self.writing(progress) as (writer, _):
@@ -330,7 +330,7 @@ class Additions(Elsewhere):
         """
         from shroff.decisions.inbox import ADOPT
 
-        if not self.places.log.exists():
+        if not self.has_log():
             return False, "this project has no log yet; its files come into force with the first events"
         waits(written)
         try:

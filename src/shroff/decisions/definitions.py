@@ -7,9 +7,9 @@ spacing; a version is the hash of what was parsed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +31,7 @@ from shroff.errors import DefinitionError, Problem
 from shroff.events import kept
 from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings, load_settings
+from shroff.events.systems import SYSTEM_KEYS, Systems, load_systems, without_systems
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
@@ -88,6 +89,7 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
+    systems: Systems = field(default_factory=Systems)  # where things are; decides nothing
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
@@ -184,6 +186,8 @@ def load_definitions(
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
     settings = load_settings(trees.get("shroff.yaml"), problems)
+    top = trees.get("shroff.yaml")
+    systems = load_systems(top, problems, warnings) if isinstance(top, YamlMapping) else Systems()
     lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
     list_names = frozenset(one.name for one in lists.values())
     events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
@@ -197,7 +201,7 @@ def load_definitions(
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     scoring = load_scoring(named, load_model, events, names, types, problems, warnings)
-    _warn_of_what_waits(trees, events, warnings)
+    _warn_of_names(events, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
     hashed = hashed_lists(events, features, rules, models, scoring)
@@ -211,7 +215,7 @@ def load_definitions(
         models,
         Reference({one.name: one.entries for one in lists.values()}, tables),
         Versions(
-            _version(trees.get(name) for name in ("shroff.yaml", "events.yaml", "features.yaml")),
+            _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
             _rules_version(trees[name] for name in rule_files),
             _version([trees.get("policy.yaml")]),
             _text_version({name: one.text for name, one in lists.items()}),
@@ -219,11 +223,12 @@ def load_definitions(
             in_force.version_of(named),
         ),
         {
-            **{name: files[name] for name in files if _counts(name)},
+            **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
             **{name: one.text for name, one in lists.items()},
             **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
         },
         scoring,
+        systems,
     )
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
@@ -245,6 +250,19 @@ def _counts(name: str) -> bool:
 
 def _place(problem: Problem) -> tuple[str, int, int]:
     return problem.file, problem.line, problem.column
+
+
+def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
+    """What of shroff.yaml decides: all but where things are."""
+    if not isinstance(top, YamlMapping):
+        return top
+    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
+
+
+def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:
+    """The text of a file as a control event carries it."""
+    tree = trees.get(name)
+    return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
 
 
 def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
@@ -270,12 +288,8 @@ def _rules(
     return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
 
 
-def _warn_of_what_waits(trees: Mapping[str, yamltext.Node | None], events: Events, warnings: list[Problem]) -> None:
-    """Say in one sentence each what is read and has no effect in this version."""
-    settings = trees.get("shroff.yaml")
-    ahead = settings.get("ahead") if isinstance(settings, YamlMapping) else None
-    if ahead is not None:
-        warnings.append(ahead.problem("'ahead' has no effect yet, since live sources are not there yet."))
+def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
+    """Say which fields cannot name an event in a label file, though they look like it."""
     for name in events.not_naming:
         words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
         warnings.append(Problem("events.yaml", 0, 0, name, words))
@@ -320,16 +334,18 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
 
 def _rules_version(trees: Iterable[yamltext.Node | None]) -> str:
     """The version of rule files; the tests inside rules are no part of it."""
-    plain = [[_plain(rule, without="tests") for rule in tree.items] for tree in trees if isinstance(tree, YamlSequence)]
+    plain = [
+        [_plain(rule, without={"tests"}) for rule in tree.items] for tree in trees if isinstance(tree, YamlSequence)
+    ]
     return _hash(msgspec.json.encode(plain)) if plain else ""
 
 
-def _plain(node: yamltext.Node, without: str | None = None) -> object:
-    """A node as lists of texts, a mapping without one of its own keys."""
+def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
+    """A node as lists of texts, a mapping without some of its own keys."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, YamlMapping):
-        return [[key.text, _plain(value)] for key, value in node.entries if key.text != without]
+        return [[key.text, _plain(value)] for key, value in node.entries if key.text not in without]
     return [_plain(item) for item in node.items]
 
 

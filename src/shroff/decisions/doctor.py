@@ -20,6 +20,7 @@ from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Control
 from shroff.decisions.later_labels import CORRECT, labels_after, now_of
 from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
+from shroff.decisions.outbox import sink_states
 from shroff.decisions.scoring import redefined_words
 from shroff.decisions.snapshots import EVERY
 from shroff.errors import Problem, ShroffError, StateError
@@ -67,21 +68,26 @@ def look(
     places: Places,
     definitions: Definitions | None,
     errors: tuple[Problem, ...],
+    has_log: Callable[[], bool],
     reading: Callable[[], AbstractContextManager[Log]],
     now_ms: int,
 ) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too."""
     found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
     found.append(look_at_folder("folder", places.state))
-    key = look_at_key(places.hash_key, definitions, has_log=places.log.exists())
+    try:
+        is_there = has_log()
+    except ShroffError as error:
+        return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
+    key = look_at_key(places.hash_key, definitions, has_log=is_there)
     found += [key] if key is not None else []
     found += look_at_models(definitions) if definitions is not None else ()
     found += look_at_unfinished(places, now_ms)
-    if not places.log.exists():
+    if not is_there:
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
     try:
         with reading() as log:
-            found += look_at_log(log, places.log, definitions, now_ms)
+            found += look_at_log(log, definitions, now_ms)
             found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq()))
     except ShroffError as error:
         found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
@@ -165,9 +171,11 @@ def look_at_models(definitions: Definitions) -> Iterator[Finding]:
         yield Finding("models", OK, words)
 
 
-def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
+def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
-    yield Finding("log", OK, f"{path} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}")
+    yield Finding(
+        "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
+    )
     yield _clock(log.watermark_ms(), now_ms)
     counts = log.counts()
     if counts.refused:
@@ -195,8 +203,27 @@ def look_at_log(log: Log, path: Path, definitions: Definitions | None, now_ms: i
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
+        yield from look_at_sinks(log, definitions)
         yield from look_at_exploration(log, definitions, now_ms)
         yield _in_force(log, definitions)
+
+
+def look_at_sinks(log: Log, definitions: Definitions) -> Iterator[Finding]:
+    """How far each sink is, what is wrong with it, and what is stuck before it."""
+    for one in sink_states(log, definitions.systems.sinks):
+        subject = f"sink {one.name}"
+        if one.trouble is not None:
+            words = f"takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
+            cure = "It is tried again by itself while 'shroff run' runs; 'shroff outbox deliver' tries now."
+            yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
+        elif one.stuck:
+            cure = "'shroff outbox list' says why; mend the sink, then 'shroff outbox retry'."
+            yield Finding(subject, NOTE, f"{_counted(one.stuck, 'row')} that it would not take", cure)
+        elif one.lag:
+            cure = "'shroff run' delivers while it runs, 'shroff outbox deliver' once."
+            yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)
+        else:
+            yield Finding(subject, OK, "has everything")
 
 
 def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:

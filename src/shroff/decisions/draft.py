@@ -25,7 +25,7 @@ from shroff.events.labels import Standing
 from shroff.events.unique import Named
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
-from shroff.streams.log import Batch, Offset, Record, Refused, UniqueValue, WaitingLabel
+from shroff.streams.log import Batch, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue, WaitingLabel
 
 DECIDED: Final = "decided"
 TAKEN: Final = "taken"
@@ -33,6 +33,7 @@ DUPLICATE: Final = "duplicate"
 REFUSED: Final = "refused"
 WAITING: Final = "waiting"
 UNTAKEN: Final = "untaken"
+LATE: Final = "late"  # and kept, beside the log
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -84,10 +85,15 @@ class Draft:
         state: State at the end of the log. It moves on, so it must not be used if this batch is not committed.
         known: What is there already of these submissions.
         decide: Whether events are decided, or only taken.
+        keeps_late: Events that are too late are kept beside the log; else they are refused.
     """
 
-    def __init__(self, state: Folded, known: Known, now_ms: Callable[[], int], *, decide: bool) -> None:
+    def __init__(
+        self, state: Folded, known: Known, now_ms: Callable[[], int], *, decide: bool, keeps_late: bool = False
+    ) -> None:
         self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
+        self._keeps_late = keeps_late
+        self._late = known.late
         self._past_hits: Hits | None = None if decide else {}
         self._lateness_ms = state.engine.definitions.settings.lateness_ms
         self._seq = known.seq
@@ -140,6 +146,8 @@ class Draft:
         earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
         if earlier is not None:
             return self._again(one, event, body, earlier)
+        if key in self._late:
+            return self._late_again(one, event, body, self._late[key])
         names = self._unique.keys(event) if self._unique else []
         doubled = self._doubled(type_, names) if names else ""
         if doubled:
@@ -148,12 +156,16 @@ class Draft:
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
+            if self._keeps_late:
+                return self._keep(one, event, body)
             return self._refuse(one, self._lateness(event, watermark_ms))
         seq = self._seq = self._seq + 1
         record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
         self._batch.records.append(record)
         self._events[key] = event, record
         self._placed.append(Placed(seq, event, body, self._past_hits))
+        if one.personal:
+            self._lay_beside(one, event)
         for name, value in names:
             self._batch.unique.append(UniqueValue(type_, name, value, seq))
             self._named[type_, name, value] = event, record
@@ -182,6 +194,26 @@ class Draft:
         answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
         self._repeated.append((answer, (event.type, event.id)))
         return answer
+
+    def _keep(self, one: Submission, event: Event, body: bytes) -> Answer:
+        """Keep an event that is too late: without a place, so that nothing sees it."""
+        late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
+        self._batch.late.append(late)
+        self._late[event.type, event.id] = late
+        self._lay_beside(one, event)
+        return Answer(LATE, event.type, event.id)
+
+    def _late_again(self, one: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
+        """An id that an event has which was too late and is kept: as with one of the log."""
+        stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
+        if kept.body != body and self._state.records.decode(stored) != event:
+            words = f"{event.type} {event.id!r} came too late and is kept with other content; an id names one event"
+            return self._refuse(one, words, is_conflict=True)
+        return Answer(DUPLICATE, event.type, event.id)
+
+    def _lay_beside(self, one: Submission, event: Event) -> None:
+        """Keep the personal fields of an event, where no fold sees them."""
+        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in one.personal]
 
     def _lateness(self, event: Event, watermark_ms: int) -> str:
         """Why an event is too late."""

@@ -30,6 +30,10 @@ class LogElsewhere(config.Places):
         return self.state_folder / "log.db"
 
     @property
+    def is_elsewhere(self) -> bool:
+        return True
+
+    @property
     def snapshots(self) -> Path:
         return self.state_folder / "snapshots"
 
@@ -40,6 +44,10 @@ class Elsewhere(ABC):
     __slots__ = ()
 
     places: config.Places
+
+    @abstractmethod
+    def has_log(self) -> bool:
+        """Whether there is a log already."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Log]:

@@ -53,17 +53,50 @@ def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
     return evaluate
 
 
-class Past:
-    """Finds the earlier decisions of an event's entities."""
+class Keyed:
+    """Finds out whose event a record is."""
 
-    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
-        self._log, self._definitions, self._records = log, definitions, records
+    def __init__(self, definitions: Definitions, records: Records) -> None:
+        self._definitions, self._records = definitions, records
         self._naive = Naive(definitions.events, (), definitions.reference)
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
         """The key of each of these entities at an event; those without one are left out."""
         found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
         return {entity: key for entity, key in found.items() if key is not None}
+
+    def needles(self, entity: str, event: str, key: Key) -> list[bytes]:
+        """Bytes that the body of every event with this key has, where the key is plain fields."""
+        parts = self._definitions.events.entities[entity].keys.get(event, ())
+        pairs = zip(parts, key, strict=False)
+        return [
+            canonical_value(value, part.type, 2).encode()
+            for part, value in pairs
+            if isinstance(part, ThisField) and part.type.is_text
+        ]
+
+    def has(self, record: Record, entity: str, key: Key, needles: Sequence[bytes] | None = None) -> bool:
+        """Whether a record of an event has this key. `needles` are those of its type, where the caller has them."""
+        entities = self._definitions.events.entities
+        if record.type not in entities[entity].keys:
+            return False
+        wanted = self.needles(entity, record.type, key) if needles is None else needles
+        if not all(needle in record.body for needle in wanted):
+            return False
+        event = self._records.decode(record)
+        return event is not None and self._naive.key(entity, event) == key
+
+
+class Past:
+    """Finds the earlier decisions of an event's entities."""
+
+    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
+        self._log, self._definitions, self._records = log, definitions, records
+        self._keyed = Keyed(definitions, records)
+
+    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
+        """The key of each of these entities at an event; those without one are left out."""
+        return self._keyed.keys(event, entities)
 
     def event(self, record: Record) -> Event:
         """The event of a record that was decided."""
@@ -96,7 +129,7 @@ class Past:
         Cost: one pass backwards over at most LOOK_BACK_MAX places, decoding only what may be of the same keys.
         """
         needles = {
-            (entity, event): self._needles(entity, event, key)
+            (entity, event): self._keyed.needles(entity, event, key)
             for entity, key in keys.items()
             for event in self._definitions.events.decided
         }
@@ -148,21 +181,8 @@ class Past:
     ) -> None:
         for entity, key in keys.items():
             wanted = needles.get((entity, record.type))
-            if wanted is None or not all(needle in record.body for needle in wanted):
-                continue
-            event = self._records.decode(record)
-            if event is not None and self._naive.key(entity, event) == key:
+            if wanted is not None and self._keyed.has(record, entity, key, wanted):
                 found[entity].append(record)
-
-    def _needles(self, entity: str, event: str, key: Key) -> list[bytes]:
-        """Bytes that the body of every event with this key has, where the key is plain fields."""
-        parts = self._definitions.events.entities[entity].keys.get(event, ())
-        pairs = zip(parts, key, strict=False)
-        return [
-            canonical_value(value, part.type, 2).encode()
-            for part, value in pairs
-            if isinstance(part, ThisField) and part.type.is_text
-        ]
 
 
 def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:

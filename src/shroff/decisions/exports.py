@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +13,9 @@ import msgspec
 from shroff.decisions.flags import Flag, flags
 from shroff.decisions.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
+from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
-from shroff.streams.log import DecisionRow, Log, Record
+from shroff.streams.log import DecisionRow, LateEvent, Log, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +57,38 @@ def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
     return replace(kind, batches=batches)
 
 
+def with_personal(kind: Kind, events: Events, names: Sequence[str]) -> Kind:
+    """Events with these of their personal fields, where they lie beside them.
+
+    Raises: UsageError for another kind, and for what is no personal field of any event type.
+    """
+    if not names:
+        return kind
+    if kind is not KINDS["events"]:
+        raise UsageError(f"personal fields lie beside events; {kind.name} have none.")
+    known = {one.name for type_ in events.types.values() for one in type_.personal}
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) or f"There is {', '.join(sorted(known)) or 'none'}."
+            raise UsageError(f"{name!r} is no personal field. {hint}")
+
+    def batches(log: Log) -> Iterator[list[Any]]:
+        for records in kind.batches(log):
+            types = dict.fromkeys(one.type for one in records)
+            beside = {name: log.personal(name, [one.id for one in records if one.type == name]) for name in types}
+            yield [_with(one, beside[one.type].get(one.id, {}), names) for one in records]
+
+    return replace(kind, batches=batches)
+
+
+def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Record:
+    """A record whose body has these personal fields at its end."""
+    shown = {name: values[name] for name in names if name in values}
+    if not shown:
+        return record
+    return msgspec.structs.replace(record, body=record.body[:-1] + b"," + msgspec.json.encode(shown)[1:])
+
+
 def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
     """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
     if format == "csv":
@@ -74,6 +107,7 @@ def schema(kind: Kind) -> pa.Schema:
     types = {"seq": pa.int64(), "as_of_seq": pa.int64(), "score": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
     types |= {
         "known_at": types["time"],
+        "arrived": types["time"],
         "updated": types["time"],
         "rules": pa.list_(pa.string()),
         "shadow_rules": pa.list_(pa.string()),
@@ -164,7 +198,7 @@ def _records(kind: str) -> Callable[[Log], Iterator[list[Record]]]:
     return batches
 
 
-def _event_line(record: Record) -> bytes:
+def _event_line(record: Record | LateEvent) -> bytes:
     """One event as `ingest` takes it."""
     return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
 
@@ -195,6 +229,23 @@ def _label_line(record: Record) -> bytes:
 def _label_row(record: Record) -> dict[str, Any]:
     fields = _label_fields(record)
     return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
+
+
+def _late(log: Log) -> Iterator[list[LateEvent]]:
+    after = ("", "")
+    while rows := log.late_after(*after):
+        yield rows
+        after = (rows[-1].type, rows[-1].id)
+
+
+def _late_row(late: LateEvent) -> dict[str, Any]:
+    return {
+        "event": late.type,
+        "id": late.id,
+        "time": _Time(late.time_ms),
+        "arrived": _Time(late.at_ms),
+        "fields": late.body.decode(),
+    }
 
 
 # ---- flags
@@ -228,6 +279,7 @@ KINDS: Final = {
         "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
     ),
     "events": Kind("events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
+    "late": Kind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
     "flags": Kind(
         "flags",
         flags,

@@ -22,8 +22,9 @@ import shroff
 from shroff.decisions.adopting import Adoption, carried
 from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.history import label_of, waiting_body
+from shroff.decisions.outbox import OUTBOX, changes
 from shroff.decisions.progress import unheard
-from shroff.decisions.retrying import Retried, known_numbers, retry
+from shroff.decisions.retrying import Decoders, Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
@@ -37,6 +38,7 @@ RETRY: Final = "retry"
 DROP: Final = "drop"
 ADOPT: Final = "adopt"
 SNAPSHOT: Final = "snapshot"
+ERASE: Final = "erase"
 ROWS_MAX: Final = 1_000  # labels in one request
 PATIENCE_S: Final = 60.0
 QUIET_S: Final = 1.0  # that a wait may last before somebody is told
@@ -196,11 +198,19 @@ class Inbox:
     Args:
         load: Gives the project's definitions as its files have them now; raises DefinitionError.
         opened: Opens the log to read, beside the writer.
+        decoder: Makes what reads refused messages of the live source (see `retrying.retry`).
     """
 
     def __init__(
-        self, log: Log, writer: Writer, hasher: Hasher, load: Callable[[], Definitions], opened: Callable[[], Log]
+        self,
+        log: Log,
+        writer: Writer,
+        hasher: Hasher,
+        load: Callable[[], Definitions],
+        opened: Callable[[], Log],
+        decoder: Decoders = lambda: None,
     ) -> None:
+        self._decoder = decoder
         self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
         self._adoption: Adoption | None = None
         self._turn = Lock()
@@ -325,12 +335,16 @@ class Inbox:
         try:
             if request.kind == DROP:
                 drop(self._log, request)
+            elif request.kind == ERASE:
+                erase(self._log, request)
             elif request.kind in {RETRY, ADOPT} and not self._is_adopted():
                 return False
             elif request.kind == RETRY:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
+            elif request.kind == OUTBOX:
+                tend_outbox(self._log, request)
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)]))
             else:
@@ -364,7 +378,7 @@ class Inbox:
         def reply(found: list[Retried]) -> list[Reply]:
             return [_reply(request.number, found)]
 
-        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply)
+        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
 
     def _is_adopted(self) -> bool:
         """Put the project's files in force; False while their version is being prepared.
@@ -408,6 +422,26 @@ def drop(log: Log, request: Request) -> bytes:
     except UsageError as error:
         dropped, reply = [], _refusal(request, str(error))
     log.append(Batch(dropped=dropped, replies=[reply]))
+    return reply.body
+
+
+def erase(log: Log, request: Request) -> bytes:
+    """Carry out a request to remove what lies beside events, for whoever may write the log; gives the reply."""
+    named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
+    reply = _reply(request.number, len(named))
+    log.append(Batch(erased=named, replies=[reply]))
+    return reply.body
+
+
+def tend_outbox(log: Log, request: Request) -> bytes:
+    """Carry out a request about sinks, for whoever may write the log; gives the reply."""
+    try:
+        batch, done = changes(log, request.body)
+        reply = _reply(request.number, done)
+    except UsageError as error:
+        batch, reply = Batch(), _refusal(request, str(error))
+    batch.replies.append(reply)
+    log.append(batch)
     return reply.body
 
 

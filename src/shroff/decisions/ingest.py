@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import Final, NoReturn, TypeVar
 
 from shroff.decisions.collector import calm_collector
+from shroff.decisions.draft import LATE
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.process_wide import ProcessWide
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
@@ -41,6 +42,7 @@ class Counts:
     duplicates: int = 0
     quarantined: int = 0
     pending: int = 0
+    late: int = 0  # and kept beside the log
 
 
 @dataclass(slots=True)
@@ -90,6 +92,8 @@ class IngestReport:
             counts.quarantined += count
         elif kind == WAITING:
             counts.pending += count
+        elif kind == LATE:
+            counts.late += count
         if kind == DECIDED:
             self.by_outcome[outcome] += count
 
@@ -125,7 +129,7 @@ def ingest(
             on_batch(prepared.answers)
 
     with calm_collector(), short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread:
-        committer = _Committer(writer, thread, told, between)
+        committer = Committer(writer, thread, told, between)
         try:
             for batch in batches(submissions, batch_size):
                 committer.finish()
@@ -159,7 +163,7 @@ def _shorten() -> Callable[[], None]:
 short_turns: Final = ProcessWide(_shorten)
 
 
-class _Committer:
+class Committer:
     """Commits one batch at a time on another thread, and tells of it here. `prepared` waits for its turn."""
 
     def __init__(
@@ -172,6 +176,16 @@ class _Committer:
         self.prepared: Prepared | None = None
         self._writer, self._thread, self._told, self._between = writer, thread, told, between
         self._under_way: tuple[Prepared, Future[None]] | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a commit was started that nobody has waited for; the log is not to be asked meanwhile."""
+        return self._under_way is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `finish` need not wait."""
+        return self._under_way is None or self._under_way[1].done()
 
     def start(self) -> None:
         """Begin to commit what was prepared, if anything was."""

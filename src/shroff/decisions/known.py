@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from shroff.decisions.history import Records, label_id, label_key
 from shroff.events.intake import Submission
-from shroff.streams.log import Batch, DecisionRow, Log, Record, WaitingLabel
+from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, Record, WaitingLabel
 
 Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
@@ -20,7 +20,8 @@ NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a 
 
 @dataclass(slots=True)
 class Known:
-    """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels.
+    """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
+    and events of their ids that were too late and are kept.
 
     `seq` is the place behind which the submissions will stand.
     """
@@ -31,17 +32,24 @@ class Known:
     decisions: dict[Key, DecisionRow] = field(default_factory=dict)
     waiting: dict[NameKey, list[WaitingLabel]] = field(default_factory=dict)
     waiting_ids: frozenset[str] = frozenset()
+    late: dict[Key, LateEvent] = field(default_factory=dict)
 
 
 def look_up(
-    submissions: Sequence[Submission], log: Log, coming: Batch | None, types: Records, *, has_waiting: bool
+    submissions: Sequence[Submission],
+    log: Log,
+    coming: Batch | None,
+    types: Records,
+    *,
+    has_waiting: bool,
+    has_late: bool,
 ) -> Known:
     """What the log has, and what a batch brings that it does not have yet: some queries for each type.
 
     Args:
         coming: A batch that nobody commits meanwhile, without waiting labels of its own.
         types: How the types of events are stored, and which fields of them are unique.
-        has_waiting: Whether the log has waiting labels at all.
+        has_waiting: Whether the log has waiting labels at all; `has_late` the same of events that were too late.
     """
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)
@@ -77,6 +85,9 @@ def look_up(
             for waiting in log.waiting_for(type_, list(brought), field_name):
                 found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
         found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
+    if has_late:
+        for type_, in_order in events.items():
+            found.late.update({(type_, id_): one for id_, one in log.late(type_, in_order).items()})
     if coming is not None:
         _add(found, wanted, coming)
     return found
@@ -110,6 +121,7 @@ def _unique(
 
 def _add(found: Known, wanted: dict[str, set[str]], coming: Batch) -> None:
     """Add what a batch brings of what is wanted."""
+    found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
     records = [record for record in coming.records if record.id in wanted.get(record.type, ())]
     if not records:
         return

@@ -370,7 +370,7 @@ class Promotions(Additions):
 
         It may be behind the file: a process that was killed, or told to wait, changed that one alone.
         """
-        if not self.places.log.exists():
+        if not self.has_log():
             return None
         files = self._files_in_force()
         return read_in_force(files.get(FILE), []) if files else None

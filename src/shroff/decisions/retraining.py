@@ -165,7 +165,7 @@ class Watch:
     # ---- what is known of a file
 
     def _known(self, names: Sequence[str]) -> dict[str, Progress]:
-        if not self._project.places.log.exists():
+        if not self._project.has_log():
             return {}
         with self._project.reading() as log:
             offsets = {name: log.offset(self._given.source, name) for name in names}

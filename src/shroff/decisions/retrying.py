@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +16,8 @@ import msgspec
 from shroff.decisions.answers import GROUP_MAX
 from shroff.decisions.history import label_of
 from shroff.decisions.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.errors import UsageError
+from shroff.errors import SchemasAwayError, UsageError
+from shroff.events.avro_wire import AvroDecoder
 from shroff.events.door import label_refusal
 from shroff.events.encodings import format_by_name, read_stream
 from shroff.events.intake import Intake, Submission, source_name
@@ -23,6 +25,9 @@ from shroff.events.kept import Seals, unmarked
 from shroff.events.lines import Line, Lines, line_and_row
 from shroff.streams.log import EARLIER_LABELS, Log, Refused, Reply
 
+_TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
+_FRAME: Final = b"\0"  # what an Avro message begins with, and no line of a text
+Decoders = Callable[[], AvroDecoder | None]
 Entry = tuple[int, Refused]
 _JSON_SOURCES: Final = frozenset(["-", "python", "shroff label"])  # what no file brought is JSON lines
 
@@ -49,11 +54,13 @@ def retry(
     numbers: Sequence[int],
     headers: Mapping[str, tuple[str, ...]],
     reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
+    decoder: Decoders = lambda: None,
 ) -> list[Retried]:
     """Bring entries back in, all of them without numbers; what is taken leaves quarantine in the same batch.
 
     Args:
         reply: Gives what is replied to a request, to be committed with the last batch.
+        decoder: Makes what reads Avro messages of the project's live source; None where that has none.
 
     Raises: UsageError for a number that is not there.
     """
@@ -61,7 +68,7 @@ def retry(
     found: list[Retried] = []
     for at in range(0, max(len(wanted), 1), GROUP_MAX):
         entries = log.refused(wanted[at : at + GROUP_MAX])
-        prepared = writer.prepare(submissions(entries, intake, headers))
+        prepared = writer.prepare(submissions(entries, intake, headers, decoder))
         tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.dropped = [one.number for one in tried if not one.stays]
@@ -81,7 +88,12 @@ def known_numbers(log: Log, numbers: Sequence[int]) -> list[int]:
     return sorted(set(numbers))
 
 
-def submissions(entries: Iterable[Entry], intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> list[Submission]:
+def submissions(
+    entries: Iterable[Entry],
+    intake: Intake,
+    headers: Mapping[str, tuple[str, ...]],
+    decoder: Decoders = lambda: None,
+) -> list[Submission]:
     """The entries as they would come from their files: exactly one submission for each, in their order.
 
     It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
@@ -91,12 +103,13 @@ def submissions(entries: Iterable[Entry], intake: Intake, headers: Mapping[str, 
     """
     named = {source_name(name): columns for name, columns in headers.items()}
     found = []
-    for _, entry in entries:
-        try:
-            one = _submission(entry, intake, named)
-        except (UsageError, ValueError, csv.Error) as error:
-            one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=str(error).rstrip("."))
-        found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
+    with closing(_Live(decoder)) as live:
+        for _, entry in entries:
+            try:
+                one = _submission(entry, intake, named, live)
+            except (UsageError, SchemasAwayError, ValueError, csv.Error) as error:
+                one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=str(error).rstrip("."))
+            found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
     return found
 
 
@@ -114,7 +127,40 @@ def _raw(entry: Refused) -> bytes:
     return entry.raw
 
 
-def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str, ...]]) -> Submission:
+class _Live:
+    """Messages of the project's live source, and what reads them, which is made when the first of them is there."""
+
+    def __init__(self, decoder: Decoders) -> None:
+        self._made = decoder
+        self._decoder: AvroDecoder | None = None
+
+    def lines(self, entry: Refused) -> tuple[Lines, Seals] | None:
+        """The line of an Avro message; None of an entry that is none.
+
+        Raises: UsageError where nothing says where its schema is; SchemasAwayError.
+        """
+        if entry.source in _JSON_SOURCES or format_by_name(entry.source) is not None:
+            return None
+        is_framed = entry.raw.startswith(_FRAME)
+        if self._decoder is None:
+            self._decoder = self._made()
+        if self._decoder is None:
+            if is_framed:
+                raise UsageError("it is an Avro message, and no source in shroff.yaml names the registry of its schema")
+            return None
+        if not is_framed:  # it was read, and what a project with hashed fields keeps of a record is JSON
+            raw, seals = unmarked(entry.raw, "jsonl")
+            return _only(entry, "avro", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
+        line = self._decoder.line(line_and_row(entry.place)[1] or 0, entry.raw)
+        return Lines("avro", None, iter([line]), lambda: None), {}
+
+    def close(self) -> None:
+        """Let the registry go."""
+        if self._decoder is not None:
+            self._decoder.close()
+
+
+def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str, ...]], live: _Live) -> Submission:
     """An entry as a label that began to wait in an earlier log, or as the only line of its file.
 
     Raises: UsageError, ValueError or csv.Error where it is none.
@@ -125,8 +171,10 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str,
         if refusal:
             raise UsageError(refusal)
         return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
-    lines, seals = _read(entry, headers)
-    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals), 2))
+    lines, seals = live.lines(entry) or _read(entry, headers)
+    is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
+    seals_of = None if is_record else seals
+    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
     if not found:
         raise UsageError("the line is empty")
     if len(found) > 1 and found[0].refusal is None:
@@ -138,7 +186,8 @@ def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
     if entry.source not in headers and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
-        format = "parquet" if format_by_name(entry.source) == "parquet" else "jsonl"
+        found = format_by_name(entry.source)
+        format = found if found in _TYPED else "jsonl"
         # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
         return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
     if entry.source not in headers:

@@ -57,15 +57,25 @@ def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
     Raises: StorageError where it cannot be written.
     """
     started = time.monotonic()
-    header = Header(folded.seq, layout(folded), mark(log, folded.seq))
-    file = snapshots.write(header, _parts(folded))
+    file = snapshots.write(header_of(log, folded), parts_of(folded))
     return Saved(file, folded.seq, file.stat().st_size, time.monotonic() - started)
 
 
+def header_of(log: Log, folded: Folded) -> Header:
+    """What a snapshot of this state says of itself; it asks the log."""
+    return Header(folded.seq, layout(folded), mark(log, folded.seq))
+
+
 def restore(
-    snapshots: Snapshots, log: Log, definitions: Definitions, progress: Progress | None = None
+    snapshots: Snapshots,
+    log: Log,
+    definitions: Definitions,
+    progress: Progress | None = None,
+    upto: int | None = None,
 ) -> tuple[Folded, int, list[str]]:
     """The state at the end of the log, from the newest snapshot that fits and the events behind it.
+
+    Where somebody else writes the log meanwhile, `upto` names the place that is its end.
 
     Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
     start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
@@ -74,7 +84,7 @@ def restore(
     lateness_ms = lateness_of(log, definitions)
     start = _newest(snapshots, log, lambda: empty(definitions, lateness_ms), warnings)
     saved_seq = start.seq  # before the fold, which moves it on
-    return fold(log, definitions, progress=progress, start=start), saved_seq, warnings
+    return fold(log, definitions, upto, progress, start), saved_seq, warnings
 
 
 def layout(folded: Folded) -> str:
@@ -101,7 +111,8 @@ def mark(log: Log, seq: int) -> str:
     return digest.hexdigest()
 
 
-def _parts(folded: Folded) -> Iterator[bytes]:
+def parts_of(folded: Folded) -> Iterator[bytes]:
+    """State as the parts of a snapshot."""
     standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
     let_through = list(folded.engine.let_through.days.items())
     head = _Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings, let_through)

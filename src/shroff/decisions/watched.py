@@ -28,7 +28,7 @@ DONE: Final = ".done"  # behind a file's name: a marker that it is complete
 SUCCESS: Final = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
 TIMEOUT_S: Final = 60.0
-READ: Final = ("csv", "jsonl", "parquet")
+READ: Final = ("csv", "jsonl", "parquet", "avro")
 _LATER: Final = ("s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "ftp", "sftp")
 
 Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds

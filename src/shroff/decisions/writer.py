@@ -19,6 +19,7 @@ from shroff.decisions.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, 
 from shroff.decisions.fold import Folded, Progress, fold
 from shroff.decisions.indexing import index
 from shroff.decisions.known import Known, look_up
+from shroff.decisions.saving import Saving
 from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
 from shroff.events.event import Event
@@ -38,6 +39,8 @@ class Writer:
         now_ms: The clock, for what is not part of a decision: when input was refused and
             when a version came into force.
         snapshots: Where state is saved; without it the whole log is read.
+        start: State of the same definitions at some place of the log, to go on from, and the place of the newest
+            snapshot.
 
     `warnings` says which snapshots could not be used, and why.
     Raises: DefinitionError where the log has events that this version cannot read; StateError where it brings a model
@@ -51,21 +54,27 @@ class Writer:
         now_ms: Callable[[], int],
         progress: Progress | None = None,
         snapshots: Snapshots | None = None,
+        start: tuple[Folded, int] | None = None,
     ) -> None:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
         self.warnings: list[str] = []
+        self.keeps_late = False  # what comes too late is stored beside the log, and not refused
         self._saved_seq = 0
+        self._beside: Saving | None = None
         self._state: Folded | None = None  # as the last draft left it; None while one is made
         self._open: list[Prepared] = []  # not committed yet
         self._is_lost = False
         check_change(log, definitions)
-        if snapshots is None:
+        if start is not None:
+            self._state, self._saved_seq = fold(log, definitions, progress=progress, start=start[0]), start[1]
+        elif snapshots is None:
             self._state = fold(log, definitions, progress=progress)
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
         index(log, definitions)
         self._seq = log.last_seq()  # behind the last draft
-        self._has_waiting = log.counts().waiting > 0
+        counts = log.counts()
+        self._has_waiting, self._has_late = counts.waiting > 0, counts.late > 0
         self._activate(self._state)
 
     @property
@@ -94,9 +103,31 @@ class Writer:
         assert self._snapshots is not None, "this writer was given no place for snapshots"
         state = self.state
         state.seq = self._seq
+        self.give_up_snapshot()
         saved = save(self._snapshots, self._log, state)
         self._saved_seq = saved.seq
         return saved
+
+    def snapshot_beside(self) -> Saving:
+        """Save state while batches go on, every one so far committed; tell `saved` when it is there.
+
+        Raises: StorageError where that cannot be begun.
+        """
+        assert self._snapshots is not None, "this writer was given no place for snapshots"
+        state = self.state
+        state.seq = self._seq
+        self.give_up_snapshot()
+        self._beside = Saving(self._snapshots, self._log, state)
+        return self._beside
+
+    def give_up_snapshot(self) -> None:
+        """Leave the one that is being written beside, if one is."""
+        if self._beside is not None:
+            self._beside.give_up()
+
+    def saved(self, seq: int) -> None:
+        """There is a snapshot of this place."""
+        self._saved_seq = max(self._saved_seq, seq)
 
     def unknown(self, events: Iterable[Event]) -> int:
         """How many of these events the log does not have. Not beside a commit: it asks the log."""
@@ -111,6 +142,7 @@ class Writer:
         Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
         """
         _ = self.state
+        self.give_up_snapshot()
         self._state, self._saved_seq = None, 0
         self.definitions = folded.engine.definitions
         self._activate(folded)
@@ -150,7 +182,7 @@ class Writer:
         """
         coming = self._open[-1].batch if self._open else None
         types = self._drafted().records
-        found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting)
+        found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
         found.seq = self._seq
         return found
 
@@ -177,9 +209,11 @@ class Writer:
         if known.seq != self._seq or len(self._open) > 1:
             raise StateError("these submissions were looked up at another place of the log; look them up again")
         state, self._state = self._drafted(), None
-        prepared = Draft(state, known, self._now_ms, decide=decide).prepared(submissions, offsets)
+        draft = Draft(state, known, self._now_ms, decide=decide, keeps_late=self.keeps_late)
+        prepared = draft.prepared(submissions, offsets)
         self._seq += len(prepared.batch.records)
         self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)
+        self._has_late = self._has_late or bool(prepared.batch.late)
         self._open.append(prepared)
         self._state = state  # last, so that an interruption before leaves no state
         return prepared

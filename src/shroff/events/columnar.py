@@ -69,11 +69,12 @@ class ColumnDoor:
         self._submissions([])
         self._type = events.types[type_name]
         mapper = Mapper(self._type, "parquet")
-        columns = {name: _columns_of(mapper, name) for name in self._type.field_names}
+        columns = {name: _columns_of(mapper, name) for name in mapper.names}
         self.columns = tuple(dict.fromkeys(name for names in columns.values() for name in names if name in self._names))
         if not self.columns:
             self.columns = self._names[:1]  # rows can be counted only where there is a column
-        self.is_by_rows = not all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
+        is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
+        self.is_by_rows = bool(self._type.personal) or not is_each_one
         self._readers: list[tuple[Field, str, ColumnReader | None]] = []
         for field in self._type.fields if not self.is_by_rows else ():
             (name,) = columns[field.name]

@@ -53,7 +53,10 @@ class FileMapping:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One event type. `id_field` and `time_field` name two of its fields."""
+    """One event type. `id_field` and `time_field` name two of its fields.
+
+    `personal` are the fields that lie beside the log: no event has them among its values.
+    """
 
     name: str
     id_field: str
@@ -61,6 +64,12 @@ class EventType:
     is_decided: bool
     fields: tuple[Field, ...]
     mappings: MappingOf[str, FileMapping] = field(default_factory=dict)
+    personal: tuple[Field, ...] = ()
+
+    @property
+    def declared(self) -> tuple[Field, ...]:
+        """All fields that a line may have, personal ones last."""
+        return (*self.fields, *self.personal)
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -137,6 +146,11 @@ class Events:
         return any(one.shape.is_unique for one in self.types[event].fields)
 
     @property
+    def has_personal(self) -> bool:
+        """Whether any field is personal."""
+        return any(type_.personal for type_ in self.types.values())
+
+    @property
     def has_hashed(self) -> bool:
         """Whether any field is hashed."""
         return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
@@ -151,6 +165,7 @@ class Events:
             lists=lists,
             tables=self.tables,
             money_places=money_places,
+            personal={name: frozenset(one.name for one in type_.personal) for name, type_ in self.types.items()},
         )
 
 
@@ -192,14 +207,16 @@ def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: li
     if name is None or found is None:
         return None
     loading.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
-    fields = _fields(found.get("fields"), places, problems, name)
+    declared = _fields(found.get("fields"), places, problems, name)
+    fields = tuple(one for one in declared if not one.shape.is_personal)
     id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")
     time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
     decided = loading.boolean(found.get("decide"), problems, "decide")
-    mappings = _mappings(found.get("from"), {one.name for one in fields}, scope, problems, name)
+    mappings = _mappings(found.get("from"), {one.name for one in declared}, scope, problems, name)
     if id_field is None or time_field is None:
         return None
-    return EventType(name, id_field, time_field, bool(decided), fields, mappings)
+    personal = tuple(one for one in declared if one.shape.is_personal)
+    return EventType(name, id_field, time_field, bool(decided), fields, mappings, personal)
 
 
 def _fields(node: Node | None, places: int, problems: list[Problem], event: str) -> tuple[Field, ...]:
@@ -286,6 +303,11 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
     for key, value in top.entries if top else ():
         name = loading.name(key, problems, "a table")
         columns = _fields(value, places, problems, f"table {key.text}")
+        problems += [
+            key.problem(f"{one.name} of table {key.text}: a table has nothing personal, since rules read it.")
+            for one in columns
+            if one.shape.is_personal
+        ]
         if name is None or len(columns) < 2:
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
             continue
@@ -323,6 +345,10 @@ def _key_part(node: Node, event: str, names: Names, problems: list[Problem]) -> 
     if isinstance(node, Scalar) and node.text in fields:
         return ThisField(fields[node.text], node.text)
     if isinstance(node, Scalar) and loading.NAME.fullmatch(node.text):
-        problems.append(node.problem(f"{node.text!r} is no field of {event}.", nearest(node.text, fields)))
+        if node.text in names.personal.get(event, ()):
+            words = f"{node.text} is personal, and keys are read by all that decides."
+            problems.append(node.problem(words, "Mark the field hashed instead: the same value is then the same key."))
+        else:
+            problems.append(node.problem(f"{node.text!r} is no field of {event}.", nearest(node.text, fields)))
         return None
     return loading.expression(node, Scope(names, what="a key", this=(event,)), problems)

@@ -21,6 +21,7 @@ from shroff.language.types import TEXT, TIME, Type, money
 
 DEFAULT_SOURCE: Final = "import"
 _NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
+_PERSONAL: Final = "what was found is not shown, since the field is personal"
 HIDDEN: Final = "what was found is not shown, since a hashed field is made of it"
 _MISSING: Final = "it is missing"
 
@@ -53,16 +54,21 @@ class _Step:
     read: Callable[[Any], Any]
     expected: str
     is_optional: bool
-    is_hashed: bool  # or it names an id that is
+    is_secret: bool  # hashed, or naming an id that is, or personal
+    is_personal: bool
+
+
+Reads = tuple[tuple[str, Callable[[Any], Any], _Step], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     steps: tuple[_Step, ...]
-    reads: tuple[tuple[str, Callable[[Any], Any], _Step], ...]  # the steps again, as the loop takes them
+    reads: Reads  # the steps again, as the loop takes them
     names: frozenset[str]
     id_at: int
     time_at: int
+    personal: Reads = ()
 
 
 class Door:
@@ -102,8 +108,23 @@ class Door:
         if plan is None:
             hint = nearest(type_name, self._plans) or f"Event types are {', '.join(self._plans)}."
             raise InputError([(type_name, f"is no event type. {hint}")])
-        values = self._values(plan, fields, hidden, is_strict=is_strict)
+        values = self._values(plan, plan.reads, fields, hidden, is_strict=is_strict)
         return Event(type_name, values[plan.id_at], values[plan.time_at], tuple(values))
+
+    def admit_with_personal(
+        self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
+    ) -> tuple[Event, tuple[Named, ...]]:
+        """The same as `admit`, and the personal fields that are there, by their names, which are no part of the event.
+
+        Raises: as `admit`; a personal field that must be there and is not is a mistake as well.
+        """
+        plan = self._plans.get(type_name)
+        if plan is None or not plan.personal:
+            return self.admit(type_name, fields, is_strict=is_strict, hidden=hidden), ()
+        values = self._values(plan, (*plan.reads, *plan.personal), fields, hidden, is_strict=is_strict)
+        own, more = values[: len(plan.reads)], values[len(plan.reads) :]
+        named = tuple((name, text) for (name, _, _), text in zip(plan.personal, more, strict=True) if text is not None)
+        return Event(type_name, own[plan.id_at], own[plan.time_at], tuple(own)), named
 
     def admit_label(
         self, fields: Mapping[str, object], *, is_strict: bool = False, hidden: frozenset[str] = frozenset()
@@ -113,8 +134,9 @@ class Door:
         Raises: InputError with every mistake; also where `event` names no event type and
             no single decided type stands for it, and where it and unique fields name events of several types.
         """
+        plan = self._label_plan
         event, verdict, source, known_at_ms, reason, amount, *more = self._values(
-            self._label_plan, fields, hidden, is_strict=is_strict
+            plan, plan.reads, fields, hidden, is_strict=is_strict
         )
         known = (verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
         named = [one for one, value in zip(self._naming, more, strict=True) if value is not None]
@@ -147,12 +169,12 @@ class Door:
         return "/".join(self._named_event(read(value))) if is_event else read(value)
 
     def _values(
-        self, plan: _Plan, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
+        self, plan: _Plan, reads: Reads, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
     ) -> list[Any]:
         values: list[Any] = []
         mistakes: list[tuple[str, str]] = []
         find = fields.get
-        for name, read, step in plan.reads:
+        for name, read, step in reads:
             value = find(name)
             if value is None or value == "":
                 if not step.is_optional:
@@ -174,7 +196,10 @@ class Door:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)
         id_at, time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
         reads = tuple((step.name, step.read, step) for step in steps)
-        return _Plan(steps, reads, frozenset(event_type.field_names), id_at, time_at)
+        beside = tuple(self._step(field, event_type, optional) for field in event_type.personal)
+        personal = tuple((step.name, step.read, step) for step in beside)
+        names = frozenset(one.name for one in event_type.declared)
+        return _Plan(steps, reads, names, id_at, time_at, personal)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
         is_id = field.name == event_type.id_field and event_type.name != self._events.label.name
@@ -183,8 +208,8 @@ class Door:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
         is_optional = field.shape.is_optional or field.name in optional
         expected = expectation(field.type, self._currency, is_id=is_id)
-        is_secret = field.name in secret_fields(self._events, event_type.name)
-        return _Step(field.name, read, expected, is_optional, is_secret)
+        is_secret = field.shape.is_personal or field.name in secret_fields(self._events, event_type.name)
+        return _Step(field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
 
     def _named_event(self, event: str | None) -> tuple[str, str]:
         """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too.
@@ -259,8 +284,8 @@ def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callab
 def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:
     if isinstance(value, Refused):
         return f"expected {step.expected}; {value.words}"
-    if step.is_hashed:
-        return f"expected {step.expected}; {_NOT_SHOWN}"
+    if step.is_secret:
+        return f"expected {step.expected}; {_PERSONAL if step.is_personal else _NOT_SHOWN}"
     if step.name in hidden:
         return f"expected {step.expected}; {HIDDEN}"
     return f"expected {step.expected}; {error}"

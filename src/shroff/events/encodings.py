@@ -1,4 +1,4 @@
-"""Reading files line by line: CSV, JSON lines and Parquet, compressed by gzip or not.
+"""Reading files line by line: CSV, JSON lines, Parquet and Avro, the first two compressed by gzip or not.
 
 A line that cannot be read is a line with an error; the others go on. Whatever keeps a
 file from being read at all is a `UsageError` before the first line, or, where a
@@ -25,7 +25,7 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from shroff.errors import NotThereYetError, UsageError, nearest
+from shroff.errors import UsageError, nearest
 from shroff.events.doubled import doubled_key, may_double
 from shroff.events.given import Number, canonical_json, shown
 from shroff.events.lines import Extent, Line, Lines
@@ -77,14 +77,12 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
     """Open a file and give its lines.
 
     Args:
-        format: `csv`, `jsonl` or `parquet`; by the name's ending where it is None.
+        format: One of FORMATS; by the name's ending where it is None.
 
-    Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns of CSV and Parquet.
+    Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns, but of JSON lines.
     Raises: UsageError where the file is not there, cannot be read or is not of its format.
     """
     wanted = file_format(path, format)
-    if wanted == "avro":
-        raise NotThereYetError("Avro")
     if not path.exists():
         raise UsageError(f"There is no file {path}.")
     if path.is_dir():
@@ -93,6 +91,10 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
         from shroff.events.parquet import read_parquet
 
         return read_parquet(path)
+    if wanted == "avro":
+        from shroff.events.avro_files import read_avro
+
+        return read_avro(path)
     try:
         stream, extent = _open(path)
     except OSError as error:
@@ -124,14 +126,12 @@ def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
     """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
 
     Args:
-        format: `csv` or `jsonl`; Parquet keeps its table of contents at its end and needs a file.
+        format: `csv` or `jsonl`; Parquet and Avro are read from files.
 
     Raises: UsageError for a format that cannot be read so, and for a CSV stream without a header.
     """
-    if format == "avro":
-        raise NotThereYetError("Avro")
-    if format == "parquet":
-        raise UsageError("Parquet cannot be read from a stream; write it into a file first.")
+    if format in {"parquet", "avro"}:
+        raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
     if format not in FORMATS:
         raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
     physical = _physical_lines(stream, name)
@@ -178,10 +178,10 @@ def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
         if raw.isspace() or not raw:
             continue
         number += 1
-        yield Line(number, raw, None, None, _json_columns, line)
+        yield Line(number, raw, None, None, json_columns, line)
 
 
-def _json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
+def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
     """The columns of a line, or why it has none."""
     try:
         columns = _decode(raw)

@@ -9,6 +9,9 @@ from functools import partial
 import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
+from shroff.events.avro_plain import AvroReader, avro_reader
+from shroff.events.avro_schema import schema_name_of
+from shroff.events.avro_values import schema_name
 from shroff.events.definitions import Events
 from shroff.events.door import Door, LabelInput, secret_fields
 from shroff.events.event import Event
@@ -18,6 +21,7 @@ from shroff.events.lines import Line, Lines
 from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
 from shroff.events.plain import PlainReader, plain_reader
 from shroff.events.settings import Settings
+from shroff.events.unique import Named
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
@@ -25,7 +29,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
     bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
-    type took the line. `body` is the event's canonical body, where reading it gave that too.
+    type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
+    fields that lie beside the log, by their names.
     """
 
     source: str
@@ -36,6 +41,10 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     label: LabelInput | None = None
     refusal: str | None = None
     body: bytes | None = None
+    personal: tuple[Named, ...] = ()
+
+
+Take = Callable[[Line], Submission]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,11 @@ class _Reading:
     keeper: Keeper | None
     seals: Seals | None
     is_default: bool
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a short way past the door may be open: nothing is hashed, and no line is of another type."""
+        return self.keeper is None and self.seals is None and not (self.is_default and self.dispatcher.has_conditions)
 
 
 class Intake:
@@ -95,7 +109,8 @@ class Intake:
         self._check_type(as_type)
         source = source_name(source)
         dispatcher = Dispatcher(self._events, lines.format)
-        if as_type is None and not dispatcher.is_possible:
+        is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
+        if as_type is None and not dispatcher.is_possible and not is_live_avro:
             types = " or --as ".join(self._events.types)
             raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
         mappers = self._mappers(lines.format)
@@ -105,7 +120,7 @@ class Intake:
         if self._hasher is not None:
             keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, lines.format)
         reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default)
-        return self._read(lines, as_type, reading)
+        return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def submit(
         self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
@@ -115,9 +130,17 @@ class Intake:
         try:
             if type_name == LABEL:
                 return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields, is_strict=is_strict))
-            return Submission(source, place, kept, type_name, self._door.admit(type_name, fields, is_strict=is_strict))
+            event, personal = self._door.admit_with_personal(type_name, fields, is_strict=is_strict)
+            return Submission(source, place, kept, type_name, event, personal=personal)
         except InputError as error:
             return Submission(source, place, kept, type_name, refusal=str(error))
+
+    def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:
+        """A line that nothing here can read, for a reason that the caller has; without one, that of the line."""
+        if self._hasher is None:
+            return Submission(source, line.place, line.original, type_name, refusal=words or line.error or "")
+        kept, told = unread(line, self._hasher, words)
+        return Submission(source, line.place, lambda: kept, type_name, refusal=told)
 
     def _check_type(self, as_type: str | None) -> None:
         known = (*self._events.types, LABEL)
@@ -142,19 +165,27 @@ class Intake:
         types = {**self._events.types, LABEL: self._events.label_input}
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
-    def _read(self, lines: Iterable[Line], as_type: str | None, reading: _Reading) -> Iterator[Submission]:
+    def _read(
+        self, lines: Iterable[Line], as_type: str | None, reading: _Reading, own: Mapping[str, Take]
+    ) -> Iterator[Submission]:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         only = takers.get(as_type or "")
-        plain = self._plain(as_type or "", reading)
+        plain, records = self._plain(as_type or "", reading), self._records(as_type or "", reading)
         may_tell = reading.seals is not None or reading.is_default
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
                 event, body = found
                 yield Submission(source, line.place, line.original, event.type, event, None, None, body)
                 continue
+            if own and (take := own.get(schema_name(line))) is not None:
+                yield take(line)
+                continue
+            if records is not None and (recorded := records.read(line)) is not None:
+                yield Submission(source, line.place, line.original, recorded.type, recorded)
+                continue
             if line.columns is None:
-                yield self._unread(line, source, as_type or "")
+                yield self.unreadable(line, source, as_type or "", "")
                 continue
             row = Row(source, line.number, line.columns)
             if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
@@ -168,19 +199,44 @@ class Intake:
             yield self._untaken(line, row, reading) if picked is None else takers[picked.type](line, row, picked.fields)
 
     def _plain(self, type_name: str, reading: _Reading) -> PlainReader | None:
-        """The short way for lines of this type, where one is open to them."""
+        """The short way for lines of JSON of this type, where one is open to them."""
         mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
         if reading.format != "jsonl" or mapper is None or event_type is None or not mapper.is_plain:
             return None
-        if reading.is_default and reading.dispatcher.has_conditions:
-            return None
-        return plain_reader(event_type) if reading.keeper is None and reading.seals is None else None
+        return plain_reader(event_type) if reading.is_short else None
 
-    def _unread(self, line: Line, source: str, type_name: str) -> Submission:
-        if self._hasher is None:
-            return Submission(source, line.place, line.original, type_name, refusal=line.error or "")
-        kept, words = unread(line, self._hasher)
-        return Submission(source, line.place, lambda: kept, type_name, refusal=words)
+    def _records(self, type_name: str, reading: _Reading) -> AvroReader | None:
+        """The short way for records of Avro of this type, where one is open to them."""
+        mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
+        if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short:
+            return None
+        return avro_reader(event_type, mapper, self.settings.currency, reading.source)
+
+    def _own(self, as_type: str | None, reading: _Reading) -> dict[str, Take]:
+        """What takes records of our own schemas, by their names: they tell their types, and need no mapping."""
+        types = {**self._events.types, LABEL: self._events.label_input}
+        if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
+            return {}
+        mappers = {name: Mapper(replace(one, mappings={}), "avro", self._secret[name]) for name, one in types.items()}
+        keeper = None
+        if self._hasher is not None:
+            keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, "avro")
+        own = replace(reading, mappers=mappers, keeper=keeper)
+        wanted = types if as_type is None else [as_type]
+        return {schema_name_of(name, self.settings): self._own_taker(name, own) for name in wanted}
+
+    def _own_taker(self, type_name: str, reading: _Reading) -> Take:
+        records, taker = self._records(type_name, reading), self._taker(type_name, reading)
+
+        def take(line: Line) -> Submission:
+            event = None if records is None else records.read(line)
+            if event is not None:
+                return Submission(reading.source, line.place, line.original, event.type, event)
+            if line.columns is None:
+                return self.unreadable(line, reading.source, type_name, "")
+            return taker(line, Row(reading.source, line.number, line.columns), None)
+
+        return take
 
     def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
         keeps = self.settings.untaken == "quarantine"
@@ -207,8 +263,8 @@ class Intake:
                 if is_label:
                     label = door.admit_label(fields, hidden=hidden)
                     return Submission(source, line.place, kept, LABEL, None, label)
-                event = door.admit(type_name, fields, is_strict=False, hidden=hidden)
-                return Submission(source, line.place, kept, type_name, event)
+                event, personal = door.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
+                return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
                 return Submission(source, line.place, kept, type_name, None, None, str(error))
 

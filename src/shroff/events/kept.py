@@ -182,9 +182,12 @@ def masked(raw: bytes, hasher: Callable[[str], str]) -> bytes:
     return _TELLING.sub(replace, raw)
 
 
-def unread(line: Line, hasher: Callable[[str], str]) -> tuple[bytes, str]:
-    """What is kept of a line that could not be read, and the reason, which says so where parts were hashed."""
-    raw, words = line.raw, line.error or ""
+def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[bytes, str]:
+    """What is kept of a line that could not be read, and the reason, which says so where parts were hashed.
+
+    `words` are the reason where that is not the line's own.
+    """
+    raw, words = line.raw, words or line.error or ""
     kept = masked(raw, hasher)
     return kept, words if kept == raw else words + _PARTS
 

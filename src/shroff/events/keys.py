@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.events.systems_keys import SYSTEMS
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -60,7 +61,7 @@ SETTINGS: Final = Keys(
         ),
         Key(
             "ahead",
-            "How far after its arrival an event of a live source may claim to be. No effect yet, as there are none.",
+            "How far after its arrival an event of a live source may claim to be; one beyond that is quarantined.",
             DURATION,
             default="1d",
             examples=("1h",),
@@ -72,9 +73,7 @@ SETTINGS: Final = Keys(
             default="skip",
             examples=("quarantine",),
         ),
-        Key("source", "Where live events come from. Not there yet.", None),
-        Key("store", "Where the log is kept. Not there yet: it is one file in .shroff/.", None),
-        Key("lake", "Where files for analysis go. Not there yet.", None),
+        *SYSTEMS,
         Key("mail", "How mails are sent. Not there yet.", None),
         Key("web", "How the pages are served. Not there yet.", None),
     ),
@@ -82,7 +81,7 @@ SETTINGS: Final = Keys(
 
 # ---- events.yaml
 
-_MARKS: Final = r"\s*\??\s*((hashed|unique)\b\s*)*"
+_MARKS: Final = r"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*)"
 _OTHERS: Final = "|".join(name for name in NAMES if name not in {"text", "number", "choice"})
 FIELD_TYPE: Final = One(
     "a type, with ? where it may be missing",
@@ -91,7 +90,7 @@ FIELD_TYPE: Final = One(
 )
 FIELD_EXAMPLES: Final = (
     *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
-    *("duration", "choice(pos, web, atm)", "choice(pos, web, ...)", "text? unique"),
+    *("duration", "choice(pos, web, atm)", "choice(pos, web, ...)", "text? unique", "text? personal"),
 )
 FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
 MAPPING: Final = Keys(
@@ -146,7 +145,8 @@ EVENT_TYPE: Final = Keys(
         Key(
             "fields",
             "The fields, each with its type. A question mark: may be missing. `hashed`: replaced at the door by a "
-            "keyed hash and its last four characters. `unique`: may name the event in a label file.",
+            "keyed hash and its last four characters. `unique`: may name the event in a label file. `personal`: kept "
+            "beside the log, where no rule and no model reads it, until `shroff erase` removes it.",
             FIELDS,
             is_required=True,
             examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money }",),

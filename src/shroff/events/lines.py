@@ -11,6 +11,8 @@ import msgspec
 from shroff.events.given import canonical_json, kept_bytes
 
 _PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
+_ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")
+_ENTRIES_A_MS: Final = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
@@ -22,6 +24,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     lines counted. `raw` is what the file has, line end included. Where a file has no lines
     (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
     asked for. With `read` the columns are read from the bytes when they are first asked for.
+    `where` is its place in a source whose places are no numbers, such as the id of a stream's entry.
     """
 
     number: int
@@ -30,12 +33,13 @@ class Line(msgspec.Struct, eq=False, gc=False):
     _error: str | None = None
     _read: Read | None = None
     line: int = 0
+    where: str = ""
 
     @property
     def place(self) -> str:
-        """Its line in the file, and its number where that is another: `8`, `9 (row 8)`."""
+        """Its line in the file, and its number where that is another: `8`, `9 (row 8)`; or `where`."""
         number, line = self.number, self.line
-        return str(number) if line == number or not line else f"{line} (row {number})"
+        return self.where or (str(number) if line == number or not line else f"{line} (row {number})")
 
     @property
     def raw(self) -> bytes:
@@ -74,8 +78,20 @@ def line_and_row(place: str) -> tuple[str, int | None]:
     >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1")
     (('9', 8), ('8', 8), ('payment/p-1', None))
     """
+    if _ENTRY.fullmatch(place) is not None:
+        return place, number_of_entry(place)
     found = _PLACE.fullmatch(place)
     return (place, None) if found is None else (found[1], int(found[2] or found[1]))
+
+
+def number_of_entry(id_: str) -> int:
+    """The number of a stream's entry, made of its id: it stays the same however often the stream is read.
+
+    >>> number_of_entry("1700000000000-3")
+    1700000000000000003
+    """
+    ms, _, at = id_.partition("-")
+    return int(ms) * _ENTRIES_A_MS + int(at)
 
 
 class Extent(NamedTuple):
@@ -88,7 +104,7 @@ class Extent(NamedTuple):
 class Lines:
     """The lines of one file, read as they are asked for.
 
-    `format` is what was read (`csv`, `jsonl`, `parquet`); `columns` are the names of the
+    `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the
     columns in order, None for JSON lines, where each line has its own. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
     much of a file was read, of a compressed one too; None where that is not known.

@@ -74,7 +74,7 @@ class Mapper:
         self.hidden = frozenset(
             name for name in self.names if any(overlap(one, two) for one in self.paths(name) for two in paths)
         )
-        fields = event_type.fields
+        fields = event_type.declared
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
         self.is_plain = not self._mapping.fields and not self._typed_columns
 
@@ -95,7 +95,7 @@ class Mapper:
         without. A nested path counts by its first part.
         """
         needed: dict[str, None] = {}
-        for field in self._event_type.fields:
+        for field in self._event_type.declared:
             node = self._mapping.fields.get(field.name)
             if field.shape.is_optional or (self._event_type.name == LABEL and field.name == "source"):
                 continue
@@ -118,7 +118,7 @@ class Mapper:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self._event_type.field_names
+        return tuple(one.name for one in self._event_type.declared)
 
     @property
     def is_mapped(self) -> bool:
@@ -154,6 +154,10 @@ class Mapper:
         """Whether a field is one value of the line, as it came."""
         node = self._mapping.fields.get(name)
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
+
+    def reader_of(self, name: str) -> Read:
+        """What gives a field of a line, in a form for the door."""
+        return next(read for field, read in self._plan if field == name)
 
     def _field_reader(self, name: str, wanted: Type) -> Read:
         node = self._mapping.fields.get(name)

@@ -83,10 +83,10 @@ class PlainReader:
 
 
 def plain_reader(event_type: EventType) -> PlainReader | None:
-    """The reader of such lines; None where a field is hashed, or of a type that JSON lines have in another form."""
+    """The reader of such lines; None where a field is hashed, personal, or of a type that JSON has in another form."""
     kinds = {"text", "choice", "integer", "boolean", "money", "number", "time"}
     is_plain = all(field.type.kind in kinds and not field.shape.is_hashed for field in event_type.fields)
-    return PlainReader(event_type) if is_plain else None
+    return PlainReader(event_type) if is_plain and not event_type.personal else None
 
 
 def _shape_of(event_type: EventType, at: int) -> tuple[str, Any] | tuple[str, Any, None]:

@@ -205,7 +205,7 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
     if field not in names.events.get(event, {}):
         _fail(
             matching.name,
-            f"{matching.name} reads {field!r}, which is no field of {event}.",
+            names.no_field(str(matching.name), field, (event,)),
             nearest(field, names.events.get(event, {})),
         )
     return field

@@ -158,8 +158,7 @@ class _Checker:
         types = {shape[field] for shape in shapes if field in shape}
         if not types:
             known = sorted({known for shape in shapes for known in shape})
-            where = " or ".join(events)
-            self.fail(name, f"{name} reads {field!r}, which is no field of {where}.", nearest(field, known))
+            self.fail(name, self.scope.names.no_field(str(name), field, events), nearest(field, known))
         if len(types) > 1:
             listed = ", ".join(
                 f"{shape[field]} in {event}" for event, shape in zip(events, shapes, strict=True) if field in shape
@@ -203,7 +202,7 @@ class _Checker:
         if event == "label":
             shape.update(self.labelled_fields())
         if field not in shape:
-            self.fail(name, f"{name} reads {field!r}, which is no field of {event}.", nearest(field, shape))
+            self.fail(name, self.scope.names.no_field(str(name), field, (event,)), nearest(field, shape))
         return typed.ItemField(shape[field], field)
 
     def labelled_fields(self) -> dict[str, Type]:

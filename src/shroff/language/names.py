@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shroff.language.types import Type
@@ -21,7 +21,8 @@ class Names:
     """What a project declares, as far as expressions see it.
 
     `events` has each event type with its fields; `entities` the event types that have a
-    key of each entity; `decided` the types that get a decision (labels are theirs).
+    key of each entity; `decided` the types that get a decision (labels are theirs). `personal` are fields that no
+    expression may read.
     """
 
     events: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
@@ -30,6 +31,13 @@ class Names:
     lists: frozenset[str] = frozenset()
     tables: Mapping[str, TableShape] = field(default_factory=dict)
     money_places: int = 2
+    personal: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def no_field(self, name: str, field: str, events: Iterable[str]) -> str:
+        """Why a name reads no field of these event types."""
+        if any(field in self.personal.get(event, ()) for event in events):
+            return f"{name} reads {field!r}, which is personal: it lies beside the log, where nothing reads it."
+        return f"{name} reads {field!r}, which is no field of {' or '.join(events)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,18 +85,20 @@ class FieldType:
     is_optional: bool = False
     is_hashed: bool = False
     is_unique: bool = False
+    is_personal: bool = False
 
 
 class TypeTextError(ValueError):
     """The text does not name a type; the message says what would."""
 
 
+MARKS: Final = ("hashed", "unique", "personal")
 _LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
 _FIELD_TYPE = re.compile(r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)$", re.DOTALL)
 
 
 def parse_field_type(text: str, *, money_places: int) -> FieldType:
-    """Read `text?`, `number(2)`, `choice(pos, web, ...)?`, `text? hashed unique`.
+    """Read `text?`, `number(2)`, `choice(pos, web, ...)?`, `text? hashed unique`, `text personal`.
 
     Raises: TypeTextError with the nearest name that exists.
     """
@@ -108,15 +110,17 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
     name, inside, mark, words = found.groups()
     marks = words.split()
     for word in marks:
-        if word not in {"hashed", "unique"}:
-            hint = nearest(word, ["hashed", "unique"]) or "Marks are hashed and unique."
+        if word not in MARKS:
+            hint = nearest(word, MARKS) or f"Marks are {', '.join(MARKS)}."
             raise TypeTextError(f"{word!r} is no mark of a field. {hint}")
     if len(set(marks)) != len(marks):
         raise TypeTextError(f"a mark stands twice in {text!r}.")
     type_ = _named_type(name, inside, money_places)
     if "hashed" in marks and type_.kind != "text":
         raise TypeTextError(f"only text can be hashed, {name} cannot.")
-    return FieldType(type_, mark is not None, "hashed" in marks, "unique" in marks)
+    if "personal" in marks and (type_.kind != "text" or len(marks) > 1):
+        raise TypeTextError("a personal field is text without another mark: text personal, or text? personal.")
+    return FieldType(type_, mark is not None, "hashed" in marks, "unique" in marks, "personal" in marks)
 
 
 def _named_type(name: str, inside: str | None, money_places: int) -> Type:

@@ -8,12 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 
-from shroff.errors import StateError
-from shroff.streams.log import Batch, DecisionRow, OutboxRow, Record, Reply, Request, UniqueValue, WaitingLabel
+from shroff.errors import OvertakenError, StateError
+from shroff.streams.log import (
+    ANY,
+    Batch,
+    DecisionRow,
+    Offset,
+    OutboxRow,
+    Record,
+    Reply,
+    Request,
+    UniqueValue,
+    WaitingLabel,
+)
 
 Find = Callable[[str, Sequence[str]], Mapping[str, Record]]
 FindUnique = Callable[[str, str, Sequence[str]], Mapping[str, Record]]
+OVERTAKEN: Final = (
+    "Another process has taken over this log. Nothing of this batch was stored. End this process: its state is thrown "
+    "away, and the other one goes on from what the log has"
+)
 
 
 def check_batch(batch: Batch, last_seq: int) -> None:
@@ -94,11 +110,44 @@ def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError 
     return None
 
 
+def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], Mapping[str, str]]) -> None:
+    """Refuse a batch whose source was read on by somebody else; `stored` gives the offsets of a source.
+
+    Raises: OvertakenError.
+    """
+    if all(one.before is ANY for one in offsets):
+        return
+    known = {(source, part): at for source in {one.source for one in offsets} for part, at in stored(source).items()}
+    for one in offsets:
+        found = known.get((one.source, one.part))
+        if one.before is not ANY and one.before != found:
+            raise OvertakenError(
+                f"{one.source}, part {one.part}: this batch goes on from {_told(one.before)}, and the log has "
+                f"{_told(found)}. {OVERTAKEN}"
+            )
+        known[one.source, one.part] = one.offset
+
+
+def check_epoch(own: int, found: int, place: str) -> None:
+    """Refuse what a process writes that does not lead the log any more.
+
+    Raises: OvertakenError.
+    """
+    if own != found:
+        raise OvertakenError(
+            f"{place}: this process opened the log as number {own}, and number {found} leads it. {OVERTAKEN}"
+        )
+
+
 def no_request(replies: Sequence[Reply], asked: Iterable[Request]) -> StateError:
     """The error for the first reply whose request does not wait, or that comes twice."""
     waiting = {request.number for request in asked}
     number = next((reply.number for reply in replies if reply.number not in waiting), replies[-1].number)
     return StateError(f"request {number} of the inbox was replied to already, or never asked")
+
+
+def _told(offset: str | None) -> str:
+    return "no offset" if offset is None else f"offset {offset}"
 
 
 def _gap(places: list[int], last_seq: int) -> str:

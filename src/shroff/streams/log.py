@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -16,6 +17,15 @@ Kind = Literal["event", "label", "control"]
 PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
 REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
 EARLIER_LABELS: Final = "waiting labels"  # the source of a label that began to wait before logs kept where it stood
+
+
+class Unasked(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = Unasked.ANY  # wherever the source was read to before
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -141,13 +151,72 @@ class OutboxRow:
         return f"{self.seq}-{self.number}"
 
 
+StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRow:
+    """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
+
+    `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
+    again. Its place need not be in this log any more.
+    """
+
+    sink: str
+    seq: int
+    number: int
+    kind: str
+    event: str
+    id: str
+    outcome: str
+    body: bytes
+    fields: bytes
+    reason: str
+    attempts: int
+    at_ms: int
+    is_due: bool = False
+
+    @property
+    def key(self) -> StuckKey:
+        return self.sink, self.seq, self.number
+
+
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How far a source was read: everything before `offset` of this part is in the log or refused."""
+    """How far a source was read: everything before `offset` of this part is in the log or refused.
+
+    With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
+    else read on, and the batch is refused. Of several of one part, each is held against the one ahead of it.
+    """
 
     source: str
     part: str
     offset: str
+    before: str | Literal[Unasked.ANY] | None = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalValue:
+    """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
+
+    type: str
+    id: str
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvent:
+    """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
+
+    `body` is as a record's; `at_ms` is when it came.
+    """
+
+    type: str
+    id: str
+    time_ms: int
+    body: bytes
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +259,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many entries are in quarantine, how many labels wait, and how many rows have to leave."""
+    """How many entries are in quarantine, how many labels wait, how many rows have to leave, how many are stuck,
+    and how many events are kept that came too late.
+    """
 
     refused: int
     waiting: int
     outbox: int
+    stuck: int = 0
+    late: int = 0
 
 
 @dataclass(slots=True)
@@ -216,6 +289,11 @@ class Batch:
     unindexed: list[tuple[str, str]] = field(default_factory=list)  # types and fields whose values are forgotten first
     unique: list[UniqueValue] = field(default_factory=list)
     indexed: list[Indexed] = field(default_factory=list)
+    unstuck: list[StuckKey] = field(default_factory=list)  # what is stuck no more; taken out before `stuck` goes in
+    stuck: list[StuckRow] = field(default_factory=list)
+    erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
+    personal: list[PersonalValue] = field(default_factory=list)
+    late: list[LateEvent] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         return not (
@@ -228,6 +306,11 @@ class Batch:
             or self.unindexed
             or self.unique
             or self.indexed
+            or self.unstuck
+            or self.stuck
+            or self.erased
+            or self.personal
+            or self.late
         )
 
 
@@ -237,19 +320,36 @@ class Log(Protocol):
     One process at a time may write; a second one gets `LogBusyError` at once. Readers
     work beside a writer and see whole batches only. What a reader wants written it asks
     of the writer, through the inbox.
+
+    Who opens a log for writing leads it from then on, and whoever led it before can write nothing more, whatever it
+    still believes: each opening has an `epoch`, and nothing of an older one is committed.
     """
+
+    @property
+    def epoch(self) -> int:
+        """How many times this log was opened for writing, this time included; 0 for a reader."""
+
+    @property
+    def place(self) -> str:
+        """Where the log is, for messages: without credentials."""
 
     def append(self, batch: Batch) -> None:
         """Commit a batch, durable on return.
 
         Decisions stand in the order of places; they, flags, hits and remarks belong to records of this batch.
+        What `erased` names is gone from the medium, too, as far as the database can say that; events that have nothing
+        beside them are passed over.
         Values in `unique` belong to records of kind `event`, of this batch or before it.
         Ids in `joined` that do not wait, and numbers in `dropped` that are not in quarantine, are passed over.
         A request that is replied to leaves the inbox; its reply stays until `REPLIES_KEPT` later ones are there.
+        A row in `stuck` takes the place of one of its key; keys in `unstuck` that are not there are passed over.
 
         Raises: StateError if a place, an id, a unique value, a waiting label's id or an outbox key is taken, a place
             leaves a gap, a row names a place outside the batch, or a reply a request that does not wait;
-            StorageError if the disk is full, read-only or failing. In each case nothing of the batch is there.
+            OvertakenError if another process leads the log, or an offset is not where the batch says it was before;
+            StorageError if the disk is full, read-only or failing; TransientError if the server under the log cannot be
+            reached. In each case nothing of the batch is there, or the log says that it cannot know, and answers no
+            more.
         """
 
     def maintain(self) -> None:
@@ -350,11 +450,31 @@ class Log(Protocol):
     def offset(self, source: str, part: str) -> str | None:
         """How far this part of the source was read."""
 
+    def offsets(self, source: str) -> dict[str, str]:
+        """How far each part of the source was read."""
+
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
         """What still has to leave, oldest first."""
 
     def outbox_done(self, keys: Iterable[str]) -> None:
-        """Mark outbox rows as delivered."""
+        """Mark outbox rows as delivered. Raises: OvertakenError if another process leads the log."""
+
+    def stuck(
+        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
+    ) -> list[StuckRow]:
+        """What sinks would not take, behind a key, in the order of keys (sinks by code points): of one sink, or of all.
+
+        With `is_due` only what is to be tried again. Quick where nothing is stuck.
+        """
+
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What lies beside the events of one type with these ids, by id and field; events without any are left out."""
+
+    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """The events of one type with these ids that came too late and are kept."""
+
+    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """The kept late events behind this one, in the order of type and id, both by code points."""
 
     def size_bytes(self) -> int:
         """Bytes on disk."""

@@ -54,11 +54,12 @@ class Snapshots:
 
     Args:
         folder: Where they are; made with the first one.
+        kept: How many are left when one is written.
         on_step: Told each of `STEPS` as a write comes to it; for crash tests.
     """
 
-    def __init__(self, folder: Path, *, on_step: Callable[[str], None] = _no_step) -> None:
-        self.folder, self._on_step = folder, on_step
+    def __init__(self, folder: Path, *, kept: int = KEPT, on_step: Callable[[str], None] = _no_step) -> None:
+        self.folder, self._kept, self._on_step = folder, max(kept, 1), on_step
 
     def files(self) -> list[Path]:
         """The snapshots, newest place first, whole or not. Empty where there is no folder."""
@@ -92,7 +93,7 @@ class Snapshots:
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
         # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.
         beyond = [one for one in self.files() if int(one.stem) > header.seq]
-        for useless in (*beyond, *self.files()[len(beyond) + KEPT :]):
+        for useless in (*beyond, *self.files()[len(beyond) + self._kept :]):
             with suppress(StorageError):  # it does no harm
                 self.remove(useless)
         self._on_step("done")

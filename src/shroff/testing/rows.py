@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from shroff.streams.log import (
     Batch,
     DecisionRow,
     FlagRow,
     HitRow,
     Kind,
+    LateEvent,
     Log,
     Offset,
     OutboxRow,
+    PersonalValue,
     Record,
     Refused,
     Remark,
+    StuckRow,
     WaitingLabel,
 )
 
@@ -35,6 +40,10 @@ ODD_IDS = (
     "007",
     "7",
     "z" * 900,
+    "a\x00b",
+    "\x1a0",
+    "\\N",
+    "a\tb\r\nc\\",
 )
 
 
@@ -71,6 +80,25 @@ def remark(first: int, last: int, asker: str = "card.spent_24h", count: int = 2)
     return Remark("value left out", asker, count, first, NOW_MS + first, last, NOW_MS + last)
 
 
+def stuck(seq: int, number: int = 0, sink: str = "decided", *, is_due: bool = False) -> StuckRow:
+    """A decision that a sink would not take."""
+    row = decision(record(seq))
+    reason = f"{sink} refuses caf\u00e9s"
+    return StuckRow(
+        sink, seq, number, "decision", row.event, row.id, row.outcome, row.document, b"", reason, 1, NOW_MS, is_due
+    )
+
+
+def personal(id: str, field: str = "email", value: str = "ann@caf\u00e9.example") -> PersonalValue:
+    """A value that lies beside a payment."""
+    return PersonalValue("payment", id, field, value)
+
+
+def late(id: str, type: str = "payment") -> LateEvent:
+    """An event that came too late."""
+    return LateEvent(type, id, NOW_MS - 999, msgspec.json.encode({"café": id}), NOW_MS)
+
+
 def payments(first: int, count: int) -> Batch:
     """So many decided payments from this place on, each with a hit."""
     records = [record(seq) for seq in range(first, first + count)]
@@ -87,6 +115,9 @@ def everything(first: int) -> Batch:
     batch.outbox.append(OutboxRow(first, 0, "mail", b'{"to":"a card"}'))
     batch.offsets.append(Offset("march.csv", "0", str(first)))
     batch.remarks.append(remark(first, first + 2))
+    batch.stuck.append(stuck(first))
+    batch.personal.append(personal(record(first).id))
+    batch.late.append(late(f"late-{first}"))
     return batch
 
 
@@ -104,4 +135,7 @@ def contents(log: Log) -> list[object]:
         log.outbox(),
         log.offset("march.csv", "0"),
         log.remarks(),
+        log.stuck(),
+        log.personal("payment", [record(seq).id for seq in range(1, log.last_seq() + 1)]),
+        log.late_after(),
     ]

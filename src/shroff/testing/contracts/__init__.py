@@ -10,7 +10,16 @@ import pytest
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
 pytest.register_assert_rewrite(
     "shroff.testing.contracts.backend",
+    "shroff.testing.contracts.lake",
     "shroff.testing.contracts.log",
     "shroff.testing.contracts.log_inbox",
+    "shroff.testing.contracts.log_lead",
     "shroff.testing.contracts.log_quarantine",
+    "shroff.testing.contracts.log_stuck",
+    "shroff.testing.contracts.log_unique",
+    "shroff.testing.contracts.online",
+    "shroff.testing.contracts.schemas",
+    "shroff.testing.contracts.wire",
+    "shroff.testing.contracts.sink",
+    "shroff.testing.contracts.source",
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,8 +23,11 @@ from shroff.streams.log import (
     Request,
     UniqueValue,
 )
+from shroff.testing.contracts.log_beside import LogBesideContract
 from shroff.testing.contracts.log_inbox import LogInboxContract
+from shroff.testing.contracts.log_lead import LogLeadContract
 from shroff.testing.contracts.log_quarantine import LogQuarantineContract
+from shroff.testing.contracts.log_stuck import LogStuckContract
 from shroff.testing.contracts.log_unique import LogUniqueContract
 from shroff.testing.contracts.promises import promise
 from shroff.testing.rows import (
@@ -42,7 +44,9 @@ from shroff.testing.rows import (
 )
 
 
-class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
+class LogContract(
+    LogBesideContract, LogInboxContract, LogLeadContract, LogQuarantineContract, LogStuckContract, LogUniqueContract
+):
     """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
 
     @abstractmethod
@@ -53,16 +57,12 @@ class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
     def after_crash(self, folder: Path) -> Log:
         """Open what would be there if the machine had stopped now, the log in this folder still being open."""
 
-    @abstractmethod
-    def holding_program(self, folder: Path) -> Sequence[str]:
-        """A command that opens the log in this folder for writing, prints a line, and waits for its end."""
-
     # Places and ids
 
     def test_an_empty_log_says_so(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
 
-        assert contents(log) == [0, None, [], [], [], [], [], [], [], None, []]
+        assert contents(log) == [0, None, [], [], [], [], [], [], [], None, [], [], {}, []]
         log.close()
 
     def test_what_is_appended_is_read_back(self, tmp_path: Path) -> None:
@@ -74,7 +74,8 @@ class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
         assert read[:2] == [3, NOW_MS + 3]
         assert read[2:6] == [[batch.records], [batch.decisions], [batch.flags], [batch.hits]]
         assert [entry for _, entry in log.refused_list()] == batch.refused
-        assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks]
+        beside = {one.id: {one.field: one.value} for one in batch.personal}
+        assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))
         assert all(type(each.shadow) is bool for each in next(log.hits_after()))
         log.close()
@@ -330,7 +331,9 @@ class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
         log = self.make_log(tmp_path)
         log.append(everything(1))
         log.append(everything(4))
-        asked = self.make_reader(tmp_path).ask("label", b"{}", NOW_MS)
+        reader = self.make_reader(tmp_path)
+        asked = reader.ask("label", b"{}", NOW_MS)
+        reader.close()
         after = self.after_crash(tmp_path)
 
         assert contents(after) == contents(log)
@@ -386,21 +389,6 @@ class LogContract(LogInboxContract, LogQuarantineContract, LogUniqueContract):
         log.append(payments(2, 1))
         log.close()
         self.make_log(tmp_path).close()
-
-    @promise("outlives its process")
-    def test_a_killed_writer_leaves_its_place_free(self, tmp_path: Path) -> None:
-        holder = subprocess.Popen(self.holding_program(tmp_path), stdout=subprocess.PIPE)  # noqa: S603 - ours
-        with holder:
-            assert holder.stdout is not None
-            holder.stdout.readline()
-            with pytest.raises(LogBusyError, match=str(holder.pid)):
-                self.make_log(tmp_path)
-            holder.kill()
-            holder.wait()
-            log = self.make_log(tmp_path)
-
-        log.append(payments(log.last_seq() + 1, 1))
-        log.close()
 
     def test_a_full_disk_refuses_the_batch_and_keeps_the_rest(self, tmp_path: Path) -> None:
         log = self.make_small_log(tmp_path)

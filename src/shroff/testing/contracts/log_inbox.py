@@ -110,7 +110,8 @@ class LogInboxContract(Contract):
     def test_many_may_ask_beside_a_writer_at_work(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         given: list[int] = []
-        askers = [threading.Thread(target=_ask_tens, args=(self.make_reader(tmp_path), given)) for _ in range(4)]
+        readers = [self.make_reader(tmp_path) for _ in range(4)]
+        askers = [threading.Thread(target=_ask_tens, args=(reader, given)) for reader in readers]
         for thread in askers:
             thread.start()
         replied: list[int] = []

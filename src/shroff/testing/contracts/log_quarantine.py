@@ -49,7 +49,7 @@ class LogQuarantineContract(Contract):
         assert log.counts() == Counts(5, 0, 0)
         log.append(everything(1))
         log.append(Batch(dropped=[first], waiting=[label("a", "p-1")]))
-        assert log.counts() == Counts(4, 2, 1)
+        assert log.counts() == Counts(4, 2, 1, 1, 1)
         assert log.refused_numbers() == numbers[1:]
         log.close()
 

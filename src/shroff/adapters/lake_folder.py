@@ -1,0 +1,156 @@
+"""A lake in a folder of this machine: the default, needs no server."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from shroff.config import make_folder, sync_folder
+from shroff.errors import StorageError
+from shroff.streams.lake import Found, Listed, check_name, digest
+
+STEPS: Final = ("begin", "written", "synced", "named", "done")
+UNFINISHED: Final = ".unfinished"  # a folder of files that nobody sees yet
+UNFINISHED_S: Final = 3_600.0  # nobody writes one object for an hour
+LOCK: Final = ".lock"
+
+
+def _no_step(_step: str) -> None:
+    """Take no notice of a step."""
+
+
+class FolderObjects:
+    """Keeps every promise of `streams.lake.Objects` in a folder, one file an object.
+
+    A file is written and synced under another name. It gets its own by a hard link, which fails where the name is
+    taken, or by a rename under a lock of the folder; then its folder is synced. The file system must have hard links
+    and locks; those of Linux and macOS have, network shares may not.
+
+    Args:
+        address: The folder; made with the first object.
+        endpoint: Of no use here, as `region`.
+        on_step: Told each of `STEPS` as an object is written; for crash tests.
+    """
+
+    def __init__(
+        self, address: str, *, endpoint: str = "", region: str = "", on_step: Callable[[str], None] = _no_step
+    ) -> None:
+        self._folder = Path(address)
+        self._on_step = on_step
+        self._is_ready = False
+
+    @property
+    def address(self) -> str:
+        return str(self._folder)
+
+    def put(self, name: str, data: bytes) -> bool:
+        target = self._folder / check_name(name)
+        with self._telling(name), self._unfinished(data) as part:
+            make_folder(target.parent)
+            try:
+                os.link(part, target)
+            except FileExistsError:
+                return False
+            self._named(target)
+        return True
+
+    def replace(self, name: str, data: bytes, version: str) -> bool:
+        target = self._folder / check_name(name)
+        with self._telling(name), self._unfinished(data) as part, self._locked():
+            found = self.get(name)
+            if found is None or found.version != version:
+                return False
+            part.replace(target)
+            self._named(target)
+        return True
+
+    def get(self, name: str) -> Found | None:
+        with self._telling(name):
+            try:
+                data = (self._folder / check_name(name)).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return Found(data, digest(data))
+
+    def list(self, folder: str = "") -> Iterator[Listed]:
+        start = self._folder / check_name(folder) if folder else self._folder
+        found: list[Listed] = []
+        with self._telling(folder or "the folder"):
+            for place, folders, files in os.walk(start):
+                folders[:] = [one for one in folders if not one.startswith(".")]
+                here = Path(place)
+                for file in files:
+                    if not file.startswith("."):
+                        with suppress(FileNotFoundError):  # removed since
+                            name = (here / file).relative_to(self._folder).as_posix()
+                            found.append(Listed(name, (here / file).stat().st_size))
+        return iter(sorted(found, key=lambda one: one.name))
+
+    def delete(self, name: str) -> None:
+        target = self._folder / check_name(name)
+        with self._telling(name):
+            if target.parent.is_dir():
+                with self._locked():
+                    target.unlink(missing_ok=True)
+                    sync_folder(target.parent)
+
+    def close(self) -> None:
+        """Nothing is open between calls."""
+
+    @contextmanager
+    def _unfinished(self, data: bytes) -> Iterator[Path]:
+        """A synced file with these bytes that has no name yet."""
+        folder = self._folder / UNFINISHED
+        if not self._is_ready:
+            make_folder(folder)
+            _clear(folder)
+            self._is_ready = True
+        part = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with part.open("xb") as file:
+                self._on_step("begin")
+                file.write(data)
+                self._on_step("written")
+                file.flush()
+                os.fsync(file.fileno())
+            self._on_step("synced")
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+        self._on_step("done")
+
+    def _named(self, target: Path) -> None:
+        self._on_step("named")
+        sync_folder(target.parent)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The folder's lock, which the system takes from a killed process."""
+        make_folder(self._folder)
+        with (self._folder / LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{name} in {self._folder}: {error.strerror or error}. Look for room there, for the right to write, "
+                "and whether the file system has hard links; then run it again"
+            ) from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed writers have left."""
+    for one in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - one.stat().st_mtime > UNFINISHED_S:
+                one.unlink()

@@ -1,0 +1,187 @@
+-- The tables of a log in one schema of a PostgreSQL database, version 1 (table `version`). A log of an older version
+-- comes to the same tables by the scripts in migrations_postgres/.
+-- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
+-- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
+-- U+001A itself as U+001A S. `digest` stands in an index for what may be too long for it: BLAKE2b, 16 bytes.
+
+CREATE TABLE events (
+    seq     bigint   NOT NULL PRIMARY KEY,
+    time_ms bigint   NOT NULL,
+    decided smallint NOT NULL,
+    kind    text     COLLATE "C" NOT NULL,
+    type    text     COLLATE "C" NOT NULL,
+    id      text     COLLATE "C" NOT NULL,
+    body    text     COLLATE "C" NOT NULL
+);
+CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+CREATE TABLE unique_values (
+    type   text   COLLATE "C" NOT NULL,
+    field  text   COLLATE "C" NOT NULL,
+    digest bytea  NOT NULL,
+    value  text   COLLATE "C" NOT NULL,
+    seq    bigint NOT NULL,
+    PRIMARY KEY (type, field, digest)
+);
+
+CREATE TABLE unique_fields (
+    type  text COLLATE "C" NOT NULL,
+    field text COLLATE "C" NOT NULL,
+    form  text COLLATE "C" NOT NULL,
+    PRIMARY KEY (type, field)
+);
+
+CREATE TABLE watermark (
+    one     smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    time_ms bigint
+);
+INSERT INTO watermark (one, time_ms) VALUES (1, NULL);
+
+CREATE TABLE decisions (
+    seq      bigint NOT NULL PRIMARY KEY,
+    outcome  text   COLLATE "C" NOT NULL,
+    receipt  bytea  NOT NULL,
+    document text   COLLATE "C" NOT NULL
+);
+
+CREATE TABLE flags (
+    seq      bigint NOT NULL,
+    number   bigint NOT NULL,
+    time_ms  bigint NOT NULL,
+    rule     text   COLLATE "C" NOT NULL,
+    entity   text   COLLATE "C" NOT NULL,
+    key      text   COLLATE "C" NOT NULL,
+    event    text   COLLATE "C" NOT NULL,
+    reason   text   COLLATE "C" NOT NULL,
+    accuracy text   COLLATE "C" NOT NULL,
+    PRIMARY KEY (seq, number)
+);
+
+CREATE TABLE hits (
+    seq    bigint   NOT NULL,
+    number bigint   NOT NULL,
+    shadow smallint NOT NULL,
+    rule   text     COLLATE "C" NOT NULL,
+    key    text     COLLATE "C",
+    PRIMARY KEY (seq, number)
+);
+
+-- Numbers of an identity are never given twice, not by a transaction that was undone either.
+CREATE TABLE quarantine (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest bytea  NOT NULL UNIQUE, -- of source, place and raw
+    at_ms  bigint NOT NULL,
+    source text   COLLATE "C" NOT NULL,
+    place  text   COLLATE "C" NOT NULL,
+    type   text   COLLATE "C" NOT NULL,
+    reason text   COLLATE "C" NOT NULL,
+    raw    bytea  NOT NULL
+);
+
+CREATE TABLE waiting_labels (
+    number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest     bytea  NOT NULL, -- of event_id
+    event_type text   COLLATE "C" NOT NULL,
+    event_id   text   COLLATE "C" NOT NULL,
+    id         text   COLLATE "C" NOT NULL UNIQUE,
+    body       text   COLLATE "C" NOT NULL,
+    source     text   COLLATE "C" NOT NULL,
+    place      text   COLLATE "C" NOT NULL,
+    raw        bytea  NOT NULL,
+    field      text   COLLATE "C" NOT NULL
+);
+CREATE INDEX waiting_labels_by_event ON waiting_labels (digest);
+
+CREATE TABLE outbox (
+    seq    bigint NOT NULL,
+    number bigint NOT NULL,
+    kind   text   COLLATE "C" NOT NULL,
+    body   text   COLLATE "C" NOT NULL,
+    PRIMARY KEY (seq, number)
+);
+
+CREATE TABLE stuck (
+    seq      bigint   NOT NULL,
+    number   bigint   NOT NULL,
+    attempts bigint   NOT NULL,
+    at_ms    bigint   NOT NULL,
+    is_due   smallint NOT NULL,
+    sink     text     COLLATE "C" NOT NULL,
+    kind     text     COLLATE "C" NOT NULL,
+    event    text     COLLATE "C" NOT NULL,
+    id       text     COLLATE "C" NOT NULL,
+    outcome  text     COLLATE "C" NOT NULL,
+    body     text     COLLATE "C" NOT NULL,
+    fields   text     COLLATE "C" NOT NULL,
+    reason   text     COLLATE "C" NOT NULL,
+    PRIMARY KEY (sink, seq, number)
+);
+
+CREATE TABLE personal (
+    type  text COLLATE "C" NOT NULL,
+    id    text COLLATE "C" NOT NULL,
+    field text COLLATE "C" NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    PRIMARY KEY (type, id, field)
+);
+
+CREATE TABLE late_events (
+    time_ms bigint NOT NULL,
+    at_ms   bigint NOT NULL,
+    type    text   COLLATE "C" NOT NULL,
+    id      text   COLLATE "C" NOT NULL,
+    body    text   COLLATE "C" NOT NULL,
+    PRIMARY KEY (type, id)
+);
+
+CREATE TABLE offsets (
+    digest   bytea NOT NULL PRIMARY KEY, -- of source and part
+    source   text  COLLATE "C" NOT NULL,
+    part     text  COLLATE "C" NOT NULL,
+    "offset" text  COLLATE "C" NOT NULL
+);
+
+CREATE TABLE inbox (
+    number bigint NOT NULL PRIMARY KEY,
+    at_ms  bigint NOT NULL,
+    kind   text   COLLATE "C" NOT NULL,
+    body   text   COLLATE "C" NOT NULL,
+    reply  text   COLLATE "C"
+);
+CREATE INDEX inbox_waiting ON inbox (number) WHERE reply IS NULL;
+
+-- The last number of the inbox. Whoever asks holds this row, so that requests come to be seen in the order of numbers.
+CREATE TABLE inbox_number (
+    one    smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    number bigint   NOT NULL
+);
+INSERT INTO inbox_number (one, number) VALUES (1, 0);
+
+CREATE TABLE remarks (
+    count     bigint NOT NULL,
+    first_seq bigint NOT NULL,
+    first_ms  bigint NOT NULL,
+    last_seq  bigint NOT NULL,
+    last_ms   bigint NOT NULL,
+    what      text   COLLATE "C" NOT NULL,
+    asker     text   COLLATE "C" NOT NULL,
+    PRIMARY KEY (what, asker)
+);
+
+-- Who leads: how many times the log was opened for writing. Each transaction of its owner holds this row, so that none
+-- of an earlier opening is committed behind the moment at which the epoch moved on.
+CREATE TABLE lead (
+    one   smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    epoch bigint   NOT NULL
+);
+INSERT INTO lead (one, epoch) VALUES (1, 0);
+
+-- Until when others leave the owner alone, by this server's clock. `session` names the connection that it writes by.
+CREATE TABLE lease (
+    one        smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    epoch      bigint   NOT NULL,
+    expires_ms bigint   NOT NULL,
+    owner      text     NOT NULL,
+    session    text     NOT NULL
+);
+INSERT INTO lease (one, epoch, expires_ms, owner, session) VALUES (1, 0, 0, '', '');

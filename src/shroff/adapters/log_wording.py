@@ -1,0 +1,138 @@
+"""The questions of a log in SQL: the words that all databases have in common, and the few that differ."""
+
+# ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Where databases differ.
+
+    Args:
+        mark: Stands for a value.
+        quote: Stands around a name that is a word of SQL.
+        as_bytes: A text as its bytes, `{}` being the column.
+        join: Of two tables, the first one to be read first.
+        table: The name of a table of ours in the database.
+    """
+
+    mark: str
+    quote: str
+    as_bytes: str
+    join: str = "JOIN"
+    table: Callable[[str], str] = str
+
+    def bytes_of(self, column: str) -> str:
+        return self.as_bytes.format(column)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Every question as the SQL of one database; of those about a list of ids, what its adapter makes of them."""
+
+    last_seq: str
+    watermark: str
+    epoch: str
+    read: str
+    controls: str
+    labels: str
+    decisions: str
+    flags: str
+    hits: str
+    indexed: str
+    waiting_all: str
+    refused_list: str
+    refused_numbers: str
+    counts: str
+    remarks: str
+    asked: str
+    reply_to: str
+    offset: str
+    offsets: str
+    outbox: str
+    stuck: str
+    late_after: str
+    find: Any
+    find_unique: Any
+    find_decisions: Any
+    personal: Any
+    late: Any
+    waiting_for: Any
+    waiting_with: Any
+    refused_with: Any
+
+
+def event_columns(dialect: Dialect, alias: str = "") -> str:
+    """The columns of a record."""
+    names = [f"{alias}{name}" for name in ("seq", "kind", "type", "id", "time_ms")]
+    return ", ".join([*names, dialect.bytes_of(f"{alias}body"), f"{alias}decided"])
+
+
+def decision_columns(dialect: Dialect) -> str:
+    """The columns of a decision `d` and of its event `e`."""
+    return f"d.seq, e.type, e.id, d.outcome, d.receipt, {dialect.bytes_of('d.document')}"
+
+
+def waiting_columns(dialect: Dialect) -> str:
+    """The columns of a waiting label, its number ahead."""
+    return f"number, event_type, event_id, id, {dialect.bytes_of('body')}, source, place, raw, field"
+
+
+REFUSED_COLUMNS = "number, source, place, type, reason, raw, at_ms"
+
+
+def late_columns(dialect: Dialect) -> str:
+    """The columns of an event that came too late."""
+    return f"type, id, time_ms, {dialect.bytes_of('body')}, at_ms"
+
+
+def wording(dialect: Dialect, **about_ids: Any) -> Wording:
+    """The questions in a dialect; `about_ids` are those about a list of ids."""
+    table, mark, quote, as_bytes = dialect.table, dialect.mark, dialect.quote, dialect.bytes_of
+    events, decisions, inbox = table("events"), table("decisions"), table("inbox")
+    quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
+    late = table("late_events")
+    columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
+    # The first condition alone is one that every database finds its place in the index by.
+    numbered = (
+        f"seq >= {mark} AND (seq > {mark} OR number > {mark}) AND seq <= {mark} ORDER BY seq, number LIMIT {mark}"
+    )
+    offset = f"{quote}offset{quote}"
+    return Wording(
+        last_seq=f"SELECT max(seq) FROM {events}",
+        watermark=f"SELECT time_ms FROM {table('watermark')}",
+        epoch=f"SELECT epoch FROM {table('lead')}",
+        read=f"SELECT {columns} FROM {events} WHERE {between} ORDER BY seq LIMIT {mark}",
+        controls=f"SELECT {columns} FROM {events} WHERE type = 'control' AND kind = 'control' ORDER BY seq",
+        labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
+        decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} d {dialect.join} {events} e ON e.seq = d.seq "
+        f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",
+        flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, number "
+        f"FROM {table('flags')} WHERE {numbered}",
+        hits=f"SELECT seq, rule, {quote}key{quote}, shadow, number FROM {table('hits')} WHERE {numbered}",
+        indexed=f"SELECT type, field, form FROM {table('unique_fields')} ORDER BY type, field",
+        waiting_all=f"SELECT {waiting_columns(dialect)} FROM {waiting}",
+        refused_list=f"SELECT {REFUSED_COLUMNS} FROM {quarantine} ORDER BY number",
+        refused_numbers=f"SELECT number FROM {quarantine} ORDER BY number",
+        counts=f"SELECT (SELECT count(*) FROM {quarantine}), (SELECT count(*) FROM {waiting}), "
+        f"(SELECT count(*) FROM {outbox}), (SELECT count(*) FROM {stuck}), (SELECT count(*) FROM {late})",
+        remarks=f"SELECT what, asker, {quote}count{quote}, first_seq, first_ms, last_seq, last_ms "
+        f"FROM {table('remarks')} ORDER BY what, asker",
+        asked=f"SELECT number, kind, {as_bytes('body')}, at_ms FROM {inbox} WHERE reply IS NULL ORDER BY number "
+        f"LIMIT {mark}",
+        reply_to=f"SELECT {as_bytes('reply')} FROM {inbox} WHERE number = {mark} AND reply IS NOT NULL",
+        offset=f"SELECT {offset} FROM {table('offsets')} WHERE source = {mark} AND part = {mark}",
+        offsets=f"SELECT part, {offset} FROM {table('offsets')} WHERE source = {mark}",
+        outbox=f"SELECT seq, number, kind, {as_bytes('body')} FROM {outbox} ORDER BY seq, number LIMIT {mark}",
+        stuck=f"SELECT sink, seq, number, kind, event, id, outcome, {as_bytes('body')}, {as_bytes('fields')}, reason, "
+        f"attempts, at_ms, is_due FROM {stuck} WHERE (sink, seq, number) > ({mark}, {mark}, {mark}) "
+        f"AND ({mark} = '' OR sink = {mark}) AND is_due >= {mark} ORDER BY sink, seq, number LIMIT {mark}",
+        late_after=f"SELECT {late_columns(dialect)} FROM {late} WHERE (type, id) > ({mark}, {mark}) "
+        f"ORDER BY type, id LIMIT {mark}",
+        **about_ids,
+    )

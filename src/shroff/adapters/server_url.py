@@ -1,0 +1,89 @@
+"""The address of a database server, read and checked: what of it may be shown, and what it says of TLS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from shroff.errors import UsageError, nearest
+
+# Names that become part of SQL: short enough for every server, with room for the names of tables behind a prefix.
+NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+VERIFIED: Final = "verify-full"
+SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", VERIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUrl:
+    """Where a database is and how to get in. `place` is what messages and people may see."""
+
+    scheme: str
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    options: dict[str, str] = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        inside = "".join(f"?{key}={self.options[key]}" for key in ("schema", "prefix") if key in self.options)
+        return f"{self.scheme}://{self.host}:{self.port}/{self.database}{inside}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing leaves this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def ssl_mode(self) -> str:
+        """How the connection is secured: as the address says, else verified wherever it leaves this machine."""
+        return self.options.get("sslmode", "prefer" if self.is_loopback else VERIFIED)
+
+    def name(self, option: str, default: str) -> str:
+        """A name out of the address that becomes part of SQL. Raises: UsageError where it is none."""
+        found = self.options.get(option, default)
+        if not NAME.fullmatch(found):
+            raise UsageError(
+                f"{self.scheme}://{self.host}: {option}={found!r} will not do as a name: small letters, digits and "
+                f"'_', not a digit first, at most 40"
+            )
+        return found
+
+
+def server_url(url: str, schemes: Collection[str], port: int, options: Collection[str]) -> ServerUrl:
+    """Read an address such as `postgresql://user:password@host:5432/database?sslmode=verify-full`.
+
+    Raises: UsageError, which repeats neither user nor password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        raise UsageError(f"expected an address that begins with {' or '.join(schemes)}://, found {parts.scheme!r}")
+    try:
+        number = parts.port or port
+    except ValueError:
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: its port is no number from 1 to 65535") from None
+    database = unquote(parts.path.lstrip("/"))
+    if not parts.hostname or not database or "/" in database:
+        raise UsageError(f"expected {parts.scheme}://USER:PASSWORD@HOST:PORT/DATABASE, with a host and a database")
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for key in given:
+        if key not in options:
+            known = ", ".join(sorted(options))
+            raise UsageError(
+                f"{parts.scheme}://{parts.hostname}: there is no option {key!r}; options are {known}. "
+                f"{nearest(key, options)}".rstrip()
+            )
+    if given.get("sslmode", VERIFIED) not in SSL_MODES:
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: sslmode is one of {', '.join(SSL_MODES)}")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return ServerUrl(parts.scheme, parts.hostname, number, database, user, password, given)

@@ -1,0 +1,190 @@
+"""Decisions and flags as signed calls of an address, one after the other, by Python's own HTTP client.
+
+The body is the decision's document, or the flag as JSON; headers are those of Standard Webhooks (see
+`shroff.webhooks`). The address is the project's own and may be in a private network; it is called as it stands:
+redirects are not followed, and no proxy is asked. Certificates are checked.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, responses
+from threading import Timer
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import shroff
+from shroff import webhooks
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+from shroff.streams.sink import AwayError, Outgoing, Undelivered
+
+TIMEOUT: Final = "10s"
+READ_MAX: Final = 65_536  # of an answer, which nobody looks at
+LATER: Final = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
+_REDIRECTS: Final = range(300, 400)
+_SERVER_FAILS: Final = range(500, 600)
+_TAKEN: Final = range(200, 300)
+
+
+class WebhookSink:
+    """An address that is called for each row. A row counts as taken when the answer is 2xx.
+
+    408, 425, 429, 502, 503, 504, and an answer that does not come: later, in its order, and not before what
+    `Retry-After` says. Another 5xx may be the row's fault: it comes again, and is set aside in the end. Any other 4xx
+    is for good.
+    """
+
+    wants_fields = False
+    places_max = 1  # so that what was taken does not come again for what was not
+
+    def __init__(self, name: str, options: Mapping[str, Any], now_s: Callable[[], float] = time.time) -> None:
+        """Prepare to call; nobody is called yet.
+
+        Args:
+            name: Of the sink, with which the ids of calls begin.
+            options: `url`, `secret`, and `timeout` for the whole of an answer.
+
+        Raises: UsageError where the address or the secret is none.
+        """
+        try:
+            url = urlsplit(str(options["url"]))
+            host, port = url.hostname, url.port
+        except ValueError:
+            url, host, port = urlsplit(""), None, None
+        if url.scheme not in {"http", "https"} or not host:
+            raise UsageError("the address of a webhook begins with http:// or https:// and a host.")
+        if url.username or url.password:
+            raise UsageError("the address of a webhook holds no password: receivers know shroff by its signature.")
+        self._name, self._secret, self._now_s = name, str(options["secret"]), now_s
+        webhooks.keys_of(self._secret)
+        self._timeout_s = parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000
+        self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")  # for messages: paths may hold keys
+        self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        self._made: Callable[[], HTTPConnection] = lambda: HTTPConnection(host, port, timeout=self._timeout_s)
+        if url.scheme == "https":
+            context = ssl.create_default_context()
+            self._made = lambda: HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
+        self._connection: HTTPConnection | None = None
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Call for each row, in order, as far as they are taken.
+
+        Raises: as in the contract. Cost: a round trip a row, and 0.3 ms.
+        """
+        refused: list[Undelivered] = []
+        for row in rows:
+            one = self._judged(row, *self._called(row))
+            if one is not None and one.may_pass:
+                return [one]
+            refused += [one] if one is not None else []
+        return refused
+
+    def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    # Below: one call
+
+    def _called(self, row: Outgoing) -> tuple[int, str]:
+        """The status of the answer, and what it says under Retry-After.
+
+        Raises: AwayError where none comes.
+        """
+        sent = {
+            "Content-Type": "application/json",
+            "User-Agent": f"shroff/{shroff.__version__}",
+            "Shroff-Kind": row.kind,
+            **webhooks.headers(self._secret, f"{self._name}-{row.key}", int(self._now_s()), row.body),
+        }
+        is_kept = self._connection is not None
+        try:
+            return self._answered(row.body, sent)
+        except (OSError, HTTPException) as error:
+            self.close()
+            if not is_kept:
+                raise AwayError(f"{self._where}: {_words(error)}") from None
+        try:  # the receiver may have closed a connection that was kept
+            return self._answered(row.body, sent)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise AwayError(f"{self._where}: {_words(error)}") from None
+
+    def _answered(self, body: bytes, sent: Mapping[str, str]) -> tuple[int, str]:
+        connection = self._connection = self._connection or self._made()
+        with _Deadline(connection, self._timeout_s):
+            connection.request("POST", self._target, body, dict(sent))
+            answer = connection.getresponse()
+            self._read(answer)
+        return answer.status, answer.headers.get("Retry-After", "")
+
+    def _read(self, answer: HTTPResponse) -> None:
+        """Read the answer away, so that its connection can be used again; what ends it anyway is not waited for."""
+        with suppress(OSError, HTTPException):  # its status is known
+            if not answer.will_close:
+                answer.read(READ_MAX)
+        if not answer.isclosed():
+            answer.close()
+            self.close()
+
+    def _judged(self, row: Outgoing, status: int, retry_after: str) -> Undelivered | None:
+        """What an answer says of the row; None where it was taken.
+
+        Raises: AwayError and UsageError where it says nothing of the row.
+        """
+        if status in _TAKEN:
+            return None
+        words = f"{self._where} answered {status} {responses.get(status, '')}".rstrip()
+        if status in _REDIRECTS:
+            raise UsageError(f"{words}, and redirects are not followed. Write the address that it leads to under url")
+        if status in LATER:
+            raise AwayError(words, self._seconds(retry_after))
+        return Undelivered(row, words, may_pass=status in _SERVER_FAILS)
+
+    def _seconds(self, retry_after: str) -> float:
+        """How long the receiver asks to be left alone: seconds, or a date."""
+        text = retry_after.strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        with suppress(ValueError, TypeError):
+            return max(parsedate_to_datetime(text).timestamp() - self._now_s(), 0)
+        return 0
+
+
+class _Deadline:
+    """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
+
+    def __init__(self, connection: HTTPConnection, within_s: float) -> None:
+        self._connection, self._within_s, self._is_over = connection, within_s, False
+        self._timer = Timer(within_s, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._timer.cancel()
+        if self._is_over and error is not None:
+            raise TimeoutError(f"no answer within {self._within_s:g} s")
+
+    def _end(self) -> None:
+        self._is_over = True
+        socket = self._connection.sock
+        if socket is not None:
+            with suppress(OSError):
+                socket.shutdown(2)  # both ways: a thread that reads is woken
+
+
+def _words(error: Exception) -> str:
+    """What went wrong with a connection, without addresses."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted: {error.verify_message}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return f"it does not answer as HTTP ({type(error).__name__})"

@@ -1,0 +1,168 @@
+"""What the answers of a Redis stream mean: its entries, how far it was read, and what nobody can read any more."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Self
+
+import msgspec
+
+from shroff.adapters.redis_server import pairs
+from shroff.errors import StateError, UsageError
+
+FIRST: Final = "0-0"  # before every entry
+AGAIN: Final = "Then let the stream begin anew: what is read twice changes nothing"
+_IDS: Final = ("recorded-first-entry", "last-generated", "max-deleted-entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a stream was read: the id of the last entry, and how many had been added to the stream by then.
+
+    `count` is None where that is not known yet. By it we know exactly how many entries were removed unread.
+    """
+
+    id: str = FIRST
+    count: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an offset, as `str` writes it, or a bare id. Raises: StateError where it is none."""
+        id_, _, count = text.partition("/")
+        try:
+            return cls("-".join(str(part) for part in order_of(id_)), int(count) if count else None)
+        except ValueError:
+            raise StateError(f"{text!r} is no offset in a Redis stream, as 1700000000000-0/12 would be") from None
+
+    def __str__(self) -> str:
+        return self.id if self.count is None else f"{self.id}/{self.count}"
+
+
+def order_of(id_: str) -> tuple[int, int]:
+    """An id as numbers, in the order of entries."""
+    ms, _, at = id_.partition("-")
+    return int(ms), int(at or 0)
+
+
+class Entry(NamedTuple):
+    """One entry as Redis has it: its id, and names and values in turn."""
+
+    id: str
+    fields: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a stream says of itself: entries that are there, entries ever added, and three ids."""
+
+    length: int
+    added: int
+    first: str
+    last: str
+    deleted: str  # the last one that was taken out by itself
+
+    @classmethod
+    def of(cls, reply: Any, stream: str) -> Summary | None:
+        """The answer of XINFO STREAM; None where there is no such stream.
+
+        Raises: UsageError where that is no stream, or the server is too old to count what was added.
+        """
+        if isinstance(reply, UsageError) and "no such key" in str(reply):
+            return None
+        if isinstance(reply, Exception):
+            raise reply
+        found = pairs(reply)
+        if "entries-added" not in found:
+            raise UsageError(
+                f"the server of stream {stream} does not count what is added to it, as Redis does from 7.0 on."
+            )
+        ids = (
+            found[name].decode() for name in ("recorded-first-entry-id", "last-generated-id", "max-deleted-entry-id")
+        )
+        return cls(found["length"], found["entries-added"], *ids)
+
+
+def check_read(
+    stream: str, at: Position, read: Sequence[Entry], summary: Summary | None, *, is_all: bool, is_there: bool
+) -> Position:
+    """Where a stream is read to, after entries that came together with its summary, in one moment.
+
+    Entries that were added and can be neither among those that were read nor among those that are still to come were
+    removed before we read them. So many are missing exactly, whether they were trimmed or deleted: entries behind the
+    last one that was read when all are read, and when the last one itself was trimmed away at once.
+
+    Args:
+        is_all: Whether nothing more was there.
+        is_there: Whether the entry at `at` is still in the stream.
+
+    Raises: StateError where entries were removed unread, or where this is not the stream that was read.
+    """
+    if summary is None:
+        if at.id == FIRST:
+            return Position(FIRST, at.count or 0)
+        raise _not_the_one(stream, at, "it is not there any more")
+    if order_of(summary.last) < order_of(at.id):
+        raise _not_the_one(stream, at, f"it ends at {summary.last}")
+    is_untrimmed = summary.length and order_of(summary.first) <= order_of(at.id)
+    if not is_there and is_untrimmed and order_of(summary.deleted) < order_of(at.id):
+        raise _not_the_one(stream, at, "it never had that entry")
+    before = _counted_before(at, len(read), summary, is_all=is_all)
+    last = read[-1].id if read else at.id
+    if before is None:
+        return Position(last)
+    if before + len(read) > summary.added:
+        raise _not_the_one(stream, at, f"{before:,} entries of it were read, and {summary.added:,} were ever added")
+    left = summary.added - before  # so many were added behind `at`
+    there = len(read) if is_all else summary.length if order_of(summary.first) > order_of(at.id) else left
+    if there < left:
+        raise _removed(stream, at, left - there)
+    return Position(last, before + len(read))
+
+
+def _counted_before(at: Position, read: int, summary: Summary, *, is_all: bool) -> int | None:
+    """How many entries had been added up to `at`; where nobody counted so far, what can be known of that."""
+    if at.count is not None:
+        return at.count
+    if at.id == FIRST:
+        return summary.added - summary.length
+    return summary.added - read if is_all else None
+
+
+def _removed(stream: str, at: Position, count: int) -> StateError:
+    many = "1 entry was" if count == 1 else f"{count:,} entries were"
+    return StateError(
+        f"stream {stream}: {many} removed behind {at.id} before anybody here had read them, by trimming or deletion. "
+        f"Bring them in from elsewhere with 'shroff ingest'. {AGAIN}. Nobody should trim ahead of what was read: with "
+        f"'trim: true' in the source shroff does it"
+    )
+
+
+def _not_the_one(stream: str, at: Position, words: str) -> StateError:
+    return StateError(
+        f"stream {stream} is not the one that was read up to {at.id}: {words}. It was emptied, or its server went back "
+        f"to an earlier state; entries that were added since may be missing here. Bring those in with 'shroff ingest'. "
+        f"{AGAIN}"
+    )
+
+
+def fields_json(fields: Sequence[bytes]) -> bytes:
+    """An entry that is no message, as JSON: its names and values in turn, in lists of two, each byte kept.
+
+    What is not UTF-8 is an object with its base64.
+    """
+    told = [_told(one) for one in fields]
+    return msgspec.json.encode({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
+
+
+def _told(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def entries(reply: Any) -> dict[str, list[Entry]]:
+    """The answer of XREAD by stream. An entry that is deleted meanwhile has no fields."""
+    return {name.decode(): [Entry(id_.decode(), fields or ()) for id_, fields in found] for name, found in reply or ()}

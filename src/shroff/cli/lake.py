@@ -1,0 +1,158 @@
+"""`shroff lake`: files for analysis, in a folder or a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from shroff.cli.progress import bars
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+SHOWN: int = 20  # problems that people are shown
+
+
+@click.group("lake", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def lake() -> None:
+    """Events, decisions, features, labels, flags and hits as Parquet, and JSON documents for who needs them.
+
+    The lake is in a folder, at s3://bucket/prefix or at gs://bucket/prefix: 'lake:' in shroff.yaml or --to says where.
+    It follows the log, by manifests of its own. A file that 'shroff lake files' does not name does not count.
+    """
+
+
+lake.examples = ("shroff lake write --to ./lake", "shroff lake files --json")
+
+
+def at(function: Function) -> Function:
+    """Add `--to`."""
+    words = "A folder, s3://bucket/prefix or gs://bucket/prefix.  [default: 'lake' in shroff.yaml]"
+    return click.option("--to", metavar="PLACE", help=words)(function)
+
+
+@command("write", "shroff lake write", "shroff lake write --to s3://mybank/shroff", group=lake)
+@at
+def write(session: Session, to: str | None) -> None:
+    """Write what the log has and the lake has not, exactly once however often this is stopped and run again.
+
+    Works beside a process that writes the log, and beside others that write the same lake.
+    """
+    from shroff.decisions.doctor import bytes_text
+
+    with session.project.lake(to) as found, bars("writing, places") as (progress,):
+        written = found.write(progress)
+        address = found.address
+    document = {
+        "lake": address,
+        "upto": written.upto,
+        "commits": written.commits,
+        "files": written.files,
+        "bytes": written.bytes,
+        "rows": dict(written.rows),
+        "documents": dict(written.documents),
+        "seconds": round(written.seconds, 3),
+    }
+    rows = ", ".join(f"{count:,} {kind}" for kind, count in sorted(written.rows.items()))
+    documents = ", ".join(f"{count:,} in {folder}/" for folder, count in sorted(written.documents.items()))
+    text = f"{address}: the log up to place {written.upto:,}."
+    if written.files:
+        text += f"\n  {many(written.files, 'file')} of {bytes_text(written.bytes)}: {rows}."
+    if documents:
+        text += f"\n  documents: {documents}."
+    if not written.commits:
+        text += " There was nothing to write."
+    session.answer(document, text)
+    session.next("shroff lake files", "shroff lake compact")
+
+
+@command("compact", "shroff lake compact", "shroff lake compact --grace 0s", group=lake)
+@at
+@click.option("--least", type=int, metavar="N", help="So many small files of a day are worth one.  [default: 4]")
+@click.option(
+    "--grace",
+    metavar="DURATION",
+    default="1d",
+    show_default=True,
+    help="How long files that were replaced stay, for readers who hold an older list.",
+)
+def compact(session: Session, to: str | None, least: int | None, grace: str) -> int:
+    """Make one file of many small ones of a day, and remove what was replaced long ago or left by a killed writer."""
+    with session.project.lake(to) as found:
+        done = found.compact(files_min=least, grace=grace)
+        address = found.address
+    damaged = sorted(set(done.damaged))
+    document = {
+        "lake": address,
+        "merged": done.merged,
+        "made": done.made,
+        "removed": done.removed,
+        "damaged": damaged,
+    }
+    text = f"{address}: {many(done.merged, 'file')} put together in {done.made:,}, {done.removed:,} removed."
+    if damaged:
+        text += f"\n  {many(len(damaged), 'file')} left as damaged: {damaged[0]}."
+    session.answer(document, text)
+    session.next("shroff lake check")
+    return 1 if damaged else 0
+
+
+@command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)
+@at
+def check(session: Session, to: str | None) -> int:
+    """Fetch every file: its hash must fit, and each place of the log be there once. Exit status 1 where not."""
+    from shroff.decisions.doctor import bytes_text
+
+    with session.project.lake(to) as found, bars("checking, files") as (progress,):
+        report = found.check(progress)
+        address = found.address
+    document = {
+        "lake": address,
+        "ok": not report.problems,
+        "upto": report.upto,
+        "files": report.files,
+        "rows": report.rows,
+        "bytes": report.bytes,
+        "problems": report.problems,
+    }
+    what = f"{many(report.files, 'file')}, {many(report.rows, 'row')}, {bytes_text(report.bytes)}"
+    told = "".join(f"\n  {one}" for one in report.problems[:SHOWN])
+    words = "nothing is wrong." if not report.problems else f"{many(len(report.problems), 'problem')}:{told}"
+    session.answer(document, f"{address}: {what}, up to place {report.upto:,}; {words}")
+    return 1 if report.problems else 0
+
+
+@command("files", "shroff lake files events/type=payment", "shroff lake files --json", group=lake)
+@click.argument("folder", default="")
+@at
+def files(session: Session, folder: str, to: str | None) -> None:
+    """Name the files that count, one a line: all, or those of a FOLDER such as events/type=payment."""
+    with session.project.lake(to) as found:
+        named = found.files(folder)
+        state, address = found.state, found.address
+    start = address.rstrip("/")
+    document = {
+        "lake": address,
+        "manifest": state.number,
+        "upto": state.upto,
+        "files": [
+            {
+                "file": f"{start}/{one.path}",
+                "rows": one.rows,
+                "bytes": one.bytes,
+                "sha256": one.sha256,
+                "first": one.first,
+                "last": one.last,
+            }
+            for one in named
+        ],
+    }
+    if session.is_json:
+        session.answer(document, "")
+        return
+    for one in named:
+        session.show(f"{start}/{one.path}")
+    session.flush()
+    session.next("shroff lake check")

@@ -1,0 +1,201 @@
+"""`shroff produce`: the events of a file, sent to where a live source reads them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.progress import drawing
+from shroff.cli.session import Session, command, many, one_line
+from shroff.errors import TransientError, UsageError
+
+if TYPE_CHECKING:
+    from shroff.decisions.producing import Production
+    from shroff.decisions.progress import Meter
+    from shroff.streams.sender import Sender
+
+NOT_TAKEN: Final = 3
+DRAWN_S: Final = 0.5
+
+
+@command(
+    "produce",
+    "shroff produce payments.csv --as payment",
+    "shroff produce paysim.csv --as payment --labels paysim.csv --speed 60",
+    "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
+)
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types_and_labels,
+    help="The event type of every line; without it lines name their own.",
+)
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, sent when they were known.")
+@click.option(
+    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first."
+)
+@click.option("--rate", metavar="N", type=float, help="So many events a second.")
+@click.option("--speed", metavar="X", type=float, help="At their own times: 1 as they happened, 60 an hour a minute.")
+@click.option("--key", metavar="FIELD", help="What chooses the partition.  [default: the type's first entity]")
+@click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Begin with line N.")
+@click.option("--to", metavar="SOURCE", help="Where to.  [default: 'source:' of shroff.yaml]")
+@click.option("--create-topics", "makes_topics", is_flag=True, help="Make topics that are not there.")
+@click.option("--partitions", metavar="N", type=click.IntRange(min=1), help="With so many partitions.  [default: 1]")
+@click.option(
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    shell_complete=completion.words("csv", "jsonl", "parquet"),
+    help="csv, jsonl or parquet, where a file's ending does not say it.",
+)
+def produce(
+    session: Session,
+    file: Path,
+    as_type: str | None,
+    labels: Path | None,
+    order: str,
+    rate: float | None,
+    speed: float | None,
+    key: str | None,
+    first_row: int,
+    to: str | None,
+    makes_topics: bool,
+    partitions: int | None,
+    format_: str | None,
+) -> int:
+    """Send the events of a file to the live source, as quickly as it takes them or at a pace.
+
+    Lines are read as 'shroff ingest' reads them; one that is no event is told and not sent. Events with the same key
+    stay in their order. Ctrl-C waits for what is on its way, and says how to go on.
+    """
+    from shroff.decisions.producing import Pace, Production
+
+    if partitions is not None and not makes_topics:
+        raise UsageError("--partitions is for topics that --create-topics makes.")
+    done, began_s = Production(next_row=first_row), time.monotonic()
+    session.stopped = "Nothing was sent yet."
+    try:
+        with _watched(done, session) as watch:
+            session.project.produce(
+                file,
+                as_type=as_type,
+                labels=labels,
+                to=to,
+                order=order,
+                pace=Pace(rate, speed),
+                key=key,
+                format=format_,
+                first_row=first_row,
+                partitions=(partitions or 1) if makes_topics else None,
+                done=done,
+                watch=watch,
+            )
+    except KeyboardInterrupt:
+        session.stopped = _went_on(done, file, as_type, order)
+        raise
+    except TransientError:
+        session.say(f"shroff: {_went_on(done, file, as_type, order)}")
+        raise
+    done.seconds = done.seconds or time.monotonic() - began_s
+    _tell(done, session)
+    return NOT_TAKEN if done.failed else QUARANTINED if done.refused else 0
+
+
+def _tell(done: Production, session: Session) -> None:
+    document = {
+        "sent": done.sent,
+        "seconds": round(done.seconds, 3),
+        "labels": done.labels,
+        "failed": done.failed,
+        "refused": done.refused,
+        "untaken": done.untaken,
+        "behind": done.behind,
+    }
+    pace = f", {done.sent / done.seconds:,.0f} a second" if done.seconds > 0 and done.sent else ""
+    lines = [f"{many(done.sent, 'event')} sent in {done.seconds:.1f} s{pace}."]
+    if done.labels:
+        lines.append(f"{many(done.labels, 'label')} sent.")
+    if done.untaken:
+        lines.append(f"{many(done.untaken, 'line')} passed over: no event type's 'when' takes them.")
+    if done.behind:
+        session.say(
+            f"shroff: {many(done.behind, 'event')} happened so long before one that was sent earlier that a worker "
+            "refuses them as too late. --order time sorts the file first."
+        )
+    for words in done.words:
+        session.say(f"shroff: {one_line(words)}")
+    if done.refused:
+        lines.append(f"{many(done.refused, 'line')} not sent: no event can be made of them.")
+    if done.failed:
+        lines.append(f"{many(done.failed, 'message')} not taken where they were sent to.")
+    session.answer(document, "\n".join(lines))
+    if not done.refused and not done.failed:
+        session.next("shroff run")
+
+
+def _went_on(done: Production, file: Path, as_type: str | None, order: str) -> str:
+    """What is there of what was sent, and how to go on."""
+    if not done.sent and not done.labels:
+        return "Nothing was sent."
+    named = f" --as {as_type}" if as_type else ""
+    behind = f"--from {done.next_row}" if order == "file" else "--order time"
+    again = f"shroff produce {shlex.quote(str(file))}{named} {behind}"
+    return (
+        f"{many(done.sent, 'event was', 'events were')} sent; '{again}' goes on, and an event that is there stays one."
+    )
+
+
+@contextmanager
+def _watched(done: Production, session: Session) -> Iterator[Callable[[Sender, Meter], None]]:
+    """Tell on a terminal how far it is, as long as this lasts."""
+    over = Event()
+    watchers: list[Thread] = []
+
+    def watch(sender: Sender, meter: Meter) -> None:
+        def draw() -> None:
+            drawn = drawing("sending")
+            (task,) = drawn.task_ids
+            sent, at_s = done.sent, time.monotonic()
+            try:
+                while not over.wait(DRAWN_S):
+                    now_s = time.monotonic()
+                    rate, sent, at_s = (done.sent - sent) / (now_s - at_s), done.sent, now_s
+                    drawn.update(task, description=_progress(done, sender, meter, rate))
+            finally:
+                drawn.stop()
+
+        if sys.stderr.isatty():
+            watchers.append(Thread(target=draw, name="watch", daemon=True))
+            watchers[-1].start()
+
+    try:
+        yield watch
+    finally:
+        over.set()
+        for one in watchers:
+            one.join()
+
+
+def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> str:
+    share = meter.share()
+    parts = [f"sending: {done.sent:,} events, {rate:,.0f} a second"]
+    if share is not None:
+        parts.append(f"{share:.0%} of the file")
+    if done.behind_s > 1:
+        parts.append(f"{done.behind_s:,.0f} s behind the pace")
+    if done.refused:
+        parts.append(f"{done.refused:,} lines refused")
+    parts += [one_line(words) for words in list(sender.words)[-1:]]
+    return "; ".join(parts)

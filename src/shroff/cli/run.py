@@ -1,0 +1,157 @@
+"""`shroff run`: a worker, until it is stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.ingest import QUARANTINED, document_of, text_of
+from shroff.cli.session import Session, command, many, one_line
+from shroff.cli.watched_work import watched
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from shroff.decisions.working_counts import Work
+
+PARTS_SHOWN = 8
+
+
+@command(
+    "run",
+    "shroff run",
+    "shroff run --from kafka://localhost:9092/payments",
+    "shroff run --from redis://localhost:6379/0/payments --standby",
+    "shroff run --from march.csv --from april.csv --as payment",
+)
+@click.option(
+    "--from",
+    "sources",
+    metavar="SOURCE",
+    multiple=True,
+    shell_complete=completion.files,
+    help="An address of a live source, or a file, as often as there are files.  [default: 'source:' of shroff.yaml]",
+)
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types_and_labels,
+    help="The event type of every line of files; without it lines name their own.",
+)
+@click.option(
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
+    help="csv, jsonl, parquet or avro, where a file's ending does not say it.",
+)
+@click.option(
+    "--standby",
+    "stands_by",
+    is_flag=True,
+    help="Wait while another worker leads this log, fold along, and take over when that one is gone.",
+)
+@click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long, such as 5s.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End when so many messages are done.")
+def run(
+    session: Session,
+    sources: tuple[str, ...],
+    as_type: str | None,
+    format_: str | None,
+    stands_by: bool,
+    until_idle: str | None,
+    limit: int | None,
+) -> int:
+    """Take events from a live source as they come, decide them, and keep all that came of it, until it is stopped.
+
+    Every message is decided once or is in quarantine, whatever fails meanwhile: what is away is waited for. Ctrl-C
+    finishes what was begun; the next run goes on from there. Files are read to their end, and no further.
+    """
+    session.stopped = "What was committed is safe; the next run goes on behind it."
+    stop, idle_s = Event(), None if until_idle is None else _duration_s(until_idle)
+    with (
+        _ended_cleanly(stop),
+        session.project.worker(
+            sources,
+            as_type=as_type,
+            format=format_,
+            until_idle_s=idle_s,
+            limit=limit,
+            stands_by=stands_by,
+            stop=stop,
+            tell=lambda words: session.say(f"shroff: {one_line(words)}"),
+        ) as worker,
+        watched(worker.work, session),
+    ):
+        work = worker.run()
+    session.answer(work_document(work), _text(work))
+    session.next("shroff quarantine list") if work.quarantined else session.next("shroff export decisions")
+    return QUARANTINED if work.quarantined else 0
+
+
+def work_document(work: Work) -> dict[str, Any]:
+    """What a worker did, as JSON."""
+    counts = document_of(work.counts)
+    return {
+        **counts,
+        "quarantined": work.quarantined,
+        "late": work.counts.events.late,
+        "offset": dict(work.offsets),
+        "latency_ms": {
+            "p50": _rounded(work.latencies.quantile_ms(0.5)),
+            "p99": _rounded(work.latencies.quantile_ms(0.99)),
+        },
+        "unbearable": work.unbearable,
+        "restored": work.restored,
+        "snapshots": work.snapshots,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _text(work: Work) -> str:
+    lines = [text_of(work.counts)]
+    shown = list(work.offsets.items())[:PARTS_SHOWN]
+    if shown:
+        more = f" and {len(work.offsets) - len(shown):,} more" if len(work.offsets) > len(shown) else ""
+        lines.append(f"Read up to {', '.join(f'{one_line(part)} {one_line(at)}' for part, at in shown)}{more}.")
+    if work.unbearable:
+        lines.append(
+            f"{many(work.unbearable, 'message')} that shroff itself failed at went to quarantine: please report that."
+        )
+    return "\n".join(lines)
+
+
+def _duration_s(text: str) -> float:
+    try:
+        return parse_duration(text) / 1_000
+    except ValueError as error:
+        raise UsageError(f"--until-idle: {error}.") from None
+
+
+@contextmanager
+def _ended_cleanly(stop: Event) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM lets what was begun be finished; the second one ends at once."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,359 @@
+"""`shroff schema check|diff|register|show`: the schemas of Avro messages, made from events.yaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff import config
+from shroff.cli import completion
+from shroff.cli.session import Function, Session, command, many, table
+from shroff.errors import UsageError, ended, nearest
+
+if TYPE_CHECKING:
+    from shroff.events.avro_subjects import Change, Compared, Settled
+    from shroff.events.definitions import EventType
+    from shroff.events.schemas import Registered, SchemaRegistry
+
+NO: Final = 1
+_LABEL: Final = "label"
+
+
+def _options(function: Function) -> Function:
+    """Where schemas are, and of which types."""
+    for option in (
+        click.option(
+            "--as",
+            "event",
+            metavar="EVENT",
+            shell_complete=completion.event_types_and_labels,
+            help="Only this event type.  [default: all that have a topic]",
+        ),
+        click.option(
+            "--topic",
+            "topics",
+            metavar="EVENT=TOPIC",
+            multiple=True,
+            help="The topic of a type; its schemas stand under TOPIC-value.  [default: of source: in shroff.yaml]",
+        ),
+        click.option(
+            "--registry",
+            metavar="URL",
+            help="The schema registry; ${NAME} in it is read from the environment.  "
+            "[default: of source: in shroff.yaml]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _file_options(function: Function) -> Function:
+    """The schema that is looked at, where it is not the newest of a type's topic."""
+    subject = click.option("--subject", metavar="SUBJECT", help="Another subject than that of the topic.")
+    file = click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+    return file(subject(function))
+
+
+@command(
+    "check",
+    "shroff schema check",
+    "shroff schema check --as payment theirs.avsc",
+    "shroff schema check --as payment x.avro",
+)
+@_file_options
+@_options
+def check(
+    session: Session,
+    file: Path | None,
+    subject: str | None,
+    event: str | None,
+    topics: tuple[str, ...],
+    registry: str | None,
+) -> int:
+    """Say whether what others send as Avro can be read as the project's events, and what is lost on the way.
+
+    FILE is a schema (.avsc) or an Avro file; without it, the newest schemas that the registry has for the topics.
+    """
+    found = list(_looked(session, file, subject, event, topics, registry))
+    is_ok = all(one["readable"] for one, _ in found)
+    text = "\n\n".join(_checked_text(document, compared) for document, compared in found)
+    session.answer({"ok": is_ok, "types": [document for document, _ in found]}, text)
+    session.next("shroff schema register" if is_ok and file is None else "shroff schema diff")
+    return 0 if is_ok else NO
+
+
+@command("diff", "shroff schema diff", "shroff schema diff --as payment theirs.avsc")
+@_file_options
+@_options
+def diff(
+    session: Session,
+    file: Path | None,
+    subject: str | None,
+    event: str | None,
+    topics: tuple[str, ...],
+    registry: str | None,
+) -> None:
+    """Show field by field how schemas of others differ from the project's."""
+    from shroff.events.avro_subjects import SAME
+
+    found = list(_looked(session, file, subject, event, topics, registry))
+    documents = []
+    parts = []
+    for document, compared in found:
+        changes = () if compared is None else compared.changes
+        kept = {name: document[name] for name in ("event", "schema", "id", "readable")}
+        documents.append({**kept, "fields": [_change(one) for one in changes]})
+        differ = [one for one in changes if one.kind != SAME]
+        head = f"{document['event']} and {document['schema']}: "
+        head += document["words"] or (many(len(differ), "field differs", "fields differ") if differ else "the same")
+        parts.append("\n".join([ended(head), *([_changes_table(differ)] if differ else [])]))
+    session.answer({"types": documents}, "\n\n".join(parts))
+    session.next("shroff schema check")
+
+
+@command(
+    "register",
+    "shroff schema register",
+    "shroff schema register --topic payment=payments --registry http://localhost:8081",
+)
+@_options
+def register(session: Session, event: str | None, topics: tuple[str, ...], registry: str | None) -> int:
+    """Register the schema of each event type under TOPIC-value, the value of its topic.
+
+    One by which messages of the version before it could not be read is refused, whatever the registry itself asks for.
+    """
+    from shroff.events.avro_subjects import REFUSED, settle
+
+    types, subjects = _types(session), _subjects(session, topics)
+    settings = session.project.definitions.settings
+    wanted = [(one, _subject(one, subjects)) for one in _wanted(types, event, subjects)]
+    with closing(_registry(session, registry)) as schemas:
+        found = [settle(schemas, subject, one, settings) for one, subject in wanted]
+    refused = [one for one in found if one.outcome == REFUSED]
+    documents = [
+        {"event": one.type, "subject": one.subject, "outcome": one.outcome, "id": one.id, "words": one.words}
+        for one in found
+    ]
+    session.answer({"types": documents}, "\n".join(map(_settled_text, found)))
+    session.next("shroff schema diff" if refused else "shroff schema check")
+    return NO if refused else 0
+
+
+@command("show", "shroff schema show payment > payment.avsc")
+@click.argument("event", metavar="EVENT", shell_complete=completion.event_types_and_labels)
+def show(session: Session, event: str) -> None:
+    """Print the Avro schema of an event type, for those who send it."""
+    from shroff.events.avro_schema import schema_of
+
+    (event_type,) = _wanted(_types(session), event, {})
+    schema = schema_of(event_type, session.project.definitions.settings)
+    session.answer(schema, json.dumps(schema, indent=2, ensure_ascii=False))
+    session.next(f"shroff schema check --as {event}")
+
+
+COMMANDS: Final = (check, diff, register, show)
+
+
+# ---- which types, which schemas
+
+
+def _types(session: Session) -> dict[str, EventType]:
+    events = session.project.definitions.events
+    return {**events.types, _LABEL: events.label_input}
+
+
+def _subjects(session: Session, given: tuple[str, ...]) -> dict[str, str]:
+    """The subject of each event type that has a topic: of the source, or given in its place."""
+    from shroff.events.avro_subjects import subjects_of
+
+    return subjects_of(_topics(session, given), session.project.definitions.settings)
+
+
+def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
+    """The topic of each event type: those of the source, and over them those that were given."""
+    source = session.project.systems.source
+    found: dict[str, str] = {}
+    if source is not None:
+        declared: Mapping[str, Any] = source.options.get("topics", source.options.get("streams", {}))
+        single = {name: of if isinstance(of, str) else of[0] for name, of in declared.items() if of}
+        if "any" in single:
+            found = dict.fromkeys(session.project.definitions.events.types, single.pop("any"))
+        found |= single
+        if labels := source.text("labels"):
+            found[_LABEL] = labels
+    for one in given:
+        name, equals, topic = one.partition("=")
+        if not equals or not topic:
+            raise UsageError(f"--topic is EVENT=TOPIC, such as payment=payments, not {one!r}.")
+        if name not in _types(session):
+            raise _no_type(name, _types(session))
+        found[name] = topic
+    return found
+
+
+def _wanted(types: Mapping[str, EventType], event: str | None, subjects: Mapping[str, str]) -> list[EventType]:
+    """The one type that was asked for, or all that have a topic."""
+    if event is not None:
+        if event not in types:
+            raise _no_type(event, types)
+        return [types[event]]
+    found = [type_ for name, type_ in types.items() if name in subjects]
+    if not found:
+        raise UsageError("no event type has a topic: add --topic EVENT=TOPIC, or a source: to shroff.yaml.")
+    return found
+
+
+def _no_type(name: str, types: Mapping[str, EventType]) -> UsageError:
+    return UsageError(f"{name!r} is no event type. {nearest(name, types) or 'There is ' + ', '.join(types) + '.'}")
+
+
+def _registry(session: Session, address: str | None) -> SchemaRegistry:
+    from shroff import app
+
+    source = session.project.systems.source
+    found = address or ("" if source is None else source.text("registry"))
+    if not found:
+        raise UsageError("no schema registry is named: add --registry URL, or registry: to the source in shroff.yaml.")
+    return app.schema_registry(config.filled(found, "registry"))
+
+
+def _looked(
+    session: Session,
+    file: Path | None,
+    subject: str | None,
+    event: str | None,
+    topics: tuple[str, ...],
+    address: str | None,
+) -> Iterator[tuple[dict[str, Any], Compared | None]]:
+    """Each type with the schema that stands for it: what to tell of both."""
+    types = _types(session)
+    if file is not None:
+        yield _document(session, _of_file(types, event), str(file), None, _schema_of_file(file), None)
+        return
+    subjects = _subjects(session, topics)
+    wanted = [_of_file(types, event)] if subject else _wanted(types, event, subjects)
+    named = [(one, subject or _subject(one, subjects)) for one in wanted]
+    with closing(_registry(session, address)) as schemas:
+        for one, name in named:
+            yield _of_subject(session, schemas, one, name)
+
+
+def _subject(event_type: EventType, subjects: Mapping[str, str]) -> str:
+    name = event_type.name
+    if name not in subjects:
+        raise UsageError(f"{name} has no topic: add --topic {name}=TOPIC, or a source: to shroff.yaml.")
+    return subjects[name]
+
+
+def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
+    """The type that a single schema is compared with."""
+    own = [name for name in types if name != _LABEL]
+    if event is None and len(own) != 1:
+        raise UsageError(f"which event type is it compared with? Add --as {' or --as '.join(own)}.")
+    return _wanted(types, own[0] if event is None else event, {})[0]
+
+
+def _schema_of_file(file: Path) -> str:
+    """The schema that a file is, or that stands in its header."""
+    from shroff.events.avro_files import MAGIC, schema_text_of
+
+    try:
+        content = file.read_bytes() if file.stat().st_size < config.FILE_BYTES_MAX else b""
+        return schema_text_of(file) if content.startswith(MAGIC) or not content else content.decode()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is neither a schema nor an Avro file.") from None
+
+
+def _of_subject(
+    session: Session, schemas: SchemaRegistry, event_type: EventType, subject: str
+) -> tuple[dict[str, Any], Compared | None]:
+    latest = schemas.latest(subject)
+    if latest is None:
+        return _document(session, event_type, subject, None, None, schemas)
+    return _document(session, event_type, subject, latest, latest.schema, schemas)
+
+
+def _document(
+    session: Session,
+    event_type: EventType,
+    name: str,
+    latest: Registered | None,
+    theirs: str | None,
+    schemas: SchemaRegistry | None,
+) -> tuple[dict[str, Any], Compared | None]:
+    from shroff.events.avro_schema import schema_of
+    from shroff.events.avro_subjects import compared
+
+    settings = session.project.definitions.settings
+    ours = schema_of(event_type, settings)
+    told: dict[str, Any] = {
+        "event": event_type.name,
+        "schema": name,
+        "version": None if latest is None else latest.version,
+        "versions": [] if latest is None or schemas is None else schemas.versions(name),
+        "id": None if latest is None else latest.id,
+        "level": None if latest is None or schemas is None else schemas.level(name),
+    }
+    rest: dict[str, Any] = {"readable": True, "words": "", "misfits": [], "remarks": [], "theirs": None, "ours": ours}
+    if theirs is None:
+        return {**told, **rest, "words": "nothing is registered yet"}, None
+    try:
+        found = compared(theirs, event_type, settings)
+    except ValueError as error:
+        return {**told, **rest, "readable": False, "words": f"it is not read: {error}", "theirs": theirs}, None
+    misfits = [
+        {"field": one.field, "theirs": one.theirs, "ours": one.ours, "words": one.words} for one in found.fit.misfits
+    ]
+    rest |= {"misfits": misfits, "remarks": list(found.fit.remarks), "theirs": json.loads(theirs)}
+    return {**told, **rest, "readable": found.fit.is_readable}, found
+
+
+# ---- words
+
+
+def _checked_text(document: Mapping[str, Any], compared: Compared | None) -> str:
+    version = f" version {document['version']} (id {document['id']})" if document["version"] else ""
+    head = f"{document['event']} from {document['schema']}{version}: "
+    if compared is None:
+        return ended(head + document["words"])
+    lines = [head + ("can be read." if document["readable"] else "cannot be read.")]
+    lines += [f"  {one['field']}: {ended(one['words'])}" for one in document["misfits"]]
+    lines += [f"  {ended(one)}" for one in document["remarks"]]
+    if not document["readable"]:
+        lines += ["Both schemas:", _changes_table(compared.changes)]
+    return "\n".join(lines)
+
+
+def _changes_table(changes: tuple[Change, ...] | list[Change]) -> str:
+    rows = [
+        (one.field, one.theirs or "-", one.ours or "-", one.kind if one.is_readable else "cannot be read")
+        for one in changes
+    ]
+    return table(rows, ("field", "theirs", "ours", ""))
+
+
+def _change(one: Change) -> dict[str, Any]:
+    return {
+        "field": one.field,
+        "theirs": one.theirs or None,
+        "ours": one.ours or None,
+        "kind": one.kind,
+        "readable": one.is_readable,
+        "words": one.words,
+    }
+
+
+def _settled_text(one: Settled) -> str:
+    what: Mapping[str, Callable[[], str]] = {
+        "registered": lambda: f"registered, id {one.id}",
+        "unchanged": lambda: f"there already, id {one.id}",
+        "refused": lambda: f"not registered. {one.words}",
+    }
+    return ended(f"{one.type} under {one.subject}: {what[one.outcome]()}")

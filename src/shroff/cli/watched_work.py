@@ -1,0 +1,78 @@
+"""How a worker is doing, while it works: a line that is drawn again on a terminal, else one in a while."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+from shroff.cli.progress import drawing
+from shroff.cli.session import Session, one_line
+from shroff.decisions.working_counts import RESTORING, STANDING_BY
+
+if TYPE_CHECKING:
+    from shroff.decisions.working_counts import Work
+
+DRAWN_S: Final = 0.5
+SAID_S: Final = 30.0
+
+
+class Look:
+    """What is told of a worker each time one looks: rates and latencies are those since the last look."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._taken, self._latencies, self._at_s = work.taken, work.latencies.copy(), time.monotonic()
+
+    def words(self) -> str:
+        """How it is doing, on one line."""
+        work, now_s = self._work, time.monotonic()
+        taken, latencies = work.taken, work.latencies.copy()
+        recent, rate = latencies.since(self._latencies), (taken - self._taken) / max(now_s - self._at_s, 1e-3)
+        self._taken, self._latencies, self._at_s = taken, latencies, now_s
+        if work.state == RESTORING:
+            return f"restoring state, events: {work.read_back:,}"
+        if work.state == STANDING_BY:
+            return f"standing by, events folded: {work.read_back:,}"
+        parts = [f"{taken:,} done, {rate:,.0f} a second"]
+        if work.health.lag is not None:
+            parts.append(f"{work.health.lag:,} wait")
+        p50, p99 = recent.quantile_ms(0.5), recent.quantile_ms(0.99)
+        if p50 is not None and p99 is not None:
+            parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        if work.quarantined:
+            parts.append(f"{work.quarantined:,} quarantined")
+        waits = work.waits_for or (work.health.words[-1] if work.health.words else "")
+        if waits:
+            parts.append(one_line(waits))
+        return "; ".join(parts)
+
+
+@contextmanager
+def watched(work: Work, session: Session) -> Iterator[None]:
+    """Tell on standard error how a worker is doing, as long as this lasts."""
+    done, look = Event(), Look(work)
+
+    def draw() -> None:
+        drawn = drawing(look.words())
+        (task,) = drawn.task_ids
+        try:
+            while not done.wait(DRAWN_S):
+                drawn.update(task, description=look.words())
+        finally:
+            drawn.stop()
+
+    def say() -> None:
+        while not done.wait(SAID_S):
+            session.say(f"shroff: {look.words()}")
+
+    watcher = Thread(target=draw if sys.stderr.isatty() else say, name="watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

@@ -1,0 +1,173 @@
+"""The lake of an opened project: where it is, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.decisions.elsewhere import Elsewhere
+from shroff.errors import UsageError, nearest
+from shroff.events.systems import Systems
+from shroff.language.values import parse_duration
+from shroff.streams.lake import Objects, Patient
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
+    from shroff.decisions.lake_check import LakeCheck
+    from shroff.decisions.lake_compaction import Compaction
+    from shroff.decisions.lake_reader import LakeReader
+    from shroff.decisions.lake_writer import Written
+    from shroff.decisions.progress import Progress
+    from shroff.streams.lake_manifest import File, LakeState, Layout
+
+ADAPTERS: Final = {"folder": "lake.folder", "s3": "lake.s3", "gs": "lake.gcs"}
+LAYOUTS: Final = ("parquet", "json", "both")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A lake of a project. Commands and programs write, put together, check and read it by this."""
+
+    project: Lakes
+    objects: Patient
+    layout: Layout
+
+    @property
+    def address(self) -> str:
+        return self.objects.address
+
+    @property
+    def state(self) -> LakeState:
+        """What is in it, by its manifests."""
+        from shroff.streams.lake_manifest import read_state
+
+        return read_state(self.objects)
+
+    def write(self, progress: Progress | None = None) -> Written:
+        """Write what the log has and the lake has not (see `lake_writer`)."""
+        from shroff.decisions.lake_writer import LakeWriter
+
+        with self.project.reading() as log:
+            return LakeWriter(self.objects, log, self.project.now_ms).write(self.layout, progress)
+
+    def compact(self, *, files_min: int | None = None, grace: str = "1d") -> Compaction:
+        """Put small files together, and remove those that were replaced longer ago than a duration."""
+        from shroff.decisions.lake_compaction import FILES_MIN, TARGET_BYTES
+        from shroff.decisions.lake_writer import LakeWriter
+
+        least = FILES_MIN if files_min is None else files_min
+        if least < 2:
+            raise UsageError(f"it takes 2 files at least to make one of them, not {least}.")
+        try:
+            grace_ms = parse_duration(grace)
+        except ValueError as error:
+            raise UsageError(f"the time of grace: {error}.") from None
+        with self.project.reading() as log:
+            writer = LakeWriter(self.objects, log, self.project.now_ms)
+            return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
+
+    def check(self, progress: Progress | None = None) -> LakeCheck:
+        """Fetch every file and look at it (see `lake_check`)."""
+        from shroff.decisions.lake_check import check
+
+        return check(self.objects, self.state, progress)
+
+    def files(self, folder: str = "") -> list[File]:
+        """The files that count, in the order of their names; of a folder such as `events/type=payment`, those in it."""
+        inside = f"{folder.strip('/')}/" if folder else ""
+        found = self.state.files
+        return [found[path] for path in sorted(found) if path.startswith(inside)]
+
+    def reader(self) -> LakeReader:
+        """Its records, decisions, flags and hits, as the log gives them."""
+        from shroff.decisions.lake_reader import LakeReader
+
+        return LakeReader(self.objects)
+
+
+class Lakes(Elsewhere):
+    """The lake of a project, which knows its files, its log and how adapters are found."""
+
+    __slots__ = ()
+
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def _made(self, adapter: str, *arguments: Any, **settings: Any) -> Any:
+        """What an adapter of this name makes."""
+
+    @contextmanager
+    def lake(self, to: str | None = None) -> Iterator[Lake]:
+        """The lake that shroff.yaml names, or the one at another address: to write, check and read it.
+
+        Args:
+            to: A folder, s3://bucket/prefix or gs://bucket/prefix.
+
+        Raises: UsageError where no lake is named, or its address is none.
+        """
+        options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
+        if to is None and not options:
+            raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
+        address = config.filled(str(options["to"]), "lake") if to is None else to
+        told = {name: config.filled(options[name], "lake") for name in ("endpoint", "region") if name in options}
+        layout = _layout(options, self.definitions.events.types)
+        objects: Objects = self._made(*_adapter(address, Path.cwd() if to else self.places.folder), **told)
+        try:
+            yield Lake(self, Patient(objects), layout)
+        finally:
+            objects.close()
+
+
+def _adapter(address: str, folder: Path) -> tuple[str, str]:
+    """The adapter for an address, and the address as it takes it. Raises: UsageError where there is none."""
+    scheme = _SCHEME.match(address)
+    if scheme is None:
+        return ADAPTERS["folder"], str(folder / Path(address).expanduser())
+    if scheme[1] not in ADAPTERS:
+        raise UsageError(f"a lake is in a folder, at s3:// or at gs://, not at {scheme[1]}://.")
+    return ADAPTERS[scheme[1]], address
+
+
+def _layout(options: dict[str, Any], types: Any) -> Layout:
+    """What is to be written. Raises: UsageError where a folder of documents cannot be as it is told."""
+    from shroff.decisions.lake_documents import ALL, FOLDER, TAKEN
+    from shroff.streams.lake_manifest import DocumentFolder, Layout
+
+    layout, documents = options.get("layout", LAYOUTS[0]), options.get("documents", {})
+    if layout == "parquet":
+        if documents:
+            raise UsageError("lake: documents are for layout json or both, and the layout is parquet.")
+        return Layout()
+    if not documents:
+        raise UsageError(f"lake: layout {layout} needs documents, such as {{ transaction: {{ of: payment }} }}.")
+    for name, told in documents.items():
+        if not FOLDER.fullmatch(name) or name in TAKEN:
+            raise UsageError(f"lake: documents cannot lie in a folder {name!r}; choose another name.")
+        if told["of"] not in types and told["of"] not in ALL:
+            known = [*ALL, *types]
+            hint = nearest(told["of"], known) or f"There is {', '.join(known)}."
+            raise UsageError(f"lake: documents of {told['of']!r} cannot be had. {hint}")
+        if told.get("sources") and told["of"] != "labels":
+            raise UsageError(f"lake: sources are for labels, and {name} is of {told['of']}.")
+    folders = {
+        name: DocumentFolder(told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())))
+        for name, told in documents.items()
+    }
+    return Layout(layout == "both", folders)

@@ -1,0 +1,160 @@
+"""What an opened project sends: the events of a file to where its live source reads them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shroff.decisions.progress import Meter
+from shroff.errors import UsageError
+from shroff.events.definitions import Events
+from shroff.events.encodings import read_lines
+from shroff.events.lines import Lines
+from shroff.events.mapping import LABEL
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
+    from shroff.decisions.producing import Pace, Production
+    from shroff.events.intake import Submission
+    from shroff.events.schemas import SchemaRegistry
+    from shroff.events.systems import System
+    from shroff.events.wire import Encoder
+    from shroff.streams.sender import Sender
+
+
+class Productions:
+    """The calls of a project that send events."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @abstractmethod
+    def _named(self, sources: Sequence[str | Path]) -> tuple[list[Path], System | None]:
+        """The files that are named, or else the live source."""
+
+    @abstractmethod
+    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
+        """What sends to a live source, and what makes its messages, by whether they name their type."""
+
+    def produce(
+        self,
+        file: str | Path,
+        *,
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        to: str | None = None,
+        order: str = "file",
+        pace: Pace | None = None,
+        key: str | None = None,
+        format: str | None = None,
+        first_row: int = 1,
+        partitions: int | None = None,
+        done: Production | None = None,
+        watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None,
+    ) -> Production:
+        """Send the events of a file to the project's live source, in the order of the file.
+
+        Lines are read as `ingest` reads them, and what is no event is counted. Values of hashed fields go as they
+        are: who reads the source hashes them.
+
+        Args:
+            labels: Rows of labels, merged in by when they were known; it may be the same file.
+            to: An address of a source, in place of the one in shroff.yaml.
+            order: `file`, or `time` to sort by event time first.
+            pace: When events are due; without it at once.
+            key: The field that chooses the partition; without it the first entity of each event type.
+            first_row: The data line to begin with.
+            partitions: Make topics that are not there, with so many.
+            done: Says at any time how far it came.
+            watch: Told before the first event what sends, and what knows which share of the file is read.
+
+        Raises: UsageError; TransientError where nothing more can be sent.
+        """
+        from shroff.decisions.ingest import with_labels
+        from shroff.decisions.producing import Outgoing, Pace, Production, keys_of, produce
+        from shroff.events.sorting import in_order_of_time
+
+        if order not in {"file", "time"} or (order == "time" and first_row > 1):
+            raise UsageError("the order is file or time; one begins behind the first line in file order only.")
+        done, meter = done or Production(), Meter()
+        done.next_row = first_row
+        definitions = self.definitions
+        events, settings = definitions.events, definitions.settings
+        keys = keys_of(events, settings, definitions.reference, key)
+        _, system = self._named([to] if to else [])
+        if system is None:
+            raise UsageError(f"{to} is no live source, such as kafka://localhost:9092/payments.")
+        with ExitStack() as opened:
+            lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
+            submissions = self._read(lines, Path(file), as_type)
+            if order == "time":
+                submissions = meter.given(in_order_of_time(meter.taken(submissions)))
+            if labels is not None:
+                rows = opened.enter_context(read_lines(Path(labels), format))
+                submissions = with_labels(submissions, self._read(rows, Path(labels), LABEL))
+            sender, encoder = self.open_sender(system)
+            opened.enter_context(closing(sender))
+            wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
+            if partitions is not None:  # a worker needs all that the settings name
+                wanted = targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
+            sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
+            watch(sender, meter)
+            is_json = system.options.get("format", "json") == "json"
+            outgoing = Outgoing(events, settings, sender, encoder, is_json=is_json)
+            lateness_ms = settings.lateness_ms
+            produce(submissions, sender, outgoing, keys, pace or Pace(), done, lateness_ms=lateness_ms)
+        return done
+
+    def _read(self, lines: Lines, path: Path, as_type: str | None) -> Iterator[Submission]:
+        from shroff.events.intake import Intake
+
+        definitions = self.definitions
+        return Intake(definitions.events, definitions.settings, None).submissions(lines, path.name, as_type)
+
+
+def _from_row(lines: Lines, first_row: int) -> Lines:
+    """The lines from this one on; those before are read here."""
+    deque(islice(lines, first_row - 1), maxlen=0)
+    return lines
+
+
+def encoder_of(
+    system: System,
+    definitions: Definitions,
+    sender: Sender,
+    registry: Callable[[System], SchemaRegistry],
+    *,
+    names_type: bool,
+) -> Encoder:
+    """What makes the messages of a live source.
+
+    Raises: UsageError where its messages are Avro and it names no registry.
+    """
+    if system.text("format", "json") == "json":
+        from shroff.events.wire import JsonEncoder
+
+        return JsonEncoder(definitions.events, names_type=names_type)
+    from shroff.events.avro_wire import AvroEncoder
+
+    topics = targets(sender, definitions.events)
+    return AvroEncoder(registry(system), definitions.events, topics, settings=definitions.settings)
+
+
+def targets(sender: Sender, events: Events) -> dict[str, str]:
+    """The topics or streams of all event types, and of labels, that have one."""
+    found = {}
+    for name in (*events.types, LABEL):
+        try:
+            found[name] = sender.target(name).name
+        except UsageError:
+            continue
+    return found

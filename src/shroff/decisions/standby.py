@@ -1,0 +1,143 @@
+"""Standing by: folding a log along that another process leads, and taking it over when that one is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event
+from typing import Final, Protocol
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.fold import Folded, Progress, fold, lateness_of
+from shroff.decisions.progress import unheard
+from shroff.decisions.snapshots import restore
+from shroff.errors import LogBusyError, StorageError, TransientError
+from shroff.streams.log import Log
+from shroff.streams.snapshots import Snapshots
+
+TRY_S: Final = 0.5  # how often the lead is tried for
+LOOK_S: Final = 0.05  # how often the log is looked at for more
+AT_ONCE: Final = 50_000  # places folded between two looks at anything else: about half a second
+
+Start = tuple[Folded, int]  # state at some place of the log, and the place of the newest snapshot
+
+
+class Followed(Protocol):
+    """A project whose log can be followed, and led."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Where state is saved."""
+
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+
+    def definitions(self) -> Definitions:
+        """The project's files as they are now. Raises: DefinitionError."""
+
+
+class Standby:
+    """Waits for the lead of a log.
+
+    Its state is that of its own files over the log. When the process that leads puts another version in force, the
+    files are read again; where they are others than before, the log is folded anew.
+    """
+
+    def __init__(
+        self,
+        place: Followed,
+        stop: Event,
+        tell: Callable[[str], None] = unheard,
+        restoring: Progress | None = None,
+    ) -> None:
+        self._place, self._stop, self._tell, self._restoring = place, stop, tell, restoring
+        self._log: Log | None = None
+        self._start: Start | None = None
+        self._lateness_ms = 0
+        self._told = ""
+
+    def lead(self) -> tuple[Log, Start | None] | None:
+        """The log, opened for writing, as soon as nobody else leads it; and state near its end, where there is some.
+
+        Nothing where `stop` was set before.
+        Raises: DefinitionError where the project's files have mistakes; StateError for a log that cannot be read.
+        """
+        try:
+            while not self._stop.is_set():
+                try:
+                    log = self._place.open_log(read_only=False)
+                except LogBusyError as busy:
+                    self._say(f"standing by: {busy.by} leads the log")
+                except (TransientError, OSError) as error:
+                    self._say(f"standing by, and waiting: {error}")
+                else:
+                    self._tell("taking the lead")
+                    return log, self._fitting(log)
+                self._follow(time.monotonic() + TRY_S)
+        finally:
+            self._let_go()
+        return None
+
+    @property
+    def seq(self) -> int:
+        """The place that has been folded."""
+        return 0 if self._start is None else self._start[0].seq
+
+    def _say(self, words: str) -> None:
+        """Tell what is waited for, once."""
+        if words != self._told:
+            self._told = words
+            self._tell(words)
+
+    def _follow(self, until_s: float) -> None:
+        """Fold what the log has, until it is time to try for the lead."""
+        try:
+            while not self._stop.is_set() and time.monotonic() < until_s:
+                if not self._folds_some():
+                    self._stop.wait(LOOK_S)
+        except (TransientError, StorageError, OSError) as error:
+            self._say(f"standing by, and waiting: {error}")
+            self._let_go()
+            self._stop.wait(max(0.0, until_s - time.monotonic()))
+
+    def _folds_some(self) -> bool:
+        """Whether there was something to fold."""
+        if self._log is None:
+            self._log = self._place.open_log(read_only=True)
+        if self._start is None:
+            self._begin(self._log)
+            return True
+        folded, saved = self._start
+        end = min(self._log.last_seq(), folded.seq + AT_ONCE)
+        if end <= folded.seq:
+            return False
+        versions, definitions = folded.control.versions, folded.engine.definitions
+        self._start = None  # where folding fails half way, state is of no use
+        fold(self._log, definitions, end, start=folded)
+        if folded.control.versions == versions or self._place.definitions().versions == definitions.versions:
+            self._start = folded, saved
+        return True
+
+    def _begin(self, log: Log) -> None:
+        """State near the end of the log, from a snapshot."""
+        definitions = self._place.definitions()
+        folded, saved, warnings = restore(self._place.snapshots, log, definitions, self._restoring, log.last_seq())
+        for words in warnings:
+            self._tell(words)
+        self._lateness_ms = lateness_of(log, definitions)
+        self._start = folded, saved
+
+    def _fitting(self, log: Log) -> Start | None:
+        """The state, where the project's files and the log's versions are still those that it was made with."""
+        if self._start is None:
+            return None
+        definitions = self._start[0].engine.definitions
+        is_same = self._place.definitions().versions == definitions.versions
+        return self._start if is_same and lateness_of(log, definitions) == self._lateness_ms else None
+
+    def _let_go(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            with suppress(TransientError, StorageError):
+                log.close()

@@ -1,0 +1,178 @@
+"""The worker: a source in, the log and all effects out, until somebody ends it.
+
+One process leads a log. What it polls goes into batches as large as what is there, so that one event alone is decided
+at once, and a thousand that wait are decided together (`working_lead`). Every commit carries how far the source was
+read and how far it was before; whoever lost the lead loses that commit, and ends. Whatever else fails outside is waited
+for: state is thrown away, restored from the log, and the source read again from where the log says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from threading import Event
+from typing import Final, Protocol
+
+from shroff.decisions.collector import calm_collector
+from shroff.decisions.inbox import Inbox
+from shroff.decisions.progress import unheard
+from shroff.decisions.standby import Followed, Standby, Start
+from shroff.decisions.working_careful import Careful, SuspectError
+from shroff.decisions.working_counts import LEADING, RESTORING, STANDING_BY, Work
+from shroff.decisions.working_delivery import Tended
+from shroff.decisions.working_lead import Lead
+from shroff.decisions.working_lines import Inflow
+from shroff.decisions.working_options import Options
+from shroff.decisions.writer import Writer
+from shroff.errors import LogBusyError, OvertakenError, StorageError, TransientError
+from shroff.events.intake import Intake
+from shroff.streams.log import Log
+from shroff.streams.source import Source
+
+PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
+BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
+
+
+HOW_TO_WAIT: Final = "'shroff run --standby' waits beside it, and takes over when it is gone"
+
+
+class Workplace(Followed, Protocol):
+    """Where a worker works: a project with its log."""
+
+    def intake(self) -> Intake:
+        """The door, for the definitions that were given last."""
+
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """What other processes ask of the one that writes."""
+
+    def delivering(self, log: Log) -> AbstractContextManager[Tended]:
+        """Deliver from this log to sinks, while this process writes it.
+
+        Raises: LogBusyError where another process delivers on this machine.
+        """
+
+    def now_ms(self) -> int:
+        """The clock."""
+
+
+class _StoppedError(Exception):
+    """It was stopped while it had nothing to finish."""
+
+
+class Worker:
+    """Leads a log, or stands by until it can.
+
+    Args:
+        is_live: Whether messages arrive, as lines of files do not.
+        stands_by: Wait while another process leads, and fold along; else that is an error.
+        stop: Ends it from any thread: what was polled is committed first.
+        tell: Told in words what somebody should know: what is waited for, which message was refused by itself.
+
+    `work` says how it is doing, to any thread.
+    """
+
+    def __init__(
+        self,
+        place: Workplace,
+        source: Source,
+        options: Options | None = None,
+        *,
+        is_live: bool = True,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+    ) -> None:
+        self._place, self._source, self._options = place, source, options or Options()
+        self._is_live, self._stands_by, self._tell = is_live, stands_by, tell
+        self.work, self.stop = Work(), stop or Event()
+        self._careful = Careful(self._options.batch_size)
+        self._shows_words = self._has_led = False
+        self._failures, self._taken_then, self._told = 0, 0, ""
+
+    def run(self) -> Work:
+        """Work until it is stopped, or has come to the end that its options say.
+
+        Raises: LogBusyError where another process leads the log and this one does not stand by; OvertakenError where
+            another one took it over; DefinitionError, UsageError, StateError for what waiting does not cure.
+        """
+        began_s = time.monotonic()
+        try:
+            self._work()
+        finally:
+            self.work.counts.seconds = time.monotonic() - began_s
+        return self.work
+
+    def _work(self) -> None:
+        while not self.stop.is_set():
+            pause_s = 0.0
+            try:
+                self._lead()
+                break
+            except _StoppedError:
+                break
+            except SuspectError as suspect:
+                self._tell(self._careful.suspect(suspect, shows_words=self._shows_words))
+                self.work.unbearable = self._careful.found
+            except OvertakenError:
+                raise
+            except (TransientError, StorageError, OSError) as error:
+                pause_s = self._pause_after(error)
+            self.work.state = RESTORING
+            self.work.restored += 1
+            self.stop.wait(pause_s)  # outside, so that the error keeps nothing of the state that is thrown away
+
+    def _restoring(self, count: int) -> None:
+        """While state is restored: so many events of the log more were read."""
+        self.work.read_back += count
+        if self.stop.is_set():
+            raise _StoppedError
+
+    def _pause_after(self, error: Exception) -> float:
+        """Say what is waited for; gives how long. Raises: the error itself, where waiting is no answer."""
+        is_busy = isinstance(error, LogBusyError)
+        if not self._has_led and (is_busy or not isinstance(error, TransientError)):
+            raise error
+        is_new = self.work.taken > self._taken_then
+        self._failures, self._taken_then = 1 if is_new else self._failures + 1, self.work.taken
+        if is_busy and self._failures > BUSY_TRIES:
+            raise error
+        words = f"waiting: {error}"
+        self.work.waits_for = words
+        if words != self._told or is_new:
+            self._told = words
+            self._tell(words)
+        return float(min(PAUSES_S[0] * 2 ** (self._failures - 1), PAUSES_S[1]))
+
+    def _lead(self) -> None:
+        """Have the log, and work until it is over or something fails."""
+        opened = self._opened()
+        if opened is None:
+            return
+        log, start = opened
+        with closing(log), calm_collector():
+            definitions = self._place.definitions() if start is None else start[0].engine.definitions
+            definitions.require_models()
+            self._shows_words = not definitions.events.has_hashed
+            place = self._place
+            writer = Writer(log, definitions, place.now_ms, self._restoring, place.snapshots, start)
+            writer.keeps_late = self._options.keeps_late
+            for words in (*writer.warnings, *definitions.remarks()):
+                self._tell(words)
+            inflow = Inflow(place.intake(), definitions, place.now_ms, is_live=self._is_live)
+            inflow.unwanted = self._careful.unwanted
+            with closing(place.inbox(writer, log)) as inbox:
+                doing = self.work, self._careful, self._options, self._tell
+                lead = Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing)
+                self.work.state, self.work.waits_for, self._has_led = LEADING, "", True
+                lead.run(self.stop)
+
+    def _opened(self) -> tuple[Log, Start | None] | None:
+        """The log, opened for writing, and state to go on from; nothing where it was stopped before it could be had."""
+        if not self._stands_by:
+            try:
+                return self._place.open_log(read_only=False), None
+            except LogBusyError as busy:
+                raise LogBusyError(f"{busy}. {HOW_TO_WAIT}", busy.by) from busy
+        self.work.state = STANDING_BY
+        return Standby(self._place, self.stop, self._tell, self._restoring).lead()

@@ -1,0 +1,273 @@
+"""One time of leading a log: batches of what a source gives, one decided while the one before is committed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from shroff.decisions.inbox import Inbox
+from shroff.decisions.ingest import Committer, short_turns
+from shroff.decisions.working_careful import Careful, SuspectError, is_meant
+from shroff.decisions.working_counts import Work
+from shroff.decisions.working_delivery import Outflow, Tended
+from shroff.decisions.working_letters import DeadLetters
+from shroff.decisions.working_lines import Inflow
+from shroff.decisions.working_options import Options
+from shroff.decisions.working_savings import Savings
+from shroff.decisions.writer import Prepared, Writer
+from shroff.errors import ShroffError, TransientError
+from shroff.events.intake import Submission
+from shroff.streams.log import Log, Offset
+from shroff.streams.source import Source
+
+IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
+HEALTH_S: Final = 0.25
+SOURCE_PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest
+
+
+@dataclass(slots=True)
+class _Round:
+    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came."""
+
+    submissions: list[Submission] = field(default_factory=list)
+    offsets: dict[str, Offset] = field(default_factory=dict)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.submissions or self.offsets)
+
+
+class Lead:
+    """Works as long as the log is led by this process and nothing fails.
+
+    Args:
+        log: Opened for writing; the writer's.
+        delivering: Delivers from it to sinks.
+        work: Is kept up to date, from this thread.
+        tell: Told in words what somebody should know.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        writer: Writer,
+        inbox: Inbox,
+        inflow: Inflow,
+        source: Source,
+        delivering: Callable[[Log], AbstractContextManager[Tended]],
+        work: Work,
+        careful: Careful,
+        options: Options,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
+        self._work, self._careful, self._options, self._tell = work, careful, options, tell
+        self._held = ExitStack()
+        self._outflow = Outflow(log, delivering, self._held, tell)
+        self._letters = DeadLetters(log, source)
+        self._saving = Savings(writer, source, work, options, tell)
+        self._reached = log.offsets(source.name)
+        work.offsets = dict(self._reached)
+        self._rounds: deque[_Round] = deque()
+        self._is_reading, self._next_try_s, self._pause_s = False, 0.0, SOURCE_PAUSES_S[0]
+        self._is_empty = False  # the source, when it was last asked
+        self._failure: ShroffError | None = None
+        self._committed_s = 0.0
+        now_s = time.monotonic()
+        self._came_s = self._saved_s = now_s
+        self._looked_s = self._asked_s = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
+
+        Raises: SuspectError where the program fails at a message; whatever the log and the source raise. No commit is
+            under way then.
+        """
+        with short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread, self._held:
+            self._committer = Committer(self._writer, thread, self._done, self._behind_commit)
+            try:
+                while not stop.is_set() and not self._is_over():
+                    self._turn()
+                self._drain()
+                self._send_all_letters()
+                self._saving.end()
+            except Exception:
+                self._drain()  # what was decided may get there, and counts then; if that failed, it came first
+                raise
+            finally:
+                self._writer.give_up_snapshot()
+
+    def _is_over(self) -> bool:
+        options = self._options
+        if options.limit is not None and self._left() <= 0:
+            return True
+        if options.until_idle_s is None or self._rounds or not self._is_empty:
+            return False
+        return time.monotonic() - self._came_s >= options.until_idle_s and not self._source.health().lag
+
+    def _turn(self) -> None:
+        """One poll, and what can be done after it: nothing that is there waits for more to come."""
+        gathered = self._polled(_Round(), 0.0 if self._committer.prepared is not None else IDLE_S)
+        if gathered or self._committer.is_done:
+            self._finish()
+            self._attend()
+        if gathered:
+            self._decide(self._polled(gathered, 0.0))
+        elif not self._committer.is_under_way:
+            self._committer.start()
+
+    # ---- reading
+
+    def _left(self) -> int:
+        """How many messages may still be polled, by the limit."""
+        on_their_way = sum(len(one.submissions) for one in self._rounds)
+        limit = self._options.limit
+        return self._careful.size if limit is None else limit - self._work.taken - on_their_way
+
+    def _polled(self, gathered: _Round, wait_s: float) -> _Round:
+        """What was gathered, and what the source gives beside it."""
+        room = min(self._careful.size, self._left()) - len(gathered.submissions)
+        if room <= 0 or not self._reads():
+            return gathered
+        try:
+            if self._failure is not None:
+                raise self._failure
+            found = self._source.poll(room, wait_s)
+        except TransientError as error:
+            self._is_away(error)
+            return gathered
+        except ShroffError as error:
+            if not gathered:
+                raise
+            self._failure = error  # which is told when what came before it is done
+            return gathered
+        self._is_empty = not found
+        if found:
+            self._came_s = time.monotonic()
+        for taken in found:
+            submissions = self._inflow.submissions(taken)
+            gathered.submissions += submissions
+            gathered.arrived.append((self._came_s, len(submissions)))
+            before = gathered.offsets.get(taken.part)
+            known = self._reached.get(taken.part) if before is None else before.before
+            gathered.offsets[taken.part] = Offset(self._source.name, taken.part, taken.offset, known)
+        return gathered
+
+    def _reads(self) -> bool:
+        """Whether the source was started; one that is away is tried now and then."""
+        if self._is_reading:
+            return True
+        now_s = time.monotonic()
+        if now_s < self._next_try_s:
+            time.sleep(IDLE_S)
+            return False
+        try:
+            self._source.start(dict(self._reached))
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        self._is_reading, self._pause_s = True, SOURCE_PAUSES_S[0]
+        self._work.waits_for = ""
+        self._came_s = time.monotonic()
+        return True
+
+    def _is_away(self, error: TransientError) -> None:
+        """The source cannot be had now: it is begun again later, behind what was gathered from it."""
+        self._is_reading = self._is_empty = False
+        self._next_try_s = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, SOURCE_PAUSES_S[1])
+        words = f"waiting for the source: {error}"
+        if words != self._work.waits_for:
+            self._work.waits_for = words
+            self._tell(words)
+
+    # ---- deciding and committing
+
+    def _decide(self, gathered: _Round) -> None:
+        """Decide a batch beside the commit of the one before, and leave it to be committed."""
+        committer, writer = self._committer, self._writer
+        if not writer.looks_ahead:
+            self._drain()
+        offsets = list(gathered.offsets.values())
+        self._reached.update({one.part: one.offset for one in offsets})
+        try:
+            known = writer.look_up(gathered.submissions)
+            committer.start()
+            prepared = writer.prepare(gathered.submissions, offsets=offsets, known=known)
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(gathered.submissions, error) from error
+        self._rounds.append(gathered)
+        committer.prepared = prepared
+        if self._careful.is_on:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Have everything committed that was decided."""
+        self._finish()
+        self._committer.start()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the commit that is under way, if one is."""
+        try:
+            self._committer.finish()
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(self._rounds[0].submissions, error) from error
+
+    def _behind_commit(self) -> None:
+        """On the thread that commits: when it was done, and what keeps the log fast."""
+        self._committed_s = time.monotonic()
+        self._log.maintain()
+
+    def _done(self, prepared: Prepared) -> None:
+        """A batch is durable."""
+        done, work = self._rounds.popleft(), self._work
+        work.counts.add(prepared)
+        for came_s, count in done.arrived:
+            work.latencies.add(self._committed_s - came_s, count)
+        offsets = {one.part: one.offset for one in done.offsets.values()}
+        work.offsets.update(offsets)
+        self._source.passed(offsets)
+        self._letters.note(len(prepared.batch.refused))
+        self._careful.passed(done.submissions, has_taken=bool(prepared.batch.records))
+
+    # ---- between batches
+
+    def _attend(self) -> None:
+        """What is due beside the messages, no commit being under way: the inbox, dead letters, a snapshot."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= HEALTH_S:
+            self._asked_s = now_s
+            self._work.health = self._source.health()
+        if now_s - self._looked_s >= IDLE_S:
+            self._looked_s = now_s
+            if self._inbox.has_requests():
+                self._drain()
+                self._inbox.serve()
+        self._outflow.attend(now_s)
+        if self._letters.is_due:
+            self._drain()
+            self._send_letters()
+        self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
+
+    def _send_letters(self) -> bool:
+        """Send some dead letters; whether there may be more that can be sent now."""
+        try:
+            return self._letters.send(self._reached.keys())
+        except TransientError as error:
+            self._tell(f"dead letters are sent later: {error}")
+            return False
+
+    def _send_all_letters(self) -> None:
+        while self._letters.has_news and self._send_letters():
+            pass

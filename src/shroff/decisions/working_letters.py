@@ -1,0 +1,61 @@
+"""Dead letters: what a source's messages left in quarantine, sent on behind the commit.
+
+How far that has come is the number of an entry, kept among the log's offsets. What was sent and not yet noted there is
+sent again by the next process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Final
+
+from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.source import Source
+
+AT_ONCE: Final = 500
+AGAIN_S: Final = 1.0  # after what failed
+SHARE: Final = 10  # at most this part of the time goes into looking for them
+_PART: Final = "quarantine"
+
+
+class DeadLetters:
+    """The dead letters of a source, in the order of quarantine."""
+
+    def __init__(self, log: Log, source: Source) -> None:
+        self._log, self._source, self._name = log, source, f"{source.name}, refused"
+        self._noted = log.offset(self._name, _PART) if source.takes_refused else None
+        self.has_news = source.takes_refused  # the process before this one may have left some
+        self._next_s = 0.0
+
+    def note(self, refused: int) -> None:
+        """So many entries came with a batch that is durable."""
+        self.has_news = self.has_news or (refused > 0 and self._source.takes_refused)
+
+    @property
+    def is_due(self) -> bool:
+        return self.has_news and time.monotonic() >= self._next_s
+
+    def send(self, parts: Collection[str]) -> bool:
+        """Send some that stand behind those that were sent, no batch being open; whether there are more.
+
+        Args:
+            parts: The source's.
+
+        Raises: TransientError where the source cannot take them now.
+        """
+        began_s, sent = time.monotonic(), int(self._noted or 0)
+        numbers = [number for number in self._log.refused_numbers() if number > sent]
+        some = numbers[:AT_ONCE]
+        letters = [one for _, one in self._log.refused(some) if one.source in parts]
+        self._next_s = time.monotonic() + AGAIN_S
+        if letters:
+            self._source.refuse(letters)
+        if some:
+            now = str(some[-1])
+            self._log.append(Batch(offsets=[Offset(self._name, _PART, now, self._noted)]))
+            self._noted = now
+        self.has_news = len(numbers) > len(some)
+        ended_s = time.monotonic()
+        self._next_s = ended_s + SHARE * (ended_s - began_s)
+        return self.has_news

@@ -1,0 +1,124 @@
+"""From what a live source gives to submissions: a reader for each part that stays, and what no reader can take."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.definitions import Definitions
+from shroff.errors import ShroffError
+from shroff.events.event import time_text
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.lines import Line, Lines
+from shroff.language.values import show_duration
+from shroff.streams.source import Taken
+
+WORDS_MAX: Final = 200  # characters of an error's words that stand in a reason
+
+_Kind = tuple[str, str | None, str]  # part, type and format of lines
+
+
+class Inflow:
+    """Makes submissions of the lines of a source: one for each, in order.
+
+    A line that a reader fails at with an error that nobody meant is refused by itself, and the next one is read. So is
+    an event that claims to be too far ahead of its arrival: one wrong clock would make all others too late.
+
+    Args:
+        now_ms: The clock: what is given arrives now.
+        is_live: Whether lines arrive, as those of files do not.
+
+    `unwanted` has messages that are refused whatever they say, by part and place, with the reason.
+    """
+
+    def __init__(self, intake: Intake, definitions: Definitions, now_ms: Callable[[], int], *, is_live: bool) -> None:
+        self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
+        self._readers: dict[_Kind, _Reader] = {}
+        self.unwanted: dict[tuple[str, str], str] = {}
+
+    def submissions(self, taken: Taken) -> list[Submission]:
+        """The lines as submissions. Raises: UsageError where they cannot be of that type."""
+        kind = taken.part, taken.type, taken.format
+        reader = self._readers.get(kind)
+        if reader is None:
+            reader = self._readers[kind] = _Reader(self._intake, taken, self._reason)
+        if not self.unwanted:
+            found = reader.submissions(taken.lines)
+        else:
+            found = [one for line in taken.lines for one in self._picked(reader, taken, line)]
+        return self._timely(found) if self._is_live else found
+
+    def _picked(self, reader: _Reader, taken: Taken, line: Line) -> list[Submission]:
+        reason = self.unwanted.get((source_name(taken.part), line.place))
+        return reader.submissions([line]) if reason is None else [reader.refused(line, reason)]
+
+    def _reason(self, error: Exception) -> str:
+        return reason_of(error, shows_words=not self._definitions.events.has_hashed)
+
+    def _timely(self, found: list[Submission]) -> list[Submission]:
+        """The submissions, those refused that are too early."""
+        now_ms = self._now_ms()
+        latest_ms = now_ms + self._definitions.settings.ahead_ms
+        for at, one in enumerate(found):
+            if one.event is not None and one.event.time_ms > latest_ms:
+                words = self._too_early(one.event.type, one.event.time_ms, now_ms)
+                found[at] = msgspec.structs.replace(one, refusal=words)
+        return found
+
+    def _too_early(self, type_: str, time_ms: int, now_ms: int) -> str:
+        name = self._definitions.events.types[type_].time_field
+        ahead, allowed = show_duration(time_ms - now_ms), show_duration(self._definitions.settings.ahead_ms)
+        return (
+            f"{name}: too early: {time_text(time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows "
+            f"{allowed}"
+        )
+
+
+class _Reader:
+    """Reads the lines of one kind of one part, as they come."""
+
+    def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:
+        self._intake, self._kind, self._reason = intake, first, reason
+        self._source = source_name(first.part)
+        self._given: deque[Line] = deque()
+        self._read = self._begun()
+
+    def submissions(self, lines: Sequence[Line]) -> list[Submission]:
+        """One for each line."""
+        self._given.extend(lines)
+        found: list[Submission] = []
+        while len(found) < len(lines):
+            try:
+                for one in islice(self._read, len(lines) - len(found)):
+                    found.append(one)  # noqa: PERF402 (what was read before an error is kept)
+            except ShroffError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever it is: one line does not end the part)
+                found.append(self.refused(lines[len(found)], self._reason(error)))
+                self._read = self._begun()
+        return found
+
+    def refused(self, line: Line, words: str) -> Submission:
+        """A line that is not read, for this reason."""
+        return self._intake.unreadable(line, self._source, self._kind.type or "", words)
+
+    def _begun(self) -> Iterator[Submission]:
+        """What reads the lines that are given, one each time it is asked, as many as were given and no more."""
+        kind = self._kind
+        lines = Lines(kind.format, kind.columns, iter(self._given.popleft, None), _nothing)
+        return self._intake.submissions(lines, kind.part, kind.type)
+
+
+def reason_of(error: Exception, *, shows_words: bool) -> str:
+    """Why a message is refused that the program failed at; the words of the error may repeat values."""
+    name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
+    told = f"{name}: {words}" if words and shows_words else name
+    return f"this program cannot take it ({told}); please report that"
+
+
+def _nothing() -> None:
+    """There is no file to close."""

@@ -1,0 +1,229 @@
+"""Where things are, by shroff.yaml: the outside systems that a project reads from and writes to.
+
+None of it decides anything. So it is in no version and in no control event: the same project on one file and on a
+cluster gives the same receipts, and no address and no credential gets into the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from shroff.errors import Problem
+from shroff.events.systems_keys import KAFKA_SOURCE, LAKE, ONLINE, SINKS, SNAPSHOTS, SOURCE, STORE, SYSTEMS
+from shroff.language import yamltext
+from shroff.language.keys import Keys
+from shroff.language.shapes import Plain, read_shape
+from shroff.language.values import parse_duration
+from shroff.language.yamltext import Mapping as YamlMapping
+from shroff.language.yamltext import Node, Scalar
+
+SYSTEM_KEYS: Final = frozenset(key.name for key in SYSTEMS)
+STORES: Final = ("postgresql", "mariadb")
+SOURCES: Final = ("kafka", "redis")
+ONLINE_IN: Final = ("redis", "rediss")
+_PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One outside system: its kind, and its settings as they are written, `${NAME}` and all.
+
+    Its text shows the kind alone, since settings may hold credentials.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}>"
+
+    def text(self, name: str, default: str = "") -> str:
+        """A setting that is one text."""
+        found = self.options.get(name, default)
+        assert isinstance(found, str)
+        return found
+
+    def duration_ms(self, name: str, default: str) -> int:
+        """A setting that is a duration, in milliseconds."""
+        return parse_duration(self.text(name, default))
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """The outside systems of a project; without any it is one process and one file."""
+
+    source: System | None = None
+    store: System | None = None
+    lake: System | None = None
+    sinks: Mapping[str, System] = field(default_factory=dict)
+    snapshots: System = field(default_factory=lambda: System("snapshots", {}))
+    keep_ms: int | None = None
+    online: System | None = None
+
+
+def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
+    """Read where things are from shroff.yaml."""
+    keep = top.get("keep")
+    kept = None if keep is None else read_shape(keep, _shape("keep"), problems, "keep")
+    snapshots = _read(top, "snapshots", SNAPSHOTS, problems)
+    for name in sorted(SYSTEM_KEYS):
+        _warn_of_passwords(top.get(name), warnings)
+    return Systems(
+        _source(top, problems),
+        _store(top, problems),
+        _lake(top, problems),
+        _sinks(top, problems),
+        System("snapshots", _mapping(snapshots)),
+        parse_duration(kept) if isinstance(kept, str) else None,
+        _online(top, problems),
+    )
+
+
+def _shape(name: str) -> Any:
+    return next(key.shape for key in SYSTEMS if key.name == name)
+
+
+def _read(top: YamlMapping, name: str, shape: Any, problems: list[Problem]) -> Plain | None:
+    node = top.get(name)
+    return None if node is None else read_shape(node, shape, problems, name)
+
+
+def _mapping(found: Plain | None) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _single(found: Plain) -> tuple[str, Mapping[str, Any]]:
+    """The one kind of a mapping, with what stands under it."""
+    assert isinstance(found, dict)
+    kind, options = next(iter(found.items()))
+    return kind, _mapping(options)
+
+
+def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
+    node, found = top.get("source"), _read(top, "source", SOURCE, problems)
+    if isinstance(found, dict) and found:
+        return System(*_single(found))
+    if node is None or not isinstance(found, str):
+        return None
+    return source_of(found, node, problems)
+
+
+def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
+    """The source at an address: `kafka://HOST:PORT[,HOST:PORT]/TOPIC`, `redis://HOST:PORT/DATABASE/STREAM`.
+
+    What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SOURCES:
+        problems.append(node.problem(f"a source is kafka:// or redis://, not {parts.scheme}://."))
+        return None
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    *before, name = unquote(parts.path).strip("/").split("/")
+    if not name:
+        form = "kafka://localhost:9092/payments" if parts.scheme == "kafka" else "redis://localhost:6379/0/payments"
+        problems.append(node.problem(f"the address of a source ends with its topic or stream, as in {form}."))
+        return None
+    if parts.scheme == "kafka":
+        options |= {"brokers": parts.netloc, "topics": {"any": name}}
+        return _checked(System("kafka", options), KAFKA_SOURCE, node, problems)
+    options |= {"url": f"redis://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": name}}
+    return System("redis", options)
+
+
+def _checked(system: System, shape: Keys, node: Node, problems: list[Problem]) -> System:
+    """The system, its settings looked at by the shape as if they had been written out."""
+    found: list[Problem] = []
+    tree = yamltext.read(msgspec.json.encode(dict(system.options)).decode(), "", found)
+    if tree is not None:
+        read_shape(tree, shape, found, "the address")
+    problems += [node.problem(one.message, one.hint) for one in found]
+    return system
+
+
+def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
+    node, found = top.get("store"), _read(top, "store", STORE, problems)
+    if node is None or found is None:
+        return None
+    options = {"url": found} if isinstance(found, str) else _mapping(found)
+    kind = str(options.get("url", "")).partition(":")[0]
+    if kind not in STORES:
+        problems.append(node.problem(f"a store is {' or '.join(f'{one}://' for one in STORES)}, not {kind}://."))
+        return None
+    return System(kind, options)
+
+
+def _lake(top: YamlMapping, problems: list[Problem]) -> System | None:
+    found = _read(top, "lake", LAKE, problems)
+    if found is None:
+        return None
+    options = {"to": found} if isinstance(found, str) else _mapping(found)
+    scheme, parted, _ = str(options.get("to", "")).partition("://")
+    return System(scheme if parted else "folder", options)
+
+
+def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
+    node, found = top.get("online"), _read(top, "online", ONLINE, problems)
+    if node is None or found is None:
+        return None
+    options = {"url": found} if isinstance(found, str) else _mapping(found)
+    kind = str(options.get("url", "")).partition(":")[0]
+    if kind not in ONLINE_IN:
+        problems.append(node.problem(f"online features are in redis:// or rediss://, not {kind}://."))
+        return None
+    return System("redis", options)
+
+
+def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
+    node, read = top.get("sinks"), _mapping(_read(top, "sinks", SINKS, problems))
+    found = {name: System(*_single(one)) for name, one in read.items() if one}
+    for name, system in found.items():
+        own = node.get(name) if isinstance(node, YamlMapping) else None
+        mistake = route_mistake(system.options) if system.kind == "kafka" else ""
+        if own is not None and mistake:
+            problems.append(own.problem(mistake))
+    return found
+
+
+def route_mistake(options: Mapping[str, Any]) -> str:
+    """What is wrong with how the topic of a Kafka sink is chosen, in words; nothing where all is well."""
+    by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
+    if bool(only) == bool(topics) or bool(by) != bool(topics):
+        return "a Kafka sink has either topic:, or by: with topics:."
+    if by == "outcome" and options.get("take") == "flags":
+        return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
+    return ""
+
+
+def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
+    """Say where a password stands in an address as it is."""
+    if isinstance(node, Scalar) and _PASSWORD.search(node.text):
+        hint = "Write ${NAME} in its place, and set that variable where the program runs."
+        warnings.append(node.problem("a password stands in this file.", hint))
+    elif isinstance(node, YamlMapping):
+        for _, value in node.entries:
+            _warn_of_passwords(value, warnings)
+
+
+def without_systems(text: str, tree: YamlMapping) -> str:
+    """The text of shroff.yaml without the keys that say where things are: what a control event carries of it.
+
+    Written anew where such a key is in it, as one line a key; else as it is.
+    """
+    if not any(key.text in SYSTEM_KEYS for key, _ in tree.entries):
+        return text
+    kept = [(key.text, value) for key, value in tree.entries if key.text not in SYSTEM_KEYS]
+    return "".join(f"{name}: {msgspec.json.encode(_plain(value)).decode()}\n" for name, value in kept)
+
+
+def _plain(node: Node) -> Any:
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, YamlMapping):
+        return {key.text: _plain(value) for key, value in node.entries}
+    return [_plain(item) for item in node.items]

@@ -1,0 +1,83 @@
+"""Values of project files read by the shapes that are declared for them, for what needs no loader of its own."""
+
+from __future__ import annotations
+
+import re
+
+from shroff.errors import Problem, nearest
+from shroff.language.keys import Either, Keys, Many, One, Shape
+from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
+
+Plain = str | list["Plain"] | dict[str, "Plain"]
+
+
+def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> Plain | None:
+    """The node as texts, lists and mappings; None after adding a problem where it does not have the shape."""
+    match shape:
+        case Either():
+            return _either(node, shape, problems, what)
+        case One():
+            return _one(node, shape, problems, what)
+        case Many():
+            return _many(node, shape, problems, what)
+        case Keys():
+            return _keys(node, shape, problems, what)
+
+
+def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:
+    """The first shape of the node's kind that it has; where it has none, what is wrong by the first of its kind."""
+    kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else Keys
+    told: list[Problem] | None = None
+    for one in (one for one in shape.shapes if isinstance(one, kind)):
+        found: list[Problem] = []
+        value = read_shape(node, one, found, what)
+        if not found:
+            return value
+        told = found if told is None else told
+    problems += told or [node.problem(f"{what} is {shape.what}.")]
+    return None
+
+
+def _one(node: Node, shape: One, problems: list[Problem], what: str) -> str | None:
+    if not isinstance(node, Scalar) or (not node.text.strip() and not shape.may_be_empty):
+        problems.append(node.problem(f"{what} is {shape.what}."))
+    elif shape.options and node.text not in shape.options:
+        problems.append(node.problem(f"{what} is {shape.what}.", nearest(node.text, shape.options)))
+    elif shape.pattern and not re.search(shape.pattern, node.text):
+        problems.append(node.problem(f"{what} is {shape.what}."))
+    else:
+        return node.text
+    return None
+
+
+def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[Plain] | None:
+    if not isinstance(node, Sequence):
+        problems.append(node.problem(f"{what} is {shape.what}."))
+        return None
+    read = [read_shape(item, shape.item, problems, what) for item in node.items]
+    return [one for one in read if one is not None]
+
+
+def _keys(node: Node, shape: Keys, problems: list[Problem], what: str) -> dict[str, Plain] | None:
+    if not isinstance(node, Mapping):
+        problems.append(node.problem(f"{what} is {shape.what}."))
+        return None
+    found: dict[str, Plain] = {}
+    shapes = {key.name: key.shape for key in shape.keys}
+    for key, value in node.entries:
+        own = shapes.get(key.text)
+        if own is None and shape.named is not None and key.text not in shape.reserved:
+            own = shape.named if re.search(shape.pattern, key.text) else None
+        if own is None:
+            hint = nearest(key.text, shape.names) or (f"It takes {', '.join(shape.names)}." if shape.names else "")
+            problems.append(key.problem(f"{what} has no key {key.text!r}.", hint))
+            continue
+        read = read_shape(value, own, problems, key.text)
+        if read is not None:
+            found[key.text] = read
+    lacking = [name for name in shape.required if node.get(name) is None]
+    if lacking:
+        problems.append(node.problem(f"{what} lacks {', '.join(lacking)}."))
+    if shape.is_single and len(node.entries) != 1:
+        problems.append(node.problem(f"{what} names one of {', '.join(shape.names)}."))
+    return found

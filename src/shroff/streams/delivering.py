@@ -1,0 +1,334 @@
+"""Delivery to one sink: from the place where it is, in order, again and again until the sink has it.
+
+What comes of it is told as `Moved`, and the process that writes the log puts that into the store. Whatever was
+delivered and not put there yet is delivered again after a crash: see `streams.sink` for what that means to a sink,
+and docs/decisions/0030 for why it is so.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Final
+
+import msgspec
+
+from shroff.errors import ShroffError, TransientError
+from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck
+from shroff.streams.log import Log, Offset, StuckKey, StuckRow
+from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
+
+SPAN: Final = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
+IDLE_S: Final = 0.05
+DUE_EVERY_S: Final = 1.0  # how often it is looked for rows that are to be tried again
+DUE_MAX: Final = 100
+WAIT_S: Final = 0.5  # after the first failure, twice as long after each further one,
+WAIT_S_MAX: Final = 60.0  # up to this
+ASKED_S_MAX: Final = 3_600.0  # what a sink may ask for
+PATIENCE_COUNT: Final = 10  # a row that the sink fails at is set aside after so many attempts,
+PATIENCE_S: Final = 900.0  # and so long: a receiver that is being mended takes minutes
+IN_A_ROW_MAX: Final = 100  # so many rows refused and none taken: then it is not the rows
+UNRECORDED_MAX: Final = 1_000  # stuck rows that wait for the store; more would be memory without end
+
+# What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
+THROUGH: Final = ""  # the place that everything is behind
+ORIGIN: Final = "origin"  # made with the first: marks with another one are of another log
+TROUBLE: Final = "trouble"  # what is wrong since when, as JSON; empty while all is well
+
+
+def source_of(sink: str) -> str:
+    """The name of a sink among the log's offsets."""
+    return f"sink:{sink}"
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Why nothing gets through, in words without credentials, and since when."""
+
+    words: str
+    since_ms: int
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What came of delivery since the store was last told. `before` is where the store had the sink then."""
+
+    sink: str
+    before: int
+    through: int
+    trouble: Trouble | None = None
+    stuck: list[StuckRow] = msgspec.field(default_factory=list)
+    unstuck: list[StuckKey] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What goes to which sink: decisions, or flags, of some outcomes or of all.
+
+    `from_now` begins a sink that the log does not know with what comes from then on, else it begins at the first place.
+    """
+
+    name: str
+    opened: Callable[[], Sink]
+    take: str = "decisions"
+    outcomes: Collection[str] = ()
+    from_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SinkHealth:
+    """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
+
+    name: str
+    through: int
+    lag: int
+    sent: int  # rows, since the start
+    attempts: int  # that failed one after the other
+    trouble: Trouble | None
+
+
+def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]) -> list[Offset]:
+    """What the store must have of sinks before anything is delivered, for those that the log does not know.
+
+    Args:
+        starts: The sinks by name, and whether each begins from now.
+        token: Gives a text that nobody else has.
+    """
+    unknown = [name for name in starts if log.offset(source_of(name), THROUGH) is None]
+    begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
+    places = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
+    return [*places, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
+
+
+def moved_offsets(log: Log, moved: Moved) -> list[Offset]:
+    """What changes of a sink's offsets; its place never goes back."""
+    source = source_of(moved.sink)
+    known = log.offsets(source)
+    through = str(max(moved.through, int(known.get(THROUGH, "0"))))
+    trouble = "" if moved.trouble is None else msgspec.json.encode(moved.trouble).decode()
+    wanted = {THROUGH: through, TROUBLE: trouble}
+    return [Offset(source, part, text) for part, text in wanted.items() if known.get(part, "") != text]
+
+
+def trouble_of(offsets: Mapping[str, str]) -> Trouble | None:
+    """What the store has of a sink's trouble."""
+    text = offsets.get(TROUBLE, "")
+    return msgspec.json.decode(text, type=Trouble) if text else None
+
+
+@dataclass(slots=True)
+class _Failing:
+    """The row that the sink fails at, since when, and how often it came."""
+
+    key: str = ""
+    since: float = 0.0
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Courier:
+    """Carries rows of the log to one sink, on one thread; `moved` and `recorded` are for the one that writes the log.
+
+    Args:
+        opened: Opens the log to read.
+        clock: Seconds that never go back; `now_ms` is the time of day, for people.
+        draw: A number in [0, 1), so that several sinks that wait do not keep in step.
+    """
+
+    route: Route
+    opened: Callable[[], Log]
+    now_ms: Callable[[], int]
+    clock: Callable[[], float] = time.monotonic
+    draw: Callable[[], float] = random.random
+    through: int = -1  # until the log was asked
+    sent: int = 0
+    steps: int = 0  # that went well
+    attempts: int = 0
+    trouble: Trouble | None = None
+    _log: Log | None = None
+    _sink: Sink | None = None
+    _origin: str = ""
+    _parts: deque[Part] = field(default_factory=deque)
+    _not_before: float = 0.0
+    _due_at: float = 0.0
+    _failing: _Failing = field(default_factory=_Failing)
+    _in_a_row: int = 0
+    _lock: Lock = field(default_factory=Lock)
+    _recorded: int = 0
+    _told: Trouble | None = None  # what the store has
+    _stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
+    _unstuck: set[StuckKey] = field(default_factory=set)
+
+    def step(self) -> float:
+        """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""
+        if self.clock() < self._not_before or len(self._stuck) >= UNRECORDED_MAX:
+            return IDLE_S
+        try:
+            did = self._work()
+        except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever a sink does
+            self._fail(error)
+            return IDLE_S
+        self.attempts, self.trouble = 0, None
+        self.steps += 1
+        return 0.0 if did else IDLE_S
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last attempt failed, and the next one is not due."""
+        return self.attempts > 0
+
+    def health(self, last_seq: int) -> SinkHealth:
+        """How it is doing, by what is known without asking anybody."""
+        through = max(self.through, 0)
+        lag = max(last_seq - through, 0)
+        return SinkHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
+
+    def moved(self) -> Moved | None:
+        """What the store has to be told; None where there is nothing new. For any thread."""
+        with self._lock:
+            if self.through < 0 and self.trouble == self._told:
+                return None
+            through = max(self.through, self._recorded)
+            rows, keys = list(self._stuck.values()), sorted(self._unstuck)
+            if through == self._recorded and self.trouble == self._told and not rows and not keys:
+                return None
+            return Moved(self.route.name, self._recorded, through, self.trouble, rows, keys)
+
+    def recorded(self, moved: Moved) -> None:
+        """The store was told. For any thread."""
+        with self._lock:
+            self._recorded, self._told = moved.through, moved.trouble
+            for row in moved.stuck:
+                if self._stuck.get(row.key) is row:
+                    del self._stuck[row.key]
+            self._unstuck.difference_update(moved.unstuck)
+
+    def close(self) -> None:
+        """Let go of the sink and the log. Closing twice does nothing."""
+        self._parts.clear()
+        for one in (self._sink, self._log):
+            if one is not None:
+                with suppress(Exception):  # what is broken may not close either
+                    one.close()
+        self._sink = self._log = None
+
+    # Below: one step
+
+    def _work(self) -> bool:
+        log = self._opened_log()
+        sink = self._opened_sink(log)
+        if self.clock() >= self._due_at:
+            self._try_again(log, sink)
+            self._due_at = self.clock() + DUE_EVERY_S
+        if not self._parts:
+            upto = min(log.last_seq(), self.through + SPAN)
+            if upto <= self.through:
+                return False
+            rows = KINDS[self.route.take](
+                log, self.through, upto, outcomes=self.route.outcomes, wants_fields=sink.wants_fields
+            )
+            self._parts.extend(parts(rows, upto, sink.places_max))
+        through, part = self._parts[0]
+        refused, left = self._refused(sink, part, through) if part else ([], [])
+        self._parts.popleft()
+        if left:
+            self._parts.appendleft((through, left))
+        with self._lock:
+            self._stuck.update({row.key: row for row in refused})
+            self.through = self.through if left else through
+            self.sent += len(part) - len(left) - len(refused)
+        return True
+
+    def _opened_log(self) -> Log:
+        if self._log is None:
+            self._log = self.opened()
+            offsets = self._log.offsets(source_of(self.route.name))
+            with self._lock:
+                self._recorded, self._told = int(offsets[THROUGH]), trouble_of(offsets)
+                self.through = max(self.through, self._recorded)
+            self._origin = offsets[ORIGIN]
+        return self._log
+
+    def _opened_sink(self, log: Log) -> Sink:
+        """The sink, and with a new one what it says itself that it has."""
+        if self._sink is None:
+            self._sink = sink = self.route.opened()
+            if isinstance(sink, MarkedSink):
+                origin, _, place = sink.mark().partition(" ")
+                if origin == self._origin and int(place) > self.through:
+                    with self._lock:
+                        self.through = int(place)
+        return self._sink
+
+    def _send(self, sink: Sink, rows: Sequence[Outgoing], through: int) -> list[Undelivered]:
+        if isinstance(sink, MarkedSink):
+            return sink.send_marked(rows, f"{self._origin} {through}")
+        return sink.send(rows)
+
+    def _refused(self, sink: Sink, part: list[Outgoing], through: int) -> tuple[list[StuckRow], list[Outgoing]]:
+        """Deliver a part; gives the rows that are stuck from now on, and those that are still to be sent.
+
+        Raises: TransientError where none of it counts as delivered.
+        """
+        answers = self._send(sink, part, through)
+        failing = next((one for one in answers if one.may_pass), None)
+        if failing is not None and not self._is_out_of_patience(failing):
+            raise TransientError(f"{failing.row.event}/{failing.row.id}: {failing.reason}")
+        tried = len(part) if failing is None else part.index(failing.row) + 1  # behind it nothing was sent
+        self._count(answers, tried)
+        now_ms = self.now_ms()
+        rows = [stuck(self.route.name, one.row, self._reason(one), now_ms) for one in answers]
+        return rows, part[tried:]
+
+    def _count(self, answers: Sequence[Undelivered], tried: int) -> None:
+        """Count rows that are refused one after the other. Raises: TransientError where it cannot be for the rows."""
+        if len(answers) < tried:
+            self._in_a_row = 0
+            return
+        if self._in_a_row + tried >= IN_A_ROW_MAX:
+            raise TransientError(
+                f"{self._in_a_row + tried} rows in a row were refused and none was taken, so it is not for the rows "
+                f"that it refuses them. The last reason: {answers[-1].reason}"
+            )
+        self._in_a_row += tried
+
+    def _is_out_of_patience(self, one: Undelivered) -> bool:
+        now, failing = self.clock(), self._failing
+        if failing.key != one.row.key:
+            failing.key, failing.since, failing.attempts = one.row.key, now, 0
+        failing.attempts += 1
+        return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
+
+    def _reason(self, one: Undelivered) -> str:
+        return f"{one.reason}, after {self._failing.attempts} attempts" if one.may_pass else one.reason
+
+    def _try_again(self, log: Log, sink: Sink) -> None:
+        """Send what somebody put back, each row alone; what is not taken is stuck again."""
+        for row in log.stuck(self.route.name, is_due=True, limit=DUE_MAX):
+            if row.key in self._stuck or row.key in self._unstuck:
+                continue  # the store is not told yet
+            answers = self._send(sink, [outgoing(row)], self.through)
+            with self._lock:
+                if answers:
+                    again = replace(row, reason=answers[0].reason, attempts=row.attempts + 1, is_due=False)
+                    self._stuck[row.key] = replace(again, at_ms=self.now_ms())
+                else:
+                    self._unstuck.add(row.key)
+                    self.sent += 1
+
+    def _fail(self, error: Exception) -> None:
+        """Wait, and begin anew: with a new connection, and what the sink then says that it has."""
+        self.close()
+        words = str(error) if isinstance(error, ShroffError) else f"a mistake in the adapter ({type(error).__name__})"
+        since_ms = self.trouble.since_ms if self.trouble is not None else self.now_ms()
+        with self._lock:
+            self.trouble = Trouble(words, since_ms)
+        longest = min(WAIT_S * 2.0 ** min(self.attempts, 20), WAIT_S_MAX)
+        wait_s = longest * (0.5 + self.draw() / 2)
+        if isinstance(error, AwayError):
+            wait_s = max(wait_s, min(error.after_s, ASKED_S_MAX))
+        self.attempts += 1
+        self._not_before = self.clock() + wait_s

@@ -1,0 +1,96 @@
+"""What leaves for sinks, read from the log: decisions, or flags, in log order, each place whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from shroff.events.event import time_text
+from shroff.streams.log import FlagRow, Log, StuckRow
+from shroff.streams.sink import Outgoing
+
+Part = tuple[int, list[Outgoing]]  # rows, and the place that everything is behind once they are delivered
+
+
+def decisions(
+    log: Log, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
+) -> list[Outgoing]:
+    """The decisions at `after < seq <= upto`, of some outcomes or of all. Cost: 1 µs a decision beside reading it."""
+    fields = _fields(log, after, upto) if wants_fields else {}
+    return [
+        Outgoing(row.seq, 0, "decision", row.event, row.id, row.outcome, row.document, fields.get(row.seq, b""))
+        for rows in log.decisions_after(after, upto)
+        for row in rows
+        if not outcomes or row.outcome in outcomes
+    ]
+
+
+def flags(
+    log: Log, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
+) -> list[Outgoing]:
+    """The flags at `after < seq <= upto`, each with its number among those of its place."""
+    fields: Mapping[int, bytes] | None = None
+    found: list[Outgoing] = []
+    for rows in log.flags_after(after, upto):
+        if fields is None:
+            fields = _fields(log, after, upto) if wants_fields else {}
+        for row in rows:
+            number = found[-1].number + 1 if found and found[-1].seq == row.seq else 1
+            event, _, id_ = row.event.partition("/")
+            found.append(Outgoing(row.seq, number, "flag", event, id_, "", flag_body(row), fields.get(row.seq, b"")))
+    return found
+
+
+KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisions, "flags": flags}
+
+
+def flag_body(row: FlagRow) -> bytes:
+    """A flag as JSON, as it was raised: what `shroff export flags` gives of it until a label says more."""
+    time = time_text(row.time_ms)
+    found = {
+        "seq": row.seq,
+        "rule": row.rule,
+        "entity": row.entity,
+        "key": row.key,
+        "event": row.event,
+        "reason": row.reason,
+        "accuracy": row.accuracy,
+        "time": time,
+        "updated": time,
+    }
+    return msgspec.json.encode(found)
+
+
+def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part]:
+    """Rows in parts of so many places that have any, the last part behind `upto`."""
+    part: list[Outgoing] = []
+    places = 0
+    for row in rows:
+        if not part or row.seq != part[-1].seq:
+            if places == places_max:
+                yield part[-1].seq, part
+                part, places = [], 0
+            places += 1
+        part.append(row)
+    yield upto, part
+
+
+def outgoing(row: StuckRow) -> Outgoing:
+    """A row that is stuck, to be tried again."""
+    return Outgoing(row.seq, row.number, row.kind, row.event, row.id, row.outcome, row.body, row.fields)
+
+
+def stuck(sink: str, row: Outgoing, reason: str, at_ms: int) -> StuckRow:
+    """A row that was refused for the first time."""
+    return StuckRow(
+        *(sink, row.seq, row.number, row.kind, row.event, row.id, row.outcome, row.body, row.fields),
+        reason=reason,
+        attempts=1,
+        at_ms=at_ms,
+    )
+
+
+def _fields(log: Log, after: int, upto: int) -> dict[int, bytes]:
+    return {one.seq: one.body for records in log.read(after, upto) for one in records if one.kind == "event"}

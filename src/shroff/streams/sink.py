@@ -1,0 +1,101 @@
+"""The contract of sinks: where decisions and flags go behind their commit.
+
+The log is the outbox. Decisions and flags stand in it in order, so what a sink still has to get is all behind one
+place, which is kept in the store for each sink. A delivery that was cut off is made again: each row has a key, and a
+sink that can replace by key has each once. One that can take a mark in the same transaction as its rows has each once
+as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+
+from shroff.errors import TransientError
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A row on its way out: its place in the log and its number among the effects there, its kind and its content.
+
+    `body` is the decision's document, or the flag as JSON. `event` and `id` name the event, `outcome` is empty for
+    a flag, and `fields` is the event's canonical body where the sink asked for it. A decision has the number 0, flags
+    count from 1.
+    """
+
+    seq: int
+    number: int
+    kind: str  # decision | flag
+    event: str
+    id: str
+    outcome: str
+    body: bytes
+    fields: bytes = b""
+
+    @property
+    def key(self) -> str:
+        """The same whenever this row leaves, and no other row's: what makes it harmless to take it twice."""
+        return f"{self.seq}-{self.number}"
+
+    @property
+    def name(self) -> str:
+        """What the row is about for whoever keeps one of each: the event, of a flag the flag itself."""
+        return f"{self.event}/{self.id}" if self.kind == "decision" else f"{self.event}/{self.id}/{self.key}"
+
+
+class Undelivered(NamedTuple):
+    """A row that the sink does not take, with the reason in words.
+
+    It is refused for good, unless it `may_pass`: then it is the row that the sink fails at, and it may take it later;
+    what is ahead of it was delivered or refused, and nothing behind it was sent. It comes again, with all behind it,
+    and is set aside in the end.
+    """
+
+    row: Outgoing
+    reason: str
+    may_pass: bool = False
+
+
+class AwayError(TransientError):
+    """The sink takes nothing now, whatever the row; `after_s` is how long it asks to be left alone."""
+
+    def __init__(self, words: str, after_s: float = 0) -> None:
+        super().__init__(words)
+        self.after_s = after_s
+
+
+class Sink(Protocol):
+    """One place outside that takes rows, used by one thread.
+
+    Opening one reaches for nothing that may be away. After an error it is closed, and another one is opened.
+    """
+
+    wants_fields: bool  # whether rows have to carry the event's fields
+    places_max: int  # so many places of the log have their rows in one `send` at most
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Deliver rows in their order, durable there on return; gives those that are not taken.
+
+        The rows of one place come together. A row comes again where it cannot be known whether it arrived.
+        Raises: TransientError, such as AwayError, where it may work later: nothing of `rows` counts as delivered then,
+            and all of them come again; UsageError where the sink cannot be what the settings say, which is told, and
+            tried again as well.
+        """
+
+    def close(self) -> None:
+        """Let go. Closing twice does nothing."""
+
+
+@runtime_checkable
+class MarkedSink(Sink, Protocol):
+    """A sink that keeps a mark in one transaction with its rows, so that it has each row once."""
+
+    def mark(self) -> str:
+        """The mark of the last `send_marked` that was carried out, by this process or another one; else nothing.
+
+        From here on no other process can carry out one that it had begun. Raises: as `send`.
+        """
+
+    def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
+        """As `send`, and with the rows, all or none, the mark. No row may pass later."""

@@ -1,0 +1,100 @@
+"""The contract of live sources: parts, each an ordered row of messages that stay where they are for a while.
+
+A source keeps nothing of its own: the store knows how far each part was read, and moves that in the transaction of
+what came of it. So a source may be opened anew anywhere, and whatever it is told of progress is a hint.
+
+An adapter `source.KIND` is called with the settings of that kind (`System`, each `${NAME}` filled), the `Decoder` of
+its messages, `project=` the project's name, and `merge=` a `streams.merge.Merge` of its own, which it fills and takes
+from: of many waiting messages of several parts those that happened earlier come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from shroff.events.lines import Line
+from shroff.streams.log import Refused
+
+
+class Taken(NamedTuple):
+    """Messages of one part that follow each other, as lines; what cannot be read is a line with an error.
+
+    `part` names it in the store and in quarantine (`payments/0`). The lines are `format` and of one event type, or
+    tell theirs where `type` is None. `offset` is where the next message of the part begins, which may be
+    farther than the last line where messages between carry nothing, such as markers of transactions.
+
+    One without lines says where a part begins that had no offset: it is to be stored as all are.
+    """
+
+    part: str
+    type: str | None
+    format: str
+    lines: Sequence[Line]
+    offset: str
+    columns: tuple[str, ...] | None = None  # the names in the head of a file that has one
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a source is doing. `lag` is the number of messages that wait, None where that is not known."""
+
+    lag: int | None = None
+    errors: int = 0
+    rebalances: int = 0
+    words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
+
+
+class Source(Protocol):
+    """A live source, read by one process at a time; a second one harms nothing.
+
+    Whatever is outside and may come back (a broker, a network, a schema registry) is waited for: `poll` gives
+    nothing meanwhile, and `health` says why.
+    """
+
+    name: str  # of the source among the store's offsets
+    takes_refused: bool  # whether there is a place for dead letters
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        """Read on from these offsets; parts that are not among them begin where the settings say.
+
+        Also called to begin again after something failed: what was polled since is given again.
+        Raises: UsageError where the source cannot be what the settings say (a topic that does not exist);
+            StateError where messages behind an offset are gone, with the count, so that nothing is lost in silence;
+            TransientError where it cannot be reached at all.
+        """
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        """At most so many further messages, at once where some are there; empty after the timeout.
+
+        Messages of one part come in their order, each once since `start`.
+        """
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        """Everything before these offsets is durable in the store. A hint, which may be lost."""
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        """Send on what is in quarantine of this source's parts, to its place for dead letters, durable there on return.
+
+        Called behind the commit that put them there, where `takes_refused`; in the order in which they came. What was
+        cut off comes again, so a dead letter may be there twice, and none is missing.
+        Raises: TransientError where it may work later: all of them come again then.
+        """
+
+    def health(self) -> Health:
+        """How it is doing, by what is known without asking anybody."""
+
+    def close(self) -> None:
+        """Let go. Closing twice does nothing."""
+
+
+@runtime_checkable
+class Trimming(Protocol):
+    """A source from which what was read may be removed. Not every source is one; ask `isinstance`."""
+
+    def trim(self, offsets: Mapping[str, str]) -> None:
+        """Everything before these offsets is behind a saved snapshot, too: remove it, where the settings say so.
+
+        A hint, as `passed` is: what cannot be removed now may be so the next time, and nothing is raised.
+        """

@@ -1,0 +1,163 @@
+"""What every sink must keep, as tests: each row arrives, in order, and what comes again does no harm."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+import msgspec
+import pytest
+
+from shroff.errors import TransientError
+from shroff.streams.sink import MarkedSink, Outgoing, Sink
+from shroff.testing.contracts.promises import Contract, promise
+from shroff.testing.rows import ODD_IDS
+
+PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one
+
+
+def body(seq: int, id: str = "") -> bytes:
+    """A decision's document, its place in every value that tells rows apart."""
+    return (
+        b'{"event":"payment","id":%s,"seq":%d,"outcome":"review","score":0.5,"rules":["caf\xc3\xa9"],'
+        b'"receipt":"sha256:%d"}' % (msgspec.json.encode(id or f"p-{seq}"), seq, seq)
+    )
+
+
+def row(seq: int, id: str = "") -> Outgoing:
+    """A decision on its way out."""
+    fields = b'{"amount":"12.00","channel":"%s","seq":%d}' % (b"web" if seq % 2 else b"shop", seq)
+    return Outgoing(seq, 0, "decision", "payment", id or f"p-{seq}", "review", body(seq, id), fields)
+
+
+def rows(first: int, count: int) -> list[Outgoing]:
+    """So many decisions that follow each other."""
+    return [row(seq) for seq in range(first, first + count)]
+
+
+class SinkContract(Contract):
+    """Bind it by a subclass. `made` gives a sink into a place outside that is named and made for the test.
+
+    `wait_s` is how long an arrival may take to be seen after `send` has returned.
+    """
+
+    many: ClassVar[int] = 2_000  # rows of the test with many
+
+    @abstractmethod
+    def made(self, place: str) -> Sink:
+        """A sink for decisions into this place; the place is made where it is not there, and else as it is."""
+
+    @abstractmethod
+    def arrived(self, place: str) -> list[bytes]:
+        """The bodies of all rows in the place, in the order in which they arrived, or else in that of the log."""
+
+    @abstractmethod
+    def poison(self, seq: int) -> Outgoing:
+        """A row at this place that `made`'s sinks refuse for good."""
+
+    @abstractmethod
+    def away(self, place: str) -> AbstractContextManager[Sink]:
+        """A sink into this place that cannot be reached until the block ends; with `PASSWORD`, where it has one."""
+
+    def test_rows_arrive_in_their_order_with_their_bytes(self, place: str) -> None:
+        sink = self.made(place)
+        assert sink.send(rows(1, 3)) == []
+        assert sink.send(rows(4, 1)) == []
+        sink.close()
+
+        assert self.arrived(place) == [body(seq) for seq in range(1, 5)]
+
+    def test_many_rows_are_no_different(self, place: str) -> None:
+        sink = self.made(place)
+        for first in range(1, self.many, 500):
+            assert sink.send(rows(first, 500)) == []
+        sink.close()
+
+        assert self.arrived(place) == [body(seq) for seq in range(1, self.many + 1)]
+
+    def test_odd_ids_arrive_as_they_are(self, place: str) -> None:
+        odd = [
+            id_ for id_ in ODD_IDS if id_ and len(id_) < 600 and "\x00" not in id_
+        ]  # which no text of a database has
+        sent = [row(seq, id_) for seq, id_ in enumerate(odd, 1)]
+        sink = self.made(place)
+
+        assert sink.send(sent) == []
+        sink.close()
+        assert self.arrived(place) == [one.body for one in sent]
+
+    def test_what_is_refused_for_good_is_named_and_the_rest_arrives(self, place: str) -> None:
+        sink = self.made(place)
+        sent = [*rows(1, 2), self.poison(3), *rows(4, 4), self.poison(8)]
+        refused = sink.send(sent)
+        assert [(one.row, one.may_pass) for one in refused] == [(sent[2], False), (sent[7], False)]
+        assert all(one.reason for one in refused)
+        assert sink.send(rows(9, 1)) == []
+        sink.close()
+
+        assert self.arrived(place) == [body(seq) for seq in (1, 2, 4, 5, 6, 7, 9)]
+
+    @promise("one for each key")
+    def test_rows_that_come_again_are_there_once(self, place: str) -> None:
+        sink = self.made(place)
+        assert sink.send(rows(1, 4)) == []
+        assert sink.send(rows(3, 3)) == []
+        sink.close()
+        again = self.made(place)
+        assert again.send(rows(1, 2)) == []
+        again.close()
+
+        assert self.arrived(place) == [body(seq) for seq in range(1, 6)]
+
+    def test_a_sink_that_is_away_says_so_and_takes_the_rows_later(self, place: str) -> None:
+        self.made(place).close()
+        with self.away(place) as sink:
+            with pytest.raises(TransientError) as raised:
+                sink.send(rows(1, 2))
+            sink.close()
+        assert PASSWORD not in str(raised.value)
+        assert PASSWORD not in repr(sink)
+
+        later = self.made(place)
+        assert later.send(rows(1, 2)) == []
+        later.close()
+        assert self.arrived(place) == [body(1), body(2)]
+
+    @promise("takes marks")
+    def test_a_mark_arrives_with_its_rows(self, place: str) -> None:
+        sink = self._marked(place)
+        assert sink.mark() == ""
+        assert sink.send_marked(rows(1, 2), "log-a 2") == []
+        assert sink.mark() == "log-a 2"
+        assert [one.row.seq for one in sink.send_marked([row(3), self.poison(4)], "log-a 4")] == [4]
+        sink.close()
+
+        assert self._marked(place).mark() == "log-a 4"
+        assert self.arrived(place) == [body(seq) for seq in (1, 2, 3)]
+
+    @promise("takes marks")
+    def test_who_asks_for_the_mark_shuts_out_who_asked_before(self, place: str) -> None:
+        former, sink = self._marked(place), self._marked(place)
+        former.mark()
+        assert former.send_marked(rows(1, 2), "log-a 2") == []
+        assert sink.mark() == "log-a 2"
+        with pytest.raises(TransientError, match="another process"):
+            former.send_marked(rows(3, 2), "log-a 4")
+        assert sink.send_marked(rows(3, 2), "log-a 4") == []
+        sink.close()
+        former.close()
+
+        assert self.arrived(place) == [body(seq) for seq in range(1, 5)]
+
+    def test_closing_twice_does_nothing(self, place: str) -> None:
+        sink = self.made(place)
+        sink.close()
+        sink.close()
+
+        assert self.arrived(place) == []
+
+    def _marked(self, place: str) -> MarkedSink:
+        sink = self.made(place)
+        assert isinstance(sink, MarkedSink), "it takes no marks"
+        return sink

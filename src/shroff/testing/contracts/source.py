@@ -1,0 +1,470 @@
+"""The contract of live sources as tests: bind it to an adapter by a subclass of `SourceContract`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, ClassVar, Final
+
+import msgspec
+import pytest
+
+from shroff.errors import SchemasAwayError, StateError
+from shroff.events.lines import Line
+from shroff.events.wire import Decoder, JsonDecoder
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge
+from shroff.streams.source import Source, Taken
+from shroff.testing.contracts.promises import Contract, promise
+
+UNREADABLE: Final = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
+HOUR_MS: Final = 3_600_000
+SECONDS_ENOUGH: Final = 20.0  # for what is there to come, on a machine with much else to do
+
+
+class Outside(ABC):
+    """What a source reads, for a test of its own: at least two parts without a message, and a place for dead letters.
+
+    `parts` are their names as `Taken.part` has them.
+    """
+
+    parts: list[str]
+
+    @abstractmethod
+    def put(self, part: str, values: Sequence[bytes]) -> None:
+        """Add messages to a part, there on return."""
+
+    @abstractmethod
+    def open(self, decoder: Decoder, merge: Merge) -> Source:
+        """A source that reads all parts, not started; as a process of its own would make it."""
+
+    @abstractmethod
+    def remove_first(self, part: str, count: int) -> None:
+        """Remove the first messages of a part, as retention does."""
+
+    @abstractmethod
+    def dead_letters(self) -> list[Mapping[str, bytes]]:
+        """What is in the place for dead letters: `source`, `place`, `type`, `reason`, and `raw` for the bytes."""
+
+    def add_part(self) -> str:
+        """Make one more part; gives its name."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove all of it."""
+
+
+class SourceContract(Contract):
+    """What every source must keep. Subclass it, say what is read, and run it with pytest."""
+
+    slack_ms: ClassVar[int] = HOUR_MS
+
+    @abstractmethod
+    def make_outside(self) -> Outside:
+        """Make what a source of this kind reads."""
+
+    @pytest.fixture
+    def outside(self) -> Iterator[Outside]:
+        made = self.make_outside()
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def open(self, outside: Outside) -> Iterator[Callable[..., Source]]:
+        opened: list[Source] = []
+
+        def open_(decoder: Decoder | None = None) -> Source:
+            opened.append(outside.open(decoder or JsonDecoder(), Merge(self.slack_ms, lambda _: moment)))
+            return opened[-1]
+
+        yield open_
+        for one in opened:
+            one.close()
+
+    # Reading
+
+    @pytest.mark.parametrize("limit", [1, 7, 4_096])
+    def test_messages_of_a_part_come_once_and_in_their_order(
+        self, outside: Outside, open: Callable[..., Source], limit: int
+    ) -> None:
+        count = 60 if limit == 1 else 3_000
+        for at, part in enumerate(outside.parts):
+            outside.put(part, [message(n) for n in range(count + at)])
+        source = open()
+        source.start({})
+        found = read(source, sum(count + at for at in range(len(outside.parts))), limit)
+
+        for at, part in enumerate(outside.parts):
+            assert numbers(found, part) == list(range(count + at))
+
+    def test_a_poll_gives_no_more_than_its_limit(self, outside: Outside, open: Callable[..., Source]) -> None:
+        for part in outside.parts:
+            outside.put(part, [message(n) for n in range(20)])
+        source = open()
+        source.start({})
+        read(source, 10, limit=3, is_all=False)
+        for limit in (1, 2, 5, 1):
+            assert len(lines(source.poll(limit, 5.0))) <= limit
+
+    def test_lines_have_the_bytes_that_were_sent_and_places_of_their_own(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        sent = [message(n, text="é\n " * n) for n in range(50)]
+        outside.put(part, sent)
+        source = open()
+        source.start({})
+        found = lines(read(source, 50))
+
+        assert [line.raw for line in found] == sent
+        assert len({line.place for line in found}) == 50
+
+    def test_what_comes_later_is_read_too(self, outside: Outside, open: Callable[..., Source]) -> None:
+        source = open()
+        source.start({})
+        for n in range(4):
+            for part in outside.parts:
+                outside.put(part, [message(n)])
+                assert numbers(read(source, 1), part) == [n]
+
+    def test_a_part_with_few_messages_does_not_wait_for_one_with_many(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        many, few = outside.parts[:2]
+        outside.put(many, [message(n, at=0) for n in range(5_000)])
+        outside.put(few, [message(n, at=0) for n in range(3)])
+        source = open()
+        source.start({})
+        found = read(source, 5_003, limit=100)
+
+        last = max(at for at, one in enumerate(found) if one.part == few)
+        assert len(lines([one for one in found[:last] if one.part == many])) < 2_500
+
+    # Offsets
+
+    def test_reading_goes_on_exactly_behind_any_offset(self, outside: Outside, open: Callable[..., Source]) -> None:
+        first, second = outside.parts[:2]
+        for part in (first, second):
+            outside.put(part, [message(n) for n in range(30)])
+        source = open()
+        source.start({})
+        seen: list[tuple[dict[str, str], dict[str, int]]] = []
+        offsets: dict[str, str] = {}
+        counts = dict.fromkeys(outside.parts, 0)
+        while sum(counts.values()) < 60:
+            for one in source.poll(1, 5.0):
+                offsets[one.part] = one.offset
+                counts[one.part] += len(one.lines)
+                seen.append((dict(offsets), dict(counts)))
+        source.close()
+        for stored, passed in seen[:: len(seen) // 12]:
+            other = open()
+            other.start(stored)
+            found = read(other, 60 - sum(passed.values()))
+            other.close()
+
+            for part in (first, second):
+                assert numbers(found, part) == list(range(passed[part], 30))
+
+    def test_to_start_again_gives_again_what_was_polled_since(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(400)])
+        source = open()
+        source.start({})
+        some = read(source, 100, limit=100, is_all=False)
+        source.poll(50, 5.0)
+        stored = {one.part: one.offset for one in some}
+        count = len(lines(some))
+        for _ in range(3):
+            source.start(stored)
+            assert numbers(read(source, 400 - count), part) == list(range(count, 400))
+        source.start({})
+        assert numbers(read(source, 400), part) == list(range(400))
+
+    def test_nothing_is_read_twice_where_a_part_was_read_to_its_end(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(0)])
+        source = open()
+        source.start({})
+        stored = {one.part: one.offset for one in read(source, 1)}
+        source.close()
+        other = open()
+        other.start(stored)
+
+        assert lines(other.poll(10, 1.0)) == []
+        outside.put(part, [message(1)])
+        assert numbers(read(other, 1), part) == [1]
+
+    def test_what_is_passed_is_a_hint_that_loses_nothing(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(20)])
+        source = open()
+        source.start({})
+        source.passed({})
+        found = read(source, 20)
+        for one in found:
+            source.passed({one.part: one.offset})
+        source.close()
+        other = open()
+        other.start({})
+
+        assert numbers(read(other, 20), part) == list(range(20))
+
+    def test_two_sources_read_everything_both(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(40)])
+        one = open()
+        one.start({})
+        first = read(one, 10, limit=10, is_all=False)
+        two = open()
+        self.let_read(one, two)
+        two.start({})
+        one_name = one.name
+
+        assert numbers(read(two, 40), part) == list(range(40))
+        assert two.name == one_name != ""
+        self.let_read(two, one)
+        rest = read(one, 40 - len(lines(first)))
+        assert numbers([*first, *rest], part) == list(range(40))
+
+    def let_read(self, former: Source, latter: Source) -> None:
+        """Let one source read in the place of another, where only one may at a time. Nothing where all may."""
+
+    @promise("tells of messages that are gone")
+    def test_messages_that_are_gone_behind_an_offset_are_told_by_their_count(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(60)])
+        source = open()
+        source.start({})
+        some = read(source, 10, limit=10, is_all=False)
+        source.close()
+        outside.remove_first(part, len(lines(some)) + 15)
+
+        with pytest.raises(StateError, match=r"\b15\b.*(gone|removed)"):
+            read_from(open(), {one.part: one.offset for one in some})
+
+    @promise("knows a part that was made anew")
+    def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(10)])
+        source = open()
+        source.start({})
+        stored = {one.part: one.offset for one in read(source, 10)}
+        source.close()
+        anew = self.make_outside()
+        try:
+            anew.put(anew.parts[0], [message(0)])
+            other = anew.open(JsonDecoder(), Merge(self.slack_ms, lambda _: moment))
+            with closing(other), pytest.raises(StateError, match="not the"):
+                read_from(other, {anew.parts[0]: stored[part]})
+        finally:
+            anew.close()
+
+    def test_an_offset_that_is_none_is_refused(self, outside: Outside, open: Callable[..., Source]) -> None:
+        with pytest.raises(StateError, match="'nonsense'"):
+            open().start({outside.parts[0]: "nonsense"})
+
+    # What cannot be read
+
+    def test_bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        sent = [value for n, bad in enumerate(UNREADABLE) for value in (message(n), bad)]
+        outside.put(part, [*sent, message(99)])
+        source = open()
+        source.start({})
+        found = lines(read(source, len(sent) + 1))
+
+        assert [line.raw for line in found] == [*sent, message(99)]
+        assert [line.error is None for line in found] == [True, False] * len(UNREADABLE) + [True]
+        assert all(line.columns is None for line in found if line.error)
+
+    def test_messages_whose_schema_is_away_are_waited_for(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part = outside.parts[0]
+        outside.put(part, [message(n) for n in range(10)])
+        decoder = AwayAtTimes({4, 7})
+        source = open(decoder)
+        source.start({})
+        found = read(source, 4)
+
+        assert numbers(found, part) == [0, 1, 2, 3]
+        assert lines(source.poll(10, 0.5)) == []
+        assert any("schema registry" in words for words in source.health().words)
+        decoder.is_away = False
+        assert numbers(read(source, 6), part) == list(range(4, 10))
+        decoder.is_away = True
+        source.start({one.part: one.offset for one in found})
+        decoder.is_away = False
+        assert numbers(read(source, 6), part) == list(range(4, 10))
+
+    def test_dead_letters_have_the_bytes_the_place_and_the_reason(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        part = outside.parts[0]
+        refused = [
+            Refused(part, str(n), "payment", "amount: é", raw, 1_700_000_000_000) for n, raw in enumerate(UNREADABLE)
+        ]
+        source = open()
+        source.start({})
+
+        assert source.takes_refused
+        source.refuse(refused)
+        source.refuse([])
+        found = outside.dead_letters()
+        assert [(one["place"], one["raw"]) for one in found] == [(one.place.encode(), one.raw) for one in refused]
+        assert {(one["source"], one["type"], one["reason"]) for one in found} == {
+            (part.encode(), b"payment", "amount: é".encode())
+        }
+
+    # Waiting
+
+    def test_a_poll_that_finds_nothing_ends_after_its_timeout(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        source = open()
+        source.start({})
+        source.poll(10, 1.0)
+        for timeout_s in (0.0, 0.4):
+            began_s = time.monotonic()
+            assert lines(source.poll(10, timeout_s)) == []
+            assert timeout_s - 0.05 <= time.monotonic() - began_s < timeout_s + 2.0
+
+    def test_a_poll_ends_as_soon_as_something_is_there(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part = outside.parts[-1]
+        source = open()
+        source.start({})
+        source.poll(10, 1.0)
+        put = threading.Timer(0.3, outside.put, (part, [message(1)]))
+        put.start()
+        began_s = time.monotonic()
+        found = source.poll(10, 8.0)
+        put.join()
+
+        assert numbers(found, part) == [1]
+        assert time.monotonic() - began_s < 6.0
+
+    # Parts
+
+    @promise("finds new parts")
+    def test_a_part_that_is_new_is_found_and_read_from_its_beginning(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        outside.put(outside.parts[0], [message(0)])
+        source = open()
+        source.start({})
+        read(source, 1)
+        part = outside.add_part()
+        outside.put(part, [message(n) for n in range(20)])
+        found = read(source, 20)
+
+        assert numbers(found, part) == list(range(20))
+        other = open()
+        other.start({part: found[-1].offset})
+        assert numbers(read(other, 1), part) == []
+
+    @promise("puts parts in order of time")
+    @pytest.mark.parametrize("count", [400, 6_000])
+    def test_what_waits_in_several_parts_comes_in_order_of_time(
+        self, outside: Outside, open: Callable[..., Source], count: int
+    ) -> None:
+        span_ms = 240 * HOUR_MS
+        for part in outside.parts:
+            outside.put(part, [message(n, at=n * span_ms // count) for n in range(count)])
+        source = open()
+        source.start({})
+        found = lines(read(source, count * len(outside.parts)))
+        times_ms = [moment(line) or 0 for line in found]
+        newest_ms, behind_ms = 0, 0
+        for time_ms in times_ms:
+            behind_ms = max(behind_ms, newest_ms - time_ms)
+            newest_ms = max(newest_ms, time_ms)
+
+        assert behind_ms <= self.slack_ms
+
+    # How it is doing
+
+    def test_health_counts_what_waits(self, outside: Outside, open: Callable[..., Source]) -> None:
+        for part in outside.parts:
+            outside.put(part, [message(n) for n in range(500)])
+        source = open()
+        source.start({})
+        total = 500 * len(outside.parts)
+        some = lines(read(source, 20, limit=20, is_all=False))
+
+        assert source.health().lag == total - len(some)
+        read(source, total - len(some))
+        assert source.health().lag == 0
+
+    def test_closing_twice_does_nothing(self, open: Callable[..., Source]) -> None:
+        open().close()
+        source = open()
+        source.start({})
+        source.poll(1, 0)
+        source.close()
+        source.close()
+
+
+class AwayAtTimes(JsonDecoder):
+    """Cannot read some messages while what they need is away."""
+
+    def __init__(self, away: set[int]) -> None:
+        self._away = away
+        self.is_away = True
+
+    def line(self, number: int, value: bytes) -> Line:
+        found = super().line(number, value)
+        if self.is_away and found.columns is not None and found.columns["n"] in self._away:
+            raise SchemasAwayError("the schema registry at http://registry.example:8081 cannot be reached")
+        return found
+
+
+def message(n: int, *, at: int | None = None, text: str = "") -> bytes:
+    """A message with its number, which happened at this millisecond."""
+    return msgspec.json.encode({"n": n, "at": n if at is None else at, "text": text})
+
+
+def moment(line: Line) -> int | None:
+    """When a message happened."""
+    at = None if line.columns is None else line.columns.get("at")
+    return at if isinstance(at, int) else None
+
+
+def lines(found: Sequence[Taken]) -> list[Line]:
+    """All lines in the order in which they came."""
+    return [line for one in found for line in one.lines]
+
+
+def numbers(found: Sequence[Taken], part: str) -> list[Any]:
+    """The numbers of a part's messages."""
+    return [line.columns["n"] for one in found if one.part == part for line in one.lines if line.columns is not None]
+
+
+def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:
+    """Poll until so many lines came; with `is_all` there must be no more of them."""
+    found: list[Taken] = []
+    until_s = time.monotonic() + SECONDS_ENOUGH
+    while len(lines(found)) < count:
+        assert time.monotonic() < until_s, f"{len(lines(found))} of {count} messages came: {source.health()}"
+        found += source.poll(limit, 1.0)
+    if is_all:
+        found += source.poll(limit, 0.3)
+        assert len(lines(found)) == count
+    return found
+
+
+def read_from(source: Source, offsets: Mapping[str, str]) -> None:
+    """Start, and poll a few times."""
+    source.start(offsets)
+    for _ in range(5):
+        source.poll(10, 0.2)

@@ -1,0 +1,133 @@
+"""A live source in memory, and a topic that several may read: for tests of what reads sources."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from shroff.errors import SchemasAwayError, StateError, TransientError
+from shroff.events.lines import Line
+from shroff.events.wire import Decoder, JsonDecoder
+from shroff.streams.log import Refused
+from shroff.streams.source import Health, Taken
+
+AWAY: Final = "the topic in memory cannot be reached"
+LOOK_S: Final = 0.002
+DRAWN_MAX: Final = 40
+
+
+@dataclass(slots=True)
+class MemoryTopic:
+    """Messages by part. `letters` are those that were sent on; the next `away_for` tries to reach it fail.
+
+    `gone` says how many of the first messages of a part are not to be had any more.
+    """
+
+    parts: dict[str, list[bytes]]
+    type: str | None = None
+    letters: list[Refused] = field(default_factory=list)
+    away_for: int = 0
+    gone: dict[str, int] = field(default_factory=dict)
+
+    def send(self, part: str, *messages: bytes) -> None:
+        self.parts.setdefault(part, []).extend(messages)
+
+
+class MemorySource:
+    """Keeps every promise of `streams.source.Source` over a topic in memory, but for the order across parts.
+
+    Args:
+        random: Draws how much of which part a poll gives; without it all parts go in turn, as much as may be.
+    """
+
+    takes_refused = True
+
+    def __init__(
+        self,
+        topic: MemoryTopic,
+        name: str = "memory",
+        random: Random | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:
+        self.name, self._topic, self._random = name, topic, random
+        self._decoder = decoder or JsonDecoder()
+        self._at: dict[str, int] = {}
+        self._trouble = ""
+        self.told: dict[str, str] = {}
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self._reach()
+        self._at = {}
+        for part, offset in offsets.items():
+            if not offset.isdecimal():
+                raise StateError(f"{offset!r} is no offset of {part}")
+            at, gone, end = int(offset), self._topic.gone.get(part, 0), len(self._topic.parts.get(part, ()))
+            if at < gone:
+                raise StateError(f"{gone - at} messages of {part} behind offset {at} are gone")
+            if at > end:
+                raise StateError(f"{part} is not the one that was read up to {at}: it ends at {end}")
+            self._at[part] = at
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        while not (found := self._polled(limit)) and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+        return found
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        self.told.update(offsets)
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        self._reach()
+        self._topic.letters.extend(refused)
+
+    def health(self) -> Health:
+        words = [*([AWAY] if self._topic.away_for else []), *([self._trouble] if self._trouble else [])]
+        return Health(sum(len(sent) - self._next(part) for part, sent in self._topic.parts.items()), words=words)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _polled(self, limit: int) -> list[Taken]:
+        self._reach()
+        self._trouble = ""
+        found: list[Taken] = []
+        for part in self._order():
+            share = limit if self._random is None else min(limit, self._random.randrange(1, DRAWN_MAX))
+            lines = self._lines(part, min(share, max(1, limit // len(self._topic.parts))))
+            if lines:
+                limit -= len(lines)
+                self._at[part] = lines[-1].number + 1
+                found.append(Taken(part, self._topic.type, self._decoder.format, lines, str(self._at[part])))
+                if self._random is not None or limit <= 0:
+                    break
+        return found
+
+    def _lines(self, part: str, count: int) -> list[Line]:
+        """The next lines of a part, up to one whose schema is away."""
+        begin, messages, lines = self._next(part), self._topic.parts[part], list[Line]()
+        for number in range(begin, min(begin + count, len(messages))):
+            try:
+                lines.append(self._decoder.line(number, messages[number]))
+            except SchemasAwayError as error:
+                self._trouble = str(error)
+                break
+        return lines
+
+    def _next(self, part: str) -> int:
+        return self._at.get(part, self._topic.gone.get(part, 0))
+
+    def _order(self) -> list[str]:
+        """Parts that wait longest go first, or as it is drawn."""
+        parts = list(self._topic.parts)
+        if self._random is not None:
+            self._random.shuffle(parts)
+        return sorted(parts, key=self._next) if self._random is None else parts
+
+    def _reach(self) -> None:
+        if self._topic.away_for:
+            self._topic.away_for -= 1
+            raise TransientError(AWAY)

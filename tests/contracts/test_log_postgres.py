@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg
+import pytest
+
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.errors import LogBusyError
+from shroff.streams.log import Log
+from shroff.testing.contracts.log import LogContract
+from tools.servers.databases import Postgres
+from tools.servers.keep import Kept
+
+pytestmark = pytest.mark.slow
+HOLD = """
+import sys
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.testing.holding import hold
+hold(lambda on_step: PostgresLog(sys.argv[1], on_step=on_step))
+"""
+FULL = """
+CREATE FUNCTION {schema}.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF (SELECT sum(length(body)) FROM {schema}.events) > 200000 THEN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER is_full AFTER INSERT ON {schema}.events EXECUTE FUNCTION {schema}.full();
+"""
+
+
+def schema_of(folder: Path) -> str:
+    return f"log_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+
+
+# A former leader that does not look whether it still leads, and one that leaves its lease for a minute.
+NEVER_OVERTAKEN = f"from shroff.adapters import log_server\nlog_server.check_epoch = lambda *_: None\n{HOLD}"
+KEEPS_ITS_PLACE = HOLD.replace("on_step=on_step", "on_step=on_step, lease_s=60")
+
+
+class TestPostgresLog(LogContract):
+    hold: ClassVar[str] = HOLD
+    free_s = 3 + 1
+    overtaken_s = 3 + 8
+    address: str
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres: Kept, tmp_path: Path) -> Iterator[None]:
+        self.address = postgres.address
+        yield
+        with psycopg.connect(postgres.address, autocommit=True) as shell:
+            shell.execute(f"DROP SCHEMA IF EXISTS {schema_of(tmp_path)} CASCADE")
+
+    def url(self, folder: Path) -> str:
+        return f"{self.address}?schema={schema_of(folder)}"
+
+    def make_log(self, folder: Path) -> PostgresLog:
+        return PostgresLog(self.url(folder))
+
+    def make_reader(self, folder: Path) -> PostgresLog:
+        return PostgresLog(self.url(folder), read_only=True)
+
+    def make_small_log(self, folder: Path) -> PostgresLog:
+        log = self.make_log(folder)
+        with psycopg.connect(self.address, autocommit=True) as shell:
+            shell.execute(FULL.format(schema=schema_of(folder)))
+        return log
+
+    def overtake(self, log: Log, folder: Path) -> PostgresLog:
+        return self._taken_over(folder)
+
+    def _taken_over(self, folder: Path) -> PostgresLog:
+        with psycopg.connect(self.address, autocommit=True) as shell:
+            shell.execute(f"UPDATE {schema_of(folder)}.lease SET expires_ms = 0")
+        return self.make_log(folder)
+
+    def after_crash(self, folder: Path) -> PostgresLog:
+        (running,) = self.server.children()
+        running.kill()
+        self.server.start()
+        return self._taken_over(folder)
+
+    def holding_program(self, folder: Path) -> list[str]:
+        return [sys.executable, "-c", self.hold, self.url(folder)]
+
+    def test_what_was_acknowledged_is_there_after_a_crash(self, tmp_path: Path) -> None:
+        with Postgres() as self.server:
+            self.address = self.server.address
+            super().test_what_was_acknowledged_is_there_after_a_crash(tmp_path)
+
+
+class Recorded(TestPostgresLog):
+    """The suite, bound so that what it opens can be closed where one of its tests fails."""
+
+    def __init__(self) -> None:
+        self.made: list[PostgresLog] = []
+
+    def make_log(self, folder: Path) -> PostgresLog:
+        self.made.append(super().make_log(folder))
+        return self.made[-1]
+
+
+@pytest.mark.parametrize(
+    ("hold", "test", "line"),
+    [
+        (NEVER_OVERTAKEN, "test_an_owner_that_was_frozen_is_overtaken_and_finds_that_out", [""]),
+        (KEEPS_ITS_PLACE, "test_a_killed_writer_leaves_its_place_free", []),
+    ],
+)
+def test_the_contract_rejects_a_server_log_that_breaks_a_promise(postgres, tmp_path, hold, test, line):
+    suite = Recorded()
+    suite.address, suite.hold = postgres.address, hold  # type: ignore[misc]
+    try:
+        with pytest.raises((AssertionError, LogBusyError)):
+            getattr(suite, test)(tmp_path, *line)
+    finally:
+        for log in suite.made:
+            log.close()
+        with psycopg.connect(postgres.address, autocommit=True) as shell:
+            shell.execute(f"DROP SCHEMA {schema_of(tmp_path)} CASCADE")

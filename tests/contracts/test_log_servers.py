@@ -1,0 +1,425 @@
+"""What logs on servers do beyond the contract: cut connections, kills at any step, tables, words and secrets."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import pymysql
+import pytest
+
+from shroff.adapters import log_lease, mariadb_session, postgres_session
+from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log_server import STEPS, ServerLog
+from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageError, TransientError
+from shroff.streams.log import Batch, HitRow
+from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
+from tests.contracts.cutting import Wire
+
+pytestmark = pytest.mark.slow
+LEASE_S = 0.6
+SECRET = "not-for-anybody"
+APPEND_AND_DIE = """
+import sys
+from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log_server import STEPS
+from shroff.testing.rows import everything
+from shroff.testing.kill import kill_at
+kind = PostgresLog if sys.argv[1].startswith("postgres") else MariadbLog
+log = kind(sys.argv[1], on_step=kill_at(sys.argv[2], STEPS), lease_s=0.6)
+for first in (1, 4, 7):
+    log.append(everything(first))
+    print(log.last_seq(), flush=True)
+"""
+
+
+@dataclass
+class Place:
+    """A log of its own on a server."""
+
+    address: str
+    name: str
+    make: Callable[..., ServerLog]
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.make is PostgresLog
+
+    def url(self, **changes: Any) -> str:
+        """Its address; with another port, user or password where that is asked for."""
+        parts = urlsplit(self.address)
+        told = {"port": parts.port, "user": parts.username, "password": parts.password, "database": parts.path[1:]}
+        told |= changes
+        inside = f"schema={self.name}" if self.is_postgres else f"prefix={self.name}_"
+        login = f"{told['user']}:{told['password']}"
+        return f"{parts.scheme}://{login}@127.0.0.1:{told['port']}/{told['database']}?{inside}"
+
+    def open(self, url: str = "", **options: Any) -> ServerLog:
+        return self.make(url or self.url(), lease_s=LEASE_S, **options)
+
+    def run(self, *statements: str) -> list[Any]:
+        """Run statements by hand, `T:` standing ahead of the log's tables; gives the rows of the last one."""
+        ahead = f"{self.name}." if self.is_postgres else f"{self.name}_"
+        parts = urlsplit(self.address)
+        rows: list[Any] = []
+        with closing(self._shell(parts)) as shell:
+            cursor = shell.cursor()
+            for sql in statements:
+                cursor.execute(sql.replace("T:", ahead))
+                rows = list(cursor.fetchall()) if cursor.description else []
+        return rows
+
+    def _shell(self, parts: Any) -> Any:
+        if self.is_postgres:
+            return psycopg.connect(self.address, autocommit=True)
+        return pymysql.connect(
+            host=parts.hostname,
+            port=parts.port,
+            user=parts.username,
+            password=parts.password,
+            database=parts.path[1:],
+            autocommit=True,
+        )
+
+    def tables(self) -> list[str]:
+        """All columns of its tables, as the server tells them."""
+        column = "table_schema" if self.is_postgres else "left(table_name, 13)"
+        rows = self.run(
+            "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns "
+            f"WHERE {column} = '{self.name}' ORDER BY 1, 2".replace(
+                "column_type", "data_type" if self.is_postgres else "column_type"
+            )
+        )
+        return [" ".join(map(str, row)) for row in rows]
+
+    def drop(self) -> None:
+        if self.is_postgres:
+            self.run(f"DROP SCHEMA IF EXISTS {self.name} CASCADE")
+        else:
+            sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, 13) = '{self.name}'"
+            self.run("SELECT 1", *(f"DROP TABLE {name}" for (name,) in self.run(sql)))
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def place(request) -> Iterator[Place]:
+    kept = request.getfixturevalue(request.param)
+    made = Place(kept.address, f"t{uuid4().hex[:12]}", PostgresLog if request.param == "postgres" else MariadbLog)
+    yield made
+    made.drop()
+
+
+def opened_within(place: Place, within_s: float = 8) -> ServerLog:
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return place.open()
+        except LogBusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+# Steps, kills and cuts
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
+def test_what_goes_wrong_before_the_commit_leaves_nothing(place, trouble):
+    told, wrong = [], ""
+
+    def stumble(step):
+        told.append(step)
+        if step == wrong:
+            raise trouble
+
+    with closing(place.open(on_step=stumble)) as log:
+        log.append(everything(1))
+        assert tuple(told) == STEPS
+        before = contents(log)
+        for wrong in STEPS[:-1]:  # noqa: B007 - `stumble` reads it
+            with pytest.raises(trouble):
+                log.append(everything(4))
+            assert contents(log) == before
+
+        wrong = ""
+        log.append(everything(4))
+        assert log.last_seq() == 6
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(place, step):
+    #  commits   1 .. 3     4 .. 6                    7 .. 9
+    #  kill                 at a step of this one
+    command = [sys.executable, "-c", APPEND_AND_DIE, place.url(), f"{step}:2"]
+    died = subprocess.run(command, capture_output=True, check=False)
+    assert (died.returncode, died.stdout, died.stderr) == (-signal.SIGKILL, b"3\n", b"")
+
+    with closing(opened_within(place)) as log:
+        last = 6 if step == "after commit" else 3
+        assert log.last_seq() == last
+        log.append(everything(last + 1))
+        assert [len(part) for part in log.read()] == [last + 3]
+        assert len(log.refused_list()) == len(log.outbox()) == last // 3 + 1
+
+
+@pytest.mark.parametrize(("how", "last"), [("before", 3), ("behind", 6)])
+def test_a_commit_whose_answer_is_lost_is_in_doubt_until_the_log_is_opened_again(place, how, last):
+    with Wire("127.0.0.1", urlsplit(place.address).port, how=how) as wire:
+        with closing(place.open(place.url(port=wire.own_port))) as log:
+            log.append(everything(1))
+            wire.cut_at = b"COMMIT"
+            with pytest.raises(StorageError, match="Whether the last batch is stored shows when the log is opened ag"):
+                log.append(everything(4))
+            assert wire.cuts == 1
+            for ask in (log.last_seq, log.outbox, lambda: log.append(everything(4))):
+                with pytest.raises(StorageError, match="opened again"):
+                    ask()
+
+        with closing(opened_within(place)) as log:
+            assert log.last_seq() == last
+            log.append(everything(last + 1))
+
+
+def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log_goes_on(place):
+    with (
+        Wire("127.0.0.1", urlsplit(place.address).port) as wire,
+        closing(place.open(place.url(port=wire.own_port))) as log,
+    ):
+        log.append(everything(1))
+        before = contents(log)
+        wire.cut_at = b"late-4"
+        with pytest.raises(TransientError, match=r"cannot be reached, or gave up.*Nothing stored before is lost"):
+            log.append(everything(4))
+        assert wire.cuts == 1
+        assert contents(log) == before
+
+        log.append(everything(4))
+        assert log.last_seq() == 6
+
+
+def test_a_connection_that_was_lost_while_idle_is_made_again(place):
+    with closing(place.open()) as log, closing(place.open(read_only=True)) as reader:
+        log.append(everything(1))
+        before = contents(reader)
+        end_session(place, reader)
+        end_session(place, log)
+
+        assert contents(reader) == before
+        log.append(everything(4))
+        end_session(place, log)
+        log.outbox_done(["1-0"])
+        assert [row.key for row in log.outbox()] == ["4-0"]
+
+
+def end_session(place: Place, log: ServerLog) -> None:
+    """End the connection that a log asks and writes by, as an administrator would."""
+    name = log._session.name()
+    if place.is_postgres:
+        place.run(f"SELECT pg_terminate_backend({name.split()[0]}, 5000)")
+    else:
+        ((number,),) = place.run(f"SELECT IS_USED_LOCK('{name}')")
+        place.run(f"KILL {number}")
+
+
+# Leases
+
+
+def test_a_lease_is_held_for_as_long_as_the_log_is_open_and_given_back_at_its_end(place):
+    with closing(place.open()) as log:
+        time.sleep(2.5 * LEASE_S)
+        with pytest.raises(LogBusyError, match="is being written by process"):
+            place.open()
+        log.append(payments(1, 1))
+
+    place.open().close()
+
+
+def test_a_lease_is_renewed_again_when_the_server_is_back(place):
+    with (
+        Wire("127.0.0.1", urlsplit(place.address).port) as wire,
+        closing(place.open(place.url(port=wire.own_port))),
+    ):
+        wire.cut_at = b"expires_ms"
+        time.sleep(2.5 * LEASE_S)
+
+        assert wire.cuts == 1
+        with pytest.raises(LogBusyError):
+            place.open()
+
+
+def test_a_process_that_renews_too_late_goes_on_unless_another_one_leads(place, monkeypatch):
+    monkeypatch.setattr(log_lease, "BEATS", 0.01)
+    with closing(place.open()) as slow:
+        slow.append(payments(1, 1))
+        time.sleep(1.5 * LEASE_S)
+        slow.append(payments(2, 1))
+        with closing(place.open()) as log:
+            for _ in range(2):
+                with pytest.raises(OvertakenError, match="as number 1, and number 2 leads it"):
+                    slow.append(payments(3, 1))
+
+            log.append(payments(3, 1))
+            assert slow.last_seq() == 3
+
+
+# Sizes
+
+
+def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
+    monkeypatch.setattr(postgres_session, "_PIECE_BYTES", 5_000)
+    monkeypatch.setattr(mariadb_session, "_PACKET_BYTES", 5_000)
+    batch = payments(1, 200)
+    batch.records = [
+        msgspec.structs.replace(one, body=b'{"a":"%s"}' % (b"\\\\'" * 50 * (one.seq % 3))) for one in batch.records
+    ]
+    with closing(place.open()) as log:
+        log.append(batch)
+
+        assert [one for part in log.read(size=77) for one in part] == batch.records
+        assert [one for part in log.decisions_after() for one in part] == batch.decisions
+        again = payments(201, 300)
+        again.records[-1] = record(500, "p-1")
+        again.decisions.clear()
+        with pytest.raises(ShroffError, match="payment/p-1 stands at place 1"):
+            log.append(again)
+        assert log.last_seq() == 200
+
+
+def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
+    odd = [f"{id_}{number}" for number in range(60) for id_ in ODD_IDS]
+    records = [
+        msgspec.structs.replace(record(seq, id_), body=msgspec.json.encode({"id": id_}))
+        for seq, id_ in enumerate(odd, 1)
+    ]
+    hits = [HitRow(each.seq, "r", each.id if each.seq % 2 else None, shadow=False) for each in records]
+    batch = Batch(records=records, decisions=[decision(each) for each in records], hits=hits)
+    with closing(place.open()) as log:
+        log.append(batch)
+
+        assert [one for part in log.read() for one in part] == records
+        assert [one for part in log.hits_after() for one in part] == hits
+        assert log.find("payment", odd) == {one.id: one for one in records}
+        assert b"".join(log.lines()) == b"".join(b"e1payment %s\n" % one.body for one in records)
+
+
+def test_a_document_of_megabytes_is_kept(place):
+    body = b'{"a":"%s"}' % (b"x" * 6_000_000)
+    with closing(place.open()) as log:
+        log.append(Batch(records=[msgspec.structs.replace(record(seq), body=body) for seq in (1, 2)]))
+
+        assert [len(one.body) for part in log.read() for one in part] == [len(body)] * 2
+        assert [len(text) for text in log.lines(size=1)] == [len(body) + 11] * 2
+
+
+# Tables
+
+
+def test_making_tables_gives_the_same_ones_whatever_was_there_of_them(place):
+    assert not place.make.is_there(place.url())
+    place.open().close()
+    assert place.make.is_there(place.url())
+    whole = place.tables()
+    assert len(whole) > 80
+    if place.is_postgres:
+        return
+    sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, 13) = '{place.name}'"
+    names = [name for (name,) in place.run(sql)]
+    for name in names:  # as if it had been broken off there: the version is not written yet
+        place.run("DELETE FROM T:version", *([] if name.endswith("_version") else [f"DROP TABLE {name}"]))
+        assert not place.make.is_there(place.url())
+        with pytest.raises(TransientError, match="are being made"):
+            place.open(read_only=True)
+        place.open().close()
+        assert place.tables() == whole
+
+
+def test_older_tables_are_brought_up_to_date_and_newer_ones_are_refused(place, monkeypatch, tmp_path):
+    with closing(place.open()) as log:
+        log.append(everything(1))
+        before = contents(log)
+    module = postgres_session if place.is_postgres else mariadb_session
+    ahead = "" if place.is_postgres else "{prefix}"
+    script = f"-- From version 1: a note.\nALTER TABLE {ahead}remarks ADD COLUMN IF NOT EXISTS note varchar(9);\n"
+    (tmp_path / "0002_add_note.sql").write_text(script)
+    with monkeypatch.context() as newer:
+        newer.setattr(module, "VERSION", 2)
+        newer.setattr(module, "MIGRATIONS", tmp_path)
+        newer.setattr(f"shroff.adapters.log_{'postgres' if place.is_postgres else 'mariadb'}.VERSION", 2)
+        with closing(place.open(read_only=True)) as reader:
+            assert contents(reader) == before
+        with closing(place.open()) as log:
+            assert contents(log) == before
+        assert place.run("SELECT note FROM T:remarks") == [(None,)]
+
+    for read_only in (False, True):
+        with pytest.raises(StorageError, match=r"tables are version 2, and this program knows up to 1\. Install"):
+            place.open(read_only=read_only)
+
+
+def test_tables_of_another_program_are_left_alone(place):
+    if place.is_postgres:
+        place.run(f"CREATE SCHEMA {place.name}")
+    place.run("CREATE TABLE T:recipes (name varchar(9))")
+    with pytest.raises(StorageError, match=r"no log of shroff|not a log of shroff"):
+        place.open()
+
+    assert len(place.tables()) == 1
+
+
+def test_a_reader_of_no_log_is_told_what_makes_one(place):
+    with pytest.raises(StorageError, match=r"there is no log at .*shroff ingest"):
+        place.open(read_only=True)
+    assert place.tables() == []
+
+
+def test_tables_are_read_by_people(place):
+    with closing(place.open()) as log:
+        log.append(everything(1))
+    amount = "body::json->>'amount'" if place.is_postgres else "JSON_VALUE(body, '$.amount')"
+
+    assert place.run(f"SELECT kind, type, {amount} FROM T:events ORDER BY seq")[0] == ("event", "payment", "1")
+
+
+# Words and secrets
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"password": SECRET}, StorageError, "does not let user shroff in"),
+        ({"user": "nobody", "password": SECRET}, StorageError, "does not let user nobody in"),
+        ({"password": SECRET, "port": 1}, TransientError, "cannot be reached"),
+        ({"database": "nowhere"}, StorageError, "there is no such database|does not let|may not do this"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_named_without_the_password(place, changes, error, words):
+    with pytest.raises(error, match=words) as raised:
+        place.open(place.url(**changes))
+
+    told = [str(raised.value), repr(raised.value), str(raised.value.__cause__)]
+    assert not any(SECRET in one or str(urlsplit(place.address).password) in one for one in told)
+    assert "127.0.0.1" in told[0]
+
+
+def test_a_log_shows_its_place_and_no_secret(place):
+    with closing(place.open()) as log:
+        shown = [log.place, repr(log), repr(log._session), repr(vars(log)), repr(vars(log._session))]
+
+    assert not any(str(urlsplit(place.address).password) in one for one in shown)
+    assert log.place.startswith(place.address.partition("://")[0])
+
+
+def test_a_server_that_cannot_show_a_certificate_is_refused_where_one_is_asked_for(place):
+    with pytest.raises(StorageError, match=r"cannot be secured as asked|does not encrypt"):
+        place.open(f"{place.url()}&sslmode=verify-full")

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import random
+import socket
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from shroff.adapters.sink_kafka import KafkaSink
+from shroff.adapters.sink_mongo import MongoSink
+from shroff.adapters.sink_sql import SqlSink
+from shroff.adapters.sink_webhook import WebhookSink
+from shroff.errors import TransientError, UsageError
+from shroff.streams.sink import MarkedSink, Outgoing, Sink
+from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
+from tests.contracts.receivers import Received, receiver
+
+NO_MARKS = {"takes marks": "a row that comes again takes its own place, which is once as well"}
+
+
+@pytest.fixture
+def place() -> str:
+    return f"decisions_{uuid.uuid4().hex[:12]}"
+
+
+def nowhere() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def moved(address: str, port: int) -> str:
+    """The address with another port and the contract's password."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=f"shroff:{PASSWORD}@127.0.0.1:{port}").geturl()
+
+
+class TestKafkaSink(SinkContract):
+    unsupported = {  # noqa: RUF012 - a ClassVar of the contract
+        "one for each key": "a topic keeps all that was sent; with its mark in one transaction each row is sent once"
+    }
+
+    @pytest.fixture(autouse=True)
+    def outside(self, kafka: Any) -> None:
+        self.brokers = kafka.address
+
+    def made(self, place: str) -> MarkedSink:
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        (made,) = admin.create_topics([NewTopic(place, 1, 3, config={"max.message.bytes": "200000"})]).values()
+        try:
+            made.result()
+        except KafkaException as error:
+            assert error.args[0].name() == "TOPIC_ALREADY_EXISTS"  # noqa: PT017 - any other error is one
+        return KafkaSink(place, {"brokers": self.brokers, "topic": place})
+
+    def arrived(self, place: str) -> list[bytes]:
+        return [message.value() for message in read_topic(self.brokers, place)]
+
+    def poison(self, seq: int) -> Outgoing:
+        length = 1_500_000 if seq % 2 else 400_000  # our client does not send the one, the topic not take the other
+        return msgspec.structs.replace(row(seq), body=random.Random(seq).randbytes(length))
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        client = {"sasl.password": PASSWORD, "socket.connection.setup.timeout.ms": "1000"}
+        sink = KafkaSink(place, {"brokers": f"127.0.0.1:{nowhere()}", "topic": place, "client": client})
+        sink.begin_s = 2.0
+        yield sink
+
+
+def read_topic(brokers: str, *topics: str) -> list[Any]:
+    """What consumers of committed messages read of topics, each to its end."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    settings = {"bootstrap.servers": brokers, "group.id": uuid.uuid4().hex, "isolation.level": "read_committed"}
+    consumer = Consumer({**settings, "enable.partition.eof": True})
+    with closing(consumer):
+        parts = [
+            TopicPartition(topic, part, 0)
+            for topic in topics
+            for part in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ]
+        consumer.assign(parts)
+        found, ended = [], 0
+        while ended < len(parts):
+            message = consumer.poll(20)
+            assert message is not None, "the topic does not end"
+            if message.error():
+                ended += 1
+            else:
+                found.append(message)
+    return found
+
+
+class TestMongoSink(SinkContract):
+    unsupported = NO_MARKS
+
+    @pytest.fixture(autouse=True)
+    def outside(self, mongo: Any) -> None:
+        self.address = mongo.address
+
+    def made(self, place: str) -> MongoSink:
+        with self._collection(place) as collection:
+            collection.create_index("receipt", unique=True)
+        return MongoSink(place, {"url": self.address, "database": "bank", "collection": place})
+
+    def arrived(self, place: str) -> list[bytes]:
+        with self._collection(place) as collection:
+            documents = sorted(collection.find(), key=lambda one: one["seq"])
+        for one in documents:
+            assert one.pop("_id") == f"payment/{one['id']}"
+            assert one.pop("kind") == "decision"
+            assert msgspec.json.encode(one.pop("fields")) == row(one["seq"]).fields
+        return [msgspec.json.encode(one) for one in documents]
+
+    def poison(self, seq: int) -> Outgoing:
+        taken = row(seq).body.replace(b"sha256:%d" % seq, b"sha256:1")  # which the unique index has
+        return msgspec.structs.replace(row(seq), body=taken)
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        url = f"{moved(self.address, nowhere())}?serverSelectionTimeoutMS=500"
+        yield MongoSink(place, {"url": url, "database": "bank", "collection": place})
+
+    @contextmanager
+    def _collection(self, place: str) -> Iterator[Any]:
+        from pymongo import MongoClient
+
+        with MongoClient(self.address) as client:
+            yield client["bank"][place]
+
+
+class SqlSinkContract(SinkContract):
+    """What the three databases share."""
+
+    unsupported = NO_MARKS
+    address: str
+
+    def made(self, place: str) -> SqlSink:
+        return SqlSink(place, {"url": self.address, "table": place})
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        yield SqlSink(place, {"url": moved(self.address, nowhere()), "table": place})
+
+    def arrived(self, place: str) -> list[bytes]:
+        with closing(self.made(place)) as sink:
+            sink.send([])  # which makes the table
+        columns = "event, id, seq, outcome, score, rules, receipt, document"
+        found = []
+        for event, id_, seq, outcome, score, rules, receipt, document in self.asked(
+            f"SELECT {columns} FROM {place} ORDER BY seq"
+        ):
+            assert (event, outcome, score, receipt) == ("payment", "review", 0.5, f"sha256:{seq}")
+            assert msgspec.json.decode(document)["id"] == id_
+            assert msgspec.json.decode(rules) == ["café"]
+            found.append(document.encode())
+        return found
+
+    def asked(self, sql: str) -> list[Any]:
+        raise NotImplementedError
+
+
+class TestSqlSinkOnPostgres(SqlSinkContract):
+    @pytest.fixture(autouse=True)
+    def outside(self, postgres: Any) -> None:
+        self.address = postgres.address
+
+    def poison(self, seq: int) -> Outgoing:
+        return msgspec.structs.replace(row(seq), id=f"a\x00{seq}")
+
+    def asked(self, sql: str) -> list[Any]:
+        import psycopg
+
+        with psycopg.connect(self.address) as connection:
+            rows = connection.execute(sql.replace("rules", "rules::text").replace("document", "document::text"))
+            return rows.fetchall()
+
+
+class TestSqlSinkOnMariaDB(SqlSinkContract):
+    @pytest.fixture(autouse=True)
+    def outside(self, mariadb: Any) -> None:
+        self.address = mariadb.address
+
+    def poison(self, seq: int) -> Outgoing:
+        return msgspec.structs.replace(row(seq), id="x" * 601)
+
+    def asked(self, sql: str) -> list[Any]:
+        import pymysql
+
+        parts = urlsplit(self.address)
+        with pymysql.connect(
+            host=parts.hostname,
+            port=parts.port,
+            user=parts.username,
+            password=parts.password or "",
+            database=parts.path[1:],
+            charset="utf8mb4",
+        ) as connection:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+
+class TestSqlSinkOnSqlite(SqlSinkContract):
+    @pytest.fixture(autouse=True)
+    def outside(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "decisions.db"
+        self.address = f"sqlite:///{self.path}"
+
+    def made(self, place: str) -> SqlSink:
+        sink = super().made(place)
+        sink.send([])
+        self.asked(
+            f"CREATE TRIGGER IF NOT EXISTS no_poison BEFORE INSERT ON {place} WHEN new.id = 'poison' "
+            "BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        )
+        return sink
+
+    def poison(self, seq: int) -> Outgoing:
+        return msgspec.structs.replace(row(seq), id="poison")
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        hidden = self.path.with_suffix(".hidden")
+        hidden.mkdir()
+        yield SqlSink(place, {"url": f"sqlite:///{hidden}", "table": place})  # a folder is no file
+
+    def asked(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            found = connection.execute(sql).fetchall()
+            connection.commit()
+            return found
+
+
+class TestWebhookSink(SinkContract):
+    many = 500
+    unsupported = {  # noqa: RUF012 - a ClassVar of the contract
+        "one for each key": "a call that comes again has the same webhook-id, and its receiver knows that",
+        "takes marks": "a receiver keeps nothing for us",
+    }
+
+    @pytest.fixture(autouse=True)
+    def outside(self) -> Iterator[None]:
+        with receiver() as self.received:
+            yield
+
+    received: Received
+
+    def made(self, place: str) -> WebhookSink:
+        return WebhookSink(place, {"url": self.received.url, "secret": "a secret of tests"})
+
+    def arrived(self, place: str) -> list[bytes]:
+        return self.received.taken
+
+    def poison(self, seq: int) -> Outgoing:
+        return msgspec.structs.replace(row(seq), body=b'"poison"')
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        yield WebhookSink(place, {"url": f"http://127.0.0.1:{nowhere()}/{PASSWORD}", "secret": PASSWORD})
+
+
+# ---- what each has of its own
+
+
+def flag_row(seq: int) -> Outgoing:
+    body = b'{"seq":%d,"rule":"large","entity":"card","key":"c1","event":"payment/p-%d","reason":"caf\xc3\xa9"}'
+    return Outgoing(seq, 1, "flag", "payment", f"p-{seq}", "", body % (seq, seq), b'{"channel":"web"}')
+
+
+class TestTopics:
+    """Which topic a message of the Kafka sink goes to, and what it has."""
+
+    @pytest.fixture
+    def topics(self, kafka: Any, place: str) -> list[str]:
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        names = [f"fraud_{place}", f"other_{place}"]
+        admin = AdminClient({"bootstrap.servers": kafka.address})
+        for made in admin.create_topics([NewTopic(name, 2, 3) for name in names]).values():
+            made.result()
+        return names
+
+    def test_the_outcome_chooses_the_topic(self, kafka, topics, place):
+        fraud, other = topics
+        routes = {"by": "outcome", "topics": {"decline": fraud, "review": fraud, "else": other}}
+        rows = [msgspec.structs.replace(row(seq), outcome=outcome) for seq, outcome in enumerate(OUTCOMES, 1)]
+        with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
+            assert sink.send_marked(rows, "log 4") == []
+
+        read = {name: sorted(one.value() for one in read_topic(kafka.address, name)) for name in topics}
+        assert read == {
+            fraud: sorted(one.body for one in rows if one.outcome in {"decline", "review"}),
+            other: sorted(one.body for one in rows if one.outcome in {"approve", "challenge"}),
+        }
+
+    def test_a_field_of_the_event_chooses_the_topic_and_others_stay_without_else(self, kafka, topics, place):
+        web, shop = topics
+        sink = KafkaSink(place, {"brokers": kafka.address, "by": "channel", "topics": {"web": web}})
+        with closing(sink):
+            assert sink.wants_fields
+            assert sink.send([row(1), row(2), row(3)]) == []
+
+        assert sorted(one.value() for one in read_topic(kafka.address, web)) == [row(1).body, row(3).body]
+        assert read_topic(kafka.address, shop) == []
+
+    def test_a_message_has_the_events_id_as_its_key_and_says_which_row_it_is(self, kafka, topics, place):
+        with closing(KafkaSink(place, {"brokers": kafka.address, "topic": topics[0]})) as sink:
+            assert sink.send([flag_row(7)]) == []
+
+        (message,) = read_topic(kafka.address, topics[0])
+        assert (message.key(), message.value()) == (b"p-7", flag_row(7).body)
+        assert dict(message.headers()) == {"key": b"7-1", "seq": b"7", "kind": b"flag"}
+
+    def test_a_topic_that_is_not_there_is_told(self, kafka, place):
+        sink = KafkaSink(place, {"brokers": kafka.address, "topic": f"no_{place}"})
+        with closing(sink), pytest.raises((UsageError, TransientError), match="topic"):
+            sink.send([row(1)])
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"topic": "a", "by": "outcome", "topics": {"else": "b"}},
+            {"topic": "a", "by": "outcome"},
+            {"topics": {"else": "b"}},
+            {"by": "outcome", "topics": {"else": "b"}, "take": "flags"},
+            {"topic": "a", "client": {"acks": "0"}},
+            {"topic": "a", "client": {"transactional.id": "mine"}},
+            {"topic": "a", "client": {"no.such.setting": "1"}},
+        ],
+    )
+    def test_settings_that_contradict_each_other_are_refused(self, options):
+        with pytest.raises(UsageError):
+            KafkaSink("sink", {"brokers": "localhost:9092", **options})
+
+
+OUTCOMES = ("approve", "challenge", "review", "decline")
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite"])
+def test_flags_are_rows_of_a_table_of_their_own(kind, request, tmp_path, place):
+    url = f"sqlite:///{tmp_path}/flags.db" if kind == "sqlite" else request.getfixturevalue(kind).address
+    suite = {"postgres": TestSqlSinkOnPostgres, "mariadb": TestSqlSinkOnMariaDB, "sqlite": TestSqlSinkOnSqlite}[kind]()
+    suite.address, suite.path = url, tmp_path / "flags.db"
+    second = msgspec.structs.replace(flag_row(7), number=2)
+    with closing(SqlSink("flags", {"url": url, "table": place, "take": "flags"})) as sink:
+        assert sink.send([flag_row(7), second]) == []
+        assert sink.send([second]) == []
+
+    columns = "seq, number, event, id, rule, entity, entity_key, reason"
+    read = [tuple(one) for one in suite.asked(f"SELECT {columns} FROM {place} ORDER BY number")]
+    assert read == [(7, number, "payment", "p-7", "large", "card", "c1", "café") for number in (1, 2)]
+
+
+def test_a_decision_that_was_not_scored_has_no_score_in_the_table(tmp_path):
+    plain = msgspec.structs.replace(row(1), body=b'{"score":null,"receipt":"sha256:1"}')
+    with closing(SqlSink("s", {"url": f"sqlite:///{tmp_path}/d.db", "table": "d"})) as sink:
+        assert sink.send([plain]) == []
+
+    with closing(sqlite3.connect(tmp_path / "d.db")) as connection:
+        assert connection.execute("SELECT score, rules FROM d").fetchall() == [(None, "[]")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "oracle://a/b", "table": "d"},
+        {"url": "sqlite:///", "table": "d"},
+        {"url": "sqlite:///d.db", "table": "d; DROP TABLE d"},
+        {"url": "postgresql://shroff:hunter2@localhost/a?sslmode=perhaps", "table": "d"},
+        {"url": "mariadb://shroff:hunter2@localhost:port/a", "table": "d"},
+    ],
+)
+def test_what_is_no_table_of_a_database_is_refused_and_shows_no_password(options):
+    with pytest.raises(UsageError) as raised:
+        SqlSink("sink", options)
+
+    assert "hunter2" not in str(raised.value)
+
+
+def test_flags_are_documents_beside_the_decision_of_their_event(mongo, place):
+    from pymongo import MongoClient
+
+    two = msgspec.structs.replace(flag_row(7), number=2)
+    with closing(MongoSink(place, {"url": mongo.address, "database": "bank", "collection": place})) as sink:
+        assert sink.send([row(7), flag_row(7), two, two]) == []
+    with MongoClient(mongo.address) as client:
+        found = {one["_id"]: one["kind"] for one in client["bank"][place].find()}
+
+    assert found == {"payment/p-7": "decision", "payment/p-7/7-1": "flag", "payment/p-7/7-2": "flag"}
+
+
+def test_features_of_a_document_can_be_asked_for_by_their_names(mongo, place):
+    from pymongo import MongoClient
+
+    features = b'{"features":{"card.payments_1h":9,"card.spent_24h":"412.00"},"seq":1}'
+    with closing(MongoSink(place, {"url": mongo.address, "database": "bank", "collection": place})) as sink:
+        assert sink.send([msgspec.structs.replace(row(1), body=features)]) == []
+    with MongoClient(mongo.address) as client:
+        found = client["bank"][place].find_one({"features.card.payments_1h": {"$gt": 8}})
+
+    assert found["features"] == {"card": {"payments_1h": 9, "spent_24h": "412.00"}}
+
+
+@pytest.mark.parametrize("url", ["http://a", "mongodb://shroff:hunter2@", "mongodb://shroff:hunter2@a:port"])
+def test_what_is_no_mongodb_is_refused_and_shows_no_password(url):
+    with pytest.raises(UsageError) as raised:
+        MongoSink("sink", {"url": url, "database": "bank", "collection": "decisions"})
+
+    assert "hunter2" not in str(raised.value)

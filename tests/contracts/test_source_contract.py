@@ -1,0 +1,309 @@
+"""The contract of sources bound to lists in memory, and proof that it rejects sources that break it."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from shroff.errors import SchemasAwayError, StateError
+from shroff.events.wire import Decoder
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge
+from shroff.streams.source import Health, Taken
+from shroff.testing.contracts import source as contract
+from shroff.testing.contracts.source import Outside, SourceContract
+
+
+class Lists(Outside):
+    """Parts as lists, from which retention may have removed the first."""
+
+    def __init__(self, kind: type[ListSource]) -> None:
+        self.parts = ["a", "b"]
+        self.kept: dict[str, list[bytes]] = {part: [] for part in self.parts}
+        self.gone = dict.fromkeys(self.parts, 0)
+        self.letters: list[Mapping[str, bytes]] = []
+        self._kind = kind
+
+    def put(self, part: str, values: Sequence[bytes]) -> None:
+        self.kept[part] += values
+
+    def open(self, decoder: Decoder, merge: Merge) -> ListSource:
+        return self._kind(self, decoder, merge)
+
+    def remove_first(self, part: str, count: int) -> None:
+        del self.kept[part][: count - self.gone[part]]
+        self.gone[part] = count
+
+    def add_part(self) -> str:
+        self.kept["c"], self.gone["c"] = [], 0
+        return "c"
+
+    def dead_letters(self) -> list[Mapping[str, bytes]]:
+        return self.letters
+
+    def close(self) -> None:
+        pass
+
+
+class ListSource:
+    """Keeps every promise of `streams.source.Source` over lists."""
+
+    name = "lists"
+    takes_refused = True
+
+    def __init__(self, outside: Lists, decoder: Decoder, merge: Merge) -> None:
+        self.outside, self.decoder, self.merge = outside, decoder, merge
+        self.at: dict[str, int] = {}
+        self.words = ""
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self.merge.clear()
+        self.at = {}
+        for part in self.outside.kept:
+            self.open(part, offsets.get(part))
+
+    def open(self, part: str, offset: str | None) -> None:
+        begin = self.outside.gone[part]
+        if offset is not None and not offset.isdecimal():
+            raise StateError(f"{offset!r} is no offset")
+        self.at[part] = begin if offset is None else int(offset)
+        if self.at[part] < begin:
+            raise StateError(f"{begin - self.at[part]} messages are gone")
+        if self.at[part] > begin + len(self.outside.kept[part]):
+            raise StateError(f"{part} is not the part that was read")
+        self.merge.open(part, "payment")
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            for part in self.outside.kept:
+                if part not in self.at:
+                    self.open(part, None)
+                self.fetch(part)
+            found = self.given(limit)
+            if found or time.monotonic() >= until_s:
+                return found
+            time.sleep(0.01)
+
+    def fetch(self, part: str) -> None:
+        values = self.outside.kept[part]
+        while (index := self.at[part] - self.outside.gone[part]) < len(values):
+            try:
+                line = self.decoder.line(self.at[part], values[index])
+            except SchemasAwayError as error:
+                self.words = str(error)
+                return
+            self.merge.add(part, [line])
+            self.at[part] += 1
+        self.merge.pass_by(part)
+
+    def given(self, limit: int) -> list[Taken]:
+        return [
+            Taken(part, "payment", "jsonl", lines, str(lines[-1].number + 1)) for part, lines in self.merge.take(limit)
+        ]
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        pass
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        for one in refused:
+            told = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
+            self.outside.letters.append({name: text.encode() for name, text in told.items()} | {"raw": one.raw})
+
+    def health(self) -> Health:
+        ends = {part: self.outside.gone[part] + len(values) for part, values in self.outside.kept.items()}
+        return Health(sum(ends[part] - at for part, at in self.at.items()) + self.merge.count, words=(self.words,))
+
+    def close(self) -> None:
+        pass
+
+
+class TestListSource(SourceContract):
+    kind: type[ListSource] = ListSource
+
+    def make_outside(self) -> Lists:
+        return Lists(self.kind)
+
+
+class SkipsOneAfterAnError(ListSource):
+    """Takes the message behind one that nobody can read for a part of it."""
+
+    def given(self, limit: int) -> list[Taken]:
+        found = []
+        for one in super().given(limit):
+            errors = [line.error is not None for line in one.lines]
+            kept = [line for line, before in zip(one.lines, [False, *errors], strict=False) if not before]
+            found.append(one._replace(lines=kept))
+        return found
+
+
+class RepeatsAfterARestart(ListSource):
+    def start(self, offsets: Mapping[str, str]) -> None:
+        super().start(
+            {
+                part: str(max(int(at) - 1, self.outside.gone[part])) if at.isdecimal() else at
+                for part, at in offsets.items()
+            }
+        )
+
+
+class SkipsAfterARestart(ListSource):
+    def start(self, offsets: Mapping[str, str]) -> None:
+        super().start(offsets)
+        for part in offsets:
+            self.at[part] = min(self.at[part] + 1, self.outside.gone[part] + len(self.outside.kept[part]))
+
+
+class GoesOnFromWhereItWas(ListSource):
+    """Keeps its own idea of how far it is."""
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        before = dict(self.at)
+        super().start(offsets)
+        self.at |= before
+
+
+class LosesWhatWasPassed(ListSource):
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        for part, offset in offsets.items():
+            self.outside.remove_first(part, int(offset))
+
+
+class PassesGapsOver(ListSource):
+    def open(self, part: str, offset: str | None) -> None:
+        known = offset is not None and offset.isdecimal()
+        super().open(part, str(max(int(offset or 0), self.outside.gone[part])) if known else offset)
+
+
+class ReadsAnyOffset(ListSource):
+    def open(self, part: str, offset: str | None) -> None:
+        end = self.outside.gone[part] + len(self.outside.kept[part])
+        beyond = offset is not None and offset.isdecimal() and int(offset) > end
+        super().open(part, None if beyond else offset)
+
+
+class ReadsNonsense(ListSource):
+    def open(self, part: str, offset: str | None) -> None:
+        super().open(part, None if offset == "nonsense" else offset)
+
+
+class TurnsTheOrder(ListSource):
+    def given(self, limit: int) -> list[Taken]:
+        return [one._replace(lines=one.lines[::-1]) for one in super().given(limit)]
+
+
+class GivesMoreThanAsked(ListSource):
+    def given(self, limit: int) -> list[Taken]:
+        return super().given(limit + 1)
+
+
+class ReadsPartsOneAfterTheOther(ListSource):
+    def __init__(self, outside: Lists, decoder: Decoder, merge: Merge) -> None:
+        super().__init__(outside, decoder, Merge(1 << 50, lambda _: contract.moment))
+
+
+class DropsWhatItCannotRead(ListSource):
+    def given(self, limit: int) -> list[Taken]:
+        return [one._replace(lines=[line for line in one.lines if not line.error]) for one in super().given(limit)]
+
+
+class PassesOverWhatIsAway(ListSource):
+    def fetch(self, part: str) -> None:
+        super().fetch(part)
+        if self.words:
+            self.words = "the schema registry is away"
+            self.at[part] += 1
+
+
+class WaitsToTheEnd(ListSource):
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        time.sleep(timeout_s)
+        return super().poll(limit, 0)
+
+
+class DoesNotWait(ListSource):
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        return super().poll(limit, 0)
+
+
+class NeverLooksForParts(ListSource):
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        for part in [part for part in self.outside.kept if part not in self.at]:
+            del self.outside.kept[part]
+        return super().poll(limit, timeout_s)
+
+
+class LosesDeadLetters(ListSource):
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        super().refuse(refused[1:])
+
+
+class SaysNothingOfLag(ListSource):
+    def health(self) -> Health:
+        return Health(None, words=(self.words,))
+
+
+class ClosesOnce(ListSource):
+    def close(self) -> None:
+        del self.at
+
+
+BROKEN = {
+    SkipsOneAfterAnError: "bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on",
+    RepeatsAfterARestart: "nothing_is_read_twice_where_a_part_was_read_to_its_end",
+    SkipsAfterARestart: "reading_goes_on_exactly_behind_any_offset",
+    GoesOnFromWhereItWas: "to_start_again_gives_again_what_was_polled_since",
+    LosesWhatWasPassed: "what_is_passed_is_a_hint_that_loses_nothing",
+    PassesGapsOver: "messages_that_are_gone_behind_an_offset_are_told_by_their_count",
+    ReadsAnyOffset: "an_offset_behind_the_end_of_a_part_is_refused",
+    ReadsNonsense: "an_offset_that_is_none_is_refused",
+    TurnsTheOrder: "messages_of_a_part_come_once_and_in_their_order",
+    GivesMoreThanAsked: "a_poll_gives_no_more_than_its_limit",
+    ReadsPartsOneAfterTheOther: "what_waits_in_several_parts_comes_in_order_of_time",
+    DropsWhatItCannotRead: "bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on",
+    PassesOverWhatIsAway: "messages_whose_schema_is_away_are_waited_for",
+    WaitsToTheEnd: "a_poll_ends_as_soon_as_something_is_there",
+    DoesNotWait: "a_poll_that_finds_nothing_ends_after_its_timeout",
+    NeverLooksForParts: "a_part_that_is_new_is_found_and_read_from_its_beginning",
+    LosesDeadLetters: "dead_letters_have_the_bytes_the_place_and_the_reason",
+    SaysNothingOfLag: "health_counts_what_waits",
+    ClosesOnce: "closing_twice_does_nothing",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "SECONDS_ENOUGH", 1.0)
+    name = f"test_{BROKEN[kind]}"
+
+    assert any(_fails(name, arguments, kind) for arguments in _arguments(name))
+
+
+def _arguments(name: str) -> list[dict[str, Any]]:
+    """What a test of the contract is run with."""
+    marks = [mark for mark in getattr(getattr(SourceContract, name), "pytestmark", []) if mark.name == "parametrize"]
+    return [{marks[0].args[0]: value} for value in marks[0].args[1]] if marks else [{}]
+
+
+def _fails(name: str, arguments: dict[str, Any], kind: type[ListSource]) -> bool:
+    bound = TestListSource()
+    bound.kind = kind
+    outside = bound.make_outside()
+    opened: list[ListSource] = []
+
+    def open_(decoder: Decoder | None = None) -> ListSource:
+        merge = Merge(bound.slack_ms, lambda _: contract.moment)
+        opened.append(outside.open(decoder or contract.JsonDecoder(), merge))
+        return opened[-1]
+
+    wanted = inspect.signature(getattr(bound, name)).parameters
+    given = {"outside": outside, "open": open_} | arguments
+    try:
+        getattr(bound, name)(**{each: given[each] for each in wanted if each in given})
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever goes wrong rejects it
+        return True
+    return False

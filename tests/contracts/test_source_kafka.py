@@ -1,0 +1,455 @@
+"""The contract of sources bound to Kafka with three brokers, and what only Kafka does."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from shroff.adapters import source_kafka
+from shroff.adapters.source_kafka import KafkaSource
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.events.systems import System
+from shroff.events.wire import Decoder, JsonDecoder
+from shroff.streams.merge import Merge
+from shroff.testing.contracts.source import HOUR_MS, Outside, SourceContract, lines, message, moment, numbers, read
+from tools.servers.errors import UnavailableError
+from tools.servers.kafka import Kafka
+from tools.servers.process import wait_until
+
+NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
+QUIET = {"log_level": 0}
+
+
+class Topics(Outside):
+    """A topic of three partitions in the run's cluster, with one for dead letters."""
+
+    def __init__(self, address: str, n_partitions: int = 3, copies: int = 3) -> None:
+        self.at(address, next(NAMES))
+        made = [NewTopic(self.topic, n_partitions, copies), NewTopic(self.refused, 1, copies)]
+        for future in self.admin.create_topics(made).values():
+            future.result()
+        self.parts = [f"{self.topic}/{number}" for number in range(n_partitions)]
+
+    def at(self, address: str, topic: str) -> Self:
+        """This topic, with clients that are new."""
+        self.address, self.topic, self.refused = address, topic, f"{topic}.refused"
+        self.admin = AdminClient({"bootstrap.servers": address} | QUIET)
+        self.producer = Producer({"bootstrap.servers": address, "linger.ms": 1, "acks": "all"} | QUIET)
+        return self
+
+    def put(self, part: str, values: Sequence[bytes | None]) -> None:
+        topic, _, partition = part.rpartition("/")
+        failed: list[Any] = []
+        for value in values:
+            self.producer.produce(
+                topic, value=value, partition=int(partition), on_delivery=lambda error, _: failed.append(error)
+            )
+        assert self.producer.flush(30) == 0
+        assert not [error for error in failed if error]
+
+    def open(self, decoder: Decoder, merge: Merge, **options: Any) -> KafkaSource:
+        settings = {"brokers": self.address, "topics": {"payment": self.topic}, "dead_letters": self.refused}
+        return KafkaSource(System("kafka", settings | options), decoder, project="bank", merge=merge)
+
+    def remove_first(self, part: str, count: int) -> None:
+        topic, _, partition = part.rpartition("/")
+        for future in self.admin.delete_records([TopicPartition(topic, int(partition), count)]).values():
+            future.result()
+
+    def add_part(self) -> str:
+        self.parts.append(f"{self.topic}/{len(self.parts)}")
+        for future in self.admin.create_partitions([NewPartitions(self.topic, len(self.parts))]).values():
+            future.result()
+        self.producer = Producer({"bootstrap.servers": self.address, "topic.metadata.refresh.interval.ms": 200} | QUIET)
+        wait_until(lambda: len(self.producer.list_topics(self.topic).topics[self.topic].partitions) == len(self.parts))
+        return self.parts[-1]
+
+    def dead_letters(self) -> list[Mapping[str, bytes]]:
+        consumer = Consumer(
+            {"bootstrap.servers": self.address, "group.id": self.topic, "enable.partition.eof": True} | QUIET
+        )
+        consumer.assign([TopicPartition(self.refused, 0, 0)])
+        found: list[Mapping[str, bytes]] = []
+        while (message := consumer.poll(20)) is not None and message.error() is None:
+            found.append({**dict(message.headers() or ()), "raw": message.value() or b""})
+        consumer.close()
+        return found
+
+    def close(self) -> None:
+        for future in self.admin.delete_topics([self.topic, self.refused]).values():
+            future.result()
+
+
+class TestKafkaSource(SourceContract):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.address = kafka.address
+        monkeypatch.setattr(source_kafka, "LOOK_S", 1.0)
+
+    def make_outside(self) -> Topics:
+        return Topics(self.address)
+
+
+@pytest.fixture
+def topics(kafka: Any) -> Iterator[Topics]:
+    made = Topics(kafka.address)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def opened(topics: Topics) -> Iterator[Callable[..., KafkaSource]]:
+    made: list[KafkaSource] = []
+
+    def open_(**options: Any) -> KafkaSource:
+        made.append(source_of(topics, **options))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.close()
+
+
+def source_of(outside: Topics, /, **options: Any) -> KafkaSource:
+    return outside.open(JsonDecoder(), Merge(HOUR_MS, lambda _: moment), **options)
+
+
+# ---- topics
+
+
+def test_topics_have_lines_of_their_types_and_labels_theirs(topics, opened):
+    made = [f"{topics.topic}.{name}" for name in ("any", "labels", "more")]
+    for future in topics.admin.create_topics([NewTopic(name, 1, 1) for name in made]).values():
+        future.result()
+    source = opened(topics={"payment": [topics.topic, made[2]], "any": made[0]}, labels=made[1])
+    for part in (topics.parts[1], *(f"{name}/0" for name in made)):
+        topics.put(part, [message(1)])
+    source.start({})
+    found = read(source, 4)
+
+    assert {(one.part, one.type, one.format) for one in found if one.lines} == {
+        (topics.parts[1], "payment", "jsonl"),
+        (f"{made[0]}/0", None, "jsonl"),
+        (f"{made[1]}/0", "label", "jsonl"),
+        (f"{made[2]}/0", "payment", "jsonl"),
+    }
+    assert source.takes_refused
+    topics.admin.delete_topics(made)
+
+
+def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, opened):
+    project = f"{topics.topic}.bank"
+    settings = System("kafka", {"brokers": topics.address, "topics": {"payment": topics.topic}})
+    without, having = (
+        KafkaSource(settings, JsonDecoder(), project=project, merge=Merge(HOUR_MS, lambda _: moment)) for _ in range(2)
+    )
+    without.start({})
+    assert not without.takes_refused
+    topics.admin.create_topics([NewTopic(f"{project}.labels", 1, 1)])[f"{project}.labels"].result()
+    wait_until(lambda: f"{project}.labels" in topics.admin.list_topics().topics)
+    topics.put(f"{project}.labels/0", [message(1)])
+    having.start({})
+    found = read(having, 1)
+
+    assert {(one.part, one.type) for one in found if one.lines} == {(f"{project}.labels/0", "label")}
+    for source in (without, having):
+        source.close()
+    topics.admin.delete_topics([f"{project}.labels"])
+
+
+def test_a_topic_that_does_not_exist_is_told_with_the_nearest(topics, opened):
+    with pytest.raises(UsageError, match=rf"no topic '{topics.topic}x'.*Did you mean {topics.topic}"):
+        opened(topics={"payment": f"{topics.topic}x"}).start({})
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"topics": {"payment": "a", "login": ["b", "a"]}}, "one type of events"),
+        ({"topics": {"payment": "a"}, "dead_letters": "a"}, "another topic"),
+        ({"client": {"enable.auto.commit": "true"}}, "enable.auto.commit cannot be set under client"),
+        ({"client": {"isolation.level": "read_uncommitted"}}, "isolation.level"),
+        ({"client": {"error_cb": "x"}}, "error_cb"),
+        ({"client": {"plugin.library.paths": "x.so"}}, "loads programs"),
+    ],
+)
+def test_settings_that_would_break_a_promise_are_refused(topics, opened, options, words):
+    with pytest.raises(UsageError, match=words):
+        opened(**options)
+
+
+def test_a_setting_that_the_library_does_not_know_is_told(opened):
+    with pytest.raises(UsageError, match=r'client does not take its settings.*"sasl.pasword"'):
+        opened(client={"sasl.pasword": "x"}).start({})
+
+
+# ---- who may not, and who is not there
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanisms": "PLAIN"},
+        {"security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-256"},
+    ],
+)
+def test_no_credential_is_told_where_the_brokers_do_not_let_us_in(opened, monkeypatch, client):
+    monkeypatch.setattr(source_kafka, "ANSWER_S", 2.0)
+    source = opened(client={**client, "sasl.username": "shroff", "sasl.password": "correct-horse"})
+    with pytest.raises((UsageError, TransientError), match=r"let us in|no secure connection|no answer") as raised:
+        source.start({})
+
+    assert source.health().words
+    told = f"{raised.value} {source!r} {source.health()}"
+    assert "correct-horse" not in told
+
+
+def test_brokers_that_are_not_there_are_told_as_what_may_be_there_later(opened, monkeypatch):
+    monkeypatch.setattr(source_kafka, "ANSWER_S", 1.0)
+    with pytest.raises(TransientError, match="no answer from the brokers"):
+        opened(brokers="127.0.0.1:9").start({})
+
+
+def test_a_certificate_that_is_not_looked_at_is_told(opened):
+    source = opened(client={"enable.ssl.certificate.verification": "false"})
+
+    assert any("not verified" in words for words in source.health().words)
+
+
+# ---- where parts begin
+
+
+def test_where_a_part_begins_is_told_before_its_messages(topics, opened):
+    topics.put(topics.parts[0], [message(n) for n in range(5)])
+    topics.remove_first(topics.parts[0], 3)
+    source = opened()
+    source.start({})
+    found = read(source, 2)
+
+    assert {one.part: one.offset for one in found[:3]} == dict(zip(topics.parts, "300", strict=True))
+    assert [len(one.lines) for one in found] == [0, 0, 0, 2]
+
+
+def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_nothing(topics, opened):
+    topics.put(topics.parts[0], [message(n) for n in range(5)])
+    source = opened(start="latest")
+    source.start({})
+    stored = {one.part: one.offset for one in source.poll(10, 1.0)}
+    source.close()
+    assert stored == dict(zip(topics.parts, "500", strict=True))
+    topics.put(topics.parts[0], [message(5)])
+    new = topics.add_part()
+    topics.put(new, [message(6)])
+    again = opened(start="latest")
+    again.start(stored)
+    found = read(again, 2)
+
+    assert (numbers(found, topics.parts[0]), numbers(found, new)) == ([5], [6])
+
+
+def test_a_topic_with_fewer_partitions_than_were_read_was_made_anew(topics, opened):
+    with pytest.raises(StateError, match=f"{topics.topic}/7 was read"):
+        opened().start({f"{topics.topic}/7": "3"})
+    opened().start({"another/7": "3"})
+
+
+def test_with_skip_a_gap_is_a_line_with_an_error_and_the_part_goes_on(topics, opened):
+    part, other = topics.parts[:2]
+    for each in (part, other):
+        topics.put(each, [message(n) for n in range(30)])
+    topics.remove_first(part, 25)
+    source = opened(gone="skip")
+    source.start({part: "10", other: "99"})
+    first = [one for one in source.poll(10, 5.0) if one.lines]
+    found = [*first, *read(source, 35)]
+
+    assert {one.part: (one.lines[0].place, one.offset) for one in first} == {
+        part: ("before 25", "25"),
+        other: ("before 0", "0"),
+    }
+    assert "15 messages are gone that nobody here had read, offsets 10 to 24" in (first[0].lines[0].error or "")
+    assert (numbers(found, part), numbers(found, other)) == ([*range(25, 30)], [*range(30)])
+
+
+# ---- messages
+
+
+def test_a_message_without_a_value_is_a_line_with_an_error(topics, opened):
+    topics.put(topics.parts[0], [message(0), None, message(2)])
+    source = opened()
+    source.start({})
+    found = lines(read(source, 3))
+
+    assert [line.number for line in found] == [0, 1, 2]
+    assert (found[1].columns, found[1].raw) == (None, b"")
+    assert "tombstone" in (found[1].error or "")
+
+
+def test_messages_of_transactions_that_were_aborted_do_not_come_and_offsets_go_past_them(topics, opened):
+    producer = Producer({"bootstrap.servers": topics.address, "transactional.id": topics.topic} | QUIET)
+    producer.init_transactions(30)
+    part = topics.parts[0]
+    for number, is_kept in enumerate([True, False, True, False]):
+        producer.begin_transaction()
+        producer.produce(topics.topic, value=message(number), partition=0)
+        producer.flush()
+        (producer.commit_transaction if is_kept else producer.abort_transaction)(30)
+    source = opened()
+    source.start({})
+    found = read(source, 2)
+    stored = {one.part: one.offset for one in found}
+
+    assert numbers(found, part) == [0, 2]
+    topics.put(part, [message(9)])
+    last = read(source, 1)
+    assert (numbers(last, part), last[-1].offset) == ([9], "9")
+    source.start(stored)
+    assert numbers(read(source, 1), part) == [9]
+    assert source.health().lag == 0
+
+
+def test_a_part_whose_messages_are_removed_while_it_waits_stops_the_reading(topics, opened, monkeypatch):
+    monkeypatch.setattr(source_kafka, "LINES_MAX", 300)
+    monkeypatch.setattr(source_kafka, "PART_LINES_MIN", 100)
+    monkeypatch.setattr(source_kafka, "FETCHED", 50)
+    source = opened()
+    topics.put(topics.parts[0], [message(n, at=100 * HOUR_MS) for n in range(40_000)])
+    topics.put(topics.parts[1], [message(0, at=0)])
+    source.start({})
+    read(source, 100, limit=10, is_all=False)
+    topics.remove_first(topics.parts[0], 39_000)
+
+    def read_on() -> None:
+        for _ in range(5_000):
+            source.poll(10, 0.5)
+
+    with pytest.raises(StateError, match=r"messages are gone that nobody here had read"):
+        read_on()
+
+
+def test_what_was_passed_is_shown_to_the_tools_of_the_brokers(topics, opened):
+    topics.put(topics.parts[0], [message(n) for n in range(5)])
+    source = opened(group=topics.topic)
+    source.start({})
+    source.passed({one.part: one.offset for one in read(source, 5)})
+    source.close()
+    asked = ConsumerGroupTopicPartitions(topics.topic, [TopicPartition(topics.topic, 0)])
+    found = topics.admin.list_consumer_group_offsets([asked])[topics.topic].result()
+
+    assert [one.offset for one in found.topic_partitions] == [5]
+
+
+# ---- many
+
+
+def test_what_is_ahead_of_others_is_held_in_bounds(topics, opened, monkeypatch):
+    monkeypatch.setattr(source_kafka, "LINES_MAX", 3_000)
+    monkeypatch.setattr(source_kafka, "PART_LINES_MIN", 100)
+    monkeypatch.setattr(source_kafka, "FETCHED", 500)
+    ahead, behind = topics.parts[:2]
+    topics.put(ahead, [message(n, at=(1_000 + n) * HOUR_MS) for n in range(12_000)])
+    topics.put(behind, [message(n, at=n * HOUR_MS // 10) for n in range(9_000)])
+    source = opened()
+    source.start({})
+    found: list[Any] = []
+    most = 0
+    while len(lines(found)) < 21_000:
+        found += source.poll(100, 5.0)
+        most = max(most, source._merge.count)
+
+    assert most <= 3 * (1_000 + 500)
+    assert numbers(found, ahead) == list(range(12_000))
+    assert numbers(found, behind) == list(range(9_000))
+    first_ahead = next(at for at, one in enumerate(found) if one.part == ahead and one.lines)
+    assert len(numbers(found[:first_ahead], behind)) > 8_900
+
+
+# ---- brokers that die, each in a cluster of its own
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Kafka]:
+    try:
+        with Kafka(3) as cluster:
+            yield cluster
+    except UnavailableError as error:
+        pytest.skip(reason=f"kafka cannot be had here: {error}")
+
+
+def leader_of(topics: Topics, partition: int) -> int:
+    return topics.admin.list_topics(topics.topic).topics[topics.topic].partitions[partition].leader
+
+
+@pytest.mark.slow
+def test_reading_goes_on_when_the_leader_of_a_partition_is_killed(own):
+    topics = Topics(own.address)
+    part = topics.parts[0]
+    topics.put(part, [message(n) for n in range(2_000)])
+    source = source_of(topics)
+    source.start({})
+    found = read(source, 500, limit=100, is_all=False)
+    killed = own.brokers[leader_of(topics, 0) - 1]
+    killed.kill()
+    topics.put(part, [message(n) for n in range(2_000, 2_500)])
+    found += read(source, 2_500 - len(lines(found)))
+
+    assert numbers(found, part) == list(range(2_500))
+    assert source.health().errors > 0
+    assert any("no answer" in words for words in source.health().words)
+    source.close()
+    own.start()
+
+
+@pytest.mark.slow
+def test_brokers_that_are_all_away_are_waited_for(own):
+    topics = Topics(own.address)
+    part = topics.parts[0]
+    topics.put(part, [message(n) for n in range(10)])
+    source = source_of(topics)
+    source.start({})
+    found = read(source, 10)
+    for broker in own.brokers:
+        broker.kill()
+    assert lines(source.poll(10, 3.0)) == []
+    assert source.health().words
+    own.start()
+    topics.at(own.address, topics.topic).put(part, [message(n) for n in range(10, 20)])
+    found += read(source, 10)
+
+    assert numbers(found, part) == list(range(20))
+    source.close()
+
+
+@pytest.mark.slow
+def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, monkeypatch):
+    monkeypatch.setattr(source_kafka, "PATIENCE_S", 3.0)
+    topics = Topics(own.address, copies=1)
+    for part in topics.parts:
+        topics.put(part, [message(n, at=n * HOUR_MS) for n in range(40)])
+    away = topics.parts[0]
+    killed = own.brokers[leader_of(topics, 0) - 1]
+    others = [part for number, part in enumerate(topics.parts) if leader_of(topics, number) != leader_of(topics, 0)]
+    killed.kill()
+    wait_until(lambda: leader_of(topics, 0) == -1)
+    source = source_of(topics)
+    source.start({})
+    found: list[Any] = []
+    until_s = time.monotonic() + 60
+    while not all(len(numbers(found, part)) == 40 for part in others):
+        assert time.monotonic() < until_s, source.health()
+        found += source.poll(100, 1.0)
+    assert any("the others go on without it" in words for words in source.health().words)
+    assert numbers(found, away) == []
+    own.start()
+    found += read(source, 40 * len(topics.parts) - len(lines(found)))
+
+    assert [numbers(found, part) for part in topics.parts] == [list(range(40))] * 3
+    assert not any("go on without it" in words for words in source.health().words)
+    source.close()

@@ -1,0 +1,45 @@
+"""The contract of sources bound to the source in memory that tests of the worker read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from shroff.events.wire import Decoder
+from shroff.streams.merge import Merge
+from shroff.testing.contracts.source import Outside, SourceContract
+from shroff.testing.source_memory import MemorySource, MemoryTopic
+
+
+class InMemory(Outside):
+    """A topic in memory."""
+
+    def __init__(self) -> None:
+        self.parts = ["payments/0", "payments/1"]
+        self.topic = MemoryTopic({part: [] for part in self.parts}, "payment")
+
+    def put(self, part: str, values: Sequence[bytes]) -> None:
+        self.topic.send(part, *values)
+
+    def open(self, decoder: Decoder, merge: Merge) -> MemorySource:
+        return MemorySource(self.topic, decoder=decoder)
+
+    def remove_first(self, part: str, count: int) -> None:
+        self.topic.gone[part] = count
+
+    def add_part(self) -> str:
+        self.topic.send("payments/2")
+        return "payments/2"
+
+    def dead_letters(self) -> list[Mapping[str, bytes]]:
+        names = ("source", "place", "type", "reason")
+        return [{name: getattr(one, name).encode() for name in names} | {"raw": one.raw} for one in self.topic.letters]
+
+    def close(self) -> None:
+        pass
+
+
+class TestMemorySource(SourceContract):
+    unsupported = {"puts parts in order of time": "tests of the worker draw it"}  # noqa: RUF012 - a ClassVar
+
+    def make_outside(self) -> InMemory:
+        return InMemory()

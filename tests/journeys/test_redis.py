@@ -1,0 +1,126 @@
+"""A project on Redis: events from a stream, features for others; the same decisions to the byte as from a file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis as library
+
+from shroff import app
+from shroff.errors import StateError
+from shroff.examples.bank import bank as made_up
+
+TEMPLATES = Path(str(resources.files("shroff"))) / "templates"
+NAMES = (f"test-journey-{os.getpid()}-{number}" for number in itertools.count())
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def client(redis: Any) -> Iterator[library.Redis]:
+    with library.Redis.from_url(redis.address) as client:
+        yield client
+
+
+@pytest.fixture
+def name(client: library.Redis) -> Iterator[str]:
+    made = next(NAMES)
+    yield made
+    client.delete(made, *client.keys(f"{made}*"), *client.keys(f"shroff:{made}*"))
+
+
+def opened(folder: Path, template: str, redis: Any = None, name: str = "") -> app.Project:
+    """A project of a template, on Redis where one is named."""
+    shutil.copytree(TEMPLATES / template, folder)
+    if redis is not None:
+        with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+            file.write(
+                f"\nsource: {{ redis: {{ url: '{redis.address}', streams: {{ payment: {name} }}, trim: true }} }}\n"
+            )
+            file.write(f"online: {{ url: '{redis.address}', prefix: {name} }}\n")
+    return app.open(folder)
+
+
+def documents(project: app.Project) -> list[bytes]:
+    with project.reading() as log:
+        return [row.document for rows in log.decisions_after() for row in rows]
+
+
+def last_of_keys(project: app.Project, entity: str, field: str) -> dict[str, dict[str, Any]]:
+    """What the last decision of each key shows of an entity."""
+    keys = {one["payment_id"]: one[field] for one in project.events("payment").to_pylist()}
+    found = {}
+    for one in map(msgspec.json.decode, documents(project)):
+        if keys[one["id"]] is not None:
+            found[keys[one["id"]]] = {n: v for n, v in one["features"].items() if n.startswith(f"{entity}.")}
+    return found
+
+
+def test_paysim_through_a_stream_is_decided_as_from_a_file(data, redis, client, name, tmp_path):
+    head, *rows = (data / "paysim_sample_51392.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    at = head.strip().split(",").index("step")
+    file = tmp_path / "paysim.csv"
+    file.write_text(head + "".join(sorted(rows, key=lambda row: int(row.split(",")[at]))), encoding="utf-8")
+    embedded = opened(tmp_path / "embedded", "paysim")
+    embedded.ingest(file, as_type="payment")
+    streamed = opened(tmp_path / "streamed", "paysim", redis, name)
+    sent = streamed.produce(file, as_type="payment")
+    assert client.xlen(name) == sent.sent == 51_392
+
+    first = streamed.run(limit=20_000)
+    rest = streamed.run(until_idle_s=1.0)
+
+    assert (first.counts.events.read, rest.counts.events.read) == (20_000, 31_392)
+    assert documents(streamed) == documents(embedded)
+
+
+def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client, name, tmp_path):
+    project = opened(tmp_path / "bank", "payments", redis, name)
+    file = tmp_path / "payments.jsonl"
+    file.write_bytes(b"".join(msgspec.json.encode(one.event) + b"\n" for one in made_up(3_000, 7)))
+    project.produce(file, as_type="payment")
+    project.run(until_idle_s=1.0)
+    project.deliver()
+    truth = {entity: last_of_keys(project, entity, entity) for entity in ("card", "merchant")}
+
+    for entity, known in truth.items():
+        with project.online() as reader:
+            found = reader.get_all(entity, list(known))
+        assert {key: one.features for key, one in zip(known, found, strict=True)} == known
+        assert len(client.keys(f"{name}:{entity}:*")) == len(known)
+
+
+def test_a_worker_stops_where_entries_were_removed_unread_and_goes_on_with_another_stream(
+    redis, client, name, tmp_path
+):
+    project = opened(tmp_path / "bank", "payments", redis, name)
+    events = [msgspec.json.encode(one.event) for one in made_up(300, 7)]
+    for event in events[:100]:
+        client.xadd(name, {"event": event})
+    assert project.run(until_idle_s=0.5).counts.events.read == 100
+    for event in events[100:200]:
+        client.xadd(name, {"event": event})
+    client.xtrim(name, maxlen=60, approximate=False)
+    with pytest.raises(StateError, match="40 entries were removed"):
+        project.run(until_idle_s=0.5)
+
+    for event in events[100:140]:
+        client.xadd(f"{name}.2", {"event": event})
+    for _, entry in client.xrange(name):
+        client.xadd(f"{name}.2", entry)
+    settings = project.places.folder / "shroff.yaml"
+    settings.write_text(settings.read_text().replace(f"payment: {name}", f"payment: {name}.2"), encoding="utf-8")
+    project = app.open(project.places.folder)
+    for event in events:
+        client.xadd(f"{name}.2", {"event": event})
+
+    work = project.run(until_idle_s=0.5)
+    assert work.counts.events.read == 400
+    assert len(documents(project)) == 300

@@ -1,0 +1,169 @@
+"""`shroff run` on three real brokers: bad messages, SIGKILL and a standby in the middle, and each message once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.cli.main import run
+from shroff.errors import ShroffError
+from shroff.examples.bank import bank as made_up
+
+PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
+NAMES = (f"run-{os.getpid()}-{number}" for number in itertools.count())
+EVENTS = 3_000
+PARTITIONS = 3
+BAD = (b"{ no JSON", b'{"payment_id": "bad", "amount": "1.005"}', b"\xff\xfe", b"")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def topic(kafka):
+    """A topic with payments of some cards and bad messages among them, and one for dead letters; gives their names."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    name = next(NAMES)
+    letters = f"{name}.refused"
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    for made in admin.create_topics([NewTopic(name, PARTITIONS, 3), NewTopic(letters, 1, 3)]).values():
+        made.result()
+    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
+    for number, one in enumerate(made_up(EVENTS, 11)):
+        producer.produce(name, msgspec.json.encode(one.event), key=one.event["card"])
+        if number % 700 == 350:
+            producer.produce(name, BAD[number // 700 % len(BAD)], key=str(number))
+    assert producer.flush(30) == 0
+    yield name, letters
+    for gone in admin.delete_topics([name, letters]).values():
+        gone.result()
+
+
+@pytest.fixture
+def bank(tmp_path, monkeypatch, capfd, kafka, topic):
+    """A project of the payments template that reads the topic, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "bank"]) == 0
+    monkeypatch.chdir(tmp_path / "bank")
+    source = {"brokers": kafka.address, "topics": {"payment": topic[0]}, "dead_letters": topic[1]}
+    with (tmp_path / "bank" / "shroff.yaml").open("a") as file:
+        file.write(f"source: {json.dumps({'kafka': source})}\n")
+    capfd.readouterr()
+    return tmp_path / "bank"
+
+
+@pytest.fixture
+def start():
+    """Start the program in a process of its own; it is gone when the test ends."""
+    begun = []
+
+    def begin(*words):
+        process = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def asked(capfd, *words):
+    code = run([*words, "--json"])
+    return code, json.loads(capfd.readouterr().out)
+
+
+def taken(bank):
+    """How many places the log has."""
+    try:
+        with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
+            return log.last_seq()
+    except ShroffError:  # it is just being made
+        return 0
+
+
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def holds_each_message_once(bank, capfd, kafka, topic):
+    """Every payment has one decision, every bad message one entry and a letter or more, and all is the same again."""
+    with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
+        decided = [row.id for rows in log.decisions_after() for row in rows]
+        refused = [one for _, one in log.refused_list()]
+        offsets = log.offsets("kafka")
+
+    assert sorted(decided) == sorted(one.event["payment_id"] for one in made_up(EVENTS, 11))
+    assert sorted(one.raw for one in refused) == sorted(BAD)
+    assert sum(int(offset) for offset in offsets.values()) == EVENTS + len(BAD)
+    assert {(one.raw, one.source, one.place) for one in refused} == dead_letters(kafka, topic[1], len(refused))
+    assert asked(capfd, "verify")[1]["mismatches"] == 0
+
+
+def dead_letters(kafka, name, count):
+    from confluent_kafka import Consumer, TopicPartition
+
+    found = set()
+    consumer = Consumer({"bootstrap.servers": kafka.address, "group.id": name, "auto.offset.reset": "earliest"})
+    with closing(consumer):
+        consumer.assign([TopicPartition(name, 0, 0)])
+        end = time.monotonic() + 30
+        while len(found) < count and time.monotonic() < end:
+            message = consumer.poll(0.5)
+            if message is not None and message.error() is None:
+                told = {key: value.decode() for key, value in message.headers()}
+                found.add((message.value() or b"", told["source"], told["place"]))
+    return found
+
+
+def test_a_topic_is_decided_with_its_bad_messages_in_quarantine_and_among_the_dead_letters(bank, capfd, kafka, topic):
+    code, found = asked(capfd, "run", "--until-idle", "2s")
+
+    assert code == 4
+    assert (found["decisions"], found["quarantined"]) == (EVENTS, len(BAD))
+    assert set(found["offset"]) == {f"{topic[0]}/{number}" for number in range(PARTITIONS)}
+    holds_each_message_once(bank, capfd, kafka, topic)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_workers_that_are_killed_lose_and_double_nothing(bank, start, capfd, kafka, topic, seed):
+    drawn = random.Random(seed)
+    for number in range(3):
+        worker = start("run")
+        wait_until(lambda: taken(bank) > 0)
+        time.sleep(drawn.uniform(0.0, 0.6) if number else 0.0)
+        worker.kill()
+        assert worker.wait() == -signal.SIGKILL
+    code, _ = asked(capfd, "run", "--until-idle", "2s")
+
+    assert code in {0, 4}
+    holds_each_message_once(bank, capfd, kafka, topic)
+
+
+def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, topic):
+    first = start("run")
+    wait_until(lambda: taken(bank) > 0)
+    standby = start("run", "--standby", "--until-idle", "3s", "--json")
+    wait_until(lambda: "leads the log" in standby.stderr.readline())
+    first.kill()
+    out, errors = standby.communicate(timeout=90)
+
+    assert standby.returncode in {0, 4}
+    assert "taking the lead" in errors
+    assert json.loads(out)["duplicates"] == 0
+    holds_each_message_once(bank, capfd, kafka, topic)

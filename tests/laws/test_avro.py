@@ -1,0 +1,236 @@
+"""What is sent as Avro arrives as the event that it was, by any writer's schema, and no bytes break the door."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shroff.adapters.registry_memory import MemoryRegistry
+from shroff.events import intake as intake_module
+from shroff.events.avro_plain import _cents
+from shroff.events.avro_wire import AvroDecoder, AvroEncoder
+from shroff.events.definitions import Events, EventType, Field
+from shroff.events.event import YEAR_10000_MS, Codec
+from shroff.events.given import Float32
+from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
+from shroff.events.settings import Settings
+from shroff.events.wire import JsonDecoder, JsonEncoder
+from shroff.language.types import (
+    BOOLEAN,
+    DURATION,
+    INTEGER,
+    INTEGER_MAX,
+    INTEGER_MIN,
+    REAL,
+    TEXT,
+    TIME,
+    UNITS_MAX,
+    FieldType,
+    Type,
+    money,
+    number,
+)
+from tests.unit.avros import message, project, received, record, sent, taken
+
+SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.just("é" * 9_000)
+UNITS = st.integers(-UNITS_MAX, UNITS_MAX) | st.sampled_from([0, -1, 127, 128, -128, -129, UNITS_MAX, -UNITS_MAX])
+KINDS = {
+    "text": (TEXT, TEXTS),
+    "pair": (Type("choice", choices=("a", "b")), st.sampled_from(["a", "b"])),
+    "open": (Type("choice", choices=("a", "b"), is_open=True), st.sampled_from(["a", "other"])),
+    "integer": (INTEGER, st.integers(INTEGER_MIN, INTEGER_MAX)),
+    "money": (money(2), UNITS),
+    "coarse": (number(0), UNITS),
+    "number": (number(6), UNITS),
+    "fine": (number(12), UNITS),
+    "real": (REAL, st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)),
+    "boolean": (BOOLEAN, st.booleans()),
+    "time": (TIME, st.integers(-30_610_224_000_000, YEAR_10000_MS - 1)),
+    "duration": (DURATION, st.integers(-SPAN_MS_MAX, SPAN_MS_MAX)),
+}
+
+
+@st.composite
+def events_with_values(draw):
+    """An event type of any fields, and values for some of its events."""
+    chosen = draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=8))
+    optional = [draw(st.booleans()) for _ in chosen]
+    fields = [Field("id", FieldType(TEXT)), Field("at", FieldType(TIME))]
+    values = [st.text(st.sampled_from("aé-7/"), min_size=1, max_size=9), KINDS["time"][1]]
+    for at, (name, is_optional) in enumerate(zip(chosen, optional, strict=True)):
+        type_, strategy = KINDS[name]
+        fields.append(Field(f"f{at}_{name}", FieldType(type_, is_optional)))
+        values.append(st.none() | strategy if is_optional else strategy)
+    order = draw(st.permutations(range(len(fields))))
+    fields, values = [fields[at] for at in order], [values[at] for at in order]
+    event_type = EventType("payment", "id", "at", is_decided=True, fields=tuple(fields))
+    return event_type, [tuple(draw(one) for one in values) for _ in range(draw(st.integers(1, 3)))]
+
+
+@given(events_with_values(), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_events_arrive_as_they_were_sent_by_avro_and_by_json_and_by_either_way_through_the_door(found, is_short):
+    event_type, rows = found
+    events = Events({"payment": event_type})
+    registry, names = MemoryRegistry(), event_type.field_names
+    encoders = {
+        "avro": AvroEncoder(registry, events, {"payment": "payments"}, settings=SETTINGS),
+        "jsonl": JsonEncoder(events),
+    }
+    decoders = {"avro": AvroDecoder(registry, events, "payment", settings=SETTINGS), "jsonl": JsonDecoder()}
+    arrived = {}
+    with pytest.MonkeyPatch.context() as patch:
+        if not is_short:
+            patch.setattr(intake_module, "avro_reader", lambda *_: None)
+            patch.setattr(intake_module, "plain_reader", lambda *_: None)
+        for format, encoder in encoders.items():
+            sent_bytes = [encoder.value("payment", dict(zip(names, row, strict=True))) for row in rows]
+            lines = [decoders[format].line(at, one) for at, one in enumerate(sent_bytes, 1)]
+            arrived[format] = taken(lines, format, events, SETTINGS)
+
+    for format, submissions in arrived.items():
+        assert [one.refusal for one in submissions] == [None] * len(rows), format
+        assert [one.event.values for one in submissions] == rows, format
+    encode = Codec(event_type).encode
+    assert [encode(one.event) for one in arrived["avro"]] == [encode(one.event) for one in arrived["jsonl"]]
+
+
+# ---- any writer's schema, and its values
+
+
+def decimals(scale):
+    type_ = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": scale}
+    return type_, st.integers(-(10**17), 10**17).map(lambda units: Decimal(units).scaleb(-scale))
+
+
+TIMES_MS = st.integers(YEAR_1_MS, YEAR_10000_MS - 1) | st.sampled_from([YEAR_1_MS - 1, YEAR_1_MS, YEAR_10000_MS])
+WRITERS = {
+    "float": ("float", st.floats(width=32)),
+    "double": ("double", st.floats()),
+    "int": ("int", st.integers(-(2**31), 2**31 - 1)),
+    "long": ("long", st.integers(INTEGER_MIN, INTEGER_MAX)),
+    "string": ("string", st.text(max_size=5) | st.sampled_from(["1.5", "true", "a", "7", "2026-03-01T10:00:00Z", ""])),
+    "boolean": ("boolean", st.booleans()),
+    "bytes": ("bytes", st.binary(max_size=4)),
+    "enum": ({"type": "enum", "name": "e", "symbols": ["a", "c"]}, st.sampled_from("ac")),
+    "decimal(2)": decimals(2),
+    "decimal(0)": decimals(0),
+    "decimal(9)": decimals(9),
+    "millis": ({"type": "long", "logicalType": "timestamp-millis"}, st.integers(INTEGER_MIN, INTEGER_MAX) | TIMES_MS),
+    "micros": ({"type": "long", "logicalType": "timestamp-micros"}, TIMES_MS.map(lambda value: value * 1_000 + 7)),
+    "local": ({"type": "long", "logicalType": "local-timestamp-millis"}, TIMES_MS),
+    "span": ({"type": "long", "logicalType": "duration-millis"}, st.integers(-(10**16), 10**16)),
+    "date": ({"type": "int", "logicalType": "date"}, st.integers(-(2**31), 2**31 - 1)),
+    "time": ({"type": "int", "logicalType": "time-millis"}, st.integers(-5, 86_400_005)),
+}
+
+
+@st.composite
+def foreign_messages(draw):
+    """A field of ours, the type that a writer has for it, and one of its values."""
+    ours, theirs = draw(st.sampled_from(sorted(KINDS))), draw(st.sampled_from(sorted(WRITERS)))
+    type_, strategy = WRITERS[theirs]
+    is_nullable = draw(st.booleans())
+    values = st.none() | strategy if is_nullable else strategy
+    return KINDS[ours][0], ["null", type_] if is_nullable else type_, draw(values), draw(st.booleans())
+
+
+def unlogical(type_):
+    """The type as it is stored, so that a writer can send values that its own library would refuse."""
+    if isinstance(type_, list):
+        return [unlogical(one) for one in type_]
+    return type_["type"] if isinstance(type_, dict) and type_.get("logicalType", "decimal") != "decimal" else type_
+
+
+@given(foreign_messages())
+@settings(max_examples=600, deadline=None)
+def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
+    type_, theirs, value, is_optional = found
+    fields = (Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), Field("x", FieldType(type_, is_optional)))
+    events = Events({"payment": EventType("payment", "id", "at", is_decided=True, fields=fields)})
+    registry = MemoryRegistry()
+    id_ = registry.register("x", json.dumps(record(("id", "string"), ("at", "long"), ("x", theirs))))
+    schema = record(("id", "string"), ("at", "long"), ("x", unlogical(theirs)))
+    line = message(id_, schema, {"id": "p", "at": 5, "x": value})
+
+    short = received(registry, line, events, SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake_module, "avro_reader", lambda *_: None)
+        whole = received(registry, line, events, SETTINGS)
+
+    assert (short.event, short.refusal) == (whole.event, whole.refusal)
+    assert repr(short.event) == repr(whole.event)
+    assert short.raw() == whole.raw() == line
+
+
+@given(st.floats(-140_000, 140_000, width=32) | st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100))
+@settings(max_examples=2_000, deadline=None)
+def test_cents_of_narrow_floats_are_those_of_their_shortest_decimal(value):
+    (narrow,) = struct.unpack("<f", struct.pack("<f", value))
+
+    assert _cents(narrow) in {None, reader(money(2), currency="EUR")(Float32(narrow))}
+
+
+def test_each_cent_below_the_limit_comes_back_from_a_narrow_float():
+    drawn = random.Random(7)
+    for cents in [0, 1, 13_107_199, *(drawn.randrange(13_107_200) for _ in range(20_000))]:
+        (narrow,) = struct.unpack("<f", struct.pack("<f", cents / 100))
+
+        assert _cents(narrow) == cents
+
+
+# ---- damage
+
+
+def test_two_thousand_damaged_messages_are_refused_or_are_events_and_none_breaks_the_door():
+    events, project_settings = project("amount: money, note: text?, wait: duration?, tags: text?, n: integer?")
+    registry, drawn = MemoryRegistry(), random.Random(11)
+    nested = record(("a", {"type": "array", "items": "string"}), ("m", {"type": "map", "values": "long"}), name="n")
+    schema = record(
+        *(("id", "string"), ("at", {"type": "long", "logicalType": "timestamp-millis"}), ("amount", "string")),
+        *(("note", ["null", "string", "bytes"]), ("n", ["null", "int"]), ("more", nested)),
+        *(
+            ("kind", {"type": "enum", "name": "k", "symbols": ["a"]}),
+            ("key", {"type": "fixed", "name": "f", "size": 4}),
+        ),
+    )
+    values = {"id": "p", "at": 5, "amount": "1.00", "note": "é" * 40, "n": 7, "more": {"a": ["x"] * 9, "m": {"y": 1}}}
+    whole = sent(registry, schema, {**values, "kind": "a", "key": b"1234"})
+    decoder = AvroDecoder(registry, events, "payment", settings=project_settings)
+    outcomes = {"event": 0, "refused": 0}
+    for number_ in range(2_000):
+        damaged = damage(whole, drawn)
+        line = decoder.line(number_, damaged)
+        assert line.raw == damaged
+        assert (line.columns is None) == bool(line.error)
+        (found,) = taken([line], "avro", events, project_settings)
+        assert (found.event is None) == bool(found.refusal)
+        outcomes["event" if found.event else "refused"] += 1
+
+    assert min(outcomes.values()) > 20
+
+
+def damage(whole: bytes, drawn: random.Random) -> bytes:
+    """A message with some of its bytes changed, lost, doubled, or cut."""
+    found = bytearray(whole)
+    for _ in range(drawn.randint(1, 4)):
+        at = drawn.randrange(len(found)) if found else 0
+        match drawn.randrange(5):
+            case 0 if found:
+                found[at] ^= 1 << drawn.randrange(8)
+            case 1 if found:
+                found[at] = drawn.choice([0, 0xFF, 0x80, 0x7F])
+            case 2:
+                del found[at : at + drawn.randint(1, 9)]
+            case 3:
+                found[at:at] = drawn.randbytes(drawn.randint(1, 12))
+            case _ if drawn.random() < 0.2:
+                del found[at:]
+    return bytes(found)

@@ -1,0 +1,123 @@
+"""Promises of the program, broken on purpose in a worker: a harness that cannot fail proves nothing.
+
+Each function changes the process that it is called in, which is about to run a command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from shroff.adapters import log_server, log_sqlite
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.decisions import snapshots, writer
+from shroff.decisions.fold import empty, lateness_of
+from shroff.streams.log import Batch
+
+
+class _Lazy:
+    """A connection that commits each fifth time that it is told to."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection, self._count = connection, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "COMMIT":
+            self._count += 1
+            sql = sql if self._count % 5 == 0 else "SELECT 1"
+        if sql.startswith("BEGIN") and self._connection.in_transaction:
+            sql = "SELECT 1"
+        return self._connection.execute(sql, *values)
+
+
+def answers_first() -> None:
+    """Answers go out before the commit that they tell of."""
+    connect = log_sqlite.connect
+
+    def lazily(path: Any, **options: Any) -> Any:
+        found = connect(path, **options)
+        return found if options["read_only"] else _Lazy(found)
+
+    log_sqlite.connect = lazily  # type: ignore[assignment]
+
+
+def effects_apart() -> None:
+    """Notices are committed in a transaction of their own, behind that of their events; some are killed between."""
+    append = SqliteLog.append
+    counted = [0]
+
+    def in_two(self: SqliteLog, batch: Batch) -> None:
+        notices, batch.outbox = batch.outbox, []
+        append(self, batch)
+        counted[0] += 1
+        if notices and counted[0] > 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        for row in notices:
+            self._connection.execute(
+                "INSERT INTO outbox (seq, number, kind, body) VALUES (?, ?, ?, ?)",
+                (row.seq, row.number, row.kind, row.body),
+            )
+
+    SqliteLog.append = in_two  # type: ignore[method-assign]
+
+
+def effects_again() -> None:
+    """A worker that starts makes the last notices once more, in case they were not made."""
+    _again(SqliteLog, lambda log, row: log._connection.execute(_AGAIN.format(*"????"), row))
+    _again(log_server.ServerLog, lambda log, row: log._session.do(_AGAIN.format(*["%s"] * 4), row))
+
+
+_AGAIN = "INSERT INTO outbox (seq, number, kind, body) VALUES ({}, {}, {}, {}) ON CONFLICT DO NOTHING"
+
+
+def _again(log: Any, put: Callable[[Any, tuple[Any, ...]], object]) -> None:
+    opened = log.__init__
+
+    def open_and_repeat(self: Any, *args: Any, **options: Any) -> None:
+        opened(self, *args, **options)
+        if not options.get("read_only"):
+            for row in self.outbox(limit=1_000_000)[-2:]:
+                put(self, (row.seq, row.number + 100, row.kind, row.body.decode()))
+
+    log.__init__ = open_and_repeat
+
+
+def state_forgotten() -> None:
+    """A worker that starts goes on at the end of the log, with the windows of a new one."""
+    restore = snapshots.restore
+
+    def nothing(saved: Any, log: Any, definitions: Any, progress: Any = None) -> Any:
+        folded, place, warnings = restore(saved, log, definitions, progress)
+        fresh = empty(definitions, lateness_of(log, definitions))
+        folded.engine.online = fresh.engine.online
+        return folded, place, warnings
+
+    writer.restore = nothing  # type: ignore[attr-defined]
+
+
+def offsets_first() -> None:
+    """A source is read on before what came of it is committed; some are killed between."""
+    append = log_server.ServerLog.append
+    counted = [0]
+
+    def in_two(self: log_server.ServerLog, batch: Batch) -> None:
+        offsets, batch.offsets = batch.offsets, []
+        append(self, Batch(offsets=offsets))
+        counted[0] += 1
+        if batch.records and counted[0] > 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        append(self, batch)
+
+    log_server.ServerLog.append = in_two  # type: ignore[method-assign]
+
+
+def forgets_who_leads() -> None:
+    """A worker does not look whether it still leads, nor where the offsets stand."""
+    log_server.check_epoch = lambda *_: None  # type: ignore[assignment]
+    log_server.check_offsets = lambda *_: None  # type: ignore[assignment]

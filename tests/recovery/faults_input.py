@@ -1,0 +1,91 @@
+"""What a world's sender has to send: payments, labels and what is broken, each line with what it must become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+import msgspec
+
+from shroff.events.given import canonical_json
+from shroff.examples.bank import bank, with_labels
+from shroff.streams.log import Record
+
+Kind = Literal["payment", "label", "broken"]
+LABEL_FIELDS = ("event", "verdict", "source", "known_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One input event. `name` is what the log knows it by, content and all; empty for what it must refuse."""
+
+    number: int
+    kind: Kind
+    raw: bytes
+    id: str
+    name: str
+
+
+def lines(events: int, seed: int) -> Iterator[Line]:
+    """Payments with their labels, and among them what is broken, altered, far too late, or waits for its event."""
+    chance = Random(f"{seed} input")
+    for number, one in enumerate(_events(events, seed, chance)):
+        if isinstance(one, bytes):
+            yield Line(number, "broken", one + b"\n", "", "")
+        elif "verdict" in one:
+            yield Line(number, "label", _raw("label", one), "", label_name(one))
+        else:
+            yield Line(number, "payment", _raw("payment", one), one["payment_id"], payment_name(one))
+
+
+def _events(events: int, seed: int, chance: Random) -> Iterator[dict[str, str] | bytes]:
+    """A sender's day. In a hundred payments there are a few of each that is not as it should be."""
+    for number, one in enumerate(with_labels(bank(events, seed), seed)):
+        yield one.event
+        if "verdict" in one.event:
+            continue
+        draw = chance.random()
+        if draw < 0.01:
+            yield b'{"payment": {"payment_id": "broken-%d", "amount": "1.005"}}' % number
+        elif draw < 0.02:
+            yield b"{ this is no JSON %d" % number
+        elif draw < 0.03:
+            yield {**one.event, "channel": "atm" if one.event["channel"] != "atm" else "pos"}
+        elif draw < 0.035:  # few, since a file with more than one in a hundred is not taken at all
+            yield {**one.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
+        elif draw < 0.06:  # its event comes within a minute, or never
+            waits_for = f"payment/p-{number + chance.randrange(1, 60)}"
+            yield {"event": waits_for, "verdict": "fraud", "source": "customer", "known_at": "2027-01-01T00:00:00Z"}
+        elif draw < 0.10:  # labels of the bank come weeks later; these come soon, so that there are some
+            soon = {"event": f"payment/{one.event['payment_id']}", "verdict": "genuine", "source": "analyst"}
+            yield {**soon, "known_at": one.event["paid_at"]}
+
+
+def _raw(kind: str, event: dict[str, str]) -> bytes:
+    return msgspec.json.encode({kind: event}) + b"\n"
+
+
+def payment_name(fields: dict[str, str]) -> str:
+    """What a payment is known by: all of it, with times as the log has them."""
+    return f"payment {canonical_json(fields)}".replace(".000Z", "Z")
+
+
+def label_name(fields: dict[str, str]) -> str:
+    """What a label is known by: what somebody said of which event, and when."""
+    return f"label {canonical_json({name: fields[name] for name in LABEL_FIELDS})}".replace(".000Z", "Z")
+
+
+def name_of(one: Record) -> str:
+    """What a record of the log is known by."""
+    fields = msgspec.json.decode(one.body)
+    return label_name(fields) if one.kind == "label" else payment_name(fields)
+
+
+def as_line(one: Record) -> bytes:
+    """A record of the log as it would be sent again."""
+    fields = msgspec.json.decode(one.body)
+    if one.kind == "label":
+        fields = {name: fields[name] for name in LABEL_FIELDS}
+    return _raw("label" if one.kind == "label" else one.type, fields)

@@ -1,0 +1,223 @@
+"""The world of `shroff run`: topics of three brokers, a log in PostgreSQL, two workers of whom one leads."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from shroff.errors import ShroffError
+
+from .faults_avro import Encoder
+from .faults_input import Line
+from .faults_process import Process, Stable
+from .faults_servers import WAYS, Reached
+from .faults_world import ENDING, World
+
+PARTITIONS: Final = 3
+LEASE: Final = "1s"
+WITHIN_S: Final = 60.0
+STORE: Final = "FAULTS_STORE"
+OVERTAKEN: Final = 3  # the exit status of a worker whose lead another one took
+
+
+class StreamWorld(World):
+    """Messages that tell their types themselves, in several partitions of one topic; two workers, either may lead."""
+
+    def __init__(self, folder: Path, seed: str, stable: Stable, servers: Reached, broken: str = "") -> None:
+        self.servers = servers
+        self.name = "faults_" + re.sub(r"\W", "_", seed[-40:]).lower()
+        os.environ[STORE] = servers.store_url(None, self.name)
+        super().__init__(folder, seed, stable, broken)
+        self.workers: list[Process | None] = [None] * WAYS
+        self._told = threading.Lock()
+        self._ends = dict.fromkeys(range(PARTITIONS), 0)  # behind the last message of each partition
+        self._on_their_way = 0
+        self._made_topic = False
+        self._producer: Any = None
+        self.encoder = Encoder(servers.registry_inside, self.project) if servers.registry else None
+
+    def fresh(self, count: int) -> list[Line]:
+        found = super().fresh(count)
+        return found if self.encoder is None else [self.encoder.encoded(line) for line in found]
+
+    def systems(self) -> str:
+        registry = self.servers.registry
+        avro = f"    format: avro\n    registry: {registry}\n" if registry else ""
+        return (
+            f"source:\n  kafka:\n    brokers: {self.servers.brokers}\n"
+            f"    topics: {{ any: {self.name} }}\n{avro}"
+            f"store:\n  url: postgresql://${{{STORE}}}\n  lease: {LEASE}\n"
+            "snapshots:\n  every: 3s\n"
+        )
+
+    # ---- the sender: it is not disturbed itself, and sends again until the brokers have it
+
+    def _deliver(self, given: Sequence[Line]) -> None:
+        producer = self._opened()
+        for line in given:
+            partition = self.chance.randrange(PARTITIONS)
+            with self._told:
+                self._on_their_way += 1
+            producer.produce(self.name, line.raw, partition=partition, on_delivery=self._delivered)
+        producer.poll(0)
+
+    def _opened(self) -> Any:
+        if self._producer is None:
+            from confluent_kafka import Producer
+            from confluent_kafka.admin import AdminClient, NewTopic
+
+            address = {"bootstrap.servers": self.servers.brokers_inside, "log_level": 0}
+            admin = AdminClient(address)
+            admin.create_topics([NewTopic(self.name, PARTITIONS, 3)])[self.name].result(30)
+            again = {"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 120_000}
+            self._producer = Producer({**address, **again})
+        return self._producer
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        assert error is None, f"the sender itself failed: {error}"
+        part, offset = f"{self.name}/{message.partition()}", message.offset()
+        with self._told:
+            self.sent.deliveries.add((part, str(offset), message.value()))
+            self._ends[message.partition()] = max(self._ends[message.partition()], offset + 1)
+            self._on_their_way -= 1
+
+    # ---- the workers
+
+    @property
+    def is_running(self) -> bool:
+        return any(one is not None and one.is_running for one in self.workers)
+
+    def begin(self, count: int = WAYS) -> None:
+        """Start the workers that are not running; each has its own way to the store."""
+        for way, one in enumerate(self.workers[:count]):
+            if one is None or not one.is_running:
+                self.workers[way] = self.worker = self.stable.start(
+                    ["-C", str(self.place), "run", "--standby"],
+                    self.surroundings,
+                    stderr=self.errors,
+                    broken=self.broken,
+                    env=self.env(way),
+                )
+
+    def env(self, way: int) -> Mapping[str, str]:
+        """The environment of a worker."""
+        return {STORE: self.servers.store_url(way, self.name)}
+
+    def leading(self) -> int:
+        """Which worker leads, by the store."""
+        until = time.monotonic() + WITHIN_S
+        while time.monotonic() < until:
+            pid = self.leader_pid()
+            for way, one in enumerate(self.workers):
+                if one is not None and one.pid == pid:
+                    return way
+            time.sleep(0.02)
+        raise AssertionError(f"nobody led for {WITHIN_S} s:\n{self.last_words()}")
+
+    def leader_pid(self) -> int | None:
+        """The process that holds the lease."""
+        import psycopg
+
+        with psycopg.connect(self.servers.store) as store:
+            rows = store.execute(f"SELECT owner FROM {self.name}.lease WHERE expires_ms > 0").fetchall()
+        found = re.search(r"process (\d+)", rows[0][0]) if rows else None
+        return None if found is None else int(found[1])
+
+    def ended(self) -> int | None:
+        """How workers ended since they were started, the first that did.
+
+        One that lost the lead may find that out late, and ends then, whatever strikes meanwhile.
+        """
+        gone = [one.status for one in self.workers if one is not None and not one.is_running]
+        return next((status for status in gone if status != OVERTAKEN), None)
+
+    def signal_to(self, way: int, number: int) -> None:
+        """Send one of the workers a signal. One that ends it has ended it when this returns."""
+        one = self.workers[way]
+        assert one is not None
+        one.signal(number)
+        if number in ENDING:
+            one.wait()
+
+    def until(self, is_met: Callable[[], bool]) -> None:
+        """Wait until something holds, however bad all is."""
+        until = time.monotonic() + WITHIN_S
+        while not is_met():
+            assert time.monotonic() < until, f"that did not come within {WITHIN_S} s:\n{self.last_words()}"
+            self._opened().poll(0.02)
+
+    # ---- what is settled
+
+    def n_settled(self) -> int:
+        """How many messages are behind the offsets that the store has."""
+        with self.project.reading() as log:
+            found = log.offsets("kafka")
+        return sum(int(offset) for offset in found.values())
+
+    def is_settled(self) -> bool:
+        self._opened().poll(0)
+        with self._told:
+            wanted = sum(self._ends.values())
+            if self._on_their_way:
+                return False
+        return self.n_settled() >= wanted
+
+    def begin_settled(self) -> None:
+        self.send(self.fresh(20))
+        self.begin(1)
+        self.settle_first()
+        self.begin()
+
+    def settle_first(self) -> None:
+        """Wait until there is a log at all, and all that was sent is in it."""
+
+        def is_settled() -> bool:
+            try:
+                return self.is_settled()
+            except ShroffError:  # no log yet
+                return False
+
+        self._wait(is_settled)
+
+    def recover(self) -> float:
+        began = time.monotonic()
+        self.surroundings.heal()
+        self.servers.heal()
+        self.servers.launch()
+        self.begin()
+        before = self._settled_soon()
+        self.send(self.fresh(6))
+        self._wait(lambda: self._settled_soon() > before)
+        seconds = time.monotonic() - began
+        self.servers.start()  # three brokers are there so that two go on; now all of them are waited for
+        return seconds
+
+    def _settled_soon(self) -> int:
+        """How much is settled, as soon as the store says."""
+        while True:
+            try:
+                return self.n_settled()
+            except ShroffError:
+                time.sleep(0.05)
+
+    def _wait(self, is_met: Callable[[], bool]) -> None:
+        """As in other worlds; but a look asks the store."""
+        until = time.monotonic() + WITHIN_S
+        while not is_met():
+            assert self.is_running, f"all workers ended though all was well:\n{self.last_words()}"
+            assert time.monotonic() < until, f"nothing came for {WITHIN_S} s:\n{self.last_words()}"
+            self._opened().poll(0.02)
+
+    def close(self) -> None:
+        for one in self.workers:
+            if one is not None:
+                one.signal(signal.SIGCONT)
+                one.kill()
+        del os.environ[STORE]
+        super().close()

@@ -1,0 +1,91 @@
+"""Two hundred faults of chance on the embedded log: after each, all is settled once, and nothing is otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .faults_embedded import FAULTS as ON_A_PIPE
+from .faults_embedded import killed
+from .faults_files import FAULTS as ON_FILES
+from .faults_files import FileWorld
+from .faults_process import Stable
+from .faults_strike import Fault, planned, strike_all
+from .faults_table import Row, seed, table
+from .faults_world import PipeWorld, World
+
+PIPE_FAULTS, PIPE_WORLDS = 168, 7
+FILE_FAULTS, FILE_WORLDS = 32, 2
+TRIES = 30  # of a program that breaks its promises, until it is seen
+
+Strikes = Callable[[World, list[Fault]], None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PIPE_WORLDS))
+def test_a_worker_on_a_pipe_suffers_everything_and_loses_nothing(
+    part: int, tmp_path: Path, stable: Stable, strikes: Strikes
+) -> None:
+    world = PipeWorld(tmp_path / "world", f"{seed()} pipe {part}", stable)
+    world.begin_settled()
+
+    strikes(world, planned(ON_A_PIPE, seed(), PIPE_FAULTS, PIPE_WORLDS)[part])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(FILE_WORLDS))
+def test_a_file_that_is_given_until_it_is_taken_is_taken_once(
+    part: int, tmp_path: Path, stable: Stable, strikes: Strikes
+) -> None:
+    world = FileWorld(tmp_path / "world", f"{seed()} file {part}", stable)
+    world.begin_settled()
+
+    strikes(world, planned(ON_FILES, seed(), FILE_FAULTS, FILE_WORLDS)[part])
+
+
+# ---- a harness that cannot fail proves nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("broken", "seen"),
+    [
+        ("answers_first", "lost"),
+        ("effects_apart", "lost"),
+        ("effects_again", "doubled"),
+        ("state_forgotten", "changed"),
+    ],
+)
+def test_a_promise_that_is_broken_is_seen(broken: str, seen: str, tmp_path: Path, stable: Stable) -> None:
+    world = PipeWorld(tmp_path / "world", "broken", stable, broken)
+    world.begin_settled()
+    rows: list[Row] = []
+    with pytest.raises(AssertionError, match=f"\n{seen}: "):
+        strike_all(world, [Fault("killed", killed, frozenset({-9}))] * TRIES, rows)
+
+    assert getattr(rows[-1], seen) > 0
+    world.close()
+
+
+def test_the_table_adds_up_what_came_of_each_kind() -> None:
+    rows = [Row("b", 1, 0, 0, 0, [0.5]), Row("a", 1, 2, 0, 1, [0.1]), Row("b", 1, 0, 3, 0, [1.5])]
+
+    assert list(table(rows)) == [
+        "| fault   | times | lost | doubled | changed | seconds to recover |",
+        "| ------- | ----: | ---: | ------: | ------: | ------------------ |",
+        "| a       |     1 |    2 |       0 |       1 | 0.10, at most 0.10 |",
+        "| b       |     2 |    0 |       3 |       0 | 1.00, at most 1.50 |",
+        "| **all** |     3 |    2 |       3 |       1 | 0.50, at most 1.50 |",
+    ]
+
+
+def test_each_kind_of_fault_strikes_as_often_as_every_other() -> None:
+    parts = planned(ON_A_PIPE, "a commit", PIPE_FAULTS, PIPE_WORLDS)
+    names = [fault.name for part in parts for fault in part]
+
+    assert [len(part) for part in parts] == [PIPE_FAULTS // PIPE_WORLDS] * PIPE_WORLDS
+    assert {names.count(fault.name) for fault in ON_A_PIPE} == {PIPE_FAULTS // len(ON_A_PIPE)}
+    assert parts == planned(ON_A_PIPE, "a commit", PIPE_FAULTS, PIPE_WORLDS)
+    assert parts != planned(ON_A_PIPE, "the next commit", PIPE_FAULTS, PIPE_WORLDS)

@@ -1,0 +1,101 @@
+"""Faults on brokers and stores, and the worker that was frozen while another one took over."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tools.servers.keep import Kept
+
+from .faults_outside import FAULTS, flow_for, leader_frozen
+from .faults_outside import KILLED as BY_ITSELF
+from .faults_process import Stable
+from .faults_servers import Servers, Undisturbed
+from .faults_streams import OVERTAKEN, StreamWorld
+from .faults_strike import Fault, planned, strike_all
+from .faults_table import Row, seed
+from .faults_world import World
+
+STREAM_FAULTS = 20
+Strikes = Callable[[World, list[Fault]], None]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def undisturbed(kafka: Kept, postgres: Kept) -> Undisturbed:
+    return Undisturbed(kafka.address, postgres.address)
+
+
+def test_workers_on_brokers_and_a_store_suffer_everything_and_lose_nothing(
+    kafka: Kept, postgres: Kept, tmp_path: Path, stable: Stable, strikes: Strikes
+) -> None:
+    """The fixtures say whether there can be such servers here; those that are struck are others."""
+    with Servers() as servers:
+        world = StreamWorld(tmp_path / "world", f"{seed()} streams", stable, servers)
+        world.begin_settled()
+
+        strikes(world, planned(FAULTS, seed(), STREAM_FAULTS)[0])
+
+
+def test_a_worker_that_wakes_when_another_one_leads_commits_nothing_and_ends_with_words(
+    undisturbed: Undisturbed, tmp_path: Path, stable: Stable
+) -> None:
+    with closing(StreamWorld(tmp_path / "world", f"{tmp_path.parent.name} zombie", stable, undisturbed)) as world:
+        world.begin_settled()
+        frozen = world.leading()
+        zombie = world.workers[frozen]
+        assert zombie is not None
+        world.flow(30)
+        world.signal_to(frozen, signal.SIGSTOP)
+        world.send(world.fresh(30))  # some of it may be on its way into the store
+        world.until(lambda: world.leading() != frozen)
+        flow_for(world, 0.5)
+        world.settle()
+        committed = world.n_settled()
+        world.signal_to(frozen, signal.SIGCONT)
+        flow_for(world, 0.5)
+
+        assert zombie.wait() == OVERTAKEN
+        world.hears("Another process has taken over")
+        world.recover()
+        world.settle()
+        assert world.n_settled() > committed
+        found = world.look()
+        assert not found, str(found)
+
+
+# ---- a harness that cannot fail proves nothing
+
+
+@pytest.mark.parametrize(
+    ("broken", "seen"), [("offsets_first", "lost"), ("effects_again", "doubled"), ("state_forgotten", "changed")]
+)
+def test_a_promise_that_is_broken_on_streams_is_seen(
+    broken: str, seen: str, undisturbed: Undisturbed, tmp_path: Path, stable: Stable
+) -> None:
+    name = f"{tmp_path.parent.name} {broken}"
+    with closing(StreamWorld(tmp_path / "world", name, stable, undisturbed, broken)) as world:
+        world.begin_settled()
+        rows: list[Row] = []
+        with pytest.raises(AssertionError, match=f"\n{seen}: "):
+            strike_all(world, [Fault("killed", _leader_killed, BY_ITSELF)] * 10, rows)
+
+        assert getattr(rows[-1], seen) > 0
+
+
+def _leader_killed(world: StreamWorld) -> None:
+    world.flow(30)
+    world.signal_to(world.leading(), signal.SIGKILL)
+
+
+def test_a_worker_that_forgets_who_leads_is_seen(undisturbed: Undisturbed, tmp_path: Path, stable: Stable) -> None:
+    name = f"{tmp_path.parent.name} forgets"
+    with closing(StreamWorld(tmp_path / "world", name, stable, undisturbed, "forgets_who_leads")) as world:
+        world.begin_settled()
+        with pytest.raises(AssertionError, match="nobody said 'taken over'"):
+            leader_frozen(world)

@@ -1,0 +1,126 @@
+"""Files as a source: read to their end, each from where it was left."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.source_files import FileSource
+from shroff.errors import UsageError
+from shroff.streams.source import Taken
+
+
+def lines_of(count: int, first: int = 0) -> bytes:
+    return b"".join(b'{"n": %d}\n' % number for number in range(first, first + count))
+
+
+def read(source: FileSource, limit: int = 10) -> list[Taken]:
+    found: list[Taken] = []
+    while taken := source.poll(limit, 0.0):
+        found += taken
+    return found
+
+
+def numbers(found: list[Taken]) -> list[object]:
+    return [line.columns["n"] for one in found for line in one.lines if line.columns is not None]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "a.jsonl"
+    found.write_bytes(lines_of(25))
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 10, 4_096])
+def test_files_come_one_after_the_other_and_then_nothing_more(path, tmp_path, limit):
+    (tmp_path / "b.jsonl").write_bytes(lines_of(3, 25))
+    source = FileSource([path, tmp_path / "b.jsonl"])
+    source.start({})
+    found = read(source, limit)
+
+    assert numbers(found) == list(range(28))
+    assert all(len(one.lines) <= limit for one in found)
+    assert source.health().lag == 0
+    assert source.poll(limit, 0.0) == []
+
+
+def test_reading_goes_on_exactly_behind_any_offset(path):
+    source = FileSource([path])
+    source.start({})
+    for one in read(source, 4):
+        other = FileSource([path])
+        other.start({"a.jsonl": one.offset})
+
+        assert numbers(read(other)) == list(range(one.lines[-1].number, 25))
+
+
+def test_to_start_again_gives_again_what_was_polled_since(path):
+    source = FileSource([path])
+    source.start({})
+    (first,) = source.poll(10, 0.0)
+    source.poll(10, 0.0)
+    source.start({"a.jsonl": first.offset})
+
+    assert numbers(read(source)) == list(range(10, 25))
+
+
+def test_a_file_that_got_longer_is_read_on(path):
+    source = FileSource([path])
+    source.start({})
+    offset = read(source)[-1].offset
+    path.write_bytes(lines_of(27))
+    source.start({"a.jsonl": offset})
+
+    assert numbers(read(source)) == [25, 26]
+
+
+def test_another_file_of_the_same_name_is_read_from_its_first_line(path):
+    source = FileSource([path])
+    source.start({})
+    offset = read(source)[-1].offset
+    path.write_bytes(lines_of(2, 100))
+    source.start({"a.jsonl": offset})
+
+    assert numbers(read(source)) == [100, 101]
+
+
+def test_a_csv_tells_its_columns_and_goes_on_behind_its_head(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("n,m\n1,2\n3,4\n5,6\n")
+    source = FileSource([path], "payment")
+    source.start({})
+    (first,) = source.poll(2, 0.0)
+    source.start({"a.csv": first.offset})
+
+    assert (first.type, first.format, first.columns) == ("payment", "csv", ("n", "m"))
+    assert [(one.columns, one.place) for one in source.poll(9, 0.0)[0].lines] == [({"n": "5", "m": "6"}, "4 (row 3)")]
+
+
+def test_what_could_be_read_of_a_file_that_is_cut_off_comes_before_the_error(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(lines_of(20_000))[:-2_000])
+    source = FileSource([path])
+    source.start({})
+    found = source.poll(1_000_000, 0.0)
+    count = len(numbers(found))
+
+    assert 0 < count < 20_000
+    assert numbers(found) == list(range(count))
+    with pytest.raises(UsageError, match=r"a\.jsonl\.gz"):
+        source.poll(10, 0.0)
+
+
+def test_two_files_of_one_name_are_refused(path, tmp_path):
+    with pytest.raises(UsageError, match="same name"):
+        FileSource([path, tmp_path / "other" / "a.jsonl"])
+
+
+def test_closing_twice_does_nothing(path):
+    source = FileSource([path])
+    source.start({})
+    source.poll(1, 0.0)
+    source.close()
+    source.close()

@@ -1,0 +1,186 @@
+"""A standby: it folds along what another process commits, and has that state when it takes the lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.decisions import standby
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.standby import Standby, Start
+from shroff.decisions.writer import Writer
+from shroff.errors import DefinitionError, StorageError, TransientError
+from shroff.streams.log import Log
+from shroff.streams.snapshots import Snapshots
+from tests.unit.projects import FILES, NOW_MS, definitions, payment, writer
+
+MORE = {"features.yaml": FILES["features.yaml"] + "  largest_1d: max(payment.amount) over 1d\n"}
+
+
+class Place:
+    """A small project; its files may be changed while somebody stands by."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = MemoryStore()
+        self.snapshots = Snapshots(folder / "snapshots")
+        self.files: dict[str, str] = {}
+        self.reads = 0
+        self.fails: list[Exception] = []
+
+    def open_log(self, *, read_only: bool) -> Log:
+        if read_only:
+            self.reads += 1
+            if self.fails:
+                raise self.fails.pop()
+        return MemoryLog(self.store, read_only=read_only)
+
+    def definitions(self) -> Definitions:
+        return definitions(self.files)
+
+
+class Beside:
+    """A standby on a thread of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self.stop, self.told = Event(), list[str]()
+        self.standby = Standby(place, self.stop, self.told.append)
+        self.taken: tuple[Log, Start | None] | None = None
+        self.error: Exception | None = None
+        self.thread = Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.taken = self.standby.lead()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.error = error
+
+    def joined(self) -> tuple[Log, Start | None]:
+        self.thread.join(20)
+        assert self.error is None
+        assert self.taken is not None
+        return self.taken
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(standby, "TRY_S", 0.03)
+    monkeypatch.setattr(standby, "LOOK_S", 0.002)
+    return Place(tmp_path)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    tick = Event()
+    for _ in range(4_000):
+        if condition():
+            return
+        tick.wait(0.005)
+    raise AssertionError("it did not come to that")
+
+
+def test_it_folds_along_and_goes_on_with_that_state(place):
+    log = MemoryLog(place.store)
+    leader = writer(log)
+    beside = Beside(place)
+    for number in range(5):
+        leader.write([payment(10 * number + one, number) for one in range(10)])
+        wait_for(lambda: beside.standby.seq == log.last_seq())
+    log.close()
+    mine, start = beside.joined()
+
+    assert start is not None
+    assert start[0].seq == mine.last_seq() == 51
+    taken_over = Writer(mine, start[0].engine.definitions, lambda: NOW_MS, start=start)
+    (answer,) = taken_over.write([payment(99, 6)])
+    (undisturbed,) = _all_at_once([payment(number, number // 10) for number in range(50)], payment(99, 6))
+    assert answer.document == undisturbed.document
+
+
+def _all_at_once(before, last):
+    other = writer(MemoryLog())
+    other.write(before)
+    return other.write([last])
+
+
+def test_what_comes_between_the_last_look_and_the_lead_is_folded_by_the_writer(place):
+    log = MemoryLog(place.store)
+    leader = writer(log)
+    leader.write([payment(1)])
+    beside = Beside(place)
+    wait_for(lambda: beside.standby.seq == 2)
+    beside.stop.set()
+    beside.thread.join()
+    start = beside.standby._start
+    leader.write([payment(2, 1), payment(3, 2)])
+    log.close()
+    other = MemoryLog(place.store)
+
+    assert Writer(other, start[0].engine.definitions, lambda: NOW_MS, start=start).state.watermark_ms == (
+        other.watermark_ms()
+    )
+
+
+def test_a_version_that_the_leader_put_in_force_is_followed(place):
+    log = MemoryLog(place.store)
+    writer(log).write([payment(1, amount="70.00")])
+    beside = Beside(place)
+    wait_for(lambda: beside.standby.seq == log.last_seq())
+    place.files = dict(MORE)
+    writer(log, MORE).write([payment(2, 1)])
+    wait_for(lambda: beside.standby.seq == log.last_seq())
+    log.close()
+    _, start = beside.joined()
+
+    assert start is not None
+    assert start[0].engine.definitions.versions == definitions(MORE).versions
+
+
+@pytest.mark.parametrize("changes", [MORE, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}])
+def test_state_of_other_files_than_the_project_has_now_is_not_used(place, changes):
+    log = MemoryLog(place.store)
+    writer(log).write([payment(1)])
+    beside = Beside(place)
+    wait_for(lambda: beside.standby.seq == log.last_seq())
+    place.files = dict(changes)
+    log.close()
+
+    assert beside.joined()[1] is None
+
+
+def test_a_greater_lateness_that_was_in_force_meanwhile_folds_the_log_anew(place):
+    log = MemoryLog(place.store)
+    writer(log).write([payment(1)])
+    beside = Beside(place)
+    wait_for(lambda: beside.standby.seq == log.last_seq())
+    writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}).write([payment(2, 1)])
+    writer(log).write([payment(3, 2)])
+    log.close()
+
+    assert beside.joined()[1] is None
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), StorageError("unreadable"), OSError("gone")])
+def test_a_log_that_cannot_be_read_for_now_is_told_and_tried_again(place, error):
+    log = MemoryLog(place.store)
+    place.fails = [error]
+    beside = Beside(place)
+    writer(log).write([payment(1)])
+    wait_for(lambda: beside.standby.seq == log.last_seq())
+    log.close()
+    beside.joined()
+
+    assert f"standing by, and waiting: {error}" in beside.told
+
+
+def test_files_with_mistakes_end_it(place):
+    log = MemoryLog(place.store)
+    place.files = {"features.yaml": "card: { x: nonsense( }\n"}
+    beside = Beside(place)
+    beside.thread.join(20)
+
+    assert isinstance(beside.error, DefinitionError)
+    log.close()

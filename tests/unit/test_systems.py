@@ -1,0 +1,141 @@
+"""Where things are, by shroff.yaml: read by shape, in no version, and never with a credential in what is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff import config
+from shroff.decisions.definitions import load_definitions
+from shroff.errors import UsageError
+from shroff.events.systems import System
+
+BASE = """
+shroff: 1
+name: bank
+money: { currency: ZAR, places: 4 } # cents are too coarse
+lateness: 7d
+"""
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, amount: money }
+"""
+PLACES = """
+store: postgresql://shroff:${DB_PASSWORD}@db/shroff
+source:
+  kafka: { brokers: "k1:9092,k2:9092", topics: { payment: payments }, client: { sasl.password: hunter2 } }
+lake: ./lake
+sinks: { hook: { webhook: { url: "https://bank.example/x", secret: s3cret } } }
+keep: 400d
+"""
+
+
+def loaded(settings: str):
+    return load_definitions({"shroff.yaml": settings, "events.yaml": EVENTS})
+
+
+def systems(line: str):
+    return loaded(BASE + line).or_raise().systems
+
+
+def problem(line: str) -> str:
+    found = loaded(BASE + line).problems
+    assert found, line
+    return "\n".join(map(str, found))
+
+
+def test_where_things_are_is_in_no_version():
+    assert loaded(BASE).or_raise().versions == loaded(BASE + PLACES).or_raise().versions
+    assert loaded(BASE).or_raise().versions != loaded(BASE.replace("7d", "6d") + PLACES).or_raise().versions
+
+
+def test_a_control_event_carries_settings_without_addresses_and_credentials():
+    carried = loaded(BASE + PLACES).or_raise().files["shroff.yaml"]
+
+    assert not any(word in carried for word in ("DB_PASSWORD", "hunter2", "s3cret", "kafka", "lake", "keep"))
+    again = loaded(carried).or_raise()
+    assert again.versions == loaded(BASE).or_raise().versions
+    assert again.settings == loaded(BASE).or_raise().settings
+
+
+def test_settings_that_name_no_system_are_carried_as_written():
+    assert loaded(BASE).or_raise().files["shroff.yaml"] == BASE
+
+
+def test_an_event_type_of_the_same_name_as_a_key_counts():
+    with_store = EVENTS.replace("payment:", "store:")
+
+    one = load_definitions({"shroff.yaml": BASE, "events.yaml": with_store}).or_raise().versions
+    other = load_definitions({"shroff.yaml": BASE, "events.yaml": with_store.replace("money", "number")}).or_raise()
+    assert one != other.versions
+
+
+def test_an_address_gives_what_the_settings_written_out_give():
+    written = (
+        "source: { kafka: { brokers: 'a:1,b:2', topics: { any: payments }, format: avro, registry: 'http://r' } }\n"
+    )
+
+    assert systems("source: kafka://a:1,b:2/payments?format=avro&registry=http://r\n") == systems(written)
+    assert systems("source: redis://h:6379/2/payments\n").source == System(
+        "redis", {"url": "redis://h:6379/2", "streams": {"any": "payments"}}
+    )
+
+
+def test_a_store_and_a_lake_are_of_the_kind_that_their_addresses_say():
+    assert systems("store: mariadb://u@h/d\n").store == System("mariadb", {"url": "mariadb://u@h/d"})
+    assert [systems(f"lake: {to}\n").lake.kind for to in ("s3://b/p", "gs://b/p", "./lake", "/lake")] == [
+        *("s3", "gs", "folder", "folder")
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("store: mysql://h/d\n", "a store is postgresql:// or mariadb://, not mysql://"),
+        ("store: { url: nonsense }\n", "url is an address"),
+        ("source: kafka://a:1\n", "ends with its topic"),
+        ("source: amqp://a:1/x\n", "a source is kafka:// or redis://, not amqp://"),
+        ("source: kafka://a/payments\n", "addresses such as localhost:9092"),
+        ("source: kafka://a:1/pay ments\n", "a name of letters, digits"),
+        ("source: { kafka: { brokers: a, topics: { payment: p } } }\n", "addresses such as localhost:9092"),
+        ("source: { kafka: { brokers: 'a:1', topics: { payment: 'a/b' } } }\n", "a name of letters, digits"),
+        ("source: { kafka: { brokers: 'a:1', topics: { payment: '..' } } }\n", "a name of letters, digits"),
+        ("source: { kafka: { brokers: 'a:1', topic: p } }\n", "has no key 'topic'. Did you mean topics?"),
+        (
+            "source: { kafka: { brokers: 'a:1', topics: { p: p } }, redis: { url: 'redis://h', streams: { p: p } } }\n",
+            "one of",
+        ),
+        ("source: kafka://a:1/p?format=xml\n", "format is json or avro"),
+        ("sinks: { x: { sql: { url: 'postgresql://h/d', table: 'a; drop' } } }\n", "a table's name"),
+        ("sinks: { x: { webhook: { url: 'ftp://h', secret: s } } }\n", "begins with http:// or https://"),
+        ("keep: forever\n", "keep is a duration"),
+        ("lake: { every: 1m }\n", "lake lacks to"),
+    ],
+)
+def test_what_has_not_the_shape_is_refused_with_what_it_is(line, words):
+    assert words in problem(line)
+
+
+def test_a_password_that_is_written_out_is_warned_of_and_a_variable_is_not():
+    def warned(line: str) -> list[str]:
+        return [one.message for one in loaded(BASE + line).warnings]
+
+    assert warned("store: postgresql://u:secret@h/d\n") == ["a password stands in this file."]
+    assert warned("store: postgresql://u:${PASSWORD}@h/d\n") == []
+    assert warned("store: postgresql://u@h/d\n") == []
+
+
+def test_variables_are_filled_in_when_something_is_opened(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "p${x}")
+
+    assert config.filled("postgresql://u:${DB_PASSWORD}@h", "store") == "postgresql://u:p${x}@h"
+    with pytest.raises(UsageError) as raised:
+        config.filled("postgresql://secret:${NO_SUCH_VARIABLE}@h", "store")
+    assert "NO_SUCH_VARIABLE" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_text_of_a_system_shows_no_setting():
+    assert "hunter2" not in repr(loaded(BASE + PLACES).or_raise().systems)

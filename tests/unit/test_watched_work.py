@@ -1,0 +1,67 @@
+"""What is told of a worker while it works: since the last look, in one line."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from shroff.cli import watched_work
+from shroff.cli.session import Session
+from shroff.cli.watched_work import Look, watched
+from shroff.decisions.working_counts import LEADING, RESTORING, STANDING_BY, Work
+from shroff.streams.source import Health
+
+
+@pytest.fixture
+def work() -> Work:
+    found = Work(state=LEADING)
+    found.counts.events.read = 100
+    return found
+
+
+def test_rates_and_latencies_are_those_since_the_last_look(work):
+    work.latencies.add(5.0, 100)
+    look = Look(work)
+    work.counts.events.read += 300
+    work.latencies.add(0.010, 300)
+    time.sleep(0.02)
+    words = look.words()
+
+    assert words.startswith("400 done, ")
+    rate = re.search(r", ([0-9,]+) a second; p50 10\.[0-9] ms, p99 10\.[0-9] ms", words)
+    assert rate is not None, words
+    assert 0 < int(rate[1].replace(",", "")) <= 15_000
+    assert "p50" not in look.words(), "nothing came since"
+
+
+def test_what_waits_what_was_refused_and_what_is_away_are_told(work):
+    work.health = Health(lag=7_000, words=("broker 2 is away",))
+    work.counts.events.quarantined = 3
+    words = Look(work).words()
+
+    assert "7,000 wait" in words
+    assert "3 quarantined" in words
+    assert words.endswith("broker 2 is away")
+    work.waits_for = "waiting: the log\x1b is away"
+    assert Look(work).words().endswith("waiting: the log\\x1b is away")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RESTORING, "restoring state, events: 5,000"), (STANDING_BY, "standing by, events folded: 5,000")],
+)
+def test_a_worker_that_does_not_lead_yet_tells_how_far_it_has_folded(work, state, words):
+    work.state, work.read_back = state, 5_000
+
+    assert Look(work).words() == words
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(work, monkeypatch, capfd):
+    monkeypatch.setattr(watched_work, "SAID_S", 0.02)
+    with watched(work, Session(Path())):
+        time.sleep(0.2)
+
+    assert capfd.readouterr().err.count("shroff: 100 done") >= 2
