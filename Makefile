@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test fix docs demo bench faults servers lock build clean
+.PHONY: help setup check test fix docs demo example bench faults servers lock build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -38,6 +38,10 @@ docs: $(READY)  ## write the reference that is made from the program, check the 
 
 demo: $(READY)  ## a made-up bank: payments stream in and are decided, with reasons
 	@$(BIN)/shroff demo --once
+
+NAME ?= kafka-paysim
+example: $(READY)  ## an example with real servers, started for it: make example NAME=kafka-paysim, or cards-mongo
+	@$(BIN)/python examples/$(NAME)/run.py
 
 bench: $(READY)  ## measure ingest; writes a table with machine, commit and input
 	$(BIN)/python -m bench.ingest

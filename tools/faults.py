@@ -4,7 +4,8 @@
     SHROFF_FAULT_SEED=4f1cb8e COUNT=100 make faults
 
 Of a hundred faults sixty strike a worker on a pipe, fifteen one that takes a file, and twenty-five workers on brokers
-and a store. Worlds are given up after some faults, so that logs stay short and each fault is looked at in a second.
+and a store; sixteen more strike the servers of tier 2. Worlds are given up after some faults, so that logs stay short
+and each fault is looked at in a second.
 """
 
 from __future__ import annotations
@@ -15,68 +16,89 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.machine import describe, write_result
-from tests.recovery.faults_embedded import FAULTS as ON_A_PIPE
-from tests.recovery.faults_files import FAULTS as ON_FILES
+from tests.recovery import faults_embedded, faults_files, faults_outside, faults_tier2
 from tests.recovery.faults_files import FileWorld
-from tests.recovery.faults_outside import FAULTS as OUTSIDE
 from tests.recovery.faults_process import Stable
 from tests.recovery.faults_servers import Servers
 from tests.recovery.faults_streams import StreamWorld
 from tests.recovery.faults_strike import Fault, planned, strike_all
 from tests.recovery.faults_table import SEED, Row, seed, table
+from tests.recovery.faults_tier2 import SecondServers, SecondWorld
 from tests.recovery.faults_world import PipeWorld, World
 from tools.servers.errors import ServerError, UnavailableError
 
 COUNT: Final = 500
-SHARES: Final = (("pipe", 0.60), ("file", 0.15), ("streams", 0.25))
 IN_A_WORLD: Final = 25
 
-Make = Callable[[Path, str, Stable], World]
+Make = Callable[[Path, str], World]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where faults strike, and its share of them."""
+
+    name: str
+    share: float
+    faults: Sequence[Fault]
+
+
+PIPE: Final = Place("pipe", 0.60, faults_embedded.FAULTS)
+FILES: Final = Place("file", 0.15, faults_files.FAULTS)
+STREAMS: Final = Place("streams", 0.25, faults_outside.FAULTS)
+TIER_2: Final = Place("tier 2", 0.16, faults_tier2.FAULTS)
 
 
 def main() -> int:
     """0 when nothing was lost, doubled or changed, 1 else; 3 where servers cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("count", nargs="?", type=int, default=COUNT, help=f"how many faults; {COUNT} without")
     count: int = parser.parse_args().count
     began, rows = time.monotonic(), list[Row]()
     print(f"{SEED}={seed()}", flush=True)
-    places: list[tuple[str, Sequence[Fault]]] = [("pipe", ON_A_PIPE), ("file", ON_FILES), ("streams", OUTSIDE)]
     try:
-        with Stable() as stable, Servers() as servers:
-            makes: dict[str, Make] = {
-                "pipe": PipeWorld,
-                "file": FileWorld,
-                "streams": lambda folder, name, stable: StreamWorld(folder, name, stable, servers),
-            }
-            for (name, faults), (_, share) in zip(places, SHARES, strict=True):
-                failed = struck(name, makes[name], faults, round(count * share), stable, rows)
-                if failed:
-                    print(failed, file=sys.stderr)
-                    return 1
+        failed = in_all_places(count, rows)
     except (UnavailableError, ServerError) as error:
         print(f"{error}", file=sys.stderr)
         return 3
     text = "\n".join(table(rows))
     print(text)
+    if failed:
+        print(failed, file=sys.stderr)
+        return 1
     minutes = (time.monotonic() - began) / 60
     write_result("faults", page(text, sum(row.times for row in rows), minutes))
     return 0
 
 
-def struck(name: str, make: Make, faults: Sequence[Fault], count: int, stable: Stable, rows: list[Row]) -> str:
-    """Let so many faults strike, in worlds one after the other; gives what went wrong, in words.
+def in_all_places(count: int, rows: list[Row]) -> str:
+    """Let faults strike in one place after the other, and add what came of each; gives what went wrong, in words."""
+    with Stable() as stable:
+        failed = struck(PIPE, lambda folder, name: PipeWorld(folder, name, stable), count, rows)
+        failed = failed or struck(FILES, lambda folder, name: FileWorld(folder, name, stable), count, rows)
+        if not failed:
+            with Servers() as first:
+                failed = struck(STREAMS, lambda folder, name: StreamWorld(folder, name, stable, first), count, rows)
+        if not failed:
+            with SecondServers() as second:
+                failed = struck(TIER_2, lambda folder, name: SecondWorld(folder, name, stable, second), count, rows)
+    return failed
+
+
+def struck(place: Place, make: Make, count: int, rows: list[Row]) -> str:
+    """Let a place's share of so many faults strike, in worlds one after the other; gives what went wrong, in words.
 
     The folder of a world in which something did stays.
     """
-    worlds = max(1, -(-count // IN_A_WORLD))
-    for number, part in enumerate(planned(faults, seed(), count, worlds)):
-        folder = Path(tempfile.mkdtemp(prefix=f"shroff-faults-{name}-"))
-        world = make(folder / "world", f"{seed()} {name} {number}", stable)
+    own = round(count * place.share)
+    worlds = max(1, -(-own // IN_A_WORLD))
+    for number, part in enumerate(planned(place.faults, seed(), own, worlds)):
+        folder = Path(tempfile.mkdtemp(prefix="shroff-faults-"))
+        world = make(folder / "world", f"{seed()} {place.name} {number}")
         try:
             world.begin_settled()
             strike_all(world, part, rows)
@@ -85,7 +107,7 @@ def struck(name: str, make: Make, faults: Sequence[Fault], count: int, stable: S
         finally:
             world.close()
         shutil.rmtree(folder)
-        print(f"{name}: world {number + 1} of {worlds}, {sum(row.times for row in rows)} faults", flush=True)
+        print(f"{place.name}: world {number + 1} of {worlds}, {sum(row.times for row in rows)} faults", flush=True)
     return ""
 
 

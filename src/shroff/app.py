@@ -24,6 +24,7 @@ from shroff.decisions.lakes import Lakes
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
+from shroff.decisions.pruning import Pruning
 from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
@@ -60,7 +61,6 @@ ADAPTERS: Final = "shroff.adapters"
 @dataclass(slots=True)
 class Project(
     Taking,
-    Workings,
     Productions,
     Asking,
     Views,
@@ -71,7 +71,9 @@ class Project(
     Backtests,
     DriftViews,
     Lakes,
+    Workings,
     Erasing,
+    Pruning,
     OnlineViews,
     Deliveries,
 ):
@@ -264,7 +266,21 @@ class Project(
             ) from None
 
     def open_log(self, *, read_only: bool) -> Log:
-        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+        """The log, the lake's part of it included, to be closed by the caller.
+
+        Raises: LogBusyError where another process writes.
+        """
+        from shroff.decisions.whole_log import whole
+
+        has_lake = self.systems.lake is not None and not self.places.is_elsewhere
+        store = self._opened_store(read_only=read_only)
+        try:
+            return whole(store, self.lake_reader if has_lake else None)
+        except BaseException:
+            store.close()
+            raise
+
+    def _opened_store(self, *, read_only: bool) -> Log:
         store = self._store()
         if store is None:
             kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
@@ -332,18 +348,21 @@ class Project(
         store = self._store()
         return self.places.log.relative_to(self.places.folder).as_posix() if store is None else f"the {store.kind} log"
 
-    def _made(self, adapter: str, *arguments: Any, **settings: Any) -> Any:
-        return load_adapter(adapter)(*arguments, **settings)
+    def _adapter_named(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = load_adapter(name)
+        return found
 
     # ---- asking
 
     def doctor(self) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
-        from shroff.decisions.doctor import look
+        from shroff.decisions.doctor import look, look_at_lake
         from shroff.monitoring.drift_record import findings
 
         report = self.check()
         found = look(self.places, report.definitions, report.errors, self.has_log, self.reading, self.now_ms())
+        if self.systems.lake is not None:
+            found.append(look_at_lake(self.lake_reader, self.systems.keep_ms))
         return [*found, *findings(self.places)]
 
     def cluster(

@@ -10,6 +10,7 @@
     │   └── SchemasAwayError a schema registry cannot be reached, or does not let us in: says where and what to do
     └── StateError           stop and call somebody
         ├── StorageError     the disk or file under the log fails; says what to do
+        ├── PrunedError      places that have moved to the lake were asked of the store alone; says what to do
         ├── OvertakenError   another process has taken over this log: end, its state is thrown away
         ├── RegistryError    a file of a model is damaged, or of a kind that cannot be scored
         └── ReplayError      the log does not give the decision that was recorded
@@ -101,6 +102,15 @@ class StateError(ShroffError):
 
 class StorageError(StateError):
     """The disk or the file under the log failed; nothing acknowledged is lost."""
+
+
+class PrunedError(StateError):
+    """The store has these places no more: their records are in the lake."""
+
+    def __init__(self, place: str, upto: int, more: str = "") -> None:
+        self.upto = upto
+        words = f"{place}: what is up to place {upto:,} has moved to the lake. Name that lake in shroff.yaml as 'lake:'"
+        super().__init__(f"{words}, and see that this machine can reach it{more and f'. {more}'}")
 
 
 class OvertakenError(StateError):

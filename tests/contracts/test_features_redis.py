@@ -44,6 +44,7 @@ from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

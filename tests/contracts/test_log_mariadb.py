@@ -84,7 +84,7 @@ class TestMariadbLog(LogContract):
         return self._taken_over(folder)
 
     def _taken_over(self, folder: Path) -> MariadbLog:
-        run(self.address, f"UPDATE {prefix_of(folder)}lease SET expires_ms = 0")
+        run(self.address, f"UPDATE {prefix_of(folder)}lease SET expires_ms = 0, epoch = 0")
         return self.make_log(folder)
 
     def after_crash(self, folder: Path) -> MariadbLog:

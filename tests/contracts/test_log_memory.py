@@ -469,7 +469,100 @@ class ForgetsWhatLiesBeside(MemoryLog):
         self.store.personal.clear()
 
 
+class PrunesOneMore(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        return super().prune(min(upto + 1, self.last_seq() - 1), places)
+
+
+class PrunesFlags(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        self.store.flags.clear()
+        return super().prune(upto, places)
+
+
+class BeginsLater(MemoryLog):
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        return super().read(max(after, self.pruned_to()), upto, size)
+
+
+class BeginsLaterOnTheWay(MemoryLog):
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        end = self.last_seq()
+        while after < end:
+            after = max(after, self.pruned_to())
+            (found,) = super().read(after, min(after + size, end))
+            yield found
+            after = found[-1].seq
+
+
+class PrunesControls(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        stop = super().prune(upto, places)
+        self.store.earlier_controls.clear()
+        return stop
+
+
+class ForgetsIds(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        stop = super().prune(upto, places)
+        self.store.pruned_ids.clear()
+        return stop
+
+
+class KeepsDecisions(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        before = dict(self.store.decisions)
+        stop = super().prune(upto, places)
+        self.store.decisions = before
+        return stop
+
+    def decisions(self, type: str, ids: Any) -> dict[str, Any]:
+        return {row.id: row for row in self.store.decisions.values() if row.event == type and row.id in ids}
+
+
+class ForgetsValues(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        stop = super().prune(upto, places)
+        self.store.unique.clear()
+        return stop
+
+
+class PrunesAtOnce(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        return super().prune(upto, 1 << 30)
+
+
+class PrunesAll(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        return super().prune(min(upto, self.last_seq() - 1), places)
+
+
+class PrunesOvertaken(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        if not self._read_only:
+            self.epoch = self.store.epoch
+        return super().prune(upto, places)
+
+
+class ForgetsPruning(MemoryLog):
+    def close(self) -> None:
+        super().close()
+        self.store.pruned = 0
+
+
 BROKEN = {
+    PrunesOneMore: "test_what_is_behind_a_pruned_place_reads_as_before",
+    PrunesFlags: "test_what_is_no_record_and_no_decision_stays",
+    BeginsLater: "test_reading_from_a_pruned_place_is_refused",
+    BeginsLaterOnTheWay: "test_a_reader_that_is_overtaken_by_pruning_is_told",
+    PrunesControls: "test_control_events_stay",
+    ForgetsIds: "test_ids_are_remembered_for_ever",
+    KeepsDecisions: "test_decisions_of_pruned_events_are_gone_and_no_others",
+    ForgetsValues: "test_unique_values_of_pruned_events_keep_their_places",
+    PrunesAtOnce: "test_pruning_goes_in_parts_and_never_back",
+    PrunesAll: "test_the_last_place_is_never_pruned",
+    PrunesOvertaken: "test_only_who_leads_prunes",
+    ForgetsPruning: "test_what_was_pruned_is_pruned_after_a_start_and_the_log_goes_on",
     KeepsItsEpoch: "test_each_opening_for_writing_has_an_epoch_of_its_own",
     LeadsAsReader: "test_each_opening_for_writing_has_an_epoch_of_its_own",
     NeverOvertaken: "test_nothing_is_written_by_a_log_that_was_overtaken",

@@ -76,7 +76,7 @@ class TestPostgresLog(LogContract):
 
     def _taken_over(self, folder: Path) -> PostgresLog:
         with psycopg.connect(self.address, autocommit=True) as shell:
-            shell.execute(f"UPDATE {schema_of(folder)}.lease SET expires_ms = 0")
+            shell.execute(f"UPDATE {schema_of(folder)}.lease SET expires_ms = 0, epoch = 0")
         return self.make_log(folder)
 
     def after_crash(self, folder: Path) -> PostgresLog:

@@ -191,6 +191,32 @@ def test_a_commit_whose_answer_is_lost_is_in_doubt_until_the_log_is_opened_again
             log.append(everything(last + 1))
 
 
+def test_who_was_overtaken_within_a_commit_is_told_both(place):
+    successors = []
+    with Wire("127.0.0.1", urlsplit(place.address).port, how="behind") as wire:
+        with closing(place.open(place.url(port=wire.own_port))) as log:
+            connect = log._connect
+
+            def after_the_takeover():
+                if not successors:
+                    place.run("UPDATE T:lease SET expires_ms = 0, epoch = 0")
+                    successors.append(place.open())
+                return connect()
+
+            log._connect = after_the_takeover
+            wire.cut_at = b"COMMIT"
+            words = (
+                "Whether the last batch is stored shows when the log is opened again. Another process has taken over"
+            )
+            for _ in range(2):
+                with pytest.raises(OvertakenError, match=words):
+                    log.append(everything(1))
+
+        with closing(successors[0]) as successor:
+            successor.append(everything(successor.last_seq() + 1))
+            assert successor.last_seq() == 6
+
+
 def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log_goes_on(place):
     with (
         Wire("127.0.0.1", urlsplit(place.address).port) as wire,

@@ -22,6 +22,7 @@ from shroff.streams.sender import Target
 from tools.servers.databases import Redis
 
 NAMES = (f"test-sender-{os.getpid()}-{number}" for number in itertools.count())
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from shroff.adapters.source_kafka import KafkaSource
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.systems import System
 from shroff.events.wire import Decoder, JsonDecoder
+from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import HOUR_MS, Outside, SourceContract, lines, message, moment, numbers, read
 from tools.servers.errors import UnavailableError
@@ -344,6 +345,27 @@ def test_what_was_passed_is_shown_to_the_tools_of_the_brokers(topics, opened):
     found = topics.admin.list_consumer_group_offsets([asked])[topics.topic].result()
 
     assert [one.offset for one in found.topic_partitions] == [5]
+
+
+def test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes(topics, opened):
+    source = opened()
+    source.start({})
+    refused = [
+        Refused("payments/0", str(n), "payment", "x", b"x" * size, 0) for n, size in enumerate([5, 3_000_000, 6])
+    ]
+    source.refuse(refused)
+    found = {one["place"]: (one["raw"], one.get("left_out")) for one in topics.dead_letters()}
+
+    assert found == {
+        b"0": (b"x" * 5, None),
+        b"1": (b"", b"3000000 bytes, which are in quarantine"),
+        b"2": (b"x" * 6, None),
+    }
+
+
+def test_a_topic_for_dead_letters_that_is_not_there_is_told(topics, opened):
+    with pytest.raises(UsageError, match=f"no topic '{topics.topic}.letters'"):
+        opened(dead_letters=f"{topics.topic}.letters").start({})
 
 
 # ---- many

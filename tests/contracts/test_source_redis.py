@@ -19,6 +19,7 @@ import redis as library
 from shroff.adapters import source_redis
 from shroff.adapters.redis_server import RedisServer
 from shroff.adapters.source_redis import RedisSource
+from shroff.decisions.definitions import load_definitions
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.events.lines import Line, line_and_row
 from shroff.events.systems import System
@@ -30,6 +31,7 @@ from shroff.testing.contracts.source import Outside, SourceContract
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
+pytestmark = pytest.mark.slow
 
 
 class Streams(Outside):
@@ -563,6 +565,25 @@ def test_a_stream_has_one_type(opened, stream):
     for settings in ({"labels": stream}, {"streams": {"payment": stream, "any": stream}}, {"dead_letters": stream}):
         with pytest.raises(UsageError, match="source: "):
             opened(**settings)
+
+
+def test_an_address_gives_what_the_settings_written_out_give():
+    base = "shroff: 1\nname: bank\nmoney: EUR\nsource: "
+
+    def loaded(text: str) -> Any:
+        return load_definitions({"shroff.yaml": f"{base}{text}\n"})
+
+    written = "{ redis: { url: 'rediss://:${PASSWORD}@h:1/2', streams: { any: payments }, trim: true } }"
+    source = loaded("rediss://:${PASSWORD}@h:1/2/payments?trim=true").or_raise().systems.source
+    assert (source.kind, source.options) == ("redis", loaded(written).or_raise().systems.source.options)
+    assert loaded("redis://h/payments").or_raise().systems.source.text("url") == "redis://h/0"
+    for wrong in (
+        "redis://h/0/payments?trym=true",
+        "redis://h/0/payments?trim=yes",
+        "redis://h/0/pay ments",
+        "redis://h",
+    ):
+        assert loaded(wrong).problems
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -171,3 +172,12 @@ def test_a_call_of_a_project_is_described_unless_commands_alone_need_it(name):
 
 def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_every_adapter_stands_in_the_table_of_adapters():
+    page = (REFERENCE / "adapters.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert set(re.findall(r"\| `([a-z]+\.[a-z0-9]+)` \|", page)) == set(project["entry-points"]["shroff.adapters"])
+    named = set(re.findall(r"`shroff\[([a-z]+)\]`", page))
+    assert named <= set(project["optional-dependencies"])

@@ -113,6 +113,8 @@ def test_csv_with_a_column_missing_is_told_before_anything_is_taken(bank, asked)
         (("--from", "a.csv", "--from", "other/a.csv"), "the same name"),
         (("--from", "nowhere.csv"), "There is no file nowhere.csv"),
         (("--until-idle", "soon"), "--until-idle"),
+        (("--from", "kafka://localhost:9092/x", "--as", "paiment"), "Did you mean payment?"),
+        (("--from", "kafka://localhost:9092/x", "--format", "csv"), "--format is for files"),
     ],
 )
 def test_what_cannot_be_a_source_is_told_with_what_can(bank, asked, words, told):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -138,6 +139,16 @@ def test_a_topic_is_decided_with_its_bad_messages_in_quarantine_and_among_the_de
     assert (found["decisions"], found["quarantined"]) == (EVENTS, len(BAD))
     assert set(found["offset"]) == {f"{topic[0]}/{number}" for number in range(PARTITIONS)}
     holds_each_message_once(bank, capfd, kafka, topic)
+
+
+def test_an_address_and_a_type_are_enough(bank, capfd, kafka, topic):
+    text = Path("shroff.yaml").read_text().partition("source:")[0]
+    Path("shroff.yaml").write_text(text)
+    address = f"kafka://{kafka.address}/{topic[0]}"
+    code, found = asked(capfd, "run", "--from", address, "--as", "payment", "--until-idle", "2s", "--limit", "500")
+
+    assert code in {0, 4}
+    assert found["read"] == 500
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -10,11 +10,12 @@ from typing import Final
 from tools.servers.process import Child
 from tools.servers.proxy import Direction, Proxy
 
-from .faults_embedded import DAY_MS
+from .faults_embedded import DAY_MS, STORAGE
 from .faults_streams import OVERTAKEN, StreamWorld
 from .faults_strike import Fault
 
 HOUR_MS: Final = 3_600_000
+ENDS_WITHIN_S: Final = 20.0
 DONE: Final = frozenset({0, 4})  # ended in order; 4: some messages are in quarantine
 KILLED: Final = frozenset({-signal.SIGKILL})
 HALVES: Final[Sequence[tuple[Direction, ...]]] = (("up",), ("down",), ("up", "down"))
@@ -71,7 +72,7 @@ def leader_frozen(world: StreamWorld) -> None:
     flow_for(world, 0.5)
     zombie = world.workers[frozen]
     assert zombie is not None
-    assert zombie.wait() == OVERTAKEN, "a worker that lost the lead went on"
+    assert zombie.wait(ENDS_WITHIN_S) == OVERTAKEN, "a worker that lost the lead went on"
     world.hears("taken over")
 
 
@@ -148,14 +149,14 @@ def _partition_leader(world: StreamWorld) -> Child:
 
 def store_killed(world: StreamWorld) -> None:
     a_moment(world)
-    for child in world.servers.postgres.children():
+    for child in world.servers.database.children():
         child.kill()
     flow_for(world, 0.2 + world.chance.random())
 
 
 def store_frozen(world: StreamWorld) -> None:
     a_moment(world)
-    (store,) = world.servers.postgres.children()
+    (store,) = world.servers.database.children()
     store.pause()
     flow_for(world, 0.5 + world.chance.random() * 2)
     store.resume()
@@ -241,7 +242,7 @@ def registry_away(world: StreamWorld) -> None:
     a_moment(world)
     assert world.encoder is not None
     world.encoder.renew()
-    proxy = world.servers.to_registry
+    proxy = world.servers.to["registry"]
     if world.chance.random() < 0.5:
         proxy.refuse()
         proxy.cut()
@@ -252,6 +253,27 @@ def registry_away(world: StreamWorld) -> None:
         world.signal_to(world.leading(), signal.SIGKILL)
     flow_for(world, 0.5 + world.chance.random())
     assert not world.is_settled(), "the registry was not asked"
+
+
+def lake_away(world: StreamWorld) -> None:
+    """The way to the lake breaks while it is written, in one way or another."""
+    world.flow(60)
+    writing = world.write_lake()
+    time.sleep(world.chance.random() * 0.4)
+    proxy = world.servers.to["s3"]
+    world.chance.choice([proxy.cut, proxy.swallow, proxy.hold, lambda: proxy.delay(0.1)])()
+    flow_for(world, 0.3)
+    proxy.heal()
+    assert writing.wait() in {0, STORAGE}, "a lake that cannot be had has a word of its own"
+
+
+def lake_writer_killed(world: StreamWorld) -> None:
+    """And another one beside it, which is not."""
+    world.flow(60)
+    writers = [world.write_lake() for _ in range(2)]
+    time.sleep(0.1 + world.chance.random() * 0.4)
+    writers[0].kill()
+    assert writers[1].wait() == 0, "one writer of two was kept from its work"
 
 
 def network_slow(world: StreamWorld) -> None:
@@ -305,6 +327,8 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("leader's store half-open", leader_half_open),
     Fault("leader's commit late", leader_held),
     Fault("registry away", registry_away, KILLED, may_go_on=True),
+    Fault("lake away", lake_away),
+    Fault("lake's writer killed", lake_writer_killed),
     Fault("network slow", network_slow),
     Fault("worker's disk full", worker_disk_full),
     Fault("worker's clock jumps", worker_clock, KILLED, may_go_on=True),

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shroff.errors import ShroffError
+from tools.servers.objects import S3
 
 from .faults_avro import Encoder
+from .faults_check import Found
+from .faults_effects import DecidedTopic, look_at_lake
 from .faults_input import Line
 from .faults_process import Process, Stable
 from .faults_servers import WAYS, Reached
-from .faults_world import ENDING, World
+from .faults_stores import leader_pid, named
+from .faults_world import COMPUTED_AGAIN_EVERY, ENDING, World
 
 PARTITIONS: Final = 3
 LEASE: Final = "1s"
 WITHIN_S: Final = 60.0
 STORE: Final = "FAULTS_STORE"
+LAKE: Final = "FAULTS_LAKE"
+S3_ACCESS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 OVERTAKEN: Final = 3  # the exit status of a worker whose lead another one took
 
 
@@ -31,16 +38,26 @@ class StreamWorld(World):
 
     def __init__(self, folder: Path, seed: str, stable: Stable, servers: Reached, broken: str = "") -> None:
         self.servers = servers
-        self.name = "faults_" + re.sub(r"\W", "_", seed[-40:]).lower()
-        os.environ[STORE] = servers.store_url(None, self.name)
+        self.name = f"faults_{sha256(seed.encode()).hexdigest()[:12]}"  # a store takes 40 letters
+        os.environ |= {
+            STORE: self.store_way(None),
+            LAKE: servers.lake_inside.removeprefix("http://"),
+            **S3_ACCESS,
+        }
         super().__init__(folder, seed, stable, broken)
         self.workers: list[Process | None] = [None] * WAYS
         self._told = threading.Lock()
         self._ends = dict.fromkeys(range(PARTITIONS), 0)  # behind the last message of each partition
         self._on_their_way = 0
         self._made_topic = False
+        self.has_struck_lake = False
         self._producer: Any = None
+        self.topic = self._seen() if servers.lake else None
         self.encoder = Encoder(servers.registry_inside, self.project) if servers.registry else None
+
+    def _seen(self) -> Any:
+        """What the sink wrote into."""
+        return DecidedTopic(self.servers.brokers_inside, f"{self.name}_decided", self.name)
 
     def fresh(self, count: int) -> list[Line]:
         found = super().fresh(count)
@@ -52,9 +69,25 @@ class StreamWorld(World):
         return (
             f"source:\n  kafka:\n    brokers: {self.servers.brokers}\n"
             f"    topics: {{ any: {self.name} }}\n{avro}"
-            f"store:\n  url: postgresql://${{{STORE}}}\n  lease: {LEASE}\n"
-            "snapshots:\n  every: 3s\n"
+            f"{self._store()}{self._leaving()}"
         )
+
+    def _store(self) -> str:
+        scheme = urlsplit(self.servers.store).scheme
+        return f"store:\n  url: {scheme}://${{{STORE}}}\n  lease: {LEASE}\nsnapshots:\n  every: 3s\n"
+
+    def store_way(self, way: int | None) -> str:
+        """The address of this world's log, by one of two ways, or with None by one that is not disturbed."""
+        return named(self.servers.store_way(way), self.name, urlsplit(self.servers.store).scheme)
+
+    def _leaving(self) -> str:
+        """Where decisions go on to, and the lake."""
+        if not self.servers.lake:
+            return ""
+        topic = f"{{ brokers: '{self.servers.brokers}', topic: {self.name}_decided }}"
+        bucket = S3.create_at(self.servers.lake_inside, self.name.replace("_", "-"))
+        lake = f"{{ to: s3://{bucket}/lake, endpoint: 'http://${{{LAKE}}}', region: us-east-1 }}"
+        return f"sinks: {{ {self.name}: {{ kafka: {topic} }} }}\nlake: {lake}\n"
 
     # ---- the sender: it is not disturbed itself, and sends again until the brokers have it
 
@@ -74,7 +107,9 @@ class StreamWorld(World):
 
             address = {"bootstrap.servers": self.servers.brokers_inside, "log_level": 0}
             admin = AdminClient(address)
-            admin.create_topics([NewTopic(self.name, PARTITIONS, 3)])[self.name].result(30)
+            topics = [NewTopic(self.name, PARTITIONS, 3), NewTopic(f"{self.name}_decided", 1, 3)]
+            for made in admin.create_topics(topics).values():
+                made.result(30)
             again = {"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 120_000}
             self._producer = Producer({**address, **again})
         return self._producer
@@ -107,27 +142,26 @@ class StreamWorld(World):
 
     def env(self, way: int) -> Mapping[str, str]:
         """The environment of a worker."""
-        return {STORE: self.servers.store_url(way, self.name)}
+        lake = self.servers.lake.removeprefix("http://")
+        return {STORE: self.store_way(way), LAKE: lake, **S3_ACCESS}
+
+    def write_lake(self) -> Process:
+        """Begin to bring the lake up to the log; it will be looked at."""
+        self.has_struck_lake = True
+        return self.stable.start(
+            ["-C", str(self.place), "lake", "write"], self.surroundings, stderr=self.errors, env=self.env(0)
+        )
 
     def leading(self) -> int:
         """Which worker leads, by the store."""
         until = time.monotonic() + WITHIN_S
         while time.monotonic() < until:
-            pid = self.leader_pid()
+            pid = leader_pid(self.servers.store, self.name)
             for way, one in enumerate(self.workers):
                 if one is not None and one.pid == pid:
                     return way
             time.sleep(0.02)
         raise AssertionError(f"nobody led for {WITHIN_S} s:\n{self.last_words()}")
-
-    def leader_pid(self) -> int | None:
-        """The process that holds the lease."""
-        import psycopg
-
-        with psycopg.connect(self.servers.store) as store:
-            rows = store.execute(f"SELECT owner FROM {self.name}.lease WHERE expires_ms > 0").fetchall()
-        found = re.search(r"process (\d+)", rows[0][0]) if rows else None
-        return None if found is None else int(found[1])
 
     def ended(self) -> int | None:
         """How workers ended since they were started, the first that did.
@@ -214,10 +248,30 @@ class StreamWorld(World):
             assert time.monotonic() < until, f"nothing came for {WITHIN_S} s:\n{self.last_words()}"
             self._opened().poll(0.02)
 
+    def look(self) -> Found:
+        if self.topic is None:
+            return super().look()
+        looks_at_lake = self.n_looks % COMPUTED_AGAIN_EVERY == 0 or self.has_struck_lake
+        if looks_at_lake:
+            writing = self.write_lake()
+            assert writing.wait() == 0, f"the lake was not written though all was well:\n{self.last_words()}"
+        with self.project.reading() as log:
+            self._wait(lambda: not self.topic.is_behind(log))
+        found = super().look()
+        with self.project.reading() as log:
+            self.topic.look(log, found)
+            if looks_at_lake:
+                look_at_lake(self.project, log.last_seq(), found)
+        self.has_struck_lake = False
+        return found
+
     def close(self) -> None:
+        if self.topic is not None:
+            self.topic.close()
         for one in self.workers:
             if one is not None:
                 one.signal(signal.SIGCONT)
                 one.kill()
-        del os.environ[STORE]
+        for name in (STORE, LAKE, *S3_ACCESS):
+            os.environ.pop(name)
         super().close()

@@ -18,6 +18,7 @@ from typing import Final
 SEED: Final = "SHROFF_FAULT_SEED"
 WITHOUT_GIT: Final = "0"
 HEADS: Final = ("fault", "times", "lost", "doubled", "changed", "seconds to recover")
+ALL: Final = "**all**"
 TEXTS: Final = (0, 5)  # columns
 
 
@@ -40,6 +41,8 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         took = f"{median(self.seconds):.2f}, at most {max(self.seconds):.2f}" if self.seconds else ""
+        if self.name == ALL:  # a median over kinds says how many there are of each
+            took = took.partition(", ")[2]
         return self.name, *(f"{one:,}" for one in (self.times, self.lost, self.doubled, self.changed)), took
 
 
@@ -65,7 +68,7 @@ def together(rows: Iterable[Row]) -> list[Row]:
 def table(rows: Iterable[Row]) -> Iterator[str]:
     """The table as lines of Markdown, all kinds together at its end."""
     kinds = together(rows)
-    everything = Row("**all**")
+    everything = Row(ALL)
     for row in kinds:
         everything.add(row)
     lines = [HEADS, *(row.cells() for row in (*kinds, everything))]

@@ -243,6 +243,20 @@ def test_a_lake_of_another_log_is_refused():
     assert objects.objects == before
 
 
+def test_a_log_that_was_pruned_behind_its_lake_goes_on_in_it():
+    objects, log = MemoryObjects(), small_log()
+    write(objects, log)
+    whole = records(log)
+    fields = {"id": "p99", "at": "2026-03-02T13:00:00Z", "card": "c", "amount": "1.00"}
+    projects.writer(log).write([submission("payment", 99, fields)])
+    whole += list(chain(*log.read(len(whole))))
+    while log.prune(len(whole) - 1) < len(whole) - 1:
+        pass
+
+    assert write(objects, log).rows["events"] == 1
+    assert records(LakeReader(patient(objects))) == whole
+
+
 def test_a_plan_of_another_log_is_refused():
     objects, log = MemoryObjects(), small_log(20)
 
@@ -338,6 +352,18 @@ def test_small_files_of_a_day_become_one_and_the_old_ones_stay_for_a_time_of_gra
     assert gone.removed == done.merged
     assert {name for name in objects.objects if name.endswith(".parquet")} == set(read_state(patient(objects)).files)
     assert problems(objects) == []
+
+
+def test_a_reader_that_looks_again_goes_on_behind_a_compaction():
+    objects, log = MemoryObjects(), small_log()
+    write(objects, log, places=2)
+    reader = LakeReader(patient(objects))
+    assert records(reader) == records(log)
+    compact(objects, log, grace_ms=0)
+    compact(objects, log, grace_ms=0)
+    reader.refresh()
+
+    assert records(reader) == records(log)
 
 
 def test_few_files_stay_as_they_are():

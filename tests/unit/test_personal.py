@@ -133,6 +133,17 @@ def test_what_is_exported_with_its_personal_fields_comes_back_as_the_same(projec
     assert (report.events.read, report.events.duplicates) == (4, 4)
 
 
+def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tmp_path):
+    (tmp_path / "day.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(ROWS)))
+    project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
+
+    with project.reading() as log:
+        assert {id_: one["name"] for id_, one in log.personal("payment", ["p0", "p3"]).items()} == {
+            "p0": "Ann 0",
+            "p3": "Ann 3",
+        }
+
+
 def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     taken(project)
     before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}

@@ -42,6 +42,7 @@ source:
     group: bank
     dead_letters: refused
     start: latest
+    gone: skip
     late: keep
     client: { security.protocol: SASL_SSL, sasl.password: "${KAFKA_PASSWORD}" }
 store: { url: "postgresql://shroff@localhost/shroff", lease: 3s }
@@ -49,23 +50,24 @@ lake:
   to: s3://bank/shroff
   every: 10s
   layout: both
-  documents: { transaction: { of: payment }, answers: { of: label, lines: 1000 } }
+  documents: { transaction: { of: payment }, answers: { of: label, sources: [customer], lines: 1000 } }
   endpoint: http://localhost:9000
   region: eu-central-1
 sinks:
+  all: { kafka: { take: flags, start: now, brokers: "localhost:9092", topic: all } }
   topics:
     kafka:
-      take: flags
       brokers: localhost:9092
-      topic: all
       by: outcome
       topics: { decline: fraud_transaction, else: non_fraud_transaction }
       client: { compression.type: lz4 }
-  documents: { mongodb: { take: decisions, url: "mongodb://localhost", database: bank, collection: decisions } }
-  rows: { sql: { take: decisions, url: "mariadb://bank@localhost/bank", table: decisions } }
+  documents:
+    mongodb: { take: decisions, start: first, url: "mongodb://localhost", database: bank, collection: decisions }
+  rows: { sql: { take: decisions, start: first, url: "mariadb://bank@localhost/bank", table: decisions } }
   calls:
     webhook:
       take: decisions
+      start: first
       url: https://bank.example/hook
       secret: ${HOOK_SECRET}
       outcomes: [decline, review]

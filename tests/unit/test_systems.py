@@ -83,6 +83,13 @@ def test_an_address_gives_what_the_settings_written_out_give():
     )
 
 
+@pytest.mark.parametrize("brokers", ["${BROKERS}", "kafka-1:${PORT},kafka-2:${PORT}", "${HOST}:9092", "a:1, ${OTHERS}"])
+def test_brokers_may_come_from_the_environment(brokers):
+    found = systems(f"source: {{ kafka: {{ brokers: '{brokers}', topics: {{ payment: p }} }} }}\n")
+
+    assert found.source.text("brokers") == brokers
+
+
 def test_a_store_and_a_lake_are_of_the_kind_that_their_addresses_say():
     assert systems("store: mariadb://u@h/d\n").store == System("mariadb", {"url": "mariadb://u@h/d"})
     assert [systems(f"lake: {to}\n").lake.kind for to in ("s3://b/p", "gs://b/p", "./lake", "/lake")] == [
@@ -100,6 +107,7 @@ def test_a_store_and_a_lake_are_of_the_kind_that_their_addresses_say():
         ("source: kafka://a/payments\n", "addresses such as localhost:9092"),
         ("source: kafka://a:1/pay ments\n", "a name of letters, digits"),
         ("source: { kafka: { brokers: a, topics: { payment: p } } }\n", "addresses such as localhost:9092"),
+        ("source: { kafka: { brokers: 'a:1,${}', topics: { payment: p } } }\n", "addresses such as localhost:9092"),
         ("source: { kafka: { brokers: 'a:1', topics: { payment: 'a/b' } } }\n", "a name of letters, digits"),
         ("source: { kafka: { brokers: 'a:1', topics: { payment: '..' } } }\n", "a name of letters, digits"),
         ("source: { kafka: { brokers: 'a:1', topic: p } }\n", "has no key 'topic'. Did you mean topics?"),

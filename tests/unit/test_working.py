@@ -16,7 +16,7 @@ import pytest
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.decisions import working, working_lead
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.inbox import Inbox
+from shroff.decisions.inbox import LABELS, Inbox, labels_request
 from shroff.decisions.replay import verify_online
 from shroff.decisions.snapshots import restore
 from shroff.decisions.working import Worker
@@ -31,7 +31,7 @@ from shroff.streams.log import Batch, Log
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Taken
 from shroff.testing.source_memory import MemorySource, MemoryTopic
-from tests.unit.projects import NOW_MS, definitions
+from tests.unit.projects import NOW_MS, definitions, label
 
 Changes = Mapping[str, str | None]
 AT_END = Options(until_idle_s=0.0)
@@ -454,6 +454,7 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     assert [one.place for _, one in place.log.refused_list()] == ["5", "150", "299"]
     assert len(ids(place.log)) == 297
     assert (work.unbearable, work.counts.decisions, work.quarantined) == (3, 297, 3)
+    assert work.restored <= 9, "each is found among 300 in three steps"
     assert any("payments/0, 150: this program cannot take it (ZeroDivisionError: a marker)" in one for one in told)
 
 
@@ -475,6 +476,47 @@ def test_a_program_that_fails_at_everything_ends_instead_of_refusing_it_all(plac
         Worker(place, MemorySource(poisoned(100, *range(100))), AT_END).run()
 
     assert len(place.log.refused_list()) <= IN_A_ROW_MAX
+
+
+# ---- what other processes ask
+
+
+def ask_for_a_label(place: Place, event: str) -> int:
+    given = label(1, event, "fraud", "analyst", "2026-03-01T13:00:00Z")
+    return place.log.ask(LABELS, labels_request([given], 2), NOW_MS)
+
+
+def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
+    first = ask_for_a_label(place, "payment/p3")
+    second = list[int]()
+
+    def ask_again(batch: Batch) -> None:
+        if batch.decisions and not second:
+            second.append(ask_for_a_label(place, "payment/p5"))
+
+    place.on_append = ask_again
+    Worker(place, MemorySource(topic(50)), Options(until_idle_s=0.2)).run()
+
+    assert place.log.reply_to(first) is not None
+    assert place.log.reply_to(second[0]) is not None
+    assert len([one for records in place.log.labels_after() for one in records]) == 2
+
+
+def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(place, monkeypatch):
+    number, told = ask_for_a_label(place, "payment/p3"), list[str]()
+    take = Inbox._take_labels
+
+    def failing(self: Inbox, requests: Sequence[object]) -> None:
+        if requests:
+            raise ZeroDivisionError("a marker")
+        take(self, requests)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Inbox, "_take_labels", failing)
+    work = Worker(place, MemorySource(topic(50)), Options(until_idle_s=0.2), tell=told.append).run()
+
+    assert (work.counts.decisions, work.restored) == (50, 1)
+    assert b"ZeroDivisionError: a marker" in (place.log.reply_to(number) or b"")
+    assert any("what was asked of this worker" in one for one in told)
 
 
 # ---- standing by

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.partitioned import TOO_SMALL
 from shroff.models.learners_cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles
+
+if TYPE_CHECKING:
+    from shroff.decisions.spread import Spread
+    from shroff.decisions.spread_files import Part
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
@@ -109,6 +113,19 @@ class SparkBackend:
         except PySparkException as error:
             raise StateError(f"{GREW_NOTHING}: {_first_line(error)}") from None
         return bytes(booster.save_raw("json"))
+
+    def stream(
+        self,
+        spread: Spread,
+        checkpoint: Path,
+        places: int,
+        write: Callable[[int, int, Any], None],
+        done: Callable[[Part], None],
+    ) -> None:
+        """As `decisions.spread_files.Streaming` says, by structured streaming."""
+        from shroff.adapters.spark_stream import stream
+
+        stream(self.context, spread, checkpoint, places, write, done)
 
     def close(self) -> None:
         with suppress(ConnectionError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ANSWER_S: Final = 10.0  # so long we wait for an answer of the cluster
 NEW_S: Final = 3.0  # so long a topic that was just made may be unknown to a broker
 ASKED_AGAIN_S: Final = 0.2
+HEARD_S: Final = 0.1  # in which the library says what it has kept back
 TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
 _SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
@@ -146,12 +147,15 @@ class Cluster:
             words = words.replace(secret, "***")
         return words
 
-    def raised(self, error: Any, doing: str) -> ShroffError:
+    def raised(self, error: Any, doing: str, client: Any = None) -> ShroffError:
         """What an exception of the library is for us: wrong settings where the brokers said so, else try again.
 
-        Whoever was let in once has the right settings: then a refusal is theirs, and may pass.
+        Whoever was let in once has the right settings: then a refusal is theirs, and may pass. Where it may be the
+        first answer, `client` is what heard the error.
         """
         told = error.args[0]
+        if client is not None and not self._was_let_in:  # nothing is read yet: a poll gives what there is to say
+            client.poll(HEARD_S)
         self.failed(told)
         words = self._refusal or self.words_of(told)
         is_refused = bool(self._refusal) or told.name().endswith("_AUTHORIZATION_FAILED")

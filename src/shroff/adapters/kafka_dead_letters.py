@@ -17,12 +17,8 @@ class KafkaDeadLetters:
     """The topic of dead letters; none where it has no name."""
 
     def __init__(self, cluster: Cluster, topic: str) -> None:
-        self._cluster, self._topic = cluster, topic
+        self._cluster, self.topic = cluster, topic
         self._producer: Any = None
-
-    @property
-    def has_topic(self) -> bool:
-        return bool(self._topic)
 
     def send(self, refused: Sequence[Refused]) -> None:
         """Send these, durable there on return. Raises: TransientError where some could not be sent."""
@@ -34,7 +30,7 @@ class KafkaDeadLetters:
         others += [error for _, error in self._sent(large)]
         if others:
             self._cluster.failed(others[0])
-            raise TransientError(f"dead letters cannot be sent to {self._topic}: {self._cluster.words_of(others[0])}")
+            raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(others[0])}")
 
     def _sent(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
         """Send letters with these bytes; gives those that could not be, with the error."""
@@ -57,16 +53,16 @@ class KafkaDeadLetters:
 
             try:
                 self._producer.produce(
-                    self._topic, value=raw, key=f"{one.source}:{one.place}", headers=headers, on_delivery=report
+                    self.topic, value=raw, key=f"{one.source}:{one.place}", headers=headers, on_delivery=report
                 )
             except KafkaException as error:
                 told(number, error.args[0])
             except BufferError:
                 self._producer.flush(ANSWER_S)
-                raise TransientError(f"dead letters cannot be sent to {self._topic}: too many wait") from None
+                raise TransientError(f"dead letters cannot be sent to {self.topic}: too many wait") from None
         self._producer.flush(ANSWER_S * 2)
         if open_ones:
-            raise TransientError(f"dead letters cannot be sent to {self._topic}: no answer for {len(open_ones):,}")
+            raise TransientError(f"dead letters cannot be sent to {self.topic}: no answer for {len(open_ones):,}")
         return failed
 
     def close(self) -> None:

@@ -191,3 +191,16 @@ CREATE TABLE IF NOT EXISTS `{prefix}lease` (
     `session` VARCHAR(250) NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 INSERT IGNORE INTO `{prefix}lease` (one, epoch, expires_ms, owner, session) VALUES (1, 0, 0, '', '');
+
+-- Up to which place records and decisions have moved to the lake.
+CREATE TABLE IF NOT EXISTS `{prefix}pruned` (
+    `one` SMALLINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    `seq` BIGINT NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+INSERT IGNORE INTO `{prefix}pruned` (one, seq) VALUES (1, 0);
+
+-- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+CREATE TABLE IF NOT EXISTS `{prefix}pruned_ids` (
+    `digest` BINARY(16) NOT NULL PRIMARY KEY,
+    `seq` BIGINT NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;

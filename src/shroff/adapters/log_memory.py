@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import attrgetter
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from shroff.errors import LogBusyError, StateError, StorageError
+from shroff.adapters.log_rows import id_digest
+from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
     check_epoch,
     check_offsets,
+    check_pruned,
+    next_pruned,
     no_request,
     taken_id,
     taken_key,
@@ -22,6 +25,7 @@ from shroff.streams.batch_check import (
     taken_waiting,
 )
 from shroff.streams.log import (
+    PRUNED_AT_ONCE,
     REPLIES_KEPT,
     Batch,
     Counts,
@@ -74,6 +78,9 @@ class MemoryStore:
     stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
     personal: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     late: dict[tuple[str, str], LateEvent] = field(default_factory=dict)
+    pruned: int = 0  # `records` begins behind this place
+    pruned_ids: dict[bytes, int] = field(default_factory=dict)
+    earlier_controls: list[Record] = field(default_factory=list)  # of pruned places
     bytes: int = 0
     epoch: int = 0
     is_written: bool = False
@@ -124,7 +131,8 @@ class MemoryLog:
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty."""
-        return len(self._usable().records)
+        store = self._usable()
+        return store.pruned + len(store.records)
 
     def watermark_ms(self) -> int | None:
         """The greatest time of the records of kind `event`; None where there is none."""
@@ -132,7 +140,7 @@ class MemoryLog:
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
-        return _slices(self._between(self._usable().records, after, upto), size)
+        return _slices(self._rows(lambda store: store.records, after, upto), size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """The same as text, a line each."""
@@ -147,11 +155,11 @@ class MemoryLog:
 
     def controls(self) -> list[Record]:
         """The control events, in order."""
-        return [record for record in self._usable().records if record.kind == "control"]
+        return [*self._usable().earlier_controls, *(one for one in self.store.records if one.kind == "control")]
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists."""
-        records = self._between(self._usable().records, after, upto)
+        records = self._rows(lambda store: store.records, after, upto)
         return _slices([record for record in records if record.kind == "label"], size)
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
@@ -183,10 +191,7 @@ class MemoryLog:
         self, after: int = 0, upto: int | None = None, size: int = 4_096
     ) -> Iterator[list[DecisionRow]]:
         """Decisions in log order, in lists."""
-        store = self._usable()
-        with store.lock:
-            rows = list(store.decisions.values())
-        return _slices(self._between(rows, after, upto), size)
+        return _slices(self._rows(lambda store: list(store.decisions.values()), after, upto), size)
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
         """Flags in log order, in lists."""
@@ -313,6 +318,32 @@ class MemoryLog:
         with store.lock:
             return [one for key, one in sorted(store.late.items()) if key > (type, id)][:limit]
 
+    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
+        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        store = self._writable()
+        with store.lock:
+            check_epoch(self.epoch, store.epoch, self.place)
+            stop = next_pruned(upto, places, store.pruned, store.pruned + len(store.records), self.place)
+            for record in store.records[: stop - store.pruned]:
+                self._forget(record)
+            del store.records[: stop - store.pruned]
+            store.pruned = stop
+            return stop
+
+    def pruned_to(self) -> int:
+        """The last place that was pruned, 0 where none was."""
+        return self._usable().pruned
+
+    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the pruned records of one type with these ids stood."""
+        keys, known = {id_: id_digest(type, id_) for id_ in ids}, self._usable().pruned_ids
+        return {id_: known[key] for id_, key in keys.items() if key in known}
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        known = self._usable().unique.get((type, field), {})
+        return {value: known[value] for value in values if value in known}
+
     def size_bytes(self) -> int:
         """Bytes of the bodies, documents and refused input held."""
         return self._usable().bytes
@@ -335,11 +366,25 @@ class MemoryLog:
 
     def _find(self, type_: str, ids: Sequence[str]) -> dict[str, Record]:
         places = ((id_, self.store.places.get((type_, id_), 0)) for id_ in ids)
-        return {id_: self.store.records[place - 1] for id_, place in places if place}
+        return {id_: self._at(place) for id_, place in places if place}
+
+    def _at(self, place: int) -> Record:
+        there, controls = place - self.store.pruned - 1, self.store.earlier_controls
+        return self.store.records[there] if there >= 0 else next(one for one in controls if one.seq == place)
 
     def _find_unique(self, type_: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         known = self.store.unique.get((type_, field), {})
-        return {value: self.store.records[known[value] - 1] for value in values if value in known}
+        return {value: self._at(known[value]) for value in values if known.get(value, 0) > self.store.pruned}
+
+    def _forget(self, record: Record) -> None:
+        store = self.store
+        if record.kind == "control":
+            store.earlier_controls.append(record)
+            return
+        del store.places[record.type, record.id]
+        store.pruned_ids[id_digest(record.type, record.id)] = record.seq
+        row = store.decisions.pop(record.seq, None)
+        store.bytes -= len(record.body) + (0 if row is None else len(row.document))
 
     def _offsets(self, source: str) -> dict[str, str]:
         return {part: offset for (of, part), offset in self.store.offsets.items() if of == source}
@@ -350,12 +395,13 @@ class MemoryLog:
 
     def _reason_against(self, batch: Batch) -> StateError | None:
         """Everything that speaks against the batch, asked before anything of it is taken in."""
-        check_batch(batch, len(self.store.records))
+        check_batch(batch, self.store.pruned + len(self.store.records))
+        check_pruned(batch.records, self.pruned_places)
         if self._max_bytes is not None and self.store.bytes + _bytes(batch) > self._max_bytes:
             return StorageError(f"this log may hold {self._max_bytes:,} bytes and is full. Give it more")
         return (
             taken_id(batch.records, self._find)
-            or taken_value(batch.unique, self._find_unique, batch.unindexed)
+            or taken_value(batch.unique, self.unique_places, batch.unindexed)
             or taken_waiting(batch.waiting, self.store.waiting)
             or taken_key(batch.outbox, self.store.outbox)
             or self._unasked(batch)
@@ -415,9 +461,17 @@ class MemoryLog:
         store.late.update({(late.type, late.id): late for late in batch.late})
         store.bytes += _bytes(batch)
 
+    def _rows(self, of: Callable[[MemoryStore], Sequence[_Row]], after: int, upto: int | None) -> Sequence[_Row]:
+        """The rows of records. Raises: PrunedError where some of them are gone."""
+        with self._usable().lock:
+            if after < self.store.pruned and (upto is None or after < upto):
+                raise PrunedError(self.place, self.store.pruned)
+            rows = list(of(self.store))
+        return self._between(rows, after, upto)
+
     def _between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:
         with self.store.lock:
-            end = len(self.store.records) if upto is None else upto
+            end = self.store.pruned + len(self.store.records) if upto is None else upto
             return rows[bisect_right(rows, after, key=_place) : bisect_right(rows, end, key=_place)]
 
 

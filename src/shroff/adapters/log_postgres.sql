@@ -185,3 +185,16 @@ CREATE TABLE lease (
     session    text     NOT NULL
 );
 INSERT INTO lease (one, epoch, expires_ms, owner, session) VALUES (1, 0, 0, '', '');
+
+-- Up to which place records and decisions have moved to the lake.
+CREATE TABLE pruned (
+    one smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq bigint   NOT NULL
+);
+INSERT INTO pruned (one, seq) VALUES (1, 0);
+
+-- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+CREATE TABLE pruned_ids (
+    digest bytea  NOT NULL PRIMARY KEY,
+    seq    bigint NOT NULL
+);

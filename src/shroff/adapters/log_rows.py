@@ -54,6 +54,11 @@ def of_refused(refused: Refused) -> tuple[Any, ...]:
     )
 
 
+def id_digest(type_: str, id_: str) -> bytes:
+    """16 bytes that stand for an id for ever: what is left of one that was pruned."""
+    return digest(type_.encode(), id_.encode())
+
+
 def digest(*parts: bytes) -> bytes:
     """16 bytes that stand for these: what an index holds where they may be too long for it."""
     whole = blake2b(digest_size=16)
@@ -150,6 +155,7 @@ OFFSETS: Final = Table("offsets", (*_OFFSET, "digest"), "tttb", _of_offset, ("di
 REMARKS: Final = Table("remarks", _REMARK, "ttiiiii", of_remark, ("what", "asker"))
 STUCK: Final = Table("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", of_stuck, ("sink", "seq", "number"))
 PERSONAL: Final = Table("personal", _PERSONAL, "tttt", of_personal)
+PRUNED: Final = Table("pruned_ids", ("digest", "seq"), "bi", tuple)
 LATE: Final = Table("late_events", _LATE, "ttiji", of_late)
 
 # What leaves a table is named by these columns.

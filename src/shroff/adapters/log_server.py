@@ -25,6 +25,7 @@ from shroff.adapters.log_rows import (
     OFFSETS,
     OUTBOX,
     PERSONAL,
+    PRUNED,
     REFUSED,
     REMARKS,
     STUCK,
@@ -33,6 +34,7 @@ from shroff.adapters.log_rows import (
     WAITING,
     added_up,
     digest,
+    id_digest,
     last_offsets,
     last_stuck,
     numbered,
@@ -42,8 +44,16 @@ from shroff.adapters.log_rows import (
 from shroff.adapters.log_server_wording import ServerWording
 from shroff.adapters.log_session import CollisionError, Session
 from shroff.errors import OvertakenError, ShroffError, StateError, StorageError, TransientError
-from shroff.streams.batch_check import check_batch, check_epoch, check_offsets, no_request
-from shroff.streams.log import REPLIES_KEPT, Batch, Record, Reply, WaitingLabel
+from shroff.streams.batch_check import (
+    OVERTAKEN,
+    check_batch,
+    check_epoch,
+    check_offsets,
+    check_pruned,
+    next_pruned,
+    no_request,
+)
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply, WaitingLabel
 
 _Given = TypeVar("_Given")
 STEPS: Final = (
@@ -87,6 +97,7 @@ class ServerLog(Questions):
         self._connect, self._read_only, self._on_step = connect, read_only, on_step
         self._ended: StateError | None = None
         self._seq: int | None = None  # the last place, where it is known for certain
+        self._pruned = 0  # the writer's; nobody else moves it
         self._heart: Heart | None = None
         self._session: Session | None = connect()
         self.wording = self._session.wording
@@ -96,6 +107,7 @@ class ServerLog(Questions):
             if not read_only:
                 self._session.check_durable()
                 self.epoch = self._lease.take(self._session)
+                self._pruned = self.pruned_to()
                 self._heart = Heart(connect, self._lease, self.epoch)
         except BaseException:
             self._session.close()
@@ -150,6 +162,29 @@ class ServerLog(Questions):
             self._undo(session, error, is_committing=False)  # nobody is told that they are done: they leave again
             raise
 
+    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
+        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        session = self._begun()
+        try:
+            ((pruned,),) = session.ask(self.wording.pruned, shape="i")
+            ((last,),) = session.ask(self.wording.last_seq, shape="I")
+            stop = next_pruned(upto, places, pruned, last or 0, self.place)
+            self._on_step("pruning")
+            rows = session.ask(self.wording.ids_between, (pruned, stop), "itt")
+            session.put(PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in rows])
+            self._on_step("ids")
+            for sql in self.wording.prune:
+                session.do(sql, (pruned, stop))
+            session.do(self.wording.move_pruned, (stop,))
+            session.flush()
+            self._on_step("rows")
+            session.commit()
+        except BaseException as error:
+            self._undo(session, error, is_committing=False)  # `pruned_to` says whether it is done
+            raise
+        self._pruned = stop
+        return stop
+
     # Reading, where servers differ from a file
 
     wording: ServerWording
@@ -160,6 +195,7 @@ class ServerLog(Questions):
         for start in range(after, end, size):
             stop = min(start + size, end)
             lines = self._joined(self.wording.lines, start, stop)
+            self._check_pruned(start)
             if len(lines) != stop - start:
                 raise StorageError(f"{self.place}: records are missing behind place {start}. Restore a backup")
             yield b"".join(lines)
@@ -168,7 +204,9 @@ class ServerLog(Questions):
         """Place and outcome of decisions, as lines."""
         end = self.last_seq() if upto is None else min(upto, self.last_seq())
         for start in range(after, end, size):
-            yield b"".join(self._joined(self.wording.outcome_lines, start, min(start + size, end)))
+            lines = self._joined(self.wording.outcome_lines, start, min(start + size, end))
+            self._check_pruned(start)
+            yield b"".join(lines)
 
     def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
         """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
@@ -181,6 +219,10 @@ class ServerLog(Questions):
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out."""
         return super().find_unique(type, field, _digests(values))
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        return super().unique_places(type, field, _digests(values))
 
     def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
         """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
@@ -213,6 +255,8 @@ class ServerLog(Questions):
             self._seq = seq or 0
         check_batch(batch, self._seq)
         check_offsets(batch.offsets, lambda source: dict(session.ask(self.wording.offsets, (source,), "tt")))
+        if self._pruned:
+            check_pruned(batch.records, self.pruned_places)
         session.put(EVENTS, batch.records)
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if times:
@@ -296,8 +340,8 @@ class ServerLog(Questions):
         try:
             check_epoch(self.epoch, found, self.place)
         except OvertakenError as error:
-            self._ended = error
-            raise
+            self._ended = error if self._ended is None else OvertakenError(f"{self._ended}. {OVERTAKEN}")
+            raise self._ended from None
 
     def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         self._check_usable()

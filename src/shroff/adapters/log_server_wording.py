@@ -25,6 +25,9 @@ class ServerWording(Wording):
 
     lines: str
     outcome_lines: str
+    ids_between: str
+    prune: tuple[str, ...]
+    move_pruned: str
     move_watermark: str
     unindexed: tuple[str, str]
     forget_replies: str
@@ -65,6 +68,12 @@ def server_wording(
         **{one.name: getattr(common, one.name) for one in fields(common)},
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
+        ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
+        prune=(
+            f"DELETE FROM {table('decisions')} WHERE seq > %s AND seq <= %s",
+            f"DELETE FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
+        ),
+        move_pruned=f"UPDATE {table('pruned')} SET seq = %s",
         move_watermark=f"UPDATE {table('watermark')} SET time_ms = %s WHERE time_ms IS NULL OR time_ms < %s",
         unindexed=(
             f"DELETE FROM {table('unique_values')} WHERE type = %s AND field = %s",
@@ -105,6 +114,8 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
         ),
         "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
         "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),
+        "pruned_places": about(f"SELECT digest, seq FROM {table('pruned_ids')}", "digest", kind="b"),
+        "unique_places": about(f"SELECT value, seq FROM {unique}", "digest", " AND type = %s AND field = %s", kind="b"),
         "waiting_for": about(f"SELECT {columns} FROM {waiting}", "digest", " AND event_type = %s AND field = %s", "b"),
         "waiting_with": about(f"SELECT {columns} FROM {waiting}", "id"),
         "refused_with": about(f"SELECT {REFUSED_COLUMNS} FROM {table('quarantine')}", "number", kind="i"),

@@ -185,3 +185,16 @@ CREATE TABLE remarks (
     last_ms   INTEGER NOT NULL,
     PRIMARY KEY (what, asker)
 ) WITHOUT ROWID;
+
+-- Up to which place records and decisions have moved to the lake; one row.
+CREATE TABLE pruned (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seq INTEGER NOT NULL
+);
+INSERT INTO pruned (one, seq) VALUES (1, 0);
+
+-- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+CREATE TABLE pruned_ids (
+    digest BLOB    NOT NULL PRIMARY KEY,
+    seq    INTEGER NOT NULL
+) WITHOUT ROWID;

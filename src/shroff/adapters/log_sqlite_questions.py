@@ -45,6 +45,7 @@ class SqliteQuestions(Questions):
         for start in range(after, end, size):
             stop = min(start + size, end)
             ((count, found),) = self._ask(LINES, (start, stop), "ij")
+            self._check_pruned(start)
             if count != stop - start or found.count(b"\n") != count:
                 raise damaged(self.path, "records are missing, or a body holds a line end")
             yield found
@@ -54,6 +55,7 @@ class SqliteQuestions(Questions):
         end = self.last_seq() if upto is None else min(upto, self.last_seq())
         for start in range(after, end, size):
             ((found,),) = self._ask(OUTCOME_LINES, (start, min(start + size, end)), "j")
+            self._check_pruned(start)
             yield found
 
     # What tables of older versions do not have
@@ -96,6 +98,18 @@ class SqliteQuestions(Questions):
         """The kept late events behind this one, in the order of type and id."""
         return super().late_after(type, id, limit) if self._tables >= STUCK_SINCE else []
 
+    def pruned_to(self) -> int:
+        """The last place that was pruned, 0 where none was."""
+        return super().pruned_to() if self._tables >= STUCK_SINCE else 0
+
+    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the pruned records of one type with these ids stood. Cost: 4 µs an id."""
+        return super().pruned_places(type, ids) if self._tables >= STUCK_SINCE else {}
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        return super().unique_places(type, field, values) if self._tables >= UNIQUE_SINCE else {}
+
     # Below: how rows are asked for
 
     def _usable(self) -> sqlite3.Connection:
@@ -125,8 +139,6 @@ class SqliteQuestions(Questions):
             raise damaged(self.path, "a row that every log has is not there")
         return rows[0]
 
-    def _with_ids(
-        self, question: Statement, shape: str, ids: Iterable[str] | Iterable[int], *more: str
-    ) -> Iterator[Any]:
+    def _with_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         for part in parts(list(dict.fromkeys(ids))):
             yield from self._ask(text(question, len(part)), (*part, *more), shape)

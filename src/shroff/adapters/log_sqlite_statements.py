@@ -90,6 +90,12 @@ PERSONAL: Final = Statement("INSERT INTO personal (type, id, field, value) VALUE
 LATE: Final = Statement(
     "INSERT INTO late_events (type, id, time_ms, body, at_ms) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
 )
+PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?)")
+PRUNE: Final = (
+    "DELETE FROM decisions WHERE seq > ? AND seq <= ?",
+    "DELETE FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'",
+)
+IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
@@ -156,8 +162,14 @@ _PERSONAL: Final = Statement("SELECT id, field, value FROM personal WHERE id IN 
 _LATE: Final = Statement(
     f"SELECT {late_columns(_DIALECT)} FROM late_events WHERE id IN (VALUES ", "(?)", ") AND type = ?"
 )
+_PRUNED_PLACES: Final = Statement("SELECT digest, seq FROM pruned_ids WHERE digest IN (VALUES ", "(?)", ")")
+_UNIQUE_PLACES: Final = Statement(
+    "SELECT value, seq FROM unique_values WHERE value IN (VALUES ", "(?)", ") AND type = ? AND field = ?"
+)
 WORDING: Final = wording(
     _DIALECT,
+    pruned_places=_PRUNED_PLACES,
+    unique_places=_UNIQUE_PLACES,
     personal=_PERSONAL,
     late=_LATE,
     find=_FIND,

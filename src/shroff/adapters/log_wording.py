@@ -57,11 +57,14 @@ class Wording:
     outbox: str
     stuck: str
     late_after: str
+    pruned: str
     find: Any
     find_unique: Any
     find_decisions: Any
     personal: Any
     late: Any
+    pruned_places: Any
+    unique_places: Any
     waiting_for: Any
     waiting_with: Any
     refused_with: Any
@@ -134,5 +137,6 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         f"AND ({mark} = '' OR sink = {mark}) AND is_due >= {mark} ORDER BY sink, seq, number LIMIT {mark}",
         late_after=f"SELECT {late_columns(dialect)} FROM {late} WHERE (type, id) > ({mark}, {mark}) "
         f"ORDER BY type, id LIMIT {mark}",
+        pruned=f"SELECT seq FROM {table('pruned')}",
         **about_ids,
     )

@@ -71,9 +71,14 @@ class PostgresSession(Session):
         self._url, self._schema = url, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
         with self._failing():
-            self._connection: psycopg.Connection[Any] = psycopg.connect(**_parameters(url, self._schema))
-        self._connection.prepare_threshold = 0
+            self._connection: psycopg.Connection[Any] = psycopg.connect(**_parameters(url))
         register(self._connection)
+        settings = {"search_path": self._schema, **_SETTINGS}
+        try:  # by statements, as poolers take no settings with a connection
+            self._run("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+        except BaseException:
+            self._connection.close()
+            raise
 
     @property
     def is_lost(self) -> bool:
@@ -269,9 +274,8 @@ def there_is_a_log(url: ServerUrl) -> bool:
         return session.version() is not None
 
 
-def _parameters(url: ServerUrl, schema: str) -> dict[str, Any]:
+def _parameters(url: ServerUrl) -> dict[str, Any]:
     """What psycopg is told of a connection."""
-    settings = {"search_path": schema, **_SETTINGS}
     files: dict[str, str] = {
         key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options
     }
@@ -282,11 +286,11 @@ def _parameters(url: ServerUrl, schema: str) -> dict[str, Any]:
         "port": url.port,
         "dbname": url.database,
         "sslmode": url.ssl_mode,
-        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "application_name": "shroff",
         "client_encoding": "UTF8",
         "connect_timeout": _CONNECT_S,
         "autocommit": True,
+        "prepare_threshold": 0,
         **_KEEPALIVE,
         **files,
         **({"user": url.user} if url.user else {}),

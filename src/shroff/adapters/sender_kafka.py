@@ -78,7 +78,7 @@ class KafkaSender:
                 if is_missing and partitions is not None:
                     self._make(admin, name, partitions)
             except self._fails as error:
-                raise self._cluster.raised(error, f"topic {name} cannot be looked up") from None
+                raise self._cluster.raised(error, f"topic {name} cannot be looked up", admin) from None
 
     def _make(self, admin: Any, name: str, partitions: int) -> None:
         from confluent_kafka.cimpl import NewTopic

@@ -69,7 +69,7 @@ class KafkaSource:
 
     @property
     def takes_refused(self) -> bool:
-        return self._letters.has_topic
+        return bool(self._letters.topic)
 
     # ---- the contract
 
@@ -84,6 +84,8 @@ class KafkaSource:
                 **_SIZES,
             )
         found = self._partitions.found(self._consumer, ANSWER_S)
+        if self._letters.topic:
+            self._partitions.required(self._consumer, self._letters.topic, ANSWER_S)
         parts = self._partitions.opened(self._consumer, found, offsets)
         self._merge.clear()
         self._parts, self._begun, self._pending = {}, [], ()

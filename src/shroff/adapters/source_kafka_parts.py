@@ -118,16 +118,20 @@ class Partitions:
         found: dict[Key, str | None] = {}
         self._leaderless.clear()
         for topic, type_name in self._types.items():
-            metadata = self._metadata(consumer, topic, within_s, min(within_s, NEW_S))
-            error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
-            if error is not None:
-                raise error
-            found |= self._keys(topic, metadata, type_name)
+            found |= self._keys(topic, self.required(consumer, topic, within_s), type_name)
         if self._maybe and self._maybe not in self._types:
             metadata = self._metadata(consumer, self._maybe, within_s)
             if metadata is not None and metadata.error is None:
                 found |= self._keys(self._maybe, metadata, LABEL)
         return found
+
+    def required(self, consumer: Any, topic: str, within_s: float) -> Any:
+        """The metadata of a topic. Raises: as `found`."""
+        metadata = self._metadata(consumer, topic, within_s, min(within_s, NEW_S))
+        error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
+        if error is not None:
+            raise error
+        return metadata
 
     def _keys(self, topic: str, metadata: Any, type_name: str | None) -> dict[Key, str | None]:
         keys = [(topic, partition) for partition in sorted(metadata.partitions)]
@@ -190,7 +194,7 @@ class Partitions:
             try:
                 answers = consumer.offsets_for_times(asked, timeout=10.0 if is_needed else 1.0)
             except confluent.KafkaException as error:
-                raised = self._cluster.raised(error, "the offsets of its topics cannot be had")
+                raised = self._cluster.raised(error, "the offsets of its topics cannot be had", consumer)
                 if is_needed:
                     raise raised from None
                 return {}
@@ -209,7 +213,7 @@ class Partitions:
         try:
             found = known_topic(consumer, topic, within_s=within_s, patience_s=patience_s)
         except library("source").KafkaException as error:
-            raise self._cluster.raised(error, f"topic {topic} cannot be looked up") from None
+            raise self._cluster.raised(error, f"topic {topic} cannot be looked up", consumer) from None
         self._cluster.let_in()
         return found
 

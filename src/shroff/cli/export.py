@@ -11,7 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
 
-KINDS: Final = ("decisions", "events", "flags", "labels", "late")
+KINDS: Final = ("decisions", "events", "late", "flags", "labels")
 
 
 @command(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from shroff.cli.options import cluster_options
 from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, json_option, many
+from shroff.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SHOWN: int = 20  # problems that people are shown
@@ -156,3 +159,61 @@ def files(session: Session, folder: str, to: str | None) -> None:
         session.show(f"{start}/{one.path}")
     session.flush()
     session.next("shroff lake check")
+
+
+@command(
+    "decide",
+    "shroff lake decide --out ./decided",
+    "shroff lake decide --out /shared/decided --cluster spark://10.0.0.5:7077",
+    group=lake,
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where decisions and state are kept; every machine must see it. A run that was stopped goes on from it.",
+)
+@at
+@cluster_options("spark: state by partitions of each entity's keys, in processes of a cluster.", ("spark",))
+@click.option(
+    "--places", metavar="N", type=int, help="So many places of the log are decided before state is saved.  [65536]"
+)
+def decide(
+    session: Session,
+    out: Path,
+    to: str | None,
+    backend: str,
+    cluster: str | None,
+    partitions: int | None,
+    places: int | None,
+) -> int:
+    """Decide the log that a lake has once more, by many processes, and compare. Exit status 1 where it differs.
+
+    Receipts are those of one process, to the byte. For a log that one machine cannot fold: up to that, 'shroff verify'
+    is much faster. Rules that look 'since flag', and what else keys cannot part, are refused by name.
+    """
+    with (
+        session.project.cluster(backend, cluster, partitions) as processes,
+        session.project.lake(to) as found,
+        bars("deciding, places") as (progress,),
+    ):
+        if processes is None:
+            raise UsageError("a log is decided here by 'shroff verify', and by processes with --backend spark.")
+        done = found.decide(out, processes, places=places, progress=progress)
+    document = {
+        "out": str(out),
+        "after": done.after,
+        "upto": done.upto,
+        "decisions": done.decisions,
+        "differing": done.differing,
+        "first": done.first,
+    }
+    if done.after == done.upto:
+        text = f"{out}: decided up to place {done.upto:,} already."
+    else:
+        same = "all as the log has them" if not done.differing else f"{done.differing:,} differ, first {done.first}"
+        words = f"places {done.after + 1:,} to {done.upto:,}, {many(done.decisions, 'decision')}, {same}"
+        text = f"{out}: {words}."
+    session.answer(document, text)
+    return 1 if done.differing else 0

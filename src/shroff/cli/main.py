@@ -48,6 +48,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "backtest": ("backtest", "judge old events by new rules or models"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
+    "prune": ("prune", "move old events from the store to the lake"),
     "erase": ("erase", "take away what is personal of one entity's events"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),

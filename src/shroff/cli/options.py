@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -11,14 +11,14 @@ from shroff.cli import completion
 from shroff.cli.session import Function
 
 
-def cluster_options(words: str) -> Callable[[Function], Function]:
-    """`--backend`, with what its help says in these words, `--cluster` and `--partitions`."""
+def cluster_options(words: str, names: Sequence[str] = ("local", "dask", "spark")) -> Callable[[Function], Function]:
+    """`--backend`, of these names, with what its help says in these words, `--cluster` and `--partitions`."""
     return _with(
         click.option(
             "--backend",
-            default="local",
+            default=names[0],
             show_default=True,
-            shell_complete=completion.words("local", "dask", "spark"),
+            shell_complete=completion.words(*names),
             help=words,
         ),
         click.option(

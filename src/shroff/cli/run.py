@@ -28,8 +28,8 @@ PARTS_SHOWN = 8
 @command(
     "run",
     "shroff run",
-    "shroff run --from kafka://localhost:9092/payments",
-    "shroff run --from redis://localhost:6379/0/payments --standby",
+    "shroff run --from kafka://localhost:9092/payments --as payment",
+    "shroff run --standby",
     "shroff run --from march.csv --from april.csv --as payment",
 )
 @click.option(
@@ -45,7 +45,7 @@ PARTS_SHOWN = 8
     "as_type",
     metavar="EVENT",
     shell_complete=completion.event_types_and_labels,
-    help="The event type of every line of files; without it lines name their own.",
+    help="The event type of every line of files, or of what is at an address; without it lines name their own.",
 )
 @click.option(
     "--format",

@@ -95,12 +95,7 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
 
     Cost: a copy of the state, a second for some hundreds of megabytes.
     """
-    before = folded.engine.definitions
-    if before.events != definitions.events or before.settings != definitions.settings:
-        return None
-    if _kept_up(before) != _kept_up(definitions):
-        return None
-    if _keeps_any(_changed(before, definitions), definitions):
+    if not means_the_same(folded.engine.definitions, definitions):
         return None
     engine = Engine(definitions, lateness_of(log, definitions))
     if engine.online.layout() != folded.engine.online.layout():
@@ -109,6 +104,13 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
     engine.let_through = LetThrough(folded.engine.let_through.days.items())
     records = Records(definitions.events, definitions.settings.money_places)
     return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
+
+
+def means_the_same(before: Definitions, definitions: Definitions) -> bool:
+    """Whether state that one version folds is, laid out alike, what the other would fold (see `carried`)."""
+    if before.events != definitions.events or before.settings != definitions.settings:
+        return False
+    return _kept_up(before) == _kept_up(definitions) and not _keeps_any(_changed(before, definitions), definitions)
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:

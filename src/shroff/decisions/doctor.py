@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.config import UNFINISHED_S, Places, unfinished_files
 from shroff.decisions.definitions import Definitions
@@ -30,6 +30,9 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.models.registry import Registry
 from shroff.streams.log import Log, Remark, Request
 from shroff.streams.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from shroff.decisions.lake_reader import LakeReader
 
 OK: Final = "ok"
 NOTE: Final = "note"
@@ -176,6 +179,11 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Itera
     yield Finding(
         "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
     )
+    pruned = log.pruned_to()
+    if pruned:
+        ((first,),) = log.read(pruned, pruned + 1)
+        words = f"places up to {pruned:,} are in the lake, {_counted(log.last_seq() - pruned, 'place')} in the store"
+        yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
     yield _clock(log.watermark_ms(), now_ms)
     counts = log.counts()
     if counts.refused:
@@ -278,6 +286,18 @@ def _days_of(log: Log) -> Days:
                 for record in next(log.read(hit.seq - 1, hit.seq)):
                     found.note(record.type, record.time_ms, {LET_THROUGH: None})
     return found.days
+
+
+def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_ms: int | None) -> Finding:
+    """The lake that the project names: how far it has the log, and how large it is by its manifests."""
+    try:
+        with opened() as lake:
+            size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
+            words = f"{lake.objects.address} has the log up to place {lake.last_seq:,}: "
+            return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
+    except ShroffError as error:
+        cure = "Until then nothing that moved there can be read; new events are decided." if keep_ms else ""
+        return Finding("lake", NOTE, str(error), cure)
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:

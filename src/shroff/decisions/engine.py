@@ -68,12 +68,15 @@ class Engine:
 
     Args:
         lateness_ms: How late the events may be that it is given; by default as the version says.
+        online: What computes features and conditions, where it is not the running state of all keys.
     """
 
-    def __init__(self, definitions: Definitions, lateness_ms: int | None = None) -> None:
+    def __init__(self, definitions: Definitions, lateness_ms: int | None = None, online: Online | None = None) -> None:
         self.definitions = definitions
         lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
-        self.online = Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms)
+        if online is None:
+            online = Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms)
+        self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
         self.let_through = LetThrough()
         self._explored = {

@@ -9,6 +9,8 @@ from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Engine, Placed
 from shroff.decisions.history import Control, Records, hits_by_place, standing_of
+from shroff.decisions.reach import lacking
+from shroff.errors import PrunedError
 from shroff.events.labels import LabelEvent, Standing
 from shroff.events.settings import load_settings
 from shroff.features.key_texts import Hits
@@ -65,14 +67,19 @@ def fold(
     Args:
         start: State of the same definitions to go on from, as a snapshot gave it; it is moved on itself.
 
+    Raises: PrunedError where older events have left the store and no lake has them; it says from which day on the
+        version would be exact.
     Cost: one pass over the log, from the place of `start` up to the place `upto`.
     """
     folded = empty(definitions, lateness_of(log, definitions)) if start is None else start
-    with calm_collector():
-        for placed in placed_batches(log, folded, upto):
-            folded.engine.step(placed)
-            if progress is not None:
-                progress(len(placed))
+    try:
+        with calm_collector():
+            for placed in placed_batches(log, folded, upto):
+                folded.engine.step(placed)
+                if progress is not None:
+                    progress(len(placed))
+    except PrunedError as error:
+        raise lacking(error, log, definitions) from error
     return folded
 
 

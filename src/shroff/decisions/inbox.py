@@ -24,6 +24,7 @@ from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.history import label_of, waiting_body
 from shroff.decisions.outbox import OUTBOX, changes
 from shroff.decisions.progress import unheard
+from shroff.decisions.pruning import pruned
 from shroff.decisions.retrying import Decoders, Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Writer
@@ -39,6 +40,7 @@ DROP: Final = "drop"
 ADOPT: Final = "adopt"
 SNAPSHOT: Final = "snapshot"
 ERASE: Final = "erase"
+PRUNE: Final = "prune"
 ROWS_MAX: Final = 1_000  # labels in one request
 PATIENCE_S: Final = 60.0
 QUIET_S: Final = 1.0  # that a wait may last before somebody is told
@@ -236,6 +238,10 @@ class Inbox:
                 is_waiting = not self._is_done(request)
         self._take_labels(labels)
 
+    def refuse_next(self, words: str) -> None:
+        """Refuse the request that waits longest, at which this program fails; there must be one."""
+        self._refuse(*self._log.asked(limit=1), words)
+
     def replied(self, number: int) -> bytes:
         """Carry out what waits up to a request of this process; gives its reply.
 
@@ -333,18 +339,14 @@ class Inbox:
     def _is_done(self, request: Request) -> bool:
         """Carry a request out; False where it waits for a version that is being prepared."""
         try:
-            if request.kind == DROP:
-                drop(self._log, request)
-            elif request.kind == ERASE:
-                erase(self._log, request)
+            if request.kind in _BY_THE_LOG:
+                _BY_THE_LOG[request.kind](self._log, request)
             elif request.kind in {RETRY, ADOPT} and not self._is_adopted():
                 return False
             elif request.kind == RETRY:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
-            elif request.kind == OUTBOX:
-                tend_outbox(self._log, request)
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)]))
             else:
@@ -414,8 +416,7 @@ def drop(log: Log, request: Request) -> bytes:
     asked = msgspec.json.decode(request.body, type=_Drop)
     try:
         if asked.is_all:
-            there = set(log.refused_numbers())
-            dropped = [number for number in asked.numbers if number in there]
+            dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
         else:
             dropped = known_numbers(log, asked.numbers)
         reply = _reply(request.number, len(dropped))
@@ -428,8 +429,13 @@ def drop(log: Log, request: Request) -> bytes:
 def erase(log: Log, request: Request) -> bytes:
     """Carry out a request to remove what lies beside events, for whoever may write the log; gives the reply."""
     named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
-    reply = _reply(request.number, len(named))
-    log.append(Batch(erased=named, replies=[reply]))
+    log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
+    return reply.body
+
+
+def prune(log: Log, request: Request) -> bytes:
+    """Carry out a request to let go of old places, for whoever may write the log; gives the reply."""
+    log.append(Batch(replies=[reply := _reply(request.number, pruned(log, request.body))]))
     return reply.body
 
 
@@ -443,6 +449,9 @@ def tend_outbox(log: Log, request: Request) -> bytes:
     batch.replies.append(reply)
     log.append(batch)
     return reply.body
+
+
+_BY_THE_LOG: Final = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
 
 
 def _check_door(before: Definitions, now: Definitions) -> None:

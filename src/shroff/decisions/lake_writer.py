@@ -38,7 +38,7 @@ from shroff.streams.lake_manifest import (
     plan,
     read_state,
 )
-from shroff.streams.log import Log
+from shroff.streams.log import Log, Record
 
 PLACES_MAX: Final = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
 UNDER_WAY: Final = 4  # objects that are written at once
@@ -225,7 +225,8 @@ class LakeWriter:
                 f"it has lost places, or is another one. {_OTHER_LAKE}"
             )
         is_other = bool(known) and _mark(self._log, 1) != known
-        if is_other or (state.upto and _mark(self._log, state.upto) != state.tip):
+        is_there = state.upto > self._log.pruned_to()
+        if is_other or (is_there and _mark(self._log, state.upto) != state.tip):
             raise StateError(f"{self.objects.address} was written from another log. {_OTHER_LAKE}")
 
 
@@ -233,8 +234,13 @@ _OTHER_LAKE: Final = "Write this log into an empty place, or bring back the log 
 
 
 def _mark(log: Log, seq: int) -> str:
-    """A hash of the record at a place. The first one, which has the time, is another in each log."""
-    records = [one for batch in log.read(seq - 1, seq) for one in batch] or [
-        one for one in log.controls() if one.seq == seq
+    """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
+    records = [one for one in log.controls() if one.seq == seq] or [
+        one for batch in log.read(seq - 1, seq) for one in batch
     ]
+    return mark_of(records)
+
+
+def mark_of(records: list[Record]) -> str:
+    """The mark of the record at a place, which stands alone in this list."""
     return sha256(msgspec.msgpack.encode(records)).hexdigest()[:32]

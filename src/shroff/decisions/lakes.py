@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from shroff.decisions.lake_reader import LakeReader
     from shroff.decisions.lake_writer import Written
     from shroff.decisions.progress import Progress
+    from shroff.decisions.spread_files import SpreadRun
+    from shroff.features.partitioned import Cluster
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
 ADAPTERS: Final = {"folder": "lake.folder", "s3": "lake.s3", "gs": "lake.gcs"}
@@ -33,11 +36,15 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """A lake of a project. Commands and programs write, put together, check and read it by this."""
+    """A lake of a project. Commands and programs write, put together, check and read it by this.
+
+    `opened` opens its objects again, in any process.
+    """
 
     project: Lakes
     objects: Patient
     layout: Layout
+    opened: Callable[[], Objects]
 
     @property
     def address(self) -> str:
@@ -85,6 +92,17 @@ class Lake:
         found = self.state.files
         return [found[path] for path in sorted(found) if path.startswith(inside)]
 
+    def decide(
+        self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
+    ) -> SpreadRun:
+        """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
+        from shroff.decisions.spread_files import decide_spread
+
+        models = self.project.places.models
+        return decide_spread(
+            self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
+        )
+
     def reader(self) -> LakeReader:
         """Its records, decisions, flags and hits, as the log gives them."""
         from shroff.decisions.lake_reader import LakeReader
@@ -110,8 +128,8 @@ class Lakes(Elsewhere):
         """The outside systems of the project."""
 
     @abstractmethod
-    def _made(self, adapter: str, *arguments: Any, **settings: Any) -> Any:
-        """What an adapter of this name makes."""
+    def _adapter_named(self, name: str) -> Callable[..., Any]:
+        """The adapter of a name."""
 
     @contextmanager
     def lake(self, to: str | None = None) -> Iterator[Lake]:
@@ -125,14 +143,37 @@ class Lakes(Elsewhere):
         options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
-        address = config.filled(str(options["to"]), "lake") if to is None else to
-        told = {name: config.filled(options[name], "lake") for name in ("endpoint", "region") if name in options}
         layout = _layout(options, self.definitions.events.types)
-        objects: Objects = self._made(*_adapter(address, Path.cwd() if to else self.places.folder), **told)
+        with self.objects_at(options, to) as objects:
+            yield Lake(self, objects, layout, self._opening(options, to))
+
+    @contextmanager
+    def lake_reader(self) -> Iterator[LakeReader]:
+        """The lake that shroff.yaml names, to read; for that the project may have mistakes."""
+        from shroff.decisions.lake_reader import LakeReader
+
+        assert self.systems.lake is not None
+        with self.objects_at(self.systems.lake.options) as objects:
+            yield LakeReader(objects)
+
+    @contextmanager
+    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
+        """A folder or bucket by its settings (`to`, `endpoint`, `region`), or at another address with those.
+
+        Raises: UsageError where its address is none.
+        """
+        objects = self._opening(options, to)()
         try:
-            yield Lake(self, Patient(objects), layout)
+            yield Patient(objects)
         finally:
             objects.close()
+
+    def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
+        """What opens it, in this process or, as it can be pickled, in another one."""
+        address = config.filled(str(options["to"]), "lake") if to is None else to
+        told = {name: config.filled(options[name], "lake") for name in ("endpoint", "region") if name in options}
+        adapter, at = _adapter(address, Path.cwd() if to else self.places.folder)
+        return partial(self._adapter_named(adapter), at, **told)
 
 
 def _adapter(address: str, folder: Path) -> tuple[str, str]:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from shroff.decisions.progress import Meter
-from shroff.errors import UsageError
+from shroff.errors import Problem, UsageError
 from shroff.events.definitions import Events
 from shroff.events.encodings import read_lines
 from shroff.events.lines import Lines
 from shroff.events.mapping import LABEL
+from shroff.events.systems import System, Systems, load_systems
+from shroff.language import yamltext
 
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.producing import Pace, Production
     from shroff.events.intake import Submission
     from shroff.events.schemas import SchemaRegistry
-    from shroff.events.systems import System
     from shroff.events.wire import Encoder
     from shroff.streams.sender import Sender
 
@@ -37,9 +40,10 @@ class Productions:
     def definitions(self) -> Definitions:
         """The project's definitions."""
 
+    @property
     @abstractmethod
-    def _named(self, sources: Sequence[str | Path]) -> tuple[list[Path], System | None]:
-        """The files that are named, or else the live source."""
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
 
     @abstractmethod
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
@@ -90,9 +94,9 @@ class Productions:
         definitions = self.definitions
         events, settings = definitions.events, definitions.settings
         keys = keys_of(events, settings, definitions.reference, key)
-        _, system = self._named([to] if to else [])
+        system = self.systems.source if to is None else _at_address(to, as_type)
         if system is None:
-            raise UsageError(f"{to} is no live source, such as kafka://localhost:9092/payments.")
+            raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         with ExitStack() as opened:
             lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
             submissions = self._read(lines, Path(file), as_type)
@@ -125,6 +129,20 @@ def _from_row(lines: Lines, first_row: int) -> Lines:
     """The lines from this one on; those before are read here."""
     deque(islice(lines, first_row - 1), maxlen=0)
     return lines
+
+
+def _at_address(url: str, as_type: str | None) -> System:
+    """The live source at an address, its one topic or stream that of this type where one is given."""
+    problems: list[Problem] = []
+    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", "--to", problems)
+    found = load_systems(top, problems, []).source if isinstance(top, yamltext.Mapping) else None
+    if problems or found is None:
+        words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
+        raise UsageError(f"--to: {words or 'no live source is there.'}")
+    where = "topics" if found.kind == "kafka" else "streams"
+    if as_type in {None, LABEL}:
+        return found
+    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})
 
 
 def encoder_of(

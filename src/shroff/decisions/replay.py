@@ -20,7 +20,7 @@ from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
 from shroff.models.in_force import FILE
-from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,13 @@ class Segment:
 def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
     """The versions that were in force, with the stretch of the log that each decided."""
     last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
+    return segments_of([record for record in log.controls() if record.seq <= last], last, load_model)
+
+
+def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
+    """The same by all control events up to the place `last`."""
     control = Control()
     found: list[Segment] = []
-    controls = [record for record in log.controls() if record.seq <= last]
     ends = [*(record.seq for record in controls[1:]), *([last] if controls else [])]
     for record, end in zip(controls, ends, strict=True):
         control.take(record)

@@ -18,14 +18,14 @@ from shroff.decisions.collector import calm_collector
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.progress import unheard
 from shroff.decisions.standby import Followed, Standby, Start
-from shroff.decisions.working_careful import Careful, SuspectError
+from shroff.decisions.working_careful import Careful, RequestError, SuspectError
 from shroff.decisions.working_counts import LEADING, RESTORING, STANDING_BY, Work
 from shroff.decisions.working_delivery import Tended
 from shroff.decisions.working_lead import Lead
-from shroff.decisions.working_lines import Inflow
+from shroff.decisions.working_lines import Inflow, reason_of
 from shroff.decisions.working_options import Options
 from shroff.decisions.writer import Writer
-from shroff.errors import LogBusyError, OvertakenError, StorageError, TransientError
+from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.events.intake import Intake
 from shroff.streams.log import Log
 from shroff.streams.source import Source
@@ -89,6 +89,7 @@ class Worker:
         self._careful = Careful(self._options.batch_size)
         self._shows_words = self._has_led = False
         self._failures, self._taken_then, self._told = 0, 0, ""
+        self._refusal = ""  # of the request that waits longest
 
     def run(self) -> Work:
         """Work until it is stopped, or has come to the end that its options say.
@@ -114,8 +115,9 @@ class Worker:
             except SuspectError as suspect:
                 self._tell(self._careful.suspect(suspect, shows_words=self._shows_words))
                 self.work.unbearable = self._careful.found
-            except OvertakenError:
-                raise
+            except RequestError as failed:
+                self._refusal = reason_of(failed.error, shows_words=self._shows_words)
+                self._tell(f"what was asked of this worker: {self._refusal}. It is refused")
             except (TransientError, StorageError, OSError) as error:
                 pause_s = self._pause_after(error)
             self.work.state = RESTORING
@@ -162,6 +164,9 @@ class Worker:
             inflow = Inflow(place.intake(), definitions, place.now_ms, is_live=self._is_live)
             inflow.unwanted = self._careful.unwanted
             with closing(place.inbox(writer, log)) as inbox:
+                if self._refusal and inbox.has_requests():
+                    inbox.refuse_next(self._refusal)
+                self._refusal = ""
                 doing = self.work, self._careful, self._options, self._tell
                 lead = Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing)
                 self.work.state, self.work.waits_for, self._has_led = LEADING, "", True

@@ -25,6 +25,14 @@ class SuspectError(Exception):
         self.submissions, self.error = submissions, error
 
 
+class RequestError(Exception):
+    """Carrying out what the inbox has failed with an error that nobody meant."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def is_meant(error: Exception) -> bool:
     """Whether an error says something of the outside or of what is stored, and nothing of a message."""
     return isinstance(error, ShroffError | OSError | MemoryError)

@@ -25,7 +25,7 @@ class Latencies:
     >>> found = Latencies()
     >>> found.add(0.004, 98); found.add(0.1, 2)
     >>> round(found.quantile_ms(0.5)), round(found.quantile_ms(0.99))
-    (4, 101)
+    (4, 102)
     """
 
     def __init__(self, counts: Sequence[int] = ()) -> None:

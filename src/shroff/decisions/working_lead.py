@@ -13,7 +13,7 @@ from typing import Final
 
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import Committer, short_turns
-from shroff.decisions.working_careful import Careful, SuspectError, is_meant
+from shroff.decisions.working_careful import Careful, RequestError, SuspectError, is_meant
 from shroff.decisions.working_counts import Work
 from shroff.decisions.working_delivery import Outflow, Tended
 from shroff.decisions.working_letters import DeadLetters
@@ -86,8 +86,8 @@ class Lead:
     def run(self, stop: Event) -> None:
         """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
 
-        Raises: SuspectError where the program fails at a message; whatever the log and the source raise. No commit is
-            under way then.
+        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
+            the log and the source raise. No commit is under way then.
         """
         with short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread, self._held:
             self._committer = Committer(self._writer, thread, self._done, self._behind_commit)
@@ -253,12 +253,20 @@ class Lead:
             self._looked_s = now_s
             if self._inbox.has_requests():
                 self._drain()
-                self._inbox.serve()
+                self._serve()
         self._outflow.attend(now_s)
         if self._letters.is_due:
             self._drain()
             self._send_letters()
         self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
+
+    def _serve(self) -> None:
+        try:
+            self._inbox.serve()
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise RequestError(error) from error
 
     def _send_letters(self) -> bool:
         """Send some dead letters; whether there may be more that can be sent now."""

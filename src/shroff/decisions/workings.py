@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from shroff import config
 from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.progress import unheard
-from shroff.errors import Problem, UsageError
+from shroff.errors import Problem, StorageError, TransientError, UsageError, nearest
 from shroff.events.systems import SOURCES, System, load_systems
 from shroff.language import yamltext
 from shroff.streams.snapshots import KEPT, Snapshots
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.working import Worker
+    from shroff.decisions.working_beside import Chore
     from shroff.decisions.working_counts import Work
     from shroff.decisions.working_delivery import Tended
     from shroff.decisions.working_options import Options
     from shroff.decisions.writer import Writer
     from shroff.events.intake import Intake
+    from shroff.streams.lake import Patient
     from shroff.streams.log import Log
+    from shroff.streams.snapshot_copies import SnapshotCopies
     from shroff.streams.source import Source
 
 NO_SOURCE: Final = (
@@ -73,6 +77,10 @@ class Workings(Deliveries):
         """What other processes ask of this one, which writes the log."""
 
     @abstractmethod
+    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
+        """A folder or bucket by its settings (`to`, `endpoint`, `region`)."""
+
+    @abstractmethod
     def open_source(self, system: System) -> Source:
         """A live source. Raises: UsageError where its settings cannot be."""
 
@@ -98,7 +106,7 @@ class Workings(Deliveries):
         Args:
             sources: An address of a live source, or files, which are read to their end and no further; by default the
                 source of shroff.yaml.
-            as_type: The event type of every line of files; without it lines name their own.
+            as_type: The event type of every line of files, or of what is at an address; without it lines name theirs.
             until_idle_s: It ends when nothing has come for so long.
             limit: It ends when so many messages are done.
             stands_by: It waits while another process leads the log, folds along, and takes over when that one is gone.
@@ -108,9 +116,10 @@ class Workings(Deliveries):
         Raises: UsageError where there is no such source.
         """
         from shroff.decisions.working import Worker
+        from shroff.decisions.working_beside import Beside
 
         self.checked()  # a project with mistakes does not ask anybody outside
-        files, system = self._named(sources)
+        files, system = self._chosen(sources, as_type, format)
         is_live = system is not None
         opened = self.open_files(files, as_type, format) if system is None else self.open_source(system)
         with closing(opened) as source:
@@ -120,15 +129,13 @@ class Workings(Deliveries):
                 self._options(until_idle_s if is_live or until_idle_s is not None else 0.0, limit),
                 keeps_late=system is not None and system.text("late") == "keep",
             )
-            yield Worker(
-                _Workplace(self, self._snapshots()),
-                source,
-                options,
-                is_live=is_live,
-                stands_by=stands_by,
-                stop=stop,
-                tell=tell,
-            )
+            snapshots = self._snapshots()
+            self._fetch_snapshot(snapshots, tell)
+            place = _Workplace(self, snapshots)
+            how = {"is_live": is_live, "stands_by": stands_by}
+            worker = Worker(place, source, options, **how, stop=stop, tell=tell)
+            with Beside(self._chores(snapshots, worker), tell):
+                yield worker
 
     def run(
         self,
@@ -142,18 +149,31 @@ class Workings(Deliveries):
         with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
             return worker.run()
 
-    def _named(self, sources: Sequence[str | Path]) -> tuple[list[Path], System | None]:
-        """The files that are named, or else the live source."""
-        if not sources:
-            if self.systems.source is None:
-                raise UsageError(NO_SOURCE)
-            return [], self.systems.source
+    def _chosen(
+        self, sources: Sequence[str | Path], as_type: str | None, format: str | None
+    ) -> tuple[list[Path], System | None]:
+        """The files that are named, or else the live source, its lines of this type where one is given."""
         live = [one for one in sources if isinstance(one, str) and "://" in one]
-        if not live:
+        if sources and not live:
             return [Path(one) for one in sources], None
+        if not sources and self.systems.source is None:
+            raise UsageError(NO_SOURCE)
         if len(sources) > 1:
             raise UsageError("a worker reads one live source, or files. Start another project for another source.")
-        return [], _at_address(live[0])
+        if format is not None:
+            raise UsageError(
+                "--format is for files; an address says it as in kafka://localhost:9092/payments?format=avro."
+            )
+        if not live:
+            if as_type is not None:
+                raise UsageError(
+                    "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
+                )
+            return [], self.systems.source
+        types = (*self.definitions.events.types, "label")
+        if as_type is not None and as_type not in types:
+            raise UsageError(f"{as_type!r} is no event type. {nearest(as_type, types) or ', '.join(types)}")
+        return [], _at_address(live[0], as_type)
 
     def _options(self, until_idle_s: float | None, limit: int | None) -> Options:
         from shroff.decisions.working_options import Options
@@ -165,6 +185,58 @@ class Workings(Deliveries):
             snapshot_s=saved.duration_ms("every", "10m") / 1_000,
             snapshot_places=int(saved.text("events", "1000000")),
         )
+
+    def _chores(self, snapshots: Snapshots, worker: Worker) -> list[Chore]:
+        """What goes on beside a worker."""
+        from shroff.decisions.working_beside import PRUNE_EVERY_S, PRUNE_FIRST_S, Copying, Running
+        from shroff.decisions.working_counts import LEADING
+
+        def leads() -> bool:
+            return worker.work.state == LEADING
+
+        shroff = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
+
+        found: list[Chore] = []
+        if self.systems.snapshots.text("to"):
+            found.append(Copying(snapshots, self._copies))
+        lake = None if self.places.is_elsewhere else self.systems.lake
+        if lake is not None:
+            every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
+            command = (*shroff, "lake", "write", "--json")
+            found.append(Running(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True))
+        if self.systems.keep_ms is not None and not self.places.is_elsewhere:
+            command, words = (*shroff, "prune", "--json"), "old events stay in the store"
+            found.append(Running(command, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+        return found
+
+    def _copies(self, held: ExitStack) -> SnapshotCopies | None:
+        """Where copies of snapshots are, as long as `held` is; None where the log has no first record yet."""
+        from shroff.decisions.snapshots import mark
+        from shroff.streams.snapshot_copies import SnapshotCopies
+
+        if not self.has_log():
+            return None
+        with closing(self.open_log(read_only=True)) as log:
+            if not log.last_seq():
+                return None
+            first = mark(log, 1)[:16]
+        options = self.systems.snapshots.options
+        objects = held.enter_context(self.objects_at(options))
+        return SnapshotCopies(objects, first, kept=int(self.systems.snapshots.text("kept", str(KEPT))))
+
+    def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
+        """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
+        if not self.systems.snapshots.text("to"):
+            return
+        try:
+            with ExitStack() as held:
+                copies = self._copies(held)
+                if copies is None:
+                    return
+                with closing(self.open_log(read_only=True)) as log:
+                    copies.fetch(snapshots, log.last_seq(), tell)
+        except (TransientError, StorageError) as error:
+            tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
 
     def _snapshots(self) -> Snapshots:
         kept = int(self.systems.snapshots.text("kept", str(KEPT)))
@@ -205,8 +277,8 @@ class _Nowhere:
         """Do nothing."""
 
 
-def _at_address(url: str) -> System:
-    """The live source at an address, as shroff.yaml would have it. Raises: UsageError."""
+def _at_address(url: str, as_type: str | None) -> System:
+    """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
     if urlsplit(url).scheme not in SOURCES:
         forms = "kafka://HOST:PORT/TOPIC or redis://HOST:PORT/DATABASE/STREAM"
         raise UsageError(f"--from: the address of a live source is {forms}.")
@@ -216,4 +288,7 @@ def _at_address(url: str) -> System:
     found = load_systems(top, problems, []).source
     if problems or found is None:
         raise UsageError("; ".join(f"--from: {one.message} {one.hint}".strip() for one in problems))
-    return found
+    if as_type is None:
+        return found
+    where = "topics" if found.kind == "kafka" else "streams"
+    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})

@@ -16,6 +16,7 @@ from shroff.errors import UsageError
 from shroff.events.door import LabelInput
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.events.unique import Named
 
 RUN_BYTES: Final = 64 * 1024 * 1024  # of packed submissions in memory; Python's objects around them take as much
 BLOCK_BYTES: Final = 64 * 1024  # what of each run is in memory while runs are merged; unpacked about six times that
@@ -23,8 +24,9 @@ _LENGTH_BYTES: Final = 8
 _ARRAY_OF: Final = b"\xdd"  # msgpack: an array, whose length follows in four bytes
 _COUNT_BYTES: Final = 4
 
-# Time, number, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values.
-_Entry = tuple[int, int, str, str, bytes, str, str | None, tuple[Any, ...]]
+# Time, number, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values;
+# what is personal.
+_Entry = tuple[int, int, str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]
 _Packed = tuple[int, int, bytes]  # time, number, all of it
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[_Entry])
@@ -125,23 +127,23 @@ def _time_of(one: Submission) -> int | None:
     return None if one.label is None else one.label.known_at_ms
 
 
-def _fields(one: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...]]:
+def _fields(one: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]:
     event, label = one.event, one.label
     if event is not None:
-        return one.source, one.place, one.raw(), one.type, event.id, event.values
+        return one.source, one.place, one.raw(), one.type, event.id, event.values, one.personal
     assert label is not None
     fields = (label.event_type, label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
-    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount, label.unique)
+    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount, label.unique), ()
 
 
 def _submission(entry: _Entry) -> Submission:
-    time_ms, _, source, place, raw, type_, id_, values = entry
+    time_ms, _, source, place, raw, type_, id_, values, personal = entry
     kept = partial(_same, raw)
     if id_ is None:
         *fields, unique = values
         label = replace(LabelInput(*fields), unique=tuple((name, value) for name, value in unique))
         return Submission(source, place, kept, type_, label=label)
-    return Submission(source, place, kept, type_, Event(type_, id_, time_ms, values))
+    return Submission(source, place, kept, type_, Event(type_, id_, time_ms, values), personal=personal)
 
 
 def _same(raw: bytes) -> bytes:

@@ -15,7 +15,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from shroff.errors import Problem
-from shroff.events.systems_keys import KAFKA_SOURCE, LAKE, ONLINE, SINKS, SNAPSHOTS, SOURCE, STORE, SYSTEMS
+from shroff.events.systems_keys import (
+    KAFKA_SOURCE,
+    LAKE,
+    ONLINE,
+    REDIS_SOURCE,
+    SINKS,
+    SNAPSHOTS,
+    SOURCE,
+    STORE,
+    SYSTEMS,
+)
 from shroff.language import yamltext
 from shroff.language.keys import Keys
 from shroff.language.shapes import Plain, read_shape
@@ -25,8 +35,10 @@ from shroff.language.yamltext import Node, Scalar
 
 SYSTEM_KEYS: Final = frozenset(key.name for key in SYSTEMS)
 STORES: Final = ("postgresql", "mariadb")
-SOURCES: Final = ("kafka", "redis")
+SOURCES: Final = ("kafka", "redis", "rediss")
 ONLINE_IN: Final = ("redis", "rediss")
+_NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
+_NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
@@ -71,13 +83,16 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     """Read where things are from shroff.yaml."""
     keep = top.get("keep")
     kept = None if keep is None else read_shape(keep, _shape("keep"), problems, "keep")
+    lake = _lake(top, problems)
+    if keep is not None and (lake is None or lake.options.get("layout") == "json"):
+        problems.append(keep.problem(_NO_LAKE if lake is None else _NO_ROWS))
     snapshots = _read(top, "snapshots", SNAPSHOTS, problems)
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
     return Systems(
         _source(top, problems),
         _store(top, problems),
-        _lake(top, problems),
+        lake,
         _sinks(top, problems),
         System("snapshots", _mapping(snapshots)),
         parse_duration(kept) if isinstance(kept, str) else None,
@@ -132,8 +147,8 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
     if parts.scheme == "kafka":
         options |= {"brokers": parts.netloc, "topics": {"any": name}}
         return _checked(System("kafka", options), KAFKA_SOURCE, node, problems)
-    options |= {"url": f"redis://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": name}}
-    return System("redis", options)
+    options |= {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": name}}
+    return _checked(System("redis", options), REDIS_SOURCE, node, problems)
 
 
 def _checked(system: System, shape: Keys, node: Node, problems: list[Problem]) -> System:

@@ -52,10 +52,11 @@ _CLIENT: Final = Key(
     Keys("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
     examples=("{ security.protocol: SASL_SSL, sasl.username: shroff, sasl.password: '${KAFKA_PASSWORD}' }",),
 )
+_BROKER: Final = r"([^\s,/]+:\d+|([^\s,/:]+:)?\$\{[A-Za-z_]\w*\})"  # a variable may stand for all of them, or a port
 _BROKERS: Final = Key(
     "brokers",
     "Addresses of brokers, with commas.",
-    One("addresses such as localhost:9092, with commas", r"^[^\s,/]+:\d+(\s*,\s*[^\s,/]+:\d+)*$"),
+    One("addresses such as localhost:9092, with commas", rf"^{_BROKER}(\s*,\s*{_BROKER})*$"),
     is_required=True,
     examples=("localhost:9092",),
 )
@@ -328,6 +329,8 @@ SNAPSHOTS: Final = Keys(
         ),
         Key("kept", "How many are kept.", WHOLE, default="2"),
         Key("to", "A folder, s3://bucket/prefix or gs://bucket/prefix, where copies go.", One("a place", r"^\S+$")),
+        Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+        Key("region", "The region of the bucket.", OUTSIDE_NAME),
     ),
 )
 

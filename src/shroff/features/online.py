@@ -20,7 +20,7 @@ from shroff.features.frames import Codes, Frame, frames_of, masked, times_of
 from shroff.features.kernel_layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.packing import pack, unpack
-from shroff.features.plan import make_plan
+from shroff.features.plan import Plan, make_plan
 from shroff.features.remarks import Remarks
 from shroff.features.running import Running
 from shroff.features.since_flag import SinceFlag
@@ -39,11 +39,19 @@ class Online:
         computed: What to compute, each after the features that it reads.
         reference: Lists and tables.
         lateness_ms: How far an event may be behind the watermark.
+        plan: The part of their plan that is wanted here; by default all of it.
     """
 
-    def __init__(self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int) -> None:
+    def __init__(
+        self,
+        events: Events,
+        computed: Sequence[Computed],
+        reference: Reference,
+        lateness_ms: int,
+        plan: Plan | None = None,
+    ) -> None:
         self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
-        self._plan = make_plan(computed)
+        self._plan = make_plan(computed) if plan is None else plan
         self._keys: dict[Any, Codes] = {}
         self._texts = Codes()
         self.remarks = Remarks()  # on the batch that was taken last

@@ -26,6 +26,7 @@ from shroff.streams.log import (
 from shroff.testing.contracts.log_beside import LogBesideContract
 from shroff.testing.contracts.log_inbox import LogInboxContract
 from shroff.testing.contracts.log_lead import LogLeadContract
+from shroff.testing.contracts.log_pruning import LogPruningContract
 from shroff.testing.contracts.log_quarantine import LogQuarantineContract
 from shroff.testing.contracts.log_stuck import LogStuckContract
 from shroff.testing.contracts.log_unique import LogUniqueContract
@@ -45,7 +46,13 @@ from shroff.testing.rows import (
 
 
 class LogContract(
-    LogBesideContract, LogInboxContract, LogLeadContract, LogQuarantineContract, LogStuckContract, LogUniqueContract
+    LogBesideContract,
+    LogInboxContract,
+    LogLeadContract,
+    LogPruningContract,
+    LogQuarantineContract,
+    LogStuckContract,
+    LogUniqueContract,
 ):
     """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
 

@@ -1,5 +1,5 @@
--- From version 4: what sinks would not take is kept, with the reason; personal values lie beside their events; and so
--- do events that came too late.
+-- From version 4: what sinks would not take is kept, with the reason; personal values lie beside their events; so
+-- do events that came too late; and old records and decisions may move to the lake.
 
 -- What sinks would not take, until somebody drops it or it is taken after all. `body` and `fields` are JSON, `at_ms` is
 -- when it was last refused, `is_due` whether it is to be tried again.
@@ -37,4 +37,17 @@ CREATE TABLE late_events (
     body    TEXT    NOT NULL,
     at_ms   INTEGER NOT NULL,
     PRIMARY KEY (type, id)
+) WITHOUT ROWID;
+
+-- Up to which place records and decisions have moved to the lake; one row.
+CREATE TABLE pruned (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seq INTEGER NOT NULL
+);
+INSERT INTO pruned (one, seq) VALUES (1, 0);
+
+-- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+CREATE TABLE pruned_ids (
+    digest BLOB    NOT NULL PRIMARY KEY,
+    seq    INTEGER NOT NULL
 ) WITHOUT ROWID;

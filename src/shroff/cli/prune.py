@@ -1,0 +1,35 @@
+"""`shroff prune`: old events out of the store, once the lake has them."""
+
+from __future__ import annotations
+
+import click
+
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, command, many
+
+
+@command("prune", "shroff prune", "shroff prune --dry-run")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would go, and change nothing.")
+def prune(session: Session, is_dry: bool) -> None:
+    """Move events, labels and decisions that are older than 'keep' in shroff.yaml from the store to the lake.
+
+    Everything goes on as before: ids are known for ever, an old event that is sent again is answered with its decision,
+    a label for it joins, and 'verify', 'replay', 'explain', 'backtest' and 'export' read the lake and the store as one
+    log. Each record is read back from the lake and compared before it leaves the store, and state is saved first. A
+    worker does this by itself about once an hour; beside it, the worker takes the places out between two batches.
+    """
+    with bars("writing the lake, places", "pruning, places") as (writing, pruning):
+        found = session.project.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
+    document = {
+        "lake": found.lake,
+        "places": found.places,
+        "upto": found.upto,
+        "last": found.last,
+        "kept_by": found.kept_by,
+        "dry_run": is_dry,
+    }
+    verb = "would move" if is_dry else "moved"
+    text = f"{many(found.places, 'place')} {verb} to {found.lake}."
+    text += f"\nThe store has places {found.upto + 1:,} to {found.last:,}: {found.kept_by}."
+    session.answer(document, text)
+    session.next("shroff prune" if is_dry else "shroff verify")

@@ -1,0 +1,158 @@
+"""Copies of snapshots in a folder or bucket, so that a start on another machine need not read the whole log.
+
+A copy is an object for each `PART_BYTES`, put first, and one that names them, put last: without that, it does not
+count. All are below a folder of their log, and the newest few are kept.
+
+    0123456789abcdef/000000812000-89abcdef01234567.json
+    0123456789abcdef/000000812000-89abcdef01234567/00000.part
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from shroff.config import make_folder
+from shroff.errors import StateError, StorageError
+from shroff.streams.lake import Patient, damaged
+from shroff.streams.snapshots import SUFFIX, Snapshots
+
+PART_BYTES: Final = 32 * 1024 * 1024  # what is held in memory at once
+FETCHED: Final = ".fetched.tmp"  # the ending of a copy that is not whole here yet; the next snapshot removes such
+_NAME: Final = re.compile(r"(\d{12})-[0-9a-f]{16}")
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """One copy: the place of its state, and the SHA-256 of each of its parts."""
+
+    name: str
+    seq: int
+    bytes: int
+    parts: list[str]
+
+
+class SnapshotCopies:
+    """The copies of one log's snapshots.
+
+    Args:
+        objects: Where they are.
+        log: The name of their folder, which tells the log from any other.
+        kept: How many are left when one is written.
+    """
+
+    def __init__(self, objects: Patient, log: str, *, kept: int) -> None:
+        self.objects, self.log, self._kept = objects, log, max(kept, 1)
+
+    @property
+    def address(self) -> str:
+        return f"{self.objects.address}/{self.log}"
+
+    def all(self) -> list[str]:
+        """The names of the copies, newest place first. Raises: as `Objects.list`."""
+        names = (one.name.removeprefix(f"{self.log}/") for one in self.objects.list(self.log))
+        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return sorted((name for name in found if _NAME.fullmatch(name)), reverse=True)
+
+    def write(self, file: Path) -> Copy:
+        """Copy a snapshot, unless it is there, and remove all older ones but the newest.
+
+        Raises: OSError where the file cannot be read, as when a newer one took its place; else as `Objects.put`.
+        """
+        with file.open("rb") as opened:
+            opened.seek(-8, 2)  # the end of its own checksum tells it from others of this place
+            name = f"{int(file.stem):012d}-{opened.read(8).hex()}"
+            opened.seek(0)
+            parts: list[str] = []
+            while data := opened.read(PART_BYTES):
+                self._put(f"{name}/{len(parts):05d}.part", data)
+                parts.append(sha256(data).hexdigest())
+            size = opened.tell()
+        copy = Copy(name, int(file.stem), size, parts)
+        self._put(f"{name}.json", msgspec.json.encode(copy))
+        self._remove_all_but(name)
+        return copy
+
+    def fetch(self, snapshots: Snapshots, upto: int, tell: Callable[[str], None]) -> Path | None:
+        """Bring the newest whole copy here that is of a place up to this one, if it is newer than what is here.
+
+        A damaged one is told of and passed over. Raises: StorageError where it cannot be written here; else as
+        `Objects.get`.
+        """
+        here = next((int(file.stem) for file in snapshots.files() if _is_whole(snapshots, file)), 0)
+        for name in self.all():
+            seq = int(name.partition("-")[0])
+            if seq > upto:
+                continue
+            if seq <= here:
+                return None
+            try:
+                return self._fetched(name, snapshots)
+            except _DamagedError as error:
+                tell(f"the copy {name} in {self.address} is passed over: {error}")
+        return None
+
+    def _fetched(self, name: str, snapshots: Snapshots) -> Path:
+        target = snapshots.folder / f"{int(name.partition('-')[0]):012d}{SUFFIX}"
+        unfinished = target.with_suffix(FETCHED)
+        try:
+            make_folder(snapshots.folder)
+            with unfinished.open("wb") as file:
+                for data in self._parts(name):
+                    file.write(data)
+            try:
+                is_ours = snapshots.check(unfinished) is not None
+            except StateError as error:
+                raise _DamagedError(str(error)) from None
+            if not is_ours:
+                raise _DamagedError("it is of another version of shroff")
+            unfinished.replace(target)
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+        return target
+
+    def _parts(self, name: str) -> Iterator[bytes]:
+        found = self.objects.get(f"{self.log}/{name}.json")
+        if found is None:
+            raise _DamagedError("it is not there any more")
+        try:
+            copy = msgspec.json.decode(found.data, type=Copy)
+        except msgspec.DecodeError as error:
+            raise _DamagedError(f"{name}.json cannot be read ({error})") from None
+        for number, digest in enumerate(copy.parts):
+            part = self.objects.get(f"{self.log}/{name}/{number:05d}.part")
+            if part is None or sha256(part.data).hexdigest() != digest:
+                raise _DamagedError(f"part {number} is {'damaged' if part else 'not there'}")
+            yield part.data
+
+    def _put(self, name: str, data: bytes) -> None:
+        if not self.objects.put(f"{self.log}/{name}", data):
+            raise damaged(self.objects, f"{self.log}/{name}", "other bytes stand under its name")
+
+    def _remove_all_but(self, newest: str) -> None:
+        """Remove older copies, and older parts that nothing names. What is newer is another process's."""
+        keep = set(self.all()[: self._kept])
+        names = [one.name for one in self.objects.list(self.log)]
+        for name in sorted(names, key=lambda one: not one.endswith(".json")):  # what names parts goes before them
+            copy = _NAME.match(name.removeprefix(f"{self.log}/"))
+            if copy is not None and copy[0] < newest and copy[0] not in keep:
+                self.objects.delete(name)
+
+
+class _DamagedError(StateError):
+    """A copy is not as it was written."""
+
+
+def _is_whole(snapshots: Snapshots, file: Path) -> bool:
+    try:
+        return snapshots.check(file) is not None
+    except (StateError, OSError):
+        return False

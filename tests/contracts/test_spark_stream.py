@@ -1,0 +1,245 @@
+"""A recorded log decided by Spark's structured streaming: the receipts of one process, and a killed driver goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from shroff import app
+from shroff.adapters.backfill_spark import SparkBackend
+from shroff.adapters.lake_folder import FolderObjects
+from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.spark_stream import SLICE, slice_of, slices
+from shroff.decisions.lake_writer import LakeWriter
+from shroff.decisions.spread_files import SpreadRun, decide_spread, write_decisions
+from shroff.decisions.writer import Writer
+from shroff.errors import StateError, UsageError
+from shroff.features.partitioned import Cluster
+from shroff.streams.lake import Patient
+from shroff.streams.lake_manifest import Layout
+from shroff.streams.log import DecisionRow
+from shroff.testing.backends import HereBackend
+from tests.contracts.test_backends import started
+from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up, opened
+from tests.laws.projects import history_of, project
+from tests.laws.test_engines import NOW_MS, submission
+from tests.laws.test_spread import FEATURES, MANY, RULES
+
+KILLED_AFTER_S = 400.0  # a machine that is busy needs minutes until Spark's first micro-batch is done
+Rows = list[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    yield from started(lambda: SparkBackend(workers=2))
+
+
+def rows_of(decisions: Sequence[DecisionRow]) -> Rows:
+    return [(row.seq, row.event, row.id, row.outcome, row.receipt, row.document.decode()) for row in decisions]
+
+
+def written(out: Path) -> Rows:
+    """All decisions in a folder, whose files must follow each other without a gap."""
+    files = sorted((out / "decisions").glob("*.parquet"))
+    ends = [tuple(map(int, file.stem.split("-"))) for file in files]
+    assert ends[0][0] == 1
+    assert all(later[0] == before[1] + 1 for before, later in zip(ends, ends[1:], strict=False)), ends
+    names = ("seq", "event", "id", "outcome", "receipt", "document")
+    return [
+        row for file in files for row in zip(*(pq.read_table(file)[name].to_pylist() for name in names), strict=True)
+    ]
+
+
+def recorded(found: app.Project) -> Rows:
+    with found.reading() as log:
+        return rows_of([row for rows in log.decisions_after() for row in rows])
+
+
+def paysim(folder: Path, lines: Sequence[str]) -> app.Project:
+    """PaySim's project with a log of these lines, and its lake."""
+    (folder / "payments.csv").write_text("\n".join([HEAD, *lines, ""]), encoding="utf-8")
+    made = opened(folder / "paysim", lake=str(folder / "lake"))
+    made.ingest(folder / "payments.csv", as_type="payment")
+    with made.lake() as lake:
+        lake.write()
+    return made
+
+
+def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: int) -> SpreadRun:
+    with made.lake() as lake:
+        return lake.decide(out, Cluster(backend, partitions), places=places)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("partitions", "places"), [(3, 700), (1, 5_000)])
+def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partitions: int, places: int):
+    made = paysim(tmp_path, list(made_up(1_500)))
+
+    run = decide(made, spark, tmp_path / "out", partitions, places)
+
+    assert (run.after, run.upto, run.decisions, run.differing) == (0, 1_501, 1_500, 0)
+    assert written(tmp_path / "out") == recorded(made)
+
+
+@pytest.mark.slow
+def test_all_payments_of_the_sample_get_the_receipts_of_one_process(spark: Any, tmp_path: Path, data: Path):
+    made = paysim(tmp_path, list(in_order_of_time(data / PAYSIM)))
+
+    run = decide(made, spark, tmp_path / "out", 4, 20_000)
+
+    assert (run.decisions, run.differing) == (51_392, 0)
+    assert written(tmp_path / "out") == recorded(made)
+
+
+def made_up_lake(folder: Path, log: MemoryLog) -> Patient:
+    objects = Patient(FolderObjects(str(folder)))
+    LakeWriter(objects, log, lambda: NOW_MS, places_max=25).write(Layout())
+    return objects
+
+
+@pytest.mark.slow
+def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refused(spark: Any, tmp_path: Path):
+    log, history = MemoryLog(), [submission(event) for event in history_of(7, 80)]
+    opening = partial(FolderObjects, str(tmp_path / "lake"))
+    run = partial(decide_spread, opened=opening, models=tmp_path, cluster=Cluster(spark, 2), out=tmp_path / "out")
+
+    Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[:50])
+    first = run(made_up_lake(tmp_path / "lake", log), places=20)
+    Writer(log, project(FEATURES, RULES.replace("decline", "review")), lambda: NOW_MS).write(history[50:])
+    more = run(made_up_lake(tmp_path / "lake", log), places=20)
+    again = run(made_up_lake(tmp_path / "lake", log), places=20)
+    Writer(log, project(FEATURES, MANY), lambda: NOW_MS).write([])
+
+    assert (first.after, more.after, again.after) == (0, first.upto, more.upto)
+    assert (first.differing, more.differing, again.decisions) == (0, 0, 0)
+    assert written(tmp_path / "out") == rows_of([row for rows in log.decisions_after() for row in rows])
+    with pytest.raises(UsageError, match="a version came into force whose features or lateness are others"):
+        run(made_up_lake(tmp_path / "lake", log), places=20)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")
+def test_a_driver_that_is_killed_goes_on_and_no_place_is_lost_or_doubled(tmp_path: Path):
+    made, out = paysim(tmp_path, list(made_up(1_500))), tmp_path / "out"
+    program = [sys.executable, "-m", "shroff", "-C", str(made.places.folder), "lake", "decide", "--json"]
+    program += ["--out", str(out), "--partitions", "2", "--places", "150"]
+
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
+        until = time.monotonic() + KILLED_AFTER_S
+        while len(list((out / "decisions").glob("[0-9]*.parquet"))) < 3:
+            assert driver.poll() is None, driver.stderr.read() if driver.stderr else ""
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        below = processes_below(driver.pid)
+        driver.send_signal(signal.SIGKILL)
+    for pid in below:
+        gone(pid)
+    before = sorted(path.name for path in (out / "decisions").glob("[0-9]*.parquet"))
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+
+    report = json.loads(done.stdout)
+    assert 0 < report["after"] < report["upto"] == 1_501
+    assert report["differing"] == 0
+    assert 3 <= len(before) < len(list((out / "decisions").glob("[0-9]*.parquet")))
+    assert written(out) == recorded(made)
+
+
+def processes_below(pid: int) -> list[int]:
+    """The processes that one started, and those that they did: Java, and Python for its tasks."""
+    found, waiting = list[int](), [pid]
+    while waiting:
+        told = Path(f"/proc/{waiting.pop()}/task")
+        with suppress(OSError):
+            for task in told.iterdir():
+                started_by = [int(one) for one in (task / "children").read_text().split()]
+                found += started_by
+                waiting += started_by
+    return found
+
+
+def gone(pid: int) -> None:
+    """Wait until Java and its workers have seen that nobody is there any more; what has not, ends here."""
+    until = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# ---- without Spark
+
+
+def test_slices_are_the_same_however_places_are_cut():
+    whole = list(slices(0, 3 * SLICE + 5))
+    cut = [*slices(0, SLICE + 10), *slices(SLICE + 10, 3 * SLICE + 5)]
+
+    assert whole == [(0, SLICE), (SLICE, 2 * SLICE), (2 * SLICE, 3 * SLICE), (3 * SLICE, 3 * SLICE + 5)]
+    assert cut == [(0, SLICE), (SLICE, SLICE + 10), (SLICE + 10, 2 * SLICE), *whole[2:]]
+    assert all(slice_of(after + 1) == slice_of(upto) for after, upto in whole + cut)
+
+
+def test_a_file_of_decisions_is_written_again_to_the_byte(tmp_path: Path):
+    rows = [DecisionRow(2, "payment", "a", "approve", b"r" * 32, msgspec.json.encode({"id": "a"}))]
+    write_decisions(tmp_path, 0, 9, rows)
+    (first,) = (path.read_bytes() for path in tmp_path.iterdir())
+    write_decisions(tmp_path, 0, 9, rows)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000001-000000000009.parquet"]
+    assert (tmp_path / "000000000001-000000000009.parquet").read_bytes() == first
+
+
+class Idle(HereBackend):
+    """A backend that could stream, and does nothing."""
+
+    def stream(self, *_told: Any) -> None:
+        pass
+
+
+def begun(folder: Path, partitions: int = 2, seed: int = 7, out: str = "out") -> SpreadRun:
+    log = MemoryLog()
+    Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write([submission(event) for event in history_of(seed, 30)])
+    lake = folder / f"lake-{seed}"
+    cluster = Cluster(Idle(), partitions)
+    return decide_spread(made_up_lake(lake, log), partial(FolderObjects, str(lake)), folder, cluster, folder / out)
+
+
+def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path):
+    begun(tmp_path)
+    begun(tmp_path)
+
+    with pytest.raises(UsageError, match=r"was begun with --partitions 2, and keys cannot move"):
+        begun(tmp_path, partitions=3)
+    (tmp_path / "out" / "run.json").write_text("{")
+    with pytest.raises(StateError, match="Begin again with another --out"):
+        begun(tmp_path)
+
+
+def test_decisions_of_another_log_are_refused(tmp_path: Path):
+    begun(tmp_path)
+    plan = json.loads((tmp_path / "out" / "run.json").read_text())
+    (tmp_path / "out" / "run.json").write_text(json.dumps(plan | {"log": "another"}))
+
+    with pytest.raises(UsageError, match="has the decisions of another log"):
+        begun(tmp_path)
+
+
+def test_a_backend_without_state_and_a_micro_batch_without_places_are_refused(tmp_path: Path):
+    made = paysim(tmp_path, list(made_up(20)))
+
+    with pytest.raises(UsageError, match="keeps no state between events"):
+        decide(made, HereBackend(), tmp_path / "out", 1, 100)
+    with pytest.raises(UsageError, match="a micro-batch has 1 place at least, not 0"):
+        decide(made, Idle(), tmp_path / "out", 1, 0)

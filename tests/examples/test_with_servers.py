@@ -1,0 +1,144 @@
+"""The examples with servers, each by its one command; and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+
+from shroff import webhooks
+from tools.servers.web import listens
+
+pytestmark = pytest.mark.slow
+
+SECRET = f"whsec_{b64encode(b'0123456789abcdef').decode()}"
+MADE_UP = {"kafka-paysim": 2_000, "cards-mongo": 1_000}
+
+
+def command(root: Path, name: str, *words: object) -> list[str]:
+    return [sys.executable, str(root / "examples" / name / "run.py"), *map(str, words)]
+
+
+def played(root: Path, name: str, folder: Path, **servers: str) -> str:
+    """What an example shows, its project kept in a folder."""
+    done = subprocess.run(
+        command(root, name, "--folder", folder),
+        env={**os.environ, **servers},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def counted(shown: str, what: str) -> int:
+    """The number behind some words of the table at the end."""
+    found = re.search(rf"^ +{re.escape(what)} +([\d,]+)", shown, re.MULTILINE)
+
+    assert found is not None, shown
+    return int(found[1].replace(",", ""))
+
+
+@pytest.fixture
+def brokers(kafka: Any) -> Any:
+    """The brokers of this run; topics that an example makes are gone afterwards."""
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    before = set(admin.list_topics(timeout=30).topics)
+    yield kafka.address
+    made = [
+        one for one in admin.list_topics(timeout=30).topics if one.startswith(("paysim.", "cards.", "fraud_", "non_"))
+    ]
+    for gone in admin.delete_topics([one for one in made if one not in before]).values():
+        gone.result()
+
+
+def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, brokers, registry):
+    folder = tmp_path / "paysim"
+    shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)
+    rows = [line.split(",") for line in (folder / "paysim.csv").read_text("utf-8").splitlines()[1:]]
+    frauds = sum(row[9] == "1" for row in rows)
+    alarms = [json.loads(line) for line in (folder / "alarms.jsonl").read_bytes().splitlines()]
+    lake = folder / "lake"
+
+    assert len(rows) == MADE_UP["kafka-paysim"]
+    assert "payment under paysim.payments-value: " in shown
+    assert "0 mismatches" in shown
+    assert counted(shown, "topic fraud_transaction") >= len(alarms) == frauds > 10
+    assert counted(shown, "topic fraud_transaction") + counted(shown, "topic non_fraud_transaction") == len(rows)
+    assert {one["outcome"] for one in alarms} == {"decline"}
+    assert len(list((lake / "fraud_confirmation").iterdir())) == frauds
+    assert len(list((lake / "email_confirmation").iterdir())) == 1
+    assert sum(len(one.read_bytes().splitlines()) for one in (lake / "transaction").iterdir()) == len(rows)
+    assert list((lake / "events").rglob("*.parquet"))
+
+
+def test_the_receiver_of_paysim_takes_what_is_signed_and_each_row_once(root, tmp_path):
+    program = [sys.executable, str(root / "examples" / "kafka-paysim" / "receiver.py"), str(tmp_path / "alarms.jsonl")]
+    environment = {**os.environ, "HOOK_SECRET": SECRET}
+
+    def called(url: str, id: str, secret: str) -> int:
+        headers = webhooks.headers(secret, id, int(time.time()), b"{}")
+        try:
+            return int(urlopen(Request(url, b"{}", headers), timeout=30).status)
+        except HTTPError as error:
+            return error.code
+
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as receiver:
+        url = f"http://{receiver.stdout.readline().strip()}/fraud"
+        statuses = [
+            called(url, id, secret) for id, secret in (("a", SECRET), ("a", SECRET), ("b", "forged"), ("c", SECRET))
+        ]
+        receiver.terminate()
+
+    assert statuses == [200, 200, 401, 200]
+    assert (tmp_path / "alarms.jsonl").read_bytes() == b"{}\n{}\n"
+
+
+def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, brokers, mongo):
+    address = urlsplit(mongo.address).netloc
+    with MongoClient(mongo.address) as client:
+        client.drop_database("bank")
+        shown = played(root, "cards-mongo", tmp_path / "cards", KAFKA_BROKERS=brokers, MONGO=address)
+        documents = list(client["bank"]["decisions"].find())
+        flags = client["bank"]["flags"].count_documents({})
+        client.drop_database("bank")
+
+    assert len(documents) == MADE_UP["cards-mongo"]
+    assert {one["_id"] for one in documents} == {f"payment/cards.csv:{n + 1}" for n in range(len(documents))}
+    assert counted(shown, "bank.flags") == flags > 10
+    assert sum(counted(shown, f"bank.decisions {one}") for one in ("approve", "challenge", "review")) == len(documents)
+    assert "found 'nineteen pounds'" in shown.partition("quarantine list")[2]
+    assert "0 mismatches" in shown
+
+
+def test_ctrl_c_ends_an_example_its_servers_and_all_that_it_wrote(root, tmp_path, registry):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "REGISTRY": urlsplit(registry.address).netloc}
+    with subprocess.Popen(
+        command(root, "kafka-paysim"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as example:
+        while "$ shroff run" not in example.stdout.readline():
+            assert example.poll() is None
+        example.send_signal(signal.SIGINT)
+        shown, errors = example.communicate(timeout=120)
+
+    assert example.returncode == 130, f"{shown}\n{errors}"
+    assert "stopping" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+    assert not any(map(listens, map(int, re.findall(r"127\.0\.0\.1:(\d+)", errors))))

@@ -1,0 +1,294 @@
+"""Old events leave the store for the lake, by the command and beside a worker, and nobody who asks can tell."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+
+import pytest
+
+from shroff import app
+from shroff.adapters.log_sqlite import PRUNE_STEPS, SqliteLog
+from shroff.decisions import working_beside
+from shroff.errors import PrunedError, StateError, UsageError
+
+COUNT = 400
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A bank with payments of 40 days, some labelled, and its log never pruned."""
+    folder = tmp_path_factory.mktemp("bank") / "bank"
+    project, _ = app.make_project(folder, "payments")
+    (folder / "payments.csv").write_text(csv(range(COUNT)))
+    project.ingest(folder / "payments.csv", as_type="payment")
+    for number in (3, 50, COUNT - 1):
+        project.label(f"payment/p-{number}", "fraud")
+    return folder
+
+
+@pytest.fixture
+def bank(made, tmp_path):
+    subprocess.run(["cp", "-r", str(made), str(tmp_path / "bank")], check=True)
+    write_keep(tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def write_keep(folder, text="lake: ./lake\nkeep: 10d\n"):
+    file = folder / "shroff.yaml"
+    file.write_text(file.read_text() + text)
+
+
+def csv(numbers):
+    rows = [
+        f"p-{n},{(START + timedelta(hours=2.4 * n)).isoformat()},c{n % 7},m{n % 3},{n % 90}.10,DE,web" for n in numbers
+    ]
+    return "\n".join(["payment_id,paid_at,card,merchant,amount,country,channel", *rows, ""])
+
+
+def exported(project):
+    with project.reading() as log:
+        return [
+            [one for part in read() for one in part]
+            for read in (log.read, log.decisions_after, log.hits_after, log.flags_after)
+        ]
+
+
+def shroff(bank, *arguments):
+    command = [sys.executable, "-m", "shroff", "-C", str(bank), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def pruned_to(bank):
+    with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
+        return log.pruned_to()
+
+
+def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
+    project = app.open(bank)
+    before, explained = exported(project), project.explain("p-20")
+    dry = project.prune(is_dry=True)
+    assert pruned_to(bank) == 0
+    done = project.prune()
+
+    assert (done.places, done.upto) == (dry.places, dry.upto) == (pruned_to(bank), pruned_to(bank))
+    assert 250 < done.upto < COUNT
+    assert exported(project) == before
+    assert project.explain("p-20") == explained
+    assert project.replay("p-20").match
+    found = project.verify()
+    assert (found.events, found.first_mismatch) == (COUNT, None)
+    assert project.prune().places == 0
+    (kept,) = [one for one in project.doctor() if one.subject == "kept"]
+    assert f"places up to {done.upto:,} are in the lake" in kept.words
+    assert [one.state for one in project.doctor() if one.subject == "lake"] == ["ok"]
+
+
+def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_is_refused(bank):
+    project = app.open(bank)
+    project.prune()
+    again = bank / "again.csv"
+    again.write_text(csv(range(0, COUNT, 9)) + csv([5]).splitlines()[1].replace("5.10", "6.10") + "\n")
+    report = project.ingest(again, as_type="payment")
+
+    events = report.events
+    assert (events.duplicates, events.appended, events.quarantined) == (len(range(0, COUNT, 9)), 0, 1)
+    answer = project.label("payment/p-7", "fraud")
+    assert (answer.kind, answer.seq) == ("taken", COUNT + 5)
+    with project.reading() as log:
+        assert next(one.id for part in log.labels_after(COUNT + 4) for one in part).startswith("payment/p-7")
+    assert project.verify(engines="online").first_mismatch is None
+
+
+@pytest.mark.parametrize("step", [*PRUNE_STEPS, "lake", "snapshot"])
+def test_a_kill_at_any_step_harms_nothing(bank, step):
+    """In a process of its own, which kills itself there; the next one goes on."""
+    project = app.open(bank)
+    before = exported(project)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(bank), step], capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+
+    assert exported(project) == before
+    done = project.prune()
+    assert done.upto == pruned_to(bank) > 250
+    assert exported(project) == before
+    assert project.verify(engines="online").first_mismatch is None
+
+
+KILLED = """
+import os, signal, sys
+from shroff import app
+from shroff.adapters import log_sqlite
+from shroff.decisions import lake_writer, pruning
+from shroff.streams import snapshots
+bank, step = sys.argv[1:]
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+pruning.COMPARED = 100
+opened = log_sqlite.SqliteLog.__init__
+def with_step(self, path, **more):
+    reached = []
+    def on_step(found):
+        reached.append(found)
+        if found == step and reached.count("pruning"):
+            kill()
+    opened(self, path, on_step=on_step, **more)
+log_sqlite.SqliteLog.__init__ = with_step
+if step == "lake":
+    lake_writer.finish = kill
+if step == "snapshot":
+    os.replace, snapshots.Path.replace = kill, kill
+app.open(bank).prune()
+"""
+
+
+def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
+    project = app.open(bank)
+    with project.lake() as lake:
+        lake.write()
+    with closing(project.open_log(read_only=False)) as log:
+        connection = log._store._connection
+        connection.execute("UPDATE decisions SET outcome = 'decline' WHERE seq = 77")
+    with pytest.raises(StateError, match="does not have place 77 as the log has it"):
+        project.prune()
+
+    assert pruned_to(bank) == 0
+
+
+def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
+    project = app.open(bank)
+    project.prune()
+    lines = (bank / "shroff.yaml").read_text().splitlines()
+    (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
+    project = app.open(bank)
+    with pytest.raises(PrunedError, match=r"has moved to the lake\. Name that lake in shroff.yaml"):
+        project.verify()
+    (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 5)))
+
+    assert project.ingest(bank / "new.csv", as_type="payment").events.appended == 5
+    with pytest.raises(PrunedError):
+        project.label("payment/p-7", "fraud")
+
+
+def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be_exact(bank):
+    project = app.open(bank)
+    done = project.prune()
+    lines = (bank / "shroff.yaml").read_text().splitlines()
+    (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
+    with (bank / "features.yaml").open("a") as features:  # which ends with those of devices
+        features.write("  payments_5d: count(payment) over 5d\n")
+    with pytest.raises(PrunedError, match="moved to the lake") as told:
+        app.open(bank).snapshot()
+
+    first = START + timedelta(hours=2.4 * (done.upto - 1))
+    day = (first + timedelta(days=31, milliseconds=-1)).date()
+    assert f"it would be exact from {day} on" in str(told.value)
+    assert pruned_to(bank) == done.upto
+    with (bank / "features.yaml").open("a") as features:
+        features.write("  payments_ever: count(payment)\n")
+    with pytest.raises(PrunedError, match="some of it looks back for ever"):
+        app.open(bank).snapshot()
+    write_keep(bank)
+    assert app.open(bank).snapshot().seq == COUNT + 5
+    assert app.open(bank).verify(engines="online").first_mismatch is None
+
+
+def test_the_lake_of_another_log_is_not_taken_for_this_one(bank, tmp_path):
+    project = app.open(bank)
+    project.prune()
+    other, _ = app.make_project(tmp_path / "other", "payments")
+    (tmp_path / "p.csv").write_text(csv(range(COUNT)))
+    other.ingest(tmp_path / "p.csv", as_type="payment")
+    with other.lake(str(tmp_path / "lake")) as lake:
+        lake.write()
+    (bank / "lake").rename(tmp_path / "gone")
+    (tmp_path / "lake").rename(bank / "lake")
+
+    with pytest.raises(StateError, match="another log"):
+        project.verify()
+
+
+def test_what_keep_needs_is_asked_for(tmp_path):
+    project, _ = app.make_project(tmp_path / "bank", "payments")
+    with pytest.raises(UsageError, match="no log yet"):
+        project.prune()
+    (tmp_path / "p.csv").write_text(csv(range(3)))
+    project.ingest(tmp_path / "p.csv", as_type="payment")
+    with pytest.raises(UsageError, match="keep: 400d"):
+        project.prune()
+    text = (tmp_path / "bank" / "shroff.yaml").read_text()
+    json_alone = "lake: { to: ./lake, layout: json, documents: { pay: { of: payment } } }\n"
+    for more, words in (("", "no 'lake:'"), (json_alone, "layout parquet or both")):
+        (tmp_path / "bank" / "shroff.yaml").write_text(f"{text}keep: 3d\n{more}")
+        (problem,) = app.open(tmp_path / "bank").check().errors
+        assert words in problem.message
+        assert problem.file == "shroff.yaml"
+        assert problem.line == len(text.splitlines()) + 1
+
+
+def test_nothing_goes_that_a_sink_has_still_to_read(bank):
+    write_keep(bank, "sinks: { hook: { webhook: { url: http://localhost:9/x, secret: s } } }\n")
+    done = app.open(bank).prune()
+
+    assert (done.places, done.kept_by) == (0, "the sink hook is at place 0")
+
+
+def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):
+    project = app.open(bank)
+    before = exported(project)
+    told: list[str] = []
+    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
+        done = app.open(bank).prune(waits=told.append)
+
+    assert done.places == pruned_to(bank) > 250
+    assert exported(project) == before
+    assert told
+
+
+def test_a_worker_moves_old_events_by_itself_and_copies_its_snapshots(bank, monkeypatch, tmp_path):
+    monkeypatch.setattr(working_beside, "PRUNE_FIRST_S", 0.0)
+    write_keep(bank, "snapshots: { to: ../copies, every: 1s }\n")
+    project = app.open(bank)
+    (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 50)))
+    stop, told = Event(), []
+    with project.worker([bank / "new.csv"], as_type="payment", until_idle_s=600, stop=stop, tell=told.append) as worker:
+        working = Thread(target=worker.run)
+        working.start()
+        until(lambda: pruned_to(bank) > 250)
+        stop.set()
+        working.join()
+    (copy, *_) = (tmp_path / "copies").glob("*/*.json")
+    assert told == []
+    assert project.verify(engines="online").first_mismatch is None
+
+    shutil.rmtree(bank / ".shroff" / "snapshots")
+    with project.worker([bank / "new.csv"], as_type="payment", tell=told.append) as worker:
+        there = [one.name for one in (bank / ".shroff" / "snapshots").iterdir()]
+        worker.run()
+    assert there == [f"{copy.stem[:12]}.snapshot"]
+    assert worker.work.read_back < 60
+    assert told == []
+
+
+def until(holds):
+    end_s = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+
+
+def test_the_command_tells_what_moved(bank):
+    told = json.loads(shroff(bank, "prune", "--json").stdout)
+
+    assert told["places"] == told["upto"] == pruned_to(bank)
+    assert "is not old enough" in told["kept_by"]
+    text = shroff(bank, "prune", "--dry-run").stdout
+    assert text.startswith("0 places would move to ")

@@ -1,0 +1,190 @@
+"""PaySim through files, Kafka and Redis, into SQLite, PostgreSQL and MariaDB: the same decisions to the byte."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+import pymysql
+import pytest
+import redis as redis_library
+from confluent_kafka.admin import AdminClient
+
+from shroff import app
+
+TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
+PAYSIM = "paysim_sample_51392.csv"
+HEAD = (
+    "step,type,amount,nameOrig,oldbalanceOrg,newbalanceOrig,nameDest,oldbalanceDest,newbalanceDest,"
+    "isFraud,isFlaggedFraud"
+)
+TYPES = ("PAYMENT", "TRANSFER", "CASH_OUT", "DEBIT", "CASH_IN")
+ENGINES = ("online", "batch")  # of all events; what the definition says of a sample of them is `naive`
+NAMES = (f"same-bytes-{os.getpid()}-{number}" for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Payments in order of time, and what they gave in one process on one file."""
+
+    file: Path
+    count: int
+    decided: list[tuple[Any, ...]]
+
+
+def opened(folder: Path, **systems: Any) -> app.Project:
+    """A project of the template with these systems, whatever the clock of this machine says."""
+    shutil.copytree(TEMPLATE, folder)
+    with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nahead: 3650d\n")
+        file.writelines(f"{key}: {msgspec.json.encode(value).decode()}\n" for key, value in systems.items())
+    return app.open(folder)
+
+
+def decided(project: app.Project) -> list[tuple[Any, ...]]:
+    """Place, name, receipt and document of every decision, in the order of places."""
+    with project.reading() as log:
+        return [
+            (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions_after() for row in rows
+        ]
+
+
+def made_up(count: int) -> Iterator[str]:
+    """Lines of PaySim's columns: payees who come again, payers who empty their accounts, some seconds of one hour."""
+    for number in range(count):
+        before, kind = number * 977 % 130_000, TYPES[number % 5]
+        amount = f"{before}.50" if number % 13 == 0 else f"{number * 7_919 % 260_000}.{number % 100:02d}"
+        payee = f"M{number % 9},0.0,0.0" if kind == "PAYMENT" else f"C{number % 17},{number}.25,{number + 1}.25"
+        yield f"{1 + number // 90},{kind},{amount},C{number % 40},{before}.50,0.0,{payee},{int(number % 13 == 0)}.0,0.0"
+
+
+def in_order_of_time(file: Path) -> Iterator[str]:
+    """The lines of the sample, which is shuffled."""
+    head, *lines = file.read_text(encoding="utf-8").splitlines()
+    assert head == HEAD
+    return iter(sorted(lines, key=lambda line: int(line.partition(",")[0])))
+
+
+@pytest.fixture(
+    scope="module", params=["some made-up payments", pytest.param("all payments of the sample", marks=pytest.mark.slow)]
+)
+def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+    is_whole = request.param == "all payments of the sample"
+    lines = list(in_order_of_time(request.getfixturevalue("data") / PAYSIM) if is_whole else made_up(1_500))
+    folder = tmp_path_factory.mktemp("embedded")
+    (folder / "paysim.csv").write_text("\n".join([HEAD, *lines, ""]), encoding="utf-8")
+    embedded = opened(folder / "paysim")
+    embedded.ingest(folder / "paysim.csv", as_type="payment")
+    found = embedded.verify(ENGINES if is_whole else (*ENGINES, "naive"))
+    assert (found.events, found.mismatches) == (len(lines), 0)
+    return Sent(folder / "paysim.csv", len(lines), decided(embedded))
+
+
+@pytest.fixture(scope="module")
+def topics(kafka: Any, sent: Sent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Any]]:
+    """A source by its number of partitions, the payments in it; sent once for all who read it."""
+    made: dict[int, dict[str, Any]] = {}
+
+    def source(partitions: int) -> dict[str, Any]:
+        if partitions not in made:
+            made[partitions] = {"kafka": {"brokers": kafka.address, "topics": {"payment": next(NAMES)}}}
+            sender = opened(tmp_path_factory.mktemp("sender") / "paysim", source=made[partitions])
+            done = sender.produce(sent.file, as_type="payment", partitions=partitions)
+            assert (done.sent, done.refused) == (sent.count, 0)
+        return made[partitions]
+
+    yield source
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    for gone in admin.delete_topics([one["kafka"]["topics"]["payment"] for one in made.values()]).values():
+        gone.result()
+
+
+@pytest.fixture
+def postgres_store(postgres: Any) -> Iterator[str]:
+    """A store in a schema of its own."""
+    schema = next(NAMES).replace("-", "_")
+    yield f"{postgres.address}?schema={schema}"
+    with psycopg.connect(postgres.address, autocommit=True) as shell:
+        shell.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def mariadb_store(mariadb: Any) -> Iterator[str]:
+    """A store in tables with a prefix of its own."""
+    prefix = f"{next(NAMES).replace('-', '_')}_"
+    yield f"{mariadb.address}?prefix={prefix}"
+    parts = urlsplit(mariadb.address)
+    database = parts.path[1:]
+    shell = pymysql.connect(
+        host=parts.hostname, port=parts.port, user=parts.username, password=parts.password, database=database
+    )
+    with closing(shell), shell.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [database])
+        tables = [name for (name,) in cursor.fetchall() if name.startswith(prefix)]
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute(f"DROP TABLE {', '.join(tables)}")
+
+
+@pytest.fixture
+def stream(redis: Any) -> Iterator[dict[str, Any]]:
+    """A source that is a stream of its own."""
+    name = next(NAMES)
+    yield {"redis": {"url": redis.address, "streams": {"payment": name}}}
+    with redis_library.Redis.from_url(redis.address) as client:
+        client.delete(name, *client.keys(f"shroff:{name}*"))
+
+
+def taken(project: app.Project, count: int) -> None:
+    """Let two workers take it in, the second one where the first one stopped."""
+    first = project.run(limit=count // 3)
+    rest = project.run(limit=count - count // 3, until_idle_s=30.0)
+
+    assert first.counts.events.read + rest.counts.events.read == count
+    assert (rest.counts.events.quarantined, rest.counts.events.duplicates) == (0, 0)
+
+
+def holds_the_same(project: app.Project, sent: Sent) -> None:
+    assert decided(project) == sent.decided
+    found = project.verify(ENGINES)
+    assert (found.events, found.mismatches) == (sent.count, 0)
+
+
+def test_one_partition_and_postgresql_give_the_receipts_of_the_file(sent, topics, postgres_store, tmp_path):
+    project = opened(tmp_path / "paysim", source=topics(1), store=postgres_store)
+    taken(project, sent.count)
+
+    holds_the_same(project, sent)
+
+
+def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, mariadb_store, tmp_path):
+    project = opened(tmp_path / "paysim", source=topics(1), store=mariadb_store)
+    taken(project, sent.count)
+
+    holds_the_same(project, sent)
+
+
+def test_a_stream_of_redis_and_sqlite_give_the_receipts_of_the_file(sent, stream, tmp_path):
+    project = opened(tmp_path / "paysim", source=stream)
+    assert project.produce(sent.file, as_type="payment").sent == sent.count
+    taken(project, sent.count)
+
+    holds_the_same(project, sent)
+
+
+def test_of_four_partitions_every_payment_is_decided_once_and_verifies(sent, topics, tmp_path):
+    project = opened(tmp_path / "paysim", source=topics(4))
+    taken(project, sent.count)
+    found = project.verify(ENGINES)
+
+    assert (found.events, found.mismatches) == (sent.count, 0)
+    assert sorted(row[1:3] for row in decided(project)) == sorted(row[1:3] for row in sent.decided)

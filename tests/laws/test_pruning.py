@@ -1,0 +1,160 @@
+"""The law of the lake as the older part of a log: whatever was pruned, and when, nobody can tell but by size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.decisions.lake_reader import LakeReader
+from shroff.decisions.lake_writer import LakeWriter
+from shroff.decisions.pruning import compare
+from shroff.decisions.replay import verify_online
+from shroff.decisions.verifying_batch import verify_batch
+from shroff.decisions.whole_log import WholeLog
+from shroff.decisions.writer import Answer, Writer
+from shroff.errors import StateError
+from shroff.events.event import Event
+from shroff.events.labels import LogEvent
+from shroff.streams.lake import Patient
+from shroff.streams.log import Log
+from shroff.streams.snapshots import Snapshots
+from shroff.testing.objects import MemoryObjects
+from tests.laws.projects import histories, history_of, project, versions
+from tests.laws.test_engines import NOW_MS, Made, Version, submission
+from tests.laws.test_lake import LAKE
+
+# So many submissions; then nothing, or the lake is written and some of it pruned, behind a snapshot or without one.
+STEPS = st.lists(
+    st.tuples(st.integers(1, 20), st.integers(0, 40), st.integers(1, 9), st.sampled_from(["", "start", "snapshot"])),
+    min_size=2,
+    max_size=6,
+)
+
+
+@contextmanager
+def lake_of(objects: MemoryObjects) -> Iterator[LakeReader]:
+    yield LakeReader(Patient(objects, lambda _s: None))
+
+
+def write_lake(objects: MemoryObjects, log: Log) -> None:
+    LakeWriter(Patient(objects, lambda _s: None), log, lambda: NOW_MS, places_max=11).write()
+
+
+def prune(objects: MemoryObjects, log: Log, upto: int, places: int) -> None:
+    """Up to a place, if there is one, in parts; the last one may be left out, as by a kill."""
+    write_lake(objects, log)
+    upto = min(upto, log.last_seq() - 1)
+    if upto <= log.pruned_to():
+        return
+    with lake_of(objects) as reader:
+        compare(log, reader, log.pruned_to(), upto)
+    for _ in range(places):
+        log.prune(upto, places)
+
+
+def rows_of(log: Log) -> list[Any]:
+    """All that reading in order gives."""
+    names = ("read", "labels_after", "decisions_after", "flags_after", "hits_after")
+    rows = [list(chain.from_iterable(getattr(log, name)(size=5))) for name in names]
+    return [*rows, b"".join(log.lines(size=7)), b"".join(log.outcome_lines(size=7)), log.controls()]
+
+
+def again(events: Sequence[LogEvent], data: st.DataObject) -> list[LogEvent]:
+    """Some of these events once more."""
+    return [data.draw(st.sampled_from(events)) for _ in range(data.draw(st.integers(0, 6)))] if events else []
+
+
+def history_with_doubles(made: Made, steps: Sequence[Any], data: st.DataObject) -> list[list[LogEvent]]:
+    """What comes at each step: new events and labels, and old ones again."""
+    history, at, found = history_of(*made), 0, []
+    for count, *_ in steps:
+        found.append([*history[at : at + count], *again(history[: at + count], data)])
+        at += count
+    return found
+
+
+def run(log: Log, version: Version, events: Sequence[LogEvent], snapshots: Snapshots) -> tuple[Writer, list[Answer]]:
+    writer = Writer(log, project(*version), lambda: NOW_MS, snapshots=snapshots)
+    return writer, writer.write([submission(event) for event in events])
+
+
+@LAKE
+@given(some=st.lists(versions(), min_size=1, max_size=2), made=histories(), steps=STEPS, data=st.data())
+def test_a_pruned_log_is_the_log_that_never_was(some: list[Version], made: Made, steps: Any, data: st.DataObject):
+    coming = history_with_doubles(made, steps, data)
+    with TemporaryDirectory() as folder:
+        store, objects, undisturbed = MemoryStore(), MemoryObjects(), MemoryLog()
+        kept, never = Snapshots(Path(folder) / "pruned"), Snapshots(Path(folder) / "never")
+        for turn, ((_, upto, places, saves), events) in enumerate(zip(steps, coming, strict=True)):
+            version = some[turn % len(some)]
+            log = WholeLog(MemoryLog(store), lambda: lake_of(objects))
+            writer, answers = run(log, version, events, kept)
+
+            assert answers == run(undisturbed, version, events, never)[1]
+            assert writer.warnings == []
+            if saves == "snapshot":
+                writer.snapshot()
+            if saves:
+                prune(objects, log, upto, places)
+            assert rows_of(log) == rows_of(undisturbed)
+            assert rows_of(log) == rows_of(WholeLog(MemoryLog(store, read_only=True), lambda: lake_of(objects)))
+            log.close()
+
+    log = WholeLog(MemoryLog(store), lambda: lake_of(objects))
+    assert verify_online(log).first_mismatch is None
+    assert verify_batch(log).first_mismatch is None
+    assert_found_alike(log, undisturbed)
+
+
+def assert_found_alike(log: Log, undisturbed: Log) -> None:
+    records = list(chain.from_iterable(undisturbed.read()))
+    for type_ in {record.type for record in records}:
+        ids = [record.id for record in records if record.type == type_] + ["never there"]
+        assert log.find(type_, ids) == undisturbed.find(type_, ids)
+        assert log.decisions(type_, ids) == undisturbed.decisions(type_, ids)
+
+
+@LAKE
+@given(version=versions(), made=histories(), upto=st.integers(1, 60), data=st.data())
+def test_a_lake_over_a_file_answers_old_events_and_takes_labels_for_them(
+    version: Version, made: Made, upto: int, data: st.DataObject
+):
+    history = history_of(*made)
+    with TemporaryDirectory() as folder, ExitStack() as held:
+        undisturbed, objects = MemoryLog(), MemoryObjects()
+        whole = WholeLog(held.enter_context(closing(SqliteLog(Path(folder) / "log.db"))), lambda: lake_of(objects))
+        writers = [Writer(one, project(*version), lambda: NOW_MS) for one in (whole, undisturbed)]
+        late = [event for event in history if not isinstance(event, Event)]  # labels come when all else is there
+        first = [event for event in history if isinstance(event, Event)]
+        for part in (first, [*late, *again(first, data)]):
+            answers = [one.write([submission(event) for event in part]) for one in writers]
+
+            assert answers[0] == answers[1]
+            prune(objects, whole, upto, 9)
+        assert rows_of(whole) == rows_of(undisturbed)
+
+
+def test_the_law_catches_a_lake_that_forgets_a_place(monkeypatch: pytest.MonkeyPatch):
+    class Forgetful(LakeReader):
+        def records_at(self, places: Any) -> Any:
+            return {seq: one for seq, one in super().records_at(places).items() if seq % 2}
+
+    log, objects, history = MemoryLog(), MemoryObjects(), history_of(7, 40)
+    whole = WholeLog(log, lambda: lake_of(objects))
+    _, answers = run(whole, ("", "", 0), history, Snapshots(Path("/nowhere")))
+    prune(objects, whole, 30, 30)
+    monkeypatch.setattr("tests.laws.test_pruning.LakeReader", Forgetful)
+
+    assert answers
+    with pytest.raises(StateError, match="another record"):
+        assert_found_alike(whole, whole)

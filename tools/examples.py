@@ -1,0 +1,117 @@
+"""What examples with servers share: the servers, a copy of the project, and commands that are shown as they run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tools.servers.errors import ServerError, UnavailableError
+from tools.servers.kinds import KINDS
+
+PROGRAM = (sys.executable, "-m", "shroff")
+INTERRUPTED = 130  # as shells have it
+
+
+class FailedError(Exception):
+    """A step of an example did not end as it should."""
+
+
+class Stage:
+    """A copy of a project's files, and the environment in which its commands run.
+
+    Args:
+        folder: The copy; commands run in it.
+        environment: What the project's `${NAME}` stand for.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.environment = folder, environment
+
+    def shroff(self, *words: str, statuses: Sequence[int] = (0,)) -> None:
+        """Show a command and run it; what it prints is seen. Raises: FailedError at another status than these."""
+        print(f"\n$ shroff {shlex.join(words)}", flush=True)
+        # Of a session of its own, so that Ctrl-C reaches it once, by way of us.
+        process = subprocess.Popen([*PROGRAM, *words], cwd=self.folder, env=self._whole(), start_new_session=True)
+        status = _ended(process)
+        if status not in statuses:
+            raise FailedError(f"'shroff {shlex.join(words)}' ended with status {status}.")
+
+    @contextmanager
+    def beside(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """A process that runs as long as this; its output can be read. It gets SIGTERM at the end."""
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self._whole(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate()
+
+    def _whole(self) -> Mapping[str, str]:
+        return {**os.environ, **self.environment}
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for its end, and pass Ctrl-C on: what it has begun it may finish."""
+    is_interrupted = False
+    while process.poll() is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            is_interrupted = True
+            process.send_signal(signal.SIGINT)
+    if is_interrupted:
+        raise KeyboardInterrupt
+    return int(process.returncode)
+
+
+def play(project: Path, servers: Mapping[str, str], folder: Path | None, steps: Callable[[Stage], None]) -> int:
+    """Start servers, copy a project, take its steps, and leave nothing behind; gives an exit status.
+
+    Args:
+        project: The folder of the example; its Python files are copied, too.
+        servers: The kind of server whose `HOST:PORT` a variable of the environment has. Where a variable is set
+            already, that server is taken and none is started.
+        folder: Where the copy goes and stays; without it into a temporary one, which is removed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if folder is not None and folder.exists():
+        print(f"{folder} is there already; name a folder that is not.", file=sys.stderr)
+        return 2
+    with ExitStack() as opened:
+        try:
+            environment = {name: _address(kind, name, opened) for name, kind in servers.items()}
+            temporary = None if folder else opened.enter_context(tempfile.TemporaryDirectory(prefix="shroff-example-"))
+            copy = (folder or Path(str(temporary))).resolve() / ("" if folder else project.name)
+            shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".shroff", "__pycache__"))
+            steps(Stage(copy, environment))
+        except (UnavailableError, ServerError, FailedError) as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nstopping ...", file=sys.stderr)
+            return INTERRUPTED
+        if folder is not None:
+            print(f"\nAll of it is in {copy}.")
+    return 0
+
+
+def _address(kind: str, variable: str, opened: ExitStack) -> str:
+    """Where a server answers, as `HOST:PORT`, one after a comma for each of several."""
+    if there := os.environ.get(variable):
+        return there
+    print(f"{kind}: starting ...", file=sys.stderr, flush=True)
+    address = opened.enter_context(KINDS[kind]()).address
+    found = urlsplit(address).netloc.rpartition("@")[2] if "://" in address else address
+    print(f"{kind}: {found}", file=sys.stderr, flush=True)
+    return found
