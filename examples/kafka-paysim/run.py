@@ -64,7 +64,7 @@ def steps(stage: Stage, file: Path | None) -> None:
         stage.shroff("run", "--until-idle", "5s")
         stage.shroff("outbox", "deliver")  # what the last seconds left
         stage.shroff("label", "payment/paysim.csv:2", "genuine", "--source", "customer")
-        stage.shroff("lake", "write")
+        stage.shroff("lake", "write")  # the worker writes it as well; this is what came since
         stage.shroff("verify")
         show(stage)
 

@@ -33,7 +33,7 @@ from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
-from shroff.events.systems import System, Systems, load_systems
+from shroff.events.systems import STORES, System, Systems, load_systems
 from shroff.language import yamltext
 from shroff.models.registry import Registry
 from shroff.monitoring.views import DriftViews
@@ -275,7 +275,7 @@ class Project(
         has_lake = self.systems.lake is not None and not self.places.is_elsewhere
         store = self._opened_store(read_only=read_only)
         try:
-            return whole(store, self.lake_reader if has_lake else None)
+            return whole(store, self._lake_reader if has_lake else None)
         except BaseException:
             store.close()
             raise
@@ -286,7 +286,8 @@ class Project(
             kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
-        held: Log = load_adapter(f"log.{store.kind}")(_address(store), read_only=read_only, lease_s=lease_s)
+        url = _address(store)
+        held: Log = _store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
         return held
 
     def open_source(self, system: System) -> Source:
@@ -337,7 +338,8 @@ class Project(
         store = self._store()
         if store is None:
             return self.places.log.exists()
-        return bool(load_adapter(f"log.{store.kind}").is_there(_address(store)))
+        url = _address(store)
+        return bool(_store_adapter(url).is_there(url))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
@@ -346,7 +348,7 @@ class Project(
     def _log_name(self) -> str:
         """The log, as a place where something is wrong."""
         store = self._store()
-        return self.places.log.relative_to(self.places.folder).as_posix() if store is None else f"the {store.kind} log"
+        return self.places.log.relative_to(self.places.folder).as_posix() if store is None else "the log"
 
     def _adapter_named(self, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] = load_adapter(name)
@@ -362,7 +364,7 @@ class Project(
         report = self.check()
         found = look(self.places, report.definitions, report.errors, self.has_log, self.reading, self.now_ms())
         if self.systems.lake is not None:
-            found.append(look_at_lake(self.lake_reader, self.systems.keep_ms))
+            found.append(look_at_lake(self._lake_reader, self.systems.keep_ms))
         return [*found, *findings(self.places)]
 
     def cluster(
@@ -377,6 +379,14 @@ class Project(
 def _address(store: System) -> str:
     """The address of a store, with what the environment has to say of it."""
     return config.filled(store.text("url"), "store")
+
+
+def _store_adapter(url: str) -> Any:
+    """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
+    kind = url.partition(":")[0]
+    if kind not in STORES:
+        raise UsageError(f"a store is {' or '.join(f'{one}://' for one in STORES)}, and this address is neither.")
+    return load_adapter(f"log.{kind}")
 
 
 def _decoder(system: System, definitions: Definitions) -> Decoder:

@@ -13,13 +13,14 @@ class Wire:
     """A listener that passes everything on to a server.
 
     Once `cut_at` is set, the next words of a client that hold it cut the connection: `before` they reach the server,
-    or after they did and before its answer, `behind`.
+    or after they did and before its answer, `behind`. With `mute` nothing is cut: whatever is sent from then on is taken
+    and goes nowhere, as behind a gateway that has forgotten the connection.
     """
 
     host: str
     port: int
     cut_at: bytes = b""
-    how: Literal["before", "behind"] = "before"
+    how: Literal["before", "behind", "mute"] = "before"
     cuts: int = 0
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
@@ -51,6 +52,10 @@ class Wire:
                 if is_client and self.cut_at and self.cut_at in data:
                     self.cut_at, self.cuts, ends.is_mute = b"", self.cuts + 1, True
                     if self.how == "before":
+                        return
+                    if self.how == "mute":
+                        while source.recv(65_536):
+                            pass
                         return
                 elif ends.is_mute:  # the server has done what it was told, and nobody hears of it
                     return

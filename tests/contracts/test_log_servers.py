@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +19,7 @@ import psycopg
 import pymysql
 import pytest
 
-from shroff.adapters import log_lease, mariadb_session, postgres_session
+from shroff.adapters import deadline, log_lease, mariadb_session, postgres_session
 from shroff.adapters.log_mariadb import MariadbLog
 from shroff.adapters.log_postgres import PostgresLog
 from shroff.adapters.log_server import STEPS, ServerLog
@@ -232,6 +233,44 @@ def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log
 
         log.append(everything(4))
         assert log.last_seq() == 6
+
+
+def test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so(place):
+    for _ in range(5):
+        begin, outcomes = threading.Barrier(2), []
+
+        def start(begin: threading.Barrier = begin, outcomes: list[object] = outcomes) -> None:
+            begin.wait()
+            try:
+                outcomes.append(place.open())
+            except ShroffError as error:
+                outcomes.append(error)
+
+        both = [threading.Thread(target=start) for _ in range(2)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        logs = [one for one in outcomes if isinstance(one, ServerLog)]
+        assert [type(one) for one in outcomes if one not in logs] == [LogBusyError]
+        logs[0].close()
+        place.drop()
+
+
+def test_a_server_that_takes_everything_and_says_nothing_is_given_up_and_the_log_goes_on(place, monkeypatch):
+    monkeypatch.setattr(deadline, "ANSWER_S", 2.0)
+    monkeypatch.setattr(mariadb_session, "ANSWER_S", 2.0)
+    with (
+        Wire("127.0.0.1", urlsplit(place.address).port, how="mute") as wire,
+        closing(place.open(place.url(port=wire.own_port))) as log,
+    ):
+        log.append(everything(1))
+        wire.cut_at = b"late-4"
+        began_s = time.monotonic()
+        with pytest.raises((TransientError, StorageError)):
+            log.append(everything(4))
+        assert wire.cuts == 1
+        assert time.monotonic() - began_s < 20
 
 
 def test_a_connection_that_was_lost_while_idle_is_made_again(place):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import socket
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from shroff.adapters.sink_kafka import KafkaSink
 from shroff.adapters.sink_mongo import MongoSink
 from shroff.adapters.sink_sql import SqlSink
 from shroff.adapters.sink_webhook import WebhookSink
-from shroff.errors import TransientError, UsageError
+from shroff.errors import UsageError
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
 from tests.contracts.receivers import Received, receiver
@@ -324,10 +325,15 @@ class TestTopics:
         assert (message.key(), message.value()) == (b"p-7", flag_row(7).body)
         assert dict(message.headers()) == {"key": b"7-1", "seq": b"7", "kind": b"flag"}
 
-    def test_a_topic_that_is_not_there_is_told(self, kafka, place):
-        sink = KafkaSink(place, {"brokers": kafka.address, "topic": f"no_{place}"})
-        with closing(sink), pytest.raises((UsageError, TransientError), match="topic"):
-            sink.send([row(1)])
+    def test_a_topic_that_is_not_there_is_told_by_its_name(self, kafka, topics, place):
+        routes = {"by": "outcome", "topics": {"decline": f"no_{place}", "else": topics[0]}}
+        with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
+            sink.mark()
+            began_s = time.monotonic()
+            with pytest.raises(UsageError, match=f"there is no topic no_{place}. Make the topics"):
+                sink.send([msgspec.structs.replace(row(seq), outcome=one) for seq, one in enumerate(OUTCOMES, 1)])
+
+        assert time.monotonic() - began_s < 25  # the client alone takes 30 s
 
     @pytest.mark.parametrize(
         "options",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def written(out: Path) -> Rows:
     files = sorted((out / "decisions").glob("*.parquet"))
     ends = [tuple(map(int, file.stem.split("-"))) for file in files]
     assert ends[0][0] == 1
-    assert all(later[0] == before[1] + 1 for before, later in zip(ends, ends[1:], strict=False)), ends
+    assert all(later[0] == before[1] + 1 for before, later in pairwise(ends)), ends
     names = ("seq", "event", "id", "outcome", "receipt", "document")
     return [
         row for file in files for row in zip(*(pq.read_table(file)[name].to_pylist() for name in names), strict=True)
@@ -128,6 +129,16 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
     assert written(tmp_path / "out") == rows_of([row for rows in log.decisions_after() for row in rows])
     with pytest.raises(UsageError, match="a version came into force whose features or lateness are others"):
         run(made_up_lake(tmp_path / "lake", log), places=20)
+
+
+@pytest.mark.slow
+def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Path):
+    made = paysim(tmp_path, list(made_up(50)))
+    (events,) = (tmp_path / "lake" / "events").rglob("*.parquet")
+    events.write_bytes(b"x")
+
+    with pytest.raises(StateError, match=r"Spark stopped: events/.* is damaged \(its checksum does not fit\)"):
+        decide(made, spark, tmp_path / "out", 1, 100)
 
 
 @pytest.mark.slow

@@ -201,6 +201,24 @@ def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be
     assert app.open(bank).verify(engines="online").first_mismatch is None
 
 
+def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank):
+    project = app.open(bank)
+    old = project.snapshot().file
+    (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 300)))
+    project.ingest(bank / "new.csv", as_type="payment")
+    newest = project.snapshot().file
+    assert project.prune().upto > int(old.stem)
+    newest.write_bytes(b"damaged")
+    (bank / "lake").rename(bank / "away")
+    with pytest.raises(StateError):
+        project.snapshot()
+    assert old.exists()
+    (bank / "away").rename(bank / "lake")
+
+    assert project.snapshot().seq == COUNT + 304
+    assert project.verify(engines="online").first_mismatch is None
+
+
 def test_the_lake_of_another_log_is_not_taken_for_this_one(bank, tmp_path):
     project = app.open(bank)
     project.prune()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from random import Random
@@ -24,6 +25,11 @@ from tests.laws import projects
 from tests.laws.projects import histories, history_of, project
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, submission, written_by
 from tests.laws.test_lake import write
+from tests.laws.test_scored_fold import MADE_OF, STAGES, Seeds, World, cuts_of
+from tests.laws.test_scored_fold import RULES as SCORED_RULES
+from tests.laws.test_scored_fold import Stage as ScoredStage
+from tests.laws.test_scored_fold import written as written_with_models
+from tests.unit.linear import registry
 
 LAW = settings(QUICK, max_examples=max(30, settings.default.max_examples // 10))
 NO_MODELS = Path("/nonexistent")
@@ -36,9 +42,8 @@ def lake_of(log: Log) -> MemoryObjects:
     return objects
 
 
-def spread_over(objects: Objects, partitions: int, reader: LakeReader | None = None) -> Spread:
-    reader = LakeReader(Patient(objects)) if reader is None else reader
-    return spread_of("test", lambda: objects, reader, NO_MODELS, partitions)
+def spread_over(objects: Objects, partitions: int, models: Path = NO_MODELS) -> Spread:
+    return spread_of("test", lambda: objects, LakeReader(Patient(objects)), models, partitions)
 
 
 def run(spread: Spread, places: int, states: dict[tuple[int, int], bytes] | None = None, after: int = 0) -> Run:
@@ -107,6 +112,27 @@ def test_what_is_spread_is_decided_to_the_byte(
 
     assert found.first == ""
     assert (found.differing, found.decisions) == (0, recorded(log))
+
+
+@pytest.mark.slow
+@LAW
+@given(features=MADE_OF, stages=STAGES, made=histories(), partitions=st.integers(1, 4), data=st.data())
+def test_models_that_come_and_go_score_the_same(
+    features: Seeds, stages: list[ScoredStage], made: Made, partitions: int, data: st.DataObject
+):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spreading, "Registry", registry)
+        world, history = World(registry(Path(folder)), features, []), history_of(*made)
+        world.rules = SCORED_RULES[0] + SCORED_RULES[1]
+        log = written_with_models(world, stages, history, cuts_of(data, stages, history))
+        try:
+            spread = spread_over(lake_of(log), partitions, Path(folder))
+        except UsageError:
+            assume(False)
+
+        found = run(spread, 30)
+
+    assert (found.first, found.decisions) == ("", recorded(log))
 
 
 RULES = """

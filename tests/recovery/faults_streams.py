@@ -27,6 +27,7 @@ from .faults_world import COMPUTED_AGAIN_EVERY, ENDING, World
 PARTITIONS: Final = 3
 LEASE: Final = "1s"
 WITHIN_S: Final = 60.0
+SINK_WITHIN_S: Final = 180.0  # a transaction may take a minute to be given up, and the wait after it another one
 STORE: Final = "FAULTS_STORE"
 LAKE: Final = "FAULTS_LAKE"
 S3_ACCESS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -240,12 +241,12 @@ class StreamWorld(World):
             except ShroffError:
                 time.sleep(0.05)
 
-    def _wait(self, is_met: Callable[[], bool]) -> None:
+    def _wait(self, is_met: Callable[[], bool], what: str = "the store", within_s: float = WITHIN_S) -> None:
         """As in other worlds; but a look asks the store."""
-        until = time.monotonic() + WITHIN_S
+        until = time.monotonic() + within_s
         while not is_met():
             assert self.is_running, f"all workers ended though all was well:\n{self.last_words()}"
-            assert time.monotonic() < until, f"nothing came for {WITHIN_S} s:\n{self.last_words()}"
+            assert time.monotonic() < until, f"nothing came into {what} for {within_s} s:\n{self.last_words()}"
             self._opened().poll(0.02)
 
     def look(self) -> Found:
@@ -256,7 +257,7 @@ class StreamWorld(World):
             writing = self.write_lake()
             assert writing.wait() == 0, f"the lake was not written though all was well:\n{self.last_words()}"
         with self.project.reading() as log:
-            self._wait(lambda: not self.topic.is_behind(log))
+            self._wait(lambda: not self.topic.is_behind(log), "the sink", SINK_WITHIN_S)
         found = super().look()
         with self.project.reading() as log:
             self.topic.look(log, found)

@@ -340,6 +340,17 @@ def test_init_writes_a_project_that_check_finds_well(template, nowhere, capsys):
     assert json.loads(capsys.readouterr().out)["errors"] == []
 
 
+def test_check_leads_to_what_the_project_is_made_for(nowhere, capsys):
+    run(["init", "bank", "--template", "payments"])
+    run(["-C", "bank", "check"])
+    assert "Next: shroff ingest FILE" in capsys.readouterr().err
+    with (nowhere / "bank" / "shroff.yaml").open("a") as file:
+        file.write("\nsource: kafka://localhost:9092/payments\n")
+
+    run(["-C", "bank", "check"])
+    assert "Next: shroff run" in capsys.readouterr().err
+
+
 def test_init_overwrites_nothing(nowhere, capsys):
     (nowhere / "bank").mkdir()
     (nowhere / "bank" / "mine.txt").write_text("mine")

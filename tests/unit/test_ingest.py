@@ -395,3 +395,19 @@ def test_dropping_where_no_log_is_makes_none(project: app.Project):
         project.drop([])
 
     assert not project.places.log.exists()
+
+
+def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: app.Project, tmp_path: Path) -> None:
+    mapping = (
+        "label:\n  from:\n    csv: { when: row.fraud == '1', event: row.id, verdict: \"'fraud'\", known_at: row.at }\n"
+    )
+    events = project.places.folder / "events.yaml"
+    events.write_text(events.read_text(encoding="utf-8") + mapping, encoding="utf-8")
+    file = tmp_path / "payments.csv"
+    rows = [f"p{at},2026-03-01T00:00:{at:02d}Z,c,5.00,{at % 2}\n" for at in range(6)]
+    file.write_text("id,at,card,amount,fraud\n" + "".join(rows), encoding="utf-8")
+
+    report = project.ingest(file, as_type="payment", labels=file)
+
+    assert (report.events.appended, report.labels.appended, report.untaken) == (6, 3, 3)
+    assert set(project.labels()["id"].to_pylist()) == {"p1", "p3", "p5"}

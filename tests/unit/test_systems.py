@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import shroff
 from shroff import config
 from shroff.decisions.definitions import load_definitions
 from shroff.errors import UsageError
@@ -143,6 +144,24 @@ def test_variables_are_filled_in_when_something_is_opened(monkeypatch):
         config.filled("postgresql://secret:${NO_SUCH_VARIABLE}@h", "store")
     assert "NO_SUCH_VARIABLE" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
+    assert systems("store: ${DATABASE_URL}\n").store == System("", {"url": "${DATABASE_URL}"})
+    webhook = "sinks: { x: { webhook: { url: '${HOOK}', secret: '${SECRET}' } } }\n"
+    assert systems(webhook).sinks["x"].text("url") == "${HOOK}"
+    (tmp_path / "shroff.yaml").write_text(BASE + "store: ${DATABASE_URL}\n")
+    (tmp_path / "events.yaml").write_text(EVENTS)
+    project = shroff.open(tmp_path)
+
+    with pytest.raises(UsageError, match="reads \\$\\{DATABASE_URL\\}, and that variable is not set"):
+        project.has_log()
+    monkeypatch.setenv("DATABASE_URL", "oracle://scott:tiger@h/d")
+    with pytest.raises(
+        UsageError, match="a store is postgresql:// or mariadb://, and this address is neither"
+    ) as raised:
+        project.has_log()
+    assert "tiger" not in str(raised.value)
 
 
 def test_the_text_of_a_system_shows_no_setting():

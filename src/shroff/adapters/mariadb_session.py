@@ -16,6 +16,7 @@ from uuid import uuid4
 import pymysql
 from pymysql.constants import CLIENT
 
+from shroff.adapters.deadline import ANSWER_S
 from shroff.adapters.log_rows import Table
 from shroff.adapters.log_server_wording import About, ServerWording, server_wording
 from shroff.adapters.log_session import Session
@@ -327,6 +328,8 @@ def _connection(url: ServerUrl) -> Any:
             autocommit=True,
             client_flag=CLIENT.MULTI_STATEMENTS | CLIENT.FOUND_ROWS,
             defer_connect=True,
+            read_timeout=ANSWER_S,
+            write_timeout=ANSWER_S,
             **secured(url),
         )
         found.connect(wire)

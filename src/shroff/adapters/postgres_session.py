@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq
 
+from shroff.adapters.deadline import Deadline
 from shroff.adapters.log_rows import Table
 from shroff.adapters.log_server_wording import About, server_wording
 from shroff.adapters.log_session import Session
@@ -70,13 +71,17 @@ class PostgresSession(Session):
         """Raises: as `Session`."""
         self._url, self._schema = url, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
-        with self._failing():
+        try:  # connecting has a limit of its own
             self._connection: psycopg.Connection[Any] = psycopg.connect(**_parameters(url))
+        except psycopg.Error as error:
+            raise postgres_error(error, url.place, url.user) from error
         register(self._connection)
+        self._deadline = Deadline(self._connection.fileno())
         settings = {"search_path": self._schema, **_SETTINGS}
         try:  # by statements, as poolers take no settings with a connection
             self._run("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
         except BaseException:
+            self._deadline.close()
             self._connection.close()
             raise
 
@@ -171,7 +176,12 @@ class PostgresSession(Session):
         self.ask(sql, (name,))
 
     def version(self) -> int | None:
-        ((there,),) = self.ask("SELECT to_regclass(%s) IS NOT NULL", (f"{self._schema}.version",))
+        # By the catalogue as this transaction sees it: `to_regclass` may not know yet what another process just made.
+        sql = (
+            "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname = 'version')"
+        )
+        ((there,),) = self.ask(sql, (self._schema,))
         return int(self.ask("SELECT number FROM version")[0][0]) if there else None
 
     def make_tables(self) -> None:
@@ -210,6 +220,7 @@ class PostgresSession(Session):
         return int(self.ask(sql, (self._schema,))[0][0])
 
     def close(self) -> None:
+        self._deadline.close()
         self._connection.close()
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:  # left alone it would write to the error stream when it is collected
@@ -259,7 +270,8 @@ class PostgresSession(Session):
     def _failing(self) -> Iterator[None]:
         """Raises: what a failure of PostgreSQL means, instead of it."""
         try:
-            yield
+            with self._deadline:
+                yield
         except psycopg.Error as error:
             raise postgres_error(error, self._url.place, self._url.user) from error
 

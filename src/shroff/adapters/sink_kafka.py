@@ -40,7 +40,15 @@ _FOR_GOOD: Final = frozenset(
     ]
 )
 _PURGED: Final = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
-_CLIENT: Final = {"linger__ms": 5, "compression__type": "lz4"}
+_NO_TOPIC: Final = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
+NEW_TOPIC_MS: Final = (
+    5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
+)
+_CLIENT: Final = {
+    "linger__ms": 5,
+    "compression__type": "lz4",
+    "topic__metadata__propagation__max__ms": NEW_TOPIC_MS,
+}
 _Topic = Callable[[Outgoing], str | None]
 _Headers = list[tuple[str, str | bytes | None]]
 
@@ -67,6 +75,7 @@ class KafkaSink:
         self._topic, topics, self.wants_fields = _routing(options)
         self._home = min(topics)  # the topic under which the mark stands
         self._failed: list[Any] = []  # errors of messages since the transaction began
+        self._lacking: set[str] = set()  # topics that are not there
         self._cluster = Cluster(System("kafka", options), f"sink {name}")
         own = f"shroff-{name}"
         self._producer = self._cluster.producer(
@@ -206,6 +215,8 @@ class KafkaSink:
     def _note(self, error: Any, message: Any) -> None:
         if error is not None:
             self._failed.append(error)
+            if error.code() in _NO_TOPIC:
+                self._lacking.add(message.topic())
 
     def _told(self, raised: KafkaException) -> ShroffError:
         """What went wrong, in words; in each case another sink has to be opened."""
@@ -213,8 +224,9 @@ class KafkaSink:
         error = raised.args[0]
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # noqa: SLF001 - public
             return TransientError("another process delivers to this sink as well; one of them must end")
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001 - public
-            return UsageError(f"{self._cluster.words_of(error)}. Create the topics of this sink, or name others")
+        if error.code() in _NO_TOPIC:
+            lacking = ", ".join(sorted(self._lacking)) or self._home
+            return UsageError(f"there is no topic {lacking}. Make the topics of this sink, or name others")
         told = self._cluster.raised(raised, "delivering")
         return told if isinstance(told, UsageError) else AwayError(str(told))
 

@@ -18,9 +18,12 @@ def check(session: Session) -> int:
     """Load and type all files, run the rules' tests, price the features and read the rules back in words."""
     report = session.project.check()
     session.answer(_document(report), _text(report, session))
-    session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT") if report.is_ok else session.next(
-        "mend the place named first, then 'shroff check'"
-    )
+    if not report.is_ok:
+        session.next("mend the place named first, then 'shroff check'")
+    elif session.project.systems.source is not None:
+        session.next("shroff run")
+    else:
+        session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT")
     return 0 if report.is_ok else 1
 
 

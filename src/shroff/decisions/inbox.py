@@ -240,7 +240,7 @@ class Inbox:
 
     def refuse_next(self, words: str) -> None:
         """Refuse the request that waits longest, at which this program fails; there must be one."""
-        self._refuse(*self._log.asked(limit=1), words)
+        self._refuse(self._log.asked(limit=1)[0], words)
 
     def replied(self, number: int) -> bytes:
         """Carry out what waits up to a request of this process; gives its reply.

@@ -144,20 +144,20 @@ class Lakes(Elsewhere):
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options, self.definitions.events.types)
-        with self.objects_at(options, to) as objects:
+        with self._objects_at(options, to) as objects:
             yield Lake(self, objects, layout, self._opening(options, to))
 
     @contextmanager
-    def lake_reader(self) -> Iterator[LakeReader]:
+    def _lake_reader(self) -> Iterator[LakeReader]:
         """The lake that shroff.yaml names, to read; for that the project may have mistakes."""
         from shroff.decisions.lake_reader import LakeReader
 
         assert self.systems.lake is not None
-        with self.objects_at(self.systems.lake.options) as objects:
+        with self._objects_at(self.systems.lake.options) as objects:
             yield LakeReader(objects)
 
     @contextmanager
-    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
         """A folder or bucket by its settings (`to`, `endpoint`, `region`), or at another address with those.
 
         Raises: UsageError where its address is none.

@@ -138,7 +138,9 @@ class Pruning(Additions):
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:
-    """What may go: all up to the first record that is not older than so long before the watermark.
+    """What may go: all up to the first event that is not older than so long before the watermark.
+
+    Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
 
     Args:
         upto: The last place that the lake has.
@@ -158,9 +160,8 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:
         return Plan(pruned, pruned, last, kept_by)
     for records in log.read(pruned, end):
         for one in records:
-            if one.kind != "control" and one.time_ms >= watermark_ms - keep_ms:
-                what = f"the {one.kind if one.kind == 'label' else one.type} at place {one.seq:,}"
-                return Plan(pruned, one.seq - 1, last, f"{what} is not old enough")
+            if one.kind == "event" and one.time_ms >= watermark_ms - keep_ms:
+                return Plan(pruned, one.seq - 1, last, f"the {one.type} at place {one.seq:,} is not old enough")
     return Plan(pruned, end, last, kept_by)
 
 

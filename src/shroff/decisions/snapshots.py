@@ -20,7 +20,7 @@ from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.decisions.let_through import LetThrough
-from shroff.errors import StateError, StorageError
+from shroff.errors import PrunedError, StateError, StorageError
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
@@ -131,6 +131,8 @@ def _newest(snapshots: Snapshots, log: Log, make: Callable[[], Folded], warnings
             _check_log(header, log)
             with calm_collector():
                 return _taken_up(folded, header.seq, snapshots.parts(file))
+        except (PrunedError, StorageError):  # of the log, which says nothing against the snapshot
+            raise
         except StateError as error:
             warnings.append(_removed(snapshots, file, str(error)))
         except OSError as error:

@@ -157,7 +157,7 @@ def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[Dec
     import pyarrow.parquet as pq
 
     columns = ("seq", "event", "id", "outcome", "receipt", "document")
-    kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.binary(), pa.binary())
+    kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.binary(), pa.string())
     table = pa.table(
         [pa.array([getattr(one, name) for one in decisions], kind) for name, kind in zip(columns, kinds, strict=True)],
         schema=pa.schema(list(zip(columns, kinds, strict=True))),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from shroff.errors import PrunedError, StateError
+from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
 
 if TYPE_CHECKING:
@@ -213,21 +213,31 @@ class WholeLog:
         return pruned
 
     def _lake(self, upto: int) -> LakeReader:
-        """The lake, which has all places up to this one, as it is now. Raises: StateError where it has not."""
+        """The lake, which has all places up to this one, as it is now. Raises: StorageError where it has not."""
+        try:
+            reader = self._opened_lake()
+        except PrunedError:
+            raise
+        except StateError as error:  # such as none where one was
+            raise StorageError(str(error)) from error
+        if reader.last_seq < upto:
+            raise StorageError(
+                f"{reader.objects.address} has the log up to place {reader.last_seq:,} only, and the store has let go "
+                f"of places up to {self._pruned():,}. Bring the lake back from a copy"
+            )
+        return reader
+
+    def _opened_lake(self) -> LakeReader:
         if self._reader is None:
-            self._reader = self._held.enter_context(self._open_lake())
-            self._check(self._reader)
+            reader = self._held.enter_context(self._open_lake())
+            self._check(reader)
+            self._reader = reader
         else:
             self._reader.refresh()
-        if self._reader.last_seq < upto:
-            raise StateError(
-                f"{self._reader.objects.address} has the log up to place {self._reader.last_seq:,} only, and the store "
-                f"has let go of places up to {self._pruned():,}. Bring the lake back from a copy"
-            )
         return self._reader
 
     def _check(self, lake: LakeReader) -> None:
-        """Raises: StateError where the lake is of another log, by the first record, which has the time."""
+        """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
         from shroff.decisions.lake_writer import mark_of
 
         first = [one for one in self.controls()[:1] if one.seq == 1]
@@ -239,8 +249,8 @@ def _line(record: Record) -> bytes:
     return b"%c%d%s %s\n" % (record.kind.encode()[:1], record.decided, record.type.encode(), record.body)
 
 
-def _other_lake(lake: LakeReader, seq: int) -> StateError:
-    return StateError(
+def _other_lake(lake: LakeReader, seq: int) -> StorageError:
+    return StorageError(
         f"{lake.objects.address} has another record at place {seq:,} than the log had: it is the lake of another log. "
         "Name the right one in shroff.yaml as 'lake:'"
     )

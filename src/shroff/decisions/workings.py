@@ -77,7 +77,7 @@ class Workings(Deliveries):
         """What other processes ask of this one, which writes the log."""
 
     @abstractmethod
-    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
         """A folder or bucket by its settings (`to`, `endpoint`, `region`)."""
 
     @abstractmethod
@@ -205,8 +205,8 @@ class Workings(Deliveries):
             command = (*shroff, "lake", "write", "--json")
             found.append(Running(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True))
         if self.systems.keep_ms is not None and not self.places.is_elsewhere:
-            command, words = (*shroff, "prune", "--json"), "old events stay in the store"
-            found.append(Running(command, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+            prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
+            found.append(Running(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return found
 
     def _copies(self, held: ExitStack) -> SnapshotCopies | None:
@@ -221,7 +221,7 @@ class Workings(Deliveries):
                 return None
             first = mark(log, 1)[:16]
         options = self.systems.snapshots.options
-        objects = held.enter_context(self.objects_at(options))
+        objects = held.enter_context(self._objects_at(options))
         return SnapshotCopies(objects, first, kept=int(self.systems.snapshots.text("kept", str(KEPT))))
 
     def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:

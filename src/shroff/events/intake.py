@@ -189,7 +189,10 @@ class Intake:
                 continue
             row = Row(source, line.number, line.columns)
             if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
-                yield only(line, row, None)
+                if as_type == LABEL and dispatcher.leaves(LABEL, row):
+                    yield Submission(source, line.place, _untaken_bytes(line, row, reading))
+                else:
+                    yield only(line, row, None)
                 continue
             try:
                 picked = dispatcher.pick(row)

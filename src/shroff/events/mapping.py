@@ -191,6 +191,10 @@ class Dispatcher:
         """Whether a mapping of lines of this format has a `when`."""
         return bool(self._conditions)
 
+    def leaves(self, type_name: str, row: Row) -> bool:
+        """Whether the mapping of a type has a `when`, and it is not true of a line."""
+        return any(name == type_name and not condition(row) for name, condition in self._conditions)
+
     def takes(self, row: Row) -> bool:
         """Whether the `when` of a type is true of a line."""
         return any(condition(row) for _, condition in self._conditions)

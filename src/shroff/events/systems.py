@@ -166,7 +166,10 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
     if node is None or found is None:
         return None
     options = {"url": found} if isinstance(found, str) else _mapping(found)
-    kind = str(options.get("url", "")).partition(":")[0]
+    url = str(options.get("url", ""))
+    kind = url.partition(":")[0]
+    if url.startswith("${"):  # the environment says which
+        return System("", options)
     if kind not in STORES:
         problems.append(node.problem(f"a store is {' or '.join(f'{one}://' for one in STORES)}, not {kind}://."))
         return None

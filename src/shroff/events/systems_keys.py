@@ -22,9 +22,11 @@ from shroff.language.keys import (
     own_names,
 )
 
+VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
 URL: Final = One("an address such as kafka://localhost:9092/payments", "^[a-z][a-z0-9+]*:")
-ADDRESS: Final = One("an address", r"^[a-z][a-z0-9+.]*://\S+$")
-HTTP: Final = One("an address that begins with http:// or https://", r"^https?://\S+$")
+STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
+ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
+HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
 TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
 OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
@@ -126,7 +128,7 @@ SOURCE: Final = Either(
 
 STORE: Final = Either(
     (
-        URL,
+        STORE_URL,
         Keys(
             "a store by its address",
             (
