@@ -160,8 +160,8 @@ def public_calls() -> list[str]:
 def call_part(name: str, member: Callable[..., object]) -> str:
     signature = inspect.signature(member)
     # A function that is the default would show its address.
-    named = [one for key, one in signature.parameters.items() if key not in HIDDEN and not inspect.isfunction(one.default)]
-    shown = [one.replace(annotation=one.empty) for one in named]
+    named = [one for key, one in signature.parameters.items() if key not in HIDDEN]
+    shown = [one.replace(annotation=one.empty) for one in named if not inspect.isfunction(one.default)]
     text = f"{name}{signature.replace(parameters=shown, return_annotation=signature.empty)}"
     return f"### {name}\n\n`project.{text}`\n\n{prose(member)}\n"
 

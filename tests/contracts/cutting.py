@@ -13,8 +13,8 @@ class Wire:
     """A listener that passes everything on to a server.
 
     Once `cut_at` is set, the next words of a client that hold it cut the connection: `before` they reach the server,
-    or after they did and before its answer, `behind`. With `mute` nothing is cut: whatever is sent from then on is taken
-    and goes nowhere, as behind a gateway that has forgotten the connection.
+    or after they did and before its answer, `behind`. With `mute` nothing is cut: whatever is sent from then on is
+    taken and goes nowhere, as behind a gateway that has forgotten the connection.
     """
 
     host: str

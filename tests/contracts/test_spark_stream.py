@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,13 +29,15 @@ from shroff.decisions.lake_writer import LakeWriter
 from shroff.decisions.spread_files import SpreadRun, decide_spread, write_decisions
 from shroff.decisions.writer import Writer
 from shroff.errors import StateError, UsageError
+from shroff.examples.bank import bank
 from shroff.features.partitioned import Cluster
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
 from shroff.testing.backends import HereBackend
 from tests.contracts.test_backends import started
-from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up, opened
+from tests.journeys.test_real_data import TEMPLATES
+from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
 from tests.laws.test_engines import NOW_MS, submission
 from tests.laws.test_spread import FEATURES, MANY, RULES
@@ -72,8 +75,16 @@ def recorded(found: app.Project) -> Rows:
 def paysim(folder: Path, lines: Sequence[str]) -> app.Project:
     """PaySim's project with a log of these lines, and its lake."""
     (folder / "payments.csv").write_text("\n".join([HEAD, *lines, ""]), encoding="utf-8")
-    made = opened(folder / "paysim", lake=str(folder / "lake"))
-    made.ingest(folder / "payments.csv", as_type="payment")
+    return made_of(folder, folder / "payments.csv", "paysim")
+
+
+def made_of(folder: Path, file: Path, template: str) -> app.Project:
+    """A project of a template with a log of a file, and its lake."""
+    shutil.copytree(TEMPLATES / template, folder / "project")
+    with (folder / "project" / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write(f"\nahead: 3650d\nlake: {json.dumps(str(folder / 'lake'))}\n")
+    made = app.open(folder / "project")
+    made.ingest(file, as_type="payment")
     with made.lake() as lake:
         lake.write()
     return made
@@ -129,6 +140,18 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
     assert written(tmp_path / "out") == rows_of([row for rows in log.decisions_after() for row in rows])
     with pytest.raises(UsageError, match="a version came into force whose features or lateness are others"):
         run(made_up_lake(tmp_path / "lake", log), places=20)
+
+
+@pytest.mark.slow
+def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(spark: Any, tmp_path: Path):
+    with (tmp_path / "payments.jsonl").open("wb") as file:
+        file.writelines(msgspec.json.encode(one.event) + b"\n" for one in bank(6_000, seed=3))
+    made = made_of(tmp_path, tmp_path / "payments.jsonl", "payments")
+
+    run = decide(made, spark, tmp_path / "out", 3, 2_500)
+
+    assert (run.decisions, run.differing) == (6_000, 0)
+    assert written(tmp_path / "out") == recorded(made)
 
 
 @pytest.mark.slow

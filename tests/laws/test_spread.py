@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions import spread as spreading
+from shroff.decisions.definitions import load_definitions
 from shroff.decisions.lake_reader import LakeReader
 from shroff.decisions.spread import Seen, Spread, Work, answers_of, decided, rows_of, spread_of
 from shroff.decisions.writer import Writer
@@ -22,7 +23,7 @@ from shroff.streams.lake import Objects, Patient
 from shroff.streams.log import DecisionRow, Log
 from shroff.testing.objects import MemoryObjects
 from tests.laws import projects
-from tests.laws.projects import histories, history_of, project
+from tests.laws.projects import EVENTS, SHROFF, histories, history_of, project
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, submission, written_by
 from tests.laws.test_lake import write
 from tests.laws.test_scored_fold import MADE_OF, STAGES, Seeds, World, cuts_of
@@ -203,20 +204,29 @@ def test_versions_that_mean_the_same_share_their_stages_and_a_new_feature_gets_i
     assert run(spread, 9).decisions == recorded(log)
 
 
+SINCE = '- { id: r1, on: payment, by: card, when: "count(payment) over 1d since flag > 1", effect: review }\n'
+EXPLORE = """
+payment:
+  score: { review_at: 0.5, decline_at: 0.9 }
+  explore: { share: 1%, at_most_a_day: 5, amount_at_most: 100, expires: 2027-01-01, seed: nobody guesses this one, instead: review }
+"""
+
+
 @pytest.mark.parametrize(
-    ("text", "rules", "why"),
+    ("more", "why"),
     [
-        (
-            PAYMENTS,
-            '- { id: r1, on: payment, by: card, when: "count(payment) over 1d since flag > 1", effect: review }\n',
-            "the version in force behind place 1 cannot be spread over processes: rule r1 looks 'since flag'",
-        ),
+        ({"rules/r.yaml": SINCE}, "rule r1 looks 'since flag'"),
+        ({"policy.yaml": EXPLORE}, "its policy explores payment with a cap for each day"),
     ],
 )
-def test_what_cannot_be_spread_is_refused_with_its_version(text: str, rules: str, why: str):
-    log = log_of((text, rules), (1, 30))
+def test_what_cannot_be_spread_is_refused_with_its_version(more: dict[str, str], why: str):
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS, "features.yaml": PAYMENTS} | more
+    log = MemoryLog()
+    Writer(log, load_definitions(files).or_raise(), lambda: NOW_MS).write(
+        [submission(event) for event in history_of(1, 30)]
+    )
 
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=f"^the version in force behind place 1 cannot be spread .*{why}"):
         spread_over(lake_of(log), 2)
 
 

@@ -75,9 +75,7 @@ def _check(record: Record, type_: EventType) -> None:
         raise changed_type(type_.name, type_.time_field, f"it is the time now, and {where} has another one.")
     for one in type_.personal:
         if one.name in body:
-            raise changed_type(
-                type_.name, one.name, f"it is personal now, and {where} has it for ever."
-            )
+            raise changed_type(type_.name, one.name, f"it is personal now, and {where} has it for ever.")
     for one in type_.fields:
         value = body.get(one.name)
         if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != one.shape.is_hashed:
