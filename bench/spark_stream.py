@@ -89,7 +89,9 @@ def report(runs: Runs, chosen: argparse.Namespace) -> str:
     ]
     for way in ("one process", "spark"):
         few, many = min(runs[way, chosen.few]), min(runs[way, chosen.events])
-        rate = (chosen.events - chosen.few) / max(many - few, 1e-9)
+        if many <= few:
+            raise SystemExit(f"{way}: {chosen.events:,} events took no longer than {chosen.few:,}; take more --events")
+        rate = (chosen.events - chosen.few) / (many - few)
         lines.append(f"| {way} | {few:.1f} | {many:.1f} | {rate:,.0f} |")
     return "\n".join(lines) + "\n\nThe least of all rounds. One process is `shroff verify --engines online`.\n"
 
