@@ -27,7 +27,7 @@ check: $(READY)  ## format, lint, types, layers and fast tests; under a minute
 	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
 
 test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 -m "not unsteady"
 
 fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .

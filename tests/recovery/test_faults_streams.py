@@ -23,7 +23,7 @@ from .faults_world import World
 STREAM_FAULTS = 20
 Strikes = Callable[[World, list[Fault]], None]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unsteady]
 
 
 @pytest.fixture
