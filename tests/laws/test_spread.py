@@ -208,7 +208,13 @@ SINCE = '- { id: r1, on: payment, by: card, when: "count(payment) over 1d since 
 EXPLORE = """
 payment:
   score: { review_at: 0.5, decline_at: 0.9 }
-  explore: { share: 1%, at_most_a_day: 5, amount_at_most: 100, expires: 2027-01-01, seed: nobody guesses this one, instead: review }
+  explore:
+    share: 1%
+    at_most_a_day: 5
+    amount_at_most: 100
+    expires: 2027-01-01
+    seed: nobody guesses this one
+    instead: review
 """
 
 

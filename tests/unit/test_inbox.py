@@ -410,7 +410,7 @@ def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
 def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsys, words):
     (bank / "lists").mkdir()
     (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
-    monkeypatch.setattr(inbox, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(inbox, "PATIENCE_S", 0.6)
     monkeypatch.setattr(inbox, "QUIET_S", 0.02)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     with app.open(bank).writing():
@@ -419,7 +419,7 @@ def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsy
 
     assert said.err.count(f"shroff: waiting for process {os.getpid()}, which writes the log") == 1
     assert code == (0 if words[0] == "lists" else 3)
-    assert "and has not come to this in 0.1 s" in said.out + said.err
+    assert "and has not come to this in 0.6 s" in said.out + said.err
     assert "it need not be asked again" in said.out + said.err
     assert "Stop that process" not in said.out + said.err
 

@@ -73,7 +73,13 @@ sinks:
       outcomes: [decline, review]
       timeout: 10s
 online: { url: "redis://localhost:6379/1", prefix: bank, ttl: 90d, entities: [card] }
-snapshots: { every: 10m, events: 1000000, kept: 3, to: s3://bank/snapshots, endpoint: "http://localhost:9000", region: eu-central-1 }
+snapshots:
+  every: 10m
+  events: 1000000
+  kept: 3
+  to: s3://bank/snapshots
+  endpoint: http://localhost:9000
+  region: eu-central-1
 keep: 400d
 """,
     "events.yaml": """
