@@ -362,7 +362,9 @@ class Project(
         from shroff.monitoring.drift_record import findings
 
         report = self.check()
-        found = look(self.places, report.definitions, report.errors, self.has_log, self.reading, self.now_ms())
+        definitions, errors = report.definitions, report.errors
+        sinks = self.systems.sinks
+        found = look(self.places, definitions, errors, self.has_log, self.reading, self.now_ms(), sinks)
         if self.systems.lake is not None:
             found.append(look_at_lake(self._lake_reader, self.systems.keep_ms))
         return [*found, *findings(self.places)]

@@ -41,6 +41,7 @@ from shroff.streams.log import Log
 from shroff.testing.contracts.online import OnlineContract, row
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
+from tests.unit.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
@@ -343,9 +344,9 @@ def test_where_features_are_is_an_address_or_a_mapping_with_one():
         return load_definitions({"shroff.yaml": files["shroff.yaml"] + line})
 
     for line in ("online: rediss://h/1\n", "online: { url: 'rediss://h/1' }\n"):
-        found = loaded(line).or_raise().systems.online
+        found = systems_of(files["shroff.yaml"] + line).online
         assert (found.kind, found.text("url")) == ("redis", "rediss://h/1")
-    assert loaded("").or_raise().systems.online is None
+    assert systems_of(files["shroff.yaml"]).online is None
     assert loaded("").or_raise().versions == loaded("online: redis://h/1\n").or_raise().versions
     for line in ("online: kafka://h/1\n", "online: { url: 'http://h' }\n"):
         (problem,) = loaded(line).problems

@@ -28,6 +28,7 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Trimming
 from shroff.testing.contracts.source import Outside, SourceContract
+from tests.unit.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
@@ -570,20 +571,17 @@ def test_a_stream_has_one_type(opened, stream):
 def test_an_address_gives_what_the_settings_written_out_give():
     base = "shroff: 1\nname: bank\nmoney: EUR\nsource: "
 
-    def loaded(text: str) -> Any:
-        return load_definitions({"shroff.yaml": f"{base}{text}\n"})
-
     written = "{ redis: { url: 'rediss://:${PASSWORD}@h:1/2', streams: { any: payments }, trim: true } }"
-    source = loaded("rediss://:${PASSWORD}@h:1/2/payments?trim=true").or_raise().systems.source
-    assert (source.kind, source.options) == ("redis", loaded(written).or_raise().systems.source.options)
-    assert loaded("redis://h/payments").or_raise().systems.source.text("url") == "redis://h/0"
+    source = systems_of(base + "rediss://:${PASSWORD}@h:1/2/payments?trim=true").source
+    assert (source.kind, source.options) == ("redis", systems_of(base + written).source.options)
+    assert systems_of(base + "redis://h/payments").source.text("url") == "redis://h/0"
     for wrong in (
         "redis://h/0/payments?trym=true",
         "redis://h/0/payments?trim=yes",
         "redis://h/0/pay ments",
         "redis://h",
     ):
-        assert loaded(wrong).problems
+        assert load_definitions({"shroff.yaml": base + wrong}).problems
 
 
 @pytest.fixture

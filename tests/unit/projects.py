@@ -9,6 +9,8 @@ import msgspec
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.writer import Writer
 from shroff.events.intake import Intake, Submission
+from shroff.events.systems import Systems, load_systems
+from shroff.language import yamltext
 from shroff.streams.log import Log
 
 NOW_MS = 1_780_000_000_000
@@ -45,6 +47,13 @@ def definitions(changes: Mapping[str, str | None] | None = None) -> Definitions:
     """The small project, some of its files changed or left out."""
     files = {**FILES, **(changes or {})}
     return load_definitions({name: text for name, text in files.items() if text is not None}).or_raise()
+
+
+def systems_of(settings: str) -> Systems:
+    """Where things are by a text of shroff.yaml that has no mistake."""
+    top = yamltext.read(settings, "shroff.yaml", [])
+    assert isinstance(top, yamltext.Mapping)
+    return load_systems(top, [], [])
 
 
 def writer(log: Log, changes: Mapping[str, str | None] | None = None) -> Writer:

@@ -8,7 +8,8 @@ import shroff
 from shroff import config
 from shroff.decisions.definitions import load_definitions
 from shroff.errors import UsageError
-from shroff.events.systems import System
+from shroff.events.systems import System, Systems
+from tests.unit.projects import systems_of
 
 BASE = """
 shroff: 1
@@ -37,8 +38,9 @@ def loaded(settings: str):
     return load_definitions({"shroff.yaml": settings, "events.yaml": EVENTS})
 
 
-def systems(line: str):
-    return loaded(BASE + line).or_raise().systems
+def systems(line: str) -> Systems:
+    loaded(BASE + line).or_raise()
+    return systems_of(BASE + line)
 
 
 def problem(line: str) -> str:
@@ -165,4 +167,4 @@ def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
 
 
 def test_the_text_of_a_system_shows_no_setting():
-    assert "hunter2" not in repr(loaded(BASE + PLACES).or_raise().systems)
+    assert "hunter2" not in repr(systems(PLACES))

@@ -10,6 +10,10 @@ from typing import Any, Final, TypeVar
 
 from shroff.streams.log import Offset, Refused, Remark, StuckRow, UniqueValue, WaitingLabel
 
+APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in this order
+    *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
+    *("before commit", "after commit"),
+)
 _Row = TypeVar("_Row")
 _RECORD: Final = ("seq", "kind", "type", "id", "time_ms", "body", "decided")
 _DECISION: Final = ("seq", "outcome", "receipt", "document")

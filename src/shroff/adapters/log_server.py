@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from shroff.adapters.log_lease import Heart, Lease
 from shroff.adapters.log_questions import Questions
 from shroff.adapters.log_rows import (
+    APPEND_STEPS,
     DECISIONS,
     DONE,
     DROPPED,
@@ -56,18 +57,7 @@ from shroff.streams.batch_check import (
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply, WaitingLabel
 
 _Given = TypeVar("_Given")
-STEPS: Final = (
-    "begin",
-    "events",
-    "unique",
-    "decisions",
-    "flags",
-    "refused",
-    "offsets",
-    "replies",
-    "before commit",
-    "after commit",
-)
+STEPS: Final = APPEND_STEPS
 LEASE_S: Final = 3.0
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from shroff.adapters.log_questions import NUMBER_MAX
 from shroff.adapters.log_rows import (
+    APPEND_STEPS,
     id_digest,
     last_offsets,
     of_decision,
@@ -86,18 +87,7 @@ from shroff.streams.log import (
 )
 
 VERSION: Final = 5  # of the tables; PRAGMA user_version
-STEPS: Final = (
-    "begin",
-    "events",
-    "unique",
-    "decisions",
-    "flags",
-    "refused",
-    "offsets",
-    "replies",
-    "before commit",
-    "after commit",
-)
+STEPS: Final = APPEND_STEPS
 
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 

@@ -60,7 +60,7 @@ class MariadbSession(Session):
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         with self._failing():
-            self._connection = _connection(url)
+            self._connection = connection(url)
         try:
             self._later(_SETTINGS.encode())
             self._check_server()
@@ -308,7 +308,7 @@ def _wording(prefix: str) -> ServerWording:
     )
 
 
-def _connection(url: ServerUrl) -> Any:
+def connection(url: ServerUrl) -> Any:
     """A connection by a socket that notices a vanished peer."""
     wire = socket.create_connection((url.host, url.port), _CONNECT_S)
     try:

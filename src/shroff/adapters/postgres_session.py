@@ -72,7 +72,7 @@ class PostgresSession(Session):
         self._url, self._schema = url, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
         try:  # connecting has a limit of its own
-            self._connection: psycopg.Connection[Any] = psycopg.connect(**_parameters(url))
+            self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters(url))
         except psycopg.Error as error:
             raise postgres_error(error, url.place, url.user) from error
         register(self._connection)
@@ -286,8 +286,8 @@ def there_is_a_log(url: ServerUrl) -> bool:
         return session.version() is not None
 
 
-def _parameters(url: ServerUrl) -> dict[str, Any]:
-    """What psycopg is told of a connection."""
+def parameters(url: ServerUrl) -> dict[str, Any]:
+    """What psycopg is told of a connection: how it is secured, and how a peer is noticed that has vanished."""
     files: dict[str, str] = {
         key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options
     }

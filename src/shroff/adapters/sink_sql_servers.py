@@ -9,16 +9,16 @@ is raised. No message holds an address with its password.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from shroff.adapters.deadline import Deadline
 from shroff.adapters.server_url import server_url
 from shroff.errors import ShroffError, UsageError
 from shroff.streams.sink import AwayError
 
-CONNECT_S: Final = 10
-ANSWER_S: Final = 60  # how long a statement may take
 _ROWS_MAX: Final = 200  # in one statement of PostgreSQL
 _BUSY_S: Final = 10.0  # how long another program may hold an SQLite file
 Rows = Sequence[tuple[Any, ...]]
@@ -99,14 +99,16 @@ class Postgres:
         self._psycopg = psycopg
         self._url = server_url(url, ["postgresql"], 5432, ["sslmode", "sslrootcert", "sslcert", "sslkey"])
         self._connection: Any = None
+        self._deadline: Deadline | None = None
 
     def make_table(self, table: str, columns: Sequence[Column]) -> None:
         """Make the table where there is none; it is not asked for where it is, since that takes a right."""
         try:
-            found = self._connected().execute("SELECT to_regclass(%s)", (table,)).fetchone()
-            if found == (None,):
-                self._connection.execute(_table_text(table, columns, self.types))
-            self._connection.commit()
+            with self._connected() as connection:
+                found = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+                if found == (None,):
+                    connection.execute(_table_text(table, columns, self.types))
+                connection.commit()
         except self._psycopg.Error as error:
             raise self._told(error) from None
 
@@ -115,13 +117,13 @@ class Postgres:
         errors = self._psycopg
         marks = f"({', '.join(['%s'] * len(columns))})"
         try:
-            cursor = self._connected().cursor()
-            for start in range(0, len(rows), _ROWS_MAX):
-                part = rows[start : start + _ROWS_MAX]
-                values = ", ".join([marks] * len(part))
-                sql = f"INSERT INTO {table} ({_names(columns)}) VALUES {values} {_replacing(columns)}"
-                cursor.execute(sql, [value for row in part for value in row])
-            self._connection.commit()
+            with self._connected() as connection:
+                for start in range(0, len(rows), _ROWS_MAX):
+                    part = rows[start : start + _ROWS_MAX]
+                    values = ", ".join([marks] * len(part))
+                    sql = f"INSERT INTO {table} ({_names(columns)}) VALUES {values} {_replacing(columns)}"
+                    connection.execute(sql, [value for row in part for value in row])
+                connection.commit()
         except (errors.DataError, errors.IntegrityError) as error:
             self._connection.rollback()
             return f"PostgreSQL refuses it: {_first_line(error)}"
@@ -130,31 +132,23 @@ class Postgres:
         return ""
 
     def close(self) -> None:
-        if self._connection is not None:
+        if self._connection is not None and self._deadline is not None:
+            self._deadline.close()
             self._connection.close()
         self._connection = None
 
-    def _connected(self) -> Any:
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """The connection, for what has to be over in time."""
         if self._connection is None:
-            url = self._url
-            files = {name: path for name, path in url.options.items() if name != "sslmode"}
-            if url.ssl_mode.startswith("verify"):
-                files.setdefault("sslrootcert", "system")  # the certificates that this machine trusts
-            self._connection = self._psycopg.connect(
-                host=url.host,
-                port=url.port,
-                dbname=url.database,
-                user=url.user or None,
-                password=url.password or None,
-                sslmode=url.ssl_mode,
-                connect_timeout=CONNECT_S,
-                application_name="shroff",
-                client_encoding="UTF8",
-                tcp_user_timeout=ANSWER_S * 1_000,
-                options=f"-c statement_timeout={ANSWER_S * 1_000}",
-                **files,
-            )
-        return self._connection
+            from shroff.adapters.postgres_session import parameters
+
+            told = parameters(self._url) | {"autocommit": False, "prepare_threshold": 5}
+            self._connection = self._psycopg.connect(**told)
+            self._deadline = Deadline(self._connection.fileno())
+        assert self._deadline is not None
+        with self._deadline:
+            yield self._connection
 
     def _told(self, error: Any) -> ShroffError:
         self.close()
@@ -198,7 +192,7 @@ class MariaDB:
                 if not cursor.execute(asked, (table,)):
                     cursor.execute(text)
             self._connection.commit()
-        except self._pymysql.Error as error:
+        except (self._pymysql.Error, OSError) as error:
             raise self._told(error) from None
 
     def write(self, table: str, columns: Sequence[Column], rows: Rows) -> str:
@@ -213,7 +207,7 @@ class MariaDB:
         except (self._pymysql.DataError, self._pymysql.IntegrityError) as error:
             self._connection.rollback()
             return f"MariaDB refuses it: {_first_line(error.args[-1])}"
-        except self._pymysql.Error as error:
+        except (self._pymysql.Error, OSError) as error:
             if error.args and error.args[0] in self._refusing:
                 self._connection.rollback()
                 return f"MariaDB refuses it: {_first_line(error.args[-1])}"
@@ -227,22 +221,12 @@ class MariaDB:
 
     def _connected(self) -> Any:
         if self._connection is None:
-            from shroff.adapters.mariadb_session import secured
+            from shroff.adapters.mariadb_session import connection
 
-            url = self._url
-            self._connection = self._pymysql.connect(
-                host=url.host,
-                port=url.port,
-                user=url.user,
-                password=url.password,
-                database=url.database,
-                charset="utf8mb4",
-                connect_timeout=CONNECT_S,
-                read_timeout=ANSWER_S,
-                write_timeout=ANSWER_S,
-                init_command="SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'",
-                **secured(url),
-            )
+            found = connection(self._url)
+            with found.cursor() as cursor:
+                cursor.execute("SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'")
+            self._connection = found
         return self._connection
 
     def _told(self, error: Any) -> ShroffError:

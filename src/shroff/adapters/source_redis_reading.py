@@ -14,7 +14,6 @@ from shroff.errors import StateError, UsageError
 
 FIRST: Final = "0-0"  # before every entry
 AGAIN: Final = "Then let the stream begin anew: what is read twice changes nothing"
-_IDS: Final = ("recorded-first-entry", "last-generated", "max-deleted-entry")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from shroff.errors import DefinitionError, Problem
 from shroff.events import kept
 from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings, load_settings
-from shroff.events.systems import SYSTEM_KEYS, Systems, load_systems, without_systems
+from shroff.events.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
@@ -89,7 +89,6 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    systems: Systems = field(default_factory=Systems)  # where things are; decides nothing
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
@@ -187,7 +186,8 @@ def load_definitions(
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
     settings = load_settings(trees.get("shroff.yaml"), problems)
     top = trees.get("shroff.yaml")
-    systems = load_systems(top, problems, warnings) if isinstance(top, YamlMapping) else Systems()
+    if isinstance(top, YamlMapping):
+        load_systems(top, problems, warnings)  # for its mistakes: where things are decides nothing
     lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
     list_names = frozenset(one.name for one in lists.values())
     events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
@@ -228,7 +228,6 @@ def load_definitions(
             **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
         },
         scoring,
-        systems,
     )
     return Loaded(definitions, [], sorted(warnings, key=_place))
 

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,6 +25,7 @@ from shroff.decisions.scoring import redefined_words
 from shroff.decisions.snapshots import EVERY
 from shroff.errors import Problem, ShroffError, StateError
 from shroff.events.event import time_text
+from shroff.events.systems import System
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, show_duration
 from shroff.models.registry import Registry
@@ -74,6 +75,7 @@ def look(
     has_log: Callable[[], bool],
     reading: Callable[[], AbstractContextManager[Log]],
     now_ms: int,
+    sinks: Mapping[str, System],
 ) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too."""
     found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
@@ -91,6 +93,7 @@ def look(
     try:
         with reading() as log:
             found += look_at_log(log, definitions, now_ms)
+            found += look_at_sinks(log, sinks)
             found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq()))
     except ShroffError as error:
         found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
@@ -211,14 +214,13 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Itera
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
-        yield from look_at_sinks(log, definitions)
         yield from look_at_exploration(log, definitions, now_ms)
         yield _in_force(log, definitions)
 
 
-def look_at_sinks(log: Log, definitions: Definitions) -> Iterator[Finding]:
+def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     """How far each sink is, what is wrong with it, and what is stuck before it."""
-    for one in sink_states(log, definitions.systems.sinks):
+    for one in sink_states(log, sinks):
         subject = f"sink {one.name}"
         if one.trouble is not None:
             words = f"takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"

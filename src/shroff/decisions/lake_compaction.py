@@ -22,7 +22,6 @@ from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeSt
 
 FILES_MIN: Final = 4  # small files of one folder that are worth one: fewer cost a reader little
 TARGET_BYTES: Final = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its rows take ten times that in memory
-GRACE_MS: Final = 24 * 3_600_000  # no query lasts longer
 GROUPS_MAX: Final = 64  # of one commit
 
 

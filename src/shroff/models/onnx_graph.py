@@ -33,7 +33,6 @@ _WAY_OUT: Final = (
     ' payment.channel == "web" or payment.amount else 0'
 )
 _FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
-_INTEGERS: Final = frozenset([2, 3, 4, 5, 6, 7, 9, 12, 13])
 
 
 @dataclass(frozen=True, slots=True)
