@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test fix docs demo example bench faults servers lock build clean
+.PHONY: help setup lint check test fix docs demo example bench faults servers lock build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -20,11 +20,13 @@ $(READY): requirements/dev.txt pyproject.toml tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py
 	@touch $@
 
-check: $(READY)  ## format, lint, types, layers and fast tests; under a minute
+lint: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
+
+check: lint  ## the same, layers and the tests that need no server and no patience
+	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
 
 test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs
 	$(BIN)/pytest -q -n 2 -m "not unsteady"

@@ -4,7 +4,9 @@ Each start is a process of its own; what is timed is opening the writer, from th
 files to the state at the end of the log, after the libraries are loaded. Kinds of start
 take turns; medians and ranges are printed and written to `bench/results/restart.md`.
 
-    python -m bench.restart [--events 500000] [--runs 3]
+    python -m bench.restart [--events 500000] [--runs 3] [--projects forty_features] [--kept FOLDER]
+
+What took long to make is kept in FOLDER, and found there the next time; the table is then that of its own file.
 """
 
 from __future__ import annotations
@@ -32,31 +34,29 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--events", type=int, default=500_000)
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--projects", nargs="+", default=PROJECTS)
+    arguments.add_argument("--kept", type=Path, help="a folder with room: 2 KB an event")
     arguments.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.start is not None:
         print(seconds_to_start(chosen.start))
         return 0
     with tempfile.TemporaryDirectory() as scratch:
-        rows = [row for name in PROJECTS for row in measured(Path(scratch), name, chosen.events, chosen.runs)]
+        kept = chosen.kept or Path(scratch)
+        rows = [row for name in chosen.projects for row in measured(kept, name, chosen.events, chosen.runs)]
     text = report(chosen.events, chosen.runs, rows)
     sys.stdout.write(text)
-    write_result("restart", text)
+    write_result("restart" if chosen.kept is None else f"restart_{chosen.events}", text)
     return 0
 
 
 def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
     """The rows of one project: its three kinds of start, in turn."""
-    folder = scratch / name
-    shutil.copytree(Path(__file__).parent / "projects" / name, folder)
-    newest = scratch / "newest.jsonl"
-    whole = write_lines(scratch / "payments.jsonl", events)
-    earlier = cut(whole, scratch / "earlier.jsonl", newest, events - snapshots.EVERY)
+    folder, old = scratch / name, scratch / f"old-{name}"
+    if not old.exists():
+        prepare(scratch, name, events, old)
     project = app.open(folder)
-    for lines in (earlier, newest):
-        project.ingest([lines], as_type="payment")
-    kept, old = project.places.snapshots, scratch / f"old-{name}"
-    shutil.copytree(kept, old)
+    kept = project.places.snapshots
     seconds: dict[str, list[float]] = {"whole log": [], "old snapshot": [], "snapshot": []}
     saved: list[Saved] = []
     for _ in range(runs):
@@ -77,6 +77,20 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
         "snapshot": f"of the log's end: {size}",
     }
     return [f"| {name} | {words[kind]} | {median_and_range(found)} |" for kind, found in seconds.items()]
+
+
+def prepare(scratch: Path, name: str, events: int, old: Path) -> None:
+    """A project with its log, and the snapshots that it had some time before the log's end."""
+    folder, newest = scratch / name, scratch / "newest.jsonl"
+    shutil.copytree(Path(__file__).parent / "projects" / name, folder)
+    whole = write_lines(scratch / "payments.jsonl", events)
+    earlier = cut(whole, scratch / "earlier.jsonl", newest, events - snapshots.EVERY)
+    project = app.open(folder)
+    for lines in (earlier, newest):
+        project.ingest([lines], as_type="payment")
+    for file in (whole, earlier, newest):
+        file.unlink()
+    shutil.copytree(project.places.snapshots, old)
 
 
 def cut(whole: Path, first: Path, rest: Path, count: int) -> Path:

@@ -1,15 +1,13 @@
-"""The worker on Kafka: events a second and latency, beside a bare loop and stream frameworks on the same topic.
+"""The worker on Kafka: events a second, beside bare loops and stream frameworks on the same topic.
 
 Three brokers run on this machine, and each topic has one partition with a copy on each of them. A worker takes the
-payments of the made-up bank: 40 features, 10 rules, a model of 100 trees, a decision, durable in SQLite with the
-source's offset, exactly once; a second table has it with a sink that sends every decision on. The loop takes the same
-messages and decodes them. Frameworks compute as many of these windows as they can, decide nothing, and keep nothing
-but their windows. All are whole processes, started anew for each run and in turn.
+payments of the made-up bank: 40 features, 10 rules, a model of 100 trees, a decision, durable with the source's
+offset, exactly once; JSON and Avro, into SQLite, PostgreSQL and MariaDB, with a sink that sends every decision on, and
+the lake written from the log that a worker left. Loops take the same messages and decode them. Frameworks compute as
+many of these windows as they can, decide nothing, and keep nothing but their windows. All are whole processes, started
+anew for each run and in turn; of a worker the seconds from its first poll are told as well.
 
-Latency is that of an open loop: an event is due at its time whether the ones before it were answered or not, and it
-ends when a reader beside the worker finds its decision committed.
-
-    python -m bench.streams [--events 300000] [--runs 3] [--peers FOLDER] [--rate 1000] [--seconds 60]
+    python -m bench.streams [--events 300000] [--runs 3] [--peers FOLDER]
 
 FOLDER has an environment with quixstreams and bytewax; without it they are left out.
 """
@@ -17,37 +15,40 @@ FOLDER has an environment with quixstreams and bytewax; without it they are left
 from __future__ import annotations
 
 import argparse
-import json
-import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from confluent_kafka import Producer
-
 from bench.machine import describe, write_result
-from bench.streams_setup import fill, fresh_copy, lines, make_topic, scored_project
+from bench.streams_setup import Taken, fill, lines, make_topic, program, scored_project, send_avro, settings, worker
+from tools.servers.databases import MariaDB, Postgres
 from tools.servers.kafka import Kafka
+from tools.servers.registry import Registry
 
 PEERS = Path(__file__).parent / "peers"
 TOPIC = "payments"
-DEAF_S = 0.001  # between two looks at what is committed
+LOOP, WORKER, AVRO_LOOP = "loop", "worker", "loop, Avro"
+PEER_WITHIN_S = 600
 
 
 @dataclass(slots=True)
 class Way:
-    """One way of doing the work: what it is called, and seconds of each run."""
+    """One way of doing the work: its name, how many events it gets, which loop is its ceiling, and its runs."""
 
     name: str
-    run: Callable[[], float]
-    seconds: list[float] = field(default_factory=list)
+    events: int
+    run: Callable[[], Taken]
+    beside: str = LOOP
+    taken: list[Taken] = field(default_factory=list)
+
+    def paces(self) -> list[float]:
+        """Events a second of whole processes."""
+        return [self.events / one.whole_s for one in self.taken]
 
 
 def main() -> int:
@@ -56,170 +57,97 @@ def main() -> int:
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--peers", type=Path)
     arguments.add_argument("--peer-events", type=int, default=20_000, help="frameworks get fewer: the first so many")
-    arguments.add_argument("--rate", type=int, default=1_000)
-    arguments.add_argument("--seconds", type=int, default=60)
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with tempfile.TemporaryDirectory() as scratch, Kafka(3) as kafka, ExitStack() as open_:
+        folder, brokers = Path(scratch), kafka.address
         project = scored_project(folder / "scored")
-        with Kafka(3) as kafka:
-            kafka.start()
-            make_topic(kafka.address, TOPIC)
-            fill(kafka.address, TOPIC, islice(lines(chosen.events), chosen.events))
-            ways = all_ways(kafka.address, project, folder, chosen)
-            for _ in range(chosen.runs):
-                for way in ways:
-                    way.seconds.append(way.run())
-            latencies = latency(kafka.address, project, folder, chosen.rate, chosen.seconds)
-    text = report(ways, chosen, latencies)
+        for topic, events in ((TOPIC, chosen.events), ("few", chosen.peer_events)):
+            make_topic(brokers, topic)
+            fill(brokers, topic, islice(lines(events), events))
+        ways = all_ways(brokers, open_.enter_context(Registry()).address, project, folder, chosen)
+        for number in range(chosen.runs):
+            for way in ways:
+                way.taken.append(way.run())
+                pace = f"{way.paces()[-1]:,.0f} events/s"
+                print(f"run {number + 1}, {way.name}: {pace}", file=sys.stderr, flush=True)
+    text = report(ways, chosen)
     sys.stdout.write(text)
     write_result("streams", text)
     return 0
 
 
-def all_ways(brokers: str, project: Path, folder: Path, chosen: argparse.Namespace) -> list[Way]:
-    """Ours, with and without a sink, the loop, and the frameworks."""
-    events, few = chosen.events, chosen.peer_events
-    plain, sinking = settings(brokers), settings(brokers, sink="decided")
+def all_ways(brokers: str, registry: str, project: Path, folder: Path, chosen: argparse.Namespace) -> list[Way]:
+    """Ours, the loops, and the frameworks."""
+    events, few, own = chosen.events, chosen.peer_events, folder / "run"
     make_topic(brokers, "decided")
+    avro = settings(brokers, "payments_avro", more=f", format: avro, registry: {registry}")
+    send_avro(project, folder, avro, events)
+
+    def loop(*words: str) -> Callable[[], Taken]:
+        return lambda: program([sys.executable, str(PEERS / "kafka_loop.py"), brokers, *words])
+
+    def on(server: type[Postgres | MariaDB]) -> Callable[[], Taken]:
+        def run() -> Taken:
+            with server() as store:
+                return worker(project, own, f"{settings(brokers, TOPIC)}store: {store.address}\n", events)
+
+        return run
+
+    def lake() -> Taken:
+        return program([sys.executable, "-m", "shroff", "-C", str(own), "lake", "write", "--to", str(own / "lake")])
+
     ways = [
-        Way("loop", lambda: peer([sys.executable, str(PEERS / "kafka_loop.py"), brokers, TOPIC, str(events)])),
-        Way("worker", lambda: worker(project, folder / "run", plain, events)),
-        Way("worker with a sink", lambda: worker(project, folder / "run", sinking, events)),
+        Way(LOOP, events, loop(TOPIC, str(events))),
+        Way("loop, one by one and json", events, loop(TOPIC, str(events), "plain")),
+        Way(WORKER, events, lambda: worker(project, own, settings(brokers, TOPIC), events)),
+        Way("lake of that log, Parquet", events, lake),
+        Way("worker with a sink", events, lambda: worker(project, own, settings(brokers, TOPIC, "decided"), events)),
+        Way(AVRO_LOOP, events, loop("payments_avro", str(events), registry), AVRO_LOOP),
+        Way("worker, Avro", events, lambda: worker(project, own, avro, events), AVRO_LOOP),
+        Way("worker into PostgreSQL", events, on(Postgres)),
+        Way("worker into MariaDB", events, on(MariaDB)),
     ]
     if chosen.peers is not None:
-        make_topic(brokers, "few")
-        fill(brokers, "few", islice(lines(few), few))
         python = str(chosen.peers / "bin" / "python")
+        make_topic(brokers, "few-bytewax-out")
         for name in ("quix_windows", "bytewax_windows"):
-            extra = [str(few)] if name == "quix_windows" else []
-            command = [python, str(PEERS / f"{name}.py"), brokers, "few", *extra]
-            ways.append(
-                Way(name.partition("_")[0], lambda command=command: peer([*command, tempfile.mkdtemp(dir=folder)]))
-            )
+            command = [python, str(PEERS / f"{name}.py"), brokers, "few", *([str(few)] if name[0] == "q" else [])]
+            ways.append(Way(name.partition("_")[0], few, peer(command, folder)))
     return ways
 
 
-def settings(brokers: str, topic: str = TOPIC, sink: str = "") -> str:
-    """The lines of shroff.yaml that say where things are."""
-    text = f'source: {{ kafka: {{ brokers: "{brokers}", topics: {{ payment: {topic} }} }} }}\n'
-    return text + (f'sinks: {{ out: {{ kafka: {{ brokers: "{brokers}", topic: {sink} }} }} }}\n' if sink else "")
+def peer(command: Sequence[str], folder: Path) -> Callable[[], Taken]:
+    """Another program, with an empty folder for its state as the last word."""
+    return lambda: program([*command, tempfile.mkdtemp(dir=folder)], PEER_WITHIN_S)
 
 
-def worker(project: Path, folder: Path, where: str, events: int) -> float:
-    """Seconds of `shroff run` over so many messages."""
-    fresh_copy(project, folder, where)
-    command = [sys.executable, "-m", "shroff", "-C", str(folder), "run", "--limit", str(events), "--json"]
-    began = time.perf_counter()
-    done = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    assert done["decisions"] == events, done
-    return time.perf_counter() - began
-
-
-def peer(command: Sequence[str]) -> float:
-    """Seconds of another program, whole."""
-    began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
-def latency(brokers: str, project: Path, folder: Path, rate: int, seconds: int) -> list[float]:
-    """Milliseconds from the moment at which each event was due to its decision in the log, sorted."""
-    topic = "paced"
-    make_topic(brokers, topic)
-    fresh_copy(project, folder / "paced", settings(brokers, topic))
-    command = [sys.executable, "-m", "shroff", "-C", str(folder / "paced"), "run", "--json"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    log, count = folder / "paced" / ".shroff" / "log.db", rate * seconds
-    warm = rate * 2
-    while not log.exists() or committed(log) == 0:
-        time.sleep(0.1)
-    before = committed(log)
-    seen: list[float] = []
-    watcher = threading.Thread(target=watch, args=(log, before, count + warm, seen))
-    watcher.start()
-    due = pace(brokers, topic, rate, count + warm)
-    watcher.join()
-    running.terminate()
-    running.wait()
-    return sorted((found - at) * 1_000 for found, at in list(zip(seen, due, strict=True))[warm:])
-
-
-def pace(brokers: str, topic: str, rate: int, count: int) -> list[float]:
-    """Send so many events, each at its time; gives these times."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "acks": "all"})
-    values = list(islice(lines(count), count))
-    start = time.perf_counter() + 0.5
-    due = [start + number / rate for number in range(count)]
-    for value, at in zip(values, due, strict=True):
-        while (left := at - time.perf_counter()) > 0:
-            time.sleep(min(left, 0.001))
-        producer.produce(topic, value)
-        producer.poll(0)
-    producer.flush(60)
-    return due
-
-
-def watch(log: Path, before: int, count: int, seen: list[float]) -> None:
-    """Note when each of so many further places was first seen in the log."""
-    reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
-    while len(seen) < count:
-        (last,) = reader.execute("SELECT max(seq) FROM decisions").fetchone()
-        now = time.perf_counter()
-        seen += [now] * (min(max(last or before, before) - before, count) - len(seen))
-        time.sleep(DEAF_S)
-    reader.close()
-
-
-def committed(log: Path) -> int:
-    """The last place of a log; 0 where it has none yet."""
-    try:
-        reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
-        (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
-        reader.close()
-    except sqlite3.Error:
-        return 0
-    return last or 0
-
-
-def report(ways: Sequence[Way], chosen: argparse.Namespace, latencies: Sequence[float]) -> str:
-    """The tables that are printed and kept."""
-    loop = next(way for way in ways if way.name == "loop")
-    ours = next(way for way in ways if way.name == "worker")
+def report(ways: Sequence[Way], chosen: argparse.Namespace) -> str:
+    """The table that is printed and kept."""
+    named = {way.name: way for way in ways}
     rows = []
     for way in ways:
-        events = chosen.events if way in ways[:3] else chosen.peer_events
-        paces = [events / seconds for seconds in way.seconds]
-        to_loop = [pace * seconds / chosen.events for pace, seconds in zip(paces, loop.seconds, strict=True)]
-        faster = [chosen.events / seconds / pace for pace, seconds in zip(paces, ours.seconds, strict=True)]
-        shown = f"{_spread(paces, ',.0f')} | {_spread(to_loop, '.2f')} | {_spread(faster, '.1f')}"
-        rows.append(f"| {way.name} | {events:,} | {shown} |")
-    at = {name: latencies[min(int(len(latencies) * share), len(latencies) - 1)] for name, share in QUANTILES.items()}
-    shown = " | ".join(f"{value:.1f}" for value in (*at.values(), latencies[-1]))
+        paces, ours = way.paces(), named[WORKER].paces()
+        to_loop = [pace / top for pace, top in zip(paces, named[way.beside].paces(), strict=True)]
+        faster = [pace / slow for pace, slow in zip(ours, paces, strict=True)]
+        own = [way.events / one.own_s for one in way.taken if one.own_s]
+        within = _spread(own, ",.0f") if own else ""
+        shown = f"{_spread(paces, ',.0f')} | {within} | {_spread(to_loop, '.2f')} | {_spread(faster, '.1f')}"
+        rows.append(f"| {way.name} | {way.events:,} | {shown} |")
     return f"""# The worker on Kafka
 
 {describe()}. Three brokers on the same machine, one partition, {chosen.runs} runs in turn, whole processes with their
-start. Work of the worker: 40 features, 10 rules, a model of 100 trees, a decision with its receipt, durable in SQLite.
+start. Work of the worker: 40 features, 10 rules, a model of 100 trees, a decision with its receipt, durable in SQLite
+or another store with the source's offset.
 
-| way | events | events/s, median (range) | beside the loop | the worker is so many times as fast |
-|---|---|---|---|---|
+| way | events | events/s, median (range) | without its start | beside its loop | the worker is so many times as fast |
+|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-The loop takes messages and decodes them, and does nothing else. Quix Streams: 16 features of the card (no deviation;
-its state is that of one key), exactly once, into a topic. Bytewax: 20 features of the card by deques in Python, with
-recovery, results thrown away. Neither has rules, a model, decisions or a store.
-
-## Latency at {chosen.rate:,} events/s, open loop, {chosen.seconds} s
-
-From the moment at which an event was due at the producer to its decision found committed, in ms.
-
-| p50 | p90 | p99 | p99.9 | largest |
-|---|---|---|---|---|
-| {shown} |
+The loop takes messages by thousands and decodes them by msgspec, or by fastavro, and does nothing else; the plain one
+polls one by one and decodes by `json`. Quix Streams: 16 features of the card (no deviation; its state is that of one
+key), exactly once, into a topic. Bytewax: all 40 features by deques in Python, with recovery, into a topic at least
+once. Neither has rules, a model, decisions or a store.
 """
-
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
 def _spread(values: Sequence[float], form: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -26,10 +30,56 @@ MODEL = """payment:
 """
 
 
-def lines(events: int) -> Iterator[bytes]:
-    """The made-up bank's payments as JSON."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seconds of a whole process; of those of a worker, how many it was at work, 0 where that is not known."""
+
+    whole_s: float
+    own_s: float = 0.0
+
+
+def lines(events: int) -> Iterator[tuple[str, bytes]]:
+    """The made-up bank's payments as JSON, with the card, their key."""
     encode = msgspec.json.Encoder().encode
-    return (encode(one.event) for one in bank(events, seed=1))
+    return ((str(one.event["card"]), encode(one.event)) for one in bank(events, seed=1))
+
+
+def settings(brokers: str, topic: str, sink: str = "", more: str = "") -> str:
+    """The lines of shroff.yaml that say where things are."""
+    text = f'source: {{ kafka: {{ brokers: "{brokers}", topics: {{ payment: {topic} }}{more} }} }}\n'
+    return text + (f'sinks: {{ out: {{ kafka: {{ brokers: "{brokers}", topic: {sink} }} }} }}\n' if sink else "")
+
+
+def program(command: Sequence[str], within_s: float | None = None) -> Taken:
+    """Run another program, whole."""
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, timeout=within_s)
+    return Taken(time.perf_counter() - began)
+
+
+def worker(project: Path, folder: Path, where: str, events: int) -> Taken:
+    """Run `shroff run` over so many messages, from an empty log."""
+    fresh_copy(project, folder, where)
+    command = [sys.executable, "-m", "shroff", "-C", str(folder), "run", "--limit", str(events), "--json"]
+    began = time.perf_counter()
+    ran = subprocess.run(command, capture_output=True, check=False)
+    whole_s = time.perf_counter() - began
+    if ran.returncode:
+        raise SystemExit(f"the worker ended with {ran.returncode}: {ran.stderr.decode()[-800:]}")
+    done = json.loads(ran.stdout)
+    if done["decisions"] != events:
+        raise SystemExit(f"not every event was decided: {done}")
+    return Taken(whole_s, done["seconds"])
+
+
+def send_avro(project: Path, folder: Path, where: str, events: int) -> None:
+    """Register the schema and send payments as Avro, as `shroff produce` does."""
+    sender, file = fresh_copy(project, folder / "sender", where), folder / "payments.jsonl"
+    file.write_bytes(b"".join(value + b"\n" for _, value in islice(lines(events), events)))
+    shroff = [sys.executable, "-m", "shroff", "-C", str(sender)]
+    program([*shroff, "schema", "register"])
+    program([*shroff, "produce", str(file), "--as", "payment", "--create-topics"])
+    file.unlink()
 
 
 def scored_project(folder: Path) -> Path:
@@ -71,17 +121,17 @@ def fresh_copy(project: Path, folder: Path, settings: str) -> Path:
     return folder
 
 
-def make_topic(brokers: str, name: str, partitions: int = 1) -> None:
+def make_topic(brokers: str, name: str, partitions: int = 1, settings: Mapping[str, str] | None = None) -> None:
     """A topic that every broker has a copy of."""
     admin = AdminClient({"bootstrap.servers": brokers})
-    (made,) = admin.create_topics([NewTopic(name, partitions, 3)]).values()
+    (made,) = admin.create_topics([NewTopic(name, partitions, 3, config=dict(settings or {}))]).values()
     made.result()
     while name not in admin.list_topics(timeout=10).topics:
         time.sleep(0.1)
 
 
-def fill(brokers: str, topic: str, values: Iterable[bytes]) -> int:
-    """Send messages, acknowledged by all copies; gives how many."""
+def fill(brokers: str, topic: str, messages: Iterable[tuple[str, bytes]]) -> int:
+    """Send messages with their keys, acknowledged by all copies; gives how many."""
     producer = Producer(
         {"bootstrap.servers": brokers, "linger.ms": 20, "acks": "all", "queue.buffering.max.messages": 1_000_000}
     )
@@ -92,10 +142,10 @@ def fill(brokers: str, topic: str, values: Iterable[bytes]) -> int:
         if error is not None:
             failed.append(error)
 
-    values = iter(values)
-    while part := list(islice(values, 10_000)):
-        for value in part:
-            producer.produce(topic, value, on_delivery=told)
+    messages = iter(messages)
+    while part := list(islice(messages, 10_000)):
+        for key, value in part:
+            producer.produce(topic, value, key, on_delivery=told)
         sent += len(part)
         producer.poll(0)
     producer.flush(120)

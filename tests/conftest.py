@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, reg
 
 SERVERS = (gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example of a law may compile a kernel, and CI cores are shared.
 settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -28,8 +33,10 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a skip that gives no reason."""
+    """Refuse a skip that gives no reason; mark what needs a real server."""
     for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
         for mark in (*item.iter_markers("skip"), *item.iter_markers("skipif")):
             if not mark.kwargs.get("reason") and not (mark.name == "skip" and mark.args):
                 raise pytest.UsageError(f"{item.nodeid} is skipped without a reason")

@@ -40,6 +40,9 @@ _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a g
 # processors together.
 _COPY_FROM: Final = 256
 _COPIED_AT_ONCE: Final = 1_024  # rows; the server stores them while the next ones are written down
+# A plan made for an empty table reads all events of a type and looks for the ids among them; planned again when there
+# are so many times as many rows, it goes by the index.
+_PLANNED_AGAIN: Final = 10
 _CONNECT_S: Final = 5
 # A peer that vanished without a word is found within 11 s; a statement waits for a lock for 5 s; and the server itself
 # ends a transaction whose owner was silent for 10 s, should the next owner not have the right to.
@@ -71,6 +74,7 @@ class PostgresSession(Session):
         """Raises: as `Session`."""
         self._url, self._schema = url, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
+        self._written, self._planned_for = 0, 100  # rows, and at how many of them statements were planned
         try:  # connecting has a limit of its own
             self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters(url))
         except psycopg.Error as error:
@@ -113,6 +117,9 @@ class PostgresSession(Session):
 
     def begin(self, sql: str) -> list[Any]:
         with self._failing():
+            if self._written >= self._planned_for * _PLANNED_AGAIN:
+                self._planned_for = self._written
+                self._connection.execute("DISCARD PLANS", prepare=False)
             self._pipeline = self._entered()
             self._connection.execute("BEGIN", prepare=False)
             cursor = self._connection.execute(_query(sql))
@@ -122,6 +129,7 @@ class PostgresSession(Session):
 
     def put(self, table: Table, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         found = list(map(table.of, rows))
+        self._written += len(found)
         if len(found) >= _COPY_FROM and not newest_wins:
             self._copy(table, found)
         elif found:
