@@ -114,7 +114,7 @@ class Recorded(TestPostgresLog):
 )
 def test_the_contract_rejects_a_server_log_that_breaks_a_promise(postgres, tmp_path, hold, test, line):
     suite = Recorded()
-    suite.address, suite.hold = postgres.address, hold  # type: ignore[misc]
+    suite.address, suite.hold = postgres.address, hold
     try:
         with pytest.raises((AssertionError, LogBusyError)):
             getattr(suite, test)(tmp_path, *line)

@@ -27,6 +27,7 @@ from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageErro
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
 from tests.contracts.cutting import Wire
+from tools.servers.proxy import Proxy
 
 pytestmark = pytest.mark.slow
 LEASE_S = 0.6
@@ -233,6 +234,44 @@ def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log
 
         log.append(everything(4))
         assert log.last_seq() == 6
+
+
+def cut_off(place: Place, proxy: Proxy) -> None:
+    """Open a log whose lease would hold for a minute, lose the way to the server, and close it."""
+    log = place.make(place.url(port=proxy.port), lease_s=60)
+    log.append(everything(1))
+    proxy.refuse()
+    proxy.cut()
+    log.close()
+    proxy.heal()
+
+
+def test_who_was_cut_off_and_closed_the_log_leads_it_again_at_once(place):
+    with Proxy(urlsplit(place.address).port) as proxy:
+        cut_off(place, proxy)
+        assert place.run("SELECT expires_ms > 0 FROM T:lease") == [(1,)]
+        with closing(place.open(place.url(port=proxy.port))) as log:
+            assert (log.epoch, log.last_seq()) == (2, 3)
+            log.append(everything(4))
+
+
+@pytest.mark.parametrize("whose", ["owner = 'process 1 on another machine'", "epoch = 7"])
+def test_who_was_cut_off_does_not_take_the_place_of_another_who_leads_since(place, whose):
+    with Proxy(urlsplit(place.address).port) as proxy:
+        cut_off(place, proxy)
+        place.run(f"UPDATE T:lease SET {whose}")
+        with pytest.raises(LogBusyError):
+            place.open(place.url(port=proxy.port))
+
+
+def test_who_was_cut_off_and_holds_the_log_still_leads_it(place):
+    with Proxy(urlsplit(place.address).port) as proxy:
+        url = place.url(port=proxy.port)
+        with closing(place.make(url, lease_s=60)) as log:
+            log.append(everything(1))
+            proxy.cut()
+            with pytest.raises(LogBusyError, match="is being written by"):
+                place.open(url)
 
 
 def test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so(place):

@@ -13,7 +13,7 @@ from shroff.errors import SchemasAwayError, StateError
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Taken
+from shroff.streams.source import Health, Standing, Taken
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract
 
@@ -65,6 +65,14 @@ class ListSource:
         self.at = {}
         for part in self.outside.kept:
             self.open(part, offsets.get(part))
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        return [self.standing(part, offsets.get(part)) for part in sorted(self.outside.kept)]
+
+    def standing(self, part: str, offset: str | None) -> Standing:
+        begin = self.outside.gone[part]
+        at, end = begin if offset is None else int(offset), begin + len(self.outside.kept[part])
+        return Standing(part, None, f"{begin - at} messages are gone") if at < begin else Standing(part, end - at)
 
     def open(self, part: str, offset: str | None) -> None:
         begin = self.outside.gone[part]
@@ -247,6 +255,19 @@ class SaysNothingOfLag(ListSource):
         return Health(None, words=(self.words,))
 
 
+class LooksPastWhatIsGone(ListSource):
+    def standing(self, part: str, offset: str | None) -> Standing:
+        return super().standing(part, None)
+
+
+class TakesWhereItLooks(ListSource):
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        found = super().look(offsets)
+        for one in found:
+            self.at[one.part] = self.outside.gone[one.part] + len(self.outside.kept[one.part])
+        return found
+
+
 class ClosesOnce(ListSource):
     def close(self) -> None:
         del self.at
@@ -271,6 +292,8 @@ BROKEN = {
     NeverLooksForParts: "a_part_that_is_new_is_found_and_read_from_its_beginning",
     LosesDeadLetters: "dead_letters_have_the_bytes_the_place_and_the_reason",
     SaysNothingOfLag: "health_counts_what_waits",
+    LooksPastWhatIsGone: "a_look_tells_where_messages_are_gone",
+    TakesWhereItLooks: "a_look_counts_what_waits_and_takes_nothing",
     ClosesOnce: "closing_twice_does_nothing",
 }
 

@@ -170,6 +170,26 @@ def test_a_topic_that_does_not_exist_is_told_with_the_nearest(topics, opened):
         opened(topics={"payment": f"{topics.topic}x"}).start({})
 
 
+def test_topics_that_do_not_exist_are_told_together_with_what_makes_them(topics, opened):
+    wanted = {"payment": topics.topic, "login": f"{topics.topic}.l"}
+    letters = f"{topics.topic}.d"
+    source = opened(topics=wanted, dead_letters=letters)
+    words = rf"no topics '{topics.topic}\.l', '{letters}' on .*'shroff produce --create-topics' makes them"
+
+    for ask in (source.start, source.look):
+        with pytest.raises(UsageError, match=words):
+            ask({})
+
+
+def test_a_look_names_parts_that_are_not_there_any_more(topics, opened):
+    offsets = {f"{topics.topic}/7": "3", topics.parts[0]: "99", "another/0": "1"}
+    found = {one.part: one for one in opened().look(offsets)}
+
+    assert "another/0" not in found, "a topic that is not read any more"
+    assert "no such partition any more" in found[f"{topics.topic}/7"].trouble
+    assert f"'shroff source forget {topics.parts[0]}'" in found[topics.parts[0]].trouble
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -256,7 +276,7 @@ def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_noth
 
 
 def test_a_topic_with_fewer_partitions_than_were_read_was_made_anew(topics, opened):
-    with pytest.raises(StateError, match=f"{topics.topic}/7 was read"):
+    with pytest.raises(StateError, match=rf"{topics.topic}/7 was read.*'shroff source forget {topics.topic}/7'"):
         opened().start({f"{topics.topic}/7": "3"})
     opened().start({"another/7": "3"})
 
@@ -434,13 +454,19 @@ def test_brokers_that_are_all_away_are_waited_for(own):
     topics = Topics(own.address)
     part = topics.parts[0]
     topics.put(part, [message(n) for n in range(10)])
-    source = source_of(topics)
+    source, leaving = source_of(topics), source_of(topics)
+    leaving.start({})
+    read(leaving, 10)
     source.start({})
     found = read(source, 10)
     for broker in own.brokers:
         broker.kill()
     assert lines(source.poll(10, 3.0)) == []
     assert source.health().words
+    began_s = time.monotonic()
+    leaving.passed({part: "10"})
+    leaving.close()
+    assert time.monotonic() - began_s < 15, "nobody waits at the end for brokers that are away"
     own.start()
     topics.at(own.address, topics.topic).put(part, [message(n) for n in range(10, 20)])
     found += read(source, 10)

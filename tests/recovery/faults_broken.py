@@ -44,7 +44,7 @@ def answers_first() -> None:
         found = connect(path, **options)
         return found if options["read_only"] else _Lazy(found)
 
-    log_sqlite.connect = lazily  # type: ignore[assignment]
+    log_sqlite.connect = lazily
 
 
 def effects_apart() -> None:
@@ -64,7 +64,7 @@ def effects_apart() -> None:
                 (row.seq, row.number, row.kind, row.body),
             )
 
-    SqliteLog.append = in_two  # type: ignore[method-assign]
+    SqliteLog.append = in_two
 
 
 def effects_again() -> None:
@@ -98,7 +98,7 @@ def state_forgotten() -> None:
         folded.engine.online = fresh.engine.online
         return folded, place, warnings
 
-    writer.restore = nothing  # type: ignore[attr-defined]
+    writer.restore = nothing
 
 
 def offsets_first() -> None:
@@ -114,10 +114,10 @@ def offsets_first() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         append(self, batch)
 
-    log_server.ServerLog.append = in_two  # type: ignore[method-assign]
+    log_server.ServerLog.append = in_two
 
 
 def forgets_who_leads() -> None:
     """A worker does not look whether it still leads, nor where the offsets stand."""
-    log_server.check_epoch = lambda *_: None  # type: ignore[assignment]
-    log_server.check_offsets = lambda *_: None  # type: ignore[assignment]
+    log_server.check_epoch = lambda *_: None
+    log_server.check_offsets = lambda *_: None

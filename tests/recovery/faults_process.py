@@ -194,7 +194,7 @@ def _load() -> None:
     for name in ("confluent_kafka", "psycopg", "redis", "pymysql", "obstore"):
         import_module(name)
     from shroff import app
-    from shroff.cli import decide, ingest, label, quarantine, run, snapshot, verify  # noqa: F401
+    from shroff.cli import decide, ingest, label, quarantine, run, snapshot, verify  # noqa: F401 - it only loads
     from shroff.decisions import snapshots
 
     from .harness import make_project, write_events
@@ -202,10 +202,10 @@ def _load() -> None:
     every = snapshots.EVERY
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))
-        snapshots.EVERY = 0  # type: ignore[misc]
+        snapshots.EVERY = 0
         for seed in (1, 2):  # the second takes up what the first one saved
             project.ingest([write_events(Path(folder) / "events.jsonl", 200, seed)])
-        snapshots.EVERY = every  # type: ignore[misc]
+        snapshots.EVERY = every
         project.verify()
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from tools.servers.databases import Postgres
 from tools.servers.errors import ServerError
 from tools.servers.kafka import Kafka
 from tools.servers.objects import S3
-from tools.servers.process import OneProcess, Server
+from tools.servers.process import OneProcess, Server, Started
 from tools.servers.proxy import Proxy
 from tools.servers.registry import Registry
 from tools.servers.surroundings import Surroundings
@@ -97,7 +96,7 @@ class Undisturbed:
         pass
 
 
-class Struck:
+class Struck(Started):
     """Servers of our own, which faults strike. `heal` and `start` bring back whatever one took away.
 
     Args:
@@ -168,19 +167,6 @@ class Struck:
 
     def close(self) -> None:
         self._open.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Servers(Struck):

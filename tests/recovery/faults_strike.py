@@ -31,6 +31,9 @@ class Struck(Protocol):
     def look(self) -> Found:
         """Everything that is not as it must be."""
 
+    def last_words(self) -> str:
+        """What processes of this world said to people since the last look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -44,6 +47,7 @@ class Fault:
     strike: Callable[[Any], None]
     ends: frozenset[int] = frozenset()
     may_go_on: bool = False  # where it depends on the moment whether it ends
+    kind: str = ""  # of which a short run has one at least
 
 
 def strike(world: Struck, fault: Fault) -> tuple[Row, Found]:
@@ -72,9 +76,21 @@ def strike_all(world: Struck, faults: Sequence[Fault], rows: list[Row]) -> None:
         try:
             row, found = strike(world, fault)
         except (AssertionError, OSError) as error:
-            raise AssertionError(f"{where}: {error}") from error
+            words = world.last_words()
+            heard = "" if words in str(error) else f"\nIts processes said:\n{words}"
+            raise AssertionError(f"{where}: {error}{heard}") from error
         rows.append(row)
         assert not found, f"{where}:\n{found}"
+
+
+def of_each_kind(faults: Sequence[Fault], seed: str, count: int) -> list[Fault]:
+    """So many faults, none twice: one of each kind, and the rest by chance, in an order of chance."""
+    chance = Random(f"{seed} kinds")
+    kinds = sorted({fault.kind for fault in faults if fault.kind})
+    given = [chance.choice([fault for fault in faults if fault.kind == kind]) for kind in kinds]
+    given += chance.sample([fault for fault in faults if fault not in given], count - len(given))
+    chance.shuffle(given)
+    return given
 
 
 def planned(faults: Sequence[Fault], seed: str, count: int, parts: int = 1) -> list[list[Fault]]:

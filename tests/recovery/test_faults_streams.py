@@ -16,14 +16,15 @@ from .faults_outside import KILLED as BY_ITSELF
 from .faults_process import Stable
 from .faults_servers import Servers, Undisturbed
 from .faults_streams import OVERTAKEN, StreamWorld
-from .faults_strike import Fault, planned, strike_all
+from .faults_strike import Fault, of_each_kind, strike_all
 from .faults_table import Row, seed
 from .faults_world import World
 
 STREAM_FAULTS = 20
+TRIES = 20  # of a program that breaks its promises, until it is seen
 Strikes = Callable[[World, list[Fault]], None]
 
-pytestmark = [pytest.mark.slow, pytest.mark.unsteady]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -39,7 +40,15 @@ def test_workers_on_brokers_and_a_store_suffer_everything_and_lose_nothing(
         world = StreamWorld(tmp_path / "world", f"{seed()} streams", stable, servers)
         world.begin_settled()
 
-        strikes(world, planned(FAULTS, seed(), STREAM_FAULTS)[0])
+        strikes(world, of_each_kind(FAULTS, seed(), STREAM_FAULTS))
+
+
+def test_a_short_run_has_each_kind_of_fault() -> None:
+    drawn = of_each_kind(FAULTS, "a commit", STREAM_FAULTS)
+
+    assert len({fault.name for fault in drawn}) == STREAM_FAULTS
+    assert {fault.kind for fault in drawn} >= {fault.kind for fault in FAULTS if fault.kind}
+    assert drawn == of_each_kind(FAULTS, "a commit", STREAM_FAULTS) != of_each_kind(FAULTS, "the next", STREAM_FAULTS)
 
 
 def test_a_worker_that_wakes_when_another_one_leads_commits_nothing_and_ends_with_words(
@@ -53,7 +62,7 @@ def test_a_worker_that_wakes_when_another_one_leads_commits_nothing_and_ends_wit
         world.flow(30)
         world.signal_to(frozen, signal.SIGSTOP)
         world.send(world.fresh(30))  # some of it may be on its way into the store
-        world.until(lambda: world.leading() != frozen)
+        world.until(lambda: world.leading() != frozen, "another one to lead than the frozen one")
         flow_for(world, 0.5)
         world.settle()
         committed = world.n_settled()
@@ -83,13 +92,13 @@ def test_a_promise_that_is_broken_on_streams_is_seen(
         world.begin_settled()
         rows: list[Row] = []
         with pytest.raises(AssertionError, match=f"\n{seen}: "):
-            strike_all(world, [Fault("killed", _leader_killed, BY_ITSELF)] * 10, rows)
+            strike_all(world, [Fault("killed", _leader_killed, BY_ITSELF)] * TRIES, rows)
 
         assert getattr(rows[-1], seen) > 0
 
 
 def _leader_killed(world: StreamWorld) -> None:
-    world.flow(30)
+    flow_for(world, 0.4)  # slowly, as some promises are broken between two batches only
     world.signal_to(world.leading(), signal.SIGKILL)
 
 
@@ -98,4 +107,4 @@ def test_a_worker_that_forgets_who_leads_is_seen(undisturbed: Undisturbed, tmp_p
     with closing(StreamWorld(tmp_path / "world", name, stable, undisturbed, "forgets_who_leads")) as world:
         world.begin_settled()
         with pytest.raises(TimeoutError, match="run --standby did not end"):
-            leader_frozen(world)
+            leader_frozen(world, within_s=10)

@@ -156,4 +156,5 @@ class Kafka(Server):
         }
         if self.outside:  # whoever breaks brokers wants the others to take over soon
             found |= {"broker.session.timeout.ms": 3_000, "broker.heartbeat.interval.ms": 500}
+            found |= {"replica.lag.time.max.ms": 3_000}  # else leaders wait 30 s for one that is not heard of
         return "".join(f"{key}={value}\n" for key, value in found.items())

@@ -101,7 +101,32 @@ class Child:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-n:])
 
 
-class Server(ABC):
+class Started(ABC):
+    """What is started for a block, and closed at its end or where it does not start."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, or start it again on the data it has. Raises: UnavailableError, ServerError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop it and remove its data."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Server(Started):
     """A kind of server with its data in a folder of its own, which goes when it is closed.
 
     `address` is what a client connects to; `details` has further things that it needs.
@@ -123,10 +148,6 @@ class Server(ABC):
     def details(self) -> Mapping[str, str]:
         """What clients need beside the address."""
         return {}
-
-    @abstractmethod
-    def start(self) -> None:
-        """Start it, or start it again on the data it has. Raises: UnavailableError, ServerError."""
 
     @abstractmethod
     def children(self) -> Sequence[Child]:
@@ -151,19 +172,6 @@ class Server(ABC):
     def logs(self) -> Sequence[Path]:
         """The files to look at when something failed."""
         return [child.log for child in self.children() if child.log.exists()]
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class OneProcess(Server):

@@ -6,6 +6,8 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
@@ -18,6 +20,7 @@ ANSWER_S: Final = 10.0  # so long we wait for an answer of the cluster
 NEW_S: Final = 3.0  # so long a topic that was just made may be unknown to a broker
 ASKED_AGAIN_S: Final = 0.2
 HEARD_S: Final = 0.1  # in which the library says what it has kept back
+CLOSED_S: Final = 5.0  # in which a consumer whose brokers are there has left them
 TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
 _SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
@@ -44,7 +47,20 @@ _REFUSED: Final = {
     "on_commit": "it is no text",
 }
 _UNKNOWN: Final = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
-_CALM: Final = {"log_level": "0", "socket.keepalive.enable": "true", "reconnect.backoff.max.ms": "2000"}
+_CALM: Final = {
+    "log_level": "0",
+    "socket.keepalive.enable": "true",
+    "socket.timeout.ms": "20000",  # a broker that says nothing is given up; 60 s by default
+    "reconnect.backoff.max.ms": "2000",
+}
+
+
+class NoTopicError(UsageError):
+    """A topic does not exist."""
+
+    def __init__(self, topic: str, brokers: str, hint: str) -> None:
+        self.topic, self.brokers = topic, brokers
+        super().__init__(f"there is no topic {topic!r} on {brokers}. {hint}")
 
 
 def library(what: str) -> Any:
@@ -175,6 +191,22 @@ def _passed_through(client: Mapping[str, str], what: str) -> dict[str, str]:
     return dict(client)
 
 
+def let_go(consumer: Any) -> None:
+    """End a consumer.
+
+    Where all brokers are away its `close` may wait for them without end. It is left to that then, and holds up neither
+    whoever ends it nor the end of the process.
+    """
+
+    def close() -> None:
+        with suppress(RuntimeError):  # it is closed already
+            consumer.close()
+
+    ending = Thread(target=close, name="let go", daemon=True)
+    ending.start()
+    ending.join(CLOSED_S)
+
+
 def known_topic(client: Any, topic: str, *, within_s: float, patience_s: float = 0.0) -> Any:
     """The metadata of a topic; with patience it is asked for again, since brokers hear of a new one in their own time.
 
@@ -202,7 +234,7 @@ def topic_error(cluster: Cluster, topic: str, found: Any, known: Callable[[], li
     if name in _UNKNOWN:
         names = [one for one in known() if not one.startswith("__") and one != topic]
         hint = nearest(topic, names) or (f"It has {', '.join(sorted(names)[:10])}." if names else "It has none.")
-        return UsageError(f"there is no topic {topic!r} on {cluster.brokers}. {hint}")
+        return NoTopicError(topic, cluster.brokers, hint)
     words = cluster.words_of(found.error)
     if name.endswith("_AUTHORIZATION_FAILED"):
         return UsageError(f"topic {topic}: {words}")

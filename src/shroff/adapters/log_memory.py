@@ -10,7 +10,7 @@ from operator import attrgetter
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from shroff.adapters.log_rows import id_digest
+from shroff.adapters.log_rows import flags_of, id_digest
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
@@ -196,6 +196,10 @@ class MemoryLog:
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
         """Flags in log order, in lists."""
         return _slices(self._between(self._usable().flags, after, upto), size)
+
+    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """The flags of one key of an entity, newest place first, then by rule."""
+        return flags_of(self._usable().flags, entity, key, before, limit)
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
         """Hits in log order, in lists."""
@@ -480,20 +484,17 @@ _place = attrgetter("seq")
 
 def _add(remarks: dict[tuple[str, str], Remark], remark: Remark) -> None:
     key = remark.what, remark.asker
-    earlier = remarks.get(key)
-    if earlier is not None:
+    if (earlier := remarks.get(key)) is not None:
         count = earlier.count + remark.count
         remark = replace(remark, count=count, first_seq=earlier.first_seq, first_ms=earlier.first_ms)
     remarks[key] = remark
 
 
 def _slices(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])
+    yield from (list(rows[start : start + size]) for start in range(0, len(rows), size))
 
 
 def _bytes(batch: Batch) -> int:
-    held = [record.body for record in batch.records]
-    held += [row.document for row in batch.decisions]
+    held = [*(record.body for record in batch.records), *(row.document for row in batch.decisions)]
     held += [refused.raw for refused in batch.refused]
     return sum(map(len, held))

@@ -138,6 +138,12 @@ class Questions(ABC):
         for rows in self._numbered_slices(self.wording.flags, FLAG_SHAPE, after, upto, size):
             yield [FlagRow(*row[:-1]) for row in rows]
 
+    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """The flags of one key of an entity, the newest place first. Cost in SQLite: 0.1 µs a flag of the log."""
+        seq, rule = before or (NUMBER_MAX, "")
+        rows = self._ask(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
+        return [FlagRow(*row) for row in rows]
+
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
         """Hits in log order, in lists."""
         for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):

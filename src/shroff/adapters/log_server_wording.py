@@ -82,7 +82,7 @@ def server_wording(
         forget_replies=f"DELETE FROM {inbox} WHERE number <= %s AND reply IS NOT NULL",
         lead_held=f"SELECT epoch FROM {lead} FOR UPDATE",
         lead=f"UPDATE {lead} SET epoch = %s",
-        lease_held=f"SELECT owner, session, expires_ms - {now_ms} FROM {lease} FOR UPDATE",
+        lease_held=f"SELECT owner, session, expires_ms - {now_ms}, epoch FROM {lease} FOR UPDATE",
         take_lease=f"UPDATE {lease} SET epoch = %s, owner = %s, session = %s, expires_ms = {now_ms} + %s",
         renew_lease=f"UPDATE {lease} SET expires_ms = {now_ms} + %s WHERE epoch = %s",
         lease_session=f"SELECT session FROM {lease} WHERE epoch = %s",

@@ -43,6 +43,7 @@ class Wording:
     labels: str
     decisions: str
     flags: str
+    flags_of: str
     hits: str
     indexed: str
     waiting_all: str
@@ -117,6 +118,9 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",
         flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, number "
         f"FROM {table('flags')} WHERE {numbered}",
+        flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy FROM {table('flags')} "
+        f"WHERE entity = {mark} AND {quote}key{quote} = {mark} AND (seq < {mark} OR (seq = {mark} AND rule > {mark})) "
+        f"ORDER BY seq DESC, rule LIMIT {mark}",
         hits=f"SELECT seq, rule, {quote}key{quote}, shadow, number FROM {table('hits')} WHERE {numbered}",
         indexed=f"SELECT type, field, form FROM {table('unique_fields')} ORDER BY type, field",
         waiting_all=f"SELECT {waiting_columns(dialect)} FROM {waiting}",

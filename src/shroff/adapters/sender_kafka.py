@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka_client import ANSWER_S, NEW_S, Cluster, known_topic, library, topic_error
+from shroff.adapters.kafka_client import Cluster, library
+from shroff.adapters.kafka_topics import prepared
 from shroff.errors import TransientError, UsageError
 from shroff.events.systems import System
 from shroff.streams.sender import Target
@@ -38,7 +39,7 @@ class KafkaSender:
 
     def __init__(self, system: System, *, project: str) -> None:
         self._cluster = Cluster(system, "source")
-        self._targets = _targets(system, project)
+        self._targets, self._letters = _targets(system, project), system.text("dead_letters")
         self._partitions_of: dict[str, str] = {}
         self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._undelivered)
         confluent = library("source")
@@ -64,32 +65,12 @@ class KafkaSender:
             raise UsageError(f"the source has no topic for {type}. Name one under 'topics', or one for 'any'.")
         return found
 
-    def prepare(self, types: Collection[str], partitions: int | None) -> None:
-        admin = self._cluster.admin()
-        for name in dict.fromkeys(self.target(type).name for type in types):
-            try:
-                found = known_topic(admin, name, within_s=ANSWER_S, patience_s=min(ANSWER_S, NEW_S))
-                error = topic_error(
-                    self._cluster, name, found, lambda: list(admin.list_topics(timeout=ANSWER_S).topics)
-                )
-                is_missing = isinstance(error, UsageError) and "no topic" in str(error)
-                if error is not None and not (is_missing and partitions is not None):
-                    raise UsageError(f"{error} --create-topics makes it.") if is_missing else error
-                if is_missing and partitions is not None:
-                    self._make(admin, name, partitions)
-            except self._fails as error:
-                raise self._cluster.raised(error, f"topic {name} cannot be looked up", admin) from None
-
-    def _make(self, admin: Any, name: str, partitions: int) -> None:
-        from confluent_kafka.cimpl import NewTopic
-
-        future = admin.create_topics([NewTopic(name, partitions)])[name]
-        try:
-            future.result(ANSWER_S)
-            known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
-        except self._fails as error:
-            words = self._cluster.words_of(error.args[0])
-            raise UsageError(f"topic {name} cannot be made: {words}") from None
+    def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
+        names = [self.target(type).name for type in types]
+        made = prepared(self._cluster, names, partitions, cure="--create-topics makes")
+        if self._letters and partitions is not None:
+            made += prepared(self._cluster, [self._letters], 1)
+        return made
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
         topic = self._targets.get(type) or self.target(type)

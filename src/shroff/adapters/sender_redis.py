@@ -86,12 +86,13 @@ class RedisSender:
             raise UsageError(f"the source has no stream for {type}. {where}.")
         return found
 
-    def prepare(self, types: Collection[str], partitions: int | None) -> None:
+    def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         """See that the server answers. A stream comes to be with its first message, and has no partitions."""
         for name in dict.fromkeys(self.target(type).name for type in types):
             kind = self._server.ask("TYPE", name).decode()
             if kind not in {"stream", "none"}:
                 raise UsageError(f"{name} at {self._server.address} is a {kind}, and no stream. Name another one.")
+        return []
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
         message = _Message(self.target(type).name, value)

@@ -10,22 +10,28 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from threading import Thread
 from typing import Any, Final
 
 import msgspec
 
-from shroff.adapters.kafka_client import Cluster
+from shroff.adapters.kafka_client import Cluster, let_go
+from shroff.adapters.kafka_topics import prepared
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.events.systems import System, route_mistake
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 try:
-    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition, libversion
 except ImportError:
     raise UsageError("Kafka needs the extra 'kafka': pip install 'shroff[kafka]'.") from None
 
 COMMIT_S: Final = 60.0
+ASKED_S: Final = 3.0  # for an answer where somebody only asks whether it can be had
+MARK_S: Final = 5.0  # a mark takes some milliseconds
+END_S: Final = 1.0
 BROKEN_MAX: Final = 5  # transactions in a row that are given up for no fault of a row
 ELSE: Final = "else"
 OUTCOME: Final = "outcome"
@@ -44,11 +50,16 @@ _NO_TOPIC: Final = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKN
 NEW_TOPIC_MS: Final = (
     5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
 )
-_CLIENT: Final = {
+_CLIENT: Final[dict[str, Any]] = {
     "linger__ms": 5,
     "compression__type": "lz4",
     "topic__metadata__propagation__max__ms": NEW_TOPIC_MS,
 }
+# Brokers that come back are known again: from 2.10 on the client forgets them where all are away, and
+# `send_offsets_to_transaction` then waits for one that it has forgotten (librdkafka, issues 5511 and 5456). A sink that
+# fails is opened anew, which begins at the addresses of the settings.
+if libversion()[1] >= 0x020A0000:
+    _CLIENT["metadata__recovery__strategy"] = "none"
 _Topic = Callable[[Outgoing], str | None]
 _Headers = list[tuple[str, str | bytes | None]]
 
@@ -73,7 +84,7 @@ class KafkaSink:
         Raises: UsageError where the settings contradict each other.
         """
         self._topic, topics, self.wants_fields = _routing(options)
-        self._home = min(topics)  # the topic under which the mark stands
+        self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # topics that are not there
         self._cluster = Cluster(System("kafka", options), f"sink {name}")
@@ -101,6 +112,12 @@ class KafkaSink:
             raise self._told(KafkaException(found.error))
         self._has_begun = True
         return found.metadata or ""
+
+    def prepare(self, partitions: int | None) -> list[str]:
+        """See that its topics are there, or make them (see `streams.sink.PreparedSink`)."""
+        if partitions is None:
+            return prepared(self._cluster, self._topics, None, within_s=ASKED_S, patience_s=0.0)
+        return prepared(self._cluster, self._topics, partitions)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Deliver rows with the mark left as it is."""
@@ -130,14 +147,14 @@ class KafkaSink:
         return list(refused.values())
 
     def close(self) -> None:
-        """Let go; a transaction that is open is aborted."""
-        if self._has_begun:  # else nothing was sent, and the client only warns
+        """Let go; a transaction that is open is aborted, now or when the next process begins."""
+        producer, self._producer = self._producer, None
+        if self._has_begun:
             self._has_begun = False
             with suppress(KafkaException, RuntimeError):
-                self._producer.purge()
-                self._producer.close()
-        with suppress(KafkaException, RuntimeError):
-            self._group.close()
+                producer.abort_transaction(END_S)
+        del producer  # its own `close` waits without end for brokers that are away
+        let_go(self._group)
 
     # Below: one transaction
 
@@ -209,8 +226,8 @@ class KafkaSink:
     def _keep(self, mark: str, place: int) -> None:
         """Put the mark into the open transaction: as the metadata of an offset, which is a place of the log."""
         offset = TopicPartition(self._home, 0, place, metadata=mark)
-        group = self._group.consumer_group_metadata()
-        self._producer.send_offsets_to_transaction([offset], group, COMMIT_S)
+        group, send = self._group.consumer_group_metadata(), self._producer.send_offsets_to_transaction
+        _within(MARK_S, lambda: send([offset], group, MARK_S))
 
     def _note(self, error: Any, message: Any) -> None:
         if error is not None:
@@ -226,7 +243,10 @@ class KafkaSink:
             return TransientError("another process delivers to this sink as well; one of them must end")
         if error.code() in _NO_TOPIC:
             lacking = ", ".join(sorted(self._lacking)) or self._home
-            return UsageError(f"there is no topic {lacking}. Make the topics of this sink, or name others")
+            return UsageError(
+                f"there is no topic {lacking}. Make the topics of this sink with "
+                "'shroff produce --create-topics', or name others"
+            )
         told = self._cluster.raised(raised, "delivering")
         return told if isinstance(told, UsageError) else AwayError(str(told))
 
@@ -242,18 +262,38 @@ def _routing(options: Mapping[str, Any]) -> tuple[_Topic, Collection[str], bool]
         raise UsageError(mistake)
     if not topics:
         return (lambda _row: str(only)), [only], False
-    rest = topics.get(ELSE)
+    rest: str | None = topics.get(ELSE)
     if by == OUTCOME:
         return (lambda row: topics.get(row.outcome, rest)), set(topics.values()), False
     only_field = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": by})
-    decoder = msgspec.json.Decoder(only_field)
+    decoder: Any = msgspec.json.Decoder(only_field)
 
     def by_field(row: Outgoing) -> str | None:
-        value = decoder.decode(row.fields).value if row.fields else None  # type: ignore[attr-defined]
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        return topics.get(text, rest)  # type: ignore[no-any-return]
+        value = decoder.decode(row.fields).value if row.fields else None
+        to: str | None = topics.get(value if isinstance(value, str) else msgspec.json.encode(value).decode(), rest)
+        return to
 
     return by_field, set(topics.values()), True
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Call it from a thread of its own, since the library may wait for minutes longer than it was told.
+
+    Raises: whatever the call does; KafkaException where it is not back in time: the thread has the client until it is.
+    """
+    done: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - told where it is waited for
+            done.set_exception(error)
+
+    Thread(target=run, name="shroff mark", daemon=True).start()
+    try:
+        done.result(seconds)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - public in all but its name
 
 
 def _words(error: object) -> str:

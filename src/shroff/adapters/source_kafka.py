@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka_client import ANSWER_S, Cluster
+from shroff.adapters.kafka_client import ANSWER_S, Cluster, let_go
 from shroff.adapters.kafka_dead_letters import KafkaDeadLetters
 from shroff.adapters.source_kafka_parts import Part, Partitions, gone
 from shroff.errors import SchemasAwayError, ShroffError, TransientError
@@ -19,7 +19,7 @@ from shroff.events.systems import System
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Taken
+from shroff.streams.source import Health, Standing, Taken
 
 FETCHED: Final = 4_096  # messages that are taken over from the library at once
 LINES_MAX: Final = 200_000  # that wait here for their turn, of all parts together
@@ -28,6 +28,7 @@ PART_LINES_MIN: Final = 1_000
 PART_BYTES_MIN: Final = 1024 * 1024
 WAIT_S: Final = 0.1  # the longest single wait for a message
 LOOK_S: Final = 30.0  # between two looks for new partitions
+LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
 CERTAIN_S: Final = 5.0  # so long it counts that a partition had nothing more
 PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
 COMMIT_S: Final = 1.0  # between two hints to the brokers
@@ -74,24 +75,23 @@ class KafkaSource:
     # ---- the contract
 
     def start(self, offsets: Mapping[str, str]) -> None:
-        if self._consumer is None:
-            self._consumer = self._cluster.consumer(
-                group__id=self._group,
-                enable__auto__commit="false",
-                auto__offset__reset="error",
-                isolation__level="read_committed",
-                enable__partition__eof="true",
-                **_SIZES,
-            )
-        found = self._partitions.found(self._consumer, ANSWER_S)
-        if self._letters.topic:
-            self._partitions.required(self._consumer, self._letters.topic, ANSWER_S)
+        self._connect()
+        found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
         parts = self._partitions.opened(self._consumer, found, offsets)
         self._merge.clear()
         self._parts, self._begun, self._pending = {}, [], ()
         self._consumer.assign([part.position for part in parts])
         self._take_on(parts)
         self._looked_s = self._doubted_s = time.monotonic()
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        self._connect()
+        found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, patience_s=0.0)
+        seen, ends = self._partitions.seen(self._consumer, found, offsets)
+        for key, end in ends.items():
+            if key in self._parts:
+                self._parts[key].ends_at(end, is_read=False)
+        return seen
 
     def poll(self, limit: int, timeout_s: float) -> list[Taken]:
         until_s = time.monotonic() + timeout_s
@@ -127,10 +127,21 @@ class KafkaSource:
             self._consumer = consumer
             self._commit()
             self._consumer = None
-            consumer.close()
+            let_go(consumer)
         self._letters.close()
 
     # ---- taking in
+
+    def _connect(self) -> None:
+        if self._consumer is None:
+            self._consumer = self._cluster.consumer(
+                group__id=self._group,
+                enable__auto__commit="false",
+                auto__offset__reset="error",
+                isolation__level="read_committed",
+                enable__partition__eof="true",
+                **_SIZES,
+            )
 
     def _take_on(self, parts: Iterable[Part]) -> None:
         """Read these parts from now on."""

@@ -7,14 +7,20 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka_client import NEW_S, Cluster, known_topic, library, topic_error
+from shroff.adapters.kafka_client import NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka_topics import no_topics
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.systems import System
 from shroff.events.systems_keys import TOPIC
+from shroff.streams.source import Standing
 
 LABEL: Final = "label"
 UNKNOWN: Final = -1
-AGAIN: Final = "To go on with what is there, write 'gone: skip' into the source: what is read twice changes nothing"
+AGAIN: Final = (
+    "To go on with what is there, write 'gone: skip' into the source, or have 'shroff source forget {}' begin that one "
+    "anew: what is read twice changes nothing"
+)
+NOT_THERE: Final = "{} was read, and its topic has no such partition any more: it was made anew"
 _BEGINNING: Final = -2  # as the library writes it in place of an offset
 _END: Final = -1
 
@@ -110,24 +116,36 @@ class Partitions:
         self._leaderless: set[Key] = set()  # partitions of which all brokers are away
         self.by_name: dict[str, Part] = {}
 
-    def found(self, consumer: Any, within_s: float) -> dict[Key, str | None]:
+    def found(
+        self, consumer: Any, within_s: float, letters: str = "", patience_s: float = NEW_S
+    ) -> dict[Key, str | None]:
         """The partitions that there are, with the types of their messages.
 
-        Raises: UsageError where a topic does not exist, or may not be read; TransientError.
+        Raises: UsageError where a topic, or that of dead letters, does not exist, all of them named, or where one may
+            not be read; TransientError.
         """
         found: dict[Key, str | None] = {}
+        lacking: list[NoTopicError] = []
         self._leaderless.clear()
-        for topic, type_name in self._types.items():
-            found |= self._keys(topic, self.required(consumer, topic, within_s), type_name)
+        for topic in (*self._types, *([letters] if letters else ())):
+            try:
+                metadata = self._required(consumer, topic, within_s, 0.0 if lacking else patience_s)
+            except NoTopicError as error:
+                lacking.append(error)
+                continue
+            if topic != letters:
+                found |= self._keys(topic, metadata, self._types[topic])
+        if lacking:
+            raise no_topics(lacking)
         if self._maybe and self._maybe not in self._types:
             metadata = self._metadata(consumer, self._maybe, within_s)
             if metadata is not None and metadata.error is None:
                 found |= self._keys(self._maybe, metadata, LABEL)
         return found
 
-    def required(self, consumer: Any, topic: str, within_s: float) -> Any:
-        """The metadata of a topic. Raises: as `found`."""
-        metadata = self._metadata(consumer, topic, within_s, min(within_s, NEW_S))
+    def _required(self, consumer: Any, topic: str, within_s: float, patience_s: float) -> Any:
+        """The metadata of a topic. Raises: NoTopicError, and as `found`."""
+        metadata = self._metadata(consumer, topic, within_s, min(within_s, patience_s))
         error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
         if error is not None:
             raise error
@@ -171,6 +189,30 @@ class Partitions:
             self.by_name = {}
         self.by_name |= {part.name: part for part in parts}
         return parts
+
+    def seen(
+        self, consumer: Any, found: Mapping[Key, str | None], offsets: Mapping[str, str]
+    ) -> tuple[list[Standing], dict[Key, int]]:
+        """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
+        bounds = self._bounds(consumer, list(found), is_needed=False)
+        states = [self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}")) for key in found]
+        names, topics = {one.part for one in states}, {topic for topic, _ in found}
+        states += [
+            Standing(name, None, NOT_THERE.format(name))
+            for name in offsets
+            if name not in names and name.rpartition("/")[0] in topics
+        ]
+        return sorted(states), {key: end for key, (_, end) in bounds.items()}
+
+    def _standing(self, key: Key, bounds: tuple[int, int] | None, stored: str | None) -> Standing:
+        name = f"{key[0]}/{key[1]}"
+        if bounds is None:
+            return Standing(name, None)
+        begin, end = bounds
+        at = (end if self._starts_at_end else begin) if stored is None else _number(key, stored)
+        if begin <= at <= end:
+            return Standing(name, end - at)
+        return Standing(name, end - begin, str(gone(Part(key, None, at, end, is_new=False), begin, end)))
 
     def _behind(self, part: Part, begin: int, end: int) -> Part:
         """A part behind its messages that are gone. Raises: StateError where these are not to be skipped."""
@@ -223,16 +265,17 @@ class Partitions:
 
 def gone(part: Part, begin: int, end: int) -> StateError:
     """The error for a partition that cannot be read on where it was read to."""
+    again = AGAIN.format(part.name)
     if part.next < begin:
         count = begin - part.next
         many = "1 message is" if count == 1 else f"{count:,} messages are"
         return StateError(
             f"{part.name}: {many} gone that nobody here had read, offsets {part.next} to {begin - 1}: the topic keeps "
-            f"messages for too short a time. Bring them in from elsewhere with 'shroff ingest'. {AGAIN}"
+            f"messages for too short a time. Bring them in from elsewhere with 'shroff ingest'. {again}"
         )
     return StateError(
         f"{part.name} is not the partition that was read up to offset {part.next}: it ends at {end}. Its topic was "
-        f"made anew, or the brokers lost messages of it. Bring what is missing in with 'shroff ingest'. {AGAIN}"
+        f"made anew, or the brokers lost messages of it. Bring what is missing in with 'shroff ingest'. {again}"
     )
 
 
@@ -244,7 +287,8 @@ def _check_there(found: Mapping[Key, str | None], offsets: Mapping[str, str]) ->
         topic = name.rpartition("/")[0]
         if topic in topics:
             raise StateError(
-                f"{name} was read, and topic {topic} has no such partition any more: it was made anew. {AGAIN}"
+                f"{name} was read, and topic {topic} has no such partition any more: it was made anew. "
+                f"{AGAIN.format(name)}"
             )
 
 

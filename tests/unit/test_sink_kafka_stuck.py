@@ -1,0 +1,80 @@
+"""A client library that does not come back holds up neither delivery nor its end."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import Any
+
+import pytest
+
+pytest.importorskip("confluent_kafka", reason="the extra 'kafka' is not installed")
+
+from confluent_kafka import KafkaError, KafkaException
+
+from shroff.adapters import sink_kafka
+from shroff.adapters.sink_kafka import END_S, KafkaSink
+from shroff.streams.sink import AwayError, Outgoing
+
+ROW = Outgoing(1, 0, "decision", "payment", "p1", "approve", b"{}")
+
+
+class StuckProducer:
+    """A producer whose group coordinator is gone: a mark waits until `found`, whatever it was told."""
+
+    def __init__(self) -> None:
+        self.found, self.committed, self.aborting_s = Event(), 0, list[float]()
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: 0
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self.found.wait(20)
+
+    def commit_transaction(self, _seconds: float) -> None:
+        self.committed += 1
+
+    def abort_transaction(self, seconds: float) -> None:
+        self.aborting_s.append(seconds)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def close(self) -> None:
+        raise AssertionError("the library's own end waits for brokers that are away")
+
+
+def begun(producer: StuckProducer) -> KafkaSink:
+    sink = KafkaSink("decided", {"brokers": "127.0.0.1:1", "topic": "decided"})
+    sink._producer, sink._has_begun = producer, True
+    return sink
+
+
+def test_a_mark_that_does_not_come_back_is_given_up_and_its_transaction_is_not_committed(monkeypatch):
+    monkeypatch.setattr(sink_kafka, "MARK_S", 0.05)
+    producer = StuckProducer()
+    sink, began = begun(producer), time.monotonic()
+    with pytest.raises(AwayError, match="no answer from the brokers"):
+        sink.send_marked([ROW], "log 1")
+
+    assert time.monotonic() - began < 10
+    assert producer.committed == 0
+    sink.close()
+    assert producer.aborting_s == []  # a thread is in the client: it is left to it
+    producer.found.set()
+
+
+def test_what_a_mark_fails_by_is_told(monkeypatch):
+    producer = StuckProducer()
+
+    def refused(*_: object) -> None:
+        raise KafkaException(KafkaError(KafkaError._FENCED))
+
+    monkeypatch.setattr(producer, "send_offsets_to_transaction", refused, raising=False)
+    with pytest.raises(Exception, match="another process delivers to this sink"):
+        begun(producer).send_marked([ROW], "log 1")
+
+
+def test_closing_waits_a_second_for_brokers_that_are_away():
+    producer = StuckProducer()
+    begun(producer).close()
+
+    assert producer.aborting_s == [END_S]
