@@ -1,0 +1,307 @@
+"""The database that has people's tables: how it is opened, and how a transaction begins, beside the log's writer.
+
+SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS, deadlines and words for
+what goes wrong.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shroff.adapters.deadline import Deadline
+from shroff.adapters.people_schema import VERSION, statements, version
+from shroff.adapters.server_url import ServerUrl, server_url
+from shroff.adapters.sqlite_file import BUSY_S, connect_beside, storage_error
+from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError, UsageError
+
+_CONNECTIONS: Final = 8  # of one process, and as many more for a moment
+_WAIT_S: Final = 10.0  # for a connection of the pool
+_IS_CHANGE: Final = "shroff_change"
+
+
+class Database(ABC):
+    """A database, opened when it is first asked. `kind` is SQLAlchemy's word for it."""
+
+    kind: str
+    place: str
+    prefix = ""
+
+    def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
+        """`first` is called in the transaction that makes the tables, behind them."""
+        self._first = first
+        self.engine: Engine = create_engine(
+            url,
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=_CONNECTIONS,
+            max_overflow=_CONNECTIONS,
+            pool_timeout=_WAIT_S,
+            pool_pre_ping=self.kind != "sqlite",
+            **({"use_native_hstore": False} if self.kind == "postgresql" else {}),
+        )
+        self._has_tables = False
+
+    @abstractmethod
+    def told(self, error: BaseException) -> ShroffError:
+        """What a driver's error means, in words."""
+
+    @contextmanager
+    def transaction(self, *, is_change: bool) -> Iterator[Connection]:
+        """A transaction; one that changes something holds every other such, of any process, until its end."""
+        self._prepare()
+        with self._begun(is_change=is_change) as connection:
+            yield connection
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Raises: what a failure of the database means, instead of it. No statement and no value is in it."""
+        try:
+            yield
+        except PoolTimeoutError:
+            raise LogBusyError(f"{self.place}: all connections of this process are in use. Try again") from None
+        except DBAPIError as error:
+            raise self.told(error.orig or error) from error.orig
+        except SQLAlchemyError as error:
+            raise StorageError(f"{self.place}: {type(error).__name__}. Nothing stored before is lost") from None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        with suppress(SQLAlchemyError):
+            self.engine.dispose()
+
+    # Below: how tables are made
+
+    def _prepare(self) -> None:
+        """Make the tables or bring them up to date, once for each opening."""
+        if self._has_tables:
+            return
+        with self._begun(is_change=False) as connection:
+            found = version(connection, self.prefix)
+        if found > VERSION:
+            raise StorageError(
+                f"{self.place}: people's tables are version {found}, and this program knows up to {VERSION}. Install "
+                "the version of shroff that wrote them, or a newer one"
+            )
+        if found < VERSION:
+            self._make()
+        self._has_tables = True
+
+    def _make(self) -> None:
+        """All scripts that are missing; where several processes make them, one after the other does."""
+        with self._making() as connection:
+            found = version(connection, self.prefix)
+            for sql in statements(self.kind, self.prefix, found):
+                connection.exec_driver_sql(sql)
+            if found < 1:
+                self._first(connection)
+            name = f"{self.prefix}people_version"
+            connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (number BIGINT NOT NULL)")
+            connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({VERSION})")  # noqa: S608 - ours
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        with self._begun(is_change=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, *, is_change: bool) -> Iterator[Connection]:
+        with self.failing(), self.engine.connect() as connection:
+            if is_change:
+                connection = connection.execution_options(**{_IS_CHANGE: True})
+            with self._in_time(connection), connection.begin():
+                yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        """Within the time that a server has for its answers; a file has none, and PyMySQL sees to it itself."""
+        yield
+
+
+class SqliteDatabase(Database):
+    """The log's file. A change waits for gaps between two transactions of the log's writer, as `ask` does."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
+        self._path, self.place = path, str(path)
+
+        def connect() -> sqlite3.Connection:
+            connection = connect_beside(path, log_version)
+            connection.isolation_level = None  # SQLAlchemy begins and ends
+            return connection
+
+        super().__init__("sqlite://", connect, first)
+        event.listen(self.engine, "begin", _begin)
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        """From now on the file has hashes of passwords: others than owner and group need not read it."""
+        with suppress(OSError):  # somebody else's file; who may write to it may still make tables
+            for path in self._path.parent.glob(f"{self._path.name}*"):
+                path.chmod(path.stat().st_mode & 0o770)
+        with super()._making() as connection:
+            yield connection
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, sqlite3.Error):
+            return storage_error(error, self._path)
+        return StorageError(f"{self.place}: {error}")
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as SQLite needs it told, waiting for a gap by looking every millisecond (see `sqlite_file`)."""
+    if not connection.get_execution_options().get(_IS_CHANGE):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise LogBusyError(
+                    f"{_file_of(driver)} is being written without a pause by another process. Try again"
+                ) from error
+        else:
+            return
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+class PostgresDatabase(Database):
+    """The log's schema in PostgreSQL."""
+
+    kind = "postgresql"
+
+    def __init__(self, address: str, first: Callable[[Connection], None]) -> None:
+        try:
+            import psycopg
+
+            from shroff.adapters.log_postgres import OPTIONS, PORT
+            from shroff.adapters.postgres_errors import postgres_error
+            from shroff.adapters.postgres_session import parameters
+        except ModuleNotFoundError:
+            raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
+        self._url = server_url(address, ("postgresql", "postgres"), PORT, OPTIONS)
+        self.place, schema = self._url.place, self._url.name("schema", "shroff")
+        self._error, self._errors = postgres_error, psycopg.Error
+
+        def connect() -> Any:
+            found = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})
+            settings = (f"search_path = {schema}", "lock_timeout = '5s'", "synchronous_commit = on")
+            try:
+                for one in settings:
+                    found.execute(f"SET {one}")
+                found.autocommit = False
+            except BaseException:
+                found.close()
+                raise
+            return found
+
+        super().__init__("postgresql+psycopg://", connect, first)
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, self._errors):
+            return self._error(error, self.place, self._url.user)
+        return TransientError(f"{self.place}: {error}")
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        with self._begun(is_change=True) as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 823764502))")
+            yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        with _deadline(connection, lambda driver: int(driver.fileno())):
+            yield
+
+
+class MariadbDatabase(Database):
+    """The log's database in MariaDB; its tables have the log's prefix."""
+
+    kind = "mysql"
+
+    def __init__(self, address: str, first: Callable[[Connection], None]) -> None:
+        try:
+            import pymysql
+
+            from shroff.adapters.log_mariadb import OPTIONS, PORT
+            from shroff.adapters.mariadb_errors import mariadb_error
+            from shroff.adapters.mariadb_session import connection
+        except ModuleNotFoundError:
+            raise UsageError("MariaDB needs the extra 'mariadb': pip install 'shroff[mariadb]'.") from None
+        self._url: ServerUrl = server_url(address, ("mariadb", "mysql"), PORT, OPTIONS)
+        self.place, self.prefix = self._url.place, self._url.name("prefix", "shroff_")
+        self._error, self._errors = mariadb_error, (pymysql.Error, OSError)
+
+        def connect() -> Any:
+            try:
+                found = connection(self._url)
+            except OSError as error:  # of the socket, before PyMySQL has it
+                raise self.told(error) from error
+            with found.cursor() as cursor:
+                cursor.execute(
+                    "SET SESSION autocommit = 0, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', "
+                    "innodb_lock_wait_timeout = 5"
+                )
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            return found
+
+        super().__init__("mysql+pymysql://", connect, first)
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, self._errors):
+            return self._error(error, self.place, self._url.user)
+        return TransientError(f"{self.place}: {error}")
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        """Under a lock by name, since MariaDB commits each statement that changes tables."""
+        name = f"shroff people {self.prefix}"[:64]
+        with self.failing(), self.engine.connect() as connection:
+            got = connection.exec_driver_sql("SELECT GET_LOCK(%s, 10)", (name,)).scalar()
+            connection.commit()
+            if got != 1:
+                raise LogBusyError(f"{self.place}: another process is making people's tables. Try again")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
+                connection.commit()
+
+
+@contextmanager
+def _deadline(connection: Connection, descriptor: Callable[[Any], int]) -> Iterator[None]:
+    """The deadline of a pooled connection, which is made once for it."""
+    held = connection.connection
+    found = held.info.get("deadline")
+    if found is None:
+        found = held.info["deadline"] = Deadline(descriptor(held.driver_connection))
+    with found:
+        yield
+
+
+def database(place: str | Path, log_version: int, first: Callable[[Connection], None]) -> Database:
+    """The database at the address of a log, or that is the file of one."""
+    if isinstance(place, Path):
+        return SqliteDatabase(place, log_version, first)
+    kind = place.partition(":")[0]
+    return PostgresDatabase(place, first) if kind.startswith("postgres") else MariadbDatabase(place, first)

@@ -1,0 +1,102 @@
+"""`shroff audit`: the record of who did what, and whether it is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from shroff.cli.session import ExampleGroup, Session, command, cut, many, table
+from shroff.cli.users import at_desk, moment_text
+
+if TYPE_CHECKING:
+    from shroff.people.audit import Row
+
+SHOWN = 100
+WIDTH = 60
+
+
+@click.group("audit", cls=ExampleGroup)
+def audit() -> None:
+    """The record of who did what, from what to what: every write by a person, a program or a command.
+
+    Its rows are chained by hashes and its end is sealed with a key of the project (.shroff/hash.key).
+    """
+
+
+audit.examples = ("shroff audit verify", "shroff audit list --who ann --from 2026-11-01", "shroff audit list --json")
+
+
+@command("verify", "shroff audit verify", "shroff audit verify --json", group=audit)
+def verify(session: Session) -> int:
+    """Hold every row against the one before it, and the last one against the sealed head.
+
+    Exit status 1 where a row was changed, removed, put in or moved, or rows were cut off at the end: the answer names
+    the first place that does not fit. A record that is whole is noted in .shroff/audit.head, so that this machine
+    notices if an older copy takes its place.
+    """
+    found = session.project.verify_audit()
+    told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why}
+    if found.is_whole:
+        session.answer(told, f"{many(found.rows, 'row')}, and all of them are as they were recorded.")
+        session.next("shroff audit list")
+        return 0
+    session.answer(told, f"Broken at row {found.broken_at:,}: {found.why}.\n{many(found.rows, 'row')} before it fit.")
+    session.next("shroff audit list --limit 20", "shroff doctor")
+    return 1
+
+
+@command(
+    "list",
+    "shroff audit list",
+    "shroff audit list --who ann --action user --from 2026-11-01 --to 2026-12-01",
+    "shroff audit list --subject 'user ann' --json",
+    group=audit,
+)
+@click.option("--who", default="", help="By whom: a name, or an id such as user-3.")
+@click.option("--action", default="", help="Which action, or all that begin so: user.role, user.")
+@click.option("--subject", default="", help="On what: 'user ann', payment/p-1.")
+@click.option("--from", "start", metavar="TIME", help="Not before this time; a day is its start, UTC.")
+@click.option("--to", "end", metavar="TIME", help="Before this time.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=SHOWN, show_default=True, help="So many, newest first."
+)
+def list_(
+    session: Session, who: str, action: str, subject: str, start: str | None, end: str | None, limit: int
+) -> None:
+    """Show rows of the record, newest first."""
+    from shroff.decisions.notebook import moment_ms
+    from shroff.people.store import Wanted
+
+    wanted = Wanted(who, action, subject, moment_ms(start), moment_ms(end))
+    with at_desk(session) as (desk, _), desk.store.look() as look:
+        rows = look.record(wanted, limit=limit, is_newest_first=True)
+    text = f"{many(len(rows), 'row')}, newest first."
+    if rows:
+        heads = ("row", "time", "who", "via", "action", "subject", "to")
+        text += "\n" + table([_cells(row) for row in rows], heads)
+    session.answer({"rows": [document(row) for row in rows]}, text)
+    session.next("shroff audit verify")
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    after = "" if row.after == "null" else row.after
+    return row.number, moment_text(row.at_ms), row.name, row.via, row.action, cut(row.subject, WIDTH), cut(after, WIDTH)
+
+
+def document(row: Row) -> dict[str, Any]:
+    """A row as JSON."""
+    return {
+        "number": row.number,
+        "at": moment_text(row.at_ms),
+        "who": row.who,
+        "name": row.name,
+        "via": row.via,
+        "action": row.action,
+        "subject": row.subject,
+        "from": msgspec.json.decode(row.before),
+        "to": msgspec.json.decode(row.after),
+        "previous": row.previous.hex(),
+        "hash": row.hash.hex(),
+    }

@@ -1,0 +1,148 @@
+"""`shroff keys`: keys of programs that call the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
+from shroff.cli.users import at_desk, moment_text
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.people.store import Key
+
+
+@click.group("keys", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def keys(context: click.Context) -> None:
+    """Show the keys of programs, make and revoke them.
+
+    A program sends its key with each call: 'Authorization: Bearer KEY'. The text of a key is shown when it is made, and
+    never again: only its hash is stored. Each change is in the audit ('shroff audit list --action key').
+    """
+    if context.invoked_subcommand is None:
+        _overview(context.obj)
+
+
+keys.examples = (
+    "shroff keys",
+    "shroff keys create till --role service",
+    "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
+    "shroff keys revoke till",
+)
+
+
+@command("list", "shroff keys list", "shroff keys list --json", group=keys)
+def list_(session: Session) -> None:
+    """Show all keys, those that were revoked too, without their texts."""
+    _overview(session)
+
+
+def _overview(session: Session) -> None:
+    from shroff.people.keys import all_keys
+
+    with at_desk(session) as (desk, _):
+        found, now_ms = all_keys(desk), desk.now_ms()
+    text = f"{many(len(found), 'key')}."
+    if found:
+        rows = [
+            (
+                one.id,
+                one.name,
+                one.role.value,
+                " ".join(one.scopes) or "all of its role",
+                _state(one, now_ms),
+                _used(one),
+            )
+            for one in found
+        ]
+        text += "\n" + table(rows, ("id", "name", "role", "may", "state", "used"))
+    session.answer({"keys": [document(one) for one in found]}, text)
+    session.next("shroff keys create NAME --role service")
+
+
+def _state(key: Key, now_ms: int) -> str:
+    if key.revoked_at_ms is not None:
+        return "revoked"
+    if key.ends_at_ms is None:
+        return "never expires"
+    return f"{'expired' if key.ends_at_ms <= now_ms else 'expires'} {moment_text(key.ends_at_ms)}"
+
+
+def _used(key: Key) -> str:
+    return "never" if key.used_at_ms is None else moment_text(key.used_at_ms)
+
+
+def document(key: Key) -> dict[str, Any]:
+    """A key as JSON, with nothing that opens a door."""
+
+    def moment(value_ms: int | None) -> str | None:
+        return None if value_ms is None else moment_text(value_ms)
+
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role.value,
+        "scopes": [one.value for one in key.scopes],
+        "made_at": moment_text(key.made_at_ms),
+        "made_by": key.made_by,
+        "expires_at": moment(key.ends_at_ms),
+        "revoked_at": moment(key.revoked_at_ms),
+        "used_at": moment(key.used_at_ms),
+    }
+
+
+@command(
+    "create",
+    "shroff keys create till --role service",
+    "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
+    group=keys,
+)
+@click.argument("name")
+@click.option(
+    "--role", required=True, metavar="ROLE", help="What it may do: admin, analyst, author, viewer or service."
+)
+@click.option(
+    "--expires", metavar="DURATION", default="", help="It opens nothing after this, as in 90d.  [default: never]"
+)
+@click.option(
+    "--scope", "scopes", metavar="RIGHT", multiple=True, help="The only right of its role that it has; may be repeated."
+)
+def create(session: Session, name: str, role: str, expires: str, scopes: tuple[str, ...]) -> None:
+    """Make a key and show its text, this one time."""
+    from shroff.people import keys as people
+
+    with at_desk(session) as (desk, who):
+        wanted = [people.known_scope(one) for one in scopes]
+        lasts_ms = _duration_ms(expires) if expires else None
+        key, text = people.create(desk, who, name, people.known_role(role), scopes=wanted, lasts_ms=lasts_ms)
+    told = {**document(key), "key": text}
+    session.answer(told, f"{text}\nThis is the key of {key.name}, role {key.role.value}. It is not shown again.")
+    session.next("shroff keys list", f"shroff keys revoke {key.id}")
+
+
+def _duration_ms(text: str) -> int:
+    from shroff.language.values import parse_duration
+
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--expires: {error}.") from None
+    if found <= 0:
+        raise UsageError("--expires: a key that has expired opens nothing; name a duration such as 90d.")
+    return found
+
+
+@command("revoke", "shroff keys revoke till", "shroff keys revoke k7m2q9x4ab1c", group=keys)
+@click.argument("key")
+def revoke(session: Session, key: str) -> None:
+    """End a key, named by its id, its name or its text. Services that know it let it in for another second."""
+    from shroff.people import keys as people
+
+    with at_desk(session) as (desk, who):
+        gone = people.revoke(desk, who, key)
+    session.answer(document(gone), f"The key {gone.name} ({gone.id}) is revoked and opens nothing any more.")
+    session.next("shroff keys list", f"shroff audit list --subject {argument(f'key {gone.id}')}")

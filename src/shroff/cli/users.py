@@ -1,0 +1,222 @@
+"""`shroff users`: people who may sign in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+    from shroff.people.desk import Desk
+    from shroff.people.store import User
+
+ROLES = "admin, analyst, author or viewer"
+BEHIND = "behind the address of the service, as in https://shroff.example.org"
+
+
+@click.group("users", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def users(context: click.Context) -> None:
+    """Show the people who may sign in, and change who they are and what they may do.
+
+    Whoever may run this command on the machine acts as an admin. Each change is in the audit ('shroff audit list').
+    """
+    if context.invoked_subcommand is None:
+        _overview(context.obj)
+
+
+users.examples = (
+    "shroff users",
+    "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
+    "shroff users role ann author",
+    "shroff users link",
+)
+
+
+@contextmanager
+def at_desk(session: Session) -> Iterator[tuple[Desk, Who]]:
+    """What functions about people work with, and whoever runs this command."""
+    with session.project.people() as desk:
+        yield desk, session.project.who
+
+
+@command("list", "shroff users list", "shroff users list --json", group=users)
+def list_(session: Session) -> None:
+    """Show all users with their roles."""
+    _overview(session)
+
+
+def _overview(session: Session) -> None:
+    from shroff.people.users import all_users
+
+    with at_desk(session) as (desk, _):
+        found = all_users(desk)
+    text = f"{many(len(found), 'user')}."
+    if found:
+        rows = [(one.name, one.display_name, one.role.value, _state(one), _when(one.last_login_ms)) for one in found]
+        text += "\n" + table(rows, ("name", "shown as", "role", "state", "signed in"))
+    session.answer({"users": [document(one) for one in found]}, text)
+    session.next("shroff users add NAME --role ROLE" if found else "shroff users link")
+
+
+def _state(user: User) -> str:
+    from shroff.people.users import signs_in_by
+
+    if user.is_disabled:
+        return "disabled"
+    return "has no password yet" if signs_in_by(user) == "nothing" else f"by {signs_in_by(user)}"
+
+
+def _when(moment_ms: int | None) -> str:
+    return "never" if moment_ms is None else moment_text(moment_ms)
+
+
+def moment_text(moment_ms: int) -> str:
+    """A moment, as documents have it."""
+    from shroff.events.event import time_text
+
+    return time_text(moment_ms)
+
+
+def document(user: User) -> dict[str, Any]:
+    """A user as JSON, with nothing that opens a door."""
+    from shroff.people.users import shown
+
+    last = None if user.last_login_ms is None else moment_text(user.last_login_ms)
+    return {"id": user.id, **shown(user), "made_at": moment_text(user.made_at_ms), "last_login_at": last}
+
+
+@command(
+    "add",
+    "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
+    "pass show ann | shroff users add ann --role admin --password-stdin",
+    group=users,
+)
+@click.argument("name")
+@click.option("--role", required=True, metavar="ROLE", help=f"What they may do: {ROLES}.")
+@click.option("--display-name", default="", help="How others see them.  [default: the name]")
+@click.option("--email", default="", help="Where mails go.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+def add(session: Session, name: str, role: str, display_name: str, email: str, password_stdin: bool) -> None:
+    """Let somebody sign in. Without a password, the answer has a link by which they set one, once and for three days.
+
+    Who signs in by OpenID Connect needs neither: their user is made when they first come, where 'roles' in
+    shroff.yaml says that they may.
+    """
+    from shroff.people import links
+    from shroff.people import users as people
+
+    password = _from_stdin() if password_stdin else ""
+    with at_desk(session) as (desk, who):
+        known = people.known_role(role)
+        made = people.add(desk, who, name, known, display_name=display_name, email=email, password=password)
+        link = None if password else links.for_password(desk, who, made.name)
+    text = f"{made.name} may sign in as {made.role.value}."
+    if link is not None:
+        text += f" The password is set, once and within three days, at\n  {link}\n{BEHIND}."
+    session.answer({"user": document(made), "link": link}, text)
+    session.next("shroff users list", "shroff serve")
+
+
+@command("role", "shroff users role ann author", group=users)
+@click.argument("name")
+@click.argument("role")
+def role(session: Session, name: str, role: str) -> None:
+    """Give a user another role; the sessions of the user end."""
+    from shroff.people import users as people
+
+    with at_desk(session) as (desk, who):
+        now = people.set_role(desk, who, name, people.known_role(role))
+    _tell(session, now, f"{now.name} is {now.role.value} now, and has to sign in again.")
+
+
+@command("disable", "shroff users disable ann", group=users)
+@click.argument("name")
+def disable(session: Session, name: str) -> None:
+    """Let a user sign in no more; what is open of theirs ends at once."""
+    from shroff.people import users as people
+
+    with at_desk(session) as (desk, who):
+        now = people.disable(desk, who, name)
+    _tell(session, now, f"{now.name} may not sign in any more, and what was open has ended.")
+
+
+@command("enable", "shroff users enable ann", group=users)
+@click.argument("name")
+def enable(session: Session, name: str) -> None:
+    """Let a user sign in again who was disabled."""
+    from shroff.people import users as people
+
+    with at_desk(session) as (desk, who):
+        now = people.enable(desk, who, name)
+    _tell(session, now, f"{now.name} may sign in again.")
+
+
+@command(
+    "password", "shroff users password ann", "pass show ann | shroff users password ann --password-stdin", group=users
+)
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+def password(session: Session, name: str, password_stdin: bool) -> None:
+    """Set a user's password; the sessions of the user end. On a terminal it is asked for, and not shown."""
+    from shroff.people import users as people
+
+    new = _from_stdin() if password_stdin else _from_terminal(name)
+    with at_desk(session) as (desk, who):
+        now = people.set_password(desk, who, name, new)
+    _tell(session, now, f"the password of {now.name} is set, and they have to sign in again.")
+
+
+@command("delete", "shroff users delete ann", group=users)
+@click.argument("name")
+def delete(session: Session, name: str) -> None:
+    """Remove a user. The audit keeps the name with what they did; 'disable' keeps the user, too."""
+    from shroff.people import users as people
+
+    with at_desk(session) as (desk, who):
+        gone = people.delete(desk, who, name)
+    _tell(session, gone, f"{gone.name} is removed. What they did stays in the audit under this name.")
+
+
+@command("link", "shroff users link", "shroff users link ann", group=users)
+@click.argument("name", required=False)
+def link(session: Session, name: str | None) -> None:
+    """Make a link that works once: with a NAME it sets that user's password, without one it makes an admin.
+
+    For whoever lost the first link, or a password. Links of admins hold for an hour, others for three days.
+    """
+    from shroff.people import links
+
+    with at_desk(session) as (desk, who):
+        path = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
+    what = "makes an admin, once and within an hour" if name is None else f"sets the password of {name}, once"
+    session.answer({"link": path, "user": name}, f"This link {what}:\n  {path}\n{BEHIND}.")
+    session.next("shroff serve")
+
+
+def _tell(session: Session, user: User, text: str) -> None:
+    session.answer({"user": document(user)}, text[0].upper() + text[1:])
+    session.next("shroff users list", f"shroff audit list --subject {argument(f'user {user.name}')}")
+
+
+def _from_stdin() -> str:
+    """The first line of standard input."""
+    text = sys.stdin.readline().rstrip("\r\n")
+    if not text:
+        raise UsageError("the first line of standard input is empty, and no password.")
+    return text
+
+
+def _from_terminal(name: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError("a password is asked for on a terminal; elsewhere give it by --password-stdin.")
+    text: str = click.prompt(f"New password of {name}", hide_input=True, confirmation_prompt=True, err=True)
+    return text

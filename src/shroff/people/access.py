@@ -1,0 +1,126 @@
+"""Who asks, and what each role may do. Refusal is the rule: a right that stands nowhere here is nobody's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Literal
+
+from shroff.errors import NotAllowedError
+
+
+class Right(StrEnum):
+    """One kind of thing that may be done; its text is also the scope of a key (`--scope read:decisions`)."""
+
+    SUBMIT_EVENTS = "submit:events"  # take events into the log, deciding on the way
+    SCORE = "score"  # ask what would be decided, without writing anything
+    READ_DECISIONS = "read:decisions"  # decisions, reasons, replays, flags, entities, what the engine said
+    READ_PERSONAL = "read:personal"  # fields declared `personal`, which lie beside the log
+    WRITE_LABELS = "write:labels"
+    READ_CASES = "read:cases"
+    WORK_CASES = "work:cases"  # claim, note, decide, silence a rule for an entity
+    READ_DEFINITIONS = "read:definitions"  # rules, features, policy, lists, models, thresholds, backtests that were run
+    EDIT_LISTS = "edit:lists"
+    EDIT_RULES = "edit:rules"  # drafts, and what needs no second person
+    APPROVE_RULES = "approve:rules"  # the second person
+    RUN_BACKTESTS = "run:backtests"  # costs the machine's time, changes nothing
+    TRAIN_MODELS = "train:models"
+    PROMOTE_MODELS = "promote:models"  # promote, roll back, shadow, waive a gate
+    SET_THRESHOLDS = "set:thresholds"
+    MEND_INPUT = "mend:input"  # quarantine and outbox: look, retry, drop
+    SEND_NOTICES = "send:notices"  # previews, test mails, mails that were refused
+    ERASE_PERSONAL = "erase:personal"  # forget a person, prune the store
+    MANAGE_USERS = "manage:users"
+    MANAGE_KEYS = "manage:keys"
+    READ_AUDIT = "read:audit"
+    READ_METRICS = "read:metrics"
+
+
+class Role(StrEnum):
+    """What somebody is here for. People have one of the first four; `service` is for programs."""
+
+    ADMIN = "admin"
+    ANALYST = "analyst"
+    AUTHOR = "author"
+    VIEWER = "viewer"
+    SERVICE = "service"
+
+
+_LOOK: Final = frozenset([Right.READ_DECISIONS, Right.READ_CASES, Right.READ_DEFINITIONS])
+_WORK: Final = _LOOK | {
+    Right.SCORE,
+    Right.READ_PERSONAL,
+    Right.WRITE_LABELS,
+    Right.WORK_CASES,
+    Right.EDIT_LISTS,
+    Right.RUN_BACKTESTS,
+}
+_WRITE_RULES: Final = _LOOK | {
+    Right.SCORE,
+    Right.EDIT_LISTS,
+    Right.EDIT_RULES,
+    Right.APPROVE_RULES,
+    Right.RUN_BACKTESTS,
+    Right.TRAIN_MODELS,
+    Right.PROMOTE_MODELS,
+    Right.SET_THRESHOLDS,
+    Right.READ_METRICS,
+}
+_SERVE: Final = frozenset(
+    [Right.SUBMIT_EVENTS, Right.SCORE, Right.READ_DECISIONS, Right.WRITE_LABELS, Right.READ_METRICS]
+)
+
+RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
+    {
+        Role.ADMIN: frozenset(Right),
+        Role.ANALYST: _WORK,
+        Role.AUTHOR: _WRITE_RULES,
+        Role.VIEWER: _LOOK,
+        Role.SERVICE: _SERVE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody who asks: a person who signed in, a program with a key, or whoever runs a command or program here.
+
+    `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
+    are those of the role, or fewer where a key is scoped.
+    """
+
+    kind: Literal["user", "key", "command", "program"]
+    id: str
+    name: str
+    role: Role
+    rights: frozenset[Right]
+
+    @property
+    def via(self) -> str:
+        """The way in which they ask: web, api, command or program."""
+        return _WAYS[self.kind]
+
+    def may(self, right: Right) -> bool:
+        """Whether this right is among theirs."""
+        return right in self.rights
+
+    def require(self, right: Right) -> None:
+        """Raises: NotAllowedError where they do not have this right."""
+        if right not in self.rights:
+            raise NotAllowedError(
+                f"{self.name} may not do this: it needs the right {right.value}, which {_lacking(self)} does not have"
+            )
+
+
+def local(name: str, kind: Literal["command", "program"]) -> Who:
+    """Whoever runs a command or a program on this machine: who may read and write the project's files may do all."""
+    return Who(kind, f"os-{name}", name, Role.ADMIN, RIGHTS[Role.ADMIN])
+
+
+_WAYS: Final = MappingProxyType({"user": "web", "key": "api", "command": "command", "program": "program"})
+
+
+def _lacking(who: Who) -> str:
+    return f"the role {who.role.value}" if who.rights == RIGHTS[who.role] else f"this {who.kind}"

@@ -1,0 +1,171 @@
+"""The record of who did what: rows that are chained by their hashes, and a head that is sealed with the project's key.
+
+Each row has the hash of the row before it, so a row that is changed, taken out, put in or moved breaks the chain at its
+place. Rows that are cut off at the end break no link: the head says how many there are, and its seal is made with a key
+that is not in the database (see docs/decisions/0036).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shroff.people.access import Who
+
+FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
+TEXT_MAX: Final = 600  # characters of a name or a subject
+VALUE_MAX: Final = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
+_FORM: Final = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
+Seal = Callable[[int, bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody does: to be recorded in the transaction that does it.
+
+    Args:
+        action: What, as `object.verb`: `user.add`, `label.add`, `list.change`.
+        subject: On what: `user ann`, `payment/p-1`, `list blocked_cards`.
+        before: What it was, as plain values; None where there was nothing, or it does not matter.
+        after: What it is now; the same. Never a secret: no password, token or key.
+    """
+
+    who: Who
+    action: str
+    subject: str
+    before: Any = None
+    after: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
+
+    number: int
+    at_ms: int
+    who: str
+    name: str
+    via: str
+    action: str
+    subject: str
+    before: str
+    after: str
+    previous: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
+
+    number: int
+    hash: bytes
+    seal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found of the chain. `broken_at` is the first row that does not fit, 0 where all do."""
+
+    rows: int
+    broken_at: int
+    why: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was changed, removed or put in."""
+        return not self.why
+
+
+def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> Row:
+    """The row that follows one with this hash."""
+    who, name = plain_text(act.who.id), plain_text(act.who.name)
+    before, after = value_text(act.before), value_text(act.after)
+    parts = (number, at_ms, who, name, act.who.via, act.action, plain_text(act.subject), before, after)
+    return Row(*parts, previous, hash_of(*parts, previous))
+
+
+def hash_of(*parts: int | str | bytes) -> bytes:
+    """The SHA-256 of a row's columns and of the hash before it, in the order in which `Row` has them.
+
+    As a list of JSON, so that no two different rows have the same bytes.
+    """
+    *columns, previous = parts
+    assert isinstance(previous, bytes)
+    return hashlib.sha256(msgspec.json.encode([_FORM, *columns, previous.hex()])).digest()
+
+
+def plain_text(text: str) -> str:
+    """A text on one line, with what no database and no terminal takes written out; cut where it is too long."""
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text[:TEXT_MAX])
+
+
+def value_text(value: Any) -> str:
+    """A value as JSON, keys in order; of one that is too long its hash and length."""
+    text = msgspec.json.encode(value, order="deterministic")
+    if len(text) > VALUE_MAX:
+        short = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
+        text = msgspec.json.encode(short)
+    return text.decode()
+
+
+def sealing(key: bytes) -> Seal:
+    """What seals a head with a key: HMAC-SHA-256 over its number and hash."""
+
+    def seal(number: int, hash: bytes) -> bytes:
+        return hmac.new(key, msgspec.json.encode([_FORM, number, hash.hex()]), hashlib.sha256).digest()
+
+    return seal
+
+
+def verify(rows: Iterable[Row], head: Head | None, seal: Seal, seen: tuple[int, bytes] | None = None) -> Verified:
+    """Hold every row against the one before it, and the last one against the head.
+
+    Args:
+        rows: All of them, by their numbers.
+        head: What the store has of it; None where it has none.
+        seen: The number and hash of a head that was noted earlier and elsewhere: that row must still be there.
+    """
+    last, previous, count = 0, FIRST, 0
+    is_seen = seen is None or seen[0] == 0
+    for row in rows:
+        why = _misfit(row, last + 1, previous)
+        if why:
+            return Verified(count, last + 1, why)
+        last, previous, count = row.number, row.hash, count + 1
+        if seen is not None and row.number == seen[0]:
+            if not hmac.compare_digest(row.hash, seen[1]):
+                return Verified(count, row.number, "it is another row than was noted here before: the chain was remade")
+            is_seen = True
+    why = _misfit_of_head(head, last, previous, seal)
+    if not why and not is_seen and seen is not None:
+        why = f"rows up to {seen[0]:,} were noted here before, and they are gone"
+    return Verified(count, last + 1 if why else 0, why)
+
+
+def _misfit(row: Row, number: int, previous: bytes) -> str:
+    if row.number != number:
+        return f"row {number:,} is missing: the next one there is {row.number:,}"
+    if row.previous != previous:
+        return "it does not follow the row before it: one of the two was put in or exchanged"
+    parts = (row.number, row.at_ms, row.who, row.name, row.via, row.action, row.subject, row.before, row.after)
+    if hash_of(*parts, row.previous) != row.hash:
+        return "what it says is not what was recorded"
+    return ""
+
+
+def _misfit_of_head(head: Head | None, last: int, hash: bytes, seal: Seal) -> str:
+    if head is None:
+        return "the head of the chain is missing"
+    if not hmac.compare_digest(head.seal, seal(head.number, head.hash)):
+        return "the head of the chain is not sealed with this project's key: it was changed, or the key was"
+    if head.number > last:
+        return f"rows {last + 1:,} to {head.number:,} were cut off at the end"
+    if head.number < last or head.hash != hash:
+        return f"the head of the chain is that of row {head.number:,}: rows were added without it"
+    return ""

@@ -1,0 +1,38 @@
+"""What all functions about people work with, and how they make and hash what opens doors."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shroff.people.passwords import Passwords
+from shroff.people.store import PeopleStore
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
+
+    `bytes_of` gives so many random bytes that nobody can guess.
+    """
+
+    store: PeopleStore
+    now_ms: Callable[[], int] = _now_ms
+    bytes_of: Callable[[int], bytes] = secrets.token_bytes
+    passwords: Passwords = field(default_factory=Passwords)
+
+    def token(self) -> str:
+        """A new text of 256 random bits, good for an address and a cookie."""
+        return self.bytes_of(32).hex()
+
+
+def token_hash(token: str) -> bytes:
+    """What is kept of a token: its SHA-256. It is random, so nothing slower is needed."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,235 @@
+"""Keys of programs: `shroff_ID_SECRET`, shown once. Scanners of source code find them by that form.
+
+Of the secret its SHA-256 is kept. Argon2 makes guesses dear, and nobody guesses 256 random bits; it would cost 50 ms
+and 64 MiB at each request.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError, nearest
+from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.people.audit import Act
+from shroff.people.desk import Desk, token_hash
+from shroff.people.store import Key
+
+PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
+WRONG: Final = "this key is not known, has expired or was revoked"
+FRESH_S: Final = 1.0  # how long what was read of a key is believed: a revoked one ends within it
+DUE_S: Final = 0.5  # from when on it is read again beside the requests
+USED_EVERY_MS: Final = 3_600_000  # how often a use is written down
+UNKNOWN_MAX: Final = 10_000  # ids of keys that there are not, which a process remembers for a moment
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_NAME_MAX: Final = 100
+
+
+def create(
+    desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right] = (), lasts_ms: int | None = None
+) -> tuple[Key, str]:
+    """Make a key; gives it and its text, which nobody can ever show again.
+
+    Args:
+        scopes: The only rights of its role that it has; without any it has all of them.
+        lasts_ms: After which it opens nothing any more; None for never.
+
+    Raises: NotAllowedError, also for a key that could do more than who makes it; UsageError where a scope is not of
+        the role, or the name will not do.
+    """
+    who.require(Right.MANAGE_KEYS)
+    _check(who, name, role, scopes)
+    id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
+    secret, now_ms = desk.token(), desk.now_ms()
+    ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
+    key = Key(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, who.name, ends_at_ms)
+    with desk.store.change() as change:
+        change.put_key(key)
+        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
+    return key, f"shroff_{key.id}_{secret}"
+
+
+def _check(who: Who, name: str, role: Role, scopes: Collection[Right]) -> None:
+    if not name.strip() or len(name) > _NAME_MAX or not name.isprintable():
+        raise UsageError(f"a key's name says what it is for, on one line, in {_NAME_MAX} characters at most.")
+    foreign = sorted(set(scopes) - RIGHTS[role])
+    if foreign:
+        has = ", ".join(sorted(RIGHTS[role]))
+        raise UsageError(f"the role {role.value} does not have {', '.join(foreign)}. It has {has}.")
+    more = (frozenset(scopes) or RIGHTS[role]) - who.rights
+    if more:
+        raise NotAllowedError(
+            f"{who.name} may not make a key that can do more than they can: {', '.join(sorted(more))}"
+        )
+
+
+def known_scope(text: str) -> Right:
+    """A right by its text. Raises: UsageError where there is none."""
+    names = [right.value for right in Right]
+    if text not in names:
+        raise UsageError(
+            f"there is no scope {text!r}. {nearest(text, names)} There are {', '.join(names)}.".replace("  ", " ")
+        )
+    return Right(text)
+
+
+def known_role(text: str) -> Role:
+    """A role by its text. Raises: UsageError where there is none."""
+    names = [role.value for role in Role]
+    if text not in names:
+        raise UsageError(f"there is no role {text!r}; roles are {', '.join(names)}. {nearest(text, names)}".rstrip())
+    return Role(text)
+
+
+def all_keys(desk: Desk) -> list[Key]:
+    """All keys, revoked ones too, by when they were made."""
+    with desk.store.look() as look:
+        return look.keys()
+
+
+def revoke(desk: Desk, who: Who, id_or_name: str) -> Key:
+    """End a key, named by its id, its name, or its whole text. Raises: NotAllowedError, UsageError."""
+    who.require(Right.MANAGE_KEYS)
+    with desk.store.change() as change:
+        key = _named(change.keys(), id_or_name)
+        if key.revoked_at_ms is not None:
+            return key
+        now = replace(key, revoked_at_ms=desk.now_ms())
+        change.put_key(now)
+        change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), desk.now_ms())
+    return now
+
+
+def _named(keys: list[Key], text: str) -> Key:
+    whole = PATTERN.fullmatch(text)
+    wanted = whole[1] if whole else text
+    by_id = [key for key in keys if key.id == wanted]
+    found = by_id or [key for key in keys if key.name == wanted and key.revoked_at_ms is None]
+    if not found:
+        shown_as = "this key" if whole else repr(text)
+        raise UsageError(f"there is no key {shown_as}. 'shroff keys list' shows all.")
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} keys have the name {text!r}. Name one by its id: {', '.join(one.id for one in found)}."
+        )
+    return found[0]
+
+
+def shown(key: Key) -> dict[str, Any]:
+    """What people and the audit may see of a key."""
+    return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [one.value for one in key.scopes]} | {
+        "expires_at_ms": key.ends_at_ms,
+        "revoked_at_ms": key.revoked_at_ms,
+    }
+
+
+def as_who(key: Key) -> Who:
+    """Who a program with this key is."""
+    rights = RIGHTS[key.role]
+    return Who("key", f"key-{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was read of a key, and when the reading began; None where there is none of this id."""
+
+    key: Key | None
+    read_s: float
+    is_due: bool = False
+
+
+class KeyRing:
+    """Tells who a key belongs to, for thousands of requests a second: the store is asked twice a second for each key.
+
+    `at_hand` never waits and is for an event loop; where it knows nothing fresh, `who` asks the store, on a thread.
+    While a key is in use it is read again beside the requests before it is stale, so only its first request waits.
+    """
+
+    def __init__(self, desk: Desk, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._desk, self._clock_s = desk, clock_s
+        self._known: dict[str, _Known] = {}
+        self._unknown: dict[str, _Known] = {}  # apart, so that made-up keys push no real one out
+        self._beside = ThreadPoolExecutor(1, "keys")
+
+    def at_hand(self, text: str) -> Who | None:
+        """Who has this key, if that was read within the last second; None where `who` must be asked.
+
+        Raises: SignInError where the key opens nothing.
+        """
+        id_, secret = _parts(text)
+        found = self._known.get(id_) or self._unknown.get(id_)
+        if found is None:
+            return None
+        age_s = self._clock_s() - found.read_s
+        if age_s >= FRESH_S:
+            return None
+        if age_s >= DUE_S and not found.is_due:
+            found.is_due = True
+            self._beside.submit(self._read_quietly, id_)
+        return self._who(found.key, secret)
+
+    def who(self, text: str) -> Who:
+        """Who has this key; asks the store where nothing fresh is known.
+
+        Raises: SignInError where the key opens nothing; TransientError, StorageError where the store cannot be asked.
+        """
+        at_hand = self.at_hand(text)
+        if at_hand is not None:
+            return at_hand
+        id_, secret = _parts(text)
+        return self._who(self._read(id_).key, secret)
+
+    def close(self) -> None:
+        """End the thread that reads beside the requests."""
+        self._beside.shutdown(cancel_futures=True)
+
+    def _who(self, key: Key | None, secret: str) -> Who:
+        """Raises: SignInError. A hash is compared where there is no key, too."""
+        is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
+        if key is None or not is_right or key.revoked_at_ms is not None:
+            raise SignInError(WRONG)
+        if key.ends_at_ms is not None and self._desk.now_ms() >= key.ends_at_ms:
+            raise SignInError(WRONG)
+        return as_who(key)
+
+    def _read(self, id_: str) -> _Known:
+        began_s = self._clock_s()
+        with self._desk.store.look() as look:
+            found = _Known(look.key(id_), began_s)
+        if found.key is not None:
+            self._known[id_] = found
+            return found
+        self._known.pop(id_, None)
+        if len(self._unknown) >= UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[id_] = found
+        return found
+
+    def _read_quietly(self, id_: str) -> None:
+        """Read a key that is in use again, and write its use down. What fails is met by the next request."""
+        try:
+            key = self._read(id_).key
+            now_ms = self._desk.now_ms()
+            if key is not None and now_ms - (key.used_at_ms or 0) >= USED_EVERY_MS:
+                self._used(id_, now_ms)
+        except ShroffError:
+            return
+
+    def _used(self, id_: str, now_ms: int) -> None:
+        with self._desk.store.change() as change:
+            key = change.key(id_)
+            if key is not None:
+                change.put_key(replace(key, used_at_ms=now_ms))
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Id and secret. Raises: SignInError for what is no key."""
+    found = PATTERN.fullmatch(text)
+    if found is None:
+        raise SignInError(WRONG)
+    return found[1], found[2]

@@ -1,0 +1,107 @@
+"""Links that work once: the first admin's, and those by which users set their passwords."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from shroff.errors import SignInError
+from shroff.people import passwords, users
+from shroff.people.access import Right, Role, Who
+from shroff.people.audit import Act
+from shroff.people.desk import Desk, token_hash
+from shroff.people.sessions import SignedIn, open_session
+from shroff.people.store import Link, User
+
+FIRST_LASTS_MS: Final = 3_600_000
+PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000
+PATH: Final = "/login/link/"  # the token behind it
+GONE: Final = "this link was used, has expired or was never there. Ask for a new one: 'shroff users link'"
+
+
+def first(desk: Desk, who: Who) -> str | None:
+    """The path of a link that makes the first admin; None where there are users already. For a service that starts."""
+    with desk.store.look() as look:
+        return None if look.users() else for_admin(desk, who)
+
+
+def for_admin(desk: Desk, who: Who) -> str:
+    """The path of a link that makes an admin, once and within an hour. Raises: NotAllowedError."""
+    return _made(desk, who, None, "admin", FIRST_LASTS_MS)
+
+
+def for_password(desk: Desk, who: Who, name: str) -> str:
+    """The path of a link by which a user sets the password, once and within three days.
+
+    Raises: NotAllowedError; UsageError where there is no such user.
+    """
+    known = users.known_name(name)
+    with desk.store.look() as look:
+        found = users.in_look(look, known)
+    users.check_here(found, "password")
+    return _made(desk, who, found.number, f"user {known}", PASSWORD_LASTS_MS)
+
+
+def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int) -> str:
+    who.require(Right.MANAGE_USERS)
+    token, now_ms = desk.token(), desk.now_ms()
+    with desk.store.change() as change:
+        change.put_link(Link(token_hash(token), user, now_ms + lasts_ms))
+        change.audit(Act(who, "link.make", subject, None, {"hours": lasts_ms // 3_600_000}), now_ms)
+    return PATH + token
+
+
+def asks_for(desk: Desk, token: str) -> User | None:
+    """Whose password a link sets; None where it makes an admin. Changes nothing: what opens links is not always people.
+
+    Raises: SignInError where it does nothing.
+    """
+    with desk.store.look() as look:
+        link = look.link(token_hash(token))
+        user = None if link is None or link.user is None else look.user(link.user)
+    _check(link, user, desk.now_ms())
+    return user
+
+
+def use(
+    desk: Desk,
+    token: str,
+    password: str,
+    *,
+    name: str = "",
+    display_name: str = "",
+    address: str = "",
+    before: str = "",
+) -> SignedIn:
+    """Use a link up: it sets the password of its user, or makes an admin of this name; and signs them in.
+
+    Raises: SignInError where it does nothing; UsageError where name or password will not do, and the link stays.
+    """
+    new = _new(desk, asks_for(desk, token), password, name, display_name)  # the hash takes its time before all else
+    with desk.store.change() as change:
+        link = change.take_link(token_hash(token))
+        user = None if link is None or link.user is None else change.user(link.user)
+        _check(link, user, desk.now_ms())
+        if user is None:
+            user = change.add_user(new)
+            told = {**users.shown(user), "by": "admin link"}
+            change.audit(Act(users.as_who(user), "user.add", f"user {user.name}", None, told), user.made_at_ms)
+        else:
+            user = users.with_password(desk, change, users.as_who(user), replace(user, password=new.password))
+        return open_session(desk, change, user, address, before)
+
+
+def _new(desk: Desk, asked: User | None, password: str, name: str, display_name: str) -> User:
+    """The user of a link as they will be. Raises: UsageError where name or password will not do."""
+    if asked is not None:
+        passwords.check(password, asked.name, asked.display_name, asked.email)
+        return replace(asked, password=desk.passwords.hash(password))
+    passwords.check(password, name, display_name)
+    return users.new_user(desk, name, Role.ADMIN, display_name=display_name, password=password)
+
+
+def _check(link: Link | None, user: User | None, now_ms: int) -> None:
+    """Raises: SignInError where a link does nothing."""
+    is_whole = link is not None and (link.user is None or (user is not None and not user.is_disabled))
+    if not is_whole or link is None or now_ms >= link.ends_at_ms:
+        raise SignInError(GONE)

@@ -1,0 +1,198 @@
+"""Signing in at an OpenID provider: authorization code flow with PKCE, state and nonce.
+
+What a visit needs until its end stays in the store. The browser has a random token in a cookie, and the provider sends
+the state back: whoever has one of the two alone, such as somebody who was sent another's link, gets nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from shroff.errors import SignInError, UsageError
+from shroff.people.access import Role
+from shroff.people.audit import Act
+from shroff.people.desk import Desk, token_hash
+from shroff.people.sessions import SignedIn, open_session
+from shroff.people.store import Change, User, Visit
+from shroff.people.users import as_who, known_name, shown
+
+PATH: Final = "/login/oidc"  # where the provider sends people back to
+LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
+_STRONGEST: Final = (Role.ADMIN, Role.AUTHOR, Role.ANALYST, Role.VIEWER)
+_NO_NAME: Final = re.compile(r"[^a-z0-9._@+-]")
+_BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a provider says of somebody, checked: `subject` is theirs for ever, `values` those of the claim of roles."""
+
+    subject: str
+    name: str
+    display_name: str
+    email: str
+    values: tuple[str, ...]
+
+
+class Provider(Protocol):
+    """An OpenID provider: a contract."""
+
+    @property
+    def issuer(self) -> str:
+        """Its address, and name."""
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """Which role a value of the claim of roles gives."""
+
+    def address(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
+        """Where to send the browser. Raises: TransientError where the provider cannot be asked; UsageError."""
+
+    def claims(self, *, code: str, redirect_uri: str, verifier: str, nonce: str) -> Claims:
+        """What the provider says of whoever brought this code, its signature, times and nonce checked.
+
+        Raises: SignInError where it is not for this visit; TransientError where the provider cannot be asked.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A visit that has begun: where to send the browser, and the token for its cookie (10 minutes, HttpOnly, Lax)."""
+
+    url: str
+    token: str
+
+
+def known_roles(options: Mapping[str, str]) -> dict[str, Role]:
+    """Which role each value gives, by the settings."""
+    return {value: Role(name) for value, name in options.items()}
+
+
+def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") -> Begun:
+    """Begin a visit.
+
+    Args:
+        redirect_uri: The whole address of `PATH` at this service, as the provider knows it.
+        back: The page to show in the end: a path of this service; what is none becomes `/`.
+    """
+    token, state, nonce, verifier = (desk.token() for _ in range(4))
+    digest = hashlib.sha256(verifier.encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    url = provider.address(redirect_uri=redirect_uri, state=state, nonce=nonce, challenge=challenge)
+    page = back if _BACK.fullmatch(back) and len(back) < 2_000 else "/"
+    with desk.store.change() as change:
+        change.put_visit(Visit(token_hash(token), state, nonce, verifier, page, desk.now_ms() + LASTS_MS))
+    return Begun(url, token)
+
+
+def finish(
+    desk: Desk,
+    provider: Provider,
+    redirect_uri: str,
+    *,
+    token: str,
+    state: str,
+    code: str,
+    address: str,
+    issuer: str = "",
+    before: str = "",
+) -> tuple[SignedIn, str]:
+    """End a visit: the user is signed in, made where they come for the first time; and the page to show.
+
+    Args:
+        token: From the cookie; `state`, `code` and `issuer` (`iss`, where it is sent) from the address.
+        address: From where, for the record.
+        before: The token of the session that the browser had, which ends.
+
+    Raises: SignInError where it is not the visit that was begun, or this person may not be here; TransientError.
+    """
+    with desk.store.change() as change:
+        visit = change.take_visit(token_hash(token))
+    if visit is None or desk.now_ms() >= visit.ends_at_ms:
+        raise SignInError("this visit has ended, or was begun in another browser. Sign in again")
+    if not hmac.compare_digest(visit.state.encode(), state.encode("utf-8", "surrogatepass")):
+        raise SignInError("the answer is not to the question that this browser asked. Sign in again")
+    if issuer and issuer != provider.issuer:
+        raise SignInError("another provider answered than was asked. Sign in again")
+    claims = provider.claims(code=code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
+    role = role_of(claims, provider.roles)
+    with desk.store.change() as change:
+        user = _known(desk, change, f"{provider.issuer} {claims.subject}", claims, role)
+        return open_session(desk, change, user, address, before), visit.back
+
+
+def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
+    """The role that these claims give. Raises: SignInError where they give none."""
+    found = {roles[value] for value in claims.values if value in roles}
+    for role in _STRONGEST:
+        if role in found:
+            return role
+    raise SignInError(
+        f"{claims.name or claims.subject} is known, and has no role here. Ask who looks after this service"
+    )
+
+
+def _known(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
+    """The user of these claims, made or brought up to date."""
+    user = change.user_known_as(subject)
+    now_ms = desk.now_ms()
+    if user is None:
+        user = _new(change, subject, claims, role, now_ms)
+        change.audit(Act(as_who(user), "user.add", f"user {user.name}", None, {**shown(user), "by": "oidc"}), now_ms)
+        return user
+    if user.is_disabled:
+        raise SignInError("this user may not sign in any more")
+    now = replace(user, display_name=claims.display_name or user.name, email=claims.email, role=role)
+    if now.role != user.role:
+        now = replace(now, stamp=user.stamp + 1)
+        change.end_sessions(user.number)
+    if now != user:
+        change.put_user(now)
+        change.audit(Act(as_who(now), "user.claims", f"user {user.name}", shown(user), shown(now)), now_ms)
+    return now
+
+
+def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) -> User:
+    """A new user, under a name that nobody has: who comes by OpenID never becomes a user that was here before."""
+    name = wanted = _name_of(claims)
+    number = 2
+    while change.user_named(name) is not None:
+        name, number = f"{wanted}-{number}", number + 1
+    return change.add_user(
+        User(
+            number=0,
+            name=name,
+            display_name=claims.display_name or name,
+            email=claims.email,
+            role=role,
+            password="",
+            stamp=1,
+            is_disabled=False,
+            made_at_ms=now_ms,
+            subject=subject,
+        )
+    )
+
+
+def _name_of(claims: Claims) -> str:
+    """A name as users have them, near to what the provider says."""
+    for text in (claims.name, claims.email, claims.subject):
+        plain = unicodedata.normalize("NFKD", text).casefold()
+        bare = "".join(sign for sign in plain if not unicodedata.combining(sign))
+        try:
+            return known_name(_NO_NAME.sub("-", bare).strip("-._+@")[:90])
+        except UsageError:
+            continue
+    return "somebody"
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """The texts of a claim, which may be one or a list of them."""
+    return tuple(one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))

@@ -1,0 +1,130 @@
+"""Signing in, and what holds from then on: sessions on the server, each named by a random token of the browser."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.errors import SignInError, UsageError
+from shroff.people import throttle
+from shroff.people.access import Who
+from shroff.people.audit import Act
+from shroff.people.desk import Desk, token_hash
+from shroff.people.store import Change, Session, User
+from shroff.people.users import as_who, known_name
+
+IDLE_MS: Final = 3_600_000  # without a request that somebody made
+LASTS_MS: Final = 12 * 3_600_000  # at most: a working day
+SEEN_EVERY_MS: Final = 60_000  # how often a use is written down
+WRONG: Final = "name or password is wrong"  # and no word of which
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who is signed in. `token` goes into the cookie; `csrf` into each form, and back with what it sends.
+
+    `csrf` is made from the token, and nothing of the token can be found from it.
+    """
+
+    who: Who
+    user: User
+    token: str
+    ends_at_ms: int
+
+    @property
+    def csrf(self) -> str:
+        """What a form of this session must carry."""
+        return hmac.new(self.token.encode(), b"shroff csrf 1", hashlib.sha256).hexdigest()
+
+    def is_own(self, csrf: str) -> bool:
+        """Whether a form was made for this session, in constant time."""
+        return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
+
+    def __repr__(self) -> str:
+        return f"<signed in: {self.user.name}>"  # a token is in no log
+
+
+def sign_in(desk: Desk, name: str, password: str, address: str, before: str = "") -> SignedIn:
+    """Sign in by name and password.
+
+    Args:
+        address: From where, for pauses and the record.
+        before: The token that the browser had, whose session ends: nobody can plant one that lives on.
+
+    Raises: PausedError; SignInError with the same words and after the same time whatever is wrong.
+    """
+    try:
+        known = known_name(name)
+    except UsageError:
+        known = ""
+    throttle.begin(desk, known or name[:200], address)
+    with desk.store.look() as look:
+        user = look.user_named(known) if known else None
+    is_right = desk.passwords.is_right(password, user.password if user is not None else "")
+    if not is_right or user is None or user.is_disabled or user.subject:
+        raise SignInError(WRONG)
+    renewed = desk.passwords.hash(password) if desk.passwords.is_outdated(user.password) else ""
+    with desk.store.change() as change:
+        now = change.user(user.number)
+        if now is None or now.stamp != user.stamp or now.is_disabled:  # changed while the hash was computed
+            raise SignInError(WRONG)
+        throttle.succeed(change, known, address)
+        return open_session(desk, change, replace(now, password=renewed or now.password), address, before)
+
+
+def open_session(desk: Desk, change: Change, user: User, address: str, before: str = "") -> SignedIn:
+    """Open a session for a user who has shown who they are, inside of the transaction in which they did."""
+    now_ms = desk.now_ms()
+    user = replace(user, last_login_ms=now_ms)
+    change.put_user(user)
+    if before:
+        change.end_session(token_hash(before))
+    change.sweep(now_ms, now_ms - IDLE_MS, now_ms - throttle.FORGOTTEN_MS)
+    token = desk.token()
+    ends_at_ms = now_ms + LASTS_MS
+    change.put_session(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
+    who = as_who(user)
+    change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else "password"), f"user {user.name}"), now_ms)
+    return SignedIn(who, user, token, ends_at_ms)
+
+
+def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None:
+    """Who has this token; None where nobody does any more. Cost: two questions to the store.
+
+    What a page asks for by itself, such as live updates, is no use: else a forgotten one would never end.
+    A session has ended where it was not used for `IDLE_MS`, is older than `LASTS_MS`, or where password, role or
+    disabling of its user were changed since.
+    """
+    now_ms = desk.now_ms()
+    with desk.store.look() as look:
+        session = look.session(token_hash(token))
+        user = None if session is None else look.user(session.user)
+    if session is None or user is None or not _holds(session, user, now_ms):
+        return None
+    if is_use and now_ms - session.seen_at_ms >= SEEN_EVERY_MS:
+        _seen(desk, session, now_ms)
+    return SignedIn(as_who(user), user, token, session.ends_at_ms)
+
+
+def _holds(session: Session, user: User, now_ms: int) -> bool:
+    is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < IDLE_MS
+    return is_in_time and session.stamp == user.stamp and not user.is_disabled
+
+
+def _seen(desk: Desk, session: Session, now_ms: int) -> None:
+    """Write down that a session is used; one that was ended meanwhile stays so."""
+    with desk.store.change() as change:
+        found = change.session(session.hash)
+        if found is not None:
+            change.put_session(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
+
+
+def sign_out(desk: Desk, token: str) -> None:
+    """End a session. One that is not there is no mistake."""
+    found = signed_in(desk, token)
+    with desk.store.change() as change:
+        change.end_session(token_hash(token))
+        if found is not None:
+            change.audit(Act(found.who, "sign_in.end", f"user {found.user.name}"), desk.now_ms())

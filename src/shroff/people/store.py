@@ -1,0 +1,258 @@
+"""What is kept of people, and the contract of a store for it: users, sessions, keys, links, and the record of acts.
+
+Everything that opens a door is kept as a hash. Whoever reads the store can sign in as nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shroff.people.access import Right, Role
+from shroff.people.audit import Act, Head, Row, Seal
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may sign in.
+
+    Args:
+        number: Given by the store, and never given again.
+        password: A hash by argon2, with its parameters; empty for one who signs in elsewhere.
+        stamp: Changes with password, role and disabling; what was opened under an earlier one is closed.
+        subject: Who this is at the project's OpenID provider, as `ISSUER SUBJECT`; empty for one with a password.
+    """
+
+    number: int
+    name: str
+    display_name: str
+    email: str
+    role: Role
+    password: str = field(repr=False)
+    stamp: int
+    is_disabled: bool
+    made_at_ms: int
+    last_login_ms: int | None = None
+    subject: str = ""
+
+    @property
+    def id(self) -> str:
+        """What the audit remembers."""
+        return f"user-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used."""
+
+    hash: bytes = field(repr=False)
+    user: int
+    stamp: int
+    made_at_ms: int
+    seen_at_ms: int
+    ends_at_ms: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a program. `hash` is the SHA-256 of its secret; `scopes` narrow its role, none leave it whole."""
+
+    id: str
+    name: str
+    hash: bytes = field(repr=False)
+    role: Role
+    scopes: tuple[Right, ...]
+    made_at_ms: int
+    made_by: str
+    ends_at_ms: int | None = None
+    revoked_at_ms: int | None = None
+    used_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that works once. `user` is whose password it sets; None: it makes the first admin."""
+
+    hash: bytes = field(repr=False)
+    user: int | None
+    ends_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often somebody tried in vain to sign in by a name, or from an address; `hash` stands for which."""
+
+    hash: bytes = field(repr=False)
+    count: int
+    last_at_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A sign-in that is under way at an OpenID provider. `hash` is that of what the browser remembers."""
+
+    hash: bytes = field(repr=False)
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
+    back: str
+    ends_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows of the record are asked for; times are [start, end)."""
+
+    who: str = ""
+    action: str = ""
+    subject: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class Look(Protocol):
+    """Questions to the store."""
+
+    def users(self) -> list[User]:
+        """All users, by their names."""
+
+    def user(self, number: int) -> User | None:
+        """The user of this number."""
+
+    def user_named(self, name: str) -> User | None:
+        """The user of this name."""
+
+    def user_known_as(self, subject: str) -> User | None:
+        """The user who is this at the OpenID provider."""
+
+    def session(self, hash: bytes) -> Session | None:
+        """The session of a token with this hash."""
+
+    def keys(self) -> list[Key]:
+        """All keys, revoked ones too, by when they were made."""
+
+    def key(self, id: str) -> Key | None:
+        """The key of this id."""
+
+    def link(self, hash: bytes) -> Link | None:
+        """The link of a token with this hash."""
+
+    def attempts(self, hash: bytes) -> Attempts | None:
+        """What is known of attempts."""
+
+    def head(self) -> Head | None:
+        """The head of the record; None where somebody took it away."""
+
+    def record(
+        self,
+        wanted: Wanted,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
+        is_newest_first: bool = False,
+    ) -> list[Row]:
+        """Rows of the record with numbers in (after, before), in order of their numbers or the other way round."""
+
+
+class Change(Look, Protocol):
+    """One transaction: what is changed in it is there with its end, all of it or nothing.
+
+    It sees what it has changed itself. Changes of one store follow each other: none begins before the one ahead of it
+    has ended, whichever process makes it.
+    """
+
+    def add_user(self, user: User) -> User:
+        """Keep a new user, whose number is not looked at; gives it with its number.
+
+        Raises: UsageError where there is one of this name, or this subject.
+        """
+
+    def put_user(self, user: User) -> None:
+        """Keep the user of this number as it is here. Raises: as `add_user`."""
+
+    def remove_user(self, number: int) -> None:
+        """Let go of a user, with sessions and links."""
+
+    def put_session(self, session: Session) -> None:
+        """Keep a session, new or changed."""
+
+    def end_session(self, hash: bytes) -> None:
+        """Let go of a session; one that is not there is no mistake."""
+
+    def end_sessions(self, user: int) -> int:
+        """Let go of all sessions of a user; gives how many there were."""
+
+    def put_key(self, key: Key) -> None:
+        """Keep a key, new or changed."""
+
+    def put_link(self, link: Link) -> None:
+        """Keep a link."""
+
+    def take_link(self, hash: bytes) -> Link | None:
+        """The link of a token with this hash, which is gone with it."""
+
+    def put_attempts(self, attempts: Attempts) -> None:
+        """Keep what is known of attempts, new or changed."""
+
+    def forget_attempts(self, hash: bytes) -> None:
+        """Let go of what is known of attempts."""
+
+    def put_visit(self, visit: Visit) -> None:
+        """Keep a visit to the OpenID provider."""
+
+    def take_visit(self, hash: bytes) -> Visit | None:
+        """The visit that a browser remembers, which is gone with it."""
+
+    def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
+        """Let go of sessions, links and visits that have ended, of sessions that nobody used, and of old attempts."""
+
+    def audit(self, act: Act, at_ms: int) -> Row:
+        """Put a row at the end of the record and seal its head; gives the row."""
+
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox of the log that lies in the same database; gives its number."""
+
+
+class PeopleStore(Protocol):
+    """Where people are kept: a contract, which `testing.contracts.people` holds an adapter to.
+
+    Durable when `change` has ended. Calls may come from any thread, many at a time. An adapter that cannot reach its
+    database raises TransientError; one whose disk or server refuses raises StorageError; neither shows a password.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages: without a password."""
+
+    @property
+    def seal(self) -> Seal:
+        """What seals the head of the record."""
+
+    def look(self) -> AbstractContextManager[Look]:
+        """Questions, each answered as of its own moment."""
+
+    def change(self) -> AbstractContextManager[Change]:
+        """A transaction; what is raised inside undoes it.
+
+        Raises: LogBusyError where another one lasts longer than 5 s.
+        """
+
+    def close(self) -> None:
+        """Let go of all connections. Closing twice does nothing."""
+
+
+def rows_of(store: PeopleStore, wanted: Wanted | None = None, size: int = 1_000) -> Iterator[Row]:
+    """All rows of the record that are wanted, in order of their numbers."""
+    after = 0
+    while True:
+        with store.look() as look:
+            rows: Sequence[Row] = look.record(wanted or Wanted(), after=after, limit=size)
+        yield from rows
+        if len(rows) < size:
+            return
+        after = rows[-1].number

@@ -1,0 +1,86 @@
+"""Growing pauses between attempts to sign in, by name and by address; a restart forgets none of them.
+
+An attempt is counted before it is looked at, and taken back where it was right: a hundred at once are a hundred.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import PausedError
+from shroff.people.access import RIGHTS, Role, Who
+from shroff.people.audit import Act
+from shroff.people.desk import Desk
+from shroff.people.store import Attempts, Change
+
+PAUSE_MS_MAX: Final = 15 * 60_000
+FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those before count no more
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
+
+    kind: str
+    free: int
+
+
+BY_NAME: Final = Limit("name", 5)
+BY_ADDRESS: Final = Limit("address", 30)  # an office has one address
+_NOBODY: Final = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
+
+
+def begin(desk: Desk, name: str, address: str) -> None:
+    """Count an attempt before it is looked at.
+
+    Raises: PausedError where it is too early for one, the same for names that there are and names that there are not.
+    """
+    now_ms = desk.now_ms()
+    with desk.store.change() as change:
+        counted = [_counted(change, limit, text, now_ms) for limit, text in _limits(name, address)]
+        wait_ms = max(before.until_ms for _, before, _ in counted) - now_ms
+        if wait_ms <= 0:
+            for limit, _, after in counted:
+                change.put_attempts(after)
+                if after.count == limit.free + 1:  # each pause told anew would fill the record
+                    subject = f"{limit.kind} {name if limit is BY_NAME else address}"[:200]
+                    change.audit(Act(_NOBODY, "sign_in.pause", subject, None, {"attempts": after.count}), now_ms)
+    if wait_ms > 0:
+        raise PausedError(-(-wait_ms // 1_000))
+
+
+def succeed(change: Change, name: str, address: str) -> None:
+    """Forget attempts by this name, and take the one that was right back from the address."""
+    for limit, text in _limits(name, address):
+        hash_ = _hash(limit, text)
+        found = change.attempts(hash_)
+        if found is None or limit is BY_NAME:
+            change.forget_attempts(hash_)
+        else:
+            change.put_attempts(Attempts(hash_, max(found.count - 1, 0), found.last_at_ms, 0))
+
+
+def pause_ms(limit: Limit, count: int) -> int:
+    """How long to wait behind so many attempts."""
+    over = count - limit.free
+    return 0 if over < 0 else min(1_000 << min(over, 20), PAUSE_MS_MAX)
+
+
+def _limits(name: str, address: str) -> tuple[tuple[Limit, str], tuple[Limit, str]]:
+    return (BY_NAME, name), (BY_ADDRESS, address)
+
+
+def _counted(change: Change, limit: Limit, text: str, now_ms: int) -> tuple[Limit, Attempts, Attempts]:
+    """What is known of attempts, and the same with one more."""
+    hash_ = _hash(limit, text)
+    before = change.attempts(hash_) or Attempts(hash_, 0, now_ms, 0)
+    if now_ms - before.last_at_ms > FORGOTTEN_MS:
+        before = Attempts(hash_, 0, now_ms, 0)
+    count = before.count + 1
+    return limit, before, Attempts(hash_, count, now_ms, now_ms + pause_ms(limit, count))
+
+
+def _hash(limit: Limit, text: str) -> bytes:
+    return hashlib.sha256(f"{limit.kind} {text}".encode("utf-8", "surrogatepass")).digest()

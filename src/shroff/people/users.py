@@ -1,0 +1,223 @@
+"""Users: made, changed and removed by whoever may, each change recorded in its own transaction."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from shroff.errors import UsageError, nearest
+from shroff.people import passwords
+from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.people.audit import Act
+from shroff.people.desk import Desk
+from shroff.people.store import Change, Look, User
+
+PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
+_TEXT_MAX: Final = 200
+
+
+def known_name(text: str) -> str:
+    """A name as it is kept: small letters. Raises: UsageError where it is none."""
+    name = unicodedata.normalize("NFKC", text).strip().lower()
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "a user's name has small letters, digits and '.', '_', '@', '+', '-', 100 at most, as in ann@bank.org"
+        )
+    return name
+
+
+def known_role(text: str) -> Role:
+    """A role of people. Raises: UsageError where there is none of this name."""
+    names = [role.value for role in PEOPLE]
+    if text not in names:
+        raise UsageError(
+            f"there is no role {text!r} for people; roles are {', '.join(names)}. {nearest(text, names)}".rstrip()
+        )
+    return Role(text)
+
+
+def all_users(desk: Desk) -> list[User]:
+    """All users, by their names."""
+    with desk.store.look() as look:
+        return look.users()
+
+
+def add(
+    desk: Desk, who: Who, name: str, role: Role, *, display_name: str = "", email: str = "", password: str = ""
+) -> User:
+    """Make a user. Without a password they need a link (`links.for_password`) or an OpenID provider to sign in.
+
+    Raises: NotAllowedError; UsageError where the name is taken, or the password will not do.
+    """
+    who.require(Right.MANAGE_USERS)
+    user = new_user(desk, name, role, display_name=display_name, email=email, password=password)
+    with desk.store.change() as change:
+        user = change.add_user(user)
+        change.audit(Act(who, "user.add", f"user {user.name}", None, shown(user)), user.made_at_ms)
+    return user
+
+
+def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str = "", password: str = "") -> User:
+    """A user as they would be kept; nothing is. Raises: UsageError where name, texts or password will not do."""
+    known = known_name(name)
+    known_role(role.value)
+    for text in (display_name, email):
+        _check_text(text)
+    if password:
+        passwords.check(password, known, display_name, email)
+    hashed = desk.passwords.hash(password) if password else ""
+    return User(
+        number=0,
+        name=known,
+        display_name=display_name.strip() or known,
+        email=email.strip(),
+        role=role,
+        password=hashed,
+        stamp=1,
+        is_disabled=False,
+        made_at_ms=desk.now_ms(),
+    )
+
+
+def _check_text(text: str) -> None:
+    if len(text) > _TEXT_MAX or not text.isprintable():
+        raise UsageError(f"a user's display name and e-mail have {_TEXT_MAX} characters at most, on one line.")
+
+
+def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
+    """Give another role; the user's sessions end. Raises: NotAllowedError; UsageError, for the last admin too."""
+    known_role(role.value)
+
+    def now(user: User) -> User:
+        check_here(user, "role")
+        return replace(user, role=role, stamp=user.stamp + 1)
+
+    return _changed(desk, who, name, "user.role", now)
+
+
+def disable(desk: Desk, who: Who, name: str) -> User:
+    """Let a user sign in no more; their sessions end. Raises: as `set_role`."""
+    return _changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
+
+
+def enable(desk: Desk, who: Who, name: str) -> User:
+    """Let a user sign in again. Raises: NotAllowedError, UsageError."""
+    return _changed(desk, who, name, "user.enable", lambda user: replace(user, is_disabled=False))
+
+
+def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) -> User:
+    """Change how a user is shown and written to. Raises: NotAllowedError, UsageError."""
+    for text in (display_name, email):
+        _check_text(text)
+    shown_as = display_name.strip() or name
+
+    def now(user: User) -> User:
+        return replace(user, display_name=shown_as, email=email.strip())
+
+    return _changed(desk, who, name, "user.rename", now)
+
+
+def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
+    """Set a user's password, one's own or as who manages users; all their sessions end.
+
+    Raises: NotAllowedError; UsageError where it will not do.
+    """
+    known = known_name(name)
+    if not (who.kind == "user" and who.name == known):
+        who.require(Right.MANAGE_USERS)
+    with desk.store.look() as look:
+        user = in_look(look, known)
+    check_here(user, "password")
+    passwords.check(password, user.name, user.display_name, user.email)
+    hashed = desk.passwords.hash(password)
+    with desk.store.change() as change:
+        now = replace(in_look(change, known), password=hashed)
+        return with_password(desk, change, who, now)
+
+
+def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
+    """Keep a user whose password is new, and end what was opened with the one before."""
+    now = replace(user, stamp=user.stamp + 1)
+    change.put_user(now)
+    change.end_sessions(user.number)
+    change.audit(Act(who, "user.password", f"user {user.name}"), desk.now_ms())
+    return now
+
+
+def delete(desk: Desk, who: Who, name: str) -> User:
+    """Remove a user; the audit keeps the name. Raises: NotAllowedError; UsageError, for the last admin too."""
+    who.require(Right.MANAGE_USERS)
+    known = known_name(name)
+    with desk.store.change() as change:
+        user = in_look(change, known)
+        _check_admins(change, user)
+        change.remove_user(user.number)
+        change.audit(Act(who, "user.delete", f"user {user.name}", shown(user)), desk.now_ms())
+    return user
+
+
+def check_here(user: User, what: str) -> None:
+    """Raises: UsageError for a user whose role and password are the OpenID provider's."""
+    if user.subject:
+        raise UsageError(f"{user.name} signs in at the OpenID provider, and the {what} is set there.")
+
+
+def as_who(user: User) -> Who:
+    """Who this user is when they ask for something."""
+    return Who("user", user.id, user.name, user.role, RIGHTS[user.role])
+
+
+def shown(user: User) -> dict[str, Any]:
+    """What people and the audit may see of a user."""
+    found: dict[str, Any] = {"name": user.name, "display_name": user.display_name, "email": user.email}
+    return {**found, "role": user.role.value, "disabled": user.is_disabled, "signs_in_by": signs_in_by(user)}
+
+
+def signs_in_by(user: User) -> str:
+    """How a user signs in: by `password`, by `oidc`, or by `nothing` yet."""
+    return "oidc" if user.subject else "password" if user.password else "nothing"
+
+
+def in_look(look: Look, name: str) -> User:
+    """The user of this name, as a look or a change sees them. Raises: UsageError where there is none."""
+    user = look.user_named(name)
+    if user is None:
+        raise _nobody(name, [one.name for one in look.users()])
+    return user
+
+
+def _nobody(name: str, known: list[str]) -> UsageError:
+    return UsageError(
+        f"there is no user {name!r}. {nearest(name, known)} 'shroff users list' shows all.".replace("  ", " ")
+    )
+
+
+def _changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User]) -> User:
+    """A user changed in one transaction, with what was opened before closed where the stamp says so."""
+    who.require(Right.MANAGE_USERS)
+    known = known_name(name)
+    with desk.store.change() as change:
+        before = in_look(change, known)
+        after = now(before)
+        if before.role is Role.ADMIN and (after.role is not Role.ADMIN or after.is_disabled):
+            _check_admins(change, before)
+        change.put_user(after)
+        if after.stamp != before.stamp:
+            change.end_sessions(after.number)
+        change.audit(Act(who, action, f"user {known}", shown(before), shown(after)), desk.now_ms())
+    return after
+
+
+def _check_admins(change: Change, user: User) -> None:
+    """Raises: UsageError where nobody could manage users any more without this one."""
+    others = [
+        one for one in change.users() if one.role is Role.ADMIN and not one.is_disabled and one.number != user.number
+    ]
+    if user.role is Role.ADMIN and not user.is_disabled and not others:
+        raise UsageError(
+            f"{user.name} is the only admin. Make another one first: 'shroff users add NAME --role admin'."
+        )

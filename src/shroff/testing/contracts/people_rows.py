@@ -1,0 +1,142 @@
+"""Sessions, keys, attempts and questions about the record, as tests: a part of the contract in `contracts.people`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shroff.people.access import RIGHTS, Right, Role, Who, local
+from shroff.people.audit import Act
+from shroff.people.store import Attempts, Key, Link, PeopleStore, Session, Visit, Wanted
+from shroff.testing.contracts.promises import Contract, promise
+from shroff.testing.rows import NOW_MS
+
+_BEN = Who("user", "user-2", "ben", Role.VIEWER, RIGHTS[Role.VIEWER])
+
+
+def _hash(text: str) -> bytes:
+    return text.encode().ljust(32, b"\x00")
+
+
+class PeopleRowsContract(Contract):
+    """What stores keep besides users and the chain."""
+
+    @abstractmethod
+    def make_store(self, folder: Path) -> PeopleStore:
+        """A store of this folder, whose log has its tables."""
+
+    @abstractmethod
+    def run_sql(self, folder: Path, sql: str) -> None:
+        """Run a statement on the database of this folder, as somebody with a shell would; `audit` is the table."""
+
+    def test_sessions_are_kept_changed_and_ended(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        one = Session(_hash("1"), 1, 3, NOW_MS, NOW_MS, NOW_MS + 5, "1.2.3.4")
+        two, other = replace(one, hash=_hash("2")), replace(one, hash=_hash("3"), user=2)
+        seen = replace(one, seen_at_ms=NOW_MS + 4)
+        with store.change() as change:
+            for session in (one, two, other, seen):
+                change.put_session(session)
+        with store.look() as look:
+            assert [look.session(_hash(name)) for name in "1234"] == [seen, two, other, None]
+        with store.change() as change:
+            assert change.end_sessions(1) == 2
+            change.end_session(_hash("3"))
+            change.end_session(_hash("3"))
+
+        with store.look() as look:
+            assert [look.session(_hash(name)) for name in "123"] == [None] * 3
+        store.close()
+
+    def test_keys_are_kept_and_changed(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        key = Key("k2", "till 1", _hash("a"), Role.SERVICE, (Right.SCORE, Right.SUBMIT_EVENTS), NOW_MS, "ann")
+        later = Key("k1", "till 1", _hash("b"), Role.ADMIN, (), NOW_MS + 1, "ann", NOW_MS + 9, None, NOW_MS + 2)
+        revoked = replace(key, revoked_at_ms=NOW_MS + 3)
+        with store.change() as change:
+            for one in (later, key, revoked):
+                change.put_key(one)
+
+        with store.look() as look:
+            assert look.keys() == [revoked, later]
+            assert [look.key(id_) for id_ in ("k1", "k2", "K1", "k1 ")] == [later, revoked, None, None]
+        store.close()
+
+    def test_attempts_are_kept_and_forgotten(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        one, two = Attempts(_hash("1"), 1, NOW_MS, 0), Attempts(_hash("2"), 2, NOW_MS, NOW_MS + 9)
+        more = replace(one, count=2, until_ms=NOW_MS + 1)
+        with store.change() as change:
+            for found in (one, two, more):
+                change.put_attempts(found)
+            change.forget_attempts(two.hash)
+            change.forget_attempts(two.hash)
+
+        with store.look() as look:
+            assert [look.attempts(one.hash), look.attempts(two.hash)] == [more, None]
+        store.close()
+
+    def test_sweeping_takes_what_has_ended_and_leaves_the_rest(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        ended = Session(_hash("ended"), 1, 1, 0, NOW_MS, NOW_MS, "")
+        unseen = replace(ended, hash=_hash("unseen"), seen_at_ms=NOW_MS - 10, ends_at_ms=NOW_MS + 1)
+        held = replace(ended, hash=_hash("held"), seen_at_ms=NOW_MS - 9, ends_at_ms=NOW_MS + 1)
+        with store.change() as change:
+            for session in (ended, unseen, held):
+                change.put_session(session)
+            for name, ends_at_ms in (("old", NOW_MS), ("new", NOW_MS + 1)):
+                change.put_link(Link(_hash(name), None, ends_at_ms))
+                change.put_visit(Visit(_hash(name), "", "", "", "", ends_at_ms))
+            change.put_attempts(Attempts(_hash("old"), 1, NOW_MS - 20, 0))
+            change.put_attempts(Attempts(_hash("new"), 1, NOW_MS - 19, 0))
+            change.sweep(NOW_MS, NOW_MS - 10, NOW_MS - 20)
+
+            assert [change.session(_hash(name)) for name in ("ended", "unseen", "held")] == [None, None, held]
+            assert [change.link(_hash(name)) is None for name in ("old", "new")] == [True, False]
+            assert [change.attempts(_hash(name)) is None for name in ("old", "new")] == [True, False]
+            assert [change.take_visit(_hash(name)) is None for name in ("old", "new")] == [True, False]
+        store.close()
+
+    def test_the_record_answers_who_did_what_and_when(self, tmp_path: Path) -> None:
+        store, ann = self.make_store(tmp_path), local("ann", "command")
+        acts = [
+            (Act(ann, "user.add", "user ben"), NOW_MS),
+            (Act(_BEN, "user.role", "user ben"), NOW_MS + 1),
+            (Act(_BEN, "user_x.add", "user ben%"), NOW_MS + 2),
+            (Act(ann, "sign_in", "user ann"), NOW_MS + 3),
+        ]
+        with store.change() as change:
+            for one, at_ms in acts:
+                change.audit(one, at_ms)
+
+        def numbers(wanted: Wanted, **more: int) -> list[int]:
+            with store.look() as look:
+                return [row.number for row in look.record(wanted, **more)]  # type: ignore[arg-type]  # by name
+
+        assert numbers(Wanted()) == [1, 2, 3, 4]
+        assert numbers(Wanted(who="os-ann")) == numbers(Wanted(who="ann")) == [1, 4]
+        assert numbers(Wanted(who="ben", action="user")) == [2]
+        assert numbers(Wanted(action="user.add")) == [1]
+        assert numbers(Wanted(action="sign_in")) == [4]
+        assert numbers(Wanted(subject="user ben")) == [1, 2]
+        assert numbers(Wanted(start_ms=NOW_MS + 1, end_ms=NOW_MS + 3)) == [2, 3]
+        assert numbers(Wanted(), after=1, limit=2) == [2, 3]
+        assert numbers(Wanted(), before=4, limit=2, is_newest_first=True) == [3, 2]
+        store.close()
+
+    @promise("rows of the record stay")
+    def test_the_database_refuses_to_change_rows_of_the_record(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        with store.change() as change:
+            change.audit(Act(_BEN, "user.add", "user ann"), NOW_MS)
+        store.close()
+
+        for sql in ("UPDATE audit SET subject = 'user eve'", "DELETE FROM audit"):
+            with pytest.raises(Exception, match="stay as they are"):
+                self.run_sql(tmp_path, sql)
+        with closing(self.make_store(tmp_path)) as again, again.look() as look:
+            assert [row.subject for row in look.record(Wanted())] == ["user ann"]

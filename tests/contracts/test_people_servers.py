@@ -1,0 +1,191 @@
+"""People in PostgreSQL and MariaDB, held to the contract that SQLite keeps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import psycopg
+import pymysql
+import pytest
+from sqlalchemy import inspect
+
+from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.people_schema import VERSION, tables
+from shroff.adapters.people_sql import SqlPeople
+from shroff.errors import StorageError, TransientError, UsageError
+from shroff.streams.log import Log
+from shroff.testing.contracts.people import SEAL, PeopleContract, append
+from tools.servers.keep import Kept
+
+pytestmark = pytest.mark.slow
+APPEND = """
+import sys
+from shroff.adapters.people_sql import SqlPeople
+from shroff.testing.contracts.people import SEAL, append
+append(SqlPeople(sys.argv[1], SEAL), sys.argv[2], 25)
+"""
+
+
+def name_of(folder: Path) -> str:
+    return f"people_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+
+
+def in_mariadb(address: str, *statements: str) -> Any:
+    """Run statements on a connection of their own; gives the rows of the last one."""
+    parts = urlsplit(address)
+    database = parts.path[1:].partition("?")[0]
+    shell = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port,
+        user=parts.username,
+        password=parts.password,
+        database=database,
+        autocommit=True,
+    )
+    with closing(shell), shell.cursor() as cursor:
+        for sql in statements:
+            cursor.execute(sql)
+        return cursor.fetchall()
+
+
+class TestPostgresPeople(PeopleContract):
+    address: str
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres: Kept, tmp_path: Path) -> Iterator[None]:
+        self.address = postgres.address
+        yield
+        with psycopg.connect(postgres.address, autocommit=True) as shell:
+            shell.execute(f"DROP SCHEMA IF EXISTS {name_of(tmp_path)} CASCADE")
+
+    def url(self, folder: Path) -> str:
+        return f"{self.address}?schema={name_of(folder)}"
+
+    def make_store(self, folder: Path) -> SqlPeople:
+        if not PostgresLog.is_there(self.url(folder)):
+            PostgresLog(self.url(folder)).close()
+        return SqlPeople(self.url(folder), SEAL)
+
+    def make_log(self, folder: Path) -> Log:
+        return PostgresLog(self.url(folder))
+
+    def run_sql(self, folder: Path, sql: str) -> None:
+        with psycopg.connect(self.address, autocommit=True) as shell:
+            shell.execute(f"SET search_path = {name_of(folder)}")
+            shell.execute(sql)
+
+    def appending_program(self, folder: Path) -> list[str]:
+        return [sys.executable, "-c", APPEND, self.url(folder)]
+
+
+class TestMariadbPeople(PeopleContract):
+    unsupported: ClassVar[dict[str, str]] = {
+        "rows of the record stay": "only a user who may make triggers could have the server refuse that"
+    }
+    address: str
+
+    @pytest.fixture(autouse=True)
+    def _server(self, mariadb: Kept, tmp_path: Path) -> Iterator[None]:
+        self.address = mariadb.address
+        yield
+        prefix = f"{name_of(tmp_path)}_"
+        sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, {len(prefix)}) = '{prefix}'"
+        drop = [f"DROP TABLE {name}" for (name,) in in_mariadb(self.address, sql)]
+        in_mariadb(self.address, *drop, "SELECT 1")
+
+    def url(self, folder: Path) -> str:
+        return f"{self.address}?prefix={name_of(folder)}_"
+
+    def make_store(self, folder: Path) -> SqlPeople:
+        if not MariadbLog.is_there(self.url(folder)):
+            MariadbLog(self.url(folder)).close()
+        return SqlPeople(self.url(folder), SEAL)
+
+    def make_log(self, folder: Path) -> Log:
+        return MariadbLog(self.url(folder))
+
+    def run_sql(self, folder: Path, sql: str) -> None:
+        in_mariadb(self.address, sql.replace("audit", f"{name_of(folder)}_audit"), "SELECT 1")
+
+    def appending_program(self, folder: Path) -> list[str]:
+        return [sys.executable, "-c", APPEND, self.url(folder)]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A store on one kind of database, and a way to run a statement there."""
+
+    store: SqlPeople
+    run: Callable[[str], None]
+    prefix: str = ""
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+    if request.param == "sqlite":
+        SqliteLog(tmp_path / "log.db").close()
+        store = SqlPeople(tmp_path / "log.db", SEAL)
+        yield Opened(store, lambda sql: _in_sqlite(tmp_path / "log.db", sql))
+        store.close()
+        return
+    suite = TestPostgresPeople() if request.param == "postgres" else TestMariadbPeople()
+    fixture = suite._server.__wrapped__ if hasattr(suite._server, "__wrapped__") else None
+    assert fixture is not None
+    held = fixture(suite, request.getfixturevalue(request.param), tmp_path)
+    next(held)
+    store = suite.make_store(tmp_path)
+    prefix = "" if request.param == "postgres" else f"{name_of(tmp_path)}_"
+    yield Opened(store, lambda sql: suite.run_sql(tmp_path, sql), prefix)
+    store.close()
+    next(held, None)
+
+
+def _in_sqlite(path: Path, sql: str) -> None:
+    import sqlite3
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute(sql)
+
+
+def test_the_scripts_make_the_tables_that_sqlalchemy_knows(opened: Opened) -> None:
+    append(opened.store, "x", 1)
+    found = inspect(opened.store._database.engine)
+    known = tables(opened.prefix)
+
+    for name in ("users", "sessions", "api_keys", "links", "attempts", "visits", "audit", "audit_head"):
+        table = getattr(known, name)
+        assert [one["name"] for one in found.get_columns(table.name)] == table.c.keys()
+        assert found.get_pk_constraint(table.name)["constrained_columns"] == [table.c[0].name]
+
+
+def test_tables_of_a_newer_program_are_not_touched(opened: Opened) -> None:
+    append(opened.store, "x", 1)
+    opened.store.close()
+    opened.run(f"UPDATE {opened.prefix}people_version SET number = {VERSION + 1}".replace("audit", ""))
+    opened.store._database._has_tables = False
+
+    with pytest.raises(StorageError, match="Install the version"):
+        append(opened.store, "x", 1)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_a_server_that_is_away_is_told_without_its_password(scheme: str) -> None:
+    store = SqlPeople(f"{scheme}://ann:not-to-be-seen@127.0.0.1:9/shroff", SEAL)
+
+    with pytest.raises(TransientError) as raised:
+        append(store, "x", 1)
+    assert "not-to-be-seen" not in f"{raised.value!r} {raised.value} {store.place}"
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="no option"):
+        SqlPeople("postgresql://h/d?shema=x", SEAL)

@@ -1,0 +1,161 @@
+"""People in SQLite held to the contract, and proof that the contract rejects stores that break it."""
+
+from __future__ import annotations
+
+import inspect
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.people_sql import SqlPeople, _Changing
+from shroff.people.access import Role
+from shroff.people.audit import FIRST, Act, Row, Seal, row_of
+from shroff.people.store import Attempts, Change, Link, User
+from shroff.testing.contracts.people import SEAL, PeopleContract
+
+APPEND = """
+import pathlib, sys
+from shroff.adapters.people_sql import SqlPeople
+from shroff.testing.contracts.people import SEAL, append
+append(SqlPeople(pathlib.Path(sys.argv[1]), SEAL), sys.argv[2], 25)
+"""
+
+
+class TestSqlitePeople(PeopleContract):
+    kind: type[SqlPeople] = SqlPeople
+
+    def make_store(self, folder: Path) -> SqlPeople:
+        path = folder / "log.db"
+        if not path.exists():
+            SqliteLog(path).close()
+        return self.kind(path, SEAL)
+
+    def make_log(self, folder: Path) -> SqliteLog:
+        return SqliteLog(folder / "log.db")
+
+    def run_sql(self, folder: Path, sql: str) -> None:
+        with closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as shell:
+            shell.execute(sql)
+
+    def appending_program(self, folder: Path) -> list[str]:
+        return [sys.executable, "-c", APPEND, str(folder / "log.db")]
+
+
+class Broken(SqlPeople):
+    """A store whose changes are made by another class."""
+
+    changing: type[_Changing] = _Changing
+
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        with self._database.transaction(is_change=True) as connection:
+            made = self.changing(connection, self._tables, self._seal, self.place)
+            made.hold()
+            yield made
+
+
+class CommitsAtOnce(Broken):
+    class changing(_Changing):  # noqa: N801 - it stands for the attribute of this name
+        def add_user(self, user: User) -> User:
+            made = super().add_user(user)
+            self._connection.connection.driver_connection.commit()
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return made
+
+
+class HoldsNothing(SqlPeople):
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        with self._database.transaction(is_change=False) as connection:
+            yield _Changing(connection, self._tables, self._seal, self.place)
+
+
+class LeavesLinks(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def take_link(self, hash: bytes) -> Link | None:
+            return self.link(hash)
+
+
+class ForgetsTheRowBefore(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def audit(self, act: Act, at_ms: int) -> Row:
+            row = super().audit(act, at_ms)
+            alone = row_of(act, row.number, at_ms, FIRST)
+            sql = "UPDATE audit_head SET hash = ?"
+            self._connection.exec_driver_sql(sql, (alone.hash,))
+            return row
+
+
+class SealsNothing(Broken):
+    def __init__(self, place: Path, seal: Seal) -> None:
+        super().__init__(place, lambda *_: bytes(32))
+
+
+class TakesTheLowestNumber(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def add_user(self, user: User) -> User:
+            self._connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'users'")
+            return super().add_user(user)
+
+
+class KeepsSessions(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def end_sessions(self, user: int) -> int:
+            return 0
+
+
+class KeepsTheRole(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def put_user(self, user: User) -> None:
+            super().put_user(User(user.number, user.name, *(getattr(user, name) for name in User.__slots__[2:])))
+            self._connection.exec_driver_sql("UPDATE users SET role = ?", (Role.VIEWER.value,))
+
+
+class SharesNames(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def _check_free(self, user: User, own: int | None) -> None:
+            return
+
+
+class AsksNobody(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+            return 2
+
+
+class NeverForgets(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def put_attempts(self, attempts: Attempts) -> None:
+            if self.attempts(attempts.hash) is None:
+                super().put_attempts(attempts)
+
+
+BROKEN = {
+    CommitsAtOnce: "test_a_change_that_fails_leaves_nothing",
+    HoldsNothing: "test_changes_follow_each_other",
+    LeavesLinks: "test_of_many_who_take_a_link_one_gets_it",
+    ForgetsTheRowBefore: "test_the_record_is_one_chain_with_a_sealed_head",
+    SealsNothing: "test_the_record_is_one_chain_with_a_sealed_head",
+    TakesTheLowestNumber: "test_the_number_of_a_removed_user_never_comes_again",
+    KeepsSessions: "test_sessions_are_kept_changed_and_ended",
+    KeepsTheRole: "test_a_changed_user_is_another_one_in_all_columns",
+    SharesNames: "test_a_name_and_a_subject_are_one_users",
+    AsksNobody: "test_a_request_is_in_the_inbox_with_the_change_that_asks",
+    NeverForgets: "test_attempts_are_kept_and_forgotten",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_the_contract_rejects_a_broken_store(kind: type[SqlPeople], tmp_path: Path) -> None:
+    suite = TestSqlitePeople()
+    suite.kind = kind
+    test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
+
+    with pytest.raises(BaseException) as raised:
+        test(suite, tmp_path)
+    assert not isinstance(raised.value, KeyboardInterrupt)
