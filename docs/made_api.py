@@ -1,0 +1,150 @@
+"""The page of the HTTP API, made from the table of routes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from docs.made_files import MADE, markdown_table
+from shroff.client import Client
+from shroff.decisions.answering import PATIENCE_S
+from shroff.decisions.foreseeing import AT_ONCE_MAX
+from shroff.decisions.posted import COUNT_MAX, DEPTH_MAX
+from shroff.people.access import RIGHTS, Right
+from shroff.web.events import ONE_BYTES_MAX
+from shroff.web.http import BODY_BYTES_MAX, BODY_S_MAX
+from shroff.web.metrics import Requests
+from shroff.web.operating import FAMILIES
+from shroff.web.paging import LIMIT_MAX
+from shroff.web.routes import OPEN_BELOW, Route
+from shroff.web.schemas import SCHEMAS
+from shroff.web.server import END_S, HEAD_S_MAX
+from shroff.web.service import Limits
+from shroff.web.table import ROUTES
+
+INTRODUCTION = (
+    "What `shroff serve` answers. The service has the same with the schemas of its own event types, at "
+    "`/api/openapi.json` and, to read, at `/api/docs`.\n\n"
+    "Programs send `Authorization: Bearer KEY`, a key of `shroff keys create`; people sign in, and what their pages "
+    "change carries the page's token in `X-CSRF-Token`. Without either only what lies below\n"
+    "{open} answers. All else is 401 or 403 before anything more of a request is looked at.\n"
+    "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`.\n"
+)
+LIMITS = """
+## Limits
+
+| what | how much | more is |
+| --- | --- | --- |
+| body | {body:,} bytes, {one:,} for one event | 413 |
+| events of one request | {count:,} | 422 |
+| lists and objects in one another | {depth} | 422 |
+| events of one score | {scored} | 413 |
+| entries of one answer | {limit} | 400; go on by `cursor` |
+| events a second of one key | {rate:,.0f}, or `serve --rate` | 429 with `Retry-After` |
+| events that wait to be decided | {waiting:,} | 503 with `Retry-After` |
+| for how long the first of them may have waited | {age:g} s | 503 with `Retry-After` |
+| for how long a post waits while the log is away | {patience:g} s | 503: send the same ids again |
+| for the head of a request, and for its body, to arrive | {head:g} s, {slow:g} s | the connection is closed, 408 |
+| for answers at the end of the service | {end:g} s | |
+"""
+
+
+def api_page() -> str:
+    """Routes, shapes, limits and metrics."""
+    open_below = ", ".join(f"`/{one}`" for one in OPEN_BELOW)
+    told = [route for route in ROUTES if route.told is not None]
+    limits = Limits()
+    shown = LIMITS.format(
+        body=BODY_BYTES_MAX,
+        one=ONE_BYTES_MAX,
+        count=COUNT_MAX,
+        depth=DEPTH_MAX,
+        scored=AT_ONCE_MAX,
+        limit=LIMIT_MAX,
+        rate=limits.rate,
+        waiting=limits.waiting_max,
+        age=limits.age_s_max,
+        patience=PATIENCE_S,
+        head=HEAD_S_MAX,
+        slow=BODY_S_MAX,
+        end=END_S,
+    )
+    parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(_route(one) for one in told)]
+    parts += [
+        "\n## The client for Python\n\n",
+        _client(),
+        shown,
+        "\n## Rights\n\n",
+        _rights(),
+        "\n## Metrics\n\n",
+        _metrics(),
+        "\n## Shapes\n",
+        *_shapes(),
+    ]
+    return "".join(parts)
+
+
+def _route(route: Route) -> str:
+    told = route.told
+    assert told is not None
+    right = "for anybody" if route.right is None else f"right `{route.right.value}`"
+    lines = [f"\n## {route.method} {route.path}\n\n{told.summary} *{right[0].upper()}{right[1:]}.*\n"]
+    given = [(f"`{name}`", "query", words) for name, words in told.query.items()]
+    given += [(f"`{name}`", "header", words) for name, words in told.headers.items()]
+    if given:
+        lines.append("\n" + markdown_table(("name", "in", "meaning"), given))
+    if told.body is not None:
+        many = ", or a list of them, or JSON lines (`application/x-ndjson`)" if told.is_many else ""
+        lines.append(f"\nBody: {_named(told.body)}{many}.\n")
+    answers = [("200", f"{told.meaning} {_named(told.answer)}".strip())]
+    answers += [(str(status), words) for status, words in sorted(told.problems.items()) if words]
+    lines.append("\n" + markdown_table(("status", "answer"), answers))
+    return "".join(lines)
+
+
+def _named(schema: Mapping[str, Any] | None) -> str:
+    if schema is None:
+        return ""
+    if "x-event" in schema:
+        return "the fields of an event of this type"
+    names = [name for name in SCHEMAS if f"/{name}'" in f"{schema}"]
+    return ", ".join(f"[{name}](#{name.lower()})" for name in names) or "a JSON object"
+
+
+def _client() -> str:
+    """The methods of `shroff.client.Client`, as its docstrings have them."""
+    words = (
+        "`shroff.client` (extra `client`): `Client(url, key, timeout=10.0)`; the calls of `AsyncClient` are awaited. "
+        "Both are context managers.\n\n"
+    )
+    rows = []
+    for name, method in vars(Client).items():
+        if not name.startswith("_"):
+            names = ", ".join(one.name for one in list(inspect.signature(method).parameters.values())[1:])
+            rows.append((f"`{name}({names})`", (inspect.getdoc(method) or "").partition("\n")[0]))
+    return words + markdown_table(("call", "gives"), rows)
+
+
+def _rights() -> str:
+    roles = list(RIGHTS)
+    rows = [(f"`{right.value}`", *("yes" if right in RIGHTS[role] else "" for role in roles)) for right in Right]
+    return markdown_table(("right", *(role.value for role in roles)), rows)
+
+
+def _metrics() -> str:
+    rows = [(f"`{one.name}`", one.kind, one.meaning) for one in (*Requests.FAMILIES, *FAMILIES)]
+    return markdown_table(("name", "kind", "meaning"), rows)
+
+
+def _shapes() -> Iterator[str]:
+    for name, schema in SCHEMAS.items():
+        rows = []
+        for field, one in schema["properties"].items():
+            kinds = one.get("type", "")
+            kind = " or ".join(kinds) if isinstance(kinds, list) else kinds or _named(one)
+            words = one.get("description", "")
+            if "enum" in one:
+                words = f"{words} One of {', '.join(str(value) for value in one['enum'] if value is not None)}."
+            rows.append((f"`{field}`", kind, "" if field in schema["required"] else "may be missing", words.strip()))
+        yield f"\n### {name}\n\n{markdown_table(('field', 'type', '', 'meaning'), rows)}"

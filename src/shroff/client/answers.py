@@ -1,0 +1,126 @@
+"""What a service answers, as values and errors.
+
+ClientError
+├── RefusedError        the event or label: its id is taken, or it has mistakes; `errors` has the path of each
+├── NotAllowedError     the key is not known, or may not do this
+├── UnavailableError    not now: it was tried again until there was no more time
+└── TimedOutError       no answer within the timeout; what was sent may have been taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from shroff.decisions.decision import Decision, Undecided, kind_of
+
+OUTCOMES: Final = ("approve", "challenge", "review", "decline")
+RETRY_S_MAX: Final = 5.0
+
+
+class ClientError(Exception):
+    """A call was not answered as it was meant to be. `problem` is the problem document, where there was one."""
+
+    def __init__(self, words: str, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(words)
+        self.problem = dict(problem or {})
+
+    @property
+    def status(self) -> int:
+        """The HTTP status; 0 where there was no answer."""
+        return int(self.problem.get("status", 0))
+
+
+class RefusedError(ClientError):
+    """An event or a label was refused. The same again is refused again."""
+
+    @property
+    def errors(self) -> Sequence[Mapping[str, Any]]:
+        """Each mistake: its `path` and `detail`."""
+        found: Sequence[Mapping[str, Any]] = self.problem.get("errors", ())
+        return found
+
+
+class NotAllowedError(ClientError):
+    """The key is not known, or may not do this."""
+
+
+class UnavailableError(ClientError):
+    """The service could not take it now, for as long as it was tried. The same again, by the same id, is harmless."""
+
+
+class TimedOutError(ClientError):
+    """There was no answer in time. The same again, by the same id, is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What is answered in a decision's place, since none came in time: the event is sent again, by the same id.
+
+    `late` is the decision to come: a future of `concurrent.futures`, or a task of `asyncio` from the `AsyncClient`.
+    """
+
+    event: str
+    outcome: str
+    late: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What became of a label: `appended`, `pending` until its event comes, or `duplicate`."""
+
+    label: str
+    state: str
+    seq: int | None = None
+    in_force: Mapping[str, str] | None = None
+
+
+Answer: TypeAlias = Decision | Undecided
+
+
+def answer_of(body: bytes) -> Answer:
+    """A decision, or that there is none; `seq` is 0 where nothing was written. Raises: ClientError for neither."""
+    try:
+        if b'"decided":false' in body[-32:]:
+            return msgspec.json.decode(body, type=Undecided)
+        return msgspec.json.decode(body.replace(b'"seq":null', b'"seq":0', 1), type=kind_of(body))
+    except ValueError as error:
+        raise ClientError(f"the service answered something else than a decision: {error}") from None
+
+
+def place_of(body: bytes) -> Answer | RefusedError:
+    """What stands at one place of a list."""
+    if body.startswith(b'{"type"'):
+        found = msgspec.json.decode(body, type=dict[str, Any])
+        return RefusedError(str(found.get("detail", "")), found)
+    return answer_of(body)
+
+
+def error_of(status: int, body: bytes) -> ClientError:
+    """The error that an answer stands for."""
+    problem: dict[str, Any] = {}
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, Any])
+    except ValueError:
+        problem = {"status": status, "detail": "the answer is no problem document; is this a shroff service?"}
+    words = f"{problem.get('title', 'HTTP')} ({status}): {problem.get('detail', '')}"
+    if status in {401, 403}:
+        return NotAllowedError(words, problem)
+    if status in {409, 413, 415, 422}:
+        return RefusedError(words, problem)
+    return UnavailableError(words, problem) if status in {429, 503} else ClientError(words, problem)
+
+
+def retry_s(headers: Mapping[str, str], tries: int) -> float:
+    """How long to wait before the next try: as the service says, else a tenth of a second and then longer."""
+    told = headers.get("retry-after", "")
+    return min(float(told) if told.isdecimal() else 0.1 * 2**tries, RETRY_S_MAX)
+
+
+def check_otherwise(otherwise: str | None) -> None:
+    """Raises: ValueError where it is no outcome."""
+    if otherwise is not None and otherwise not in OUTCOMES:
+        raise ValueError(f"otherwise is one of {', '.join(OUTCOMES)}, not {otherwise!r}")

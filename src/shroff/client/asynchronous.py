@@ -1,0 +1,182 @@
+"""The client for programs with an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from shroff.client import calls
+from shroff.client.answers import (
+    Answer,
+    Labelled,
+    RefusedError,
+    StandIn,
+    TimedOutError,
+    UnavailableError,
+    answer_of,
+    check_otherwise,
+    error_of,
+    place_of,
+    retry_s,
+)
+from shroff.client.synchronous import AGAIN_S, TIMEOUT_S
+from shroff.client.transport import CONNECTIONS, library
+
+
+class AsyncClient:
+    """Calls one service with one key, as `Client` does, for one event loop.
+
+    Args:
+        url: Of the service, such as http://localhost:8080.
+        key: As `shroff keys create` showed it.
+        timeout: Seconds for a whole call, tries included.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT_S) -> None:
+        httpx = library()
+        self._timed_out, self._failed = httpx.TimeoutException, httpx.TransportError
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        headers = {"authorization": f"Bearer {key}"}
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, limits=limits)
+        self._timeout = timeout
+        self._pending: set[asyncio.Task[Answer]] = set()
+
+    def __repr__(self) -> str:
+        return f"<shroff async client of {self._http.base_url}>"  # the key is in no log
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self, wait_s: float = 5.0) -> int:
+        """Let go, after what is sent again has arrived, or some seconds; gives how many events did not."""
+        pending = set(self._pending)
+        _, left = await asyncio.wait(pending, timeout=wait_s) if pending else (pending, pending)
+        for one in left:
+            one.cancel()
+        await self._http.aclose()
+        return len(left)
+
+    # ---- calls
+
+    async def decide(
+        self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None, otherwise: str | None = None
+    ) -> Answer | StandIn:
+        """Have one event decided, and give its decision, durable.
+
+        Args:
+            timeout: Seconds for this call.
+            otherwise: The outcome to answer where no decision came in time, or the service could not take the event.
+                It is sent again then, by the same id, and the record has what was answered.
+
+        Raises: RefusedError; NotAllowedError; without `otherwise` TimedOutError, UnavailableError.
+        """
+        check_otherwise(otherwise)
+        call = calls.event(event, fields)
+        try:
+            return answer_of(await self._send(call, timeout))
+        except (TimedOutError, UnavailableError):
+            if otherwise is None:
+                raise
+        again = asyncio.create_task(self._send_again(call.answered(otherwise)))
+        self._pending.add(again)
+        again.add_done_callback(self._pending.discard)
+        return StandIn(event, otherwise, again)
+
+    async def decide_many(
+        self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
+    ) -> list[Answer | RefusedError]:
+        """Have events decided in their order; for each its decision, or why it was refused, at its place."""
+        body = await self._send(calls.events(event, many), timeout)
+        return [place_of(line) for line in body.splitlines()]
+
+    async def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
+        """What would be decided, without anything being written."""
+        return answer_of(await self._send(calls.event(event, fields, verb="score"), timeout))
+
+    async def decision(self, event: str, id: str) -> Answer:
+        """A decision that was made."""
+        return answer_of(await self._send(calls.decision(event, id)))
+
+    async def explain(self, event: str, id: str) -> dict[str, Any]:
+        """A decision with the model's reasons and its explanation, as the document."""
+        return await self._document(calls.decision(event, id, "/explain"))
+
+    async def replay(self, event: str, id: str) -> bool:
+        """Whether the decision, computed again from the log, has the same bytes."""
+        return bool((await self._document(calls.decision(event, id, "/replay")))["match"])
+
+    async def label(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: datetime | str | None = None,
+        reason: str | None = None,
+    ) -> Labelled:
+        """Say what was found out about an event, such as payment/p-1; known now, if nothing else is said."""
+        found = await self._send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
+        return msgspec.json.decode(found, type=Labelled)
+
+    async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Flags of one key, the newest first: `flags`, and `next` for those behind them."""
+        return await self._document(calls.get("flags", entity=entity, key=key, limit=limit, cursor=cursor))
+
+    async def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """What is known of one key: timeline, features, flags, neighbours."""
+        path = f"entities/{calls.quoted(entity)}/{calls.quoted(key)}"
+        return await self._document(calls.get(path, limit=limit, cursor=cursor))
+
+    # ---- sending
+
+    async def _document(self, call: calls.Call) -> dict[str, Any]:
+        return msgspec.json.decode(await self._send(call), type=dict[str, Any])
+
+    async def _send(self, call: calls.Call, timeout: float | None = None) -> bytes:
+        """The body of the answer; what is not taken now is tried again until there is no more time."""
+        end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
+        while True:
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                raise TimedOutError(f"{call.method} {call.path}: no answer in time")
+            try:
+                answered = await self._http.request(
+                    call.method, call.path, content=call.body, headers=call.headers, params=call.query, timeout=left_s
+                )
+            except self._timed_out:
+                raise TimedOutError(f"{call.method} {call.path}: no answer in time") from None
+            except self._failed as error:
+                wait_s, failure = retry_s({}, tries), UnavailableError(f"{call.method} {call.path}: {error}")
+            else:
+                body: bytes = answered.content
+                if answered.status_code == 200:
+                    return body
+                found = error_of(answered.status_code, body)
+                if not isinstance(found, UnavailableError):
+                    raise found
+                wait_s, failure = retry_s(answered.headers, tries), found
+            if time.monotonic() + wait_s >= end_s:
+                raise failure
+            await asyncio.sleep(wait_s)
+            tries += 1
+
+    async def _send_again(self, call: calls.Call) -> Answer:
+        """Send an event until it is taken; a refusal ends that, too."""
+        end_s = time.monotonic() + AGAIN_S
+        while True:
+            try:
+                return answer_of(await self._send(call, max(1.0, end_s - time.monotonic())))
+            except (TimedOutError, UnavailableError):
+                if time.monotonic() >= end_s:
+                    raise

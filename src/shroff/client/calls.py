@@ -1,0 +1,85 @@
+"""Calls of the API, as requests to be sent: what both clients have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+API: Final = "/api/v1"
+JSON: Final = "application/json"
+LINES: Final = "application/x-ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def answered(self, outcome: str) -> Call:
+        """The same, which says what was answered in the decision's place."""
+        return Call(self.method, self.path, self.body, {**self.headers, "shroff-answered": outcome}, self.query)
+
+
+def event(name: str, fields: Mapping[str, Any], *, verb: str = "events") -> Call:
+    """One event."""
+    return Call("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON})
+
+
+def events(name: str, many: Iterable[Mapping[str, Any]]) -> Call:
+    """Many events, as JSON lines."""
+    body = b"\n".join(map(encoded, many))
+    return Call("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES})
+
+
+def label(named: str, verdict: str, known_at: datetime | str | None, more: Mapping[str, Any]) -> Call:
+    """One label."""
+    at = datetime.now(UTC) if known_at is None else known_at
+    fields = {"event": named, "verdict": verdict, "known_at": at, **{k: v for k, v in more.items() if v is not None}}
+    return Call("POST", f"{API}/labels", encoded(fields), {"content-type": JSON})
+
+
+def decision(name: str, id_: str, more: str = "") -> Call:
+    """A decision, or what is asked about one."""
+    return Call("GET", f"{API}/decisions/{quoted(name)}/{quoted(id_)}{more}")
+
+
+def get(path: str, **query: object) -> Call:
+    """Something to read, its query without what is None."""
+    return Call("GET", f"{API}/{path}", query={name: str(value) for name, value in query.items() if value is not None})
+
+
+def quoted(text: str) -> str:
+    """A text as one part of a path, whatever is in it."""
+    return quote(text, safe="")
+
+
+def encoded(fields: Mapping[str, Any]) -> bytes:
+    """An event's fields as JSON: moments in UTC, decimals as texts, which lose nothing.
+
+    Raises: TypeError, ValueError for what JSON cannot say.
+    """
+    return msgspec.json.encode({name: _plain(value) for name, value in fields.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no value of a field")
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):
+        return value.isoformat()
+    return value

@@ -1,0 +1,136 @@
+"""The application: who asks is settled first, then what is asked, then whether they may, and only then is it done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import unquote
+
+from shroff.decisions.posts import RETRY_S, TurnedAwayError
+from shroff.errors import ShroffError, SignInError
+from shroff.people.access import Who
+from shroff.web.gate import COOKIE
+from shroff.web.http import GoneError, Receive, Request, Scope, Send, refused
+from shroff.web.problems import ProblemError, of_error
+from shroff.web.routes import OPEN_BELOW, Route, Table
+from shroff.web.service import Service
+
+PATH_LENGTH_MAX: Final = 8_192
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF: Final = b"x-csrf-token"
+_OPEN: Final = [one.split("/") for one in OPEN_BELOW]
+STANDING: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+class Application:
+    """Answers requests over ASGI.
+
+    Args:
+        tell: Told of what failed without being meant to; nothing of a request stands in it.
+    """
+
+    def __init__(self, service: Service, table: Table, tell: Callable[[str], None]) -> None:
+        self._service, self._table, self._tell = service, table, tell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began_s = time.perf_counter()
+        request = Request(scope, receive)
+        name = "none"
+        try:
+            route = await self._route(request)
+            name = route.path
+            response = await route.handle(self._service, request)
+        except ProblemError as error:
+            response = refused(error)
+        except TurnedAwayError as error:
+            response = refused(turned_away(error))
+        except ShroffError as error:
+            problem = of_error(error)
+            if problem.status == 500:
+                self._tell(f"{name}: {error}")
+            response = refused(problem)
+        except GoneError:
+            return
+        except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
+            self._tell(f"{name}: {type(error).__name__}; please report that")
+            words = "the service made a mistake; nothing more is known of what was asked"
+            response = refused(ProblemError(500, "broken", "The service failed", words))
+        seconds = time.perf_counter() - began_s
+        self._service.requests.add(request.method, name, response.status, seconds)
+        own = {header for header, _ in response.headers}
+        timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
+        response.headers = (*response.headers, *(one for one in STANDING if one[0] not in own), timing)
+        await response.send(send, is_head=request.method == "HEAD")
+
+    async def _route(self, request: Request) -> Route:
+        """What is to be done, by somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
+        raw_path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+        segments = _segments(raw_path)
+        if not is_open(segments):
+            request.who = await self._who(request)
+        route = self._table.find(request.method, segments, request.params)
+        if route.right is not None:
+            request.who.require(route.right)
+        return route
+
+    async def _who(self, request: Request) -> Who:
+        service = self._service
+        authorization = request.header(b"authorization")
+        if authorization:
+            scheme, _, text = authorization.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise unknown("send a key as 'Authorization: Bearer KEY'")
+            key = text.strip().decode("latin-1")
+            try:
+                at_hand = service.gate.at_hand(key)
+                return at_hand if at_hand is not None else await service.in_thread(service.gate.who, key)
+            except SignInError as error:
+                raise unknown(str(error)) from None
+        token = request.cookie(COOKIE)
+        signed_in = await service.in_thread(service.gate.signed_in, token) if token else None
+        if signed_in is None:
+            raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
+        if request.method not in SAFE and not signed_in.is_own(request.header(CSRF).decode("latin-1")):
+            words = "a session's request that changes something needs the token of its page in X-CSRF-Token"
+            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
+        return signed_in.who
+
+
+def is_open(segments: Sequence[str]) -> bool:
+    """Whether anybody may ask for what is there."""
+    return any(list(segments[: len(one)]) == one for one in _OPEN)
+
+
+def _segments(raw_path: bytes) -> list[str]:
+    """The parts of a path, each decoded by itself: an id may hold a slash, written %2F.
+
+    What cannot be decoded is no path of ours.
+    """
+    if len(raw_path) > PATH_LENGTH_MAX:
+        return ["", "too long"]
+    path = raw_path.partition(b"?")[0].decode("latin-1")
+    try:
+        return [unquote(one, errors="strict") for one in path.split("/")[1:]]
+    except UnicodeDecodeError:
+        return ["", "not UTF-8"]
+
+
+def unknown(detail: str) -> ProblemError:
+    """The problem of a request of which nobody knows whose it is."""
+    headers = ((b"www-authenticate", b'Bearer realm="shroff"'),)
+    return ProblemError(401, "who-asks", "It is not known who asks", detail, headers)
+
+
+def turned_away(error: TurnedAwayError) -> ProblemError:
+    """The problem of a post that was not taken: nothing of it was written, and it may come again."""
+    headers = ((b"retry-after", b"%d" % RETRY_S),)
+    title = "There is too much to decide" if error.is_overload else "Nothing is decided here now"
+    return ProblemError(503, "overload" if error.is_overload else "not-ready", title, str(error), headers)

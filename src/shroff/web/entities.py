@@ -1,0 +1,71 @@
+"""One key of an entity: what happened to it, its features, its flags, and whom it shares something with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shroff.decisions.entities import EntityLook, Neighbour, Timeline, fields_of
+from shroff.events.event import time_text
+from shroff.streams.log import FlagRow
+from shroff.web.flags import document, verdicts
+from shroff.web.http import Request, Response, json_response
+from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.web.service import Service
+
+FLAGS_SHOWN = 20
+
+
+async def entity(service: Service, request: Request) -> Response:
+    """Timeline, features as of the last decision, flags and neighbours of one key."""
+    name, key = request.params["entity"], request.params["key"]
+    entities = service.project.definitions.events.entities
+    if name not in entities:
+        raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    timeline, flags, neighbours = await service.in_thread(_looked, service.project, name, key, before, limit)
+    standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
+    return json_response(
+        {
+            "entity": name,
+            "key": key,
+            "timeline": [
+                {
+                    "event": one.record.type,
+                    "id": one.record.id,
+                    "seq": one.record.seq,
+                    "time": time_text(one.record.time_ms),
+                    "fields": fields_of(one.record),
+                    "outcome": one.outcome,
+                    "score": one.score,
+                    "rules": list(one.rules),
+                }
+                for one in timeline.events
+            ],
+            "looked_to": timeline.looked_to,
+            "features": timeline.features,
+            "features_of": timeline.features_of or None,
+            "flags": [document(row, standings.get(row.event)) for row in flags],
+            "neighbours": [_neighbour(one) for one in neighbours],
+            "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
+        }
+    )
+
+
+def _looked(
+    project: Project, name: str, key: str, before: int | None, limit: int
+) -> tuple[Timeline, list[FlagRow], list[Neighbour]]:
+    with project.reading() as log:
+        look = EntityLook(log, project.definitions)
+        timeline = look.timeline(name, key, before=before, limit=limit)
+        if before is not None:
+            return timeline, [], []
+        return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.neighbours(name, key, timeline)
+
+
+def _neighbour(one: Neighbour) -> dict[str, Any]:
+    through = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
+    return {"key": one.key, "through": through, "events": one.events}

@@ -1,0 +1,239 @@
+"""Events and labels in, decisions out: the routes that programs call all day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.decisions.answers import CONFLICT, UNPROCESSABLE, problem_of
+from shroff.decisions.draft import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.decisions.foreseeing import AT_ONCE_MAX
+from shroff.decisions.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+from shroff.decisions.ingest import batches
+from shroff.decisions.policy import OUTCOMES
+from shroff.decisions.posted import Mistakes, PostReader, TooMuchError
+from shroff.events.mapping import LABEL
+from shroff.people.audit import Act
+from shroff.web.http import JSON, LINES, PROBLEM, Request, Response, json_response
+from shroff.web.problems import ProblemError, at_paths
+
+if TYPE_CHECKING:
+    from shroff.events.intake import Submission
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+JSON_TYPES: Final = frozenset([JSON, b"", b"text/json"])
+LINE_TYPES: Final = frozenset([LINES, b"application/jsonl", b"application/json-lines", b"application/x-jsonlines"])
+ANSWERED: Final = b"shroff-answered"
+LABELS_TOLD: Final = 20  # of those of one request that the record shows
+READ_AT_ONCE: Final = 32 * 1024  # bytes; what is longer would hold up the others
+ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
+_PATH: Final = re.compile(r"([\w.]+): ")
+_SPACES: Final = b" \t\r\n"
+
+
+async def post_events(service: Service, request: Request) -> Response:
+    """One event, a list or JSON lines: decided, durable, answered."""
+    reader = service.reader_now()
+    type_name = request.params["event"]
+    if type_name not in reader.definitions.events.types:
+        there = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    answered = request.header(ANSWERED).decode("latin-1")
+    if answered and answered not in OUTCOMES:
+        raise ProblemError(
+            400, "bad-header", "A header cannot be read", f"Shroff-Answered: one of {', '.join(OUTCOMES)}"
+        )
+    response = await _taken(service, request, reader, type_name)
+    if answered and response.media_type == JSON and b'"outcome"' in response.body[:2_000] and response.body[:1] == b"{":
+        return await _told(service, request.who, response, answered)
+    if request.query.get("explain") == "1" and response.status == 200:
+        return await _explained(service, response)
+    return response
+
+
+async def post_labels(service: Service, request: Request) -> Response:
+    """One label, a list or JSON lines: asked of whoever leads the log, and recorded with who asked."""
+    reader = service.label_reader()
+    raw, is_list, are_lines = await _body(request)
+    submissions, mistakes = await _read(
+        service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
+    )
+    _check_rate(service, request, len(submissions))
+    answers = await taken_labels(service, request.who, submissions)
+    found = [label_shown(*each) for each in zip(answers, mistakes, strict=True)]
+    return _response(found, is_list=is_list, are_lines=are_lines)
+
+
+async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
+    """What became of labels; that they were asked for is in the record."""
+    if not submissions:
+        return []
+    named = [one.label for one in submissions if one.label is not None]
+    subject = f"{named[0].event_type}/{named[0].event_id}" if len(named) == 1 else f"{len(submissions)} labels"
+    after = [
+        {"event": f"{one.event_type}/{one.event_id}", "verdict": one.verdict, "source": one.source} for one in named
+    ]
+    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
+    places = service.project.definitions.settings.money_places
+    bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
+    results = await service.asked_of_log(act, LABELS, bodies)
+    return [answer for result in results for answer in answers_of(result)]
+
+
+async def score(service: Service, request: Request) -> Response:
+    """What would be decided of one event or of each of a list, if it came alone now."""
+    reader = service.reader_now()
+    type_name = request.params["event"]
+    if type_name not in reader.definitions.events.types:
+        there = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    raw, is_list, are_lines = await _body(request)
+    submissions, mistakes = await _read(
+        service, reader, type_name, raw, request.who.id, is_list=is_list, are_lines=are_lines
+    )
+    if len(submissions) > AT_ONCE_MAX:
+        words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
+        raise ProblemError(413, "too-many", "There are too many events", words)
+    _check_rate(service, request, len(submissions))
+    answers = await service.foreseen(submissions)
+    found = [_foreseen(*shown(*one)) for one in zip(answers, mistakes, strict=True)]
+    return _response(found, is_list=is_list, are_lines=are_lines)
+
+
+async def _told(service: Service, who: Who, response: Response, answered: str) -> Response:
+    """The decision, with what who sent it had answered in its place, before it came: that is recorded, too."""
+    document = msgspec.json.decode(response.body)
+    after = {"answered": answered, "decided": document["outcome"]}
+    await service.recorded(Act(who, "event.answered", f"{document['event']}/{document['id']}", None, after))
+    return Response(response.body[:-1] + b',"answered":"%s"}' % answered.encode())
+
+
+# ---- taking
+
+
+async def _taken(service: Service, request: Request, reader: PostReader, type_name: str) -> Response:
+    raw, is_list, are_lines = await _body(request)
+    if not is_list:
+        own: list[tuple[str, str]] = []
+        one = reader.one(type_name, raw, request.who.id, own)
+        _check_rate(service, request, 1)
+        (answer,) = await service.decided((one,), reader)
+        return _response([shown(answer, own)], is_list=False, are_lines=False)
+    submissions, mistakes = await _read(
+        service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines
+    )
+    _check_rate(service, request, len(submissions))
+    answers = await service.decided(submissions, reader) if submissions else []
+    found = [shown(*each) for each in zip(answers, mistakes, strict=True)]
+    return _response(found, is_list=True, are_lines=are_lines)
+
+
+async def _body(request: Request) -> tuple[bytes, bool, bool]:
+    """The body, whether it is several, and whether in lines. Raises: ProblemError with 415 for what is no JSON."""
+    media_type = request.media_type
+    are_lines = media_type in LINE_TYPES
+    if not are_lines and media_type not in JSON_TYPES:
+        accepted = ((b"accept-post", b"application/json, application/x-ndjson"),)
+        words = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
+        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+    raw = await request.body()
+    is_list = are_lines or raw.lstrip(_SPACES).startswith(b"[")
+    if not is_list and len(raw) > ONE_BYTES_MAX:
+        words = f"one event has at most {ONE_BYTES_MAX:,} bytes"
+        raise ProblemError(413, "too-long", "The body is too long", words)
+    return raw, is_list, are_lines
+
+
+async def _read(
+    service: Service, reader: PostReader, type_name: str, raw: bytes, place: str, *, is_list: bool, are_lines: bool
+) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
+    if not is_list:
+        own: list[tuple[str, str]] = []
+        return [reader.one(type_name, raw, place, own)], [own]
+    read = partial(reader.many, type_name, raw, place, are_lines=are_lines)
+    try:
+        return read() if len(raw) <= READ_AT_ONCE else await service.in_thread(read)
+    except TooMuchError as error:
+        raise ProblemError(UNPROCESSABLE, "bad-list", "The list cannot be read", str(error)) from None
+
+
+def _check_rate(service: Service, request: Request, events: int) -> None:
+    wait_s = service.pace.wait_s(request.who, events)
+    if wait_s > 0:
+        headers = ((b"retry-after", b"%d" % max(1, round(wait_s + 0.5))),)
+        words = f"this key may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
+        raise ProblemError(429, "too-fast", "This key sends too much", words, headers)
+
+
+# ---- answering
+
+
+def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
+    """The status and the JSON of what became of an event."""
+    if answer.document is not None:
+        return 200, answer.document
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return _problem(answer, mistakes)
+    return 200, msgspec.json.encode(
+        {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
+    )
+
+
+def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
+    """The same of a label."""
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return _problem(answer, mistakes)
+    state = {DUPLICATE: "duplicate", WAITING: "pending"}.get(answer.kind, "appended")
+    if answer.kind == WAITING and answer.seq:
+        state = "appended"
+    found: dict[str, Any] = {"label": answer.id, "state": state, "seq": answer.seq or None}
+    if answer.in_force is not None:
+        found["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
+    return 200, msgspec.json.encode(found)
+
+
+def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
+    document = problem_of(answer)
+    if document["status"] != CONFLICT:
+        at = _PATH.match(answer.reason)
+        found = mistakes or ([(at[1], answer.reason[at.end() :])] if at else [("", answer.reason)])
+        document["errors"] = at_paths(found)
+    return int(document["status"]), msgspec.json.encode(document)
+
+
+def _foreseen(status: int, body: bytes) -> tuple[int, bytes]:
+    """What would be answered, without the place that it does not have."""
+    if status != 200:
+        return status, body
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    found["seq"] = msgspec.Raw(b"null")
+    return status, msgspec.json.encode(found)
+
+
+def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:
+    if not is_list:
+        status, body = found[0]
+        return Response(body, status, JSON if status == 200 else PROBLEM)
+    if are_lines:
+        return Response(b"".join(body + b"\n" for _, body in found), 200, LINES)
+    return Response(b"[" + b",".join([body for _, body in found]) + b"]")
+
+
+async def _explained(service: Service, response: Response) -> Response:
+    """The same answer with its explanations."""
+    one = response.body
+    if response.media_type != JSON or one.startswith(b"["):
+        raise ProblemError(
+            400, "bad-query", "Only one event is explained at a time", "leave explain=1, or send one event"
+        )
+    document = msgspec.json.decode(one)
+    if "outcome" not in document:
+        return json_response(document)
+    named = f"{document['event']}/{document['id']}"
+    found = await service.in_thread(service.project.explain, named)
+    return Response(found.json())

@@ -1,0 +1,131 @@
+"""Flags of an entity, and what somebody found out about one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.decisions.flags import ACCURACY
+from shroff.decisions.inbox import LABELS, answers_of, labels_request
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.events.mapping import LABEL
+from shroff.people.audit import Act
+from shroff.streams.log import PENDING, FlagRow
+from shroff.web.events import label_shown
+from shroff.web.http import PROBLEM, Request, Response, json_response
+from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shroff.app import Project
+    from shroff.decisions.writer import Writer
+    from shroff.events.labels import Standing
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+VERDICTS: Final = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
+BODY_BYTES_MAX: Final = 64 * 1024
+
+
+class Judgement(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody found out about a flag."""
+
+    accuracy: str
+    reason: str | None = None
+
+
+async def flags(service: Service, request: Request) -> Response:
+    """Flags of one key of an entity, newest first."""
+    query = request.query
+    entity, key = query.get("entity", ""), query.get("key", "")
+    if not entity or not key:
+        raise ProblemError(400, "bad-query", "It is not said whose flags", "write ?entity=card&key=c-1")
+    limit, before = limit_of(query), cursor_of(query, tuple[int, str])
+    rows = await service.in_thread(_rows, service.project, entity, key, before, limit)
+    standings = await verdicts(service, [row.event for row in rows])
+    found = [document(row, standings.get(row.event)) for row in rows]
+    cursor = next_of((rows[-1].seq, rows[-1].rule)) if len(rows) == limit else None
+    return json_response({"flags": found, "next": cursor})
+
+
+async def judge(service: Service, request: Request) -> Response:
+    """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst."""
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Judgement)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    if given.accuracy not in VERDICTS:
+        words = f"accuracy: it is {' or '.join(VERDICTS)}"
+        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+    row = await service.in_thread(_flag, service.project, request.params["id"])
+    before = (await verdicts(service, [row.event])).get(row.event)
+    label = {
+        "event": row.event,
+        "verdict": VERDICTS[given.accuracy],
+        "source": "analyst",
+        "known_at": time_text(service.project.now_ms()),
+        **({"reason": given.reason} if given.reason else {}),
+    }
+    reader = service.label_reader()
+    one = reader.one(LABEL, msgspec.json.encode(label), request.who.id)
+    then = document(row, before)
+    act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
+    places = service.project.definitions.settings.money_places
+    (result,) = await service.asked_of_log(act, LABELS, [labels_request([one], places)])
+    status, body = label_shown(answers_of(result)[0])
+    if status != 200:
+        return Response(body, status, PROBLEM)
+    return json_response(document(row, (await verdicts(service, [row.event])).get(row.event)))
+
+
+async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Standing]:
+    """The verdicts in force of these events, as the state of the writer has them."""
+    wanted = frozenset(events)
+
+    def standing(writer: Writer, log: Log) -> dict[str, Standing]:
+        known = writer.state.standings
+        return {name: known[name] for name in wanted if name in known}
+
+    return await service.run_errand(standing) if wanted else {}
+
+
+def document(row: FlagRow, standing: Standing | None) -> dict[str, Any]:
+    """A flag for who asks. Its id is its place and rule."""
+    updated_ms = row.time_ms if standing is None else standing.known_at_ms
+    return {
+        "id": f"{row.seq}-{row.rule}",
+        "seq": row.seq,
+        "rule": row.rule,
+        "entity": row.entity,
+        "key": row.key,
+        "event": row.event,
+        "reason": row.reason,
+        "accuracy": PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING),
+        "time": time_text(row.time_ms),
+        "updated": time_text(updated_ms),
+    }
+
+
+def _rows(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[FlagRow]:
+    try:
+        with project.reading() as log:
+            return log.flags_of(entity, key, before, limit)
+    except UsageError:  # no log yet
+        return []
+
+
+def _flag(project: Project, id_: str) -> FlagRow:
+    """Raises: ProblemError with 404 where there is none."""
+    place, sign, rule = id_.partition("-")
+    if sign and place.isdecimal() and place.isascii() and 0 < len(place) < 19:
+        seq = int(place)
+        with project.reading() as log:
+            for rows in log.flags_after(seq - 1, seq):
+                for row in rows:
+                    if row.rule == rule:
+                        return row
+    raise ProblemError(404, "no-flag", "There is no such flag", f"there is no flag {id_!r}")

@@ -1,0 +1,88 @@
+"""Who asks: by a key in the header, or by a session's cookie. Whoever is neither gets no further."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from shroff.people.access import Who
+from shroff.people.desk import Desk
+from shroff.people.keys import KeyRing
+from shroff.people.sessions import SignedIn, signed_in
+
+COOKIE: Final = "shroff_session"
+SENDERS_MAX: Final = 10_000  # whose pace is remembered
+
+
+class Gate(Protocol):
+    """Knows keys and sessions."""
+
+    def at_hand(self, key: str) -> Who | None:
+        """Whose key this is, if that is known without asking; for the event loop. Raises: SignInError for nobody's."""
+
+    def who(self, key: str) -> Who:
+        """The same, which may wait for a store. Raises: SignInError; TransientError, StorageError."""
+
+    def signed_in(self, token: str) -> SignedIn | None:
+        """Who is signed in by this token; None where nobody is any more. May wait for a store."""
+
+
+class DeskGate:
+    """The gate of a project, whose people are at a desk."""
+
+    def __init__(self, desk: Desk, ring: KeyRing) -> None:
+        self._desk = desk
+        self.at_hand, self.who = ring.at_hand, ring.who
+
+    def signed_in(self, token: str) -> SignedIn | None:
+        return signed_in(self._desk, token)
+
+
+@contextmanager
+def gate_of(desk: Desk) -> Iterator[Gate]:
+    """The gate to a project, for as long as it is served."""
+    ring = KeyRing(desk)
+    try:
+        yield DeskGate(desk, ring)
+    finally:
+        ring.close()
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What one sender may still send now."""
+
+    left: float
+    at_s: float
+
+
+class Pace:
+    """How much each sender may still send. For one thread.
+
+    Args:
+        rate: Events a second, of which those of two seconds may come at once; a request that is larger passes where
+            nothing was sent for so long.
+    """
+
+    def __init__(self, rate: float, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._clock_s = rate, clock_s
+        self._buckets: dict[str, _Bucket] = {}
+
+    def wait_s(self, who: Who, events: int) -> float:
+        """Take so many events from what they may send; gives for how long they have to wait instead, 0 for not."""
+        now_s, full = self._clock_s(), 2 * self._rate
+        bucket = self._buckets.get(who.id)
+        if bucket is None:
+            if len(self._buckets) >= SENDERS_MAX:
+                self._buckets.clear()
+            bucket = self._buckets[who.id] = _Bucket(full, now_s)
+        bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
+        bucket.at_s = now_s
+        needed = min(events, full)
+        if bucket.left < needed:
+            return (needed - bucket.left) / self._rate
+        bucket.left -= events
+        return 0.0

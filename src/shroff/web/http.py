@@ -1,0 +1,157 @@
+"""Requests and answers: as much of HTTP as this service speaks, over ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from shroff.web.problems import ProblemError, problem
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+JSON: Final = b"application/json"
+PROBLEM: Final = b"application/problem+json"
+LINES: Final = b"application/x-ndjson"
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+BODY_S_MAX: Final = 30.0  # for a body to arrive
+QUERY_FIELDS_MAX: Final = 100
+
+
+class GoneError(Exception):
+    """Who asked went away before all of it was said."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; `who` is set before any route sees it, but for those that anybody may ask."""
+
+    scope: Scope
+    receive: Receive
+    params: dict[str, str] = field(default_factory=dict)
+    _who: Who | None = None
+
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
+    @property
+    def who(self) -> Who:
+        """Who asks. Only for routes that ask for a right."""
+        assert self._who is not None, "this route is for anybody"
+        return self._who
+
+    @who.setter
+    def who(self, who: Who) -> None:
+        self._who = who
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header by its name in lower case; nothing where it is not there."""
+        for one, value in self.scope["headers"]:
+            if one == name:
+                found: bytes = value
+                return found
+        return b""
+
+    @property
+    def media_type(self) -> bytes:
+        """What the body says that it is, without its parameters, in lower case."""
+        return self.header(b"content-type").partition(b";")[0].strip().lower()
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query by names, of those that come twice the last. Raises: ProblemError where it is none."""
+        try:
+            text = self.scope["query_string"].decode("ascii")
+            return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX))
+        except ValueError:
+            raise ProblemError(400, "bad-query", "The query cannot be read", "write it as a=1&b=2, in UTF-8") from None
+
+    def cookie(self, name: str) -> str:
+        """The value of a cookie; nothing where it is not there."""
+        try:
+            found = SimpleCookie(self.header(b"cookie").decode("latin-1")).get(name)
+        except CookieError:
+            return ""
+        return "" if found is None else found.value
+
+    async def body(self, size_max: int = BODY_BYTES_MAX) -> bytes:
+        """All of the body. Raises: ProblemError where it is too long or too slow, GoneError where it broke off."""
+        announced = self.header(b"content-length")
+        if announced.isdigit() and int(announced) > size_max:
+            raise _too_long(size_max)
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            found: bytes = message.get("body", b"")
+            if len(found) > size_max:
+                raise _too_long(size_max)
+            return found
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                return await self._rest(message, size_max)
+        except TimeoutError:
+            words = f"the body did not arrive within {BODY_S_MAX:g} s"
+            raise ProblemError(408, "too-slow", "The request came too slowly", words) from None
+
+    async def _rest(self, message: Message, size_max: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise GoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > size_max:
+                raise _too_long(size_max)
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await self.receive()
+
+
+def _too_long(size_max: int) -> ProblemError:
+    words = f"a body has at most {size_max:,} bytes here; send it in parts"
+    return ProblemError(413, "too-long", "The body is too long", words)
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. `headers` are beside those that every answer has."""
+
+    body: bytes = b""
+    status: int = 200
+    media_type: bytes = JSON
+    headers: Headers = ()
+
+    async def send(self, send: Send, *, is_head: bool = False) -> None:
+        """Say it."""
+        head = [(b"content-type", self.media_type), (b"content-length", b"%d" % len(self.body)), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": head})
+        await send({"type": "http.response.body", "body": b"" if is_head else self.body})
+
+
+def json_response(document: object, status: int = 200, headers: Headers = ()) -> Response:
+    """A document as JSON."""
+    return Response(msgspec.json.encode(document), status, JSON, headers)
+
+
+def problem_response(document: Mapping[str, Any], headers: Headers = ()) -> Response:
+    """A problem document, with its own status."""
+    return Response(msgspec.json.encode(document), document["status"], PROBLEM, headers)
+
+
+def refused(error: ProblemError) -> Response:
+    """What a `ProblemError` is answered by."""
+    return problem_response(problem(error.status, error.code, error.title, error.detail, **error.more), error.headers)

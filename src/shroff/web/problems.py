@@ -1,0 +1,76 @@
+"""What is answered where a request cannot be carried out: problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from shroff.errors import (
+    DefinitionError,
+    LogBusyError,
+    NotAllowedError,
+    NotThereYetError,
+    ShroffError,
+    TransientError,
+    UsageError,
+)
+
+RETRY_AFTER: Final = ((b"retry-after", b"1"),)
+
+Path = tuple[str, str]
+
+
+class ProblemError(Exception):
+    """A request is answered by this problem."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.title, self.detail = status, code, title, detail
+        self.headers, self.more = headers, more
+
+
+def problem(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+    """A problem document. `code` is its type: stable, for programs."""
+    return {"type": code, "title": title, "status": status, "detail": detail, **more}
+
+
+def at_paths(mistakes: Iterable[Path]) -> list[dict[str, str]]:
+    """Mistakes with the path of each, as problem documents have them."""
+    return [{"path": path, "detail": words} for path, words in mistakes]
+
+
+def of_error(error: ShroffError) -> ProblemError:
+    """The problem that an error of the program is for who asked over HTTP; what stands in it may be told."""
+    words = str(error)
+    match error:
+        case NotAllowedError():
+            return ProblemError(403, "not-allowed", "This may not be done by who asks", words)
+        case NotThereYetError():
+            return ProblemError(501, "not-there-yet", "This is not there yet", words)
+        case DefinitionError():
+            places = [
+                {
+                    "file": one.file,
+                    "line": one.line,
+                    "column": one.column,
+                    "path": one.path,
+                    "message": one.message,
+                    "hint": one.hint,
+                }
+                for one in error.problems
+            ]
+            return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=places)
+        case UsageError():
+            return ProblemError(400, "bad-request", "This cannot be done as asked", words)
+        case LogBusyError() | TransientError():
+            return ProblemError(503, "not-now", "This cannot be done now", words, RETRY_AFTER)
+        case _:
+            return ProblemError(500, "broken", "The service cannot go on with this", words)

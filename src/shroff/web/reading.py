@@ -1,0 +1,51 @@
+"""What was decided, why, and the same again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shroff.errors import UsageError
+from shroff.web.http import Request, Response, json_response
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.streams.log import DecisionRow
+    from shroff.web.service import Service
+
+
+async def decision(service: Service, request: Request) -> Response:
+    """A decision, byte for byte as it was answered."""
+    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    return Response(row.document)
+
+
+async def explain(service: Service, request: Request) -> Response:
+    """A decision with its explanation."""
+    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
+    return Response(found.json())
+
+
+async def replay(service: Service, request: Request) -> Response:
+    """The same decision computed again from the log."""
+    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
+    document: dict[str, Any] = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
+    if not found.match:
+        document |= {"recorded": row.document.decode(), "computed": found.computed.document.decode()}
+    return json_response(document)
+
+
+def _row(project: Project, event: str, id_: str) -> DecisionRow:
+    """Raises: ProblemError with 404 where there is none, and says whether there is such an event."""
+    try:
+        with project.reading() as log:
+            row = log.decisions(event, [id_]).get(id_)
+            if row is not None:
+                return row
+            is_there = bool(log.find(event, [id_]))
+    except UsageError:  # there is no log yet
+        is_there = False
+    words = f"{event} {id_!r} is in the log and was not decided" if is_there else f"there is no {event} {id_!r}"
+    raise ProblemError(404, "no-decision", "There is no such decision", words)

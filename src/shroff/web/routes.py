@@ -1,0 +1,114 @@
+"""The table of what can be asked for: each with the right that it takes. What stands nowhere here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from shroff.people.access import Right
+from shroff.web.http import Request, Response
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
+
+API: Final = "/api/v1"
+OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")  # for anybody
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the OpenAPI document says of a route beside its path.
+
+    Args:
+        meaning: Of the answer where all went well.
+        answer: Its schema; None for a text of `media_type`.
+        body: The schema of what is sent; None where nothing is.
+        problems: What each further status means here; empty where the common meaning says it.
+        is_many: What is sent, and the answer, may be one or a list.
+        is_by_event: There is a path for each event type, with its schema.
+    """
+
+    summary: str
+    meaning: str
+    answer: Mapping[str, Any] | None
+    body: Mapping[str, Any] | None = None
+    problems: Mapping[int, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "text/plain"
+    is_many: bool = False
+    is_by_event: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that can be asked for.
+
+    Args:
+        path: Segments in braces take any text, which may be empty.
+        right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
+        told: For the document; None for what is no part of the API.
+    """
+
+    method: str
+    path: str
+    right: Right | None
+    handle: Handle
+    told: Told | None = None
+
+    @property
+    def segments(self) -> list[str]:
+        return self.path.split("/")[1:]
+
+
+class Table:
+    """Finds routes by method and path."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = list(routes)
+        self._root: dict[str, Any] = {}
+        for route in routes:
+            node = self._root
+            for segment in route.segments:
+                node = node.setdefault("{}" if segment.startswith("{") else f"={segment}", {})
+            found = node.setdefault(".", {})
+            assert route.method not in found, f"{route.method} {route.path} stands twice"
+            found[route.method] = route
+
+    def find(self, method: str, segments: Sequence[str], params: dict[str, str]) -> Route:
+        """The route, its parameters put into `params`. Raises: ProblemError with 404 or 405."""
+        node, taken = self._root, list[str]()
+        for segment in segments:
+            inner = node.get(f"={segment}")
+            if inner is None:
+                inner = node.get("{}")
+                taken.append(segment)
+            if inner is None:
+                raise _nothing_there()
+            node = inner
+        found: dict[str, Route] | None = node.get(".")
+        if found is None:
+            raise _nothing_there()
+        route = found.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
+            raise ProblemError(
+                405,
+                "wrong-method",
+                "This cannot be done there",
+                f"there is {allowed}",
+                ((b"allow", allowed.encode()),),
+            )
+        names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
+        params.update(zip(names, taken, strict=True))
+        return route
+
+
+def _nothing_there() -> ProblemError:
+    return ProblemError(
+        404, "not-found", "Nothing is there", "there is no such address; /api/docs lists those there are"
+    )

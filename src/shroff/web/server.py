@@ -1,0 +1,185 @@
+"""The process: a socket, the event loop and the service, from the start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shroff.errors import UsageError
+from shroff.web.asgi import Application
+from shroff.web.gate import Gate
+from shroff.web.service import Limits, Service
+from shroff.web.table import table
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.people.desk import Desk
+
+HEAD_S_MAX: Final = 10.0  # for the head of a request to arrive, and for a connection to say anything at all
+KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
+END_S: Final = 20.0  # for which answers are waited for at the end
+THREADS: Final = 4
+BACKLOG: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where the service listens; port 0: any that is free."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+class _Patient(HttpToolsProtocol):
+    """HTTP/1.1, whose requests must begin, and be said up to the end of their head, in time."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_S_MAX, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_S_MAX, self._give_up)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_time()
+        super().on_headers_complete()
+
+    def _in_time(self) -> None:
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
+
+    def _give_up(self) -> None:
+        self._late = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """A server whose signals are ours."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bound(at: At) -> socket.socket:
+    """The socket, which listens as soon as the server takes it. Raises: UsageError where it cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"{at.host} port {at.port} cannot be had: {error.strerror or error}. Choose another with --port."
+        ) from None
+    return found
+
+
+def serve(
+    project: Project,
+    gate: Gate,
+    desk: Desk,
+    listening: socket.socket,
+    limits: Limits | None = None,
+    *,
+    stands_by: bool = False,
+    tell: Callable[[str], None],
+    begun: Callable[[], None],
+) -> Service:
+    """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
+
+    Args:
+        begun: Told when requests are answered.
+
+    Raises: whatever ended the work by itself.
+    """
+    _many_connections()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(project, gate, desk, listening, limits, stands_by=stands_by, tell=tell, begun=begun))
+
+
+async def _serve(
+    project: Project,
+    gate: Gate,
+    desk: Desk,
+    listening: socket.socket,
+    limits: Limits | None,
+    *,
+    stands_by: bool,
+    tell: Callable[[str], None],
+    begun: Callable[[], None],
+) -> Service:
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads:
+        routes = table()
+        service = Service(project, gate, desk, threads, limits, routes=routes.routes, stands_by=stands_by, tell=tell)
+        config = uvicorn.Config(
+            Application(service, routes, tell),
+            http=_Patient,
+            loop="none",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=round(KEPT_S),
+            timeout_graceful_shutdown=round(END_S),
+            backlog=BACKLOG,
+        )
+        server = _Server(config)
+
+        def end() -> None:
+            service.is_ending = True
+            server.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, _ended(server, end))
+        service.begin(end)
+        begun()
+        try:
+            await server.serve([listening])
+        finally:
+            await asyncio.to_thread(service.end)
+    return service
+
+
+def _ended(server: uvicorn.Server, end: Callable[[], None]) -> Callable[[], Any]:
+    """The first signal ends cleanly, the second at once."""
+
+    def handle() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        end()
+
+    return handle
+
+
+def _many_connections() -> None:
+    """As many connections at once as the system allows this process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

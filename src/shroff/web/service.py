@@ -1,0 +1,294 @@
+"""A service at work: the thread that leads the log, the posts between it and the event loop, and what both count."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from shroff.decisions.answering import AWAY, PATIENCE_S
+from shroff.decisions.errands import Errands
+from shroff.decisions.foreseeing import LATER, answers_of, asking
+from shroff.decisions.inbox import LEFT, result_of
+from shroff.decisions.posted import PostReader
+from shroff.decisions.posts import Post, Posts, TurnedAwayError
+from shroff.decisions.progress import unheard
+from shroff.decisions.working_counts import LEADING, RESTORING, Work
+from shroff.errors import ShroffError, TransientError
+from shroff.web.gate import Gate, Pace
+from shroff.web.metrics import Requests
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.decisions.answering import Answerer
+    from shroff.decisions.writer import Answer, Writer
+    from shroff.events.intake import Submission
+    from shroff.people.audit import Act
+    from shroff.people.desk import Desk
+    from shroff.streams.log import Log
+    from shroff.web.routes import Route
+
+COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
+LOOK_S: Final = 0.005  # between two looks for a reply
+RATE: Final = 50_000.0  # events a second of one key
+
+One = TypeVar("One")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one who asks may ask for.
+
+    Args:
+        rate: Events a second of one key.
+        waiting_max: Events that may wait to be decided; what comes beyond is turned away.
+        age_s_max: For how long the first of them may have waited.
+    """
+
+    rate: float = RATE
+    waiting_max: int = 20_000
+    age_s_max: float = 0.5
+
+
+class Service:
+    """What routes work with.
+
+    Args:
+        project: An opened project.
+        gate: Knows who asks.
+        desk: Where what they do is recorded.
+        routes: What can be asked for, for the document that tells it.
+        threads: Where reading from the log, and whatever else waits, is done.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        gate: Gate,
+        desk: Desk,
+        threads: Executor,
+        limits: Limits | None = None,
+        *,
+        routes: Sequence[Route] = (),
+        stands_by: bool = False,
+        tell: Callable[[str], None] = unheard,
+    ) -> None:
+        self.project, self.gate, self.desk = project, gate, desk
+        self._threads, self.limits = threads, limits or Limits()
+        self._stands_by, self._tell, self.routes = stands_by, tell, routes
+        self.pace, self.requests = Pace(self.limits.rate), Requests()
+        self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
+        if stands_by:
+            self.posts.close("this service is standing by while another one leads the log; send it there")
+        self.reader: PostReader | None = None
+        self._label_reader: PostReader | None = None
+        self.work = Work()
+        self.is_ending = False
+        self._errands = Errands()
+        self._copies = asyncio.Semaphore(COPIES_MAX)
+        self.backtests = asyncio.Semaphore(1)
+        self._acts: list[tuple[Act, asyncio.Future[None]]] = []
+        self._recording: asyncio.Future[None] | None = None
+        self._stop = Event()
+        self._thread: Thread | None = None
+        self._error: Exception | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._held = ExitStack()
+
+    # ---- beginning and ending
+
+    def begin(self, ended: Callable[[], None]) -> None:
+        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is told there when that is over.
+
+        Raises: UsageError for a sink that cannot be as it is set.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        answerer = self._held.enter_context(
+            self.project.answerer(
+                self.posts,
+                self._begun,
+                self._errands.attend,
+                stands_by=self._stands_by,
+                stop=self._stop,
+                tell=self._tell,
+            )
+        )
+        self.work = answerer.work
+
+        def lead() -> None:
+            try:
+                self._lead(answerer)
+            finally:
+                loop.call_soon_threadsafe(ended)
+
+        self._thread = Thread(target=lead, name="decide", daemon=True)
+        self._thread.start()
+
+    def _lead(self, answerer: Answerer) -> None:
+        try:
+            answerer.run()
+        except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
+            self._error = error
+        self.posts.close("the service is ending" if self._error is None else "the service cannot go on")
+
+    def end(self) -> None:
+        """Decide what is in line, and let go of the log. Raises: what ended the work before."""
+        self._stop.set()
+        self.posts.wake()
+        if self._thread is not None:
+            self._thread.join()
+        self._held.close()
+        if self._error is not None:
+            raise self._error
+
+    def _begun(self, writer: Writer) -> PostReader:
+        """On the thread of the log: this process leads. What was read before counts where events are read as then."""
+        now, before = writer.definitions, self.reader
+        if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
+            self.reader = PostReader(now, self.project.intake(keeps_hashes=False), self.project.now_ms)
+        assert self.reader is not None
+        return self.reader
+
+    @property
+    def state(self) -> str:
+        """What it does: leading, standing by, restoring."""
+        return RESTORING if self._error is not None else self.work.state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether posts are taken now."""
+        return self.work.state == LEADING and not self.is_ending and self._error is None
+
+    # ---- for routes
+
+    async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
+        """What a function gives that waits for the log or computes for long."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def decided(self, submissions: Sequence[Submission], reader: PostReader) -> list[Answer]:
+        """What became of these, once they are durable; if nobody waits for it any more, it is done all the same.
+
+        Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        post = Post(submissions, reader, told)
+        self.posts.put(post)
+        late = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+        try:
+            await waiter
+        finally:
+            late.cancel()
+        if len(post.answers) < len(submissions):
+            raise TransientError(post.failure or AWAY)
+        return post.answers
+
+    async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """What would become of each of these if it came alone now. Raises: TransientError where that takes too long."""
+        async with self._copies:
+            asked = await self.run_errand(asking(submissions))
+            return await self.in_thread(answers_of, asked, len(submissions))
+
+    async def run_errand(self, errand: Callable[[Writer, Log], One]) -> One:
+        """What comes of something that the thread of the log does between two batches.
+
+        Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
+        """
+        if not self.is_ready:
+            raise TurnedAwayError(self.posts.why_closed, is_overload=False)
+        done = self._errands.put(errand)
+        self.posts.wake()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await asyncio.wrap_future(done)
+        except TimeoutError:
+            raise TransientError(LATER) from None
+
+    def reader_now(self) -> PostReader:
+        """What reads what is posted. Raises: TurnedAwayError where this service has not led the log yet."""
+        if self.reader is None:
+            raise TurnedAwayError(self.posts.why_closed, is_overload=False)
+        return self.reader
+
+    def label_reader(self) -> PostReader:
+        """What reads labels: values that look like hashes are ones, as decisions and exports show them."""
+        definitions = self.project.definitions
+        if self._label_reader is None or self._label_reader.definitions is not definitions:
+            self._label_reader = PostReader(definitions, self.project.intake(keeps_hashes=True), self.project.now_ms)
+        return self._label_reader
+
+    async def asked_of_log(self, act: Act, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
+        """What came of requests to whoever leads the log, recorded in the transaction that asks.
+
+        Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
+        """
+        numbers = await self.in_thread(self._ask, act, kind, bodies)
+        self.posts.wake()
+        return await self.in_thread(self._replies, numbers)
+
+    async def recorded(self, act: Act) -> None:
+        """Put an act into the record, durable on return; those of many requests at once, in one transaction."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._acts.append((act, done))
+        if self._recording is None or self._recording.done():
+            self._recording = asyncio.ensure_future(self._record())
+        await done
+
+    async def _record(self) -> None:
+        while self._acts:
+            now, self._acts = self._acts, []
+            try:
+                await self.in_thread(self._write_acts, [act for act, _ in now])
+            except ShroffError as error:
+                for _, done in now:
+                    done.set_exception(error)
+            else:
+                for _, done in now:
+                    done.set_result(None)
+
+    def _write_acts(self, acts: Sequence[Act]) -> None:
+        now_ms = self.project.now_ms()
+        with self.desk.store.change() as change:
+            for act in acts:
+                change.audit(act, now_ms)
+
+    def _ask(self, act: Act, kind: str, bodies: Sequence[bytes]) -> list[int]:
+        now_ms = self.project.now_ms()
+        with self.desk.store.change() as change:
+            change.audit(act, now_ms)
+            return [change.ask(kind, body, now_ms) for body in bodies]
+
+    def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw]:
+        end_s, found = time.monotonic() + PATIENCE_S, list[msgspec.Raw]()
+        with self.project.reading() as log:
+            for number in numbers:
+                while (reply := log.reply_to(number)) is None:
+                    if time.monotonic() > end_s:
+                        raise TransientError(f"whoever leads the log has not come to this. {LEFT}")
+                    time.sleep(LOOK_S)
+                found.append(result_of(reply))
+        return found
+
+    def _answered(self, posts: list[Post]) -> None:
+        """On the thread of the log: one call tells the loop of all posts of a batch."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_tell_all, posts)
+        except RuntimeError:  # the loop has ended: nobody waits any more
+            return
+
+
+def _tell_all(posts: list[Post]) -> None:
+    for post in posts:
+        post.told()

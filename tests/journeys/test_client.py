@@ -1,0 +1,138 @@
+"""`shroff.client`, sync and async, against a real service: decisions as values, and an answer in time."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from shroff import Decision, app
+from shroff.client import (
+    AsyncClient,
+    Client,
+    NotAllowedError,
+    RefusedError,
+    StandIn,
+    TimedOutError,
+    UnavailableError,
+)
+from shroff.people.store import Wanted
+from tests.served import Served, served
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Served]:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    with served(tmp_path / "bank") as running:
+        yield running
+
+
+def payment(number: int, **fields: object) -> dict[str, object]:
+    at = datetime(2026, 1, 5, 8, number, tzinfo=UTC)
+    fixed = {"card": "c-1", "merchant": "m-1", "terminal": "t-1", "country": "DE", "channel": "pos"}
+    return {"payment_id": f"p/{number} ü", "paid_at": at, "amount": Decimal("24.90"), **fixed, **fields}
+
+
+def test_what_is_asked_comes_back_as_values(service):
+    with Client(service.url, service.key) as client:
+        decision = client.decide("payment", payment(1))
+
+        assert isinstance(decision, Decision)
+        assert decision.outcome == "approve"
+        assert client.decide("payment", payment(1)) == decision
+        assert client.decision("payment", "p/1 ü") == decision
+        assert client.explain("payment", "p/1 ü")["explanation"]["rules"]
+        assert client.replay("payment", "p/1 ü") is True
+
+        many = client.decide_many("payment", [payment(2), payment(3, amount="x"), payment(4)])
+
+        assert [isinstance(one, Decision) for one in many] == [True, False, True]
+        assert isinstance(many[1], RefusedError)
+        assert [one["path"] for one in many[1].errors] == ["amount"]
+
+        foreseen = client.score("payment", payment(5))
+
+        assert isinstance(foreseen, Decision)
+        assert foreseen.seq == 0
+        assert client.label("payment/p/1 ü", "fraud", source="analyst").state == "appended"
+        assert client.entity("card", "c-1")["timeline"][0]["id"] == "p/4 ü"
+        assert client.flags("card", "c-1")["flags"] == []
+        with pytest.raises(RefusedError) as refused:
+            client.decide("payment", payment(1, amount="1.00"))
+        assert refused.value.status == 409
+        assert service.key not in repr(client)
+    with Client(service.url, "shroff_nobody") as nobody, pytest.raises(NotAllowedError):
+        nobody.decide("payment", payment(9))
+
+
+def test_an_answer_comes_in_time_and_the_decision_later(service):
+    with Client(service.url, service.key) as client:
+        client.decide("payment", payment(1))
+        service.process.send_signal(signal.SIGSTOP)
+        began_s = time.monotonic()
+        found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")
+        took_s = time.monotonic() - began_s
+        with pytest.raises(TimedOutError):
+            client.decide("payment", payment(3), timeout=0.2)
+        service.process.send_signal(signal.SIGCONT)
+
+        assert isinstance(found, StandIn)
+        assert found.outcome == "review"
+        assert took_s < 2.0
+
+        late = found.late.result(timeout=60)
+
+        assert late == client.decision("payment", "p/2 ü")
+        assert late.outcome == "approve"
+        with app.open_exactly(service.folder).people() as desk, desk.store.look() as look:
+            (act,) = look.record(Wanted(action="event.answered"))
+        assert act.subject == "payment/p/2 ü"
+        assert "review" in str(act.after)
+        with pytest.raises(ValueError, match="otherwise"):
+            client.decide("payment", payment(4), otherwise="maybe")
+
+
+def test_the_async_client_answers_the_same(service):
+    async def steps() -> None:
+        async with AsyncClient(service.url, service.key) as client:
+            found = await asyncio.gather(*(client.decide("payment", payment(number)) for number in range(1, 30)))
+            assert sorted(one.seq for one in found if isinstance(one, Decision)) == list(range(2, 31))
+
+            service.process.send_signal(signal.SIGSTOP)
+            stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")
+            service.process.send_signal(signal.SIGCONT)
+
+            assert isinstance(stand_in, StandIn)
+            assert (await stand_in.late) == await client.decision("payment", "p/40 ü")
+            assert await client.replay("payment", "p/40 ü") is True
+
+    asyncio.run(steps())
+
+
+def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):
+    service.process.send_signal(signal.SIGTERM)
+    service.process.communicate()
+    with Client(service.url, service.key) as client:
+        began_s = time.monotonic()
+        with pytest.raises(UnavailableError):
+            client.decide("payment", payment(1), timeout=1.0)
+
+        assert 0.3 < time.monotonic() - began_s < 5.0
+
+        found = client.decide("payment", payment(1), timeout=0.3, otherwise="approve")
+
+        assert isinstance(found, StandIn)
+        assert client.close(wait_s=0.2) == 1
+    assert threading.active_count() < 50

@@ -1,0 +1,142 @@
+"""`shroff serve` as a program: from its first start to its end, spoken to over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import pytest
+
+from shroff import app
+from shroff.examples.bank import bank
+from shroff.people.access import Role
+from tests.served import SHROFF, key_of, served, started
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def payments(count: int) -> list[dict[str, object]]:
+    return [one.event for one in bank(count, seed=4)]
+
+
+def test_from_the_first_start_to_a_clean_end(project):
+    with served(project) as service:
+        with service.client() as client:
+            found = [client.post("/api/v1/events/payment", json=one) for one in payments(20)]
+            assert [one.status_code for one in found] == [200] * 20
+            listed = client.post("/api/v1/events/payment", json=payments(60))
+            assert [one.content for one in found] == [msgspec.json.encode(one) for one in listed.json()[:20]]
+        with service.client("") as nobody:
+            assert nobody.get("/health/live").status_code == 200
+            assert nobody.get("/api/v1/decisions/payment/p-1").status_code == 401
+        with service.client(key_of(project, Role.VIEWER)) as viewer:
+            assert viewer.post("/api/v1/events/payment", json=payments(1)[0]).status_code == 403
+            assert viewer.get("/api/v1/decisions/payment/p-1").status_code == 200
+        done = service.stop()
+
+    assert service.url.startswith("http://127.0.0.1:")
+    assert done["decisions"] == 60
+    assert subprocess.run([SHROFF, "-C", project, "verify"], check=False).returncode == 0
+
+
+def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
+    many = b"\n".join(msgspec.json.encode(one) for one in payments(9_000))
+    with served(project) as service:
+
+        async def post_and_end() -> httpx2.Response:
+            headers = {"authorization": f"Bearer {service.key}", "content-type": "application/x-ndjson"}
+            async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=60) as own:
+                posting = asyncio.create_task(own.post("/api/v1/events/payment", content=many))
+                while b"shroff_waiting 0\n" in (await own.get("/metrics")).content:
+                    pass
+                service.process.send_signal(signal.SIGTERM)
+                return await posting
+
+        answered = asyncio.run(post_and_end())
+        done = service.stop()
+
+    decided = [msgspec.json.decode(line) for line in answered.content.splitlines()]
+    assert answered.status_code == 200
+    assert len([one for one in decided if "outcome" in one]) == 9_000
+    assert done["decisions"] == 9_000
+
+
+def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
+    with served(project) as service:
+        refused = subprocess.run(
+            [SHROFF, "-C", project, "serve", "--port", "0"], capture_output=True, text=True, timeout=60, check=False
+        )
+
+        assert refused.returncode == 3
+        assert "shroff serve --standby" in refused.stderr
+
+        other = started(project, "--standby", key=service.key, is_waited_for=False)
+        try:
+            with service.client() as client:
+                client.post("/api/v1/events/payment", json=payments(5))
+            with other.client() as client:
+                end_s = time.monotonic() + 60
+                while client.get("/health/ready").json()["state"] != "standing by":
+                    assert time.monotonic() < end_s
+                standing_by = client.post("/api/v1/events/payment", json=payments(1)[0])
+                read = client.get("/api/v1/decisions/payment/p-1")
+
+            assert standing_by.status_code == 503
+            assert "standing by" in standing_by.json()["detail"]
+            assert standing_by.headers["retry-after"] == "1"
+            assert read.status_code == 200
+
+            service.kill()
+            killed_s = time.monotonic()
+            other.wait()
+
+            assert time.monotonic() - killed_s < 5
+            with other.client() as client:
+                assert client.post("/api/v1/events/payment", json=payments(6)[5]).json()["seq"] == 7
+            other.stop()
+        finally:
+            other.kill()
+
+
+def test_a_port_that_is_taken_is_told(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [SHROFF, "-C", project, "serve", "--port", str(taken.getsockname()[1])]
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert refused.returncode == 2
+    assert "--port" in refused.stderr
+
+
+def test_who_says_nothing_or_speaks_slowly_is_let_go_and_others_are_answered(project, monkeypatch):
+    with served(project) as service, service.client() as client:
+        at = urlsplit(service.url)
+        idle = [socket.create_connection((at.hostname, at.port)) for _ in range(200)]
+        half = socket.create_connection((at.hostname, at.port))
+        half.sendall(b"POST /api/v1/events/payment HTTP/1.1\r\nhost: x\r\n")
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 4:
+            half.sendall(b"x-a: b\r\n")
+            assert client.post("/api/v1/events/payment", json=payments(1)[0]).status_code == 200
+            time.sleep(0.2)
+        for one in (*idle, half):
+            one.settimeout(15)
+            assert one.recv(1) == b""
+            one.close()

@@ -1,0 +1,278 @@
+"""Flags, entities, rules, models, backtests and the OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from shroff import app
+from shroff.people.store import Wanted
+from shroff.web.routes import Route
+from shroff.web.table import ROUTES
+from tests.webs import Asker, asker
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+RULE = """
+- id: any_payment
+  on: payment
+  by: card
+  when: this.amount > 0
+  reason: A payment of {this.amount}
+  effect: review
+"""
+Steps = Callable[[Asker], Awaitable[None]]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    async def whole() -> None:
+        async with asker(folder) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+def payment(number: int, **fields: object) -> dict[str, object]:
+    return {
+        "payment_id": f"p-{number}",
+        "paid_at": f"2026-01-05T08:{number:02d}:00Z",
+        "card": "c-1",
+        "merchant": "m-1",
+        "terminal": "t-1",
+        "amount": "24.90",
+        "country": "DE",
+        "channel": "pos",
+        **fields,
+    }
+
+
+def acts(asks: Asker) -> list[tuple[str, str, str]]:
+    with asks.service.desk.store.look() as look:
+        return [(row.who, row.action, row.subject) for row in look.record(Wanted())]
+
+
+def test_flags_are_read_in_parts_and_judged(bank):
+    (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(5)])
+        first = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1&limit=3")).json()
+        rest = (await asks.ask("GET", f"/api/v1/flags?entity=card&key=c-1&limit=3&cursor={first['next']}")).json()
+
+        assert [one["id"] for one in first["flags"] + rest["flags"]] == [f"{n}-any_payment" for n in (6, 5, 4, 3, 2)]
+        assert rest["next"] is None
+        assert {one["accuracy"] for one in first["flags"]} == {"PENDING_CONFIRMATION"}
+
+        judged = await asks.ask("PATCH", "/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM"}, key="analyst")
+
+        assert judged.json()["accuracy"] == "FALSE_ALARM"
+        assert (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"][2] == judged.json()
+        assert acts(asks)[-1][1:] == ("flag.judge", "flag 4-any_payment")
+
+        for path, body, status in (
+            ("/api/v1/flags/4-other_rule", {"accuracy": "FALSE_ALARM"}, 404),
+            ("/api/v1/flags/x", {"accuracy": "FALSE_ALARM"}, 404),
+            ("/api/v1/flags/4-any_payment", {"accuracy": "MAYBE"}, 422),
+            ("/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM", "seq": 1}, 422),
+        ):
+            assert (await asks.ask("PATCH", path, body)).status == status
+        for query in ("", "?entity=card", "?entity=card&key=c-1&limit=0", "?entity=card&key=c-1&cursor=AAAA"):
+            assert (await asks.ask("GET", f"/api/v1/flags{query}")).status == 400
+
+    run(bank, steps)
+
+
+def test_labels_stand_in_the_record_with_who_sent_them(bank):
+    label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T00:00:00Z"}
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/labels", label, key="analyst")
+        await asks.ask("POST", "/api/v1/labels", [label, {**label, "event": "p-2"}], key="service")
+
+        assert acts(asks) == [
+            ("key-analyst", "label.add", "payment/p-1"),
+            ("key-service", "label.add", "2 labels"),
+        ]
+
+    run(bank, steps)
+
+
+def test_an_entity_has_its_events_features_flags_and_neighbours(bank):
+    async def steps(asks: Asker) -> None:
+        events = [
+            payment(number, card=f"c-{number % 3}", device=f"d-{number % 2}", channel="web") for number in range(30)
+        ]
+        posted = (await asks.ask("POST", "/api/v1/events/payment", events)).json()
+        first = (await asks.ask("GET", "/api/v1/entities/card/c-1?limit=4")).json()
+
+        assert [one["id"] for one in first["timeline"]] == ["p-28", "p-25", "p-22", "p-19"]
+        assert first["timeline"][0]["fields"]["amount"] == "24.90"
+        assert first["timeline"][0]["outcome"] == posted[28]["outcome"]
+        assert first["features_of"] == "payment/p-28"
+        assert set(first["features"]) == {name for name in first["features"] if name.startswith("card.")} != set()
+        assert {one["key"] for one in first["neighbours"]} == {"c-0", "c-2"}
+        assert {"entity": "device", "key": "d-0"} in first["neighbours"][0]["through"]
+
+        seen, cursor = [], first["next"]
+        while cursor:
+            part = (await asks.ask("GET", f"/api/v1/entities/card/c-1?limit=4&cursor={cursor}")).json()
+            seen += [one["id"] for one in part["timeline"]]
+            cursor = part["next"]
+
+        assert seen == ["p-16", "p-13", "p-10", "p-7", "p-4", "p-1"]
+        assert (await asks.ask("GET", "/api/v1/entities/card/nobody")).json()["timeline"] == []
+        assert (await asks.ask("GET", "/api/v1/entities/house/c-1")).status == 404
+
+    run(bank, steps)
+
+
+def test_rules_are_changed_by_who_has_read_them(bank):
+    async def steps(asks: Asker) -> None:
+        path = "/api/v1/rules/any.yaml"
+        assert (await asks.ask("PUT", path, {"text": RULE})).status == 428
+        assert (await asks.ask("PUT", path, {"text": RULE}, headers={"if-match": '"x"'})).status == 412
+
+        made = await asks.ask("PUT", path, {"text": RULE}, headers={"if-none-match": "*"})
+        decided = (await asks.ask("POST", "/api/v1/events/payment", payment(1))).json()
+        read = await asks.ask("GET", path)
+
+        assert made.json()["in_force"] is True
+        assert decided["outcome"] == "review"
+        assert read.json()["text"] == RULE
+        assert read.headers["etag"] == made.headers["etag"]
+
+        changed = {"text": RULE.replace("review", "challenge")}
+        put = await asks.ask("PUT", path, changed, headers={"if-match": read.headers["etag"]}, key="author")
+        stale = await asks.ask("PUT", path, {"text": RULE}, headers={"if-match": read.headers["etag"]})
+
+        assert put.status == 200
+        assert stale.status == 412
+        assert stale.headers["etag"] == put.headers["etag"]
+        assert (await asks.ask("POST", "/api/v1/events/payment", payment(2))).json()["outcome"] == "challenge"
+
+        broken = {"text": RULE.replace("this.amount > 0", "this.amonut > 0")}
+        refused = await asks.ask("PUT", path, broken, headers={"if-match": put.headers["etag"]})
+
+        assert refused.status == 422
+        assert refused.json()["errors"][0] | {"message": "", "hint": ""} == {
+            "file": "rules/any.yaml",
+            "line": 5,
+            "column": 9,
+            "path": "[0].when",
+            "message": "",
+            "hint": "",
+        }
+        assert (await asks.ask("GET", path)).json()["text"] == changed["text"]
+        for name in ("..%2Fshroff.yaml", "a.yml", "%2Fetc%2Fpasswd", "A.yaml"):
+            asked = await asks.ask("PUT", f"/api/v1/rules/{name}", {"text": RULE}, headers={"if-none-match": "*"})
+            assert asked.status == 400
+        assert [act[1:] for act in acts(asks)] == [("rules.put", "rules/any.yaml")] * 2
+
+    run(bank, steps)
+
+
+def test_models_and_rules_are_listed(bank):
+    async def steps(asks: Asker) -> None:
+        files = (await asks.ask("GET", "/api/v1/rules", key="viewer")).json()["files"]
+
+        assert (await asks.ask("GET", "/api/v1/models")).json() == {"models": []}
+        assert "card_testing" in {rule["id"] for one in files for rule in one["rules"]}
+        assert (await asks.ask("GET", "/api/v1/rules/nothing.yaml")).status == 404
+
+    run(bank, steps)
+
+
+def test_a_draft_is_held_against_the_log(bank):
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(20)])
+        report = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE}}, key="author")
+
+        assert report.status == 200, report.body
+        assert report.json()["events"] == 20
+        mistaken = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE.replace("> 0", "> x")}})
+        assert mistaken.status == 422
+        assert "any.yaml" in mistaken.json()["detail"]
+        assert (await asks.ask("POST", "/api/v1/backtests", {"rules": {"../x.yaml": RULE}})).status == 422
+
+    run(bank, steps)
+
+
+# ---- the document
+
+
+def test_the_document_tells_every_route_of_the_api(bank):
+    async def steps(asks: Asker) -> None:
+        found = (await asks.ask("GET", "/api/openapi.json", key="")).json()
+        told = {
+            (
+                method.upper(),
+                path.replace("/events/payment", "/events/{event}").replace("/score/payment", "/score/{event}"),
+            )
+            for path, methods in found["paths"].items()
+            for method in methods
+        }
+
+        assert found["openapi"].startswith("3.1")
+        assert told == {(one.method, one.path) for one in ROUTES if one.told is not None}
+        assert {one.path for one in ROUTES if one.told is None} == {"/api/openapi.json", "/api/docs"}
+
+        names = set(re.findall(r'"\$ref":\s*"#/components/schemas/([^"]+)"', str(found).replace("'", '"')))
+        assert names <= set(found["components"]["schemas"])
+
+    run(bank, steps)
+
+
+def test_what_is_answered_is_as_the_document_says(bank):
+    async def steps(asks: Asker) -> None:
+        found = (await asks.ask("GET", "/api/openapi.json", key="")).json()
+        await asks.ask("POST", "/api/v1/events/payment", payment(1))
+        asked = [
+            ("POST", "/api/v1/events/payment", payment(1), {}),
+            ("POST", "/api/v1/events/payment", [payment(2), {}], {}),
+            ("POST", "/api/v1/events/payment", {}, {}),
+            ("POST", "/api/v1/score/payment", payment(3), {}),
+            ("POST", "/api/v1/labels", {"event": "p-1", "verdict": "fraud", "known_at": "2026-02-01T00:00:00Z"}, {}),
+            ("GET", "/api/v1/flags?entity=card&key=c-1", b"", {}),
+            ("GET", "/api/v1/rules", b"", {}),
+            ("GET", "/health/ready", b"", {}),
+        ]
+        for method, path, body, headers in asked:
+            answered = await asks.ask(method, path, body, headers=headers)
+            told = found["paths"][path.partition("?")[0]][method.lower()]["responses"][str(answered.status)]
+            (kind, content), *_ = told["content"].items()
+            assert answered.headers["content-type"] == kind
+            schema = {"components": found["components"], **content["schema"]}
+            jsonschema.validate(answered.json(), schema)
+        event = {"components": found["components"], **found["components"]["schemas"]["event.payment"]}
+        jsonschema.validate(payment(1), event)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**payment(1), "colour": "red"}, event)
+
+    run(bank, steps)
+
+
+def test_the_page_asks_nothing_of_any_other_host_and_runs_no_script(bank):
+    async def steps(asks: Asker) -> None:
+        page = await asks.ask("GET", "/api/docs", key="")
+        text = page.body.decode()
+
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert not re.search(r"<script|https?://|\bsrc=|javascript:| style=| on\w+=", text)
+        assert "POST /api/v1/events/payment" in text
+        assert text.count("<h2>") >= len([one for one in ROUTES if isinstance(one, Route) and one.told is not None])
+
+    run(bank, steps)
