@@ -29,7 +29,7 @@ check: lint  ## the same, layers and the tests that need no server and no patien
 	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
 
 test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs
-	$(BIN)/pytest -q -n 2 -m "not unsteady"
+	$(BIN)/pytest -q -n 2
 
 fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 
 import click
 
+from docs.made_api import api_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
-from shroff.cli.main import COMMANDS, PLANNED, Program, program
+from shroff.cli.main import COMMANDS, Program, program
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.door import Door
 from shroff.features.definitions import cost
@@ -52,6 +53,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "functions.md": functions_page(),
         REFERENCE / "aggregates.md": aggregates_page(),
         REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "api.md": api_page(),
         **made_file_pages(),
     }
 
@@ -177,8 +179,7 @@ def commands_page() -> str:
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
         "With `--json` a command writes one JSON document on standard output and nothing else there.\n\n"
         "[Errors and exit statuses](errors.md) have a page of their own.\n\n"
-        f"{''.join(parts)}## Not there yet\n\n"
-        f"{markdown_table(('command', 'will'), [(f'`shroff {name}`', words) for name, words in PLANNED.items()])}"
+        f"{''.join(parts).rstrip()}\n"
     )
 
 

@@ -146,8 +146,8 @@ def python_page() -> str:
 
 # Calls that commands alone need: how they read, write, wait and show what goes on.
 INSIDE: Final = frozenset(
-    "answers check_with checked doctor feature_tables inbox intake label_file open_log reading reload source_line "
-    "writing".split()
+    "answers check_with checked doctor feature_tables inbox intake label_file open_log open_people open_provider "
+    "people put_request reading record reload source_line writing".split()
 )
 
 

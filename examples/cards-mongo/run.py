@@ -16,14 +16,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[1]))  # tools/ belongs to the clone, not to the package
+sys.path += [str(HERE.parent), str(HERE.parents[1])]  # topics.py, and tools/, which belongs to the clone
 
-import topics  # noqa: E402 - of this folder
+import topics  # noqa: E402 - the path is set above
 from rows import HEAD, rows  # noqa: E402 - of this folder
 
 from tools.examples import Stage, play  # noqa: E402 - the path is set above
 
 MADE_UP = 1_000
+PARTITIONS = {"cards.payments": 3, "cards.refused": 1}
 BROKEN = b'{"payment_id": "broken", "amount": "nineteen pounds"}'  # there is always one
 DONE, DONE_WITH_QUARANTINE = 0, 4
 
@@ -50,7 +51,7 @@ def steps(stage: Stage, file: Path | None) -> None:
         with payments.open("w", encoding="utf-8", newline="") as made:
             csv.writer(made).writerows((HEAD, *rows(MADE_UP)))
     brokers = stage.environment["KAFKA_BROKERS"]
-    topics.make(brokers)
+    topics.make(brokers, PARTITIONS)
     stage.shroff("check")
     produce = ("produce", "cards.csv", "--as", "payment", "--order", "time")
     stage.shroff(*produce, statuses=(DONE, DONE_WITH_QUARANTINE))  # the real file has a line without an amount

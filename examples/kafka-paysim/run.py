@@ -20,15 +20,22 @@ from contextlib import closing
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[1]))  # tools/ belongs to the clone, not to the package
+sys.path += [str(HERE.parent), str(HERE.parents[1])]  # topics.py, and tools/, which belongs to the clone
 
-import topics  # noqa: E402 - of this folder
+import topics  # noqa: E402 - the path is set above
 from rows import HEAD, rows  # noqa: E402 - of this folder
 
-from tools.examples import FailedError, Stage, play  # noqa: E402
+from tools.examples import FailedError, Stage, play  # noqa: E402 - the path is set above
 
 OUT = ("fraud_transaction", "non_fraud_transaction")
 MADE_UP = 2_000
+PARTITIONS = {
+    "paysim.payments": 3,
+    "paysim.labels": 1,
+    "paysim.refused": 1,
+    "fraud_transaction": 3,
+    "non_fraud_transaction": 3,
+}
 
 
 def main() -> int:
@@ -54,7 +61,7 @@ def steps(stage: Stage, file: Path | None) -> None:
         else:
             payments.writelines(f"{','.join(map(str, row))}\n" for row in (HEAD, *rows(MADE_UP)))
     stage.environment["HOOK_SECRET"] = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-    topics.make(stage.environment["KAFKA_BROKERS"])
+    topics.make(stage.environment["KAFKA_BROKERS"], PARTITIONS)
     with stage.beside(sys.executable, "receiver.py", "alarms.jsonl") as receiver:
         assert receiver.stdout is not None
         stage.environment["HOOK"] = receiver.stdout.readline().strip()

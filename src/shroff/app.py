@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shroff import config
 from shroff.cases.views import LabelViews
@@ -26,17 +26,20 @@ from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
 from shroff.decisions.pruning import Pruning
 from shroff.decisions.retrainings import Retrainings
+from shroff.decisions.rule_files import RuleFiles
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
 from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
-from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, Problem, ShroffError, StorageError, UsageError
 from shroff.events.systems import STORES, System, Systems, load_systems
 from shroff.language import yamltext
 from shroff.models.registry import Registry
+from shroff.monitoring.doctoring import Doctoring
 from shroff.monitoring.views import DriftViews
+from shroff.people.views import PeopleViews
 from shroff.streams.log import Log
 from shroff.streams.sender import Sender
 from shroff.streams.sink import Sink
@@ -44,7 +47,6 @@ from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Source
 
 if TYPE_CHECKING:
-    from shroff.decisions.doctor import Finding
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.online_features import OnlineStore
     from shroff.decisions.writer import Writer
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from shroff.events.schemas import SchemaRegistry
     from shroff.events.wire import Decoder, Encoder
     from shroff.features.partitioned import Cluster
+    from shroff.people.oidc import Provider
+    from shroff.people.store import PeopleStore
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
@@ -60,6 +64,7 @@ ADAPTERS: Final = "shroff.adapters"
 
 @dataclass(slots=True)
 class Project(
+    PeopleViews,
     Taking,
     Productions,
     Asking,
@@ -73,9 +78,11 @@ class Project(
     Lakes,
     Workings,
     Erasing,
+    RuleFiles,
     Pruning,
     OnlineViews,
     Deliveries,
+    Doctoring,
 ):
     """One project folder.
 
@@ -88,6 +95,7 @@ class Project(
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     warnings: list[str] = field(default_factory=list)
     waiting: Callable[[str], None] = unheard
+    via: Literal["command", "program"] = "program"
     _loaded: Loaded | None = None
     _registry: Registry | None = None
     _systems: Systems | None = None
@@ -167,7 +175,7 @@ class Project(
         lines = config.read_files(self.places.folder, []).get(problem.file, "").splitlines()
         return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
 
-    def check(self) -> CheckReport:
+    def check(self, *, with_log: bool = True) -> CheckReport:
         """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
 
         A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
@@ -178,7 +186,7 @@ class Project(
         report = check(self.loaded, self.hasher)
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
-        if report.definitions is None or report.errors or not self.has_log():
+        if report.definitions is None or report.errors or not with_log or not self.has_log():
             return report
         try:
             with closing(self.open_log(read_only=True)) as log:
@@ -249,7 +257,36 @@ class Project(
         source = self.systems.source
         if source is None or source.text("format", "json") != "avro":
             return None
-        return _avro_decoder(_filled(source), self.definitions)
+        return self._avro_of(source)
+
+    def _avro_of(self, system: System) -> AvroDecoder:
+        from shroff.events.avro_wire import AvroDecoder
+
+        definitions = self.definitions
+        return AvroDecoder(self.open_registry(system), definitions.events, settings=definitions.settings)
+
+    def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
+        """The schema registry of a live source, or the one at another address, to be closed by the caller.
+
+        Raises: UsageError where neither is given, or a variable is not set.
+        """
+        from shroff.adapters.registry_http import HttpRegistry
+
+        told = {"url": address} if address or system is None else dict(system.registry)
+        if not told.get("url"):
+            raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
+        told = {name: config.filled(text, "registry") for name, text in told.items()}
+        files = {name: str(self.places.folder / told[name]) for name in ("ca", "cert", "key") if name in told}
+        return HttpRegistry(told["url"], ca=files.get("ca", ""), cert=files.get("cert", ""), key=files.get("key", ""))
+
+    def reach(self, system: System, limit_s: float) -> str:
+        """Have a connection to the server of a system, and let go of it; gives its host and port.
+
+        Raises: TransientError, UsageError.
+        """
+        from shroff.adapters.reach import reach
+
+        return reach(_filled(system).text("url"), limit_s)
 
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
@@ -290,13 +327,36 @@ class Project(
         held: Log = _store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
         return held
 
+    def open_people(self) -> PeopleStore:
+        """Where people are kept, to be closed by the caller."""
+        from shroff.adapters.people_sql import SqlPeople
+        from shroff.people.audit import sealing
+
+        if not self.has_log():
+            self.prepare_state()
+            with suppress(LogBusyError):  # another process is making it
+                self.open_log(read_only=False).close()
+        key = config.audit_key(self.places, self._refuse_a_second_key)
+        store = self._store()
+        return SqlPeople(self.places.log if store is None else _address(store), sealing(key))
+
+    def open_provider(self) -> Provider | None:
+        """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
+        if self.systems.sign_in is None:
+            return None
+        from shroff.adapters.people_oidc import provider_of
+
+        return provider_of(_filled(self.systems.sign_in), self.places.folder)
+
     def open_source(self, system: System) -> Source:
         """The live source of these settings. Raises: UsageError where they contradict each other."""
+        from shroff.events.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
         definitions, filled = self.definitions, _filled(system)
         events, settings = definitions.events, definitions.settings
-        decoder = _decoder(filled, definitions)
+        is_json = filled.text("format", "json") == "json"
+        decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
         merge = merge_of(events, settings, decoder.format)
         source: Source = load_adapter(f"source.{system.kind}")(filled, decoder, project=settings.name, merge=merge)
         return source
@@ -305,7 +365,9 @@ class Project(
         """What sends to a live source, and what makes its messages, by whether they name their type."""
         definitions, filled = self.definitions, _filled(system)
         sender: Sender = load_adapter(f"sender.{system.kind}")(filled, project=definitions.settings.name)
-        return sender, lambda names_type: encoder_of(filled, definitions, sender, _registry_of, names_type=names_type)
+        return sender, lambda names_type: encoder_of(
+            filled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
+        )
 
     def open_online(self, log: Log | None) -> OnlineStore:
         """Where features for other services are. Raises: UsageError where the project names no place."""
@@ -356,19 +418,6 @@ class Project(
 
     # ---- asking
 
-    def doctor(self) -> list[Finding]:
-        """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error."""
-        from shroff.decisions.doctor import look, look_at_lake
-        from shroff.monitoring.drift_record import findings
-
-        report = self.check()
-        definitions, errors = report.definitions, report.errors
-        sinks = self.systems.sinks
-        found = look(self.places, definitions, errors, self.has_log, self.reading, self.now_ms(), sinks)
-        if self.systems.lake is not None:
-            found.append(look_at_lake(self._lake_reader, self.systems.keep_ms))
-        return [*found, *findings(self.places)]
-
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None
     ) -> AbstractContextManager[Cluster | None]:
@@ -389,35 +438,6 @@ def _store_adapter(url: str) -> Any:
     if kind not in STORES:
         raise UsageError(f"a store is {' or '.join(f'{one}://' for one in STORES)}, and this address is neither.")
     return load_adapter(f"log.{kind}")
-
-
-def _decoder(system: System, definitions: Definitions) -> Decoder:
-    """What reads the messages of a live source."""
-    from shroff.events.wire import JsonDecoder
-
-    if system.text("format", "json") == "json":
-        return JsonDecoder()
-    return _avro_decoder(system, definitions)
-
-
-def _avro_decoder(system: System, definitions: Definitions) -> AvroDecoder:
-    from shroff.events.avro_wire import AvroDecoder
-
-    return AvroDecoder(_registry_of(system), definitions.events, settings=definitions.settings)
-
-
-def _registry_of(system: System) -> SchemaRegistry:
-    registry = system.text("registry")
-    if not registry:
-        raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
-    return schema_registry(registry)
-
-
-def schema_registry(address: str) -> SchemaRegistry:
-    """The schema registry at an address, to be closed by the caller."""
-    from shroff.adapters.registry_http import HttpRegistry
-
-    return HttpRegistry(address)
 
 
 def _filled(system: System) -> System:

@@ -10,6 +10,7 @@ import glob
 import hashlib
 import hmac
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -79,6 +80,11 @@ class Places:
         return self.state / "downloads"
 
     @property
+    def audit_head(self) -> Path:
+        """The end of the record of who did what, as this machine last saw it whole."""
+        return self.state / "audit.head"
+
+    @property
     def hash_key(self) -> Path:
         return self.state / "hash.key"
 
@@ -122,6 +128,11 @@ def filled(text: str, what: str) -> str:
         return os.environ[found[1]]
 
     return _VARIABLE.sub(value, text)
+
+
+def unset(text: str) -> list[str]:
+    """The variables of `${NAME}` in a setting that the environment does not have, in order."""
+    return [name for name in dict.fromkeys(_VARIABLE.findall(text)) if name not in os.environ]
 
 
 def completion_asked() -> str:
@@ -441,6 +452,22 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
             "remove it only if this project has taken no event in"
         )
     return key
+
+
+def audit_key(places: Places, may_make: Callable[[], None] = lambda: None) -> bytes:
+    """The key that seals the record of who did what: made from the key of hashed fields, and not to be led back to it.
+
+    So a project has one key to keep. Made where there is none, as that is. Raises: as `hasher`.
+    """
+    return hmac.new(_hash_key(places.hash_key, may_make), b"shroff audit 1", hashlib.sha256).digest()
+
+
+def user_name() -> str:
+    """Who runs this process, by the operating system and not by what the environment says of them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may have a number and no name for it
+        return f"uid-{os.getuid()}"
 
 
 def threads() -> int:

@@ -4,6 +4,9 @@
     ├── DefinitionError      the user's definition: names every problem with its place
     ├── InputError           an event: it goes to quarantine with its reason
     ├── UsageError           a command or call that cannot be carried out as asked
+    ├── NotAllowedError      whoever asks may not do this: says which right is missing
+    ├── SignInError          nobody was signed in; says no more than may be known
+    │   └── PausedError      too many attempts: `wait_s` says how long to wait
     ├── NotThereYetError     the language has it, this version does not evaluate it
     ├── TransientError       try again
     │   ├── LogBusyError     another process writes this log
@@ -70,6 +73,22 @@ class InputError(ShroffError):
 
 class UsageError(ShroffError):
     """What was asked cannot be done as asked; the message says what can."""
+
+
+class NotAllowedError(ShroffError):
+    """Whoever asks is known, and may not do this; says which right is missing."""
+
+
+class SignInError(ShroffError):
+    """A password, token, link or key opened nothing; the words say no more than anybody may know."""
+
+
+class PausedError(SignInError):
+    """Too many attempts to sign in: none is looked at for `wait_s` seconds."""
+
+    def __init__(self, wait_s: int) -> None:
+        self.wait_s = wait_s
+        super().__init__(f"too many attempts to sign in. Wait {wait_s} s and try again")
 
 
 class NotThereYetError(ShroffError):

@@ -11,7 +11,7 @@ IMPORT_S_MAX = 0.3
 HELP_S_MAX = 0.4
 # The other core may be busy with another test: the best of these counts.
 TRIES = 15
-HEAVY = {"numba", "numpy", "pyarrow", "rich"}
+HEAVY = {"argon2", "numba", "numpy", "pyarrow", "rich", "sqlalchemy"}
 SHROFF = Path(sys.executable).parent / "shroff"
 
 

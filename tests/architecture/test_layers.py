@@ -70,7 +70,7 @@ def test_every_package_has_its_layer():
         ("shroff.features.plan", "from shroff.streams.log import Log"),
         ("shroff.features.plan", "from ..streams import log"),
         ("shroff.rules.files", "def late():\n    from shroff.decisions import engine"),
-        ("shroff.cli.main", "from shroff.web import api"),
+        ("shroff.client.calls", "from shroff.web import api"),
         ("shroff.streams.log", "from shroff.testing import contracts"),
         ("shroff.errors", "from shroff import config"),
         ("shroff", "from shroff import features"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -55,6 +56,27 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()
     assert "shroff/py.typed" in packed
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_what_make_and_the_tests_need(tmp_path):
+    hatchling = Path(sys.executable).parent / "hatchling"
+    subprocess.run([hatchling, "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    folders = "src tests docs examples bench tools requirements".split()
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for ending in ("py", "md", "yaml", "txt", "sql")
+        for path in (ROOT / folder).rglob(f"*.{ending}")
+        if ".shroff" not in path.parts
+    }
+
+    assert len(sources) > 500
+    assert sources - names == set()
+    assert {"Makefile", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"} <= names
 
 
 def normal(requirement: str) -> str:

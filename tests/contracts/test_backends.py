@@ -362,7 +362,7 @@ def test_the_command_computes_by_dask(dask: Backend, tmp_path: Path):
         "--as",
         "payment",
     ]
-    address = dask.client.scheduler.address  # type: ignore[attr-defined]
+    address = dask.client.scheduler.address
 
     for name, more in {"local": [], "dask": ["--backend", "dask", "--cluster", address, "--partitions", "2"]}.items():
         out = tmp_path / f"{name}.parquet"

@@ -205,6 +205,29 @@ def test_what_killed_writers_left_goes_after_an_hour(tmp_path: Path):
     assert [one.exists() for one in left] == [False, True]
 
 
+def test_a_writer_leaves_no_folder_of_unfinished_files_and_another_one_goes_on(tmp_path: Path):
+    first, second = (FolderObjects(str(tmp_path / "lake")) for _ in range(2))
+    first.put("a", b"1")
+    second.put("b", b"2")
+    first.close()
+    is_there = (tmp_path / "lake" / ".unfinished").exists()
+    second.put("c", b"3")
+    second.close()
+    second.close()
+
+    assert is_there is False
+    assert sorted(one.name for one in (tmp_path / "lake").iterdir()) == ["a", "b", "c"]
+
+
+def test_what_another_writer_has_not_finished_keeps_its_folder(tmp_path: Path):
+    objects, half = FolderObjects(str(tmp_path)), tmp_path / ".unfinished" / "1-half"
+    objects.put("a", b"1")
+    half.write_bytes(b"half")
+    objects.close()
+
+    assert half.read_bytes() == b"half"
+
+
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path):
     (tmp_path / "lake").write_text("a file")
 

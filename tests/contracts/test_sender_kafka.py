@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from shroff.adapters import sender_kafka
+from shroff.adapters import kafka_topics
 from shroff.adapters.sender_kafka import KafkaSender
 from shroff.errors import TransientError, UsageError
 from shroff.events.systems import System
@@ -112,6 +112,20 @@ def test_a_topic_that_is_not_there_is_told_or_made_where_that_is_asked(topic, op
     assert len(found.partitions) == 2
 
 
+def test_all_topics_that_are_not_there_are_told_together_and_those_of_dead_letters_are_made_too(topic, opened):
+    letters = f"{topic}.refused"
+    sender = opened(dead_letters=letters)
+    with pytest.raises(UsageError, match=rf"no topics '{topic}', '{topic}\.any' on .*--create-topics makes them"):
+        sender.prepare(["payment", "login"], None)
+    made = sender.prepare(["payment"], 2)
+    again = sender.prepare(["payment"], 2)
+    found = sender._cluster.admin().list_topics(letters, timeout=20).topics[letters]
+    AdminClient({"bootstrap.servers": sender._cluster.brokers} | QUIET).delete_topics([letters])
+
+    assert (made, again) == ([topic, letters], [])
+    assert len(found.partitions) == 1
+
+
 def test_what_the_brokers_will_not_take_is_counted_with_the_reason_and_the_rest_goes_on(kafka, topic, opened):
     sender = opened(client={"message.max.bytes": "4000000"})
     sender.prepare(["payment"], 1)
@@ -133,7 +147,7 @@ def test_a_message_beyond_what_the_client_takes_is_counted(topic, opened):
 
 
 def test_brokers_that_are_not_there_are_told(topic, opened, monkeypatch):
-    monkeypatch.setattr(sender_kafka, "ANSWER_S", 1.0)
+    monkeypatch.setattr(kafka_topics, "ANSWER_S", 1.0)
     with pytest.raises(TransientError, match="no answer from the brokers"):
         opened(brokers="127.0.0.1:9").prepare(["payment"], None)
 

@@ -325,6 +325,19 @@ class TestTopics:
         assert (message.key(), message.value()) == (b"p-7", flag_row(7).body)
         assert dict(message.headers()) == {"key": b"7-1", "seq": b"7", "kind": b"flag"}
 
+    def test_topics_are_looked_for_or_made_beside_a_process_that_delivers(self, kafka, topics, place):
+        options = {"brokers": kafka.address, "by": "outcome", "topics": {"decline": f"made_{place}", "else": topics[0]}}
+        with closing(KafkaSink(place, options)) as delivers, closing(KafkaSink(place, options)) as asks:
+            delivers.mark()
+            with pytest.raises(UsageError, match=f"no topic 'made_{place}'.*'shroff produce --create-topics' makes it"):
+                asks.prepare(None)
+            made = asks.prepare(2), asks.prepare(2), asks.prepare(None)
+            rows = [msgspec.structs.replace(row(1), outcome="decline")]
+            assert delivers.send_marked(rows, "log 1") == []
+
+        assert made == ([f"made_{place}"], [], [])
+        assert [one.value() for one in read_topic(kafka.address, f"made_{place}")] == [rows[0].body]
+
     def test_a_topic_that_is_not_there_is_told_by_its_name(self, kafka, topics, place):
         routes = {"by": "outcome", "topics": {"decline": f"no_{place}", "else": topics[0]}}
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:

@@ -354,6 +354,33 @@ def test_input_that_is_refused_is_quarantined_with_its_reason(bank, asked, print
     assert reason in printed("quarantine", "list")[1]
 
 
+def test_a_long_reason_is_cut_in_a_list_and_whole_where_one_entry_is_shown(bank, asked, printed):
+    (bank / "long.jsonl").write_text(lines(payment(1, amount="1" * 300)))
+    assert asked("ingest", "long.jsonl", "--as", "payment")[0] == 4
+    (entry,) = asked("quarantine", "list")[1]["entries"]
+
+    assert len(entry["reason"]) > 150
+    row = printed("quarantine", "list")[1].splitlines()[-1]
+    assert entry["reason"][:130] in row
+    assert (row[-1], len(row) < 190) == ("…", True)
+    assert entry["reason"] in printed("quarantine", "show", "1")[1]
+
+
+def test_decide_tells_of_a_damaged_snapshot_before_it_waits_for_a_line(bank, printed, start):
+    (bank / "one.jsonl").write_text(lines(payment(1)))
+    assert printed("ingest", "one.jsonl", "--as", "payment")[0] == 0
+    assert printed("snapshot")[0] == 0
+    for file in (bank / ".shroff" / "snapshots").iterdir():
+        file.write_bytes(file.read_bytes()[:-100])
+    waiting = start("decide", "-", "--as", "payment")
+    said = waiting.stderr.readline()
+    out, err = waiting.communicate(lines(payment(2)), timeout=60)
+
+    assert "its checksum does not fit" in said
+    assert json.loads(out)["id"] == "p-2"
+    assert "checksum" not in err
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

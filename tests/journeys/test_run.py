@@ -187,3 +187,29 @@ def test_a_second_worker_is_refused_and_a_standby_takes_over_when_the_first_one_
     found = asked("verify")[1]
     assert (found["events"], found["mismatches"]) == (3_000, 0)
     assert document["duplicates"] == 0, "it went on where the log said that the first one was"
+
+
+def test_a_sink_that_takes_nothing_is_told_while_it_runs_and_at_its_end(bank, start, endless, asked, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "a secret of tests")
+    with Path("shroff.yaml").open("a", encoding="utf-8") as file:
+        hook = '{ url: "http://127.0.0.1:9/key-in-path", secret: "${HOOK_SECRET}", start: first }'
+        file.write(
+            f'sinks: {{ hook: {{ webhook: {hook} }}, table: {{ sql: {{ url: "sqlite:///o.db", table: t }} }} }}\n'
+        )
+    worker = start("run", "--from", endless, "--as", "payment", "--until-idle", "60s")
+    said = next(line for line in worker.stderr if "sink hook" in line)
+    wait_until(lambda: taken(bank) > 3_000)
+    worker.send_signal(signal.SIGTERM)
+    out, errors = worker.communicate(timeout=60)
+    code, document = asked("run", "--from", endless, "--as", "payment")
+    hook, table = document["sinks"]
+
+    assert "sink hook takes nothing since 20" in said
+    assert "Connection refused. It is tried again" in said
+    assert "Sink hook: it is 3,00" in out
+    assert "Sink table" not in out
+    assert "Next: shroff outbox list" in errors
+    assert "key-in-path" not in said + out + errors
+    assert (code, hook["name"], hook["stuck"], hook["lag"] >= 3_000) == (0, "hook", 0, True)
+    assert "Connection refused" in hook["trouble"]["words"]
+    assert (table["lag"], table["trouble"]) == (0, None)

@@ -178,3 +178,30 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
     assert "taking the lead" in errors
     assert json.loads(out)["duplicates"] == 0
     holds_each_message_once(bank, capfd, kafka, topic)
+
+
+def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgotten(bank, capfd, kafka, topic):
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient
+
+    asked(capfd, "run", "--until-idle", "2s")
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    admin.delete_topics([topic[0]])[topic[0]].result()
+    wait_until(lambda: topic[0] not in admin.list_topics(timeout=30).topics)
+    missing = asked(capfd, "run", "--until-idle", "2s")
+    made = asked(capfd, "produce", "--create-topics", "--partitions", str(PARTITIONS))
+    producer = Producer({"bootstrap.servers": kafka.address})
+    producer.produce(topic[0], msgspec.json.encode({**next(iter(made_up(1, 11))).event, "payment_id": "anew"}))
+    assert producer.flush(30) == 0
+    stopped = asked(capfd, "run", "--until-idle", "2s")
+    code, listed = asked(capfd, "source", "list")
+    parts = [one["part"] for one in listed["parts"]]
+    forgotten = [asked(capfd, "source", "forget", part, "--yes")[0] for part in parts]
+    again = asked(capfd, "run", "--until-idle", "2s")
+
+    assert (missing[0], "'shroff produce --create-topics' makes it" in missing[1]["detail"]) == (2, True)
+    assert made == (0, {"sent": 0, "seconds": 0.0, "topics": [topic[0]]})
+    assert (stopped[0], "shroff source forget" in stopped[1]["detail"]) == (3, True)
+    assert (code, [bool(one["trouble"]) for one in listed["parts"]]) == (1, [True] * PARTITIONS)
+    assert forgotten == [0] * PARTITIONS
+    assert (again[1]["read"], again[1]["duplicates"]) == (1, 0)

@@ -143,6 +143,8 @@ def test_a_model_comes_into_force_and_its_decisions_replay(bank, asked):
     assert policy == with_cutoffs(POLICY, "payment", cut["review_at"], cut["decline_at"])
     assert [line for line in policy.split("\r\n") if "score:" not in line] == POLICY.split("\r\n")
     assert cut["elsewhere"] is not None
+    _, audit = asked("audit", "list", "--action", "thresholds")
+    assert [row["to"]["model"] for row in audit["rows"]] == [trained["model"]]
     assert float(cut["expected_cost_low"]) <= float(cut["expected_cost"]) <= float(cut["expected_cost_high"])
 
     found = decided(bank, range(4, 12))

@@ -89,7 +89,7 @@ def test_pieces_of_any_size_change_nothing(case: tuple[HistoryPlan, list[Row]], 
 def full_plan(*without: str) -> HistoryPlan:
     """Every function of every kind of series over every window, but for some functions."""
     queries = [
-        Query(function, number, **window, numerator=9, denominator=10)  # type: ignore[arg-type]
+        Query(function, number, **window, numerator=9, denominator=10)
         for number, series in enumerate(KINDS)
         for window in WINDOWS
         for function in functions_of(series)
@@ -148,7 +148,7 @@ def test_the_law_catches_a_window_that_is_off_by_one(function: str, window: dict
     """A back-fill whose plan is wrong by one millisecond, one event or the event itself must not pass."""
     if function == "quantile" and not window:
         window = {"length_ms": 1}
-    query = Query(function, 0, **window, numerator=1, denominator=2)  # type: ignore[arg-type]
+    query = Query(function, 0, **window, numerator=1, denominator=2)
     right = HistoryPlan((SUMMED,), (query,))
     wrong = HistoryPlan((SUMMED,), (altered_window(query),))
     rows = made_up_rows(7, 4_000, LATENESS_MS)

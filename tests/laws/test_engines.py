@@ -341,7 +341,7 @@ def submission(event: LogEvent) -> Submission:
         return Submission("law", event.id, lambda: b"", event.type, event)
     named, verdict, source, known_at_ms, reason, amount = event.values
     type_, _, id_ = str(named).partition("/")
-    label = LabelInput(type_, id_, str(verdict), str(source), int(known_at_ms or 0), reason, amount)  # type: ignore[arg-type]
+    label = LabelInput(type_, id_, str(verdict), str(source), int(known_at_ms or 0), reason, amount)
     return Submission("law", event.id, lambda: b"", "label", label=label)
 
 

@@ -95,7 +95,7 @@ def test_long_histories_agree_with_the_definition(seed: int) -> None:
     plan = HistoryPlan(
         (series,),
         tuple(
-            Query(function, 0, **window, numerator=9, denominator=10)  # type: ignore[arg-type]
+            Query(function, 0, **window, numerator=9, denominator=10)
             for window in windows
             for function in functions_of(series)
             if function != "quantile" or window

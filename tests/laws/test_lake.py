@@ -101,11 +101,7 @@ def assert_is_the_log(objects: Any, log: Log) -> LakeState:
     assert rows_of(LakeReader(patient)) == rows_of(log)
     records, decisions, flags, _ = rows_of(log)
     documents = {one.name: patient.get(one.name) for name in DOCUMENTS for one in patient.list(name)}
-    found = sorted(
-        (name.partition("/")[0], line)
-        for name, one in documents.items()
-        for line in one.data.splitlines()  # type: ignore[union-attr]
-    )
+    found = sorted((name.partition("/")[0], line) for name, one in documents.items() for line in one.data.splitlines())
     told = [msgspec.json.decode(one.body) for one in records if one.kind == "label"]
     labels = [one for one in told if one["source"] in {"chargeback", "customer"}]
     kept = ("event", "verdict", "source", "known_at", "reason", "amount")
@@ -243,7 +239,7 @@ def assert_columns_say_what_rows_say(objects: MemoryObjects, log: Log) -> None:
                 event = Records(version.events, 2).decode(by_place[seq])
                 for name, column in field_columns(type_).items():
                     at = type_.at(name)
-                    assert row[column] == as_arrow(event.values[at], type_.fields[at].type, 2)  # type: ignore[union-attr]
+                    assert row[column] == as_arrow(event.values[at], type_.fields[at].type, 2)
                     seen += 1
             elif file.kind == "features":
                 for name, value in documents[seq]["features"].items():

@@ -30,7 +30,7 @@ ODD_TEXTS = ('a"b\\c', "é\u2028", "\U0001f4b6", "line\nend", "tab\t", " ", "x" 
 def rows_of(log: MemoryLog, definitions: object) -> dict[int, tuple[Value, ...]]:
     """The values of every event by its place, from the columns."""
     found: dict[int, tuple[Value, ...]] = {}
-    for piece in log_columns(log, definitions):  # type: ignore[arg-type]
+    for piece in log_columns(log, definitions):
         for name, frame in piece.frames.items():
             if name == "label":
                 continue
@@ -60,7 +60,7 @@ def test_columns_hold_what_the_records_say(made: Made):
 
     assert found == {seq: one.values for seq, one in events.items() if isinstance(one, Event)}
     labels = {piece.after + 1 + row: label.values for piece in pieces for row, label in piece.labels}
-    assert labels == {one.seq: events[one.seq].values for one in records if one.kind == "label"}  # type: ignore[union-attr]
+    assert labels == {one.seq: events[one.seq].values for one in records if one.kind == "label"}
     assert np.concatenate([piece.decided for piece in pieces]).tolist() == [one.decided for one in records]
     places, outcomes = outcomes_of(log)
     rows = list(chain.from_iterable(log.decisions_after()))

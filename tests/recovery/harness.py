@@ -98,7 +98,7 @@ def ingest_in_a_process(
 
     def ingest_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        app.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
 

@@ -88,7 +88,7 @@ def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _s
             time.sleep(0.005)
         on_step(step)
 
-    app.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)  # type: ignore[assignment]
+    app.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
     ingesting.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
     app.open(project).ingest([file])
 
@@ -144,7 +144,7 @@ def test_a_label_beside_an_ingest_returns_within_a_second(bank: Path, events: Pa
 def test_fifty_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
     writer = begun(bank, events)
     askers = [
-        forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, 60, 5)])  # type: ignore[misc]
+        forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, 60, 5)])
         for first in range(10, 15)
     ]
 
@@ -160,7 +160,7 @@ def test_a_writer_that_is_killed_at_any_step_leaves_no_label_out_and_none_twice(
     for number, step in enumerate(STEPS * 3):
         switch = KillSwitch(step, counts.randrange(1, 3))
         writer = begun(bank, events, switch)
-        askers = [forked(lambda id_=id_: label(bank, id_)) for id_ in (f"p-{10 + number}", f"p-{50 + number}")]  # type: ignore[misc]
+        askers = [forked(lambda id_=id_: label(bank, id_)) for id_ in (f"p-{10 + number}", f"p-{50 + number}")]
         kills += ended(writer) == signal.SIGKILL
 
         assert [ended(child) for child in askers] == [0, 0]
@@ -185,7 +185,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
     for number, step in enumerate(STEPS * 2):
         writer = begun(bank, events, KillSwitch(step, 1 + number % 3))
         change = partial(app.open(bank).list_add, "blocked_cards", Entry(f"c-new-{number}"))
-        asker = forked(lambda change=change: put_in_force(change))  # type: ignore[misc]
+        asker = forked(lambda change=change: put_in_force(change))
         kills += ended(writer) == signal.SIGKILL
         assert ended(asker) == 0
     ended(forked(lambda: ingest(bank, events)))
@@ -203,7 +203,7 @@ def test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all(bank
     killed = 0
     for number in range(30):
         writer = begun(bank, events)
-        asker = forked(lambda id_=f"p-{number}": label(bank, id_))  # type: ignore[misc]
+        asker = forked(lambda id_=f"p-{number}": label(bank, id_))
         time.sleep(moments.uniform(0.0, 0.12))
         os.kill(asker, signal.SIGKILL)
         killed += ended(asker) == signal.SIGKILL
@@ -240,9 +240,9 @@ def test_a_process_that_waits_for_input_takes_labels_and_lists(bank: Path):
     payment |= {"country": "DE", "channel": "web"}
 
     def outcome(id_: str) -> str:
-        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")  # type: ignore[union-attr]
-        program.stdin.flush()  # type: ignore[union-attr]
-        return str(msgspec.json.decode(program.stdout.readline())["outcome"])  # type: ignore[union-attr]
+        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")
+        program.stdin.flush()
+        return str(msgspec.json.decode(program.stdout.readline())["outcome"])
 
     with program:
         assert outcome("new-1") == "approve"

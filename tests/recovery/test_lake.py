@@ -100,7 +100,7 @@ def assert_is_the_log(objects: Patient, log: SqliteLog) -> None:
         found = objects.get(f"transaction/{one.id}.json")
         assert found is not None
         assert found.data == one.body + b"\n"
-    lines = [line for one in objects.list("decided") for line in objects.get(one.name).data.splitlines()]  # type: ignore[union-attr]
+    lines = [line for one in objects.list("decided") for line in objects.get(one.name).data.splitlines()]
     assert lines == [one.document for one in decisions]
 
 

@@ -52,8 +52,8 @@ def ingest_and_save(project: Path, events: Path, switch: KillSwitch | None = Non
 
     def whole() -> None:
         options = {} if switch is None else {"on_step": switch}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
-        snapshots.EVERY = 0  # type: ignore[misc]
+        app.load_adapter = lambda name: partial(SqliteLog, **options)
+        snapshots.EVERY = 0
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
 

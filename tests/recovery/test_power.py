@@ -226,7 +226,7 @@ def test_a_snapshot_that_was_not_synced_is_missed_and_harms_nothing(
     parts: list[Path],
     project: app.Project,
     undisturbed: Contents,
-    careless: Callable[[], patch],  # type: ignore[valid-type]
+    careless: Callable[[], patch],
     tmp_path: Path,
 ) -> None:
     with careless():

@@ -66,7 +66,7 @@ def controls(project: Path) -> int:
 
 
 @pytest.mark.slow
-def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: Path, events: Path):  # noqa: F811
+def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: Path, events: Path):  # noqa: F811 - a fixture
     writer = begun(scored, events)
     opened = app.open(scored)
     for step in (
@@ -85,13 +85,13 @@ def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: P
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scored: Path, events: Path):  # noqa: F811
+def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scored: Path, events: Path):  # noqa: F811 - a fixture
     counts = random.Random(70)
     kills = 0
     for number, step in enumerate(STEPS):
         writer = begun(scored, events, KillSwitch(step, counts.randrange(1, 4)))
         change = partial(app.open(scored).promote, MODELS[(number + 1) % 3])
-        asker = forked(lambda change=change: put_in_force(change))  # type: ignore[misc]
+        asker = forked(lambda change=change: put_in_force(change))
         kills += ended(writer) == signal.SIGKILL
         assert ended(asker) == 0
     ended(forked(lambda: ingest(scored, events)))
@@ -163,9 +163,9 @@ def test_a_process_that_waits_for_input_scores_by_the_new_model_without_a_restar
     payment |= {"country": "DE", "channel": "web"}
 
     def model(id_: str) -> str:
-        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")  # type: ignore[union-attr]
-        program.stdin.flush()  # type: ignore[union-attr]
-        found = msgspec.json.decode(program.stdout.readline())  # type: ignore[union-attr]
+        program.stdin.write(msgspec.json.encode({"payment_id": id_, **payment}) + b"\n")
+        program.stdin.flush()
+        found = msgspec.json.decode(program.stdout.readline())
         assert found["score"] is not None or not found["versions"]["model"]
         return str(found["versions"]["model"])
 

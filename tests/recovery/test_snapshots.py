@@ -54,8 +54,8 @@ def ingest_saving(
     """Ingest in a forked process that saves state behind `every` places; gives the signal that ended it, or 0."""
 
     def ingest_part() -> None:
-        snapshots.EVERY = every  # type: ignore[misc]
-        app.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)  # type: ignore[assignment,misc]
+        snapshots.EVERY = every
+        app.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)
         ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
 

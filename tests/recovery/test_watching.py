@@ -50,7 +50,7 @@ def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callab
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        app.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         list(app.open(project).watch(folder, Options(once=True, promote=promote, settled_ms=0)))
 

@@ -33,9 +33,9 @@ def work_in_a_process(
 
     def work() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)  # type: ignore[assignment]
+        app.load_adapter = lambda name: partial(SqliteLog, **options)
         before, snapshots_of = Workings._options, Workings._snapshots
-        Workings._options = lambda self, *rest: replace(  # type: ignore[method-assign]
+        Workings._options = lambda self, *rest: replace(
             before(self, *rest), batch_size=BATCH_SIZE, snapshot_places=SNAPSHOT_PLACES
         )
 
@@ -44,7 +44,7 @@ def work_in_a_process(
             found._on_step = lambda step: on_step(f"snapshot {step}") if on_step is not None else None
             return found
 
-        Workings._snapshots = watched  # type: ignore[method-assign]
+        Workings._snapshots = watched
         app.open(project).run([events])
 
     return in_a_process(work, after_s=after_s)

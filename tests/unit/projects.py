@@ -82,4 +82,4 @@ def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Sub
 
 def documents(answers: Sequence[object]) -> list[dict[str, object]]:
     """The decisions among answers, read."""
-    return [msgspec.json.decode(one.document) for one in answers if one.document]  # type: ignore[attr-defined]
+    return [msgspec.json.decode(one.document) for one in answers if one.document]

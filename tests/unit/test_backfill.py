@@ -52,7 +52,7 @@ def payments(count: int, keys: int, seed: int = 1) -> tuple[np.ndarray, ...]:
 
 
 ALL = tuple(
-    Query(function, 0, **window, numerator=1, denominator=2)  # type: ignore[arg-type]
+    Query(function, 0, **window, numerator=1, denominator=2)
     for window in ({"length_ms": 500}, {"length_ms": 500, "delay_ms": 200}, {"last_n": 5, "including": True})
     for function in "count share sum mean std min max first last distinct quantile".split()
 )
@@ -214,8 +214,8 @@ def test_only_keys_with_a_late_row_go_through_a_history(monkeypatch: pytest.Monk
     plain_run = History.run
 
     def counted(self: History, *columns: object) -> object:
-        given.append(len(columns[0]))  # type: ignore[arg-type]
-        return plain_run(self, *columns)  # type: ignore[arg-type]
+        given.append(len(columns[0]))
+        return plain_run(self, *columns)
 
     monkeypatch.setattr(History, "run", counted)
     found = backfill(PLAN, times, keys, keys, values, kept, lateness_ms=LATENESS_MS, threads=2)
@@ -246,7 +246,7 @@ def test_importing_the_module_compiles_nothing():
 def test_a_piece_is_sorted_by_the_keys_of_its_own_rows(monkeypatch: pytest.MonkeyPatch):
     limits = []
 
-    def sorted_by_key(run, keys, limit, **more):  # type: ignore[no-untyped-def]
+    def sorted_by_key(run, keys, limit, **more):
         limits.append(limit)
         return sort_by_key(run, keys, limit, **more)
 

@@ -212,7 +212,7 @@ def test_an_end_before_the_start_is_refused(log: MemoryLog):
 )
 def test_outcomes_by_columns_are_those_of_the_policy(policy: Policy):
     random = Random(2)
-    rules = [Rule(f"r{at}", "payment", "card", None, effect) for at, effect in enumerate(EFFECTS)]  # type: ignore[arg-type]
+    rules = [Rule(f"r{at}", "payment", "card", None, effect) for at, effect in enumerate(EFFECTS)]
     hit = [[random.random() < 0.3 for _ in range(400)] for _ in rules]
     scores = [random.choice([None, 0.1, 0.6, 0.75, 0.9, 1.0]) for _ in range(400)]
     hits = {

@@ -18,7 +18,7 @@ import pytest
 from shroff.cli import interrupts
 from shroff.cli.arrivals import Arrivals
 from shroff.cli.failures import report
-from shroff.cli.main import COMMANDS, PLANNED, program, run
+from shroff.cli.main import COMMANDS, program, run
 from shroff.cli.session import Session, many, table
 from shroff.errors import (
     DefinitionError,
@@ -33,7 +33,7 @@ from shroff.errors import (
     UsageError,
 )
 
-LEAVES = [(name,) for name in (*COMMANDS, *PLANNED)] + [("quarantine", name) for name in "list show retry drop".split()]
+LEAVES = [(name,) for name in COMMANDS] + [("quarantine", name) for name in "list show retry drop".split()]
 
 
 @pytest.fixture
@@ -121,25 +121,15 @@ def broken_import():
     raise ImportError("no such library")
 
 
-@pytest.mark.parametrize("name", PLANNED)
-def test_a_command_that_is_not_there_yet_says_so_in_one_sentence(name, nowhere, capsys):
-    assert run([name, "--some", "thing", "more"]) == 2
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == f"shroff: 'shroff {name}' is not there yet\n"
-
-
 def test_help_names_every_command(capsys):
     assert run([]) == 0
 
     text = capsys.readouterr().out
-    assert [name for name in (*COMMANDS, *PLANNED) if name not in text] == []
+    assert [name for name in COMMANDS if name not in text] == []
 
 
-def test_a_command_stands_under_one_name_only():
-    assert set(COMMANDS) & set(PLANNED) == set()
-    assert program.list_commands(click.Context(program)) == [*COMMANDS, *PLANNED]
+def test_commands_are_listed_in_the_order_of_the_table():
+    assert program.list_commands(click.Context(program)) == list(COMMANDS)
 
 
 @pytest.mark.parametrize(

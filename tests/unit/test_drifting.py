@@ -206,7 +206,7 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
 )
 def test_what_cannot_be_compared_is_said(bank: Path, options: dict[str, str], words: str):
     with pytest.raises(UsageError, match=words):
-        app.open(bank).drift(**options)  # type: ignore[arg-type]
+        app.open(bank).drift(**options)
 
 
 def test_a_log_without_events_has_no_drift(tmp_path: Path):

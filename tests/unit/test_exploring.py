@@ -80,7 +80,7 @@ def outcomes(decided: Sequence[dict[str, object]]) -> list[object]:
 
 
 def many(count: int, **of: str) -> list[Submission]:
-    return [payment(at, at, **of) for at in range(count)]  # type: ignore[arg-type]
+    return [payment(at, at, **of) for at in range(count)]
 
 
 # ---- who
@@ -158,7 +158,7 @@ def test_no_more_than_the_cap_are_let_through_a_day_and_late_ones_count_on_their
     decided = decide(MemoryLog(), load(policy(at_most_a_day="2")), paid)
 
     assert outcomes(decided) == expected
-    assert [one["exploration"]["propensity"] for one in decided] == [1, 1, 1, 1, 0, 0]  # type: ignore[index]
+    assert [one["exploration"]["propensity"] for one in decided] == [1, 1, 1, 1, 0, 0]
 
 
 def payment_at(number: int, at: str) -> Submission:

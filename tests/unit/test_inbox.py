@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,11 +15,14 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.adapters import people_database
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.sqlite_file import PAGE_BYTES, connect_beside
 from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.decisions import adopting, inbox
+from shroff.decisions.deeds import Deed
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.inbox import (
     ADOPT,
@@ -76,7 +80,7 @@ class Desk:
     def result(self, number: int) -> msgspec.Raw:
         reply = self.log.reply_to(number)
         assert reply is not None, "the request waits"
-        return inbox._result(reply)
+        return inbox.result_of(reply)
 
     def answer(self, number: int) -> Answer:
         (one,) = answers_of(self.result(number))
@@ -296,8 +300,8 @@ def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk
         desk.log,
         desk.writer,
         str,
-        fail if where == "load" else desk.load,  # type: ignore[arg-type]
-        fail if where == "reader" else desk.reader,  # type: ignore[arg-type]
+        fail if where == "load" else desk.load,
+        fail if where == "reader" else desk.reader,
     )
     number = desk.ask(ADOPT)
     desk.serve_until(number)
@@ -357,6 +361,10 @@ def read(log: Log) -> Iterator[Log]:
     yield log
 
 
+def put(log: Log) -> int:
+    return log.ask(ADOPT, b"null", NOW_MS)
+
+
 def busy(_number: int | None) -> bytes:
     raise LogBusyError("log.db is being written by process 7. Stop that process", "process 7")
 
@@ -366,7 +374,7 @@ def test_one_that_waits_too_long_is_told_that_its_request_stays(desk, monkeypatc
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     told: list[str] = []
     with pytest.raises(LogBusyError, match=r"process 7 .* What was asked waits in the log's.*not be asked again$"):
-        ask(ADOPT, b"null", NOW_MS, busy, lambda: read(desk.reader()), told.append)
+        ask(put, busy, lambda: read(desk.reader()), told.append)
 
     assert told == [f"{inbox.LEFT}."]
     assert len(desk.log.asked()) == 1
@@ -381,7 +389,7 @@ def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
         yield
 
     with pytest.raises(LogBusyError, match=r"^process 7 writes the log.*Nothing was asked of it; try again$"):
-        ask(ADOPT, b"null", NOW_MS, busy, held, lambda _words: None)
+        ask(put, busy, held, lambda _words: None)
     assert not desk.log.asked()
 
 
@@ -391,7 +399,7 @@ def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     told: list[str] = []
     with pytest.raises(LogBusyError):
-        ask(ADOPT, b"null", NOW_MS, busy, lambda: read(desk.reader()), lambda _words: None, told.append)
+        ask(put, busy, lambda: read(desk.reader()), lambda _words: None, told.append)
 
     assert told == ["waiting for process 7, which writes the log and takes this up between two batches."]
 
@@ -440,7 +448,7 @@ def test_where_the_writer_goes_away_the_one_that_waits_takes_the_log(desk, monke
         numbers.append(number)
         return busy(number) if len(numbers) < 3 else desk.inbox.replied(number or 0)
 
-    result = ask(ADOPT, b"null", NOW_MS, alone, lambda: read(desk.reader()), lambda _words: None)
+    result = ask(put, alone, lambda: read(desk.reader()), lambda _words: None)
     assert bytes(result) == b"null"
     assert numbers == [None, 1, 1]
 
@@ -524,6 +532,7 @@ def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
 def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monkeypatch, capsys, room):
     #  a request of 120 kB, and half as much again where it is carried out: the disk is full in between, or before
     path = app.open(bank).places.log
+    app.open(bank).record(Deed("test.begin", "the tables of people"))
     with closing(SqliteLog(path)):
         size = path.stat().st_size
     words = ["-C", str(bank), "label", "payment/p1", "fraud", "--reason", "x" * 60_000]
@@ -531,8 +540,14 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
     def small(_project: app.Project, *, read_only: bool) -> SqliteLog:
         return SqliteLog(path, read_only=read_only, max_bytes=None if read_only else size + room)
 
+    def small_beside(path: Path, version: int) -> sqlite3.Connection:
+        connection = connect_beside(path, version)
+        connection.execute(f"PRAGMA max_page_count = {(size + room) // PAGE_BYTES}")
+        return connection
+
     with monkeypatch.context() as full:
         full.setattr(app.Project, "open_log", small)
+        full.setattr(people_database, "connect_beside", small_beside)
         assert run(words) == 3
         said = capsys.readouterr().err
     assert "there is no room" in said

@@ -210,7 +210,7 @@ def test_a_batch_is_decided_while_the_one_before_is_committed():
         decided.append(len(batch))
         return step(batch)
 
-    one.state.engine.step = told  # type: ignore[method-assign]
+    one.state.engine.step = told
     ingest(one, [on_day(5, at, at) for at in range(32)], batch_size=8)
 
     assert log.met == [True, True, True]
@@ -333,7 +333,7 @@ def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have(
             assert "open the project again" in str(error)  # noqa: PT017 (where it is raised at all)
             continue
         kept += 1
-        assert documents(after)[0]["features"]["card.payments_1h"] == len(stored)  # type: ignore[index]
+        assert documents(after)[0]["features"]["card.payments_1h"] == len(stored)
         assert one.state.watermark_ms == log.watermark_ms()
     assert lines > 200
     assert 0 < kept < lines

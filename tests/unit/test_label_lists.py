@@ -24,12 +24,12 @@ START_MS = 1_772_323_200_000  # 2026-03-01
 
 def log_of(*parts: object) -> MemoryLog:
     log = MemoryLog()
-    Writer(log, definitions(), lambda: NOW_MS).write(list(parts))  # type: ignore[arg-type]
+    Writer(log, definitions(), lambda: NOW_MS).write(list(parts))
     return log
 
 
 def days(log: MemoryLog, **options: object) -> Maturity:
-    return maturity(log, definitions(), **options)  # type: ignore[arg-type]
+    return maturity(log, definitions(), **options)
 
 
 @cache

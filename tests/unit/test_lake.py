@@ -488,7 +488,7 @@ def test_a_put_whose_answer_was_lost_is_ours_where_the_bytes_are():
 def test_a_replace_whose_answer_was_lost_is_ours_where_the_bytes_are():
     objects = FaultyObjects()
     objects.put("a", b"1")
-    version = objects.get("a").version  # type: ignore[union-attr]
+    version = objects.get("a").version
     faults = iter(["after", "", ""])
     objects.fails = lambda _call: next(faults)
 

@@ -37,7 +37,7 @@ def ingested(folder: Path, number: int, card: str) -> str:
     """The outcome of a payment of this card."""
     fields = {"id": f"p{number}", "at": f"2026-03-01T12:00:{number:02d}Z", "card": card, "amount": "1.00"}
     (decision,) = app.open(folder).decide([fields], as_type="payment")
-    return decision.outcome  # type: ignore[union-attr]
+    return decision.outcome
 
 
 def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
@@ -87,7 +87,7 @@ def test_a_value_of_two_lines_is_the_same_to_the_command_as_to_a_rule(folder, ca
     (folder / "lists" / "blocked.csv").write_bytes(f'value,note{ending}"a{ending}b",x{ending}'.encode())
 
     assert ingested(folder, 1, "a\nb") == "decline"
-    assert asked(capsys, folder, "show", "blocked")[1]["entries"][0]["value"] == "a\nb"  # type: ignore[index]
+    assert asked(capsys, folder, "show", "blocked")[1]["entries"][0]["value"] == "a\nb"
     assert asked(capsys, folder, "remove", "blocked", "a\nb")[1]["in_force"] is True
     assert ingested(folder, 2, "a\nb") == "approve"
     assert (folder / "lists" / "blocked.csv").read_bytes() == f"value,note{ending}".encode()
@@ -172,7 +172,7 @@ def test_lists_are_shown_with_what_reads_them(folder, capsys):
             {"name": "spare", "entries": 0, "read_by": []},
         ]
     }
-    (entry,) = asked(capsys, folder, "show", "blocked")[1]["entries"]  # type: ignore[misc]
+    (entry,) = asked(capsys, folder, "show", "blocked")[1]["entries"]
     assert entry == {"value": "c1", "note": "", "added_by": "ann", "expires_at": ""}
     assert run(["-C", str(folder), "lists"]) == 0
     shown = capsys.readouterr().out
@@ -235,7 +235,7 @@ def test_of_a_template_only_the_line_that_a_test_needs_cannot_be_removed_and_it_
         try:
             project.list_remove("blocked_cards", entry.value)
         except DefinitionError as error:
-            assert "test 'on the list and not' of rule blocked_card fails" in str(error)  # noqa: PT017
+            assert "test 'on the list and not' of rule blocked_card fails" in str(error)  # noqa: PT017 - of some
             assert "the test in rules/lists.yaml pays with it; leave it here" in entry.note
     project.list_add("blocked_cards", Entry("c-17"))
 

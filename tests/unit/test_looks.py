@@ -28,14 +28,14 @@ def test_tables_are_looked_up_in_keys_and_in_conditions_that_look_at_each_event(
     answers = writer(log, TABLES).write([payment(at, at, card=card) for at, card in enumerate(cards)])
     features = [one["features"] for one in documents(answers)]
 
-    assert [one["shop.seen"] for one in features] == [0, 1, 0, 2]  # type: ignore[index]
-    assert [one["shop.higher"] for one in features] == [0, 1, 0, 1]  # type: ignore[index]
+    assert [one["shop.seen"] for one in features] == [0, 1, 0, 2]
+    assert [one["shop.higher"] for one in features] == [0, 1, 0, 1]
     assert verify_naive(log, lambda seq: True).first_mismatch is None
 
 
 def larger(**window: int) -> Aggregate:
     condition = Compare(BOOLEAN, ">", ItemField(INTEGER, "x"), ThisField(INTEGER, "x"))
-    return Aggregate(INTEGER, "count", "card", "payment", None, condition, **window)  # type: ignore[arg-type]
+    return Aggregate(INTEGER, "count", "card", "payment", None, condition, **window)
 
 
 def test_what_no_event_can_reach_any_more_is_let_go_key_by_key():

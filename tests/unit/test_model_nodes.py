@@ -39,7 +39,7 @@ def by_columns(node: Node, rows: Sequence[dict[str, Any]] = ROWS) -> list[Any]:
 
 
 def by_rows(node: Node, rows: Sequence[dict[str, Any]] = ROWS) -> list[Any]:
-    evaluate = compile_row(node, lambda field: lambda row: row[field.name])  # type: ignore[union-attr]
+    evaluate = compile_row(node, lambda field: lambda row: row[field.name])
     return [evaluate(row) for row in rows]
 
 

@@ -535,4 +535,4 @@ def test_a_share_is_a_number(bank: Path, share: object):
     project = app.open(bank)
     project.promote("m-1")
     with pytest.raises(UsageError, match=r"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not "):
-        project.challenge("m-2", share, "card")  # type: ignore[arg-type]
+        project.challenge("m-2", share, "card")

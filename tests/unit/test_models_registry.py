@@ -77,7 +77,7 @@ def test_there_is_no_registry_before_the_first_model(models: Registry):
 def learnt(models: Registry, trees: bytes = b"trees", latency: float = 0.1, **more: Any) -> tuple[Stored, bool]:
     manifest = {"event": "payment", "inputs": [], "gates": {"latency_p99 at most 1 ms": True}} | more
     gate = GateResult("latency_p99", latency, "at most 1 ms", passed=True)
-    page = lambda named: f"report of {named['id']}, {named.get('made_at')}".encode()  # noqa: E731
+    page = lambda named: f"report of {named['id']}, {named.get('made_at')}".encode()  # noqa: E731 - one line says it
     return models.add(1_782_864_000_000, manifest, {"model.json": trees}, metrics={"a": 1}, gates=[gate], page=page)
 
 

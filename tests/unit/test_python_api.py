@@ -388,7 +388,7 @@ def test_moments_without_a_zone_are_in_utc_and_durations_are_seconds():
     }
 
 
-@pytest.mark.parametrize("at", [datetime(2026, 3, 1, 12), np.datetime64("2026-03-01T12:00:00", "ns")])  # noqa: DTZ001
+@pytest.mark.parametrize("at", [datetime(2026, 3, 1, 12), np.datetime64("2026-03-01T12:00:00", "ns")])  # noqa: DTZ001 - UTC
 def test_an_event_may_have_a_time_without_a_zone(project, at):
     project.decide([payment(1) | {"at": at}], as_type="payment")
 

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 from threading import Thread
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
+from shroff import app
 from shroff.adapters import registry_http
 from shroff.adapters.registry_http import HttpRegistry
 from shroff.errors import SchemasAwayError, UsageError
+from tests.unit.projects import FILES
 
 SECRET = "s3cr:t/"
 ANSWERED = {"schema": '{"type": "record", "name": "r", "fields": []}'}
 
 
 @contextmanager
-def answering(*answers, certificate=None):
+def answering(*answers, certificate=None, trusts=None):
     """A server that gives these answers one after the other, each (status, document, headers); then it hangs up."""
     given, seen = list(answers), []
 
@@ -52,6 +61,9 @@ def answering(*answers, certificate=None):
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        if trusts is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(trusts)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
@@ -162,10 +174,53 @@ def test_encrypted_means_verified(tmp_path, certificate):
         with pytest.raises(SchemasAwayError, match=r"its certificate is not trusted \(self.signed certificate\)"):
             asked(f"https://{host}")
         with pytest.raises(SchemasAwayError, match="its certificate is not trusted"):
-            asked(f"https://localhost:{host.partition(':')[2]}", certificates=certificate)
-        assert asked(f"https://{host}", certificates=certificate) == ANSWERED["schema"]
+            asked(f"https://localhost:{host.partition(':')[2]}", ca=certificate)
+        assert asked(f"https://{host}", ca=certificate) == ANSWERED["schema"]
     with pytest.raises(UsageError, match="cannot be read as certificates"):
-        HttpRegistry("https://registry.example", certificates=str(tmp_path / "none.pem"))
+        HttpRegistry("https://registry.example", ca=str(tmp_path / "none.pem"))
+
+
+def test_a_registry_that_asks_who_we_are_gets_our_certificate(tmp_path, certificate):
+    parts = re.split(r"(?=-----BEGIN PRIVATE)", Path(certificate).read_text())
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+    cert.write_text(parts[0])
+    key.write_text(parts[1])
+    with answering(*[(200, ANSWERED)] * 2, certificate=certificate, trusts=certificate) as (host, _):
+        assert asked(f"https://{host}", ca=certificate, cert=str(cert), key=str(key)) == ANSWERED["schema"]
+        assert asked(f"https://{host}", ca=certificate, cert=certificate) == ANSWERED["schema"]
+        with pytest.raises(SchemasAwayError, match="cannot be reached"):
+            asked(f"https://{host}", ca=certificate)
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path, certificate):
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(SECRET.encode())))
+
+    with pytest.raises(UsageError, match="has a password: give it without one"):
+        HttpRegistry("https://registry.example", cert=certificate, key=str(locked))
+
+
+def test_certificates_for_an_address_in_the_clear_are_a_mistake(certificate):
+    with pytest.raises(UsageError, match=r"certificates are for https://.*http://registry\.example"):
+        HttpRegistry("http://registry.example", ca=certificate)
+
+
+def test_the_settings_of_a_project_name_files_from_its_folder(tmp_path, certificate):
+    folder = tmp_path / "bank"
+    files = {**FILES, "shroff.yaml": FILES["shroff.yaml"]}
+    with answering(*[(200, ANSWERED)] * 2, certificate=certificate, trusts=certificate) as (host, _):
+        files["shroff.yaml"] += (
+            "source: { kafka: { brokers: 'h:9', topics: { payment: p }, format: avro, "
+            f"registry: {{ url: 'https://{host}', ca: ../registry.pem, cert: ../registry.pem }} }} }}\n"
+        )
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        project = app.open(folder)
+        assert project.systems.source is not None
+        with closing(project.open_registry(project.systems.source)) as registry:
+            assert registry.schema(7) == ANSWERED["schema"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ source:
     topics: { payment: [payments, more], any: mixed }
     labels: verdicts
     format: avro
-    registry: http://localhost:8081/apis/ccompat/v7
+    registry: { url: https://localhost:8081/apis/ccompat/v7, ca: ca.pem, cert: shroff.pem, key: shroff.key }
     group: bank
     dead_letters: refused
     start: latest
@@ -73,6 +73,14 @@ sinks:
       outcomes: [decline, review]
       timeout: 10s
 online: { url: "redis://localhost:6379/1", prefix: bank, ttl: 90d, entities: [card] }
+sign_in:
+  oidc:
+    issuer: https://login.bank.org/realms/bank
+    client_id: shroff
+    client_secret: ${OIDC_SECRET}
+    claim: groups
+    roles: { fraud-team: analyst, "fraud leads": admin }
+    ca: certs/ca.pem
 snapshots:
   every: 10m
   events: 1000000
@@ -200,7 +208,7 @@ source:
     labels: verdicts
     field: event
     format: json
-    registry: https://registry.example
+    registry: { url: https://registry.example, ca: ca.pem, cert: shroff.pem, key: shroff.key }
     dead_letters: refused
     trim: true
     late: refuse
@@ -232,7 +240,14 @@ def refusals(file: str, text: str) -> list[str]:
     document = as_editors_read(yamltext.read(text, file, problems))
     assert problems == []
     validator = jsonschema.Draft7Validator(schema_of(KINDS[kind_of(file)]))
-    return [one.message for error in validator.iter_errors(document) for one in (error, *(error.context or ()))]
+    return [one.message for error in validator.iter_errors(document) for one in with_causes(error)]
+
+
+def with_causes(error: jsonschema.ValidationError) -> Iterator[jsonschema.ValidationError]:
+    """An error, and those of each form that a value might have had, however deep."""
+    yield error
+    for one in error.context or ():
+        yield from with_causes(one)
 
 
 def projects() -> Iterator[pytest.param]:

@@ -87,7 +87,7 @@ def test_a_reason_shows_what_the_rule_saw_since_the_flag(way):
     log = MemoryLog()
     with way():
         answers = writer(log, project("card", when, reason)).write([payment(number, number) for number in range(4)])
-        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]  # type: ignore[attr-defined]
+        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]
 
         assert texts == [[], ["2 payments of 10.00"], [], ["2 payments of 10.00"]]
         assert agree(log)
@@ -101,7 +101,7 @@ def test_a_true_value_in_a_reason_is_no_hit(way):
         answers = writer(log, project("card", "this.amount > 100", reason)).write(
             [payment(0, 0), payment(1, 1, amount="200.00"), payment(2, 2), payment(3, 3, amount="300.00")]
         )
-        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]  # type: ignore[attr-defined]
+        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]
 
         assert texts == [[], ["since the last one true"], [], ["since the last one true"]]
         assert hits(log) == [3, 5]
@@ -124,8 +124,8 @@ card:
         answers = writer(log, files).write([payment(0, 0), payment(1, 10), payment(2, 30)])
         found = [document["features"] for document in documents(answers)]
 
-        assert [one["card.then"] for one in found] == [1, 2, 2]  # type: ignore[index]
-        assert [one["card.now"] for one in found] == [0, 1, 0]  # type: ignore[index]
+        assert [one["card.then"] for one in found] == [1, 2, 2]
+        assert [one["card.now"] for one in found] == [0, 1, 0]
         assert agree(log)
 
 

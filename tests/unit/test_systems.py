@@ -168,3 +168,16 @@ def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
 
 def test_the_text_of_a_system_shows_no_setting():
     assert "hunter2" not in repr(systems(PLACES))
+
+
+def test_a_registry_is_an_address_or_one_with_certificates():
+    head = "source: { kafka: { brokers: 'k:9092', topics: { payment: p }, format: avro, registry: "
+    plain = systems(f"{head}'http://r:8081' }} }}").source
+    whole = systems(f"{head}{{ url: 'https://r', ca: ca.pem, cert: c.pem, key: c.key }} }} }}").source
+    none = systems("source: kafka://localhost:9092/p").source
+
+    assert plain.registry == {"url": "http://r:8081"}
+    assert whole.registry == {"url": "https://r", "ca": "ca.pem", "cert": "c.pem", "key": "c.key"}
+    assert none.registry == {}
+    assert "a key is for the certificate" in problem(f"{head}{{ url: 'https://r', key: c.key }} }} }}")
+    assert "begins with https://" in problem(f"{head}{{ url: 'http://r', ca: ca.pem }} }} }}")

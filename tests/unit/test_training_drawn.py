@@ -85,7 +85,7 @@ def test_a_set_leaves_out_what_nobody_saw_and_counts_what_was_let_through(load, 
     given = build_set(definitions, plain, log_source(log, definitions, "payment"), as_of)
     known = known_rows(given, 0, as_of, as_of, plain.label_delay_ms)
 
-    let_through = int((given.recorded.stands_for == 4).sum())  # type: ignore[union-attr]
+    let_through = int((given.recorded.stands_for == 4).sum())
     assert let_through > 3
     assert (known.immature, known.unclear, known.not_seen) == (0, 0, COUNT // 2 - let_through)
     assert len(known.rows) == COUNT // 2 + let_through
@@ -95,7 +95,7 @@ def test_a_set_leaves_out_what_nobody_saw_and_counts_what_was_let_through(load, 
     assert sorted(set(weights.tolist())) == [1.0, 4.0]
     assert weights.sum() == COUNT // 2 + 4 * let_through
     assert given.recorded.hits == {}, "a lot is no rule"
-    np.testing.assert_array_equal(given.take(known.rows).recorded.stands_for, given.recorded.stands_for[known.rows])  # type: ignore[index]
+    np.testing.assert_array_equal(given.take(known.rows).recorded.stands_for, given.recorded.stands_for[known.rows])
 
 
 def test_a_row_that_stands_for_three_is_measured_as_three():

@@ -51,7 +51,7 @@ def settings(*inputs: str, slices: tuple[str, ...] = (), capacity: bool = True, 
         (),
         slices=inputs_of(definitions, "payment", slices),
     )
-    return replace(given, **more)  # type: ignore[arg-type]
+    return replace(given, **more)
 
 
 def log_of(*submissions: Submission) -> MemoryLog:

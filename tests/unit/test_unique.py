@@ -346,7 +346,7 @@ def test_features_of_files_leave_out_what_ingest_would_refuse(tmp_path: Path):
 def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_comes_back():
     of, log = project("arn: text? hashed unique"), MemoryLog()
     held = Writer(log, of, lambda: NOW_MS)
-    hasher = lambda text: f"hashed:{sha256(text.encode()).hexdigest()[:32]}:{text[-4:]}"  # noqa: E731
+    hasher = lambda text: f"hashed:{sha256(text.encode()).hexdigest()[:32]}:{text[-4:]}"  # noqa: E731 - one line says it
     intake = Intake(of.events, of.settings, hasher)
     lines = read_stream(io.BytesIO(b"arn,verdict,known_at\nclear-1,fraud,2026-01-01T00:00:00Z\n"), "csv")
     held.write([intake.submit("payment", PAID, source="t", place="1", raw=b"{}", is_strict=True)])

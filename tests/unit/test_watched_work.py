@@ -12,6 +12,7 @@ from shroff.cli import watched_work
 from shroff.cli.session import Session
 from shroff.cli.watched_work import Look, watched
 from shroff.decisions.working_counts import LEADING, RESTORING, STANDING_BY, Work
+from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.source import Health
 
 
@@ -47,6 +48,16 @@ def test_what_waits_what_was_refused_and_what_is_away_are_told(work):
     assert words.endswith("broker 2 is away")
     work.waits_for = "waiting: the log\x1b is away"
     assert Look(work).words().endswith("waiting: the log\\x1b is away")
+
+
+def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_others_are_not(work):
+    trouble = Trouble("no answer from the bank: " + "a" * 200, 1_790_000_000_000)
+    work.sinks = [SinkHealth("hook", 0, 9, 0, 3, trouble), SinkHealth("table", 9, 0, 9, 0, None)]
+    words = Look(work).words()
+
+    assert "; sink hook takes nothing since 2026-09-21T14:13:20Z: no answer from the bank: a" in words
+    assert len(words) < 180, "it stays one line"
+    assert "table" not in words
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -14,8 +15,9 @@ import msgspec
 import pytest
 
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import working, working_lead
+from shroff.decisions import working, working_delivery, working_lead
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.forgetting import Forgotten, forget, parts_read
 from shroff.decisions.inbox import LABELS, Inbox, labels_request
 from shroff.decisions.replay import verify_online
 from shroff.decisions.snapshots import restore
@@ -27,9 +29,10 @@ from shroff.decisions.writer import Writer
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake
 from shroff.language.values import DAY_MS
+from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.log import Batch, Log
 from shroff.streams.snapshots import Snapshots
-from shroff.streams.source import Taken
+from shroff.streams.source import Standing, Taken
 from shroff.testing.source_memory import MemorySource, MemoryTopic
 from tests.unit.projects import NOW_MS, definitions, label
 
@@ -49,6 +52,7 @@ class Place:
         self.on_open: Callable[[], None] = lambda: None
         self.deliveries: list[str] = []
         self.is_delivered_elsewhere = False
+        self.sinks: Sequence[SinkHealth] = ()
 
     def open_log(self, *, read_only: bool) -> Log:
         if not read_only:
@@ -75,6 +79,9 @@ class Place:
 
     def tend(self) -> None:
         self.deliveries.append("tended")
+
+    def health(self, last_seq: int) -> Sequence[SinkHealth]:
+        return self.sinks
 
     def now_ms(self) -> int:
         return self.now
@@ -258,6 +265,63 @@ def test_a_source_that_is_away_is_waited_for(place):
     assert (work.counts.decisions, work.waits_for) == (10, "")
 
 
+def test_it_does_not_end_idle_while_nobody_says_that_there_is_nothing_more(place):
+    class Silent(MemorySource):
+        """Gives nothing and says nothing of it, as a client whose brokers went away."""
+
+        looks = 0
+
+        def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+            self.looks += 1
+            if self.looks == 1:
+                raise TransientError("no answer from the brokers")
+            if self.looks == 2:
+                return [Standing("payments/0", None)]
+            if self.looks == 3:
+                return [Standing("payments/7", 1)]  # a new one
+            if self.looks == 4:
+                feed.send("payments/0", message(10))
+            return [*super().look(offsets), Standing("former/0", None, "it is not there any more")]
+
+    feed, told = topic(10), list[str]()
+    source = Silent(feed)
+    work = Worker(place, source, AT_END, tell=told.append).run()
+
+    assert told == ["waiting for the source: no answer from the brokers"]
+    assert (work.counts.decisions, source.looks >= 5) == (11, True)
+
+
+def test_the_time_that_is_told_ends_with_the_last_message(place):
+    began_s = time.monotonic()
+    work = Worker(place, MemorySource(topic(50)), Options(until_idle_s=1.0)).run()
+
+    assert 0 < work.counts.seconds < time.monotonic() - began_s - 0.9
+
+
+def test_a_part_that_was_forgotten_is_read_from_its_beginning_and_told_as_one_that_was_not_read(place):
+    feed = topic(20)
+    Worker(place, MemorySource(feed), AT_END).run()
+    with closing(MemoryLog(place.store)) as log:
+        before = forget(log, "memory", "payments/0", NOW_MS)
+        (left,) = parts_read(log, "memory")
+    work = Worker(place, MemorySource(feed), AT_END).run()
+    (again,) = parts_read(place.log, "memory")
+
+    assert (before, left.offset, left.forgotten) == ("20", "", Forgotten("20", NOW_MS))
+    assert (work.taken, work.counts.events.duplicates, len(ids(place.log))) == (20, 20, 20)
+    assert (again.offset, again.forgotten) == ("20", Forgotten("20", NOW_MS))
+
+
+def test_a_part_that_was_not_read_cannot_be_forgotten(place):
+    Worker(place, MemorySource(topic(20)), AT_END).run()
+    with closing(MemoryLog(place.store)) as log:
+        with pytest.raises(UsageError, match=r"no part 'payment/0' of the source was read\. Did you mean payments/0\?"):
+            forget(log, "memory", "payment/0", NOW_MS)
+        forget(log, "memory", "payments/0", NOW_MS)
+        with pytest.raises(UsageError, match=r"'payments/0' of the source was read\. None was"):
+            forget(log, "memory", "payments/0", NOW_MS)
+
+
 def test_what_came_before_the_source_failed_for_good_is_decided_before_that_is_told(place, monkeypatch):
     source, poll = MemorySource(topic(30)), MemorySource.poll
     given = list[int]()
@@ -333,7 +397,7 @@ def test_a_source_that_somebody_else_read_on_ends_the_worker(place):
         Worker(place, MemorySource(feed), AT_END).run()
 
 
-class place_offset:  # noqa: N801
+class place_offset:  # noqa: N801 - used as a function
     """Let the first commit of a worker find another offset than the one it began with."""
 
     def __init__(self, place: Place, offset: str) -> None:
@@ -436,7 +500,7 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     before = getattr(Writer, what)
 
     def failing(self: Writer, submissions: Sequence[object], **rest: object) -> object:
-        if any(b"POISON" in one.raw() and one.refusal is None for one in submissions):  # type: ignore[attr-defined]
+        if any(b"POISON" in one.raw() and one.refusal is None for one in submissions):
             raise ZeroDivisionError("a marker")
         return before(self, submissions, **rest)
 
@@ -509,7 +573,7 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
     def failing(self: Inbox, requests: Sequence[object]) -> None:
         if requests:
             raise ZeroDivisionError("a marker")
-        take(self, requests)  # type: ignore[arg-type]
+        take(self, requests)
 
     monkeypatch.setattr(Inbox, "_take_labels", failing)
     work = Worker(place, MemorySource(topic(50)), Options(until_idle_s=0.2), tell=told.append).run()
@@ -610,6 +674,34 @@ def test_a_worker_beside_another_process_that_delivers_decides_all_the_same(plac
 
     assert (work.counts.decisions, place.deliveries) == (50, [])
     assert told == ["nothing is delivered from here for now: process 7 delivers"]
+
+
+def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_when_it_goes_on(place, monkeypatch):
+    monkeypatch.setattr(working_delivery, "HEALTH_S", 0.0)
+    feed, told, stop = topic(1), list[str](), Event()
+    trouble = Trouble("no answer from the bank.", NOW_MS)
+    states = iter([health(), health(trouble, attempts=1), *[health(trouble, attempts=n) for n in (2, 3)], health()])
+
+    def next_one(last_seq: int) -> Sequence[SinkHealth]:
+        found = next(states, None)
+        if found is None:
+            stop.set()
+            return ()
+        return [found]
+
+    place.health = next_one
+    worker = Worker(place, MemorySource(feed), stop=stop, tell=told.append)
+    worker.run()
+
+    assert told == [
+        "sink hook takes nothing since 2026-05-28T20:26:40Z: no answer from the bank. It is tried again",
+        "sink hook takes rows again",
+    ]
+    assert worker.work.sinks == ()
+
+
+def health(trouble: Trouble | None = None, attempts: int = 0) -> SinkHealth:
+    return SinkHealth("hook", through=0, lag=1, sent=0, attempts=attempts, trouble=trouble)
 
 
 # ---- saving state

@@ -122,7 +122,7 @@ def test_labels_are_joined_seen_by_later_events_and_never_twice():
     shown = documents(answers)
 
     assert [one.kind for one in answers] == ["decided", "taken", "duplicate", "decided"]
-    assert [one["features"]["card.frauds"] for one in shown] == [0, 1]  # type: ignore[index]
+    assert [one["features"]["card.frauds"] for one in shown] == [0, 1]
 
 
 def test_a_label_before_its_event_waits_and_follows_right_after_it():
@@ -140,7 +140,7 @@ def test_a_label_before_its_event_waits_and_follows_right_after_it():
         ("label", "payment/p2"),
         ("event", "p3"),
     ]
-    assert [one["features"]["card.frauds"] for one in documents(answers)] == [0, 0, 1]  # type: ignore[index]
+    assert [one["features"]["card.frauds"] for one in documents(answers)] == [0, 0, 1]
     assert log.waiting_all() == []
 
 
@@ -171,7 +171,7 @@ def test_events_taken_without_deciding_count_in_windows_and_are_not_decided():
 
     assert taken[0].kind == "taken"
     assert [row for rows in log.hits_after() for row in rows] == []
-    assert documents(decided)[0]["features"]["card.spent_1d"] == "150.00"  # type: ignore[index]
+    assert documents(decided)[0]["features"]["card.spent_1d"] == "150.00"
     assert verify_online(log).mismatches == 0
 
 
@@ -205,7 +205,7 @@ def test_state_is_thrown_away_when_a_commit_fails():
         one.write([payment(3, 2)])
     restored = writer(log).write([payment(4, 3)])
 
-    assert documents(restored)[0]["features"]["card.payments_1h"] == 1  # type: ignore[index]
+    assert documents(restored)[0]["features"]["card.payments_1h"] == 1
 
 
 def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
@@ -214,10 +214,10 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     one = writer(log)
     one.write([payment(1)])
     engine = one.state.engine
-    found, engine.step = engine.step, interrupting  # type: ignore[method-assign]
+    found, engine.step = engine.step, interrupting
     with pytest.raises(KeyboardInterrupt):
         one.write([payment(1), payment(2, 60 * 11)])
-    engine.step = found  # type: ignore[method-assign]
+    engine.step = found
     with pytest.raises(StateError, match="open the project again"):
         one.write([payment(3, 60)])
 
@@ -239,7 +239,7 @@ def test_a_batch_is_not_prepared_beside_one_that_is_not_committed():
     one.commit(first)
     (after,) = documents(one.write([payment(3, 2)]))
 
-    assert after["features"]["card.payments_1h"] == 1  # type: ignore[index]
+    assert after["features"]["card.payments_1h"] == 1
 
 
 def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
@@ -268,10 +268,10 @@ def test_a_failed_commit_takes_the_batch_that_was_drafted_beside_it_along():
     one = writer(log)
     opened = one.prepare([payment(1)])
     following = one.prepare([payment(2, 1)], known=one.look_up([payment(2, 1)]))
-    log.append, append = failing, log.append  # type: ignore[method-assign]
+    log.append, append = failing, log.append
     with pytest.raises(StorageError):
         one.commit(opened)
-    log.append = append  # type: ignore[method-assign]
+    log.append = append
     for use in (lambda: one.commit(following), lambda: one.write([payment(3)]), lambda: one.state):
         with pytest.raises(StateError):
             use()

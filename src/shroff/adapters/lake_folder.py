@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from shroff.config import make_folder, sync_folder
 from shroff.errors import StorageError
@@ -19,6 +20,7 @@ STEPS: Final = ("begin", "written", "synced", "named", "done")
 UNFINISHED: Final = ".unfinished"  # a folder of files that nobody sees yet
 UNFINISHED_S: Final = 3_600.0  # nobody writes one object for an hour
 LOCK: Final = ".lock"
+OPENED_MAX: Final = 100  # tries: each but the last lost the folder to a writer that ended just then
 
 
 def _no_step(_step: str) -> None:
@@ -101,19 +103,18 @@ class FolderObjects:
                     sync_folder(target.parent)
 
     def close(self) -> None:
-        """Nothing is open between calls."""
+        """Remove the folder of unfinished files, where this one made or used it and nobody has a file in it."""
+        if self._is_ready:
+            self._is_ready = False
+            with suppress(OSError):  # it has files of others, or is gone
+                (self._folder / UNFINISHED).rmdir()
 
     @contextmanager
     def _unfinished(self, data: bytes) -> Iterator[Path]:
         """A synced file with these bytes that has no name yet."""
-        folder = self._folder / UNFINISHED
-        if not self._is_ready:
-            make_folder(folder)
-            _clear(folder)
-            self._is_ready = True
-        part = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
+        part = self._folder / UNFINISHED / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            with part.open("xb") as file:
+            with self._begun(part) as file:
                 self._on_step("begin")
                 file.write(data)
                 self._on_step("written")
@@ -124,6 +125,19 @@ class FolderObjects:
         finally:
             part.unlink(missing_ok=True)
         self._on_step("done")
+
+    def _begun(self, part: Path) -> BinaryIO:
+        """A new file in the folder of unfinished ones, which another writer may remove at its end."""
+        for _ in range(OPENED_MAX):
+            try:
+                if not self._is_ready:
+                    make_folder(part.parent)
+                    _clear(part.parent)
+                    self._is_ready = True
+                return part.open("xb")
+            except FileNotFoundError:
+                self._is_ready = False
+        raise FileNotFoundError(errno.ENOENT, "other writers remove its folder again and again", str(part.parent))
 
     def _named(self, target: Path) -> None:
         self._on_step("named")

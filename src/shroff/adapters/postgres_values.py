@@ -42,7 +42,7 @@ class WholeColumn(Column):
     """An array of integers of 64 bits."""
 
 
-class _TextDumper(Dumper):  # type: ignore[misc, unused-ignore]
+class _TextDumper(Dumper):  # type: ignore[misc, unused-ignore]  # psycopg need not be installed
     format, oid = Format.BINARY, _TEXT[1]
 
     def dump(self, obj: Column) -> bytes:

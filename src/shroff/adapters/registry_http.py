@@ -36,25 +36,29 @@ class HttpRegistry:
 
     Args:
         address: `http://HOST:PORT/PATH` or https; `USER:PASSWORD@` before the host logs in (Basic).
-        certificates: A file of certificates to trust instead of the system's.
-        client_certificate: A file with a certificate and its key, where the registry asks who we are.
+        ca: A file of certificates to trust instead of the system's.
+        cert: A file with a certificate, where the registry asks who we are.
+        key: A file with its key, without a password; without one it is in `cert`.
 
-    Raises: UsageError where the address is none, or a file is not of certificates.
+    Raises: UsageError where the address is none, a file is not of certificates, or there are such for http://.
     """
 
     def __init__(
         self,
         address: str,
         *,
-        certificates: str = "",
-        client_certificate: str = "",
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         where = _where(address)
         self.address = f"{where.scheme}://{where.host_and_port}{where.path}"
         self._path, self._timeout_s = where.path, timeout_s
         self._host, self._port = where.host, where.port
-        self._trust = _trust(certificates, client_certificate) if where.scheme == "https" else None
+        if where.scheme == "http" and (ca or cert or key):
+            raise UsageError(f"certificates are for https://, and the schema registry is at {self.address}.")
+        self._trust = _trust(ca, cert, key) if where.scheme == "https" else None
         self._headers = {"Accept": f"{_KIND}, application/json", "Content-Type": _KIND, **_login(where)}
         self._connection: HTTPConnection | None = None
 
@@ -208,15 +212,20 @@ def _login(where: _Where) -> dict[str, str]:
     return {"Authorization": f"Basic {known}"}
 
 
-def _trust(certificates: str, client_certificate: str) -> ssl.SSLContext:
+def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
     try:
-        found = ssl.create_default_context(cafile=certificates or None)
-        if client_certificate:
-            found.load_cert_chain(client_certificate)
+        found = ssl.create_default_context(cafile=ca or None)
+        if cert:
+            found.load_cert_chain(cert, key or None, password=_no_password)
     except OSError as error:  # of ssl, too
-        named = " or ".join(name for name in (certificates, client_certificate) if name)
+        named = " or ".join(name for name in (ca, cert, key) if name)
         raise UsageError(f"{named} cannot be read as certificates: {_reason(error)}.") from None
     return found
+
+
+def _no_password() -> str:
+    """Without it the library would ask for one on the terminal. Raises: UsageError."""
+    raise UsageError("the key of the schema registry's client certificate has a password: give it without one.")
 
 
 def _quoted(subject: str) -> str:

@@ -37,12 +37,7 @@ class ServerUrl:
     @property
     def is_loopback(self) -> bool:
         """Whether nothing leaves this machine."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def ssl_mode(self) -> str:
@@ -58,6 +53,16 @@ class ServerUrl:
                 f"'_', not a digit first, at most 40"
             )
         return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def server_url(url: str, schemes: Collection[str], port: int, options: Collection[str]) -> ServerUrl:

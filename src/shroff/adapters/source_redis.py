@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from shroff.adapters.redis_server import RedisServer, Words
 from shroff.adapters.source_redis_reading import (
@@ -24,14 +24,14 @@ from shroff.adapters.source_redis_reading import (
     entries,
     fields_json,
 )
-from shroff.errors import SchemasAwayError, TransientError, UsageError
+from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.lines import Line, number_of_entry
 from shroff.events.systems import System
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Taken
+from shroff.streams.source import Health, Standing, Taken
 
 LEASE_MS: Final = 5_000
 WAIT_MS: Final = 1_000  # the longest single wait in the server, well below the time after which it counts as away
@@ -113,6 +113,19 @@ class RedisSource:
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
 
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        streams = {stream: Position.parse(offsets.get(stream, FIRST)) for stream in self._parts}
+        replies = self._server.ask_all(
+            [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
+        )
+        each = zip(streams.items(), replies[::3], replies[1::3], replies[2::3], strict=True)
+        found = []
+        for (stream, at), read, told, there in each:
+            summary = Summary.of(told, stream)
+            self._parts[stream].added = 0 if summary is None else summary.added
+            found.append(_standing(stream, at, read, summary, is_there=bool(there)))
+        return sorted(found)
+
     def poll(self, limit: int, timeout_s: float) -> list[Taken]:
         until_s = time.monotonic() + timeout_s
         while True:
@@ -192,12 +205,9 @@ class RedisSource:
 
         With a count of 0 the stream is only looked at.
         """
-        asked: list[Words] = []
-        for stream, count in counts.items():
-            at = self._parts[stream].at.id
-            asked.append(("XREAD", "COUNT", max(count, 1), "STREAMS", stream, at))
-            asked.append(("XINFO", "STREAM", stream))
-            asked.append(("XRANGE", stream, at, at))
+        asked = [
+            words for stream, count in counts.items() for words in _asked(stream, self._parts[stream].at.id, count)
+        ]
         replies = iter(self._server.ask_all(asked, in_one_moment=True))
         found = {}
         for (stream, count), read, told, there in zip(counts.items(), replies, replies, replies, strict=True):
@@ -295,6 +305,31 @@ class RedisSource:
             self._field,
             one.raw,
         ]
+
+
+def _asked(stream: str, at: str, count: int) -> list[Words]:
+    """What is asked of a stream in one moment: entries behind an id, what it says of itself, and the one of that id."""
+    return [
+        ("XREAD", "COUNT", max(count, 1), "STREAMS", stream, at),
+        ("XINFO", "STREAM", stream),
+        ("XRANGE", stream, at, at),
+    ]
+
+
+def _standing(stream: str, at: Position, read: Any, summary: Summary | None, *, is_there: bool) -> Standing:
+    """How a stream stands, by the answers to `_asked`."""
+    if isinstance(read, Exception):
+        raise read
+    came = entries(read).get(stream, [])
+    try:
+        check_read(stream, at, came, summary, is_all=not came, is_there=at.id == FIRST or is_there)
+    except StateError as error:
+        return Standing(stream, None, str(error))
+    if summary is None or not came:
+        return Standing(stream, 0)
+    if at.id == FIRST:
+        return Standing(stream, summary.length)
+    return Standing(stream, None if at.count is None else summary.added - at.count)
 
 
 def _parts(system: System) -> dict[str, _Part]:

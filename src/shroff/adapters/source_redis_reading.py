@@ -13,7 +13,7 @@ from shroff.adapters.redis_server import pairs
 from shroff.errors import StateError, UsageError
 
 FIRST: Final = "0-0"  # before every entry
-AGAIN: Final = "Then let the stream begin anew: what is read twice changes nothing"
+AGAIN: Final = "Then 'shroff source forget {}' lets it begin anew: what is read twice changes nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def _removed(stream: str, at: Position, count: int) -> StateError:
     many = "1 entry was" if count == 1 else f"{count:,} entries were"
     return StateError(
         f"stream {stream}: {many} removed behind {at.id} before anybody here had read them, by trimming or deletion. "
-        f"Bring them in from elsewhere with 'shroff ingest'. {AGAIN}. Nobody should trim ahead of what was read: with "
-        f"'trim: true' in the source shroff does it"
+        f"Bring them in from elsewhere with 'shroff ingest'. {AGAIN.format(stream)}. Nobody should trim ahead "
+        f"of what was read: with 'trim: true' in the source shroff does it"
     )
 
 
@@ -142,7 +142,7 @@ def _not_the_one(stream: str, at: Position, words: str) -> StateError:
     return StateError(
         f"stream {stream} is not the one that was read up to {at.id}: {words}. It was emptied, or its server went back "
         f"to an earlier state; entries that were added since may be missing here. Bring those in with 'shroff ingest'. "
-        f"{AGAIN}"
+        f"{AGAIN.format(stream)}"
     )
 
 

@@ -99,21 +99,21 @@ def _source(spread: Spread, places: int) -> type:
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
     from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxRows, SupportsTriggerAvailableNow
 
-    class Slice(InputPartition):  # type: ignore[misc, unused-ignore]
+    class Slice(InputPartition):  # type: ignore[misc, unused-ignore]  # as said above
         def __init__(self, after: int, upto: int) -> None:
             self.after, self.upto = after, upto
 
-    class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):  # type: ignore[misc, unused-ignore]
+    class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):  # type: ignore[misc, unused-ignore]  # as above
         def initialOffset(self) -> dict[str, int]:  # noqa: N802 (Spark's names)
             return {"place": 0}
 
-        def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802
+        def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 (Spark's names)
             """What is decided ends where `spread` does, which stands still."""
 
-        def getDefaultReadLimit(self) -> Any:  # noqa: N802
+        def getDefaultReadLimit(self) -> Any:  # noqa: N802 (Spark's names)
             return ReadMaxRows(places)
 
-        def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802
+        def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802 (Spark's names)
             most = spread.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
             return {"place": max(start["place"], min(start["place"] + most, spread.upto))}
 
@@ -124,7 +124,7 @@ def _source(spread: Spread, places: int) -> type:
             yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)
             yield from (tuple(one) for one in rows_of(work_of(spread), partition.after, partition.upto))
 
-    class Lake(DataSource):  # type: ignore[misc, unused-ignore]
+    class Lake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
         @classmethod
         def name(cls) -> str:
             return "shroff_lake"
@@ -132,7 +132,7 @@ def _source(spread: Spread, places: int) -> type:
         def schema(self) -> str:
             return SEEN
 
-        def streamReader(self, schema: Any) -> Reader:  # noqa: N802
+        def streamReader(self, schema: Any) -> Reader:  # noqa: N802 (Spark's names)
             return Reader()
 
     return Lake

@@ -55,7 +55,13 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     session.stopped = "Nothing was taken yet."
     with lines, bars("restoring state, events") as (restoring,):
         groups = project.answers(
-            lines, name, as_type=as_type, is_hashed=is_hashed, has_more=has_more, restoring=restoring
+            lines,
+            name,
+            as_type=as_type,
+            is_hashed=is_hashed,
+            has_more=has_more,
+            restoring=restoring,
+            ready=session.warn,
         )
         with closing(groups):
             for group in groups:

@@ -31,6 +31,8 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "ingest": ("ingest", "bring files of events in, deciding on the way"),
     "decide": ("decide", "events in, one JSON line each; decisions out"),
     "run": ("run", "a worker: events from Kafka, Redis Streams or files, decided as they come"),
+    "serve": ("serve", "the service: events posted by programs, decided as they come"),
+    "source": ("source", "how far the live source was read; let a part of it begin anew"),
     "produce": ("produce", "send the events of a file to the live source, at any pace"),
     "features": ("features", "compute features of events into a Parquet file"),
     "label": ("label", "record what was found out about events"),
@@ -51,16 +53,13 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "prune": ("prune", "move old events from the store to the lake"),
     "erase": ("erase", "take away what is personal of one entity's events"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
+    "users": ("users", "people who may sign in, and what they may do"),
+    "keys": ("keys", "keys of programs that call the API"),
+    "audit": ("audit", "the record of who did what, and whether it is whole"),
     "doctor": ("doctor", "say in plain words what is wrong and what to do"),
     "notebook": ("notebook", "write a notebook that opens the project"),
     "schema": ("schema", "schemas of Avro messages; JSON Schema of project files for editors"),
     "completion": ("completion", "let a shell complete commands, event types and files"),
-}
-PLANNED: Final = {
-    "serve": "API and pages",
-    "keys": "keys for programs that call the API",
-    "users": "people who may sign in",
-    "audit": "verify the record of who did what",
 }
 
 STARTING: Final = (50_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
@@ -80,26 +79,22 @@ class Program(click.Group):
     """The command `shroff`, with its sub-commands imported one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *PLANNED]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
             module = import_module(f"shroff.cli.{COMMANDS[cmd_name][0]}")
             command: click.Command = getattr(module, cmd_name.replace("-", "_"))
             return command
-        if cmd_name in PLANNED:
-            from shroff.cli.planned import planned
-
-            return planned(cmd_name, PLANNED[cmd_name])
         return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        is_known = name in COMMANDS or name in PLANNED or name.startswith("-")
+        is_known = name in COMMANDS or name.startswith("-")
         if not is_known and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
-            hint = nearest(name, [*COMMANDS, *PLANNED]) or "'shroff --help' lists the commands."
+            hint = nearest(name, COMMANDS) or "'shroff --help' lists the commands."
             raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -115,8 +110,6 @@ class Program(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
-        with formatter.section("Not there yet"):
-            formatter.write_text(", ".join(PLANNED))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli.progress import bars
-from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
+from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.decisions.outbox import SinkState
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import StuckKey, StuckRow
 
 SHOWN_MAX: Final = 50  # rows that a list shows to people; --json has all
+REASON_MAX: Final = 140  # characters of a reason in a list; 'show' and --json have all of it
 STUCK: Final = 1  # exit status: done, and some of it is stuck
 AWAY: Final = 3  # exit status: a sink cannot be reached
 _SINK: Final = click.option("--sink", metavar="NAME", default="", help="Only what is stuck before this sink.")
@@ -37,7 +38,7 @@ def list_(session: Session, sink: str) -> None:
     states = [one for one in session.project.sink_states() if sink in {"", one.name}]
     rows = session.project.stuck(sink)
     document = {
-        "sinks": [_state(one) for one in states],
+        "sinks": [state_document(one) for one in states],
         "count": len(rows),
         "stuck": [_row(one) for one in rows],
     }
@@ -138,7 +139,7 @@ def _key(row: StuckRow) -> str:
     return key_text(row.key)
 
 
-def _state(one: SinkState) -> dict[str, Any]:
+def state_document(one: SinkState) -> dict[str, Any]:
     return {
         "name": one.name,
         "kind": one.kind,
@@ -191,7 +192,10 @@ def _list_text(states: list[SinkState], rows: list[StuckRow]) -> str:
             told = _trouble(one.trouble) or {}
             lines.append(one_line(f"{one.name} takes nothing since {told['since']}: {told['words']}"))
     if rows:
-        shown = [(_key(row), f"{row.event}/{row.id}", str(row.attempts), row.reason) for row in rows[:SHOWN_MAX]]
+        shown = [
+            (_key(row), f"{row.event}/{row.id}", str(row.attempts), cut(row.reason, REASON_MAX))
+            for row in rows[:SHOWN_MAX]
+        ]
         lines.append(table(shown, ("row", "event", "attempts", "reason")))
     if len(rows) > SHOWN_MAX:
         lines.append(f"  … and {len(rows) - SHOWN_MAX:,} more; --json has them all.")

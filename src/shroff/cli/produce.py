@@ -33,8 +33,9 @@ DRAWN_S: Final = 0.5
     "shroff produce payments.csv --as payment",
     "shroff produce paysim.csv --as payment --labels paysim.csv --speed 60",
     "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
+    "shroff produce --create-topics",
 )
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--as",
     "as_type",
@@ -62,7 +63,7 @@ DRAWN_S: Final = 0.5
 )
 def produce(
     session: Session,
-    file: Path,
+    file: Path | None,
     as_type: str | None,
     labels: Path | None,
     order: str,
@@ -78,12 +79,15 @@ def produce(
     """Send the events of a file to the live source, as quickly as it takes them or at a pace.
 
     Lines are read as 'shroff ingest' reads them; one that is no event is told and not sent. Events with the same key
-    stay in their order. Ctrl-C waits for what is on its way, and says how to go on.
+    stay in their order. Ctrl-C waits for what is on its way, and says how to go on. With --create-topics and no FILE
+    nothing is sent: the topics that shroff.yaml names are made, those of dead letters and of sinks too.
     """
     from shroff.decisions.producing import Pace, Production
 
     if partitions is not None and not makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")
+    if file is None:
+        return _made(session, partitions or 1, is_asked=makes_topics and to is None)
     done, began_s = Production(next_row=first_row), time.monotonic()
     session.stopped = "Nothing was sent yet."
     try:
@@ -113,6 +117,17 @@ def produce(
     return NOT_TAKEN if done.failed else QUARANTINED if done.refused else 0
 
 
+def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
+    """Make topics and send nothing."""
+    if not is_asked:
+        raise UsageError("name the FILE to send; or --create-topics alone, to make the topics that shroff.yaml names.")
+    made = session.project.make_topics(partitions)
+    text = f"Made: {', '.join(made)}." if made else "All topics are there already."
+    session.answer({"sent": 0, "seconds": 0.0, "topics": made}, text)
+    session.next("shroff doctor", "shroff run")
+    return 0
+
+
 def _tell(done: Production, session: Session) -> None:
     document = {
         "sent": done.sent,
@@ -122,11 +137,14 @@ def _tell(done: Production, session: Session) -> None:
         "refused": done.refused,
         "untaken": done.untaken,
         "behind": done.behind,
+        "topics": done.made,
     }
     pace = f", {done.sent / done.seconds:,.0f} a second" if done.seconds > 0 and done.sent else ""
     lines = [f"{many(done.sent, 'event')} sent in {done.seconds:.1f} s{pace}."]
     if done.labels:
         lines.append(f"{many(done.labels, 'label')} sent.")
+    if done.made:
+        lines.append(f"Topics made: {', '.join(done.made)}.")
     if done.untaken:
         lines.append(f"{many(done.untaken, 'line')} passed over: no event type's 'when' takes them.")
     if done.behind:

@@ -74,7 +74,7 @@ def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
     from numba.core import event
 
     # numba ships types in some versions only, so the mark is needed or not.
-    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]
+    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]  # as said above
         def on_start(self, event: Any) -> None:
             tell()
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
+from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.streams.log import Refused
 
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
+REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
 _WITHHELD: Final = "its bytes are not shown, since they may hold values of personal fields: add --personal"
 
 
@@ -34,7 +35,7 @@ def list_(session: Session) -> None:
         entries = log.refused_list()
     documents = [_document(number, entry) for number, entry in entries]
     shown = [
-        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", entry.reason)
+        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", cut(entry.reason, REASON_MAX))
         for number, entry in entries[:SHOWN_MAX]
     ]
     text = many(len(entries), "entry is in quarantine.", "entries are in quarantine.")
@@ -106,7 +107,9 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
     counts = f"{len(found) - len(stays):,} taken, {len(stays):,} refused again"
     text = f"{many(len(found), 'entry', 'entries')} tried again: {counts}."
     if stays:
-        rows = [(str(one.number), f"{one.source}:{one.place}", one.reason) for one in stays[:SHOWN_MAX]]
+        rows = [
+            (str(one.number), f"{one.source}:{one.place}", cut(one.reason, REASON_MAX)) for one in stays[:SHOWN_MAX]
+        ]
         text += "\n" + table(rows, ("number", "place", "reason"))
     session.answer(document, text)
     session.next("shroff quarantine drop NUMBER" if stays else "shroff verify")

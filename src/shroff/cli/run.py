@@ -14,12 +14,13 @@ from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, document_of, text_of
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
-from shroff.errors import UsageError
+from shroff.errors import ShroffError, UsageError
 from shroff.language.values import parse_duration
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from shroff.decisions.outbox import SinkState
     from shroff.decisions.working_counts import Work
 
 PARTS_SHOWN = 8
@@ -93,8 +94,11 @@ def run(
         watched(worker.work, session),
     ):
         work = worker.run()
-    session.answer(work_document(work), _text(work))
-    session.next("shroff quarantine list") if work.quarantined else session.next("shroff export decisions")
+    sinks = _sinks(session)
+    session.answer(work_document(work) | {"sinks": _documents(sinks)}, "\n".join([_text(work), *_held_back(sinks)]))
+    hints = ["shroff quarantine list"] if work.quarantined else []
+    hints += ["shroff outbox list"] if _held_back(sinks) else []
+    session.next(*(hints or ["shroff export decisions"]))
     return QUARANTINED if work.quarantined else 0
 
 
@@ -131,6 +135,39 @@ def _text(work: Work) -> str:
             f"{many(work.unbearable, 'message')} that shroff itself failed at went to quarantine: please report that."
         )
     return "\n".join(lines)
+
+
+def _sinks(session: Session) -> list[SinkState] | None:
+    """Where the store has the sinks at the end; None where it cannot be asked any more, which ends no work badly."""
+    project = session.project
+    if not project.systems.sinks and project.systems.online is None:
+        return []
+    try:
+        return project.sink_states()
+    except ShroffError as error:
+        session.say(f"shroff: how far sinks are cannot be told: {one_line(error)}")
+        return None
+
+
+def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:
+    from shroff.cli.outbox import state_document
+
+    return None if sinks is None else [state_document(one) for one in sinks]
+
+
+def _held_back(sinks: list[SinkState] | None) -> list[str]:
+    """What sinks do not have, in words, a line each; nothing of those that have all."""
+    from shroff.events.event import time_text
+
+    lines = []
+    for one in sinks or ():
+        parts = [f"{many(one.stuck, 'row is', 'rows are')} stuck"] if one.stuck else []
+        parts += [f"it is {many(one.lag, 'place')} behind"] if one.lag else []
+        if one.trouble is not None:
+            parts.append(f"it takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}")
+        if parts:
+            lines.append(one_line(f"Sink {one.name}: {'; '.join(parts).rstrip('.')}."))
+    return lines
 
 
 def _duration_s(text: str) -> float:

@@ -213,13 +213,10 @@ def _no_type(name: str, types: Mapping[str, EventType]) -> UsageError:
 
 
 def _registry(session: Session, address: str | None) -> SchemaRegistry:
-    from shroff import app
-
     source = session.project.systems.source
-    found = address or ("" if source is None else source.text("registry"))
-    if not found:
+    if not address and (source is None or not source.registry):
         raise UsageError("no schema registry is named: add --registry URL, or registry: to the source in shroff.yaml.")
-    return app.schema_registry(config.filled(found, "registry"))
+    return session.project.open_registry(source, address or "")
 
 
 def _looked(

@@ -41,7 +41,7 @@ class Session:
             from shroff import app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
-            self._project.waiting = self.lasts
+            self._project.waiting, self._project.via = self.lasts, "command"
         return self._project
 
     @property
@@ -92,9 +92,9 @@ class Session:
             self.say(f"shroff: {words}")
 
     def warn(self) -> None:
-        """Say what the project wants somebody to know, though the command went well."""
-        for words in self._project.warnings if self._project is not None else ():
-            self.say(f"shroff: {words}")
+        """Say what the project wants somebody to know, though the command went well; each once, however often asked."""
+        while self._project is not None and self._project.warnings:
+            self.say(f"shroff: {self._project.warnings.pop(0)}")
 
     def next(self, *commands: str) -> None:
         """Name what one may want to do next."""
@@ -164,6 +164,12 @@ def harmless(text: str) -> str:
 def one_line(text: object) -> str:
     r"""The text on one line: its line ends are written out too (`\n`)."""
     return harmless(str(text)).replace("\n", "\\n")
+
+
+def cut(text: object, most: int) -> str:
+    """The text on one line, of so many characters at most, for a table; what is left out is an ellipsis."""
+    line = one_line(text)
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def argument(text: object) -> str:

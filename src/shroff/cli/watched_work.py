@@ -10,14 +10,16 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cli.progress import drawing
-from shroff.cli.session import Session, one_line
+from shroff.cli.session import Session, cut, one_line
 from shroff.decisions.working_counts import RESTORING, STANDING_BY
+from shroff.decisions.working_delivery import silence_words
 
 if TYPE_CHECKING:
     from shroff.decisions.working_counts import Work
 
 DRAWN_S: Final = 0.5
 SAID_S: Final = 30.0
+SILENCE_MAX: Final = 120  # characters of why a sink takes nothing: the line is to stay one
 
 
 class Look:
@@ -45,6 +47,7 @@ class Look:
             parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         if work.quarantined:
             parts.append(f"{work.quarantined:,} quarantined")
+        parts += [cut(silence_words(one), SILENCE_MAX) for one in work.sinks if one.trouble is not None]
         waits = work.waits_for or (work.health.words[-1] if work.health.words else "")
         if waits:
             parts.append(one_line(waits))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
+from shroff.decisions.deeds import Deed
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
 from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.progress import Progress, counted, unheard
@@ -75,6 +76,14 @@ class Additions(Elsewhere):
         """The inbox of a log that this process writes."""
 
     @abstractmethod
+    def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
+        """Put a request into the inbox of the log, and what it does into the record, in one transaction."""
+
+    @abstractmethod
+    def record(self, deed: Deed) -> None:
+        """Put into the record what is done without a request; nothing where the project has no log yet."""
+
+    @abstractmethod
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """The door for files and lines."""
 
@@ -121,10 +130,13 @@ class Additions(Elsewhere):
         one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
         if one.refusal is not None:
             self._needs_log(f"and what is no label makes none: {one.refusal}")
-        return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits))[0]
+        deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})
+        return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits, deed))[0]
 
     def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
+        if file.is_file():
+            self.record(Deed("label.file", f"file {file.name}"))
         try:
             return self.ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
@@ -155,7 +167,8 @@ class Additions(Elsewhere):
         self._needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
-        return retried_of(self._ask(RETRY, retry_request(numbers, headers), waits))
+        deed = Deed("quarantine.retry", "quarantine", None, list(numbers) or "all")
+        return retried_of(self._ask(RETRY, retry_request(numbers, headers), waits, deed))
 
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
         """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
@@ -171,38 +184,46 @@ class Additions(Elsewhere):
             with self.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
 
+        deed = Deed("quarantine.drop", "quarantine", None, list(numbers) or "all")
+
+        def put(log: Log) -> int:
+            return self.put_request(log, DROP, body, now_ms, deed)
+
         def alone(number: int | None) -> bytes:
             """Without a writer: it would put the project's files in force, and they may have mistakes."""
             with closing(self.open_log(read_only=False)) as log:
                 if number is None:
-                    number = log.ask(DROP, body, now_ms)
+                    number = put(log)
                     with staying():
                         return drop(log, Request(number, DROP, body, now_ms))
                 reply = log.reply_to(number)
                 return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
 
-        return dropped_of(ask(DROP, body, now_ms, alone, self._beside, waits, self.waiting))
+        return dropped_of(ask(put, alone, self._beside, waits, self.waiting))
 
     def _needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
         if not self.has_log():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
-    def _ask(self, kind: str, body: bytes, waits: Waits) -> msgspec.Raw:
+    def _ask(self, kind: str, body: bytes, waits: Waits, deed: Deed | None = None) -> msgspec.Raw:
         """What came of a request, carried out by the process that writes the log, or by this one where none does."""
         from shroff.decisions.inbox import ask, staying
 
         now_ms = self.now_ms()
 
+        def put(log: Log) -> int:
+            return self.put_request(log, kind, body, now_ms, deed)
+
         def alone(number: int | None) -> bytes:
             with self.writing() as (writer, log), closing(self.inbox(writer, log)) as inbox:
                 if number is not None:
                     return inbox.replied(number)
-                number = log.ask(kind, body, now_ms)
+                number = put(log)
                 with staying():
                     return inbox.replied(number)
 
-        return ask(kind, body, now_ms, alone, self._beside, waits, self.waiting)
+        return ask(put, alone, self._beside, waits, self.waiting)
 
     @contextmanager
     def _beside(self) -> Iterator[Log]:
@@ -307,7 +328,8 @@ class Additions(Elsewhere):
                 config.write_text(self.places.folder / file_of(name), changed)
         self.reload()
         before = self._files_in_force()
-        in_force, why_not = self._put_in_force(waits)
+        told = None if what == SAME else Deed("list.change", f"list {name}", None, {"value": value, "what": what})
+        in_force, why_not = self._put_in_force(waits, deed=told)
         now = self._files_in_force() if in_force else before
         others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
         return Change(name, value, what, len(entries(changed)), in_force, why_not, tuple(others) if before else ())
@@ -322,7 +344,7 @@ class Additions(Elsewhere):
                 control.take(record)
         return control.files
 
-    def _put_in_force(self, waits: Waits, written: str = WRITTEN) -> tuple[bool, str]:
+    def _put_in_force(self, waits: Waits, written: str = WRITTEN, deed: Deed | None = None) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
         The file is written by now, as `written` says, so whatever goes wrong says that it waits, and never that
@@ -334,7 +356,7 @@ class Additions(Elsewhere):
             return False, "this project has no log yet; its files come into force with the first events"
         waits(written)
         try:
-            self._ask(ADOPT, b"null", waits)
+            self._ask(ADOPT, b"null", waits, deed)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot come into force: {error.problems[0]}"
         except ShroffError as error:

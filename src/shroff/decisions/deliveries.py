@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.deeds import Deed
 from shroff.decisions.progress import unheard
 from shroff.errors import UsageError
 from shroff.events.systems import System, Systems
@@ -155,6 +156,8 @@ class Deliveries(Additions):
 
         self._needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
+        deed = Deed("outbox.retry", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        self.record(deed)
         return sum(int(done_of(self._ask_outbox(retry_request(page), waits))["retry"]) for page in pages(chosen))
 
     def outbox_drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
@@ -163,6 +166,8 @@ class Deliveries(Additions):
 
         self._needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
+        deed = Deed("outbox.drop", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        self.record(deed)
         return sum(int(done_of(self._ask_outbox(drop_request(page), waits))["drop"]) for page in pages(chosen))
 
     def _reader(self) -> Log:
@@ -175,14 +180,17 @@ class Deliveries(Additions):
 
         now_ms = self.now_ms()
 
+        def put(log: Log) -> int:
+            return self.put_request(log, OUTBOX, body, now_ms, None)
+
         def alone(number: int | None) -> bytes:
             """Without a writer: it would restore state, which nothing here needs."""
             with closing(self.open_log(read_only=False)) as log:
                 if number is None:
-                    number = log.ask(OUTBOX, body, now_ms)
+                    number = put(log)
                     with staying():
                         return tend_outbox(log, Request(number, OUTBOX, body, now_ms))
                 reply = log.reply_to(number)
                 return reply if reply is not None else tend_outbox(log, Request(number, OUTBOX, body, now_ms))
 
-        return ask(OUTBOX, body, now_ms, alone, self._beside, waits, self.waiting)
+        return ask(put, alone, self._beside, waits, self.waiting)

@@ -55,6 +55,7 @@ _CURES: Final = {
         "units."
     ),
 }
+LAKE_CURE: Final = "See that it can be had from this machine: until then 'shroff run' does not write it."
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
@@ -292,6 +293,8 @@ def _days_of(log: Log) -> Days:
 
 def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_ms: int | None) -> Finding:
     """The lake that the project names: how far it has the log, and how large it is by its manifests."""
+    from shroff.decisions.lake_reader import NoLakeError
+
     try:
         with opened() as lake:
             size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
@@ -299,7 +302,8 @@ def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_
             return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
     except ShroffError as error:
         cure = "Until then nothing that moved there can be read; new events are decided." if keep_ms else ""
-        return Finding("lake", NOTE, str(error), cure)
+        is_new = isinstance(error, NoLakeError) and not keep_ms
+        return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.deeds import Deed
 from shroff.decisions.explain_past import Keyed
 from shroff.decisions.history import Records
 from shroff.decisions.progress import unheard
@@ -76,25 +77,36 @@ class Erasing(Additions):
                 there = _with_personal(log, named)
                 erased += len(there)
                 if there and not is_dry:
-                    self._erase(there, waits)
+                    deed = Deed(
+                        "personal.erase", f"{entity} {_unnamed(self.hasher, key)}", None, {"events": len(there)}
+                    )
+                    self._erase(there, waits, deed)
             mentioned = _mentioned(log, key, wanted)
         return Erased(events, erased, mentioned)
 
-    def _erase(self, named: Sequence[Named], waits: Waits) -> None:
+    def _erase(self, named: Sequence[Named], waits: Waits, deed: Deed) -> None:
         from shroff.decisions.inbox import ERASE, ask, erase, staying
 
         body, now_ms = msgspec.json.encode(named), self.now_ms()
 
+        def put(log: Log) -> int:
+            return self.put_request(log, ERASE, body, now_ms, deed)
+
         def alone(number: int | None) -> bytes:
             with closing(self.open_log(read_only=False)) as log:
                 if number is None:
-                    number = log.ask(ERASE, body, now_ms)
+                    number = put(log)
                     with staying():
                         return erase(log, Request(number, ERASE, body, now_ms))
                 reply = log.reply_to(number)
                 return reply if reply is not None else erase(log, Request(number, ERASE, body, now_ms))
 
-        ask(ERASE, body, now_ms, alone, self._beside, waits, self.waiting)
+        ask(put, alone, self._beside, waits, self.waiting)
+
+
+def _unnamed(hasher: Callable[[str], str], key: str) -> str:
+    """What stands for a key in the record, which is never erased: its keyed hash, without its last characters."""
+    return ":".join(hasher(key).split(":")[:2])
 
 
 def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:

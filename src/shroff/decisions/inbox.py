@@ -20,6 +20,7 @@ import msgspec
 
 import shroff
 from shroff.decisions.adopting import Adoption, carried
+from shroff.decisions.deeds import Put
 from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.history import label_of, waiting_body
 from shroff.decisions.outbox import OUTBOX, changes
@@ -117,9 +118,7 @@ def _given(one: Submission, money_places: int) -> _Given:
 
 
 def ask(
-    kind: str,
-    body: bytes,
-    at_ms: int,
+    put: Put,
     alone: Callable[[int | None], bytes],
     reading: Callable[[], AbstractContextManager[Log]],
     waits: Callable[[str], None],
@@ -128,7 +127,7 @@ def ask(
     """Have a request carried out, and give what came of it.
 
     Args:
-        at_ms: What the clock says.
+        put: Puts it into the inbox, where another process writes.
         alone: Takes the log for this process and carries out the request of this number, or this one; gives the
             reply. Raises LogBusyError where another process writes.
         waits: Told in words, once, what holds if nobody waits for the reply any longer.
@@ -142,9 +141,9 @@ def ask(
     while True:
         try:
             if number is None:
-                return _result(alone(None))
+                return result_of(alone(None))
             with staying():
-                return _result(alone(number))
+                return result_of(alone(number))
         except LogBusyError as error:
             by, waited_s = error.by, time.monotonic() - began
         if waited_s > PATIENCE_S:
@@ -154,11 +153,11 @@ def ask(
             lasts(f"waiting for {by}, which writes the log and takes this up between two batches.")
         with suppress(LogBusyError), reading() as log:
             if number is None:
-                number = log.ask(kind, body, at_ms)
+                number = put(log)
                 waits(f"{LEFT}.")
             reply = _awaited(log, number)
             if reply is not None:
-                return _result(reply)
+                return result_of(reply)
 
 
 def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
@@ -184,7 +183,8 @@ def _awaited(log: Log, number: int) -> bytes | None:
     return reply
 
 
-def _result(reply: bytes) -> msgspec.Raw:
+def result_of(reply: bytes) -> msgspec.Raw:
+    """What came of a request, by its reply. Raises: UsageError where it was refused."""
     found = msgspec.json.decode(reply, type=_Replied)
     if found.refusal:
         raise UsageError(found.refusal)

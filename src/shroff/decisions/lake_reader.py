@@ -23,6 +23,10 @@ HELD_BYTES: Final = 256 * 1024 * 1024  # of files that stay in memory, since the
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
 
 
+class NoLakeError(StateError):
+    """Nobody has written this lake yet."""
+
+
 class LakeReader:
     """Reads one lane of a lake as it is when this is made; what is written later is not seen.
 
@@ -44,7 +48,7 @@ class LakeReader:
     def _take(self, state: LakeState) -> None:
         self.state, objects = state, self.objects
         if not self.state.number:
-            raise StateError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
+            raise NoLakeError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
         if not self.state.is_whole:
             raise StateError(f"{objects.address} has places as JSON documents alone, so it cannot stand for its log")
         for path in [one for one in self._held if one not in self.state.files]:

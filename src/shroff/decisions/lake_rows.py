@@ -68,7 +68,7 @@ def read_span(log: Log, after: int, upto: int) -> Span:
         (span.hits, log.hits_after(after, upto, SLICE)),
     ):
         for batch in batches:
-            into.extend(batch)  # type: ignore[arg-type]
+            into.extend(batch)  # type: ignore[arg-type]  # each pair above is of one type
     if [one.seq for one in span.records] != list(range(after + 1, upto + 1)):
         raise damaged(f"the log between the places {after + 1:,} and {upto:,}", "a place is missing")
     return span

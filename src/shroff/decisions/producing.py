@@ -52,6 +52,7 @@ class Production:
     behind_s: float = 0.0  # how far behind its schedule the last event was sent
     place: str = ""  # of the last event
     words: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)  # topics that were not there
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from shroff.events.lines import Lines
 from shroff.events.mapping import LABEL
 from shroff.events.systems import System, Systems, load_systems
 from shroff.language import yamltext
+from shroff.streams.sink import PreparedSink
 
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shroff.events.schemas import SchemaRegistry
     from shroff.events.wire import Encoder
     from shroff.streams.sender import Sender
+    from shroff.streams.sink import Sink
 
 
 class Productions:
@@ -44,6 +46,10 @@ class Productions:
     @abstractmethod
     def systems(self) -> Systems:
         """The outside systems of the project."""
+
+    @abstractmethod
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
 
     @abstractmethod
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
@@ -109,8 +115,8 @@ class Productions:
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if partitions is not None:  # a worker needs all that the settings name
-                wanted = targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
-            sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
+                wanted = _read_by_a_worker(sender, events, system)
+            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
             watch(sender, meter)
             is_json = system.options.get("format", "json") == "json"
             outgoing = Outgoing(events, settings, sender, encoder, is_json=is_json)
@@ -118,11 +124,36 @@ class Productions:
             produce(submissions, sender, outgoing, keys, pace or Pace(), done, lateness_ms=lateness_ms)
         return done
 
+    def make_topics(self, partitions: int = 1) -> list[str]:
+        """Make the topics that shroff.yaml names and that are not there; gives their names.
+
+        Those of the source with so many partitions, that of dead letters, and those of sinks. What needs no making,
+        such as a stream of Redis, is passed over.
+
+        Raises: UsageError where one cannot be made; TransientError where nobody answers.
+        """
+        made: list[str] = []
+        events, system = self.definitions.events, self.systems.source
+        if system is not None:
+            sender, _ = self.open_sender(system)
+            with closing(sender):
+                made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
+        for name, one in self.systems.sinks.items():
+            if one.kind == "kafka":
+                with closing(self.open_sink(name, one)) as sink:
+                    made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
+        return made
+
     def _read(self, lines: Lines, path: Path, as_type: str | None) -> Iterator[Submission]:
         from shroff.events.intake import Intake
 
         definitions = self.definitions
         return Intake(definitions.events, definitions.settings, None).submissions(lines, path.name, as_type)
+
+
+def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:
+    """The types whose topics a worker needs: all that the settings name."""
+    return targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
 
 
 def _from_row(lines: Lines, first_row: int) -> Lines:

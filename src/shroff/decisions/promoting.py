@@ -12,6 +12,7 @@ import msgspec
 
 from shroff import config
 from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.deeds import Deed
 from shroff.decisions.progress import unheard
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
@@ -418,10 +419,11 @@ class Promotions(Additions):
                 self.check_with({FILE: text})
                 config.write_text(self.places.folder / FILE, text)
         self.reload()
-        done, why_not = self._put_in_force(waits, WRITTEN)
         is_new = after != found or after.meaning() != before.meaning()
         before = found if after != found else before
         now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
+        told = Deed("model.change", f"model {id_ or now or then}", {"champion": then}, {"champion": now, "what": what})
+        done, why_not = self._put_in_force(waits, WRITTEN, told if is_new else None)
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.deeds import Deed
 from shroff.decisions.progress import Progress, unheard
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.systems import Systems
@@ -99,6 +100,7 @@ class Pruning(Additions):
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self.places.snapshots), plan.upto):
                     self.snapshot(waits=waits)
+                self.record(Deed("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
                 self._prune(log, lake.reader(), plan, pruning, waits)
             return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)
 
@@ -126,15 +128,18 @@ class Pruning(Additions):
 
         body, now_ms = msgspec.json.encode(stop), self.now_ms()
 
+        def put(log: Log) -> int:
+            return self.put_request(log, PRUNE, body, now_ms, None)  # the whole of it is in the record
+
         def alone(number: int | None) -> bytes:
             with closing(self.open_log(read_only=False)) as log:
                 if number is None:
-                    number = log.ask(PRUNE, body, now_ms)
+                    number = put(log)
                 with staying():
                     reply = log.reply_to(number)
                     return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
 
-        ask(PRUNE, body, now_ms, alone, self._beside, waits, self.waiting)
+        ask(put, alone, self._beside, waits, self.waiting)
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -18,13 +17,13 @@ from typing import Final, NoReturn
 import msgspec
 
 from shroff.decisions.fold import Folded
+from shroff.decisions.process_copy import forked, let_go
 from shroff.decisions.snapshots import Saved, header_of, parts_of
 from shroff.errors import StorageError
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 
 PATIENCE_S: Final = 600.0  # a process that came to nothing by then is ended
-_KEPT_DESCRIPTORS: Final = 3  # of standard input, output and errors
 _WORDS_MAX: Final = 65_536
 
 
@@ -52,7 +51,7 @@ class Saving:
         self._began_s, self._process = time.monotonic(), 0
         self._told, telling = os.pipe()
         try:
-            self._process = _forked()
+            self._process = forked()
         except OSError as error:
             os.close(self._told)
             raise StorageError(f"a snapshot cannot be written beside the work: {error.strerror}") from error
@@ -104,21 +103,10 @@ _CAME_TO_NOTHING: Final = (
 )
 
 
-def _forked() -> int:
-    """Two processes from here on: gives 0 in the new one."""
-    with warnings.catch_warnings():
-        # From Python 3.12 on, for other threads: the new process calls nothing that they could hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
 def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -> NoReturn:
     """In the new process, which never goes on with anything else."""
     try:
-        for one in (signal.SIGINT, signal.SIGTERM):  # who stops the worker means the worker
-            signal.signal(one, signal.SIG_IGN)
-        os.closerange(_KEPT_DESCRIPTORS, telling)  # else locks and connections would outlive the worker
-        os.closerange(telling + 1, os.sysconf("SC_OPEN_MAX"))
+        let_go(telling)
         file = snapshots.write(header, parts_of(folded))
         told = _Told(str(file), file.stat().st_size)
     except StorageError as error:

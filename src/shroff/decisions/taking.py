@@ -143,11 +143,13 @@ class Taking(Elsewhere):
         is_hashed: bool = False,
         has_more: Callable[[], bool] = lambda: True,
         restoring: Progress | None = None,
+        ready: Callable[[], None] = lambda: None,
     ) -> Generator[list[tuple[str, Answer]], None, None]:
         """Take lines as they come and answer each, with its place, once it is durable.
 
         Args:
             has_more: Whether a further line is there without waiting; where it is not, what came is answered.
+            ready: Called once, when state is restored and before a line is waited for: `warnings` has what came of it.
         """
         from shroff.decisions.answers import in_groups
 
@@ -155,6 +157,7 @@ class Taking(Elsewhere):
         with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
             writer.definitions.require_models()
             self.warnings += writer.definitions.remarks()
+            ready()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
                     answers = writer.write(group)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.additions import Waits
+from shroff.decisions.deeds import Deed
 from shroff.decisions.progress import unheard
 from shroff.decisions.promoting import Promotions
 from shroff.decisions.views import Files, paths
@@ -157,7 +158,9 @@ class Trainings(Promotions):
             self.check_with({POLICY: changed})
             config.write_text(path, changed)
         self.reload()
-        return found, Applied(*self._put_in_force(waits, CUT))
+        to = {"review_at": str(best.review_at), "decline_at": str(best.decline_at)}
+        told = Deed("thresholds.apply", f"policy of {stored.event}", None, {**to, "model": stored.id})
+        return found, Applied(*self._put_in_force(waits, CUT, told))
 
     def compare(
         self,

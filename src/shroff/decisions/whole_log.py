@@ -50,6 +50,7 @@ class WholeLog:
         self.last_seq, self.watermark_ms, self.controls = store.last_seq, store.watermark_ms, store.controls
         self.indexed, self.unique_places = store.indexed, store.unique_places
         self.flags_after, self.hits_after = store.flags_after, store.hits_after
+        self.flags_of = store.flags_of
         self.waiting_for, self.waiting_with_ids = store.waiting_for, store.waiting_with_ids
         self.waiting_all, self.remarks = store.waiting_all, store.remarks
         self.refused_list, self.refused, self.refused_numbers = store.refused_list, store.refused, store.refused_numbers

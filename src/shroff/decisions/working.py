@@ -9,6 +9,7 @@ for: state is thrown away, restored from the log, and the source read again from
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from threading import Event
@@ -34,7 +35,7 @@ PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and th
 BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
 
 
-HOW_TO_WAIT: Final = "'shroff run --standby' waits beside it, and takes over when it is gone"
+HOW_TO_WAIT: Final = "'shroff {} --standby' waits beside it, and takes over when it is gone"
 
 
 class Workplace(Followed, Protocol):
@@ -60,11 +61,21 @@ class _StoppedError(Exception):
     """It was stopped while it had nothing to finish."""
 
 
-class Worker:
-    """Leads a log, or stands by until it can.
+class Leading(Protocol):
+    """The work of one time of leading a log."""
+
+    def run(self, stop: Event) -> None:
+        """Go on until it is stopped, or is to end by itself; what was taken is then committed.
+
+        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
+            the log raises. No commit is under way then.
+        """
+
+
+class Leader(ABC):
+    """Leads a log, or stands by until it can; what it does while it leads is for others to say.
 
     Args:
-        is_live: Whether messages arrive, as lines of files do not.
         stands_by: Wait while another process leads, and fold along; else that is an error.
         stop: Ends it from any thread: what was polled is committed first.
         tell: Told in words what somebody should know: what is waited for, which message was refused by itself.
@@ -72,24 +83,28 @@ class Worker:
     `work` says how it is doing, to any thread.
     """
 
+    command: str  # that starts one, for messages
+
     def __init__(
         self,
         place: Workplace,
-        source: Source,
         options: Options | None = None,
         *,
-        is_live: bool = True,
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
     ) -> None:
-        self._place, self._source, self._options = place, source, options or Options()
-        self._is_live, self._stands_by, self._tell = is_live, stands_by, tell
+        self._place, self._options = place, options or Options()
+        self._stands_by, self._tell = stands_by, tell
         self.work, self.stop = Work(), stop or Event()
         self._careful = Careful(self._options.batch_size)
         self._shows_words = self._has_led = False
         self._failures, self._taken_then, self._told = 0, 0, ""
         self._refusal = ""  # of the request that waits longest
+
+    @abstractmethod
+    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+        """What is done now that this process leads the log, with state at its end."""
 
     def run(self) -> Work:
         """Work until it is stopped, or has come to the end that its options say.
@@ -101,7 +116,8 @@ class Worker:
         try:
             self._work()
         finally:
-            self.work.counts.seconds = time.monotonic() - began_s
+            done_s = self.work.done_s if self.work.done_s is not None else time.monotonic()
+            self.work.counts.seconds = done_s - began_s  # whoever waits for more to come is not at work
         return self.work
 
     def _work(self) -> None:
@@ -161,16 +177,13 @@ class Worker:
             writer.keeps_late = self._options.keeps_late
             for words in (*writer.warnings, *definitions.remarks()):
                 self._tell(words)
-            inflow = Inflow(place.intake(), definitions, place.now_ms, is_live=self._is_live)
-            inflow.unwanted = self._careful.unwanted
             with closing(place.inbox(writer, log)) as inbox:
                 if self._refusal and inbox.has_requests():
                     inbox.refuse_next(self._refusal)
                 self._refusal = ""
-                doing = self.work, self._careful, self._options, self._tell
-                lead = Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing)
+                leading = self._leading(log, writer, inbox)
                 self.work.state, self.work.waits_for, self._has_led = LEADING, "", True
-                lead.run(self.stop)
+                leading.run(self.stop)
 
     def _opened(self) -> tuple[Log, Start | None] | None:
         """The log, opened for writing, and state to go on from; nothing where it was stopped before it could be had."""
@@ -178,6 +191,37 @@ class Worker:
             try:
                 return self._place.open_log(read_only=False), None
             except LogBusyError as busy:
-                raise LogBusyError(f"{busy}. {HOW_TO_WAIT}", busy.by) from busy
+                raise LogBusyError(f"{busy}. {HOW_TO_WAIT.format(self.command)}", busy.by) from busy
         self.work.state = STANDING_BY
         return Standby(self._place, self.stop, self._tell, self._restoring).lead()
+
+
+class Worker(Leader):
+    """Takes what a source gives into a log.
+
+    Args:
+        is_live: Whether messages arrive, as lines of files do not.
+    """
+
+    command = "run"
+
+    def __init__(
+        self,
+        place: Workplace,
+        source: Source,
+        options: Options | None = None,
+        *,
+        is_live: bool = True,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+    ) -> None:
+        super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
+        self._source, self._is_live = source, is_live
+
+    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+        place = self._place
+        inflow = Inflow(place.intake(), writer.definitions, place.now_ms, is_live=self._is_live)
+        inflow.unwanted = self._careful.unwanted
+        doing = self.work, self._careful, self._options, self._tell
+        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing)

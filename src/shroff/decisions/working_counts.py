@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.decisions.ingest import IngestReport
+from shroff.streams.delivering import SinkHealth
 from shroff.streams.source import Health
 
 STEPS: Final = 16  # buckets for each doubling: a quantile is at most 4.5 % above the true one
@@ -65,6 +66,10 @@ class Work:
         unbearable: Messages that the program itself failed at, all of them in quarantine.
         restored: How often state was thrown away and restored.
         read_back: So many events of the log were read to restore it.
+        batches: Commits of a service.
+        seq: The last place of the log that a service knows of.
+        done_s: When the last batch was committed, by the clock that never goes back; None before the first.
+        sinks: How delivery is doing; those that take nothing have their trouble.
     """
 
     counts: IngestReport = field(default_factory=IngestReport)
@@ -77,6 +82,10 @@ class Work:
     restored: int = 0
     read_back: int = 0
     snapshots: int = 0
+    batches: int = 0
+    seq: int = 0
+    done_s: float | None = None
+    sinks: Sequence[SinkHealth] = ()
 
     @property
     def taken(self) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Final, Protocol
 
 from shroff.errors import LogBusyError
+from shroff.events.event import time_text
+from shroff.streams.delivering import SinkHealth
 from shroff.streams.log import Log
 
 AGAIN_S: Final = 5.0  # before it is tried again to deliver, where another process does
+HEALTH_S: Final = 0.25  # between two looks at how sinks are doing
+TOLD_AFTER: Final = 2  # attempts that failed: one alone is nothing that somebody has to know
 
 
 class Tended(Protocol):
@@ -18,9 +22,15 @@ class Tended(Protocol):
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
 
+    def health(self, last_seq: int) -> Sequence[SinkHealth]:
+        """How delivery to each sink is doing, where the log ends at this place. Quick: nobody is asked."""
+
 
 class Outflow:
-    """The delivery of one time of leading. Another process that delivers on this machine is waited for."""
+    """The delivery of one time of leading. Another process that delivers on this machine is waited for.
+
+    `health` says how each sink is doing, as of the last look. That one takes nothing, and that it goes on, is told.
+    """
 
     def __init__(
         self,
@@ -38,12 +48,17 @@ class Outflow:
         self._log, self._delivering, self._held, self._tell = log, delivering, held, tell
         self._delivery: Tended | None = None
         self._told = ""
-        self._next_s = 0.0
+        self._next_s = self._looked_s = 0.0
+        self._silent: set[str] = set()  # sinks that somebody was told of
+        self.health: Sequence[SinkHealth] = ()
 
     def attend(self, now_s: float) -> None:
         """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""
         if self._delivery is not None:
             self._delivery.tend()
+            if now_s - self._looked_s >= HEALTH_S:
+                self._looked_s = now_s
+                self._look(self._delivery)
         elif now_s >= self._next_s:
             self._next_s = now_s + AGAIN_S
             try:
@@ -53,3 +68,22 @@ class Outflow:
                 if words != self._told:
                     self._told = words
                     self._tell(words)
+
+    def _look(self, delivery: Tended) -> None:
+        """See how sinks are doing, and tell what is new of that."""
+        self.health = delivery.health(self._log.last_seq())
+        for one in self.health:
+            if one.trouble is None:
+                if one.name in self._silent:
+                    self._silent.remove(one.name)
+                    self._tell(f"sink {one.name} takes rows again")
+            elif one.name not in self._silent and one.attempts >= TOLD_AFTER:
+                self._silent.add(one.name)
+                self._tell(f"{silence_words(one)}. It is tried again")
+
+
+def silence_words(one: SinkHealth) -> str:
+    """That a sink takes nothing, since when and why; nothing where it is well."""
+    if one.trouble is None:
+        return ""
+    return f"sink {one.name} takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words.rstrip('.')}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
+from shroff.decisions.forgetting import known
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import Committer, short_turns
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError, is_meant
@@ -73,7 +74,7 @@ class Lead:
         self._letters = DeadLetters(log, source)
         self._saving = Savings(writer, source, work, options, tell)
         self._reached = log.offsets(source.name)
-        work.offsets = dict(self._reached)
+        work.offsets = known(self._reached)
         self._rounds: deque[_Round] = deque()
         self._is_reading, self._next_try_s, self._pause_s = False, 0.0, SOURCE_PAUSES_S[0]
         self._is_empty = False  # the source, when it was last asked
@@ -109,7 +110,21 @@ class Lead:
             return True
         if options.until_idle_s is None or self._rounds or not self._is_empty:
             return False
-        return time.monotonic() - self._came_s >= options.until_idle_s and not self._source.health().lag
+        is_quiet = time.monotonic() - self._came_s >= options.until_idle_s and not self._source.health().lag
+        return is_quiet and self._has_no_more()
+
+    def _has_no_more(self) -> bool:
+        """Whether whoever is outside says so; where nobody does, the source is begun again later."""
+        try:
+            standings = self._source.look(known(self._reached))
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
+        if any(one.waiting is None and not one.trouble for one in standings):
+            return False  # nobody answers for it
+        are_new = any(one.waiting and one.part not in self._reached for one in standings)
+        return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
         """One poll, and what can be done after it: nothing that is there waits for more to come."""
@@ -168,7 +183,7 @@ class Lead:
             time.sleep(IDLE_S)
             return False
         try:
-            self._source.start(dict(self._reached))
+            self._source.start(known(self._reached))
         except TransientError as error:
             self._is_away(error)
             return False
@@ -233,6 +248,7 @@ class Lead:
         """A batch is durable."""
         done, work = self._rounds.popleft(), self._work
         work.counts.add(prepared)
+        work.done_s = self._committed_s
         for came_s, count in done.arrived:
             work.latencies.add(self._committed_s - came_s, count)
         offsets = {one.part: one.offset for one in done.offsets.values()}
@@ -255,6 +271,7 @@ class Lead:
                 self._drain()
                 self._serve()
         self._outflow.attend(now_s)
+        self._work.sinks = self._outflow.health
         if self._letters.is_due:
             self._drain()
             self._send_letters()

@@ -62,20 +62,20 @@ class Inflow:
     def _timely(self, found: list[Submission]) -> list[Submission]:
         """The submissions, those refused that are too early."""
         now_ms = self._now_ms()
-        latest_ms = now_ms + self._definitions.settings.ahead_ms
         for at, one in enumerate(found):
-            if one.event is not None and one.event.time_ms > latest_ms:
-                words = self._too_early(one.event.type, one.event.time_ms, now_ms)
-                found[at] = msgspec.structs.replace(one, refusal=words)
+            found[at] = timely(one, self._definitions, now_ms)
         return found
 
-    def _too_early(self, type_: str, time_ms: int, now_ms: int) -> str:
-        name = self._definitions.events.types[type_].time_field
-        ahead, allowed = show_duration(time_ms - now_ms), show_duration(self._definitions.settings.ahead_ms)
-        return (
-            f"{name}: too early: {time_text(time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows "
-            f"{allowed}"
-        )
+
+def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission:
+    """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
+    if one.event is None or one.event.time_ms <= now_ms + definitions.settings.ahead_ms:
+        return one
+    event = one.event
+    name = definitions.events.types[event.type].time_field
+    ahead, allowed = show_duration(event.time_ms - now_ms), show_duration(definitions.settings.ahead_ms)
+    words = f"{time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows {allowed}"
+    return msgspec.structs.replace(one, refusal=f"{name}: too early: {words}")
 
 
 class _Reader:

@@ -16,6 +16,7 @@ import msgspec
 from shroff import config
 from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.progress import unheard
+from shroff.decisions.source_views import SourceViews
 from shroff.errors import Problem, StorageError, TransientError, UsageError, nearest
 from shroff.events.systems import SOURCES, System, load_systems
 from shroff.language import yamltext
@@ -24,15 +25,18 @@ from shroff.streams.snapshots import KEPT, Snapshots
 if TYPE_CHECKING:
     from threading import Event
 
+    from shroff.decisions.answering import Answerer
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.inbox import Inbox
-    from shroff.decisions.working import Worker
+    from shroff.decisions.posts import Posts
+    from shroff.decisions.working import Leader, Worker
     from shroff.decisions.working_beside import Chore
     from shroff.decisions.working_counts import Work
     from shroff.decisions.working_delivery import Tended
     from shroff.decisions.working_options import Options
     from shroff.decisions.writer import Writer
     from shroff.events.intake import Intake
+    from shroff.streams.delivering import SinkHealth
     from shroff.streams.lake import Patient
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
@@ -44,7 +48,7 @@ NO_SOURCE: Final = (
 )
 
 
-class Workings(Deliveries):
+class Workings(SourceViews, Deliveries):
     """The calls of a project that work on live input."""
 
     __slots__ = ()
@@ -137,6 +141,34 @@ class Workings(Deliveries):
             with Beside(self._chores(snapshots, worker), tell):
                 yield worker
 
+    @contextmanager
+    def answerer(
+        self,
+        posts: Posts,
+        begun: Callable[[Writer], object],
+        between: Callable[[Writer, Log], None],
+        *,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+    ) -> Iterator[Answerer]:
+        """What decides posts; `run` of it does the work, with all that a worker has beside it.
+
+        Args: as `decisions.answering.Answerer`.
+        """
+        from shroff.decisions.answering import Answerer
+        from shroff.decisions.working_beside import Beside
+
+        self.checked()
+        self.routes()
+        self.prepare_state()
+        snapshots = self._snapshots()
+        self._fetch_snapshot(snapshots, tell)
+        place, options = _Workplace(self, snapshots), self._options(None, None)
+        answerer = Answerer(place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell)
+        with Beside(self._chores(snapshots, answerer), tell):
+            yield answerer
+
     def run(
         self,
         sources: Sequence[str | Path] = (),
@@ -186,13 +218,13 @@ class Workings(Deliveries):
             snapshot_places=int(saved.text("events", "1000000")),
         )
 
-    def _chores(self, snapshots: Snapshots, worker: Worker) -> list[Chore]:
-        """What goes on beside a worker."""
+    def _chores(self, snapshots: Snapshots, leader: Leader) -> list[Chore]:
+        """What goes on beside the work."""
         from shroff.decisions.working_beside import PRUNE_EVERY_S, PRUNE_FIRST_S, Copying, Running
         from shroff.decisions.working_counts import LEADING
 
         def leads() -> bool:
-            return worker.work.state == LEADING
+            return leader.work.state == LEADING
 
         shroff = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
 
@@ -275,6 +307,10 @@ class _Nowhere:
 
     def tend(self) -> None:
         """Do nothing."""
+
+    def health(self, last_seq: int) -> Sequence[SinkHealth]:
+        """Of no sink."""
+        return ()
 
 
 def _at_address(url: str, as_type: str | None) -> System:

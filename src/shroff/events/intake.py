@@ -123,9 +123,17 @@ class Intake:
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def submit(
-        self, type_name: str, fields: Mapping[str, object], *, source: str, place: str, raw: bytes, is_strict: bool
+        self,
+        type_name: str,
+        fields: Mapping[str, object],
+        *,
+        source: str,
+        place: str,
+        raw: bytes,
+        is_strict: bool,
+        mistakes: list[tuple[str, str]] | None = None,
     ) -> Submission:
-        """One event or label from its fields."""
+        """One event or label from its fields; `mistakes` is given the path and the words of each that is in them."""
         kept = partial(self._kept_fields, raw, type_name)
         try:
             if type_name == LABEL:
@@ -133,6 +141,8 @@ class Intake:
             event, personal = self._door.admit_with_personal(type_name, fields, is_strict=is_strict)
             return Submission(source, place, kept, type_name, event, personal=personal)
         except InputError as error:
+            if mistakes is not None:
+                mistakes += error.mistakes
             return Submission(source, place, kept, type_name, refusal=str(error))
 
     def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:

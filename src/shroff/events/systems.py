@@ -20,6 +20,7 @@ from shroff.events.systems_keys import (
     LAKE,
     ONLINE,
     REDIS_SOURCE,
+    SIGN_IN,
     SINKS,
     SNAPSHOTS,
     SOURCE,
@@ -61,6 +62,12 @@ class System:
         assert isinstance(found, str)
         return found
 
+    @property
+    def registry(self) -> Mapping[str, str]:
+        """The settings of the schema registry, its address under `url`; empty where none is named."""
+        found = self.options.get("registry", {})
+        return {"url": found} if isinstance(found, str) else found
+
     def duration_ms(self, name: str, default: str) -> int:
         """A setting that is a duration, in milliseconds."""
         return parse_duration(self.text(name, default))
@@ -77,6 +84,7 @@ class Systems:
     snapshots: System = field(default_factory=lambda: System("snapshots", {}))
     keep_ms: int | None = None
     online: System | None = None
+    sign_in: System | None = None
 
 
 def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
@@ -97,6 +105,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         System("snapshots", _mapping(snapshots)),
         parse_duration(kept) if isinstance(kept, str) else None,
         _online(top, problems),
+        _sign_in(top, problems),
     )
 
 
@@ -123,7 +132,11 @@ def _single(found: Plain) -> tuple[str, Mapping[str, Any]]:
 def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
     node, found = top.get("source"), _read(top, "source", SOURCE, problems)
     if isinstance(found, dict) and found:
-        return System(*_single(found))
+        system = System(*_single(found))
+        mistake = registry_mistake(system.registry)
+        if node is not None and mistake:
+            problems.append(node.problem(mistake))
+        return system
     if node is None or not isinstance(found, str):
         return None
     return source_of(found, node, problems)
@@ -197,6 +210,11 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
     return System("redis", options)
 
 
+def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
+    found = _mapping(_read(top, "sign_in", SIGN_IN, problems))
+    return System(*_single({"oidc": found["oidc"]})) if found.get("oidc") else None
+
+
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
     node, read = top.get("sinks"), _mapping(_read(top, "sinks", SINKS, problems))
     found = {name: System(*_single(one)) for name, one in read.items() if one}
@@ -215,6 +233,15 @@ def route_mistake(options: Mapping[str, Any]) -> str:
         return "a Kafka sink has either topic:, or by: with topics:."
     if by == "outcome" and options.get("take") == "flags":
         return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
+    return ""
+
+
+def registry_mistake(settings: Mapping[str, str]) -> str:
+    """What is wrong with the settings of a schema registry, in words; nothing where all is well."""
+    if "key" in settings and "cert" not in settings:
+        return "registry: a key is for the certificate under cert:, and there is none."
+    if len(settings) > 1 and settings.get("url", "").startswith("http://"):
+        return "registry: certificates are for an address that begins with https://."
     return ""
 
 

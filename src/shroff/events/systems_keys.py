@@ -29,6 +29,7 @@ ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
 HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
 TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
 OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
+FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
 LATE: Final = ("refuse", "keep")
 FORMATS: Final = ("json", "avro")
@@ -36,8 +37,36 @@ FORMATS: Final = ("json", "avro")
 _FORMAT: Final = Key("format", "How messages are written.", choice(*FORMATS), default="json", examples=("avro",))
 _REGISTRY: Final = Key(
     "registry",
-    "The schema registry of Avro messages, with its Confluent-compatible path.",
-    HTTP,
+    "The schema registry of Avro messages, with its Confluent-compatible path: an address, or one with certificates.",
+    Either(
+        (
+            HTTP,
+            Keys(
+                "a schema registry by its address",
+                (
+                    Key("url", "The registry.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
+                    Key(
+                        "ca",
+                        "A file of certificates (PEM) that are trusted in place of the system's.",
+                        FILE,
+                        examples=("certs/ca.pem",),
+                    ),
+                    Key(
+                        "cert",
+                        "A file with the certificate (PEM) by which the registry knows this client.",
+                        FILE,
+                        examples=("certs/shroff.pem",),
+                    ),
+                    Key(
+                        "key",
+                        "A file with its key, without a password. Left out, the key stands in `cert`.",
+                        FILE,
+                        examples=("certs/shroff.key",),
+                    ),
+                ),
+            ),
+        )
+    ),
     examples=("http://localhost:8081",),
 )
 _LATE: Final = Key(
@@ -336,6 +365,51 @@ SNAPSHOTS: Final = Keys(
     ),
 )
 
+SIGN_IN: Final = Keys(
+    "how people sign in, beside names with passwords",
+    (
+        Key(
+            "oidc",
+            "An OpenID provider, to which people are sent to sign in.",
+            Keys(
+                "an OpenID provider",
+                (
+                    Key(
+                        "issuer",
+                        "The provider's address; what it offers is read from /.well-known/openid-configuration there.",
+                        HTTP,
+                        is_required=True,
+                        examples=("https://login.bank.org/realms/bank",),
+                    ),
+                    Key("client_id", "The name that the provider has for this service.", ANY, is_required=True),
+                    Key(
+                        "client_secret",
+                        "The secret that goes with it, as a variable of the environment. Left out, there is none.",
+                        One("a variable of the environment, such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
+                        examples=("${OIDC_SECRET}",),
+                    ),
+                    Key("claim", "The claim that says what somebody may do here.", ANY, default="groups"),
+                    Key(
+                        "roles",
+                        "Which role each value of that claim gives; of several, the one that may do most. Whoever has "
+                        "none of them is not let in.",
+                        own_names(
+                            "values of the claim with their roles",
+                            choice("admin", "author", "analyst", "viewer"),
+                            pattern="^.{1,200}$",
+                        ),
+                        is_required=True,
+                        examples=("{ fraud-team: analyst, fraud-leads: admin }",),
+                    ),
+                    Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
+                ),
+            ),
+            is_required=True,
+            examples=("{ issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }",),
+        ),
+    ),
+)
+
 SYSTEMS: Final = (
     Key(
         "source",
@@ -361,6 +435,12 @@ SYSTEMS: Final = (
         "Where decisions and flags go, beside the store.",
         SINKS,
         examples=("{ decided: { kafka: { brokers: 'localhost:9092', topic: decisions } } }",),
+    ),
+    Key(
+        "sign_in",
+        "How people sign in to the service, beside names with passwords.",
+        SIGN_IN,
+        examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
     ),
     Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
     Key(

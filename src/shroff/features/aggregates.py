@@ -25,10 +25,10 @@ def aggregate_values(node: Aggregate, values: list[Any]) -> Value:
         return None
     if function == "quantile":
         over, under = node.rank or (0, 1)
-        return sorted(values)[max(-(-over * len(values) // under), 1) - 1]  # type: ignore[no-any-return]
+        return sorted(values)[max(-(-over * len(values) // under), 1) - 1]  # type: ignore[no-any-return]  # sorted forgets the type
     if function in {"first", "last"}:
-        return values[0 if function == "first" else -1]  # type: ignore[no-any-return]
-    return min(values) if function == "min" else max(values)  # type: ignore[no-any-return]
+        return values[0 if function == "first" else -1]  # type: ignore[no-any-return]  # values of one type, the aggregate's
+    return min(values) if function == "min" else max(values)  # type: ignore[no-any-return]  # as above
 
 
 def _sums(node: Aggregate, values: list[int]) -> Value:

@@ -132,7 +132,7 @@ class GroupFeed:
     def _write(self, backfill: Backfill) -> None:
         """Write the answers row by row, so that they can be read in pieces of any size."""
         words = self._files.enter_context(tempfile.TemporaryFile(dir=self._spill))  # noqa: SIM115 (see `close`)
-        flags = self._files.enter_context(tempfile.TemporaryFile(dir=self._spill))  # noqa: SIM115
+        flags = self._files.enter_context(tempfile.TemporaryFile(dir=self._spill))  # noqa: SIM115 (see `close`)
         self._spilled = words, flags
         for first in range(0, self._rows, SPILL_ROWS):
             out, valid = backfill.answer(min(SPILL_ROWS, self._rows - first))

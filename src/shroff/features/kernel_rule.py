@@ -50,11 +50,11 @@ _ARRAY = types.Array(types.int64, 1, "C")
 
 def _words_at(typing_context: Any, address: Any, size: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array: Any = arrayobj.make_array(_ARRAY)(context, builder)  # type: ignore[no-untyped-call]
+        array: Any = arrayobj.make_array(_ARRAY)(context, builder)  # type: ignore[no-untyped-call]  # numba's own
         eight = context.get_constant(types.intp, 8)
         pointer = builder.inttoptr(arguments[0], array.data.type)
         parts = {"data": pointer, "shape": [arguments[1]], "strides": [eight], "itemsize": eight, "meminfo": None}
-        arrayobj.populate_array(array, **parts)  # type: ignore[no-untyped-call]
+        arrayobj.populate_array(array, **parts)  # type: ignore[no-untyped-call]  # numba's own
         return array._getvalue()  # noqa: SLF001 (how numba's own code takes the value of a struct)
 
     return _ARRAY(types.int64, types.int64), generate

@@ -357,7 +357,7 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
     """For each row of the batch the values of some leaves, by name; `f of E` under `f of`."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
-        name = f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]
+        name = f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
         if name not in columns:
             columns[name] = values_of(frame.evaluate(node))
     names = list(columns)

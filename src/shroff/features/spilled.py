@@ -92,7 +92,7 @@ class Spilled(Generic[One]):
         if isinstance(value, _Numbers):
             found = np.empty(value.shape, value.kind)
             self._file.seek(value.place)
-            self._file.readinto(found.data.cast("B") if found.size else bytearray())  # type: ignore[attr-defined]
+            self._file.readinto(found.data.cast("B") if found.size else bytearray())  # type: ignore[attr-defined]  # IO lacks it
             return found
         if isinstance(value, _Texts):
             self._file.seek(value.place)

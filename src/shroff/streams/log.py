@@ -33,7 +33,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One place of the log.
 
     A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
-
     `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is
     unique per `type`; labels and control events have ids of their own.
     """
@@ -260,9 +259,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many entries are in quarantine, how many labels wait, how many rows have to leave, how many are stuck,
-    and how many events are kept that came too late.
-    """
+    """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
 
     refused: int
     waiting: int
@@ -406,6 +403,9 @@ class Log(Protocol):
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
         """Flags in log order, in lists."""
+
+    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """The flags of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
         """Hits in log order, in lists."""

@@ -38,9 +38,11 @@ class Sender(Protocol):
     def target(self, type: str) -> Target:
         """Where messages of an event type go, `label` for labels. Raises: UsageError where the settings name none."""
 
-    def prepare(self, types: Collection[str], partitions: int | None) -> None:
+    def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         """See that what these types need is there; with a number, make what is not, with so many partitions.
 
+        With a number the place for dead letters is made too, where the settings name one: whoever reads needs it.
+        Gives the names of what was made.
         Raises: UsageError where it is not there, or cannot be made; TransientError where nobody answers.
         """
 

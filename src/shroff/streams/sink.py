@@ -99,3 +99,15 @@ class MarkedSink(Sink, Protocol):
 
     def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
         """As `send`, and with the rows, all or none, the mark. No row may pass later."""
+
+
+@runtime_checkable
+class PreparedSink(Sink, Protocol):
+    """A sink that needs something made before it takes rows, such as topics. Not every sink is one."""
+
+    def prepare(self, partitions: int | None) -> list[str]:
+        """See that what it needs is there; with a number, make what is not, with so many partitions.
+
+        It takes no rows, and is no trouble to another process that delivers. Gives the names of what was made.
+        Raises: UsageError where it is not there, or cannot be made; TransientError where nobody answers.
+        """

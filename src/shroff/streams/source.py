@@ -46,6 +46,17 @@ class Health:
     words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
 
 
+class Standing(NamedTuple):
+    """How a part stands outside, seen from an offset: so many messages wait behind it, None where nobody says.
+
+    Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there.
+    """
+
+    part: str
+    waiting: int | None
+    trouble: str = ""
+
+
 class Source(Protocol):
     """A live source, read by one process at a time; a second one harms nothing.
 
@@ -63,6 +74,15 @@ class Source(Protocol):
         Raises: UsageError where the source cannot be what the settings say (a topic that does not exist);
             StateError where messages behind an offset are gone, with the count, so that nothing is lost in silence;
             TransientError where it cannot be reached at all.
+        """
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        """Ask outside how all parts stand by these offsets, in their order by name, within some seconds.
+
+        Started or not: nothing is taken, and no part that is read moves; `health` knows then what is there now.
+        Parts of `offsets` that are not there any more have their trouble; those that the settings do not name any more
+        are left out. Empty where nobody outside is to be asked.
+        Raises: UsageError as `start`; TransientError where nobody answers.
         """
 
     def poll(self, limit: int, timeout_s: float) -> list[Taken]:

@@ -12,7 +12,7 @@ from shroff.errors import SchemasAwayError, StateError, TransientError
 from shroff.events.lines import Line
 from shroff.events.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
-from shroff.streams.source import Health, Taken
+from shroff.streams.source import Health, Standing, Taken
 
 AWAY: Final = "the topic in memory cannot be reached"
 LOOK_S: Final = 0.002
@@ -64,12 +64,25 @@ class MemorySource:
         for part, offset in offsets.items():
             if not offset.isdecimal():
                 raise StateError(f"{offset!r} is no offset of {part}")
-            at, gone, end = int(offset), self._topic.gone.get(part, 0), len(self._topic.parts.get(part, ()))
-            if at < gone:
-                raise StateError(f"{gone - at} messages of {part} behind offset {at} are gone")
-            if at > end:
-                raise StateError(f"{part} is not the one that was read up to {at}: it ends at {end}")
-            self._at[part] = at
+            trouble = self._trouble_at(part, int(offset))
+            if trouble:
+                raise StateError(trouble)
+            self._at[part] = int(offset)
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        self._reach()
+        found = []
+        for part in sorted({*self._topic.parts, *offsets}):
+            at = int(offsets.get(part, self._topic.gone.get(part, 0)))
+            trouble = self._trouble_at(part, at)
+            found.append(Standing(part, None if trouble else len(self._topic.parts[part]) - at, trouble))
+        return found
+
+    def _trouble_at(self, part: str, at: int) -> str:
+        gone, end = self._topic.gone.get(part, 0), len(self._topic.parts.get(part, ()))
+        if at < gone:
+            return f"{gone - at} messages of {part} behind offset {at} are gone"
+        return f"{part} is not the one that was read up to {at}: it ends at {end}" if at > end else ""
 
     def poll(self, limit: int, timeout_s: float) -> list[Taken]:
         until_s = time.monotonic() + timeout_s

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from shroff.streams.log import (
     UniqueValue,
 )
 from shroff.testing.contracts.log_beside import LogBesideContract
+from shroff.testing.contracts.log_flags import LogFlagsContract
 from shroff.testing.contracts.log_inbox import LogInboxContract
 from shroff.testing.contracts.log_lead import LogLeadContract
 from shroff.testing.contracts.log_pruning import LogPruningContract
@@ -47,6 +49,7 @@ from shroff.testing.rows import (
 
 class LogContract(
     LogBesideContract,
+    LogFlagsContract,
     LogInboxContract,
     LogLeadContract,
     LogPruningContract,
@@ -185,17 +188,6 @@ class LogContract(
         log.append(payments(5, 4))
 
         assert _places([first, *reading]) == [[1, 2], [3, 4]]
-        log.close()
-
-    def test_several_flags_and_hits_of_one_event_keep_their_order(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
-        flags = [flag(1, "b"), flag(1, "a"), flag(1, "a", "c2"), flag(2, "c"), flag(2, "b")]
-        hits = [HitRow(each.seq, each.rule, each.key, shadow=each.rule == "b") for each in flags]
-        log.append(Batch(records=[record(1), record(2)], flags=flags, hits=hits))
-
-        assert [row for part in log.flags_after(size=2) for row in part] == flags
-        assert [row for part in log.hits_after(size=1) for row in part] == hits
-        assert [row for part in log.hits_after(after=1) for row in part] == hits[3:]
         log.close()
 
     def test_records_and_decisions_are_found_by_any_id(self, tmp_path: Path) -> None:
@@ -444,8 +436,8 @@ def _append_fifties(log: Log, count: int, turns: _Turns) -> None:
 _KINDS: dict[str, Kind] = {"event": "event", "label": "label"}
 
 
-def _places(parts: object) -> list[list[int]]:
-    return [[row.seq for row in part] for part in parts]  # type: ignore[attr-defined]
+def _places(parts: Iterable[Iterable[Any]]) -> list[list[int]]:
+    return [[row.seq for row in part] for part in parts]
 
 
 def _take_id_again(batch: Batch) -> None:

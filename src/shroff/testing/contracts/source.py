@@ -144,6 +144,34 @@ class SourceContract(Contract):
         last = max(at for at, one in enumerate(found) if one.part == few)
         assert len(lines([one for one in found[:last] if one.part == many])) < 2_500
 
+    # Looking
+
+    def test_a_look_counts_what_waits_and_takes_nothing(self, outside: Outside, open: Callable[..., Source]) -> None:
+        first, second = outside.parts[:2]
+        outside.put(first, [message(n) for n in range(9)])
+        outside.put(second, [message(n) for n in range(3)])
+        source = open()
+        before = {one.part: one.waiting for one in source.look({})}
+        source.start({})
+        offsets = {one.part: one.offset for one in read(source, 12)}
+        outside.put(first, [message(n) for n in range(9, 11)])
+        behind = {one.part: (one.waiting, one.trouble) for one in source.look(offsets)}
+
+        assert (before[first], before[second]) == (9, 3)
+        assert (behind[first], behind[second], source.health().lag) == ((2, ""), (0, ""), 2)
+        assert numbers(read(source, 2), first) == [9, 10]
+
+    def test_a_look_tells_where_messages_are_gone(self, outside: Outside, open: Callable[..., Source]) -> None:
+        part, other = outside.parts[:2]
+        outside.put(part, [message(n) for n in range(10)])
+        source = open()
+        source.start({})
+        offset = read(source, 4, limit=4, is_all=False)[-1].offset
+        outside.remove_first(part, 7)
+        found = {one.part: one.trouble for one in open().look({part: offset})}
+
+        assert ("3" in found[part], found[other]) == (True, "")
+
     # Offsets
 
     def test_reading_goes_on_exactly_behind_any_offset(self, outside: Outside, open: Callable[..., Source]) -> None:

@@ -1,0 +1,102 @@
+"""`shroff source`: how far the live source was read."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, one_line, table
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.decisions.forgetting import PartRead
+
+WRONG: Final = 1  # exit status: a part cannot be read on
+
+
+@click.group("source", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def source() -> None:
+    """Look at how far each part of the live source was read, and let one begin anew."""
+
+
+source.examples = ("shroff source list", "shroff source forget payments/0")
+
+
+@command("list", "shroff source list", group=source)
+def list_(session: Session) -> int:
+    """List the parts (partitions, streams, files): how far each was read, and how many messages wait behind.
+
+    Exit status 1: one of them cannot be read on from there, and it says why.
+    """
+    found = session.project.source_parts()
+    parts = [(kind, one) for kind, parts in found.items() for one in parts]
+    troubles = [one for _, one in parts if one.trouble]
+    document = {"source": _kind(session), "parts": [_document(kind, one) for kind, one in parts]}
+    session.answer(document, _text(parts))
+    if troubles:
+        session.next(f"shroff source forget {argument(troubles[0].part)}")
+    else:
+        session.next("shroff run")
+    return WRONG if troubles else 0
+
+
+@command("forget", "shroff source forget payments/0", "shroff source forget payments/0 --yes", group=source)
+@click.argument("part")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+def forget(session: Session, part: str, is_sure: bool) -> None:
+    """Forget how far a PART was read, as when its topic was deleted and made anew: the next worker begins it anew.
+
+    It is read from its first message, or from where 'start' of the source says. What is in the log is known by its
+    id, so what is read twice changes nothing. Messages that are gone stay gone. No worker may run. When it was
+    forgotten, and where it had been read to, stays in the log: 'shroff source list' shows it.
+    """
+    if not is_sure:
+        if not sys.stdin.isatty():
+            raise UsageError(f"this lets {one_line(part)} begin anew. Add --yes, since nobody is here to be asked.")
+        click.confirm(f"Let {one_line(part)} begin anew?", abort=True, err=True)
+    before = session.project.forget_part(part)
+    session.answer(
+        {"part": part, "offset": before}, f"{one_line(part)} was read up to {one_line(before)}; that is forgotten."
+    )
+    session.next("shroff source list", "shroff run")
+
+
+def _kind(session: Session) -> str | None:
+    system = session.project.systems.source
+    return None if system is None else system.kind
+
+
+def _document(kind: str, one: PartRead) -> dict[str, Any]:
+    from shroff.events.event import time_text
+
+    told = one.forgotten
+    return {
+        "source": kind,
+        "part": one.part,
+        "offset": one.offset or None,
+        "waiting": one.waiting,
+        "trouble": one.trouble or None,
+        "forgotten": None if told is None else {"offset": told.offset, "at": time_text(told.at_ms)},
+    }
+
+
+def _text(parts: list[tuple[str, PartRead]]) -> str:
+    from shroff.events.event import time_text
+
+    if not parts:
+        return "Nothing of a source was read, and shroff.yaml names none."
+    rows = [
+        (kind, one.part, one.offset or "nothing", "?" if one.waiting is None else f"{one.waiting:,}")
+        for kind, one in parts
+    ]
+    lines = [table(rows, ("source", "part", "read up to", "waiting"))]
+    for _, one in parts:
+        if one.trouble:
+            lines.append(one_line(f"{one.part}: {one.trouble}"))
+        if one.forgotten is not None:
+            at, before = time_text(one.forgotten.at_ms), one.forgotten.offset
+            lines.append(one_line(f"{one.part}: at {at} it was forgotten that it had been read up to {before}."))
+    return "\n".join(lines)

@@ -1,0 +1,245 @@
+"""What the log knows of one key of an entity: its events, newest first, and the keys that it shares something with.
+
+The log has no index by key. It is read backwards in blocks, as text, and only lines that hold the key's own bytes are
+looked at; how far that went is said, and the next question goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.explain_past import Keyed
+from shroff.decisions.history import Records
+from shroff.decisions.stored import decision_document
+from shroff.errors import UsageError, nearest
+from shroff.events.event import Event
+from shroff.features.key_texts import read_key
+from shroff.features.naive import Key
+from shroff.language.shares import key_text
+from shroff.streams.log import Log, Record
+
+LOOK_BACK: Final = 1_000_000  # places in one question: 0.3 µs each in SQLite
+SHARED_MAX: Final = 8  # other keys whose events are looked for
+NEIGHBOURS_MAX: Final = 50
+NEIGHBOUR_EVENTS_MAX: Final = 200  # of each of those
+_BLOCK: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event of a key, and what was decided of it, where it was."""
+
+    record: Record
+    outcome: str | None = None
+    score: float | None = None
+    rules: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Events of a key, newest first; every one of it behind the place `looked_to` and up to where was asked.
+
+    `is_cut` says that there may be more before that. `features` are those of its entity at its newest decided event.
+    """
+
+    events: Sequence[Seen]
+    looked_to: int
+    is_cut: bool
+    features: Mapping[str, Any] = field(default_factory=dict)
+    features_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another key of the same entity, and through which keys of other entities it is one; `events` share them."""
+
+    key: str
+    through: Sequence[tuple[str, str]]
+    events: int
+
+
+class EntityLook:
+    """Looks at keys of one log, for one version of a project."""
+
+    def __init__(self, log: Log, definitions: Definitions) -> None:
+        self._log, self._definitions = log, definitions
+        self._records = Records(definitions.events, definitions.settings.money_places)
+        self._keyed = Keyed(definitions, self._records)
+
+    def timeline(self, entity: str, text: str, *, before: int | None = None, limit: int = 50) -> Timeline:
+        """The events of a key with a place below `before`, at most so many.
+
+        Raises: UsageError where there is no such entity, or the text is no key of it.
+        """
+        key = self._key(entity, text)
+        end = self._log.last_seq() if before is None else before - 1
+        found: list[Record] = []
+        looked_to = end
+        for start, records in self._backwards(end, {entity: [key]}):
+            looked_to = start
+            found += records
+            if len(found) >= limit:
+                break
+        found.sort(key=lambda record: -record.seq)
+        is_full = len(found) > limit or (len(found) == limit and found[-1].seq > 1)
+        found = found[:limit]
+        looked_to = found[-1].seq - 1 if is_full else looked_to
+        seen = [self._seen(record) for record in found]
+        features, of = self._features(entity, found)
+        return Timeline(seen, looked_to, looked_to > 0, features, of)
+
+    def neighbours(self, entity: str, text: str, timeline: Timeline) -> list[Neighbour]:
+        """Keys of the same entity that share keys of other entities with the newest events of this one, up to two hops.
+
+        Those that share most come first. What is shared by very many (a merchant) says little, and is as good as any
+        other here: see `through`.
+        """
+        own = self._key(entity, text)
+        shared = self._shared(entity, (one.record for one in timeline.events))
+        wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
+        counts: dict[Key, dict[tuple[str, str], int]] = {}
+        for _, records in self._backwards(self._log.last_seq(), wanted):
+            for record in records[:NEIGHBOUR_EVENTS_MAX]:
+                self._count(record, entity, own, wanted, counts)
+            if len(counts) >= NEIGHBOURS_MAX:
+                break
+        found = [
+            Neighbour(key_text(key[0] if len(key) == 1 else key), sorted(through), sum(through.values()))
+            for key, through in counts.items()
+        ]
+        return sorted(found, key=lambda one: (-len(one.through), -one.events, one.key))[:NEIGHBOURS_MAX]
+
+    # ---- keys
+
+    def _key(self, entity: str, text: str) -> Key:
+        entities = self._definitions.events.entities
+        if entity not in entities:
+            hint = nearest(entity, entities) or f"There is {', '.join(entities)}."
+            raise UsageError(f"there is no entity {entity!r}. {hint}")
+        key = read_key(text, entities[entity])
+        if key is None:
+            raise UsageError(f"{text!r} is no key of {entity}; one of several parts is a JSON list of them.")
+        return key if isinstance(key, tuple) else (key,)
+
+    def _shared(self, entity: str, records: Iterable[Record]) -> list[tuple[str, Key]]:
+        """The keys of other entities at these events, those that came with most of them first."""
+        others = [name for name in self._definitions.events.entities if name != entity]
+        counts: dict[tuple[str, Key], int] = {}
+        for record in records:
+            event = self._records.decode(record)
+            if isinstance(event, Event):
+                for one in self._keyed.keys(event, others).items():
+                    counts[one] = counts.get(one, 0) + 1
+        return sorted(counts, key=lambda one: -counts[one])[:SHARED_MAX]
+
+    def _count(
+        self,
+        record: Record,
+        entity: str,
+        own: Key,
+        wanted: Mapping[str, Sequence[Key]],
+        counts: dict[Key, dict[tuple[str, str], int]],
+    ) -> None:
+        event = self._records.decode(record)
+        if not isinstance(event, Event):
+            return
+        keys = self._keyed.keys(event, [entity, *wanted])
+        other = keys.get(entity)
+        if other is None or other == own:
+            return
+        for name, of in wanted.items():
+            key = keys.get(name)
+            if key is not None and key in of:
+                through = counts.setdefault(other, {})
+                named = name, key_text(key[0] if len(key) == 1 else key)
+                through[named] = through.get(named, 0) + 1
+
+    # ---- the log, backwards
+
+    def _backwards(self, end: int, keys: Mapping[str, Sequence[Key]]) -> Iterator[tuple[int, list[Record]]]:
+        """Block by block, how far it went and the events of any of these keys, newest first."""
+        least = max(0, end - LOOK_BACK, self._log.pruned_to())
+        while end > least:
+            start = max(least, end - _BLOCK)
+            yield start, self._in_block(start, end, keys)
+            end = start
+
+    def _in_block(self, start: int, end: int, keys: Mapping[str, Sequence[Key]]) -> list[Record]:
+        needles = [
+            (event, entity, key, self._keyed.needles(entity, event, key))
+            for entity, of in keys.items()
+            for key in of
+            for event in self._definitions.events.types
+            if event in self._definitions.events.entities[entity].keys
+        ]
+        places: set[int] = set()
+        for text in self._log.lines(start, end, _BLOCK):
+            for needle in {found[0] if found else b"\n" for _, _, _, found in needles}:
+                places.update(_lines_with(text, needle, start))
+        records = [record for part in _runs(sorted(places)) for records in self._log.read(*part) for record in records]
+        wanted = [record for record in records if record.kind == "event" and record.seq in places]
+        return [
+            record
+            for record in reversed(wanted)
+            if any(
+                record.type == event and self._keyed.has(record, entity, key, found)
+                for event, entity, key, found in needles
+            )
+        ]
+
+    # ---- decisions
+
+    def _seen(self, record: Record) -> Seen:
+        row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
+        if row is None:
+            return Seen(record)
+        document = decision_document(row)
+        return Seen(record, row.outcome, document["score"], tuple(document["rules"]))
+
+    def _features(self, entity: str, records: Sequence[Record]) -> tuple[Mapping[str, Any], str]:
+        newest = next((record for record in records if record.decided), None)
+        row = None if newest is None else self._log.decisions(newest.type, [newest.id]).get(newest.id)
+        if row is None:
+            return {}, ""
+        shown: Mapping[str, Any] = decision_document(row)["features"]
+        prefix = f"{entity}."
+        return {name: value for name, value in shown.items() if name.startswith(prefix)}, f"{row.event}/{row.id}"
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """The fields of an event as the log stores them."""
+    found: dict[str, Any] = msgspec.json.decode(record.body)
+    return found
+
+
+def _lines_with(text: bytes, needle: bytes, start: int) -> Iterator[int]:
+    """The places of the lines that hold these bytes."""
+    if needle == b"\n":  # of a key that no bytes show: every line
+        yield from range(start + 1, start + 1 + text.count(b"\n"))
+        return
+    place, counted, at = start + 1, 0, text.find(needle)
+    while at >= 0:
+        place += text.count(b"\n", counted, at)
+        yield place
+        end = text.find(b"\n", at)
+        if end < 0:
+            return
+        place, counted = place + 1, end + 1
+        at = text.find(needle, end)
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches `(after, upto]` that have these places, near ones together."""
+    first = last = 0
+    for place in places:
+        if last and place - last > 16:
+            yield first - 1, last
+            first = place
+        first, last = first or place, place
+    if last:
+        yield first - 1, last

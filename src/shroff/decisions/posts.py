@@ -1,0 +1,173 @@
+"""Posts: what programs give over HTTP and wait for, between the thread that speaks with them and the one that decides.
+
+The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
+post is turned away at once, since it would wait for longer still.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from shroff.decisions.writer import Answer
+from shroff.errors import TransientError
+from shroff.events.intake import Submission
+
+WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
+AGE_S_MAX: Final = 0.5  # of the first post in line
+RETRY_S: Final = 1  # what one who is turned away is told to wait
+
+
+class TurnedAwayError(TransientError):
+    """A post was not taken: nothing of it is written. `is_overload` says that there is too much, else not ready."""
+
+    def __init__(self, words: str, *, is_overload: bool) -> None:
+        super().__init__(words)
+        self.is_overload = is_overload
+
+
+class Post:
+    """Submissions of one request; `answers` has one for each, in their order, once all are there.
+
+    `told` is called then, on the thread that speaks, and may be called for one that nobody waits for any more.
+    `failure` says, in their place, why there are none: what was sent may be in the log or not.
+    """
+
+    __slots__ = ("answers", "arrived_s", "failure", "reader", "submissions", "told")
+
+    def __init__(self, submissions: Sequence[Submission], reader: object, told: Callable[[], None]) -> None:
+        self.submissions, self.reader, self.told = submissions, reader, told
+        self.answers: list[Answer] = []
+        self.failure = ""
+        self.arrived_s = time.monotonic()
+
+
+Part = tuple[Post, int, int]  # a post, and which of its submissions
+
+
+class Posts:
+    """A line of posts: `put` is for one thread, all else for another one.
+
+    Args:
+        told: Is given the posts that are answered, of one batch at once, on the thread that decides.
+    """
+
+    def __init__(
+        self, told: Callable[[list[Post]], None], *, waiting_max: int = WAITING_MAX, age_s_max: float = AGE_S_MAX
+    ) -> None:
+        self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
+        self._given: SimpleQueue[Post | None] = SimpleQueue()
+        self._line: deque[Post] = deque()  # of those that were given and are not answered
+        self._put, self._answered, self._turned_away = 0, 0, 0
+        self._reader: object = None
+        self._paused_s: float | None = None
+        self.why_closed = "the service has just begun, and reads its log first"
+
+    # ---- for the thread that speaks
+
+    @property
+    def waiting(self) -> int:
+        """Submissions that have no answer yet."""
+        return self._put - self._answered
+
+    @property
+    def turned_away(self) -> int:
+        """Posts that were turned away since the start."""
+        return self._turned_away
+
+    @property
+    def age_s(self) -> float:
+        """For how long the first post in line has waited."""
+        try:
+            return time.monotonic() - self._line[0].arrived_s
+        except IndexError:
+            return 0.0
+
+    def put(self, post: Post) -> None:
+        """Put a post at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
+        paused_s = self._paused_s
+        if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
+            self._turned_away += 1
+            raise TurnedAwayError(self.why_closed, is_overload=False)
+        count = len(post.submissions)
+        is_long = self.waiting + count > self._waiting_max and self.waiting > 0
+        if is_long or self.age_s > self._age_s_max:
+            self._turned_away += 1
+            raise TurnedAwayError("more is sent than can be decided now; nothing of this was taken", is_overload=True)
+        self._put += count
+        self._given.put(post)
+
+    def wake(self) -> None:
+        """End a wait in `take`."""
+        self._given.put(None)
+
+    # ---- for the thread that decides
+
+    def open(self, reader: object) -> None:
+        """Take posts from now on, made by this reader. What another reader made is answered as failed."""
+        self._reader, self._paused_s = reader, None
+        self._gather(0.0)
+        old = [post for post in self._line if post.reader is not reader]
+        self.fail(old, "the project's event types were changed meanwhile")
+
+    def pause(self, why: str) -> None:
+        """Nothing is taken for now: what comes waits, and is turned away where that lasts."""
+        self._paused_s, self.why_closed = time.monotonic(), why
+
+    def close(self, why: str) -> None:
+        """Turn away what comes from now on; what is in line stays."""
+        self._reader, self.why_closed = None, why
+
+    def take(self, size: int, wait_s: float) -> list[Part]:
+        """The next submissions in line, up to so many, those of a long post in parts. None where none came in time."""
+        self._gather(wait_s)
+        parts: list[Part] = []
+        for post in self._line:
+            start = len(post.answers)
+            stop = min(len(post.submissions), start + size)
+            parts.append((post, start, stop))
+            size -= stop - start
+            if size <= 0:
+                break
+        return parts
+
+    def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
+        """Give what came of these parts, which were taken last."""
+        at, done = 0, list[Post]()
+        for post, start, stop in parts:
+            count = stop - start
+            post.answers += answers[at : at + count]
+            at += count
+            if stop == len(post.submissions):
+                done.append(post)
+                self._line.popleft()
+        self._answered += at
+        if done:
+            self._told(done)
+
+    def fail(self, posts: Sequence[Post], why: str) -> None:
+        """Answer these, wherever they stand in line, with a failure."""
+        for post in posts:
+            self._line.remove(post)
+            self._answered += len(post.submissions) - len(post.answers)
+            post.failure = why
+        if posts:
+            self._told(list(posts))
+
+    def _gather(self, wait_s: float) -> None:
+        """Put what was given into line; where the line is empty, wait for it."""
+        given, line = self._given, self._line
+        try:
+            if not line and wait_s:
+                first = given.get(timeout=wait_s)
+                if first is not None:
+                    line.append(first)
+            while True:
+                more = given.get_nowait()
+                if more is not None:
+                    line.append(more)
+        except Empty:
+            pass

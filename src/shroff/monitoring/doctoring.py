@@ -1,0 +1,172 @@
+"""`doctor` of an opened project: its files, its log, and each system that it names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING, Any
+
+from shroff import config
+from shroff.errors import ShroffError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shroff.decisions.doctor import Finding
+    from shroff.decisions.doctor_systems import Try
+    from shroff.decisions.lake_reader import LakeReader
+    from shroff.decisions.ruletests import CheckReport
+    from shroff.events.schemas import SchemaRegistry
+    from shroff.events.systems import System, Systems
+    from shroff.streams.lake import Patient
+    from shroff.streams.log import Log
+    from shroff.streams.sink import Sink
+    from shroff.streams.source import Source
+
+
+class Doctoring(ABC):
+    """What an opened project finds wrong with itself."""
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def check(self, *, with_log: bool = True) -> CheckReport:
+        """Load everything; where there is a log, hold the types against it."""
+
+    @abstractmethod
+    def has_log(self) -> bool:
+        """Whether there is a log already."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Log]:
+        """The log, to read."""
+
+    @abstractmethod
+    def open_source(self, system: System) -> Source:
+        """The live source of these settings."""
+
+    @abstractmethod
+    def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
+        """The schema registry of a live source."""
+
+    @abstractmethod
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings."""
+
+    @abstractmethod
+    def reach(self, system: System, limit_s: float) -> str:
+        """Have a connection to the server of a system, and let go of it; gives its host and port."""
+
+    @abstractmethod
+    def _lake_reader(self) -> AbstractContextManager[LakeReader]:
+        """The lake, to read."""
+
+    @abstractmethod
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
+        """A folder or bucket by its settings."""
+
+    def doctor(self) -> list[Finding]:
+        """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
+
+        Each system outside is asked once, for 5 seconds at most, and nothing is changed there.
+        """
+        from shroff.decisions.doctor import look
+        from shroff.decisions.doctor_systems import LIMIT_S, asked, look_at_variables, within
+        from shroff.monitoring.drift_record import findings
+
+        systems, away = self.systems, list[ShroffError]()
+        try:
+            is_there = within(LIMIT_S, self.has_log, "the store")
+        except ShroffError as error:
+            is_there = False
+            away.append(error)
+
+        def has_log() -> bool:
+            if away:
+                raise away[0]
+            return is_there
+
+        report = self.check(with_log=is_there)
+        definitions, errors = report.definitions, report.errors
+        found = look(self.places, definitions, errors, has_log, self.reading, self.now_ms(), systems.sinks)
+        tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
+        known = {one.subject: one.state for one in found}
+        found += [
+            one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")
+        ]
+        return [*found, *look_at_variables(systems), *findings(self.places)]
+
+    def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
+        """What is to be asked outside; nothing of what reads a variable that is not set."""
+        from shroff.decisions.doctor import OK, Finding, look_at_lake
+        from shroff.decisions.doctor_systems import LIMIT_S, Try, is_set
+
+        systems, tries = self.systems, list[Try]()
+        source, online = systems.source, systems.online
+        if source is not None and is_set(source):
+            if can_read:
+                tries.append(Try("source", lambda: self._look_at_source(source, has_log=has_log)))
+            if source.registry:
+                tries.append(Try("registry", lambda: self._look_at_registry(source)))
+        if systems.lake is not None and is_set(systems.lake):
+            tries.append(Try("lake", lambda: look_at_lake(self._lake_reader, systems.keep_ms)))
+        if systems.snapshots.text("to") and is_set(systems.snapshots):
+            tries.append(Try("copies of snapshots", self._look_at_copies))
+        for name, one in systems.sinks.items():
+            if is_set(one):
+                tries.append(Try(f"sink {name}", self._sink_try(name, one)))
+        if online is not None and is_set(online):
+            tries.append(
+                Try("online", lambda: Finding("online", OK, f"{self.reach(online, LIMIT_S)} takes connections"))
+            )
+        return tries
+
+    def _look_at_source(self, system: System, *, has_log: bool) -> Finding:
+        from shroff.decisions.doctor_systems import source_finding
+        from shroff.decisions.forgetting import known
+
+        with closing(self.open_source(system)) as source:
+            offsets = {}
+            if has_log:
+                with self.reading() as log:
+                    offsets = known(log.offsets(source.name))
+            return source_finding(system.kind, source.look(offsets))
+
+    def _look_at_registry(self, system: System) -> Finding:
+        from shroff.decisions.doctor import OK, Finding
+
+        with closing(self.open_registry(system)) as registry:
+            registry.schema(1)
+            return Finding("registry", OK, f"{registry.address} answers")
+
+    def _look_at_copies(self) -> Finding:
+        from shroff.decisions.doctor import OK, Finding
+
+        with self._objects_at(self.systems.snapshots.options) as objects:
+            count = sum(1 for _ in objects.list())
+            return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
+
+    def _sink_try(self, name: str, system: System) -> Callable[[], Finding]:
+        from shroff.decisions.doctor import OK, Finding
+        from shroff.decisions.doctor_systems import LIMIT_S
+        from shroff.streams.sink import PreparedSink
+
+        def ask() -> Finding:
+            with closing(self.open_sink(name, system)) as sink:
+                if isinstance(sink, PreparedSink):
+                    sink.prepare(None)
+                    return Finding(f"sink {name}", OK, "answers, and has what it needs")
+            if system.text("url").startswith("sqlite:"):
+                return Finding(f"sink {name}", OK, "is a file of this machine")
+            return Finding(f"sink {name}", OK, f"{self.reach(system, LIMIT_S)} takes connections")
+
+        return ask

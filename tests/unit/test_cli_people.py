@@ -1,0 +1,246 @@
+"""`shroff users`, `keys` and `audit`, as somebody types them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shroff import app, config
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.cli.main import run
+from shroff.people import links, sessions
+from shroff.people.keys import KeyRing
+from shroff.people.noted import noted_head
+
+GOOD = "correct horse battery"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    app.make_project(tmp_path / "bank", "blank")
+    monkeypatch.chdir(tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def answer(capsys, *words: str, code: int = 0) -> dict:
+    assert run([*words, "--json"]) == code
+    found: dict = json.loads(capsys.readouterr().out)
+    return found
+
+
+def typed(monkeypatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_a_user_is_added_with_a_link_and_signs_in_by_it(project, capsys):
+    told = answer(capsys, "users", "add", "Ann", "--role", "analyst", "--email", "ann@bank.org")
+    assert told["user"]["name"] == "ann"
+    assert told["user"]["role"] == "analyst"
+    assert told["user"]["signs_in_by"] == "nothing"
+    with app.open(project).people() as desk:
+        now = links.use(desk, told["link"].removeprefix(links.PATH), GOOD)
+        assert sessions.signed_in(desk, now.token) is not None
+
+    (listed,) = answer(capsys, "users")["users"]
+    assert listed == answer(capsys, "users", "list")["users"][0]
+    assert (listed["signs_in_by"], listed["email"], listed["disabled"]) == ("password", "ann@bank.org", False)
+    assert listed["last_login_at"].endswith("Z")
+
+
+def test_a_password_comes_from_standard_input_and_is_shown_nowhere(project, capsys, monkeypatch):
+    typed(monkeypatch, f"{GOOD}\nmore\n")
+    told = answer(capsys, "users", "add", "root", "--role", "admin", "--password-stdin")
+    assert told["link"] is None
+    with app.open(project).people() as desk:
+        assert sessions.sign_in(desk, "root", GOOD, "").user.name == "root"
+    typed(monkeypatch, "another good one\n")
+    told = answer(capsys, "users", "password", "root", "--password-stdin")
+    with app.open(project).people() as desk:
+        assert sessions.sign_in(desk, "root", "another good one", "").user.name == "root"
+
+    assert "argon2" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["users", "add", "ann", "--role", "boss"], "roles are admin, analyst, author, viewer"),
+        (["users", "add", "ann", "--role", "service"], "no role 'service' for people"),
+        (["users", "add", "a b", "--role", "viewer"], "a user's name has small letters"),
+        (["users", "role", "nobody", "admin"], "there is no user 'nobody'"),
+        (["users", "password", "nobody"], "--password-stdin"),
+        (["users", "link", "nobody"], "there is no user 'nobody'"),
+        (["keys", "create", "till", "--role", "servce"], "Did you mean service?"),
+        (["keys", "create", "till", "--role", "viewer", "--scope", "scre"], "Did you mean score?"),
+        (["keys", "create", "till", "--role", "viewer", "--expires", "soon"], "--expires: 'soon' is no duration"),
+        (["keys", "create", "till", "--role", "viewer", "--expires", "0d"], "--expires"),
+        (["keys", "revoke", "till"], "there is no key 'till'"),
+        (["audit", "list", "--from", "soon"], "soon"),
+    ],
+    ids=" ".join,
+)
+def test_what_will_not_do_is_said_in_the_users_words(project, capsys, monkeypatch, words, said):
+    typed(monkeypatch, "")
+
+    assert run(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_users_are_changed_by_commands_and_each_is_in_the_audit(project, capsys, monkeypatch):
+    for name in ("root", "ann"):
+        answer(capsys, "users", "add", name, "--role", "admin")
+    assert answer(capsys, "users", "role", "ann", "author")["user"]["role"] == "author"
+    assert answer(capsys, "users", "disable", "ann")["user"]["disabled"] is True
+    assert answer(capsys, "users", "enable", "ann")["user"]["disabled"] is False
+    assert answer(capsys, "users", "link")["link"].startswith(links.PATH)
+    assert answer(capsys, "users", "delete", "ann")["user"]["name"] == "ann"
+    assert answer(capsys, "users", "delete", "root", code=2)["type"] == "wrong-use"
+
+    rows = answer(capsys, "audit", "list", "--subject", "user ann")["rows"]
+    assert [row["action"] for row in rows[::-1]] == [
+        *("user.add", "link.make", "user.role", "user.disable", "user.enable", "user.delete"),
+    ]
+    assert {(row["who"], row["via"]) for row in rows} == {(f"os-{config.user_name()}", "command")}
+    role = next(row for row in rows if row["action"] == "user.role")
+    assert (role["from"]["role"], role["to"]["role"]) == ("admin", "author")
+    assert answer(capsys, "audit", "list", "--action", "user", "--limit", "2")["rows"][0]["action"] == "user.delete"
+    assert answer(capsys, "audit", "list", "--to", "2020-01-01")["rows"] == []
+
+
+def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
+    told = answer(capsys, "keys", "create", "till", "--role", "service", "--scope", "score", "--expires", "90d")
+    assert {"id", "key", "role"} <= set(told)
+    assert (told["role"], told["scopes"]) == ("service", ["score"])
+    with app.open(project).people() as desk, closing(KeyRing(desk)) as ring:
+        assert ring.who(told["key"]).name == "till"
+
+    (listed,) = answer(capsys, "keys")["keys"]
+    assert listed == {name: value for name, value in told.items() if name != "key"}
+    assert run(["keys"]) == 0
+    shown = capsys.readouterr().out
+    assert told["id"] in shown
+    assert told["key"].rpartition("_")[2] not in shown
+    assert answer(capsys, "keys", "revoke", "till")["revoked_at"] is not None
+    assert answer(capsys, "keys", "list")["keys"][0]["revoked_at"] is not None
+
+
+def test_the_tables_for_people_show_users_keys_and_the_audit(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer", "--display-name", "Ann \x1b[31m"[:4])
+    answer(capsys, "keys", "create", "till", "--role", "viewer")
+    for words, heads in (
+        (["users"], "role"),
+        (["keys"], "may"),
+        (["audit", "list"], "action"),
+    ):
+        assert run(words) == 0
+        assert heads in capsys.readouterr().out.splitlines()[1]
+
+
+# ---- the audit
+
+
+def test_an_untouched_audit_is_whole_and_noted(project, capsys):
+    for name in ("ann", "ben"):
+        answer(capsys, "users", "add", name, "--role", "viewer")
+
+    assert answer(capsys, "audit", "verify") == {"ok": True, "rows": 4, "broken_at": None, "why": ""}
+    number, _ = noted_head(app.open(project).places)
+    assert number == 4
+    assert run(["audit", "verify"]) == 0
+    assert "4 rows" in capsys.readouterr().out
+
+
+COPY = (
+    "INSERT INTO audit SELECT 5, at_ms, who, name, via, action, subject, before_, after_, "
+    "(SELECT hash FROM audit WHERE number = 4), hash FROM audit WHERE number = 1"
+)
+
+
+def tamper(project: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(project / ".shroff" / "log.db", isolation_level=None)) as shell:
+        for sql in ("DROP TRIGGER audit_update", "DROP TRIGGER audit_delete", *statements):
+            shell.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "at", "why"),
+    [
+        ("UPDATE audit SET subject = 'user eve' WHERE number = 2", 2, "not what was recorded"),
+        ("DELETE FROM audit WHERE number = 2", 2, "missing"),
+        ("DELETE FROM audit WHERE number > 2", 3, "cut off at the end"),
+        ("DELETE FROM audit", 1, "cut off at the end"),
+        ("UPDATE audit SET number = number + 10", 1, "missing"),
+        (COPY, 5, "not what was recorded"),
+        ("DELETE FROM audit_head", 5, "head of the chain is missing"),
+        ("UPDATE audit_head SET number = 3", 5, "not sealed"),
+    ],
+)
+def test_what_somebody_with_a_shell_changes_is_found_at_its_place(project, capsys, sql, at, why):
+    for name in ("ann", "ben"):
+        answer(capsys, "users", "add", name, "--role", "viewer")
+    tamper(project, sql)
+    told = answer(capsys, "audit", "verify", code=1)
+
+    assert (told["ok"], told["broken_at"]) == (False, at)
+    assert why in told["why"]
+    assert run(["audit", "verify"]) == 1
+    assert f"Broken at row {at}" in capsys.readouterr().out
+
+
+def test_an_older_copy_of_the_database_is_found(project, capsys):
+    log = project / ".shroff" / "log.db"
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+    SqliteLog(log).close()  # moves what is in the write-ahead log into the file
+    older = log.read_bytes()
+    answer(capsys, "users", "add", "ben", "--role", "viewer")
+    assert answer(capsys, "audit", "verify")["rows"] == 4
+    for path in log.parent.glob("log.db*"):
+        path.unlink()
+    log.write_bytes(older)
+
+    told = answer(capsys, "audit", "verify", code=1)
+    assert told["why"] == "rows up to 4 were noted here before, and they are gone"
+
+
+def test_a_lost_key_of_the_project_is_told_as_a_seal_that_does_not_fit(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+    (project / ".shroff" / "hash.key").unlink()
+
+    assert "not sealed with this project's key" in answer(capsys, "audit", "verify", code=1)["why"]
+
+
+def test_nothing_is_done_where_nothing_can_be_recorded(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+    tamper(project, "DELETE FROM audit_head")
+
+    assert answer(capsys, "users", "add", "eve", "--role", "admin", code=3)["type"] == "storage"
+    assert [user["name"] for user in answer(capsys, "users")["users"]] == ["ann"]
+
+
+def test_a_note_that_cannot_be_read_is_no_silence(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+    answer(capsys, "audit", "verify")
+    (project / ".shroff" / "audit.head").write_text("many")
+
+    assert "audit.head cannot be read" in answer(capsys, "audit", "verify", code=3)["detail"]
+
+
+def test_people_are_kept_where_there_was_no_log_yet_and_events_come_after(project, capsys):
+    assert answer(capsys, "users")["users"] == []
+    assert run(["ingest", "examples/payment.json", "--as", "payment"]) == 0
+    capsys.readouterr()
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+
+    assert answer(capsys, "verify")["mismatches"] == 0
+    assert [user["name"] for user in answer(capsys, "users")["users"]] == ["ann"]
+
+
+def test_only_the_owner_and_the_group_may_read_the_file_that_has_hashes_of_passwords(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+
+    assert (project / ".shroff" / "log.db").stat().st_mode & 0o007 == 0

@@ -1,0 +1,297 @@
+"""Keys of programs: how they are made, what they may do, how they end, and how seldom the store is asked."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.people_sql import SqlPeople
+from shroff.errors import NotAllowedError, SignInError, TransientError, UsageError
+from shroff.people import keys
+from shroff.people.access import RIGHTS, Right, Role, Who, local
+from shroff.people.audit import sealing
+from shroff.people.desk import Desk, token_hash
+from shroff.people.keys import KeyRing
+from shroff.people.store import Look, rows_of
+
+NOW_MS = 1_700_000_000_000
+ROOT = local("root", "command")
+
+
+class CountedStore(SqlPeople):
+    """A store that counts how often it was asked, and can be away."""
+
+    asked = 0
+    is_away = False
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        self.asked += 1
+        if self.is_away:
+            raise TransientError("the store is away")
+        with super().look() as look:
+            yield look
+
+
+@dataclass
+class Clocks:
+    now_ms: int = NOW_MS
+    s: float = 100.0
+
+    def pass_s(self, seconds: float) -> None:
+        self.s += seconds
+        self.now_ms += int(seconds * 1_000)
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, clocks: Clocks) -> Iterator[Desk]:
+    SqliteLog(tmp_path / "log.db").close()
+    with closing(CountedStore(tmp_path / "log.db", sealing(b"key"))) as store:
+        yield Desk(store, lambda: clocks.now_ms)
+
+
+@pytest.fixture
+def ring(desk: Desk, clocks: Clocks) -> Iterator[KeyRing]:
+    with closing(KeyRing(desk, lambda: clocks.s)) as found:
+        yield found
+
+
+def made(desk: Desk, name: str = "till", role: Role = Role.SERVICE, **more) -> tuple[str, str]:
+    key, text = keys.create(desk, ROOT, name, role, **more)
+    return key.id, text
+
+
+def test_a_key_can_be_found_by_its_form_and_only_its_hash_is_kept(desk):
+    key, text = keys.create(desk, ROOT, "till", Role.SERVICE)
+
+    assert re.fullmatch(r"shroff_[a-z0-9]{12}_[0-9a-f]{64}", text)
+    assert keys.all_keys(desk) == [key]
+    assert key.hash == token_hash(text.rpartition("_")[2])
+    told = [f"{row.subject} {row.before} {row.after}" for row in rows_of(desk.store)]
+    assert text.rpartition("_")[2] not in f"{told} {key!r}"
+    assert [row.action for row in rows_of(desk.store)] == ["key.create"]
+
+
+def test_a_key_is_who_it_was_made_for(desk, ring):
+    id_, text = made(desk)
+
+    assert ring.who(text) == Who("key", f"key-{id_}", "till", Role.SERVICE, RIGHTS[Role.SERVICE])
+    assert ring.who(text).via == "api"
+
+
+def test_a_scope_narrows_a_role_and_never_widens_it(desk, ring):
+    _, text = made(desk, scopes=[Right.SCORE])
+
+    assert ring.who(text).rights == {Right.SCORE}
+    with pytest.raises(UsageError, match=r"does not have read:audit\. It has"):
+        made(desk, scopes=[Right.SCORE, Right.READ_AUDIT])
+    with pytest.raises(UsageError, match="Did you mean score"):
+        keys.known_scope("scor")
+
+
+def test_nobody_makes_a_key_that_can_do_more_than_they_can(desk):
+    manager = Who("user", "user-1", "ann", Role.VIEWER, RIGHTS[Role.VIEWER] | {Right.MANAGE_KEYS})
+    with pytest.raises(NotAllowedError, match="do more than they can"):
+        keys.create(desk, manager, "x", Role.ADMIN)
+    with pytest.raises(NotAllowedError):
+        keys.create(desk, Who("user", "user-2", "ben", Role.VIEWER, RIGHTS[Role.VIEWER]), "x", Role.VIEWER)
+    with pytest.raises(NotAllowedError):
+        keys.revoke(desk, Who("user", "user-2", "ben", Role.VIEWER, RIGHTS[Role.VIEWER]), "x")
+
+    keys.create(desk, manager, "x", Role.VIEWER)
+    assert [key.made_by for key in keys.all_keys(desk)] == ["ann"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\nb"])
+def test_a_name_says_what_a_key_is_for(desk, name):
+    with pytest.raises(UsageError):
+        made(desk, name)
+
+
+def changed(text: str, at: int) -> str:
+    return text[:at] + ("b" if text[at] == "a" else "a") + text[at + 1 :]
+
+
+def test_what_is_not_the_whole_key_opens_nothing(desk, ring):
+    id_, text = made(desk)
+    _, other = made(desk, "other")
+    secret = text.rpartition("_")[2]
+    wrong = [
+        "",
+        "x",
+        text[:-1],
+        text + "a",
+        text.upper(),
+        f" {text}",
+        secret,
+        f"shroff_{id_}_",
+        f"shroff_{id_}_{'0' * 64}",
+    ]
+    wrong += [changed(text, at) for at in range(len(text))]
+    wrong += [f"shroff_{id_}_{other.rpartition('_')[2]}", "shroff_\ud800_x", text.replace("_", "-")]
+    words = set()
+    for one in wrong:
+        for ask in (ring.who, ring.who):
+            with pytest.raises(SignInError) as raised:
+                ask(one)
+            words.add(str(raised.value))
+
+    assert words == {keys.WRONG}
+    assert ring.who(text)
+
+
+def test_a_key_ends_when_it_expires(desk, ring, clocks):
+    _, text = made(desk, lasts_ms=60_000)
+    clocks.pass_s(59.9)
+    assert ring.who(text)
+    clocks.pass_s(0.1)
+
+    for ask in (ring.at_hand, ring.who):
+        with pytest.raises(SignInError):
+            ask(text)
+
+
+def settled(ring: KeyRing) -> None:
+    """Wait for what is read beside the requests."""
+    ring._beside.submit(lambda: None).result(10)
+
+
+def test_a_revoked_key_ends_within_a_second(desk, ring, clocks):
+    id_, text = made(desk)
+    assert ring.who(text)
+    keys.revoke(desk, ROOT, id_)
+    clocks.pass_s(keys.FRESH_S - 0.001)
+    assert ring.at_hand(text)
+    clocks.pass_s(0.001)
+
+    with pytest.raises(SignInError):
+        ring.who(text)
+    with pytest.raises(SignInError):
+        ring.at_hand(text)
+
+
+@pytest.mark.parametrize("by", ["id", "name", "text"])
+def test_a_key_is_revoked_by_its_id_its_name_or_its_text(desk, by):
+    id_, text = made(desk)
+    gone = keys.revoke(desk, ROOT, {"id": id_, "name": "till", "text": text}[by])
+
+    assert gone.revoked_at_ms == NOW_MS
+    assert keys.revoke(desk, ROOT, id_) == gone
+    assert [row.action for row in rows_of(desk.store)] == ["key.create", "key.revoke"]
+
+
+def test_which_key_is_meant_is_asked_where_a_name_is_two_keys(desk):
+    made(desk)
+    id_, _ = made(desk)
+    with pytest.raises(UsageError, match="2 keys"):
+        keys.revoke(desk, ROOT, "till")
+    keys.revoke(desk, ROOT, id_)
+    assert keys.revoke(desk, ROOT, "till").id != id_
+    with pytest.raises(UsageError, match="no key this key") as raised:
+        keys.revoke(desk, ROOT, f"shroff_{'a' * 12}_{'0' * 64}")
+    assert "0000" not in str(raised.value)
+
+
+def test_thousands_of_requests_ask_the_store_a_few_times(desk, ring, clocks):
+    _, text = made(desk)
+    ring.who(text)
+    before = desk.store.asked
+    for _ in range(40):
+        for _ in range(100):
+            assert ring.at_hand(text) is not None
+        clocks.pass_s(0.1)
+        settled(ring)
+
+    assert 5 <= desk.store.asked - before <= 8  # in 4 s
+
+
+def test_a_key_that_is_in_use_never_waits_for_the_store(desk, ring, clocks):
+    _, text = made(desk)
+    ring.who(text)
+    for _ in range(20):
+        clocks.pass_s(0.6)
+        assert ring.at_hand(text) is not None
+        settled(ring)
+
+
+def test_when_a_key_was_used_is_written_down_now_and_then(desk, ring, clocks):
+    id_, text = made(desk)
+    ring.who(text)
+    for _ in range(3):
+        clocks.pass_s(0.6)
+        ring.at_hand(text)
+        settled(ring)
+    with desk.store.look() as look:
+        assert look.key(id_).used_at_ms == NOW_MS + 600
+
+
+def test_made_up_keys_push_no_real_one_out(desk, ring, clocks, monkeypatch):
+    monkeypatch.setattr(keys, "UNKNOWN_MAX", 10)
+    _, text = made(desk)
+    ring.who(text)
+    for number in range(50):
+        with pytest.raises(SignInError):
+            ring.who(f"shroff_{number:012}_{'0' * 64}")
+
+    assert ring.at_hand(text) is not None
+    assert len(ring._unknown) <= 10
+
+
+def test_a_store_that_is_away_lets_nobody_in_for_longer_than_a_second(desk, ring, clocks):
+    _, text = made(desk)
+    ring.who(text)
+    desk.store.is_away = True
+    clocks.pass_s(0.9)
+    assert ring.at_hand(text) is not None
+    settled(ring)
+    clocks.pass_s(0.2)
+
+    assert ring.at_hand(text) is None
+    with pytest.raises(TransientError):
+        ring.who(text)
+
+
+def test_it_takes_as_long_to_refuse_a_secret_wherever_it_is_wrong(desk, ring):
+    id_, text = made(desk)
+    ring.who(text)
+    secret = text.rpartition("_")[2]
+    first, last = changed(secret, 0), changed(secret, 63)
+    took: list[tuple[str, list[int]]] = [(first, []), (last, [])]
+    for _ in range(300):
+        for one, times in took:
+            began = time.perf_counter_ns()
+            with pytest.raises(SignInError):
+                ring._who(ring._known[id_].key, one)
+            times.append(time.perf_counter_ns() - began)
+    fast, slow = sorted(sorted(times)[len(times) // 4] for _, times in took)
+
+    assert slow < fast * 1.5
+
+
+def test_keys_are_asked_from_many_threads_at_once(desk, ring):
+    _, text = made(desk)
+    wrong = []
+
+    def ask() -> None:
+        wrong.extend(name for _ in range(50) if (name := ring.who(text).name) != "till")
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []

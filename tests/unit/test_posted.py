@@ -1,0 +1,104 @@
+"""From posted bytes to submissions: forms, limits, and mistakes with their paths."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.decisions.posted import COUNT_MAX, DEPTH_MAX, PostReader, TooMuchError, depth, is_too_deep
+from shroff.events.intake import Intake
+from tests.unit.projects import NOW_MS, definitions
+
+FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
+JSON = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+def reader(now_ms: int = NOW_MS) -> PostReader:
+    found = definitions()
+    return PostReader(found, Intake(found.events, found.settings, str), lambda: now_ms)
+
+
+def raw(**fields: object) -> bytes:
+    return msgspec.json.encode({**FIELDS, **fields})
+
+
+def test_a_plain_event_is_the_same_by_the_short_way_and_by_the_door():
+    short = reader().one("payment", raw(), "me")
+    long = reader().one("payment", b" " + raw() + b"\n", "me")
+    by_number = reader().one("payment", raw().replace(b'"5.00"', b"5.00"), "me")
+
+    assert short.body is not None
+    assert short.event == long.event == by_number.event
+    assert (short.source, short.place, short.raw()) == ("http", "me", raw())
+
+
+def test_every_mistake_comes_with_its_path():
+    mistakes: list[tuple[str, str]] = []
+    one = reader().one("payment", raw(amount="x", colour="red", at="soon"), "me", mistakes)
+
+    assert one.event is None
+    assert one.refusal
+    assert [path for path, _ in mistakes] == ["at", "amount", "colour"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"7", b"null", b'{"id": "a", "id": "b"}', b"\xff"])
+def test_what_is_no_object_is_refused_with_its_bytes(body):
+    mistakes: list[tuple[str, str]] = []
+    one = reader().one("payment", body, "me", mistakes)
+
+    assert one.event is None
+    assert one.raw() == body
+    assert [path for path, _ in mistakes] == [""]
+
+
+def test_an_event_that_is_ahead_of_its_arrival_is_refused():
+    one = reader(now_ms=0).one("payment", raw(), "me")
+
+    assert one.refusal is not None
+    assert "too early" in one.refusal
+
+
+@pytest.mark.parametrize("are_lines", [True, False])
+def test_a_list_and_lines_hold_the_same(are_lines):
+    parts = [raw(id=f"p{number}") for number in range(3)]
+    body = b"\n\n".join([*parts, b" "]) if are_lines else b"[" + b" , ".join(parts) + b"]"
+    found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
+
+    assert [one.event.id for one in found if one.event is not None] == ["p0", "p1", "p2"]
+    assert mistakes == [[], [], []]
+
+
+def test_one_mistake_in_a_list_leaves_the_others():
+    found, mistakes = reader().many("payment", b'[{"id":1},' + raw() + b",[]]", "me", are_lines=False)
+
+    assert [one.event is not None for one in found] == [False, True, False]
+    assert [bool(one) for one in mistakes] == [True, False, True]
+
+
+@pytest.mark.parametrize("body", [b"[", b"[1,]", b"[" * 2_000 + b"]" * 2_000, b"[" + b"0," * COUNT_MAX + b"0]"])
+def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
+    with pytest.raises(TooMuchError):
+        reader().many("payment", body, "me", are_lines=False)
+
+
+def test_what_is_nested_too_deep_is_refused_before_it_is_read():
+    one = reader().one("payment", b"[" * (DEPTH_MAX + 1), "me")
+
+    assert one.refusal == "it is nested too deep"
+
+
+@given(JSON)
+def test_depth_is_that_of_the_value(value):
+    def deep(one: object) -> int:
+        if isinstance(one, dict):
+            return 1 + max(map(deep, one.values()), default=0)
+        return 1 + max(map(deep, one), default=0) if isinstance(one, list) else 0
+
+    assert depth(msgspec.json.encode(value)) == deep(value)
+
+
+@given(st.binary())
+def test_depth_of_anything_is_found(body):
+    assert is_too_deep(body, 0) == (depth(body) > 0)

@@ -1,0 +1,152 @@
+"""The line of posts: its order, its bounds, and what is told to whom."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from shroff.decisions.posts import Post, Posts, TurnedAwayError
+from shroff.decisions.writer import Answer
+from shroff.events.intake import Submission
+
+READER = object()
+
+
+def submissions(*ids: str) -> list[Submission]:
+    return [Submission("http", "me", bytes, id_) for id_ in ids]
+
+
+def answers(count: int) -> list[Answer]:
+    return [Answer("taken", id=str(number)) for number in range(count)]
+
+
+class Line:
+    """A line of posts whose answers are collected."""
+
+    def __init__(self, **limits) -> None:
+        self.told: list[Post] = []
+        self.posts = Posts(self.told.extend, **limits)
+        self.posts.open(READER)
+
+    def put(self, *ids: str) -> Post:
+        post = Post(submissions(*ids), READER, lambda: None)
+        self.posts.put(post)
+        return post
+
+
+def ids(parts) -> list[str]:
+    return [one.type for post, start, stop in parts for one in post.submissions[start:stop]]
+
+
+def test_posts_are_taken_in_their_order_and_all_that_wait_at_once():
+    line = Line()
+    line.put("a", "b")
+    line.put("c")
+
+    assert ids(line.posts.take(10, 0.0)) == ["a", "b", "c"]
+
+
+def test_a_long_post_is_taken_in_parts_and_answered_once():
+    line = Line()
+    post = line.put("a", "b", "c", "d", "e")
+    line.put("f")
+
+    first = line.posts.take(3, 0.0)
+    line.posts.answer(first, answers(3))
+
+    assert ids(first) == ["a", "b", "c"]
+    assert line.told == []
+
+    second = line.posts.take(3, 0.0)
+    line.posts.answer(second, answers(3))
+
+    assert ids(second) == ["d", "e", "f"]
+    assert [len(one.answers) for one in line.told] == [5, 1]
+    assert line.told[0] is post
+    assert line.posts.waiting == 0
+
+
+def test_what_was_taken_and_not_answered_is_taken_again():
+    line = Line()
+    line.put("a")
+    line.posts.take(10, 0.0)
+    line.put("b")
+
+    assert ids(line.posts.take(10, 0.0)) == ["a", "b"]
+
+
+def test_more_than_may_wait_is_turned_away_and_later_taken():
+    line = Line(waiting_max=3)
+    line.put("a", "b", "c")
+
+    with pytest.raises(TurnedAwayError) as turned_away:
+        line.put("d")
+
+    assert turned_away.value.is_overload
+    assert line.posts.turned_away == 1
+
+    line.posts.answer(line.posts.take(10, 0.0), answers(3))
+
+    assert line.put("d") in [post for post, _, _ in line.posts.take(10, 0.0)]
+
+
+def test_a_post_that_is_longer_than_the_line_is_taken_when_nothing_waits():
+    line = Line(waiting_max=3)
+    line.put("a", "b", "c", "d", "e")
+
+    assert len(ids(line.posts.take(10, 0.0))) == 5
+
+
+def test_a_post_is_turned_away_where_the_first_has_waited_for_long():
+    line = Line(age_s_max=0.0)
+    line.put("a")
+    line.posts.take(10, 0.0)
+
+    with pytest.raises(TurnedAwayError):
+        line.put("b")
+
+
+def test_a_closed_line_turns_away_and_says_why():
+    line = Line()
+    line.put("a")
+    line.posts.close("another one leads")
+
+    with pytest.raises(TurnedAwayError, match="another one leads") as turned_away:
+        line.put("b")
+
+    assert not turned_away.value.is_overload
+    assert ids(line.posts.take(10, 0.0)) == ["a"]
+
+
+def test_a_pause_is_waited_for_and_a_long_one_turns_away():
+    line = Line(age_s_max=0.05)
+    line.posts.pause("begun again")
+    line.put("a")
+    time.sleep(0.1)
+
+    with pytest.raises(TurnedAwayError, match="begun again"):
+        line.put("b")
+
+    line.posts.open(READER)
+
+    assert ids(line.posts.take(10, 0.0)) == ["a"]
+
+
+def test_what_was_read_by_other_types_is_answered_as_failed():
+    line = Line()
+    post = line.put("a")
+    line.posts.close("begun again")
+    line.posts.open(object())
+
+    assert line.told == [post]
+    assert post.failure
+    assert line.posts.take(10, 0.0) == []
+    assert line.posts.waiting == 0
+
+
+def test_a_wait_ends_when_it_is_woken():
+    line = Line()
+    line.posts.wake()
+
+    assert line.posts.take(10, 60.0) == []

@@ -1,0 +1,122 @@
+"""A service inside of the test: its application is asked over ASGI, with no socket between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shroff import app
+from shroff.errors import SignInError
+from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.web.asgi import Application
+from shroff.web.service import Limits, Service
+from shroff.web.table import table
+
+JSON = "application/json"
+
+
+def who(role: Role, rights: frozenset[Right] | None = None) -> Who:
+    """Somebody of this role, by a key."""
+    return Who("key", f"key-{role.value}", role.value, role, RIGHTS[role] if rights is None else rights)
+
+
+class Gate:
+    """Knows a key for each role, its name; and one that has no right at all: `nothing`."""
+
+    def __init__(self) -> None:
+        self.known = {role.value: who(role) for role in Role} | {"nothing": who(Role.VIEWER, frozenset())}
+        self.sessions: dict[str, Any] = {}
+
+    def at_hand(self, key: str) -> Who | None:
+        return self.known.get(key)
+
+    def who(self, key: str) -> Who:
+        if key not in self.known:
+            raise SignInError("this key is not known")
+        return self.known[key]
+
+    def signed_in(self, token: str) -> Any:
+        return self.sessions.get(token)
+
+
+@dataclass(slots=True)
+class Answered:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Asker:
+    """Asks an application, as an admin if nothing else is said."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.told = service, list[str]()
+        self._application = Application(service, table(), self.told.append)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = b"",
+        *,
+        key: str = "admin",
+        media_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answered:
+        split = urlsplit(path)
+        sent = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        given = {"content-type": media_type, **({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": split.path,
+            "raw_path": split.path.encode(),
+            "query_string": split.query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+            "client": ("127.0.0.1", 1),
+        }
+        messages: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": sent, "more_body": False}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await self._application(scope, receive, send)
+        start, *parts = messages
+        found = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Answered(start["status"], found, b"".join(part["body"] for part in parts))
+
+
+@asynccontextmanager
+async def asker(folder: Path, limits: Limits | None = None) -> AsyncIterator[Asker]:
+    """A service on this project, that leads its log, and what asks it."""
+    project, told = app.open_exactly(folder), list[str]()
+    with ThreadPoolExecutor(4) as threads, project.people() as desk:
+        service = Service(project, Gate(), desk, threads, limits, routes=table().routes, tell=told.append)
+        service.begin(lambda: None)
+        try:
+            for _ in range(1_200):
+                if service.is_ready:
+                    break
+                await asyncio.sleep(0.05)
+            assert service.is_ready, told
+            found = Asker(service)
+            found.told = told
+            yield found
+        finally:
+            await asyncio.to_thread(service.end)
