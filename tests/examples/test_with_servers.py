@@ -123,7 +123,7 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
     assert {one["_id"] for one in documents} == {f"payment/cards.csv:{n + 1}" for n in range(len(documents))}
     assert counted(shown, "bank.flags") == flags > 10
     assert sum(counted(shown, f"bank.decisions {one}") for one in ("approve", "challenge", "review")) == len(documents)
-    assert "found 'nineteen pounds'" in shown.partition("quarantine list")[2]
+    assert "paid_at: expected a time with its offset" in shown.partition("quarantine list")[2]
     assert "0 mismatches" in shown
 
 

@@ -56,7 +56,7 @@ def effects_apart() -> None:
         notices, batch.outbox = batch.outbox, []
         append(self, batch)
         counted[0] += 1
-        if notices and counted[0] > 3:
+        if notices and counted[0] > 12:
             os.kill(os.getpid(), signal.SIGKILL)
         for row in notices:
             self._connection.execute(
