@@ -17,11 +17,13 @@ from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.decisions import answering
 from shroff.decisions.draft import Draft
+from shroff.decisions.posted import PostReader
+from shroff.decisions.writer import Writer
 from shroff.errors import StorageError
 from shroff.people.access import RIGHTS, Role
 from shroff.web.asgi import is_open
 from shroff.web.routes import OPEN_BELOW
-from shroff.web.service import Limits
+from shroff.web.service import Limits, Service
 from shroff.web.table import ROUTES
 from tests.webs import Asker, asker
 
@@ -374,5 +376,20 @@ def test_health_and_metrics_say_how_it_is(bank):
         assert 'shroff_taken_total{kind="event",became="quarantined"} 1\n' in text
         assert 'shroff_http_requests_total{method="POST",route="/api/v1/events/{event}",status="422"} 1\n' in text
         assert "shroff_log_place 2\n" in text
+
+    run(bank, steps)
+
+
+def test_it_is_not_ready_before_it_takes_posts(bank, monkeypatch):
+    begun = Service._begun
+
+    def slowly(service: Service, writer: Writer) -> PostReader:
+        time.sleep(0.5)  # it leads the log already
+        return begun(service, writer)
+
+    async def steps(asks: Asker) -> None:
+        assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT)).status == 200
+
+    monkeypatch.setattr(Service, "_begun", slowly)
 
     run(bank, steps)

@@ -197,7 +197,8 @@ def test_models_and_rules_are_listed(bank):
 
 def test_a_draft_is_held_against_the_log(bank):
     async def steps(asks: Asker) -> None:
-        await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(20)])
+        posted = await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(20)])
+        assert posted.status == 200, (posted.body, asks.told)
         report = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE}}, key="author")
 
         assert report.status == 200, report.body

@@ -69,6 +69,11 @@ class Posts:
     # ---- for the thread that speaks
 
     @property
+    def is_open(self) -> bool:
+        """Whether what is put is taken from the line: not before there is a reader, nor while one is made anew."""
+        return self._reader is not None and self._paused_s is None
+
+    @property
     def waiting(self) -> int:
         """Submissions that have no answer yet."""
         return self._put - self._answered

@@ -164,7 +164,8 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether posts are taken now."""
-        return self.work.state == LEADING and not self.is_ending and self._error is None
+        is_leading = self.work.state == LEADING and self.posts.is_open
+        return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
 
