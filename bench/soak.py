@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -37,6 +36,7 @@ TURN_S = 0.01  # between two portions of the sender
 LOOK_S = 0.01  # between two looks into the log
 SAMPLE_S = 10.0
 PAGE = 4_096
+STUCK_S = 60.0  # without a decision
 BINS_MS = np.concatenate([[0.0], np.geomspace(0.5, 600_000, 1_200)])
 
 
@@ -101,7 +101,7 @@ def soak(brokers: str, own: Path, rate: int, seconds: float) -> Seen:
 def send(brokers: str, rate: int, total: int, start: float) -> None:
     """Send so many payments, each hundredth of a second those that are due."""
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 2, "acks": "all"})
-    messages, sent = payments(), 0
+    messages, sent = payments(total), 0
     while sent < total:
         due = min(int((time.perf_counter() - start) * rate), total)
         for _ in range(due - sent):
@@ -113,23 +113,28 @@ def send(brokers: str, rate: int, total: int, start: float) -> None:
     producer.flush(60)
 
 
-def payments() -> Iterator[tuple[str, bytes]]:
-    """Payments without end: one lap of the bank after the other, with ids and times of their own."""
+def payments(total: int) -> Iterator[tuple[str, bytes]]:
+    """So many payments, or some more: one lap of the bank after the other, with ids and times of their own.
+
+    The last lap ends before now, as what comes from the future is refused.
+    """
     made = [one.event for one in bank(LAP, seed=1)]
     times = np.array([one["paid_at"].rstrip("Z") for one in made], "datetime64[ms]")
-    lap_ms = int((times[-1] - times[0]).astype(np.int64)) + 1_000
+    lap = times[-1] - times[0] + np.timedelta64(1, "s")
+    laps = -(-total // LAP)
+    times += np.datetime64("now", "ms") - times[0] - laps * lap
     encode = msgspec.json.Encoder().encode
-    for lap in count():
-        shown = np.datetime_as_string(times + np.timedelta64(lap * lap_ms, "ms"), unit="ms")
+    for number in range(laps):
+        shown = np.datetime_as_string(times + number * lap, unit="ms")
         for event, at in zip(made, shown, strict=True):
-            changed = {**event, "payment_id": f"{event['payment_id']}-{lap}", "paid_at": f"{at}Z"}
+            changed = {**event, "payment_id": f"{event['payment_id']}-{number}", "paid_at": f"{at}Z"}
             yield event["card"], encode(changed)
 
 
 def watch(log: Path, before: int, total: int, start: float, process: int, seen: Seen) -> None:
-    """Look at the log until everything is in it."""
+    """Look at the log until everything is in it. Raises: SystemExit where nothing more comes."""
     reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
-    decided, next_sample = 0, start
+    decided, next_sample, moved = 0, start, start
     while decided < total:
         (last,) = reader.execute("SELECT max(seq) FROM decisions").fetchone()
         now = time.perf_counter()
@@ -139,6 +144,11 @@ def watch(log: Path, before: int, total: int, start: float, process: int, seen: 
             seen.minutes.append(np.zeros(len(BINS_MS) - 1, np.int64))
         late_ms = (now - (start + np.arange(decided, found) / seen.rate)) * 1_000
         seen.minutes[minute] += np.histogram(np.clip(late_ms, 0, BINS_MS[-1]), BINS_MS)[0]
+        moved = now if found > decided else max(moved, start)
+        if now - moved > STUCK_S:
+            raise SystemExit(
+                f"{total - found:,} of {total:,} payments were never decided; the log's quarantine says why"
+            )
         decided = found
         if now >= next_sample:
             next_sample += SAMPLE_S

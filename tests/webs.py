@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from shroff import app
 from shroff.errors import SignInError
 from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.people.desk import Desk
 from shroff.web.asgi import Application
+from shroff.web.gate import Gate as GateContract
 from shroff.web.service import Limits, Service
 from shroff.web.table import table
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 
 def who(role: Role, rights: frozenset[Right] | None = None) -> Who:
@@ -45,6 +49,12 @@ class Gate:
 
     def signed_in(self, token: str) -> Any:
         return self.sessions.get(token)
+
+
+@contextmanager
+def known_keys(desk: Desk) -> Iterator[GateContract]:
+    """A gate that knows the key of each role, whoever is at the desk."""
+    yield Gate()
 
 
 @dataclass(slots=True)
@@ -102,12 +112,46 @@ class Asker:
         return Answered(start["status"], found, b"".join(part["body"] for part in parts))
 
 
+class Browser:
+    """Somebody's browser: it has what the service gave it as a cookie, and sends forms as browsers do."""
+
+    def __init__(self, asks: Asker) -> None:
+        self.asks, self.cookies = asks, dict[str, str]()
+
+    async def get(self, path: str, **headers: str) -> Answered:
+        return await self.send("GET", path, b"", headers)
+
+    async def post(self, path: str, form: Mapping[str, str], **headers: str) -> Answered:
+        sent = {"content-type": FORM, "origin": "http://shroff.test", **headers}
+        return await self.send("POST", path, urlencode(form).encode(), sent)
+
+    async def csrf(self) -> str:
+        """What a form of this session carries: from the page, as a browser has it."""
+        found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/me")).body.decode())
+        assert found is not None
+        return found[1]
+
+    async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        given = {"host": "shroff.test", "accept": "text/html,*/*", "cookie": cookie, **headers}
+        found = await self.asks.ask(method, path, body, key="", headers=given)
+        set_cookie = found.headers.get("set-cookie", "")
+        if set_cookie:
+            name, _, value = set_cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return found
+
+
 @asynccontextmanager
-async def asker(folder: Path, limits: Limits | None = None) -> AsyncIterator[Asker]:
+async def asker(
+    folder: Path,
+    limits: Limits | None = None,
+    gate: Callable[[Desk], AbstractContextManager[GateContract]] = known_keys,
+) -> AsyncIterator[Asker]:
     """A service on this project, that leads its log, and what asks it."""
     project, told = app.open_exactly(folder), list[str]()
-    with ThreadPoolExecutor(4) as threads, project.people() as desk:
-        service = Service(project, Gate(), desk, threads, limits, routes=table().routes, tell=told.append)
+    with ThreadPoolExecutor(4) as threads, project.people() as desk, gate(desk) as at_gate:
+        service = Service(project, at_gate, desk, threads, limits, routes=table().routes, tell=told.append)
         service.begin(lambda: None)
         try:
             for _ in range(1_200):

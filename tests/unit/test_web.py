@@ -22,6 +22,7 @@ from shroff.decisions.writer import Writer
 from shroff.errors import StorageError
 from shroff.people.access import RIGHTS, Role
 from shroff.web.asgi import is_open
+from shroff.web.pages.table import PAGES
 from shroff.web.routes import OPEN_BELOW
 from shroff.web.service import Limits, Service
 from shroff.web.table import ROUTES
@@ -94,7 +95,7 @@ def test_every_route_refuses_by_default(bank):
 
 
 STRANGE = """
-/ /nothing /api/v1/events /api/v1/events/payment /api/v2/x /metrics /healthy /apidocs //health/live /./health/live
+/nothing /api/v1/events /api/v1/events/payment /api/v2/x /metrics /healthy /apidocs //health/live /./health/live
 /api/v1/%2e%2e/health/live /%68ealth%2Flive /%ff
 """
 
@@ -112,7 +113,7 @@ def test_without_a_key_no_address_says_anything(bank, path):
 
 def test_only_what_is_named_is_open_to_anybody():
     assert OPEN_BELOW == ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")
-    for route in ROUTES:
+    for route in (*ROUTES, *PAGES):
         assert (route.right is None) == is_open(route.segments), route.path
 
 

@@ -33,6 +33,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) 
 
     What is delivered, saved and pruned beside a worker is so here, too. Ctrl-C answers what was taken, and ends.
     """
+    from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
     from shroff.web.gate import gate_of
@@ -47,6 +48,8 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) 
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.places.folder)} at {where}")
+            if (link := links.first(desk, project.who)) is not None:
+                session.say(f"Nobody can sign in yet. Within an hour, this makes the first admin: {where}{link}")
             if not all_keys(desk):
                 session.say(f"Nobody has a key to it yet. 'shroff keys create NAME --role {Role.SERVICE}' makes one.")
 

@@ -27,6 +27,7 @@ PATH: Final = "/login/oidc"  # where the provider sends people back to
 LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
 _STRONGEST: Final = (Role.ADMIN, Role.AUTHOR, Role.ANALYST, Role.VIEWER)
 _NO_NAME: Final = re.compile(r"[^a-z0-9._@+-]")
+_BACK_LENGTH_MAX: Final = 2_000
 _BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
 
 
@@ -70,6 +71,11 @@ class Begun:
     token: str
 
 
+def back_of(path: str) -> str:
+    """The page to show after signing in: a path of this service as it is, the first page for anything else."""
+    return path if _BACK.fullmatch(path) and len(path) < _BACK_LENGTH_MAX else "/"
+
+
 def known_roles(options: Mapping[str, str]) -> dict[str, Role]:
     """Which role each value gives, by the settings."""
     return {value: Role(name) for value, name in options.items()}
@@ -86,9 +92,8 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
     digest = hashlib.sha256(verifier.encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     url = provider.address(redirect_uri=redirect_uri, state=state, nonce=nonce, challenge=challenge)
-    page = back if _BACK.fullmatch(back) and len(back) < 2_000 else "/"
     with desk.store.change() as change:
-        change.put_visit(Visit(token_hash(token), state, nonce, verifier, page, desk.now_ms() + LASTS_MS))
+        change.put_visit(Visit(token_hash(token), state, nonce, verifier, back_of(back), desk.now_ms() + LASTS_MS))
     return Begun(url, token)
 
 

@@ -11,7 +11,9 @@ from shroff.decisions.posts import RETRY_S, TurnedAwayError
 from shroff.errors import ShroffError, SignInError
 from shroff.people.access import Who
 from shroff.web.gate import COOKIE
-from shroff.web.http import GoneError, Receive, Request, Scope, Send, refused
+from shroff.web.http import FORM, GoneError, Receive, Request, Response, Scope, Send, refused
+from shroff.web.pages import signing
+from shroff.web.pages.rendering import problem_page
 from shroff.web.problems import ProblemError, of_error
 from shroff.web.routes import OPEN_BELOW, Route, Table
 from shroff.web.service import Service
@@ -19,6 +21,7 @@ from shroff.web.service import Service
 PATH_LENGTH_MAX: Final = 8_192
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = b"x-csrf-token"
+SIGN_IN: Final = Route("GET", "/login", None, signing.ask, is_page=True)
 _OPEN: Final = [one.split("/") for one in OPEN_BELOW]
 STANDING: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -49,20 +52,20 @@ class Application:
             name = route.path
             response = await route.handle(self._service, request)
         except ProblemError as error:
-            response = refused(error)
+            response = self._refused(request, error)
         except TurnedAwayError as error:
-            response = refused(turned_away(error))
+            response = self._refused(request, turned_away(error))
         except ShroffError as error:
             problem = of_error(error)
             if problem.status == 500:
                 self._tell(f"{name}: {error}")
-            response = refused(problem)
+            response = self._refused(request, problem)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
             self._tell(f"{name}: {type(error).__name__}; please report that")
             words = "the service made a mistake; nothing more is known of what was asked"
-            response = refused(ProblemError(500, "broken", "The service failed", words))
+            response = self._refused(request, ProblemError(500, "broken", "The service failed", words))
         seconds = time.perf_counter() - began_s
         self._service.requests.add(request.method, name, response.status, seconds)
         own = {header for header, _ in response.headers}
@@ -70,15 +73,28 @@ class Application:
         response.headers = (*response.headers, *(one for one in STANDING if one[0] not in own), timing)
         await response.send(send, is_head=request.method == "HEAD")
 
+    def _refused(self, request: Request, error: ProblemError) -> Response:
+        """A problem, as a page for whoever looks at pages."""
+        if request.signed_in is not None and request.wants_page:
+            return problem_page(self._service, request, error)
+        return refused(error)
+
     async def _route(self, request: Request) -> Route:
         """What is to be done, by somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
-        raw_path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-        segments = _segments(raw_path)
+        segments = _segments(request.path)
         if not is_open(segments):
-            request.who = await self._who(request)
+            try:
+                request.who = await self._who(request)
+            except ProblemError as error:
+                has_key = bool(request.header(b"authorization"))
+                if error.status == 401 and not has_key and self._table.is_page(request.method, segments):
+                    return SIGN_IN
+                raise
         route = self._table.find(request.method, segments, request.params)
         if route.right is not None:
             request.who.require(route.right)
+            if route.is_page and request.signed_in is None:
+                raise ProblemError(403, "not-a-person", "Pages are for people", "a key is for what lies below /api")
         return route
 
     async def _who(self, request: Request) -> Who:
@@ -98,10 +114,19 @@ class Application:
         signed_in = await service.in_thread(service.gate.signed_in, token) if token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
-        if request.method not in SAFE and not signed_in.is_own(request.header(CSRF).decode("latin-1")):
+        if request.method not in SAFE and not signed_in.is_own(await _csrf(request)):
             words = "a session's request that changes something needs the token of its page in X-CSRF-Token"
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
+        request.signed_in = signed_in
         return signed_in.who
+
+
+async def _csrf(request: Request) -> str:
+    """The token that a page sends along: in a header, or in a field of a form."""
+    sent = request.header(CSRF).decode("latin-1")
+    if sent or request.media_type != FORM:
+        return sent
+    return (await request.form()).get("csrf", "")
 
 
 def is_open(segments: Sequence[str]) -> bool:
@@ -109,14 +134,13 @@ def is_open(segments: Sequence[str]) -> bool:
     return any(list(segments[: len(one)]) == one for one in _OPEN)
 
 
-def _segments(raw_path: bytes) -> list[str]:
+def _segments(path: str) -> list[str]:
     """The parts of a path, each decoded by itself: an id may hold a slash, written %2F.
 
     What cannot be decoded is no path of ours.
     """
-    if len(raw_path) > PATH_LENGTH_MAX:
+    if len(path) > PATH_LENGTH_MAX:
         return ["", "too long"]
-    path = raw_path.partition(b"?")[0].decode("latin-1")
     try:
         return [unquote(one, errors="strict") for one in path.split("/")[1:]]
     except UnicodeDecodeError:

@@ -21,12 +21,9 @@ FLAGS_SHOWN = 20
 
 async def entity(service: Service, request: Request) -> Response:
     """Timeline, features as of the last decision, flags and neighbours of one key."""
-    name, key = request.params["entity"], request.params["key"]
-    entities = service.project.definitions.events.entities
-    if name not in entities:
-        raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
+    name, key = known_entity(service, request), request.params["key"]
     limit, before = limit_of(request.query), cursor_of(request.query, int)
-    timeline, flags, neighbours = await service.in_thread(_looked, service.project, name, key, before, limit)
+    timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
     standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
     return json_response(
         {
@@ -55,9 +52,18 @@ async def entity(service: Service, request: Request) -> Response:
     )
 
 
-def _looked(
+def known_entity(service: Service, request: Request) -> str:
+    """The entity that is asked for. Raises: ProblemError with 404."""
+    name, entities = request.params["entity"], service.project.definitions.events.entities
+    if name not in entities:
+        raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
+    return name
+
+
+def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[FlagRow], list[Neighbour]]:
+    """What the log has of a key; flags and neighbours with the first part only."""
     with project.reading() as log:
         look = EntityLook(log, project.definitions)
         timeline = look.timeline(name, key, before=before, limit=limit)

@@ -15,6 +15,7 @@ from shroff.web.problems import ProblemError, problem
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
+    from shroff.people.sessions import SignedIn
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -28,6 +29,9 @@ LINES: Final = b"application/x-ndjson"
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 BODY_S_MAX: Final = 30.0  # for a body to arrive
 QUERY_FIELDS_MAX: Final = 100
+FORM: Final = b"application/x-www-form-urlencoded"
+FORM_BYTES_MAX: Final = 1024 * 1024
+FORM_FIELDS_MAX: Final = 1_000
 
 
 class GoneError(Exception):
@@ -36,16 +40,43 @@ class GoneError(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request; `who` is set before any route sees it, but for those that anybody may ask."""
+    """One request; `who` is set before any route sees it, but for those that anybody may ask.
+
+    `signed_in` is whoever has a session in a browser; None for a program with a key.
+    """
 
     scope: Scope
     receive: Receive
     params: dict[str, str] = field(default_factory=dict)
+    signed_in: SignedIn | None = None
     _who: Who | None = None
+    _form: dict[str, str] | None = None
 
     @property
     def method(self) -> str:
         return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, with its escapes."""
+        raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
+        return raw.partition(b"?")[0].decode("latin-1")
+
+    @property
+    def address(self) -> str:
+        """From where it comes, for pauses and the record."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the browser speaks TLS, with this service or with what stands before it."""
+        return self.scope.get("scheme") == "https" or self.header(b"x-forwarded-proto").lower() == b"https"
+
+    @property
+    def wants_page(self) -> bool:
+        """Whether a person would read the answer."""
+        return b"text/html" in self.header(b"accept")
 
     @property
     def who(self) -> Who:
@@ -86,6 +117,21 @@ class Request:
         except CookieError:
             return ""
         return "" if found is None else found.value
+
+    async def form(self) -> dict[str, str]:
+        """The fields of a form, of those that come twice the last. Raises: ProblemError where it is none."""
+        if self._form is None:
+            if self.media_type != FORM:
+                raise ProblemError(415, "not-a-form", "This is not a form", f"send it as {FORM.decode()}")
+            raw = await self.body(FORM_BYTES_MAX)
+            try:
+                pairs = parse_qsl(
+                    raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX
+                )
+            except ValueError:
+                raise ProblemError(400, "bad-form", "The form cannot be read", "send its fields in UTF-8") from None
+            self._form = dict(pairs)
+        return self._form
 
     async def body(self, size_max: int = BODY_BYTES_MAX) -> bytes:
         """All of the body. Raises: ProblemError where it is too long or too slow, GoneError where it broke off."""

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 async def decision(service: Service, request: Request) -> Response:
     """A decision, byte for byte as it was answered."""
-    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     return Response(row.document)
 
 
 async def explain(service: Service, request: Request) -> Response:
     """A decision with its explanation."""
-    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
     return Response(found.json())
 
 
 async def replay(service: Service, request: Request) -> Response:
     """The same decision computed again from the log."""
-    row = await service.in_thread(_row, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
     document: dict[str, Any] = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
     if not found.match:
@@ -37,8 +37,8 @@ async def replay(service: Service, request: Request) -> Response:
     return json_response(document)
 
 
-def _row(project: Project, event: str, id_: str) -> DecisionRow:
-    """Raises: ProblemError with 404 where there is none, and says whether there is such an event."""
+def row_of(project: Project, event: str, id_: str) -> DecisionRow:
+    """The row of a decision. Raises: ProblemError with 404, which says whether there is such an event at all."""
     try:
         with project.reading() as log:
             row = log.decisions(event, [id_]).get(id_)

@@ -52,6 +52,7 @@ class Route:
         path: Segments in braces take any text, which may be empty.
         right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
         told: For the document; None for what is no part of the API.
+        is_page: It is for people: who is not signed in is sent to sign in, and problems are told as pages.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Route:
     right: Right | None
     handle: Handle
     told: Told | None = None
+    is_page: bool = False
 
     @property
     def segments(self) -> list[str]:
@@ -78,6 +80,13 @@ class Table:
             found = node.setdefault(".", {})
             assert route.method not in found, f"{route.method} {route.path} stands twice"
             found[route.method] = route
+
+    def is_page(self, method: str, segments: Sequence[str]) -> bool:
+        """Whether this is what people look at."""
+        try:
+            return self.find(method, segments, {}).is_page
+        except ProblemError:
+            return False
 
     def find(self, method: str, segments: Sequence[str], params: dict[str, str]) -> Route:
         """The route, its parameters put into `params`. Raises: ProblemError with 404 or 405."""

@@ -134,7 +134,17 @@ async def _serve(
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads:
         routes = table()
-        service = Service(project, gate, desk, threads, limits, routes=routes.routes, stands_by=stands_by, tell=tell)
+        service = Service(
+            project,
+            gate,
+            desk,
+            threads,
+            limits,
+            routes=routes.routes,
+            provider=project.open_provider(),
+            stands_by=stands_by,
+            tell=tell,
+        )
         config = uvicorn.Config(
             Application(service, routes, tell),
             http=_Patient,

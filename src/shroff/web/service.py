@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.people.audit import Act
     from shroff.people.desk import Desk
+    from shroff.people.oidc import Provider
     from shroff.streams.log import Log
     from shroff.web.routes import Route
 
@@ -65,6 +66,7 @@ class Service:
         gate: Knows who asks.
         desk: Where what they do is recorded.
         routes: What can be asked for, for the document that tells it.
+        provider: By which people may sign in, where one is set.
         threads: Where reading from the log, and whatever else waits, is done.
     """
 
@@ -77,12 +79,13 @@ class Service:
         limits: Limits | None = None,
         *,
         routes: Sequence[Route] = (),
+        provider: Provider | None = None,
         stands_by: bool = False,
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self.project, self.gate, self.desk = project, gate, desk
         self._threads, self.limits = threads, limits or Limits()
-        self._stands_by, self._tell, self.routes = stands_by, tell, routes
+        self._stands_by, self._tell, self.routes, self.provider = stands_by, tell, routes, provider
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if stands_by:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from shroff.people.access import Right
 from shroff.web import entities, events, flags, openapi, operating, projects, reading
 from shroff.web.openapi import EVENT
+from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
 from shroff.web.schemas import list_of, record, ref
 
@@ -262,4 +263,4 @@ ROUTES: Final = (
 
 def table() -> Table:
     """The table of all routes."""
-    return Table(ROUTES)
+    return Table([*ROUTES, *PAGES])

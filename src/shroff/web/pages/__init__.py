@@ -1,0 +1,1 @@
+"""What people see of the service in a browser: pages made on the server."""

@@ -1,0 +1,37 @@
+"""One key of an entity: what happened to it, its features, its flags, and whom it shares something with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shroff.web.entities import known_entity, looked
+from shroff.web.flags import document, verdicts
+from shroff.web.http import Request, Response
+from shroff.web.pages.decision import decision_path, entity_path
+from shroff.web.pages.rendering import page
+from shroff.web.paging import cursor_of, limit_of, next_of
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of a key."""
+    name, key = known_entity(service, request), request.params["key"]
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
+    standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
+    return page(
+        service,
+        request,
+        "entity.html",
+        name=name,
+        key=key,
+        timeline=timeline,
+        flags=[document(row, standings.get(row.event)) for row in flags],
+        neighbours=neighbours,
+        older=next_of(timeline.looked_to + 1) if timeline.is_cut else None,
+        before=before,
+        decision_path=decision_path,
+        entity_path=entity_path,
+    )

@@ -1,0 +1,101 @@
+"""Pages from templates: what each of them shows beside its own, and the headers that it is sent with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from shroff.people.access import Right, Who
+from shroff.web.http import Headers, Request, Response
+from shroff.web.pages.words import FILTERS
+from shroff.web.static import static
+
+if TYPE_CHECKING:
+    from shroff.web.problems import ProblemError
+    from shroff.web.service import Service
+
+HTML: Final = b"text/html; charset=utf-8"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+STANDING: Final = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A place in the top bar, shown to whoever may read it."""
+
+    name: str
+    path: str
+    right: Right
+
+
+SCREENS: Final = (Screen("Decisions", "/decisions", Right.READ_DECISIONS),)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What every page shows: who looks, where they can go, and how far the log is. `csrf` goes back with each form."""
+
+    who: str
+    csrf: str
+    screens: tuple[Screen, ...]
+    screen: str
+    place: int | None
+
+
+def screens_of(who: Who) -> tuple[Screen, ...]:
+    """The screens that somebody may see."""
+    return tuple(one for one in SCREENS if who.may(one.right))
+
+
+@cache
+def environment() -> Environment:
+    """The templates of the package. All that they show is escaped, and what is not there is a mistake."""
+    made = Environment(
+        loader=PackageLoader("shroff.web.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(FILTERS)
+    made.globals["static"] = static
+    return made
+
+
+def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+    """A page for somebody who is signed in."""
+    signed_in = request.signed_in
+    assert signed_in is not None
+    screens = screens_of(signed_in.who)
+    here = next((one.path for one in screens if request.path.startswith(one.path)), "")
+    place = service.work.seq if service.is_ready else None
+    seen = Seen(signed_in.user.display_name, signed_in.csrf, screens, here, place)
+    return alone(template, status, seen=seen, **shown)
+
+
+def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
+    """A page for anybody, which shows nothing of the project."""
+    body = environment().get_template(template).render(shown).encode()
+    return Response(body, status, HTML, STANDING)
+
+
+def see_other(path: str, headers: Headers = ()) -> Response:
+    """Go on with this page."""
+    return Response(b"", 303, HTML, ((b"location", path.encode()), *headers))
+
+
+def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
+    """What cannot be done, for somebody who is signed in."""
+    found = page(service, request, "problem.html", error.status, error=error, path=request.path)
+    found.headers = (*found.headers, *error.headers)
+    return found

@@ -1,0 +1,183 @@
+"""Signing in and out: by a password, by a link that works once, at an OpenID provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from shroff.errors import PausedError, SignInError, TransientError, UsageError
+from shroff.people import links, oidc, sessions
+from shroff.people.sessions import LASTS_MS, SignedIn
+from shroff.web.gate import COOKIE
+from shroff.web.http import Request, Response
+from shroff.web.pages.rendering import alone, see_other
+from shroff.web.pages.words import sentence
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.people.desk import Desk
+    from shroff.web.service import Service
+
+VISIT: Final = "shroff_visit"
+FIRST: Final = "/"
+ENDED: Final = "You are signed out, or this session has ended. Sign in to go on."
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+async def ask(service: Service, request: Request) -> Response:
+    """The page to sign in by, for a page that is shown to nobody else: it comes next."""
+    there = request.path if request.method in {"GET", "HEAD"} else FIRST
+    query = request.scope["query_string"].decode("latin-1")
+    back = there + (f"?{query}" if query else "")
+    return see_other("/login" if back == FIRST else f"/login?back={quote(back, safe='')}")
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page to sign in by."""
+    return _login(service, oidc.back_of(request.query.get("back", "")))
+
+
+async def sign_in(service: Service, request: Request) -> Response:
+    """Name and password: whoever has both is signed in."""
+    check_origin(request)
+    form = await request.form()
+    name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
+    password, before = form.get("password", ""), request.cookie(COOKIE)
+    try:
+        found = await service.in_thread(sessions.sign_in, service.desk, name, password, request.address, before)
+    except PausedError as error:
+        return _login(service, back, name, sentence(str(error)), 429)
+    except SignInError as error:
+        return _login(service, back, name, sentence(str(error)), 403)
+    return _let_in(request, found, back)
+
+
+async def sign_out(service: Service, request: Request) -> Response:
+    """End the session of a browser, which shows that it means it."""
+    token, form = request.cookie(COOKIE), await request.form()
+    found = await service.in_thread(service.gate.signed_in, token) if token else None
+    if found is not None:
+        if not found.is_own(form.get("csrf", "")):
+            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "press Sign out there")
+        await service.in_thread(sessions.sign_out, service.desk, token)
+    return see_other("/login", (_cookie(request, COOKIE, "", 0),))
+
+
+async def show_link(service: Service, request: Request) -> Response:
+    """What a link that works once is for. Opening it changes nothing: what opens links is not always people."""
+    return await _link_page(service, request.params["token"])
+
+
+async def use_link(service: Service, request: Request) -> Response:
+    """Use a link up: it makes the first admin, or sets a password."""
+    check_origin(request)
+    form, token, before = await request.form(), request.params["token"], request.cookie(COOKIE)
+    try:
+        found = await service.in_thread(_used, service.desk, token, form, request.address, before)
+    except SignInError as error:
+        return _link_gone(error)
+    except UsageError as error:
+        return await _link_page(service, token, form, sentence(str(error)))
+    return _let_in(request, found, FIRST)
+
+
+async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:
+    try:
+        user = await service.in_thread(links.asks_for, service.desk, token)
+    except SignInError as error:
+        return _link_gone(error)
+    kept = {name: form.get(name, "") for name in ("name", "display_name")}
+    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
+
+
+def _link_gone(error: SignInError) -> Response:
+    words = {"title": "This link does nothing any more", "way": "/login", "way_says": "Sign in"}
+    return alone("end.html", 404, words=sentence(str(error)), **words)
+
+
+def _used(desk: Desk, token: str, form: dict[str, str], address: str, before: str) -> SignedIn:
+    if form.get("password") != form.get("again"):
+        raise UsageError("the two passwords differ")
+    name, shown = form.get("name", ""), form.get("display_name", "")
+    return links.use(
+        desk, token, form.get("password", ""), name=name, display_name=shown or name, address=address, before=before
+    )
+
+
+async def begin_visit(service: Service, request: Request) -> Response:
+    """Go to the OpenID provider."""
+    provider = service.provider
+    if provider is None:
+        raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
+    back = request.query.get("back", FIRST)
+    try:
+        begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(request), back)
+    except TransientError as error:
+        return _login(service, oidc.back_of(back), mistake=sentence(str(error)), status=503)
+    return see_other(begun.url, (_cookie(request, VISIT, begun.token, oidc.LASTS_MS // 1_000),))
+
+
+async def end_visit(service: Service, request: Request) -> Response:
+    """Come back from the OpenID provider."""
+    provider, query = service.provider, request.query
+    if provider is None:
+        raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
+    if "error" in query:
+        return _login(service, FIRST, mistake="The provider did not let you in. Sign in again.", status=403)
+
+    def finish() -> tuple[SignedIn, str]:
+        return oidc.finish(
+            service.desk,
+            provider,
+            _redirect_uri(request),
+            token=request.cookie(VISIT),
+            state=query.get("state", ""),
+            code=query.get("code", ""),
+            address=request.address,
+            issuer=query.get("iss", ""),
+            before=request.cookie(COOKIE),
+        )
+
+    try:
+        found, back = await service.in_thread(finish)
+    except (SignInError, TransientError) as error:
+        status = 503 if isinstance(error, TransientError) else 403
+        return _login(service, FIRST, mistake=sentence(str(error)), status=status)
+    gone = _cookie(request, VISIT, "", 0)
+    response = _let_in(request, found, back)
+    response.headers = (*response.headers, gone)
+    return response
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
+    origin, host = request.header(b"origin").decode("latin-1"), request.header(b"host").decode("latin-1")
+    site = request.header(b"sec-fetch-site")
+    is_foreign = bool(origin) and urlsplit(origin).netloc != host
+    if is_foreign or site not in {b"", b"same-origin", b"none"}:
+        raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "sign in at its own page")
+
+
+def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
+    provider = service.provider
+    host = urlsplit(provider.issuer).hostname if provider is not None else ""
+    told = ENDED if back != FIRST and not mistake else ""
+    shown = {"back": back, "name": name, "mistake": mistake, "told": told}
+    return alone("login.html", status, has_provider=provider is not None, provider=host, **shown)
+
+
+def _let_in(request: Request, found: SignedIn, back: str) -> Response:
+    return see_other(back, (_cookie(request, COOKIE, found.token, LASTS_MS // 1_000),))
+
+
+def _cookie(request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+    """A cookie that no script reads, and that comes along from other sites with links only."""
+    secure = "; Secure" if request.is_encrypted else ""
+    text = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    return b"set-cookie", text.encode()
+
+
+def _redirect_uri(request: Request) -> str:
+    scheme = "https" if request.is_encrypted else "http"
+    return f"{scheme}://{request.header(b'host').decode('latin-1')}{oidc.PATH}"

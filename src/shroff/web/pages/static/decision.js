@@ -1,0 +1,38 @@
+// The replay button: the decision once more from the log, and whether its bytes are the same.
+
+const button = document.querySelector("[data-replay]");
+const said = document.querySelector("[data-replayed]");
+
+function say(glyph, kind, words) {
+  const mark = button.querySelector("use").href.baseVal.replace(/#.*/, `#${glyph}`);
+  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  icon.setAttribute("class", "icon");
+  icon.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", mark);
+  icon.append(use);
+  said.className = `same ${kind}`;
+  said.replaceChildren(icon, words);
+  said.hidden = false;
+}
+
+button?.addEventListener("click", async () => {
+  button.disabled = true;
+  const began = performance.now();
+  try {
+    const answer = await fetch(button.dataset.replay);
+    const found = await answer.json();
+    const took = `${Math.round(performance.now() - began)} ms`;
+    if (!answer.ok) {
+      say("warn", "warn", `This cannot be replayed now: ${found.detail}`);
+    } else if (found.match) {
+      say("genuine", "good", `Same bytes. Replayed in ${took}.`);
+    } else {
+      say("cross", "bad", "Other bytes. The log or the program was changed: 'shroff verify' says where.");
+    }
+  } catch {
+    say("warn", "warn", "The service does not answer. Try again.");
+  } finally {
+    button.disabled = false;
+  }
+});

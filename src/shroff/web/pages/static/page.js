@@ -1,0 +1,159 @@
+// What every page has: keys, times in the viewer's zone, copying, the menu on a phone.
+
+const SINGLE_KEYS = "shroff.single-keys";
+
+/** Whether single keys work for this viewer; WCAG 2.1.4 asks for a way to switch them off. */
+function singleKeysWork() {
+  return localStorage.getItem(SINGLE_KEYS) !== "off";
+}
+
+function isTyping(target) {
+  return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select"));
+}
+
+function isSeen(element) {
+  return element.offsetParent !== null || element.matches("[data-key-hidden]");
+}
+
+/** What a key does on this page: the first element that has it and can be seen. */
+function withKey(key) {
+  return [...document.querySelectorAll("[data-key]")].find(
+    (element) => element.dataset.key.toLowerCase() === key.toLowerCase() && isSeen(element) && !element.disabled,
+  );
+}
+
+function press(element) {
+  if (element.matches("input, textarea")) {
+    element.focus();
+    element.select();
+  } else {
+    element.click();
+  }
+}
+
+/** The list of all keys, from what stands on the page, so that it can never be wrong. */
+function showKeys() {
+  const dialog = document.getElementById("all-keys");
+  const rows = [...document.querySelectorAll("[data-key][data-says]")].map((element) => {
+    const row = document.createElement("div");
+    const key = document.createElement("kbd");
+    const term = document.createElement("dt");
+    const says = document.createElement("dd");
+    key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
+    says.textContent = element.dataset.says;
+    term.append(key);
+    row.append(term, says);
+    return row;
+  });
+  dialog.querySelector(".key-list").replaceChildren(...rows);
+  dialog.querySelector("[data-single-keys]").checked = singleKeysWork();
+  dialog.showModal();
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) {
+    return;
+  }
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") {
+      event.target.blur();
+    }
+    return;
+  }
+  if (!singleKeysWork()) {
+    return;
+  }
+  if (event.key === "?") {
+    event.preventDefault();
+    showKeys();
+    return;
+  }
+  const element = withKey(event.key);
+  if (element) {
+    event.preventDefault();
+    press(element);
+  }
+}
+
+/** The keys of this page at its bottom: at most eight, in the order of the page. */
+function showHints() {
+  const hints = document.querySelector("[data-keys]");
+  if (!hints) {
+    return;
+  }
+  const told = [...document.querySelectorAll("main [data-key][data-says]")].filter(isSeen).slice(0, 8);
+  hints.replaceWith(
+    ...told.map((element) => {
+      const hint = document.createElement("span");
+      const key = document.createElement("kbd");
+      key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
+      hint.append(key, element.dataset.says);
+      return hint;
+    }),
+  );
+}
+
+const sameDay = (a, b) => a.toDateString() === b.toDateString();
+
+/** A moment as the house writes it: the time today, the day this year, the year before. */
+export function moment(at, form = "") {
+  const now = new Date();
+  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: form === "minute" ? undefined : "2-digit" }).format(at);
+  if (sameDay(at, now)) {
+    return clock;
+  }
+  const options = { day: "numeric", month: "long", ...(at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
+  const day = new Intl.DateTimeFormat("en-GB", options).format(at);
+  return form === "day" ? day : `${day}, ${clock}`;
+}
+
+/** Put all times below an element into the viewer's zone. */
+export function localTimes(root = document) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    if (!Number.isNaN(at.valueOf())) {
+      element.textContent = moment(at, element.dataset.form);
+      element.title = element.dateTime;
+    }
+  }
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone.split("/").pop().replaceAll("_", " ");
+  for (const element of document.querySelectorAll("[data-zone]")) {
+    element.textContent = `times in ${zone}`;
+  }
+}
+
+function onClick(event) {
+  const target = event.target instanceof Element ? event.target : null;
+  const copied = target?.closest("[data-copy]");
+  if (copied) {
+    navigator.clipboard.writeText(copied.dataset.copy).then(() => {
+      copied.textContent = "Copied";
+    });
+  }
+  if (target?.closest("[data-close]")) {
+    target.closest("dialog").close();
+  }
+  const menu = target?.closest(".menu");
+  if (menu) {
+    const isOpen = document.body.classList.toggle("menu-open");
+    menu.setAttribute("aria-expanded", String(isOpen));
+  }
+}
+
+/** What a page sends that changes something carries the token of its session. */
+export async function send(method, path, body, headers = {}) {
+  const csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
+  return fetch(path, {
+    method,
+    headers: { "X-CSRF-Token": csrf, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+}
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("click", onClick);
+document.querySelector("[data-single-keys]")?.addEventListener("change", (event) => {
+  localStorage.setItem(SINGLE_KEYS, event.target.checked ? "on" : "off");
+});
+localTimes();
+showHints();

@@ -1,0 +1,114 @@
+"""How values are written on pages: one way for each kind of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from markupsafe import Markup, escape
+
+MISSING: Final = "missing"
+SPACE: Final = "\N{NO-BREAK SPACE}"
+MINUS: Final = "\N{MINUS SIGN}"
+_STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_MONTHS: Final = (
+    "January February March April May June July August September October November December".split()  # of no locale
+)
+
+
+def count(value: int | None) -> str:
+    """Such as 48,212."""
+    return MISSING if value is None else _signed(f"{value:,}")
+
+
+def money(value: str | Decimal | None, currency: str = "") -> str:
+    """Such as 1,661.90 EUR, from a decimal text with its places."""
+    if value is None:
+        return MISSING
+    said = _signed(f"{Decimal(value):,f}")
+    return f"{said}{SPACE}{currency}" if currency else said
+
+
+def share(value: float | None, places: int = 2) -> str:
+    """Such as 98.70 %, from a part of 1."""
+    return MISSING if value is None else _signed(f"{100 * value:.{places}f}{SPACE}%")
+
+
+def score(value: float | None) -> str:
+    """Such as 0.7312."""
+    return MISSING if value is None else f"{value:.4f}"
+
+
+def lasting(seconds: float | None) -> str:
+    """Such as 1 h 52 min, 38 s, 0.6 ms: the two largest parts."""
+    if seconds is None:
+        return MISSING
+    if seconds < 1:
+        return f"{1_000 * seconds:.3g}{SPACE}ms"
+    left, parts = round(seconds), list[str]()
+    for size, unit in _STEPS:
+        if left >= size:
+            parts.append(f"{left // size}{SPACE}{unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def moment(value: int | str | None, form: str = "") -> Markup:
+    """A time, in milliseconds since 1970 or as RFC 3339 text: in UTC here, in the viewer's zone once a page is shown.
+
+    `form` is `minute` for one without its seconds, `day` for a day alone.
+    """
+    if value is None:
+        return escape(MISSING)
+    at = datetime.fromtimestamp(value / 1_000, UTC) if isinstance(value, int) else datetime.fromisoformat(value)
+    at = at.astimezone(UTC)
+    day = f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+    said = day if form == "day" else f"{day}, {at:%H:%M}" if form == "minute" else f"{day}, {at:%H:%M:%S}"
+    whole = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(whole, form, said)
+
+
+def sentence(words: str) -> str:
+    """Words of the program as a sentence."""
+    bare = words.rstrip(".")
+    return f"{bare[:1].upper()}{bare[1:]}."
+
+
+def initials(name: str) -> str:
+    """Such as MK, of Mira Kahn."""
+    parts = name.replace(".", " ").replace("-", " ").split()
+    return "".join(part[0] for part in (parts[:1] + parts[-1:] if len(parts) > 1 else parts)).upper() or "?"
+
+
+def value(found: object) -> Markup:
+    """A value of a feature or field, as decisions have it in JSON."""
+    if found is None:
+        return Markup('<span class="third">missing</span>')
+    if isinstance(found, bool):
+        return escape("yes" if found else "no")
+    if isinstance(found, int):
+        return escape(count(found))
+    return escape(f"{found:.6g}" if isinstance(found, float) else str(found))
+
+
+def signed(value: float) -> str:
+    """Such as +1.31."""
+    return _signed(f"{value:+.2f}")
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+FILTERS: Final = {
+    "count": count,
+    "initials": initials,
+    "lasting": lasting,
+    "moment": moment,
+    "money": money,
+    "score": score,
+    "sentence": sentence,
+    "share": share,
+    "value": value,
+}
