@@ -145,8 +145,11 @@ def program(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def libraries(root: Path) -> Mapping[str, str]:
-    """The environment in which programs of an unpacked folder find their libraries."""
-    places = [*root.glob("usr/lib/*-linux-gnu*"), root / "usr" / "lib"]
+    """The environment in which programs of an unpacked folder find their libraries.
+
+    A library that looks for its own part in a folder of its own, by an absolute path, is pulseaudio's.
+    """
+    places = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*/pulseaudio"), root / "usr" / "lib"]
     return {"LD_LIBRARY_PATH": os.pathsep.join(str(place) for place in places)}
 
 
