@@ -28,14 +28,16 @@ from shroff.events.door import LabelInput
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
-from shroff.features import kernel_rule, look_plan, naive, program_compiler
+from shroff.features import kernel_rule, look_plan, naive, program_compiler, row_engine, row_groups
 from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
 from shroff.features.histories import Query
 from shroff.features.kernel_operations import BELOW, OR
 from shroff.features.naive import Key, Naive
-from shroff.features.online import Online
+from shroff.features.online import FEW, Online
 from shroff.features.plan import query_of
+from shroff.features.row_groups import RowGroup
+from shroff.features.running import Running
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.shares import key_text
@@ -43,7 +45,8 @@ from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 
 NOW_MS = START_MS + 1
-BATCHES = (1, 16, 4_096)
+BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, which go by columns
+SIZES = st.lists(st.integers(1, FEW + 2), min_size=1, max_size=4)
 LAW = settings(max_examples=max(400, settings.default.max_examples))
 # Without shrinking, which takes minutes where each example opens logs; the numbers that are printed say it again.
 QUICK = settings(
@@ -76,13 +79,25 @@ def by_engine(
     while at < len(history):
         batch = history[at : at + sizes[turn % len(sizes)]]
         at, turn = at + len(batch), turn + 1
-        rows: Values = [{} for _ in batch]
-        for name, frame in online.compute(batch).items():
-            columns = {one: values_of(column) for one, column in frame.computed.items()}
-            for mine, row in enumerate(frame.rows.tolist()):
-                rows[row] = shown(asked, name, {one: values[mine] for one, values in columns.items()})
-        found += rows
+        found += one_by_one(online, asked, batch) if online.takes_few(batch) else by_columns(online, asked, batch)
     return found
+
+
+def one_by_one(online: Online, asked: Sequence[Computed], batch: Sequence[LogEvent]) -> Values:
+    places = [{one.name: online.reads(event.type).read(one.name) for one in asked} for event in batch]
+    return [
+        shown(asked, event.type, {name: read(row) for name, read in reads.items()})
+        for event, reads, row in zip(batch, places, online.few(batch), strict=True)
+    ]
+
+
+def by_columns(online: Online, asked: Sequence[Computed], batch: Sequence[LogEvent]) -> Values:
+    rows: Values = [{} for _ in batch]
+    for name, frame in online.compute(batch).items():
+        columns = {one: values_of(column) for one, column in frame.computed.items()}
+        for mine, row in enumerate(frame.rows.tolist()):
+            rows[row] = shown(asked, name, {one: values[mine] for one, values in columns.items()})
+    return rows
 
 
 def shown(computed: Sequence[Computed], event: str, values: dict[str, Any]) -> dict[str, str]:
@@ -105,7 +120,7 @@ def changed(node: Any, change: Change) -> Any:
 
 
 @LAW
-@given(found=texts(), made=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@given(found=texts(), made=histories(), sizes=SIZES)
 def test_naive_and_online_agree_in_batches_of_any_size(found: Texts, made: Made, sizes: list[int]):
     definitions, history = computing_project(*found), history_of(*made)
     truth = by_definition(definitions, history)
@@ -117,7 +132,7 @@ def test_naive_and_online_agree_in_batches_of_any_size(found: Texts, made: Made,
 
 
 @QUICK
-@given(version=versions(), made=histories(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@given(version=versions(), made=histories(), sizes=SIZES)
 def test_batches_of_any_size_write_equal_bytes(version: Version, made: Made, sizes: list[int]):
     definitions, history = project(*version), in_disorder(history_of(*made), Random(made[0]))
     whole = everything(written(definitions, history))
@@ -256,6 +271,28 @@ def must_be_caught(compute: Compute, truth: Compute = by_definition) -> None:
 
     with pytest.raises(AssertionError, match="the engines differ"):
         law()
+
+
+def no_fill(self: RowGroup, *asked: Any) -> Any:
+    return lambda row: None
+
+
+@pytest.mark.parametrize(
+    "owner, name, replacement",
+    [
+        pytest.param(row_groups, "_asking", lambda this, reads: reads.evaluate(this), id="nobody is the equal of none"),
+        pytest.param(RowGroup, "_hiding", lambda *asked: None, id="a look of nothing is an answer"),
+        pytest.param(RowGroup, "_series_fill", no_fill, id="no value comes in"),
+        pytest.param(RowGroup, "_words_fill", no_fill, id="nothing is told to a look"),
+        pytest.param(row_engine, "_with_key", lambda evaluate, key: evaluate, id="nobody has features"),
+        pytest.param(row_engine, "_before", lambda evaluate, time, expires_ms: evaluate, id="nothing expires"),
+        pytest.param(Running, "clear", lambda self, key: None, id="a hit empties nothing"),
+    ],
+)
+def test_the_law_catches_rows_that_are_wrong(owner: Any, name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(owner, name, replacement)
+
+    must_be_caught(lambda definitions, history: by_engine(definitions, history, [1]))
 
 
 def test_a_thousand_events_agree_while_histories_are_trimmed():

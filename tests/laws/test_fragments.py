@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.decisions.fragments import ObjectWriter
+from shroff.decisions.fragments import ObjectWriter, RowWriter
 from shroff.events.event import canonical_value
 from shroff.language.columns import column_of
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, money, number
@@ -40,7 +40,8 @@ def rows(draw):
 def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
     types, found = drawn
     found = [[value + 0.0 if isinstance(value, float) else value for value in row] for row in found]  # -0.0 is 0.0
-    writer = ObjectWriter([(f"card.f{at}", type_) for at, type_ in enumerate(types)], places)
+    fields = [(f"card.f{at}", type_) for at, type_ in enumerate(types)]
+    writer, by_row = ObjectWriter(fields, places), RowWriter(fields, places)
     columns = [column_of([row[at] for row in found], type_) for at, type_ in enumerate(types)]
     expected = [
         "{"
@@ -50,6 +51,11 @@ def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
     ]
 
     assert [bytes(one).decode() for one in writer.write(columns, len(found))] == expected
+    assert [by_row.write(row).decode() for row in found] == expected
+
+
+def test_a_row_without_fields_is_an_empty_object():
+    assert RowWriter([], 2).write([]) == b"{}"
 
 
 def test_a_column_without_values_shows_null_and_a_second_batch_may_be_longer():

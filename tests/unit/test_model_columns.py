@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from shroff.language.columns import column_of
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value
-from shroff.models.columns import kind_of, model_column
+from shroff.models.columns import kind_of, model_column, model_numbers
 
 
 def read(values: list[Value], type_: Type, categories: list[str] | None = None) -> list[float | None]:
     found = model_column(column_of(values, type_), type_, categories)
 
+    one = model_numbers([type_], [categories or ()])
     assert found.dtype == np.float64
+    assert np.array_equal(found, np.array([one([value])[0] for value in values], np.float64), equal_nan=True)
     return [None if np.isnan(value) else value for value in found.tolist()]
 
 

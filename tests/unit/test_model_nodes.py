@@ -43,7 +43,11 @@ def by_rows(node: Node, rows: Sequence[dict[str, Any]] = ROWS) -> list[Any]:
     return [evaluate(row) for row in rows]
 
 
-SCORE = ModelScore(REAL, "m-1", "d", (AMOUNT,), doubled)
+def doubled_one(values: Sequence[Any]) -> Any:
+    return None if values[0] is None else values[0] * 2.0
+
+
+SCORE = ModelScore(REAL, "m-1", "d", (AMOUNT,), doubled, doubled_one)
 
 
 @pytest.mark.parametrize(

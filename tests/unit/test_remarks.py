@@ -13,7 +13,7 @@ from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.decisions.engine import Engine, Placed
 from shroff.events.event import Event
-from shroff.features import look_plan
+from shroff.features import look_plan, online
 from shroff.features.key_texts import Hits
 from shroff.features.online import Online
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
@@ -39,6 +39,11 @@ HUGE = 2 * 10**15
 FULL = 10**15  # 9,223 of these fit 64 bits
 WAYS = pytest.mark.parametrize("way", [nullcontext, without_programs], ids=["kernel", "python"])
 Found = dict[tuple[str, str], tuple[int, int, int]]
+
+
+@pytest.fixture(autouse=True, params=[0, online.FEW], ids=["by columns", "one by one"])
+def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "FEW", request.param)
 
 
 def project(features: str = "", rule: str = "") -> Definitions:
@@ -156,7 +161,7 @@ SUMS = {
 
 @WAYS
 @pytest.mark.parametrize("told", SUMS.values(), ids=SUMS.keys())
-@pytest.mark.parametrize("size", [4096, 20_000])
+@pytest.mark.parametrize("size", [12, 4096, 20_000])
 def test_sums_outside_64_bits_are_remarked_where_they_are_asked(way, told, size):
     #  place            1 .. 9,223   9,224   9,225   9,226   9,227 (no card)   9,228   9,229 (no limit)
     #  type             sale         pay     sale    pay     pay               pay     pay

@@ -16,7 +16,7 @@ from shroff.features.frames import Codes
 from shroff.features.key_texts import read_key
 from shroff.features.links import Links
 from shroff.features.naive import Naive
-from shroff.features.online import Online
+from shroff.features.online import FEW, Online
 from shroff.language.columns import values_of
 from shroff.language.shares import key_text
 from tests.laws.fallback import without_programs
@@ -201,3 +201,18 @@ def test_a_writer_of_a_rule_without_a_kernel_gives_the_same_bytes():
 
     assert logs[0] == logs[1]
     assert [one["rules"] for one in logs[0]] == [[], ["r"], [], ["r"], [], ["r"]]
+
+
+@WAYS
+@pytest.mark.parametrize("size", [1, FEW + 1])
+def test_rules_that_ask_the_same_since_their_own_flags_show_what_each_has_seen(way, size):
+    since = "count(payment) since flag including this"
+    two, three = (rules("card", f"{since} >= {count}", f"{{{since}}}") for count in (2, 3))
+    with way():
+        log = MemoryLog()
+        wrote = writer(log, {"events.yaml": EVENTS, "rules/large.yaml": two + three.replace("id: r", "id: s")})
+        events = [payment(number, number) for number in range(FEW + 1)]
+        answers = [one for at in range(0, len(events), size) for one in wrote.write(events[at : at + size])]
+
+        shown = [[one["text"] for one in found["reasons"]] for found in documents(answers)]
+        assert shown[:6] == [[], ["2"], ["3"], ["2"], [], ["2", "3"]]

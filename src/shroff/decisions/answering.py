@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from shroff.decisions.collector import calm_collector
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import short_turns
 from shroff.decisions.posts import Part, Posts
@@ -72,7 +73,7 @@ class Answering:
 
         Raises: as `working.Leading.run`. What is not answered stays in line.
         """
-        with short_turns(), self._held:
+        with short_turns(), calm_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._posts.open(self._begun(self._writer))
             try:

@@ -13,9 +13,10 @@ from hashlib import sha256
 from typing import Final
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.fragments import ObjectWriter
+from shroff.decisions.fragments import ObjectWriter, RowWriter
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
+from shroff.language.values import Value
 
 NO_SCORE: Final = b"null"
 _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
@@ -45,6 +46,7 @@ class DocumentWriter:
     def __init__(self, event: str, definitions: Definitions) -> None:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
         self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
+        self._row = RowWriter(self._fields, definitions.settings.money_places)
         versions = asdict(definitions.versions)
         scorers = definitions.scoring_of(event).deciding
         self._versions = {
@@ -60,6 +62,10 @@ class DocumentWriter:
         if not self._fields:
             return [b"{}"] * len(frame)
         return self._objects.write([frame.computed.get(name) for name, _ in self._fields], len(frame))
+
+    def features_of(self, values: Sequence[Value]) -> bytes:
+        """The features of one event as a JSON object, from their values in the order of names."""
+        return self._row.write(values)
 
     def write(
         self,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from math import isfinite
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -24,12 +25,13 @@ from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
 from shroff.language.names import Names, Scope
+from shroff.language.row import Evaluate
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, REAL
 from shroff.language.values import Value, parse_time
-from shroff.models.columns import kind_of, model_column
+from shroff.models.columns import kind_of, model_column, model_numbers
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
-from shroff.models.model import InputColumn, Model
+from shroff.models.model import Floats, InputColumn, Model
 
 LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
 NO_REGISTRY: Final = "the registry is not at hand here"
@@ -61,7 +63,7 @@ class Scorer:
 
     def node(self) -> ModelScore:
         """Its score as an expression. Evaluating it raises StateError where the model cannot be loaded."""
-        return ModelScore(REAL, self.id, self.digest, self.inputs, self.score)
+        return ModelScore(REAL, self.id, self.digest, self.inputs, self.score, self.score_of_one())
 
     def score(self, columns: Sequence[Column]) -> Column:
         """The scores for the columns of its inputs. Raises: StateError where it cannot be loaded."""
@@ -74,6 +76,23 @@ class Scorer:
         scores = self.model.scores(read)
         there = np.isfinite(scores)
         return Column(scores if there.all() else np.where(there, scores, 0.0), there)
+
+    def score_of_one(self) -> Callable[[Sequence[Value]], Value]:
+        """What gives the score for the values of its inputs at one event; it raises as `score` does."""
+        model = self.model
+        if model is None:
+            return self._unavailable
+        numbers = model_numbers([node.type for node in self.inputs], [one.categories for one in model.inputs])
+
+        def score(values: Sequence[Value]) -> float | None:
+            columns = np.array(numbers(values), np.float64).reshape(-1, 1)
+            found = float(model.scores(cast("Sequence[Floats]", columns))[0])  # its rows are the columns
+            return found if isfinite(found) else None
+
+        return score
+
+    def _unavailable(self, values: Sequence[Value]) -> Value:
+        raise unavailable(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +285,31 @@ def scored(frame: Frame, scoring: Scoring) -> Scored | None:
     return _scored(values_of(frame.computed[score_name(scoring.event)]), chosen, scoring)
 
 
+class RowScoring:
+    """The scores of events of one type, one by one.
+
+    Args:
+        read: Gives what reads the value that is computed by a name.
+    """
+
+    def __init__(self, scoring: Scoring, read: Callable[[str], Evaluate]) -> None:
+        self._champion, self._other = scoring.champion, scoring.challenger or scoring.champion
+        self._score, self._is_other = read(score_name(scoring.event)), read(_share_name(scoring.event))
+
+    def of(self, row: Any) -> tuple[float | None, str]:
+        """The score of an event and the id of the model that gave it; without a model None and nothing.
+
+        Raises: StateError for a score that is no number.
+        """
+        if self._champion is None or self._other is None:
+            return None, ""
+        model = self._other.id if self._is_other(row) is True else self._champion.id
+        score = self._score(row)
+        if score is None:
+            raise _no_number(model)
+        return float(score), model
+
+
 def scored_one(values: Mapping[str, Value], scoring: Scoring) -> Scored | None:
     """The same of one event, whose computed values these are."""
     if scoring.champion is None:
@@ -281,5 +325,9 @@ def _scored(values: Sequence[Value], chosen: Sequence[bool], scoring: Scoring) -
     models = [other.id if is_other else champion.id for is_other in chosen]
     for value, model in zip(values, models, strict=True):
         if value is None:
-            raise StateError(f"the model {model} gives a score that is no number, so nothing is decided. Report it")
+            raise _no_number(model)
     return Scored([float(value) for value in values if value is not None], models)
+
+
+def _no_number(model: str) -> StateError:
+    return StateError(f"the model {model} gives a score that is no number, so nothing is decided. Report it")

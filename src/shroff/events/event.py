@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -256,11 +256,12 @@ def _decimal_reader(places: int) -> Callable[[str], int]:
 
 @lru_cache(maxsize=1_024)
 def _fragment_writer(type_: Type, money_places: int) -> Callable[[Value], str]:
-    write = _written(type_, money_places)
+    write = value_text(type_, money_places)
     return lambda value: "null" if value is None else write(value)
 
 
-def _written(type_: Type, money_places: int) -> Callable[[Any], str]:
+def value_text(type_: Type, money_places: int) -> Callable[[Any], str]:
+    """What writes a value that is there, as `canonical_value` does."""
     match type_.kind:
         case "text" | "choice":
             return canonical_text
@@ -268,6 +269,8 @@ def _written(type_: Type, money_places: int) -> Callable[[Any], str]:
             return lambda value: "true" if value else "false"
         case "integer":
             return lambda value: str(value) if -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX else f'"{value}"'
+        case "money" if type_.places == money_places > 0:
+            return partial(_quoted_money, money_places)
         case "money":
             return lambda value: f'"{show_decimal(rescale_half_even(value, type_.places, money_places), money_places)}"'
         case "number":
@@ -280,6 +283,14 @@ def _written(type_: Type, money_places: int) -> Callable[[Any], str]:
             return lambda value: canonical_real(value / 1_000)
         case _:
             return lambda value: "null"  # the type of the literal `missing` has no other value
+
+
+def _quoted_money(places: int, units: int) -> str:
+    """`show_decimal` in quotes, for places above 0; the amounts of nearly every event go here."""
+    if units < 0:
+        return f'"{show_decimal(units, places)}"'
+    digits = str(units).rjust(places + 1, "0")
+    return f'"{digits[:-places]}.{digits[-places:]}"'
 
 
 @lru_cache(maxsize=65_536)

@@ -142,6 +142,10 @@ class Answered(Online):
         self._asked_by = {entity: _plan_of(plan, entity) for entity in entities_of(plan)}
         self.given: Mapping[str, Sequence[Answer | None]] = {}
 
+    def takes_few(self, batch: Sequence[LogEvent]) -> bool:
+        """Never: what is given is given by columns."""
+        return False
+
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
         frames = frames_of(batch, self._events, self._reference)
         for name, frame in frames.items():

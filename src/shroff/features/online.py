@@ -2,7 +2,8 @@
 
 State is a fold over the log: the same events give the same values in batches of any size.
 What does not stand on `since flag` is computed by columns, stage by stage; a rule that
-looks `since flag` goes row by row, since each hit changes what the next row sees.
+looks `since flag` goes row by row, since each hit changes what the next row sees. Few events
+are computed one by one, with the same values (`features.row_engine`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from shroff.features.key_texts import Hits
 from shroff.features.packing import pack, unpack
 from shroff.features.plan import Plan, make_plan
 from shroff.features.remarks import Remarks
+from shroff.features.row_engine import RowEngine
+from shroff.features.row_reads import Row, RowReads
 from shroff.features.running import Running
 from shroff.features.since_flag import SinceFlag
 from shroff.language.row import Reference
@@ -29,6 +32,7 @@ from shroff.language.row import Reference
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
 SWEEP_A_ROW: Final = 2
 SWEEP_A_BATCH: Final = 4
+FEW: Final = 12  # events that are computed one by one sooner than by columns: see bench/results/few.md
 
 
 class Online:
@@ -59,16 +63,19 @@ class Online:
             Running(group, lateness_ms, self._keys, self._texts, events, reference, remarks=self.remarks)
             for group in self._plan.groups
         ]
-        self._after = [one for _, one in self._plan.computed if one.is_reason and one.looks_since_flag]
+        self._after: dict[str, list[Computed]] = {}
+        for _, one in self._plan.computed:
+            if one.is_reason and one.looks_since_flag and one.rule is not None:
+                self._after.setdefault(one.rule, []).append(one)
         self._has_scores = any(one.is_score for _, one in self._plan.computed)
-        told = {one.rule for one in self._after}
         self.rules = [
-            SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in told)
+            SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in self._after)
             for _, wanted in self._plan.computed
             if wanted.is_condition and (groups := [one for one in self.groups if one.key.rule == wanted.rule])
         ]
         self._by_row = {rule.wanted.name for rule in self.rules}
-        self._by_row |= {one.name for one in self._after}
+        self._by_row |= {one.name for found in self._after.values() for one in found}
+        self._rows = RowEngine(self._plan, self.groups, self.rules, self._after, events, reference, self.remarks)
         self.watermark_ms: int | None = None
 
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
@@ -96,9 +103,27 @@ class Online:
                     compute(wanted, scored if wanted.is_score else frames)
         for rule in self.rules:
             rule.run(times, frames, self.watermark_ms, hits)
-        for wanted in self._after:
-            compute(wanted, frames)
+            for wanted in self._after.get(rule.wanted.rule or "", ()):  # another rule may ask the same since its own
+                compute(wanted, frames)
         self._advance(frames)
+
+    def takes_few(self, batch: Sequence[LogEvent]) -> bool:
+        """Whether `few` is to take a batch that is decided now."""
+        return len(batch) <= FEW and self._rows.takes(batch)
+
+    def few(self, batch: Sequence[LogEvent]) -> list[Row]:
+        """Take a few events in log order, one by one; gives a row for each, whose places `reads` knows.
+
+        Values and state are those that `compute` gives for the same events.
+        """
+        self.remarks.clear()
+        found, self.watermark_ms = self._rows.take(batch, self.watermark_ms)
+        self._trim(len(batch))
+        return found
+
+    def reads(self, event: str) -> RowReads:
+        """Where the rows of `few` have what is computed of events of a type; to be asked before those are taken."""
+        return self._rows.reads(event)
 
     def _scored(self, frames: Mapping[str, Frame], hits: Sequence[Hits | None] | None) -> Mapping[str, Frame]:
         """The frames with an event that is decided now."""
@@ -111,11 +136,12 @@ class Online:
         newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label"]
         if newest:
             self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
-        if self.watermark_ms is None:
-            return
-        rows = sum(len(frame) for frame in frames.values())
-        for group in self.groups:
-            group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
+        self._trim(sum(len(frame) for frame in frames.values()))
+
+    def _trim(self, rows: int) -> None:
+        if self.watermark_ms is not None:
+            for group in self.groups:
+                group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
 
     # ---- snapshots
 

@@ -26,6 +26,11 @@ class Remarks:
     def __init__(self) -> None:
         self._rows: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
 
+    def note(self, what: str, askers: Iterable[Computed], row: int) -> None:
+        """Note one event for all who asked."""
+        for one in askers:
+            self._rows[what, one.asker].add(row)
+
     def leave_out(self, askers: Iterable[Computed], rows: NDArray[Any]) -> None:
         """Note events whose value came into a history and is left out there."""
         for one in askers:

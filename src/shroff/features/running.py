@@ -72,7 +72,7 @@ class Running:
         self.sums = [at for at, one in enumerate(group.aggregates) if one.function == "sum"]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
         exact = [one for one in group.aggregates if one.argument is not None and one.argument.type.is_exact]
-        self._looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
+        self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
         self.links: Links | None = None
         if group.key.rule is not None:
             self.entity_codes = keys.setdefault((group.key.entity, ()), Codes())
@@ -191,7 +191,7 @@ class Running:
             coded, fits = coded_texts(key.argument, frame, self.texts)
             return coded, kept & fits
         column = frame.evaluate(key.argument)
-        coded, fits = encode(column, key.argument.type, largest=_largest(key))
+        coded, fits = encode(column, key.argument.type, largest=largest_of(key))
         if fits is not column.valid:
             self._note_left_out(key, frame, inserts, kept & column.valid & ~fits)
         return coded, kept & fits
@@ -302,12 +302,11 @@ class Running:
         this: dict[int, dict[str, Value]] = {}
         frame = frames.get(self.key.event)
         if frame is not None:
-            items = _rows(frame, [node for one in self.group.aggregates for node in _item_leaves(one)])
-            for key in self._looked_at:
+            items = _rows(frame, [node for one in self.group.aggregates for node in leaves_of_item(one)])
+            for key in self.looked_at:
                 self._series(key, frame, inserts)  # for what it notes
         for event in self.group.asked_at & frames.keys():
-            leaves = [node for one in self.group.aggregates for node in walk(one) if isinstance(node, ThisField)]
-            this |= _rows(frames[event], leaves)
+            this |= _rows(frames[event], [node for one in self.group.aggregates for node in leaves_of_this(one)])
         return inserts.tolist(), asks, items, this
 
     def look_row(
@@ -325,7 +324,8 @@ class Running:
         return self.look.row(time_ms, insert, asked)
 
 
-def _largest(key: SeriesKey) -> int:
+def largest_of(key: SeriesKey) -> int:
+    """The largest whole number that a series takes."""
     return UNITS_MAX if key.is_limited else INTEGER_MAX
 
 
@@ -349,15 +349,26 @@ def this_fields(aggregate: Aggregate) -> list[ThisField]:
     return list(dict.fromkeys(node for node in found if isinstance(node, ThisField)))
 
 
-def _item_leaves(aggregate: Aggregate) -> list[Node]:
+def leaves_of_item(aggregate: Aggregate) -> list[Node]:
+    """What an aggregate reads of the events that it looks at."""
     return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
 
 
+def leaves_of_this(aggregate: Aggregate) -> list[Node]:
+    """What an aggregate reads of the event that asks."""
+    return [node for node in walk(aggregate) if isinstance(node, ThisField)]
+
+
+def leaf_name(node: Node) -> str:
+    """How looks name what they read: `f of E` by `f of`."""
+    return f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
+
+
 def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
-    """For each row of the batch the values of some leaves, by name; `f of E` under `f of`."""
+    """For each row of the batch the values of some leaves, by name."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
-        name = f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
+        name = leaf_name(node)
         if name not in columns:
             columns[name] = values_of(frame.evaluate(node))
     names = list(columns)

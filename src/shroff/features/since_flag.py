@@ -29,7 +29,7 @@ class SinceFlag:
     def __init__(self, wanted: Computed, groups: list[Running], entity: Entity, *, is_told: bool) -> None:
         self.wanted, self.groups, self._entity = wanted, groups, entity
         self._is_told = is_told  # the histories' answers too, for the reason of the rule
-        self._keys = groups[0].entity_codes
+        self.keys = groups[0].entity_codes
         program = rule_program(wanted, groups)
         self._rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
@@ -49,7 +49,7 @@ class SinceFlag:
         keys, answers = np.full(size, -1, np.int64), np.full(size, NO_HIT, np.uint8)
         for event in self.wanted.events & frames.keys():
             frame = frames[event]
-            keys[frame.rows] = frame.key_codes(self.wanted.entity, self._keys)
+            keys[frame.rows] = frame.key_codes(self.wanted.entity, self.keys)
             answers[frame.rows] = ASKED
         if self.wanted.expires_ms is not None:
             answers[times >= self.wanted.expires_ms] = NO_HIT
@@ -78,4 +78,4 @@ class SinceFlag:
         for row, past in enumerate(hits):
             if past and rule in past:
                 answers[row] = HIT
-                keys[row] = self._keys.known.get(read_key(past[rule], self._entity), -1)
+                keys[row] = self.keys.known.get(read_key(past[rule], self._entity), -1)

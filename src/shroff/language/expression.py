@@ -207,8 +207,9 @@ class Call:
 class ModelScore:
     """What one model says of the event being decided; no text can write it.
 
-    `inputs` is what the model reads, in its order, and `score` makes the column of scores
-    from their columns. Equal models, by id and content hash, over equal inputs are equal.
+    `inputs` is what the model reads, in its order. `score` makes the column of scores
+    from their columns, `score_of_one` one score from their values. Equal models, by id and
+    content hash, over equal inputs are equal.
     """
 
     type: Type
@@ -216,6 +217,7 @@ class ModelScore:
     digest: str
     inputs: tuple[Node, ...]
     score: Callable[[Sequence[Column]], Column] = field(compare=False, repr=False)
+    score_of_one: Callable[[Sequence[Value]], Value] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,16 +194,8 @@ class _Compiler:
         return evaluate
 
     def model_score(self, node: typed.ModelScore) -> Evaluate:
-        """The score by columns of length one: who asks row by row waits for no speed."""
-        from shroff.language.columns import column_of, values_of  # which stands on this module
-
-        parts, types = [self.compile(part) for part in node.inputs], [part.type for part in node.inputs]
-
-        def evaluate(row: Any) -> Value:
-            columns = [column_of([part(row)], type_) for part, type_ in zip(parts, types, strict=True)]
-            return values_of(node.score(columns))[0]
-
-        return evaluate
+        parts, score = [self.compile(part) for part in node.inputs], node.score_of_one
+        return lambda row: score([part(row) for part in parts])
 
     def in_share(self, node: typed.InShare) -> Evaluate:
         parts = [self.compile(part) for part in node.key]

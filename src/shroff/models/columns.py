@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.language.columns import Column, reals_of
 from shroff.language.types import Type
+from shroff.language.values import Value
 
 NUMBER: Final = "number"
 CATEGORY: Final = "category"
@@ -46,3 +48,27 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
     if not column.valid.all():
         found = np.where(column.valid, found, np.nan)
     return found
+
+
+def model_numbers(
+    types: Sequence[Type], categories: Sequence[Sequence[str]]
+) -> Callable[[Sequence[Value]], list[float]]:
+    """What makes the values of one row, None where one is missing, the numbers that `model_column` makes of them."""
+    ways = [_way(type_, known) for type_, known in zip(types, categories, strict=True)]
+
+    def numbers(values: Sequence[Any]) -> list[float]:
+        return [
+            math.nan if value is None else value / divisor if known is None else known.get(value, math.nan)
+            for value, (divisor, known) in zip(values, ways, strict=True)
+        ]
+
+    return numbers
+
+
+def _way(type_: Type, categories: Sequence[str]) -> tuple[float, dict[str, float] | None]:
+    """By what a value is divided, or the places of texts: by a float what becomes one first, as numpy does it."""
+    if type_.is_text:
+        return 1, {text: float(place) for place, text in enumerate(categories)}
+    if type_.kind in {"duration", "time"}:
+        return float(_MS_A_SECOND), None
+    return 10**type_.places, None

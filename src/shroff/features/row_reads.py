@@ -1,0 +1,121 @@
+"""Where the values of one event stand while it is computed alone, and functions made once that read them.
+
+A row is a list: the fields of the event, its time, its place in the batch, and behind them whatever is computed, each
+at a place of its own. So computing one event asks no dictionary and hashes no expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from shroff.events.definitions import Events, EventType
+from shroff.events.event import Event
+from shroff.features.computed import score_name
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, Score, ThisField
+from shroff.language.row import Evaluate, Reference, compile_row
+
+Row: TypeAlias = list[Any]
+Step: TypeAlias = Callable[[Row], None]
+
+
+def missing(row: Row) -> None:
+    """What is nowhere in a row."""
+
+
+class RowReads:
+    """The places of one event type's rows; `steps` fill those behind the event, in their order.
+
+    Only what has a place already can be read: a step is made after those that it stands on.
+    """
+
+    def __init__(self, type_: EventType, events: Events, reference: Reference) -> None:
+        self.type, self._events, self._reference = type_, events, reference
+        self.steps: list[Step] = []
+        self._fields = {name: at for at, name in enumerate(type_.field_names)}
+        self.time_at = len(self._fields)
+        self.number_at = self.time_at + 1  # which event of the batch it is
+        self.time: Evaluate = itemgetter(self.time_at)
+        self._places: dict[Aggregate | str, int] = {}
+        self._keys: dict[str, int] = {}
+        self._behind: list[None] = []
+
+    def row(self, event: Event, number: int) -> Row:
+        """The row of an event, all that is computed still missing."""
+        return [*event.values, event.time_ms, number, *self._behind]
+
+    def place(self, named: Aggregate | str) -> int:
+        """A new place for an aggregate, or for what is computed by this name."""
+        at = self._places[named] = self._new()
+        return at
+
+    def alias(self, name: str, at: int) -> None:
+        """What is computed by this name is what stands at that place already."""
+        self._places[name] = at
+
+    def place_of(self, named: Aggregate | str) -> int | None:
+        """Where it stands; None where this type does not have it."""
+        return self._places.get(named)
+
+    def evaluate(self, node: Node) -> Evaluate:
+        """The function of a row that gives the value of an expression over `this`, or over the event as an item."""
+        return compile_row(node, self._leaf, self._reference, time=self.time)
+
+    def read(self, name: str) -> Evaluate:
+        """The function that reads what is computed by this name."""
+        at = self._places.get(name)
+        return missing if at is None else itemgetter(at)
+
+    def read_all(self, names: Sequence[str]) -> Callable[[Row], Sequence[Any]]:
+        """The function that reads what is computed by these names, in their order."""
+        places = [at for name in names if (at := self._places.get(name)) is not None]
+        if len(places) == len(names) > 1:
+            return itemgetter(*places)
+        reads = [self.read(name) for name in names]
+        return lambda row: [read(row) for read in reads]
+
+    def field_at(self, name: str) -> int | None:
+        """Where a field stands; None where the type does not have it."""
+        return self._fields.get(name)
+
+    def key(self, entity: str) -> Evaluate:
+        """The function that gives the entity's key: the part itself, or a tuple of parts; None where one is missing."""
+        if entity not in self._keys:
+            at = self._keys[entity] = self._new()
+            make = self._made_key(entity)
+
+            def step(row: Row) -> None:
+                row[at] = make(row)
+
+            self.steps.append(step)
+        return itemgetter(self._keys[entity])
+
+    def _made_key(self, entity: str) -> Evaluate:
+        parts = [self.evaluate(part) for part in self._events.entities[entity].keys.get(self.type.name, ())]
+        return joined(parts) if parts else missing
+
+    def _leaf(self, node: Node) -> Evaluate:
+        if isinstance(node, ThisField | ItemField):
+            at = self._fields.get(node.name)
+            return missing if at is None else itemgetter(at)
+        if isinstance(node, Aggregate):
+            return itemgetter(self._places[node])
+        assert isinstance(node, FeatureValue | ItemFeature | Score)
+        return self.read(score_name(self.type.name) if isinstance(node, Score) else node.name)
+
+    def _new(self) -> int:
+        self._behind.append(None)
+        return self.number_at + len(self._behind)
+
+
+def joined(parts: list[Evaluate]) -> Evaluate:
+    """The function that gives the one part, or all of them as a tuple: None where one is missing."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def key(row: Row) -> tuple[Any, ...] | None:
+        found = tuple(part(row) for part in parts)
+        return None if None in found else found
+
+    return key
