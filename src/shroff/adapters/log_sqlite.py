@@ -44,6 +44,7 @@ from shroff.adapters.log_sqlite_statements import (
     INDEXED,
     JOINED,
     LATE,
+    LEAD_AND_END,
     OFFSETS,
     OUTBOX,
     OUTBOX_DONE,
@@ -63,10 +64,12 @@ from shroff.adapters.log_sqlite_statements import (
     parts,
     text,
 )
+from shroff.adapters.sqlite_checkpoint import CheckpointBeside
 from shroff.adapters.sqlite_file import (
     WriterLock,
     connect,
     connect_beside,
+    damaged,
     storage_error,
     write_between,
 )
@@ -94,6 +97,9 @@ PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms, and rarer ones gain 20 % where ids are random. With none at all
 # single commits fell from 5,200 to 4,000 a second.
 _CHECKPOINT_PAGES: Final = 2_000  # 16 MB
+# Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
+_BESIDE_PAGES: Final = 1_000
+_WAITING_PAGES: Final = 8_000  # while that is under way
 _EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
 
 
@@ -138,6 +144,7 @@ class SqliteLog(SqliteQuestions):
         self._on_step = on_step
         self._unusable = ""
         self._pages = 0
+        self._beside = CheckpointBeside(path, VERSION)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -181,8 +188,7 @@ class SqliteLog(SqliteQuestions):
         try:
             sql.execute("BEGIN IMMEDIATE")
             self._on_step("begin")
-            self._check_lead()
-            self._insert(batch)
+            self._insert(batch, self._led_end())
             self._on_step("before commit")
             committing = True
             sql.execute("COMMIT")
@@ -201,17 +207,26 @@ class SqliteLog(SqliteQuestions):
             raise
         self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
         if batch.erased:
+            self._beside.end()  # which would keep the next one from its work
             self._ask("PRAGMA wal_checkpoint(TRUNCATE)")  # older pages in the write-ahead log have it still
         self._on_step("after commit")
 
     def maintain(self) -> None:
         """Move what was committed from the write-ahead log into the file, if it is time to: call it between batches.
 
-        Cost: nothing mostly; about 12 ms every 16 MB or so (30 to 80 ms where ids are random), not inside an `append`.
+        Cost: nothing mostly. Every 16 MB or so about 12 ms (30 to 80 ms where ids are random), not inside an `append`;
+        where batches are small all but a millisecond or two of it is done on another thread meanwhile.
         """
-        if self._pages >= _CHECKPOINT_PAGES:
-            self._ask("PRAGMA wal_checkpoint(PASSIVE)")
-            self._pages = 0
+        beside, pages = self._beside, self._pages
+        if pages < _BESIDE_PAGES:
+            return
+        if pages < _CHECKPOINT_PAGES:
+            beside.begin()
+        if beside.is_begun and not beside.is_over and pages < _WAITING_PAGES:
+            return
+        beside.end()
+        self._ask("PRAGMA wal_checkpoint(PASSIVE)")
+        self._pages = 0
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
@@ -256,15 +271,16 @@ class SqliteLog(SqliteQuestions):
     def close(self) -> None:
         """Let go of the file and of the writer's place. Closing twice does nothing."""
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
+        self._beside.close()
         self._connection.close()
         if self._lock is not None:
             self._lock.release()
 
     # Below: how a batch becomes rows
 
-    def _insert(self, batch: Batch) -> None:
+    def _insert(self, batch: Batch, last_seq: int) -> None:
         """Write all rows of the batch inside the open transaction."""
-        check_batch(batch, self.last_seq())
+        check_batch(batch, last_seq)
         check_offsets(batch.offsets, self.offsets)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
@@ -317,6 +333,8 @@ class SqliteLog(SqliteQuestions):
 
     def _run(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run the statement over all rows; gives how many rows of the table it touched."""
+        if not rows:
+            return 0
         return sum(
             self._connection.execute(text(statement, len(part)), list(chain.from_iterable(part))).rowcount
             for part in parts(rows)
@@ -365,6 +383,15 @@ class SqliteLog(SqliteQuestions):
     def _check_lead(self) -> None:
         """Refuse to write where the lock beside the file was removed, and another process opened the log."""
         check_epoch(self.epoch, self._epoch(), self.place)
+
+    def _led_end(self) -> int:
+        """The last place, where this process still leads: one question, as every commit asks it."""
+        rows = self._ask(LEAD_AND_END, shape="ii")
+        if not rows:
+            raise damaged(self.path, "a row that every log has is not there")
+        ((epoch, last_seq),) = rows
+        check_epoch(self.epoch, epoch, self.place)
+        return int(last_seq)
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""

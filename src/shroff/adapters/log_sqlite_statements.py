@@ -98,6 +98,7 @@ PRUNE: Final = (
 IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
+LEAD_AND_END: Final = "SELECT epoch, coalesce((SELECT max(seq) FROM events), 0) FROM lead"
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS: Final = {  # of a column, as `log_questions` has them
@@ -210,6 +211,9 @@ def text(statement: Statement, count: int) -> str:
 
 def parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     """The rows in pieces of the lengths that statements are prepared for."""
+    if len(rows) == 1:
+        yield rows
+        return
     start = 0
     for length in _AT_ONCE:
         while len(rows) - start >= length:
