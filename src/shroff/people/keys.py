@@ -140,6 +140,7 @@ class _Known:
 
     key: Key | None
     read_s: float
+    who: Who | None
     is_due: bool = False
 
 
@@ -171,7 +172,7 @@ class KeyRing:
         if age_s >= DUE_S and not found.is_due:
             found.is_due = True
             self._beside.submit(self._read_quietly, id_)
-        return self._who(found.key, secret)
+        return self._who(found, secret)
 
     def who(self, text: str) -> Who:
         """Who has this key; asks the store where nothing fresh is known.
@@ -182,25 +183,27 @@ class KeyRing:
         if at_hand is not None:
             return at_hand
         id_, secret = _parts(text)
-        return self._who(self._read(id_).key, secret)
+        return self._who(self._read(id_), secret)
 
     def close(self) -> None:
         """End the thread that reads beside the requests."""
         self._beside.shutdown(cancel_futures=True)
 
-    def _who(self, key: Key | None, secret: str) -> Who:
+    def _who(self, found: _Known, secret: str) -> Who:
         """Raises: SignInError. A hash is compared where there is no key, too."""
+        key, who = found.key, found.who
         is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
-        if key is None or not is_right or key.revoked_at_ms is not None:
+        if key is None or who is None or not is_right or key.revoked_at_ms is not None:
             raise SignInError(WRONG)
         if key.ends_at_ms is not None and self._desk.now_ms() >= key.ends_at_ms:
             raise SignInError(WRONG)
-        return as_who(key)
+        return who
 
     def _read(self, id_: str) -> _Known:
         began_s = self._clock_s()
         with self._desk.store.look() as look:
-            found = _Known(look.key(id_), began_s)
+            key = look.key(id_)
+        found = _Known(key, began_s, None if key is None else as_who(key))
         if found.key is not None:
             self._known[id_] = found
             return found

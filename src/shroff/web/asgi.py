@@ -39,7 +39,8 @@ class Application:
     """
 
     def __init__(self, service: Service, table: Table, tell: Callable[[str], None]) -> None:
-        self._service, self._table, self._tell = service, table, tell
+        self.service, self.tell = service, tell
+        self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,33 +51,19 @@ class Application:
         try:
             route = await self._route(request)
             name = route.path
-            response = await route.handle(self._service, request)
-        except ProblemError as error:
-            response = self._refused(request, error)
-        except TurnedAwayError as error:
-            response = self._refused(request, turned_away(error))
-        except ShroffError as error:
-            problem = of_error(error)
-            if problem.status == 500:
-                self._tell(f"{name}: {error}")
-            response = self._refused(request, problem)
+            response = await route.handle(self.service, request)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
-            self._tell(f"{name}: {type(error).__name__}; please report that")
-            words = "the service made a mistake; nothing more is known of what was asked"
-            response = self._refused(request, ProblemError(500, "broken", "The service failed", words))
+            response = self._refused(request, problem_of(error, name, self.tell))
         seconds = time.perf_counter() - began_s
-        self._service.requests.add(request.method, name, response.status, seconds)
-        own = {header for header, _ in response.headers}
-        timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
-        response.headers = (*response.headers, *(one for one in STANDING if one[0] not in own), timing)
-        await response.send(send, is_head=request.method == "HEAD")
+        self.service.requests.add(request.method, name, response.status, seconds)
+        await with_standing(response, seconds).send(send, is_head=request.method == "HEAD")
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
         """A problem, as a page for whoever looks at pages."""
         if request.signed_in is not None and request.wants_page:
-            return problem_page(self._service, request, error)
+            return problem_page(self.service, request, error)
         return refused(error)
 
     async def _route(self, request: Request) -> Route:
@@ -98,7 +85,7 @@ class Application:
         return route
 
     async def _who(self, request: Request) -> Who:
-        service = self._service
+        service = self.service
         authorization = request.header(b"authorization")
         if authorization:
             scheme, _, text = authorization.partition(b" ")
@@ -127,6 +114,34 @@ async def _csrf(request: Request) -> str:
     if sent or request.media_type != FORM:
         return sent
     return (await request.form()).get("csrf", "")
+
+
+def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> ProblemError:
+    """What a request to a route of this name is answered that ended in an error; what nobody meant is told."""
+    match error:
+        case ProblemError():
+            return error
+        case TurnedAwayError():
+            return turned_away(error)
+        case ShroffError():
+            problem = of_error(error)
+            if problem.status == 500:
+                tell(f"{name}: {error}")
+            return problem
+    tell(f"{name}: {type(error).__name__}; please report that")
+    words = "the service made a mistake; nothing more is known of what was asked"
+    return ProblemError(500, "broken", "The service failed", words)
+
+
+def with_standing(response: Response, seconds: float) -> Response:
+    """The answer with the headers that all have, and how long it took."""
+    timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
+    if response.headers:
+        own = {header for header, _ in response.headers}
+        response.headers = (*response.headers, *(one for one in STANDING if one[0] not in own), timing)
+    else:
+        response.headers = (*STANDING, timing)
+    return response
 
 
 def is_open(segments: Sequence[str]) -> bool:

@@ -184,6 +184,11 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     )
 
 
+def event_response(answer: Answer) -> Response:
+    """What the sender of one event, which was read without a mistake, is answered."""
+    return _response([shown(answer)], is_list=False, are_lines=False)
+
+
 def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     """The same of a label."""
     if answer.kind in {REFUSED, UNTAKEN}:

@@ -181,10 +181,13 @@ class Response:
     media_type: bytes = JSON
     headers: Headers = ()
 
+    def head(self) -> list[tuple[bytes, bytes]]:
+        """All its headers."""
+        return [(b"content-type", self.media_type), (b"content-length", b"%d" % len(self.body)), *self.headers]
+
     async def send(self, send: Send, *, is_head: bool = False) -> None:
         """Say it."""
-        head = [(b"content-type", self.media_type), (b"content-length", b"%d" % len(self.body)), *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": head})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.head()})
         await send({"type": "http.response.body", "body": b"" if is_head else self.body})
 
 

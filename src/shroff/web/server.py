@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.errors import UsageError
 from shroff.web.asgi import Application
 from shroff.web.gate import Gate
+from shroff.web.protocol import Patient
 from shroff.web.service import Limits, Service
 from shroff.web.table import table
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from shroff.app import Project
     from shroff.people.desk import Desk
 
-HEAD_S_MAX: Final = 10.0  # for the head of a request to arrive, and for a connection to say anything at all
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 THREADS: Final = 4
@@ -40,39 +39,6 @@ class At:
 
     host: str = "127.0.0.1"
     port: int = 8080
-
-
-class _Patient(HttpToolsProtocol):
-    """HTTP/1.1, whose requests must begin, and be said up to the end of their head, in time."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
-        super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_S_MAX, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._in_time()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(HEAD_S_MAX, self._give_up)
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_time()
-        super().on_headers_complete()
-
-    def _in_time(self) -> None:
-        late, self._late = self._late, None
-        if late is not None:
-            late.cancel()
-
-    def _give_up(self) -> None:
-        self._late = None
-        if not self.transport.is_closing():
-            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -147,7 +113,7 @@ async def _serve(
         )
         config = uvicorn.Config(
             Application(service, routes, tell),
-            http=_Patient,
+            http=Patient,
             loop="none",
             ws="none",
             lifespan="off",
