@@ -40,10 +40,10 @@ class RowGroup:
         rows = 0 if group.kernel is None else len(group.kernel.series) + len(group.kernel.operands)
         self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
         self._values, self._kept = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.uint8)
-        self._words = memoryview(self._values.reshape(-1))
-        self._floats = memoryview(self._values.reshape(-1).view(np.float64))
-        self._there = memoryview(self._kept.reshape(-1))
-        self._time, self._insert, self._ask = map(memoryview, (self._times, self._inserts, self._asks))
+        self._words = self._values.reshape(-1).data
+        self._floats = self._values.reshape(-1).view(np.float64).data
+        self._there = self._kept.reshape(-1).data
+        self._time, self._insert, self._ask = (one.data for one in (self._times, self._inserts, self._asks))
 
     def step(self, reads: RowReads) -> Fill | None:
         """What takes an event of this type into the history and puts its answers into the row; None: nothing to do.

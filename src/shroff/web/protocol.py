@@ -79,10 +79,12 @@ class Patient(HttpToolsProtocol):
 
     def _may_be_short(self) -> bool:
         """Whether nothing is under way on this connection, and the request is of the usual form so far."""
-        is_free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+        before = self.cycle
+        is_free = before is None or before.response_complete  # type: ignore[redundant-expr]  # None at first
         parser = self.parser
         return (
             is_free
+            and not self.flow.write_paused
             and self._short.is_open(parser.get_method(), self.url)
             and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
