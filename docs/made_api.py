@@ -17,9 +17,10 @@ from shroff.web.http import BODY_BYTES_MAX, BODY_S_MAX
 from shroff.web.metrics import Requests
 from shroff.web.operating import FAMILIES
 from shroff.web.paging import LIMIT_MAX
+from shroff.web.protocol import HEAD_S_MAX
 from shroff.web.routes import OPEN_BELOW, Route
 from shroff.web.schemas import SCHEMAS
-from shroff.web.server import END_S, HEAD_S_MAX
+from shroff.web.server import END_S
 from shroff.web.service import Limits
 from shroff.web.table import ROUTES
 
