@@ -48,6 +48,7 @@ from shroff.streams.source import Source
 
 if TYPE_CHECKING:
     from shroff.decisions.inbox import Inbox
+    from shroff.decisions.key_index import KeyIndex
     from shroff.decisions.online_features import OnlineStore
     from shroff.decisions.writer import Writer
     from shroff.events.avro_wire import AvroDecoder
@@ -99,6 +100,7 @@ class Project(
     _loaded: Loaded | None = None
     _registry: Registry | None = None
     _systems: Systems | None = None
+    _key_index: KeyIndex | None = None
 
     def __repr__(self) -> str:
         return f"<shroff project {self.places.folder}>"
@@ -207,6 +209,13 @@ class Project(
         return report.definitions
 
     # ---- the log
+
+    def key_index(self, definitions: Definitions) -> KeyIndex:
+        from shroff.decisions.key_index import KeyIndex, form_of
+
+        if self._key_index is None or self._key_index.form != form_of(definitions):
+            self._key_index = KeyIndex(self.places.key_index, definitions)
+        return self._key_index
 
     @contextmanager
     def reading(self) -> Iterator[Log]:

@@ -52,6 +52,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("prune", "move old events from the store to the lake"),
     "erase": ("erase", "take away what is personal of one entity's events"),
+    "index": ("index", "note where the events of each key stand, for quick answers"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
     "users": ("users", "people who may sign in, and what they may do"),
     "keys": ("keys", "keys of programs that call the API"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.explain import Explained
     from shroff.decisions.histories import LeftOut
+    from shroff.decisions.key_index import KeyIndex
     from shroff.decisions.progress import Progress
     from shroff.decisions.replay import Replayed, Verification
     from shroff.decisions.tables import Way
@@ -66,7 +67,23 @@ class Asking(Elsewhere):
         from shroff.decisions.finding import find
 
         with self.reading() as log:
-            return explain(log, find(log, self.definitions.events, reference), progress, self.registry.load)
+            row = find(log, self.definitions.events, reference)
+            return explain(log, row, progress, self.registry.load, self.key_index)
+
+    @abstractmethod
+    def key_index(self, definitions: Definitions) -> KeyIndex:
+        """The index of the log by key, for the entities of these definitions; it may cover nothing yet."""
+
+    def index_keys(self, progress: Progress | None = None) -> int:
+        """Have the index cover the log but for its newest events, by the version in force; gives how many places came.
+
+        Raises: UsageError where there is no log; StorageError where the index cannot be written.
+        """
+        from shroff.decisions.explain import definitions_at
+
+        with self.reading() as log:
+            definitions = definitions_at(log, log.last_seq(), self.registry.load)
+            return self.key_index(definitions).extend(log, progress)
 
     def verify(
         self,

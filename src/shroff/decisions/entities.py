@@ -1,20 +1,20 @@
 """What the log knows of one key of an entity: its events, newest first, and the keys that it shares something with.
 
-The log has no index by key. It is read backwards in blocks, as text, and only lines that hold the key's own bytes are
-looked at; how far that went is said, and the next question goes on from there.
+How far back it was looked is said, and the next question goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.explain_past import Keyed
+from shroff.decisions.finding_keys import KeyEvents
 from shroff.decisions.history import Records
+from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.stored import decision_document
 from shroff.errors import UsageError, nearest
 from shroff.events.event import Event
@@ -23,11 +23,10 @@ from shroff.features.naive import Key
 from shroff.language.shares import key_text
 from shroff.streams.log import Log, Record
 
-LOOK_BACK: Final = 1_000_000  # places in one question: 0.3 µs each in SQLite
 SHARED_MAX: Final = 8  # other keys whose events are looked for
 NEIGHBOURS_MAX: Final = 50
 NEIGHBOUR_EVENTS_MAX: Final = 200  # of each of those
-_BLOCK: Final = 65_536
+NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,11 @@ class Neighbour:
 class EntityLook:
     """Looks at keys of one log, for one version of a project."""
 
-    def __init__(self, log: Log, definitions: Definitions) -> None:
+    def __init__(self, log: Log, definitions: Definitions, index: KeyIndex | None = None) -> None:
         self._log, self._definitions = log, definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
-        self._keyed = Keyed(definitions, self._records)
+        self._events = KeyEvents(log, definitions, self._records, index)
+        self._keyed = self._events.keyed
 
     def timeline(self, entity: str, text: str, *, before: int | None = None, limit: int = 50) -> Timeline:
         """The events of a key with a place below `before`, at most so many.
@@ -80,7 +80,7 @@ class EntityLook:
         end = self._log.last_seq() if before is None else before - 1
         found: list[Record] = []
         looked_to = end
-        for start, records in self._backwards(end, {entity: [key]}):
+        for start, records in self._events.backwards(end, {entity: [key]}):
             looked_to = start
             found += records
             if len(found) >= limit:
@@ -103,10 +103,12 @@ class EntityLook:
         shared = self._shared(entity, (one.record for one in timeline.events))
         wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
         counts: dict[Key, dict[tuple[str, str], int]] = {}
-        for _, records in self._backwards(self._log.last_seq(), wanted):
+        looked_at = 0
+        for _, records in self._events.backwards(self._log.last_seq(), wanted):
             for record in records[:NEIGHBOUR_EVENTS_MAX]:
                 self._count(record, entity, own, wanted, counts)
-            if len(counts) >= NEIGHBOURS_MAX:
+            looked_at += len(records)
+            if len(counts) >= NEIGHBOURS_MAX or looked_at >= NEIGHBOURS_IN:
                 break
         found = [
             Neighbour(key_text(key[0] if len(key) == 1 else key), sorted(through), sum(through.values()))
@@ -159,39 +161,6 @@ class EntityLook:
                 named = name, key_text(key[0] if len(key) == 1 else key)
                 through[named] = through.get(named, 0) + 1
 
-    # ---- the log, backwards
-
-    def _backwards(self, end: int, keys: Mapping[str, Sequence[Key]]) -> Iterator[tuple[int, list[Record]]]:
-        """Block by block, how far it went and the events of any of these keys, newest first."""
-        least = max(0, end - LOOK_BACK, self._log.pruned_to())
-        while end > least:
-            start = max(least, end - _BLOCK)
-            yield start, self._in_block(start, end, keys)
-            end = start
-
-    def _in_block(self, start: int, end: int, keys: Mapping[str, Sequence[Key]]) -> list[Record]:
-        needles = [
-            (event, entity, key, self._keyed.needles(entity, event, key))
-            for entity, of in keys.items()
-            for key in of
-            for event in self._definitions.events.types
-            if event in self._definitions.events.entities[entity].keys
-        ]
-        places: set[int] = set()
-        for text in self._log.lines(start, end, _BLOCK):
-            for needle in {found[0] if found else b"\n" for _, _, _, found in needles}:
-                places.update(_lines_with(text, needle, start))
-        records = [record for part in _runs(sorted(places)) for records in self._log.read(*part) for record in records]
-        wanted = [record for record in records if record.kind == "event" and record.seq in places]
-        return [
-            record
-            for record in reversed(wanted)
-            if any(
-                record.type == event and self._keyed.has(record, entity, key, found)
-                for event, entity, key, found in needles
-            )
-        ]
-
     # ---- decisions
 
     def _seen(self, record: Record) -> Seen:
@@ -215,31 +184,3 @@ def fields_of(record: Record) -> dict[str, Any]:
     """The fields of an event as the log stores them."""
     found: dict[str, Any] = msgspec.json.decode(record.body)
     return found
-
-
-def _lines_with(text: bytes, needle: bytes, start: int) -> Iterator[int]:
-    """The places of the lines that hold these bytes."""
-    if needle == b"\n":  # of a key that no bytes show: every line
-        yield from range(start + 1, start + 1 + text.count(b"\n"))
-        return
-    place, counted, at = start + 1, 0, text.find(needle)
-    while at >= 0:
-        place += text.count(b"\n", counted, at)
-        yield place
-        end = text.find(b"\n", at)
-        if end < 0:
-            return
-        place, counted = place + 1, end + 1
-        at = text.find(needle, end)
-
-
-def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches `(after, upto]` that have these places, near ones together."""
-    first = last = 0
-    for place in places:
-        if last and place - last > 16:
-            yield first - 1, last
-            first = place
-        first, last = first or place, place
-    if last:
-        yield first - 1, last

@@ -14,7 +14,7 @@ import msgspec
 
 from shroff.decisions.additions import Additions, Waits
 from shroff.decisions.deeds import Deed
-from shroff.decisions.explain_past import Keyed
+from shroff.decisions.finding_keys import Keyed
 from shroff.decisions.history import Records
 from shroff.decisions.progress import unheard
 from shroff.errors import UsageError, nearest

@@ -18,6 +18,7 @@ from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.explain_model import ModelPart, ModelReason, Story
 from shroff.decisions.explain_past import Past
 from shroff.decisions.history import Control, Records
+from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.scoring import LoadModel
 from shroff.decisions.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
@@ -116,18 +117,21 @@ def explain(
     row: DecisionRow,
     progress: Callable[[int], None] | None = None,
     load_model: LoadModel | None = None,
+    index_of: Callable[[Definitions], KeyIndex] | None = None,
 ) -> Explained:
     """Explain a recorded decision.
 
     Args:
         load_model: Gives the model that scored it; where it cannot be loaded, all else is told and why it is not.
+        index_of: Gives the index of the log, by which earlier events are found without reading it backwards.
 
     Cost: one pass backwards over the log (see `Past.earlier`), decoding only what may be of the same keys; with a
         model two passes over the decisions found, and some thousand rows to score.
     """
     definitions = definitions_at(log, row.seq, load_model)
     document = decision_document(row)
-    past = Past(log, definitions, Records(definitions.events, definitions.settings.money_places))
+    records = Records(definitions.events, definitions.settings.money_places)
+    past = Past(log, definitions, records, None if index_of is None else index_of(definitions))
     record = log.find(row.event, [row.id])[row.id]
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
     of_event = [name for name, one in definitions.events.entities.items() if row.event in one.keys]

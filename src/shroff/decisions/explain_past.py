@@ -1,7 +1,6 @@
 """What an event's entities did before it: their latest earlier decisions, with the events themselves.
 
-The log has no index by key. So it is read backwards from the event, block by block, until
-every entity has enough or LOOK_BACK_MAX places are behind; what lies before is not looked at.
+They are looked for backwards from the event, until every entity has enough (`finding_keys`).
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.finding_keys import KeyEvents
 from shroff.decisions.history import Records
+from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.stored import damaged, decision_document
-from shroff.events.event import Event, canonical_value, read_time
-from shroff.features.naive import Key, Naive
+from shroff.events.event import Event, read_time
+from shroff.features.naive import Key
 from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.types import Type
@@ -22,8 +23,6 @@ from shroff.language.values import Value, parse_decimal, rescale_half_even
 from shroff.streams.log import Log, Record
 
 EARLIER_MAX: Final = 1_000  # of an entity's earlier decisions the latest ones are looked at
-LOOK_BACK_MAX: Final = 1_000_000  # places; about three seconds
-_BLOCK: Final = 65_536
 _OF_ALL_BLOCK: Final = 4_096
 
 
@@ -53,46 +52,13 @@ def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
     return evaluate
 
 
-class Keyed:
-    """Finds out whose event a record is."""
-
-    def __init__(self, definitions: Definitions, records: Records) -> None:
-        self._definitions, self._records = definitions, records
-        self._naive = Naive(definitions.events, (), definitions.reference)
-
-    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
-        """The key of each of these entities at an event; those without one are left out."""
-        found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
-        return {entity: key for entity, key in found.items() if key is not None}
-
-    def needles(self, entity: str, event: str, key: Key) -> list[bytes]:
-        """Bytes that the body of every event with this key has, where the key is plain fields."""
-        parts = self._definitions.events.entities[entity].keys.get(event, ())
-        pairs = zip(parts, key, strict=False)
-        return [
-            canonical_value(value, part.type, 2).encode()
-            for part, value in pairs
-            if isinstance(part, ThisField) and part.type.is_text
-        ]
-
-    def has(self, record: Record, entity: str, key: Key, needles: Sequence[bytes] | None = None) -> bool:
-        """Whether a record of an event has this key. `needles` are those of its type, where the caller has them."""
-        entities = self._definitions.events.entities
-        if record.type not in entities[entity].keys:
-            return False
-        wanted = self.needles(entity, record.type, key) if needles is None else needles
-        if not all(needle in record.body for needle in wanted):
-            return False
-        event = self._records.decode(record)
-        return event is not None and self._naive.key(entity, event) == key
-
-
 class Past:
     """Finds the earlier decisions of an event's entities."""
 
-    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
+    def __init__(self, log: Log, definitions: Definitions, records: Records, index: KeyIndex | None = None) -> None:
         self._log, self._definitions, self._records = log, definitions, records
-        self._keyed = Keyed(definitions, records)
+        self._events = KeyEvents(log, definitions, records, index)
+        self._keyed = self._events.keyed
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
         """The key of each of these entities at an event; those without one are left out."""
@@ -126,29 +92,21 @@ class Past:
     ) -> dict[str, list[Seen]]:
         """For each entity the latest earlier decisions of its key, in the order of the log.
 
-        Cost: one pass backwards over at most LOOK_BACK_MAX places, decoding only what may be of the same keys.
+        Cost: see `KeyEvents.backwards`.
         """
-        needles = {
-            (entity, event): self._keyed.needles(entity, event, key)
-            for entity, key in keys.items()
-            for event in self._definitions.events.decided
-        }
+        wanted = {entity: [key] for entity, key in keys.items()}
         found: dict[str, list[Record]] = {entity: [] for entity in keys}
         end = before - 1
-        while end > 0 and before - end <= LOOK_BACK_MAX:
-            wanted = {entity: key for entity, key in keys.items() if len(found[entity]) < EARLIER_MAX}
+        for looked_to, records in self._events.backwards(end, wanted):
+            for record in records:
+                if record.decided:
+                    self._sort_in(record, wanted, found)
+            if progress is not None:
+                progress(end - looked_to)
+            end = looked_to
             if not wanted:
                 break
-            block: dict[str, list[Record]] = {entity: [] for entity in wanted}
-            for records in self._log.read(max(0, end - _BLOCK), end):
-                for record in records:
-                    if record.kind == "event" and record.decided:
-                        self._look(record, wanted, needles, block)
-                if progress is not None:
-                    progress(len(records))
-            found.update({entity: [*block[entity], *found[entity]] for entity in wanted})
-            end -= _BLOCK
-        return {entity: self._decided(records[-EARLIER_MAX:]) for entity, records in found.items()}
+        return {entity: self._decided(records[::-1]) for entity, records in found.items()}
 
     def of_all(self, event: str, before: int) -> list[Seen]:
         """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
@@ -172,17 +130,13 @@ class Past:
             if record.id in rows[record.type]
         ]
 
-    def _look(
-        self,
-        record: Record,
-        keys: Mapping[str, Key],
-        needles: Mapping[tuple[str, str], list[bytes]],
-        found: Mapping[str, list[Record]],
-    ) -> None:
-        for entity, key in keys.items():
-            wanted = needles.get((entity, record.type))
-            if wanted is not None and self._keyed.has(record, entity, key, wanted):
+    def _sort_in(self, record: Record, wanted: dict[str, list[Key]], found: Mapping[str, list[Record]]) -> None:
+        """Keep a record for the entities whose key it has; one that has enough is not wanted any more."""
+        for entity, (key,) in list(wanted.items()):
+            if self._keyed.has(record, entity, key):
                 found[entity].append(record)
+                if len(found[entity]) == EARLIER_MAX:
+                    del wanted[entity]
 
 
 def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:

@@ -70,15 +70,20 @@ class LogPiece:
         return self.size
 
 
-def log_columns(log: Log, definitions: Definitions, upto: int | None = None) -> Iterator[LogPiece]:
-    """All events and labels of a log, in its order; the next piece is read while one is used.
+def log_columns(
+    log: Log, definitions: Definitions, upto: int | None = None, *, after: int = 0, is_apart: bool = False
+) -> Iterator[LogPiece]:
+    """The events and labels of a log in (after, upto], in its order; the next piece is read while one is used.
+
+    The texts of a column have the same numbers in all pieces, for which all of them are held; with `is_apart` each
+    piece has its own.
 
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
     """
     reader = _Reader(definitions)
-    after = 0
-    for lines in ahead(log.lines(0, upto, LINES)):
+    for lines in ahead(log.lines(after, upto, LINES)):
+        reader = _Reader(definitions) if is_apart else reader
         piece = reader.piece(lines, after)
         after += piece.size
         yield piece

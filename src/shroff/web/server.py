@@ -19,6 +19,7 @@ import uvloop
 from shroff.errors import UsageError
 from shroff.web.asgi import Application
 from shroff.web.gate import Gate
+from shroff.web.indexing import keep_indexed
 from shroff.web.protocol import Patient
 from shroff.web.service import Limits, Service
 from shroff.web.table import table
@@ -136,9 +137,11 @@ async def _serve(
             loop.add_signal_handler(one, _ended(server, end))
         service.begin(end)
         begun()
+        indexing = asyncio.create_task(keep_indexed(service))
         try:
             await server.serve([listening])
         finally:
+            indexing.cancel()
             await asyncio.to_thread(service.end)
     return service
 

@@ -1,0 +1,48 @@
+"""The index by key is kept up beside the service, by another process: what is decided here waits for none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from shroff.decisions.log_columns import LINES
+from shroff.errors import ShroffError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+EVERY_S: Final = 15.0
+PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
+
+
+async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
+    """Have the index follow the log, until it is cancelled."""
+    wait_s = every_s
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = every_s
+        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= LINES:
+            await _index(service)
+            wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
+
+
+def _lacks(service: Service) -> int:
+    project = service.project
+    try:
+        with project.reading() as log:
+            return project.key_index(project.definitions).lacks(log)
+    except ShroffError:  # whoever asks for a page is told
+        return 0
+
+
+async def _index(service: Service) -> None:
+    words = (sys.executable, "-m", "shroff", "-C", str(service.project.places.folder), "index")
+    process = await asyncio.create_subprocess_exec(*words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()

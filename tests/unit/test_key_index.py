@@ -1,0 +1,261 @@
+"""The index by key: it finds what reading the log backwards finds, is worth nothing when damaged, and may go away."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from shroff import app
+from shroff.cli.main import run
+from shroff.decisions import finding_keys, key_index, log_columns
+from shroff.decisions.entities import EntityLook
+from shroff.decisions.finding_keys import KeyEvents
+from shroff.decisions.history import Records
+from shroff.decisions.key_index import key_hash
+from shroff.streams.key_runs import KeyRuns
+
+LINES = 16  # of a run, here
+EVENTS = 400
+PROJECT = {
+    "shroff.yaml": "shroff: 1\nname: keys\nmoney: { currency: EUR, places: 2 }\nlateness: 100d\n",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields:
+    id: text
+    at: time
+    card: text
+    shop: text?
+    lane: integer
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text }
+entities:
+  card: { payment: card, login: card }
+  shop: { payment: shop }
+  lane: { payment: lane }
+  pair: { payment: [card, shop] }
+""",
+    "features.yaml": "card:\n  payments_1h: count(payment) over 1h\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_runs(monkeypatch):
+    for module in (log_columns, key_index):
+        monkeypatch.setattr(module, "LINES", LINES)
+    monkeypatch.setattr(key_index, "LEVEL", 3)
+    monkeypatch.setattr(key_index, "LARGEST", 9 * LINES)
+
+
+@pytest.fixture(name="bank")
+def _bank(tmp_path):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name, text in PROJECT.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    take(folder, 0, EVENTS)
+    return folder
+
+
+def take(folder, first, count):
+    chance, lines = random.Random(first), []
+    for number in range(first, first + count):
+        at = f"2026-03-01T{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z"
+        card = chance.choice(["often", "often", "c-1", "c-2", "ü é"])
+        fields = {"id": f"e{number}", "at": at, "card": card}
+        if chance.random() < 0.2:
+            lines.append({"login": fields})
+            continue
+        shop = chance.choice(["s-1", "s-2", None])
+        lines.append({"payment": fields | {"lane": chance.randrange(4)} | ({} if shop is None else {"shop": shop})})
+    path = folder.parent / "events.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert run(["-C", str(folder), "ingest", str(path)]) == 0
+
+
+def places(project, index, wanted, end=None):
+    """The places of all events that are found, newest first."""
+    definitions = project.definitions
+    with project.reading() as log:
+        records = Records(definitions.events, definitions.settings.money_places)
+        events = KeyEvents(log, definitions, records, index)
+        end = log.last_seq() if end is None else end
+        return [record.seq for _, part in events.backwards(end, wanted) for record in part]
+
+
+def of(project):
+    return project.key_index(project.definitions)
+
+
+QUESTIONS = [
+    {"card": [("often",)]},
+    {"card": [("ü é",)]},
+    {"shop": [("s-2",)]},
+    {"lane": [(3,)]},
+    {"pair": [("c-1", "s-1")]},
+    {"card": [("c-1",), ("c-2",)], "shop": [("s-1",)], "lane": [(0,)]},
+    {"card": [("nobody",)]},
+]
+
+
+@pytest.mark.parametrize("wanted", QUESTIONS, ids=str)
+def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, wanted):
+    project = app.open(bank)
+    assert project.index_keys() == EVENTS // LINES * LINES
+    take(bank, EVENTS, 37)  # the index ends somewhere within the log
+
+    for end in (None, EVENTS + 30, EVENTS // LINES * LINES, 211, 16, 1):
+        assert places(project, of(project), wanted, end) == places(project, None, wanted, end)
+
+
+def test_it_reads_no_more_of_the_log_than_it_must(bank, monkeypatch):
+    project = app.open(bank)
+    project.index_keys()
+    monkeypatch.setattr(KeyEvents, "_read", _never)
+
+    assert places(project, of(project), {"card": [("c-1",)]}, EVENTS // LINES * LINES)
+
+
+def _never(self, *words) -> Iterator[int]:
+    raise AssertionError("the log was read")
+
+
+def test_further_events_are_taken_in_and_runs_put_together(bank):
+    project = app.open(bank)
+    project.index_keys()
+    take(bank, EVENTS, 3 * LINES)
+
+    assert project.index_keys() == 3 * LINES
+    assert project.index_keys() == 0
+
+    with project.reading() as log:
+        runs = of(project).runs(log)
+    assert runs[0].after == 0
+    assert runs[-1].upto == (EVENTS + 3 * LINES) // LINES * LINES
+    assert [run.size // LINES for run in runs] == [9, 9, 9, 1]
+    assert len(list((bank / ".shroff" / "keys").rglob("*.keys"))) == len(runs)
+
+
+def test_who_has_the_index_open_sees_what_another_process_adds(bank):
+    first, second = app.open(bank), app.open(bank)
+    first.index_keys()
+    assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
+    take(bank, EVENTS, 5 * LINES)
+
+    first.index_keys()
+
+    with second.reading() as log:
+        assert of(second).lacks(log) < LINES
+    assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "of no format"])
+def test_a_damaged_run_is_not_believed(bank, damage):
+    app.open(bank).index_keys()
+    path = max((bank / ".shroff" / "keys").rglob("*.keys"), key=lambda one: one.stat().st_size)
+    data = bytearray(path.read_bytes())
+    if damage == "a bit":
+        data[-3] ^= 4
+    changed = {"cut": data[:-12], "empty": b"", "of no format": b"x" + data[1:]}.get(damage, data)
+    path.write_bytes(changed)
+
+    project = app.open(bank)
+
+    assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
+    project.index_keys()
+    with project.reading() as log:
+        assert of(project).lacks(log) < LINES
+
+
+def test_the_index_of_another_log_is_made_anew(bank):
+    app.open(bank).index_keys()
+    for path in (bank / ".shroff").glob("log.*"):
+        path.unlink()
+    assert not app.open(bank).has_log()
+    take(bank, 1_000, EVENTS + LINES)
+    project = app.open(bank)
+
+    assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
+
+    project.index_keys()
+    with project.reading() as log:
+        assert of(project).runs(log)[-1].upto == (EVENTS + LINES) // LINES * LINES
+    assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
+
+
+def test_entities_that_are_declared_otherwise_have_an_index_of_their_own(bank):
+    app.open(bank).index_keys()
+    path = bank / "events.yaml"
+    path.write_text(path.read_text().replace("card: { payment: card, login: card }", "card: { payment: shop }"))
+    take(bank, EVENTS, LINES)
+    project = app.open(bank)
+    wanted = {"card": [("s-1",)]}
+    assert places(project, of(project), wanted) == places(project, None, wanted)
+
+    project.index_keys()
+
+    assert places(project, of(project), wanted) == places(project, None, wanted) != []
+    assert len(list((bank / ".shroff" / "keys").iterdir())) == 1
+
+
+def test_what_shares_a_hash_is_not_taken_for_the_key(bank, monkeypatch):
+    monkeypatch.setattr(key_index, "key_hash", lambda entity, key: key_hash(entity, key) % 2)
+    project = app.open(bank)
+    project.index_keys()
+
+    for wanted in QUESTIONS:
+        assert places(project, of(project), wanted) == places(project, None, wanted)
+
+
+def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
+    project = app.open(bank)
+    project.index_keys()
+    with project.reading() as log:
+        look = EntityLook(log, project.definitions, of(project))
+        seen, before = [], None
+        while before != 1:
+            part = look.timeline("card", "often", before=before, limit=7)
+            seen += [one.record.seq for one in part.events]
+            before = part.looked_to + 1
+        neighbours = look.neighbours("card", "c-1", look.timeline("card", "c-1"))
+    assert seen == places(project, None, {"card": [("often",)]})
+    assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
+
+
+def test_explanations_are_the_same_with_and_without_it(bank):
+    def text():
+        return repr(app.open(bank).explain("payment/e396"))
+
+    with_none = text()
+    assert run(["-C", str(bank), "index", "--json"]) == 0
+    assert text() == with_none
+    shutil.rmtree(bank / ".shroff" / "keys")
+    assert text() == with_none
+
+
+def test_a_stretch_that_is_missing_ends_what_is_covered(bank):
+    project = app.open(bank)
+    project.index_keys()
+    runs = KeyRuns(of(project)._runs.folder)
+    found = runs.cover()
+    runs.remove([(found[1].after, found[1].upto)])
+
+    assert [one.upto for one in runs.cover()] == [found[0].upto]
+    assert places(project, of(project), QUESTIONS[5]) == places(project, None, QUESTIONS[5])
+
+
+def test_only_so_much_of_a_log_without_an_index_is_read(bank, monkeypatch):
+    monkeypatch.setattr(finding_keys, "LOOK_BACK", 50)
+    project = app.open(bank)
+
+    assert min(places(project, None, QUESTIONS[0])) > EVENTS - 50
+    project.index_keys()
+    assert min(places(project, of(project), QUESTIONS[0])) < 20
