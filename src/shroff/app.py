@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shroff import config
-from shroff.cases.views import LabelViews
+from shroff.adapters.finding import adapters, load_adapter
+from shroff.cases.views import CaseViews
 from shroff.decisions.additions import FIRST_EVENTS
 from shroff.decisions.asking import Asking
 from shroff.decisions.backtests import Backtests
@@ -47,6 +47,7 @@ from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Source
 
 if TYPE_CHECKING:
+    from shroff.cases.store import CaseStore
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.key_index import KeyIndex
     from shroff.decisions.online_features import OnlineStore
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
-ADAPTERS: Final = "shroff.adapters"
-
 
 @dataclass(slots=True)
 class Project(
@@ -70,7 +69,7 @@ class Project(
     Productions,
     Asking,
     Views,
-    LabelViews,
+    CaseViews,
     Retrainings,
     Importings,
     TrainingSets,
@@ -161,7 +160,7 @@ class Project(
     def check_with(self, changes: Mapping[str, str]) -> None:
         """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
-        files = {**config.read_files(self.places.folder, []), **changed}
+        files = config.read_files(self.places.folder, []) | changed
         replace(self, _loaded=load_definitions(files, self.hasher, self.registry.load)).checked()
 
     def _at(self, places: config.Places) -> Project:
@@ -327,8 +326,7 @@ class Project(
             raise
 
     def _opened_store(self, *, read_only: bool) -> Log:
-        store = self._store()
-        if store is None:
+        if (store := self._store()) is None:
             kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
@@ -348,6 +346,12 @@ class Project(
         key = config.audit_key(self.places, self._refuse_a_second_key)
         store = self._store()
         return SqlPeople(self.places.log if store is None else _address(store), sealing(key))
+
+    def open_cases(self, people: PeopleStore) -> CaseStore:
+        """Where cases are kept: in the database of people, whose store closes it."""
+        from shroff.adapters.cases_sql import beside
+
+        return beside(people)
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
@@ -406,11 +410,9 @@ class Project(
 
     def has_log(self) -> bool:
         """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
-        store = self._store()
-        if store is None:
+        if (store := self._store()) is None:
             return self.places.log.exists()
-        url = _address(store)
-        return bool(_store_adapter(url).is_there(url))
+        return bool(_store_adapter(url := _address(store)).is_there(url))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
@@ -460,22 +462,6 @@ def _filled(system: System) -> System:
         return [fill(one) for one in value] if isinstance(value, list) else value
 
     return System(system.kind, fill(system.options))
-
-
-def adapters() -> dict[str, EntryPoint]:
-    """The adapters of all installed packages, by contract and technology."""
-    return {point.name: point for point in entry_points(group=ADAPTERS)}
-
-
-def load_adapter(name: str) -> Any:
-    """The adapter of this name, found by its entry point, ours and others' alike.
-
-    Raises: UsageError where no installed package has it.
-    """
-    found = adapters()
-    if name not in found:
-        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(found)) or 'none'}.")
-    return found[name].load()
 
 
 def open(folder: str | Path = ".") -> Project:

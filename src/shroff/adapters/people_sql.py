@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Table, delete, func, insert, or_, select, update
 
 from shroff.adapters.log_sqlite import VERSION as LOG_VERSION
-from shroff.adapters.people_database import database
+from shroff.adapters.people_database import Database, database
 from shroff.adapters.people_schema import Tables, tables
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Right, Role
@@ -49,6 +49,11 @@ class SqlPeople:
         """Where it is, for messages."""
         return self._database.place
 
+    @property
+    def database(self) -> Database:
+        """The database, for those who keep more in it."""
+        return self._database
+
     @contextmanager
     def look(self) -> Iterator[Look]:
         with self._database.transaction(is_change=False) as connection:
@@ -56,10 +61,16 @@ class SqlPeople:
 
     @contextmanager
     def change(self) -> Iterator[Change]:
+        with self.change_beside() as (made, _):
+            yield made
+
+    @contextmanager
+    def change_beside(self) -> Iterator[tuple[Change, Connection]]:
+        """A change, and its connection for those who keep more in the same database."""
         with self._database.transaction(is_change=True) as connection:
             made = _Changing(connection, self._tables, self.seal, self.place)
             made.hold()
-            yield made
+            yield made, connection
 
     def close(self) -> None:
         self._database.close()

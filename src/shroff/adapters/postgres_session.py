@@ -19,8 +19,9 @@ from shroff.adapters.log_server_wording import About, server_wording
 from shroff.adapters.log_session import Session
 from shroff.adapters.log_wording import Dialect
 from shroff.adapters.postgres_errors import postgres_error
-from shroff.adapters.postgres_values import ESCAPE, column, copy_lines, escaped, register, unescaped
+from shroff.adapters.postgres_values import column, copy_lines, register
 from shroff.adapters.server_url import VERIFIED, ServerUrl
+from shroff.adapters.text_signs import ESCAPE, escaped, unescaped
 from shroff.errors import ShroffError, StorageError
 
 VERSION: Final = 1  # of the tables

@@ -12,10 +12,8 @@ from psycopg import Connection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-# A NUL cannot stand in a text of PostgreSQL; so that none is lost, the escape sign is escaped as well.
-ESCAPE: Final = "\x1a"
-_NUL: Final = f"{ESCAPE}0"
-_ESCAPE_ITSELF: Final = f"{ESCAPE}S"
+from shroff.adapters.text_signs import ESCAPE, escaped
+
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
 _HEAD: Final = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
@@ -61,23 +59,6 @@ def register(connection: Connection[Any]) -> None:
     """Let a connection take columns as values."""
     for of, dumper in ((TextColumn, _TextDumper), (BytesColumn, _BytesDumper), (WholeColumn, _WholeDumper)):
         connection.adapters.register_dumper(of, dumper)
-
-
-def escaped(text: str) -> str:
-    """The text as PostgreSQL can hold it."""
-    if "\0" in text or ESCAPE in text:
-        return text.replace(ESCAPE, _ESCAPE_ITSELF).replace("\0", _NUL)
-    return text
-
-
-def unescaped(text: str) -> str:
-    """The text that was escaped."""
-    if ESCAPE not in text:
-        return text
-    return "".join(
-        part if number == 0 else {"0": "\0", "S": ESCAPE}[part[0]] + part[1:]
-        for number, part in enumerate(text.split(ESCAPE))
-    )
 
 
 def column(kind: str, values: Sequence[Any]) -> Column:

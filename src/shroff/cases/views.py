@@ -1,18 +1,27 @@
-"""What an opened project says of its labels: those that wait, those that contradict each other, how they mature."""
+"""What an opened project says of its cases, and of its labels: those that wait, those that contradict each other."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from shroff import config
 from shroff.decisions.definitions import Definitions
+from shroff.events.casework import CaseSettings, load_case_settings
+from shroff.language import yamltext
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.cases.desk import CaseDesk
+    from shroff.cases.following import Follower
     from shroff.cases.labels import Conflict, Maturity
+    from shroff.cases.store import CaseStore
     from shroff.decisions.history import Waiting
     from shroff.decisions.notebook import Moment
+    from shroff.people.desk import Desk
+    from shroff.people.store import PeopleStore
 
 
 class LabelViews(ABC):
@@ -56,3 +65,59 @@ class LabelViews(ABC):
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self.reading() as log:
             return maturity(log, definitions, moment_ms(as_of), days, friendly)
+
+
+class CaseViews(LabelViews):
+    """Cases of an opened project."""
+
+    __slots__ = ()
+
+    places: config.Places
+
+    @property
+    def case_settings(self) -> CaseSettings:
+        """What the project says of cases. What is wrong with it is told with all else in its files."""
+        text = config.read_files(self.places.folder, []).get(config.PROJECT_FILE, "")
+        return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
+
+    @abstractmethod
+    def open_cases(self, people: PeopleStore) -> CaseStore:
+        """Where cases are kept: in the database of people, whose store closes it."""
+
+    @abstractmethod
+    def people(self) -> AbstractContextManager[Desk]:
+        """Where people are."""
+
+    def case_desk(self, people: Desk) -> CaseDesk:
+        """What functions about cases work with, beside people's."""
+        from shroff.cases.desk import CaseDesk
+
+        definitions = self.definitions
+        budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
+        return CaseDesk(
+            self.open_cases(people.store),
+            people.store,
+            people.now_ms,
+            self.case_settings,
+            definitions.settings.currency,
+            definitions.settings.money_places,
+            sum(budgets) if budgets else None,
+        )
+
+    @contextmanager
+    def cases(self) -> Iterator[CaseDesk]:
+        """Cases as of now: what the log has is raised first, and what is due is carried out."""
+        from shroff.cases.carrying import carry_out
+
+        with self.people() as people:
+            desk = self.case_desk(people)
+            with self.reading() as log:
+                self.case_follower(desk, log).follow()
+            carry_out(desk)
+            yield desk
+
+    def case_follower(self, desk: CaseDesk, log: Log) -> Follower:
+        """What raises alerts from a log that is open to read."""
+        from shroff.cases.following import Follower
+
+        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms)

@@ -29,6 +29,7 @@ from shroff.decisions.scoring import (
 )
 from shroff.errors import DefinitionError, Problem
 from shroff.events import kept
+from shroff.events.casework import load_case_settings
 from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings, load_settings
 from shroff.events.systems import SYSTEM_KEYS, load_systems, without_systems
@@ -191,6 +192,7 @@ def load_definitions(
     lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
     list_names = frozenset(one.name for one in lists.values())
     events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
+    load_case_settings(top, problems, events)  # for its mistakes, as above
     names = events.names(list_names, settings.money_places)
     tables = _tables(files, events, settings, problems)
     features, types = load_features(trees.get("features.yaml"), events, names, problems)

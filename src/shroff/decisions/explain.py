@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from html import escape
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from shroff.language.shares import key_text
 from shroff.rules.wording import sentence
 from shroff.streams.log import DecisionRow, Log
 
+KEPT: Final = 2  # versions of definitions
 _NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 
 
@@ -168,7 +170,16 @@ def definitions_at(log: Log, seq: int, load_model: LoadModel | None = None) -> D
             control.take(record)
     if not control.files:
         raise ReplayError(f"the log has no definitions before place {seq}")
-    return load_definitions(control.files, load_model=load_model).or_raise()
+    found = _loaded(tuple(sorted(control.files.items())), load_model)
+    if found.unloaded():
+        _loaded.cache_clear()  # somebody may bring the model back
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> Definitions:
+    """The definitions of these files: kept, since reading them takes ten times as long as explaining by them."""
+    return load_definitions(dict(files), load_model=load_model).or_raise()
 
 
 def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:

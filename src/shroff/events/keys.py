@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.events.casework import CASES
 from shroff.events.systems_keys import SYSTEMS
 from shroff.language.keys import (
     ANY,
@@ -74,6 +75,12 @@ SETTINGS: Final = Keys(
             examples=("quarantine",),
         ),
         *SYSTEMS,
+        Key(
+            "cases",
+            "How alerts gather in cases for analysts.",
+            CASES,
+            examples=("{ about: { payment: card }, within: 4h }",),
+        ),
         Key("mail", "How mails are sent. Not there yet.", None),
         Key("web", "How the pages are served. Not there yet.", None),
     ),

@@ -34,7 +34,7 @@ from shroff.language.values import parse_duration
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Node, Scalar
 
-SYSTEM_KEYS: Final = frozenset(key.name for key in SYSTEMS)
+SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases"])  # which decide nothing
 STORES: Final = ("postgresql", "mariadb")
 SOURCES: Final = ("kafka", "redis", "rediss")
 ONLINE_IN: Final = ("redis", "rediss")

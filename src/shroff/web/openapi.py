@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import shroff
 from shroff.events.definitions import Events
+from shroff.web import case_documents
 from shroff.web.http import Request, Response, json_response
 from shroff.web.routes import Route
 from shroff.web.schemas import SCHEMAS, event_schema, ref
@@ -64,7 +65,11 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
                 own[route.method.lower()] = _operation(route, name)
         else:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-    schemas = {**SCHEMAS, **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()}}
+    schemas = {
+        **SCHEMAS,
+        **case_documents.SCHEMAS,
+        **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -111,7 +116,11 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     else:
         found["description"] = f"Takes the right `{route.right.value}`."
     if told.body is not None:
-        found["requestBody"] = {"required": True, "content": _content(told.body, event, is_many=told.is_many)}
+        content = {kind: {"schema": told.body} for kind in told.body_types}
+        found["requestBody"] = {
+            "required": True,
+            "content": content or _content(told.body, event, is_many=told.is_many),
+        }
     return found
 
 

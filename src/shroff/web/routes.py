@@ -30,6 +30,7 @@ class Told:
         problems: What each further status means here; empty where the common meaning says it.
         is_many: What is sent, and the answer, may be one or a list.
         is_by_event: There is a path for each event type, with its schema.
+        body_types: What the body may be where it is no JSON.
     """
 
     summary: str
@@ -42,6 +43,7 @@ class Told:
     media_type: str = "text/plain"
     is_many: bool = False
     is_by_event: bool = False
+    body_types: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.progress import unheard
 from shroff.decisions.working_counts import LEADING, RESTORING, Work
 from shroff.errors import ShroffError, TransientError
+from shroff.web.casekeeping import CaseKeeper
 from shroff.web.gate import Gate, Pace
 from shroff.web.metrics import Requests
 
@@ -84,6 +85,7 @@ class Service:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self.project, self.gate, self.desk = project, gate, desk
+        self.cases = project.case_desk(desk)
         self._threads, self.limits = threads, limits or Limits()
         self._stands_by, self._tell, self.routes, self.provider = stands_by, tell, routes, provider
         self.pace, self.requests = Pace(self.limits.rate), Requests()
@@ -101,6 +103,7 @@ class Service:
         self._recording: asyncio.Future[None] | None = None
         self._stop = Event()
         self._thread: Thread | None = None
+        self._keeper = CaseKeeper(project, self.cases, self.posts.wake, tell)
         self._error: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held = ExitStack()
@@ -133,6 +136,7 @@ class Service:
 
         self._thread = Thread(target=lead, name="decide", daemon=True)
         self._thread.start()
+        self._keeper.begin()
 
     def _lead(self, answerer: Answerer) -> None:
         try:
@@ -143,6 +147,7 @@ class Service:
 
     def end(self) -> None:
         """Decide what is in line, and let go of the log. Raises: what ended the work before."""
+        self._keeper.end()
         self._stop.set()
         self.posts.wake()
         if self._thread is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shroff.people.access import Right
-from shroff.web import entities, events, flags, openapi, operating, projects, reading
+from shroff.web import cases_table, entities, events, flags, openapi, operating, projects, reading
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
@@ -258,6 +258,7 @@ ROUTES: Final = (
             },
         ),
     ),
+    *cases_table.ROUTES,
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
 pytest.register_assert_rewrite(
     "shroff.testing.contracts.backend",
+    "shroff.testing.contracts.cases",
     "shroff.testing.contracts.lake",
     "shroff.testing.contracts.log",
     "shroff.testing.contracts.log_inbox",

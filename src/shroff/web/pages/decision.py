@@ -70,12 +70,13 @@ class Looked:
 async def show(service: Service, request: Request) -> Response:
     """The page of a decision."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
-    found = await service.in_thread(_looked, service.project, row.event, row.id)
+    found = await service.in_thread(looked, service.project, row.event, row.id)
     document, api = found.explained.document, API + decision_path(row.event, row.id)
     return page(service, request, "decision.html", found=found, document=document, row=row, api=api)
 
 
-def _looked(project: Project, event: str, id_: str) -> Looked:
+def looked(project: Project, event: str, id_: str) -> Looked:
+    """What the page shows of a decision. Raises: UsageError where there is none."""
     explained = project.explain(f"{event}/{id_}")
     with project.reading() as log:
         record = log.find(event, [id_])[id_]

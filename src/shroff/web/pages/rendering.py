@@ -26,6 +26,7 @@ STANDING: Final = (
     (b"content-security-policy", POLICY.encode()),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"referrer-policy", b"same-origin"),  # with none, browsers send forms with `Origin: null`, as foreign ones are
 )
 
 
@@ -36,9 +37,13 @@ class Screen:
     name: str
     path: str
     right: Right
+    below: tuple[str, ...] = ()  # where else one is on this screen
 
 
-SCREENS: Final = (Screen("Decisions", "/decisions", Right.READ_DECISIONS),)
+SCREENS: Final = (
+    Screen("Queue", "/queue", Right.READ_CASES, below=("/cases/",)),
+    Screen("Decisions", "/decisions", Right.READ_DECISIONS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def page(service: Service, request: Request, template: str, status: int = 200, /
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(signed_in.who)
-    here = next((one.path for one in screens if request.path.startswith(one.path)), "")
+    here = next((one.path for one in screens if request.path.startswith((one.path, *one.below))), "")
     place = service.work.seq if service.is_ready else None
     seen = Seen(signed_in.user.display_name, signed_in.csrf, screens, here, place)
     return alone(template, status, seen=seen, **shown)

@@ -7,7 +7,7 @@ from typing import Final
 from shroff.people import links, oidc
 from shroff.people.access import Right
 from shroff.web import static
-from shroff.web.pages import decision, decisions, entity, own, signing
+from shroff.web.pages import case, decision, decisions, entity, own, queue, signing
 from shroff.web.routes import Route
 
 PAGES: Final = (
@@ -25,4 +25,25 @@ PAGES: Final = (
     Route("GET", "/decisions", Right.READ_DECISIONS, decisions.show, is_page=True),
     Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, decision.show, is_page=True),
     Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, entity.show, is_page=True),
+    Route("GET", "/queue", Right.READ_CASES, queue.show, is_page=True),
+    Route("GET", "/queue/peek/{id}", Right.READ_CASES, queue.peek, is_page=True),
+    Route("POST", "/queue/claim-next", Right.WORK_CASES, queue.claim_next, is_page=True),
+    Route("POST", "/queue/bulk", Right.WORK_CASES, queue.bulk, is_page=True),
+    Route("POST", "/queue/undo", Right.WORK_CASES, queue.undo, is_page=True),
+    Route("POST", "/queue/views", Right.READ_CASES, queue.keep_view, is_page=True),
+    Route("POST", "/queue/views/drop", Right.READ_CASES, queue.drop_view, is_page=True),
+    Route("GET", "/cases/{id}", Right.READ_CASES, case.show, is_page=True),
+    *(
+        Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle, is_page=True)
+        for verb, handle in (
+            ("claim", case.claim),
+            ("release", case.release),
+            ("assign", case.assign),
+            ("decide", case.decide),
+            ("snooze", case.snooze),
+            ("escalate", case.escalate),
+            ("reopen", case.reopen),
+            ("note", case.note),
+        )
+    ),
 )

@@ -60,8 +60,8 @@ function onKey(event) {
     }
     return;
   }
-  if (!singleKeysWork()) {
-    return;
+  if (!singleKeysWork() || (event.key === "Enter" && event.target.closest("a, button, summary, input"))) {
+    return; // Enter presses what has the focus
   }
   if (event.key === "?") {
     event.preventDefault();

@@ -1,0 +1,147 @@
+"""Cases in the database of the log, beside people's tables and in their transactions: SQLite, PostgreSQL, MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, update
+
+from shroff.adapters.cases_questions import CaseLooking, alert_values, case_values
+from shroff.adapters.cases_schema import CaseTables, case_tables
+from shroff.adapters.people_sql import SqlPeople
+from shroff.cases.case import Alert, Attached, Case, Happened, Pending, View
+from shroff.cases.store import CaseChange, CaseLook
+from shroff.people.store import Change, PeopleStore
+
+_ANSWERED = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
+
+
+class SqlCases:
+    """Keeps every promise of `cases.store.CaseStore`, in the database that people are kept in.
+
+    Cost in SQLite: 0.3 ms and a flush for what a click changes; 10 ms for 200 alerts of 100 cases.
+    """
+
+    def __init__(self, people: SqlPeople) -> None:
+        self._people = people
+        self._tables = case_tables(people.database.prefix)
+
+    @contextmanager
+    def look(self) -> Iterator[CaseLook]:
+        with self._people.database.transaction(is_change=False) as connection:
+            yield CaseLooking(connection, self._tables)
+
+    @contextmanager
+    def change(self) -> Iterator[CaseChange]:
+        with self._people.change_beside() as (people, connection):
+            yield CaseChanging(connection, self._tables, people)
+
+
+def beside(people: PeopleStore) -> SqlCases:
+    """Cases in the database that people are kept in."""
+    assert isinstance(people, SqlPeople), "cases are kept where our own store keeps people"
+    return SqlCases(people)
+
+
+class CaseChanging(CaseLooking):
+    """One transaction that changes cases."""
+
+    def __init__(self, connection: Connection, found: CaseTables, people: Change) -> None:
+        super().__init__(connection, found)
+        self._people = people
+
+    @property
+    def people(self) -> Change:
+        return self._people
+
+    def put_place(self, seq: int, last_case: int) -> None:
+        self._run(update(self._tables.case_place).values({"seq": seq, "last_case": last_case}))
+
+    def add_cases(self, cases: Sequence[Case]) -> None:
+        self._run_all(insert(self._tables.cases), [case_values(case) for case in cases])
+
+    def put_cases(self, cases: Sequence[Case]) -> None:
+        table = self._tables.cases
+        names = [column.name for column in table.c if column.name != "number"]
+        changed = update(table).where(table.c.number == bindparam("of_number"))
+        changed = changed.values({name: bindparam(f"to_{name}") for name in names})
+        rows = [case_values(case) for case in cases]
+        self._run_all(
+            changed, [{"of_number": row["number"], **{f"to_{name}": row[name] for name in names}} for row in rows]
+        )
+
+    def add_alerts(self, alerts: Sequence[Alert]) -> None:
+        self._run_all(insert(self._tables.case_alerts), [alert_values(alert) for alert in alerts])
+
+    def put_alerts(self, alerts: Sequence[Alert]) -> None:
+        table = self._tables.case_alerts
+        changed = update(table).where(table.c.seq == bindparam("of_seq"), table.c.entity == bindparam("of_entity"))
+        changed = changed.values({name: bindparam(f"to_{name}") for name in _ANSWERED})
+        rows = [alert_values(alert) for alert in alerts]
+        self._run_all(
+            changed,
+            [
+                {"of_seq": row["seq"], "of_entity": row["entity"], **{f"to_{name}": row[name] for name in _ANSWERED}}
+                for row in rows
+            ],
+        )
+
+    def add_history(self, rows: Sequence[Happened]) -> None:
+        names = self._tables.case_history.c.keys()[1:]
+        values = [
+            dict(zip(names, (one.case, one.at_ms, one.who, one.name, one.what, one.words, one.more), strict=True))
+            for one in rows
+        ]
+        self._run_all(insert(self._tables.case_history), values)
+
+    def add_pending(self, pending: Pending) -> int:
+        names = self._tables.case_pending.c.keys()[1:]
+        parts = (
+            pending.kind,
+            pending.who,
+            pending.name,
+            pending.who_kind,
+            pending.role,
+            pending.at_ms,
+            pending.due_ms,
+            pending.body.decode(),
+        )
+        return self._add(self._tables.case_pending, dict(zip(names, parts, strict=True)))
+
+    def end_pending(self, number: int) -> None:
+        table = self._tables.case_pending
+        self._run(delete(table).where(table.c.number == number))
+
+    def attach(self, attached: Attached, content: bytes) -> Attached:
+        table = self._tables.case_files
+        parts = [getattr(attached, name) for name in Attached.__slots__[1:]]
+        number = self._add(table, dict(zip(table.c.keys()[1:], (*parts, content), strict=True)))
+        return Attached(number, *parts)
+
+    def put_view(self, view: View) -> None:
+        table = self._tables.case_views
+        self.remove_view(view.owner, view.name)
+        parts = (view.owner, view.name, view.owner_name, int(view.is_shared), view.query, view.changed_ms)
+        self._run(insert(table).values(dict(zip(table.c.keys(), parts, strict=True))))
+
+    def remove_view(self, owner: str, name: str) -> bool:
+        table = self._tables.case_views
+        return bool(self._run(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount)
+
+    # Below: how statements are run
+
+    def _run(self, statement: Any) -> Any:
+        return self._connection.execute(statement)
+
+    def _run_all(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
+        """Run a statement for each of these rows; for none it is not run at all."""
+        if rows:
+            self._connection.execute(statement, rows)
+
+    def _add(self, table: Any, values: dict[str, Any]) -> int:
+        """Keep a row whose number the database gives."""
+        made = self._connection.execute(insert(table).values(values)).inserted_primary_key
+        assert made is not None
+        return int(made[0])

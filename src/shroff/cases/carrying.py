@@ -1,0 +1,126 @@
+"""What is carried out by the clock: labels of answers that nobody undid, second looks, locks that have ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Literal, cast
+
+import msgspec
+
+from shroff.cases.case import CLOSED, Alert, Case, Pending
+from shroff.cases.deciding import Body, body_of
+from shroff.cases.desk import CaseDesk, Hand
+from shroff.cases.gathering import recounted
+from shroff.cases.store import CaseChange
+from shroff.cases.working import ALL, FREED, OPENED, free_lapsed
+from shroff.decisions.inbox import LABELS, ROWS_MAX, labels_request
+from shroff.events.door import LabelInput
+from shroff.events.intake import Submission
+from shroff.events.mapping import LABEL
+from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.people.audit import Act
+
+AT_ONCE: Final = 20  # of what is due in one transaction
+SOURCE: Final = "cases"
+ANALYST: Final = "analyst"  # the source of the labels
+SHOWN: Final = 20  # events that the record names
+SECOND_LOOK: Final = "second_look"  # what happened to a case that another analyst is to decide again
+CLOCK: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
+_STEPS: Final = 1 << 32
+
+Kind = Literal["user", "key", "command", "program"]
+
+
+def carry_out(desk: CaseDesk) -> int:
+    """Do all that is due by now; gives how much that was. Each is done once, whoever is killed and when.
+
+    A label is asked of the log in the transaction that lets go of what could be undone.
+    """
+    done = 0
+    while part := _part(desk):
+        done += part
+    return done
+
+
+def _part(desk: CaseDesk) -> int:
+    now_ms = desk.now_ms()
+    with desk.store.look() as look:
+        if not look.due(now_ms, 1) and not look.lapsed(now_ms, 1):
+            return 0
+    with desk.store.change() as change:
+        due = change.due(now_ms, AT_ONCE)
+        for pending in due:
+            if pending.kind == "decide":
+                _write(desk, change, pending, now_ms)
+            change.end_pending(pending.number)
+        return len(due) + free_lapsed(Hand(change, CLOCK, now_ms))
+
+
+def _write(desk: CaseDesk, change: CaseChange, pending: Pending, now_ms: int) -> None:
+    """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
+    body = body_of(pending)
+    role = Role(pending.role)
+    who = Who(cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role])
+    events: dict[tuple[str, str], Alert] = {}
+    for one in body.cases:
+        answered = {tuple(alert) for alert in one.alerts}
+        for alert in change.alerts(one.case, ALL):
+            if (alert.seq, alert.entity) in answered:
+                events.setdefault((alert.event, alert.id), alert)
+    named = [f"{event}/{id_}" for event, id_ in events]
+    for start in range(0, len(events), ROWS_MAX):
+        part = list(events)[start : start + ROWS_MAX]
+        request = labels_request([_label(one, body, pending) for one in part], desk.money_places)
+        change.people.ask(LABELS, request, now_ms)
+    told = {"verdict": body.verdict, "events": len(named), "shown": named[:SHOWN]}
+    cases = [one.case for one in body.cases]
+    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases"
+    change.people.audit(Act(who, "label.add", subject, None, told), now_ms)
+    _draw(desk, change, body, now_ms)
+
+
+def _label(event: tuple[str, str], body: Body, pending: Pending) -> Submission:
+    label = LabelInput(*event, body.verdict, ANALYST, pending.at_ms, body.reason or None)
+    raw = msgspec.json.encode({"event": "/".join(event), "verdict": body.verdict, "source": ANALYST})
+    return Submission(SOURCE, pending.who, lambda: raw, LABEL, label=label)
+
+
+# ---- second looks
+
+
+def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
+    """Open a share of what was closed for another analyst; where there is none, nothing is drawn."""
+    closed = [
+        case
+        for one in body.cases
+        if (case := change.case(one.case)) is not None and case.version == one.version and case.state == CLOSED
+    ]
+    drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case)]
+    if not drawn or not _has_another(change, {case.closed_by for case in drawn}):
+        return
+    for case in drawn:
+        again_for_another(change, case, now_ms)
+
+
+def is_drawn(desk: CaseDesk, case: Case) -> bool:
+    """Whether a case is in the share that is looked at twice: by a keyed hash, so that nobody can foresee it."""
+    digest = desk.seal(case.number, case.about)
+    return int.from_bytes(digest[:4]) < desk.settings.second_look * _STEPS
+
+
+def again_for_another(change: CaseChange, case: Case, now_ms: int) -> None:
+    """Open a case for a second look. What was answered first is kept apart, and shown to nobody before the second."""
+    alerts = [replace(alert, verdict="") for alert in change.alerts(case.number, ALL)]
+    change.put_alerts(alerts)
+    counted = recounted(case, alerts)
+    first = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": 1}
+    by = {"changed_by": CLOCK.id, "changed_name": "second look", "changed_ms": now_ms}
+    again = replace(counted, **{**OPENED, **FREED, **first, **by}, version=case.version + 1)
+    change.put_cases([again])
+    Hand(change, CLOCK, now_ms).happened(case.number, SECOND_LOOK)
+
+
+def _has_another(change: CaseChange, first: set[str]) -> bool:
+    """Whether somebody else may decide what these have decided."""
+    able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
+    return all(able - {one} for one in first)

@@ -1,0 +1,256 @@
+"""What is kept of cases: alerts, the case in which they gather, what was done with it, and what is about to be."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+OPEN: Final = "open"
+CLAIMED: Final = "claimed"
+SNOOZED: Final = "snoozed"
+ESCALATED: Final = "escalated"
+CLOSED: Final = "closed"
+STATES: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
+UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
+VERDICTS: Final = ("fraud", "genuine", "unclear")
+ORDERS: Final = ("due", "stake", "score", "newest")
+SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One event that wants eyes, about one entity. There is one of each place of the log and entity.
+
+    Args:
+        event: Its type; `id` is that of the event.
+        outcome: What was decided of it; empty for an event of a type that is not decided.
+        rule: The rule that gave the top reason; empty where the score did.
+        rules: All rules that raised it.
+        stake: Its amount in smallest units; None where it has none.
+        due_ms: By when it is to be answered.
+        verdict: What an analyst answered; empty before.
+        label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
+        customer: What the customer answered, as a verdict; empty before.
+    """
+
+    seq: int
+    entity: str
+    key: str
+    event: str
+    id: str
+    time_ms: int
+    due_ms: int
+    outcome: str = ""
+    score: int | None = None
+    rule: str = ""
+    rules: tuple[str, ...] = ()
+    reason: str = ""
+    stake: int | None = None
+    case: int = 0
+    verdict: str = ""
+    decided_ms: int | None = None
+    decided_by: str = ""
+    label: str = ""
+    label_source: str = ""
+    label_ms: int | None = None
+    customer: str = ""
+
+    @property
+    def about(self) -> bytes:
+        """What stands for entity and key, which may be long."""
+        return about_of(self.entity, self.key)
+
+    @property
+    def at_stake(self) -> int | None:
+        """Its amount, unless it was approved: that money has gone."""
+        return None if self.outcome == "approve" else self.stake
+
+    @property
+    def named(self) -> str:
+        """Its event, as labels name it."""
+        return f"{self.event}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Alerts about one key of an entity, under review together.
+
+    Args:
+        opened_ms: The time of its first event, so that the same log gives the same cases.
+        due_ms: The earliest time by which one of its open alerts is to be answered.
+        lock_ms: Until when it stays with whoever claimed it.
+        score: The greatest score among its alerts, in millionths.
+        rule: The rule of the top reason, which is that of the alert with the strongest outcome and greatest score.
+        stake: What its open alerts have at stake together; None where none has an amount.
+        last_seq: The place of its newest alert.
+        version: Grows with everything that people do; not with alerts that come.
+        verdict: How it ended; empty while it is open.
+        look: 0, or 1 while another analyst is to decide it again, or 2 where one did. `first_` is the answer before.
+        customer: The last answer of a customer to one of its events, as a verdict.
+    """
+
+    number: int
+    about: bytes = field(repr=False)
+    entity: str
+    key: str
+    opened_ms: int
+    due_ms: int
+    state: str = OPEN
+    assignee: str = ""
+    assignee_name: str = ""
+    lock_ms: int | None = None
+    snoozed_ms: int | None = None
+    outcome: str = ""
+    score: int | None = None
+    rule: str = ""
+    reason: str = ""
+    stake: int | None = None
+    alerts: int = 0
+    last_seq: int = 0
+    version: int = 1
+    verdict: str = ""
+    closed_ms: int | None = None
+    closed_by: str = ""
+    closed_name: str = ""
+    changed_by: str = ""
+    changed_name: str = ""
+    changed_ms: int = 0
+    look: int = 0
+    first_by: str = ""
+    first_verdict: str = ""
+    customer: str = ""
+
+    @property
+    def tag(self) -> str:
+        """What was seen of it: its version and its newest alert. Who acts on it sends it back."""
+        return f"{self.version}.{self.last_seq}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.state != CLOSED
+
+    def is_held_by_another(self, who: str, now_ms: int) -> bool:
+        """Whether somebody else has claimed it, and the lock holds."""
+        return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One thing that was done with a case. `words` is what somebody wrote, `more` JSON with what changed."""
+
+    number: int
+    case: int
+    at_ms: int
+    who: str
+    name: str
+    what: str
+    words: str = ""
+    more: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What was done a moment ago and can be undone: a decision whose labels are not written, a snooze, a claim.
+
+    `body` is JSON: for each case what it was before. `who_kind` and `role` say again later who that was.
+    """
+
+    number: int
+    kind: str
+    who: str
+    name: str
+    who_kind: str
+    role: str
+    at_ms: int
+    due_ms: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file that belongs to a case. `sha256` is of its bytes."""
+
+    number: int
+    case: int
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+    who: str
+    who_name: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A filter that somebody keeps under a name, for themselves or for all. `query` is that of its address."""
+
+    owner: str
+    owner_name: str
+    name: str
+    is_shared: bool
+    query: str
+    changed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which cases are asked for. Empty and None ask for nothing.
+
+    Args:
+        assignees: Ids of those to whom it is assigned; an empty one for nobody.
+        rule: A rule that raised one of its alerts.
+        stake_from: In smallest units.
+        due_before_ms: Those that are due before this moment.
+        text: Is part of its key, its top reason or the id of one of its events.
+        not_for: Second looks that this id may not take are left out.
+    """
+
+    states: tuple[str, ...] = UNCLOSED
+    entity: str = ""
+    key: str = ""
+    assignees: tuple[str, ...] = ()
+    rule: str = ""
+    stake_from: int | None = None
+    due_before_ms: int | None = None
+    text: str = ""
+    customer: str = ""
+    not_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many cases there are, and what they have at stake together; None where none has an amount."""
+
+    count: int
+    stake: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done since a moment: alerts that were answered, cases closed and opened."""
+
+    answered: int
+    closed: int
+    opened: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Second looks: how many are waiting, how many were decided, and in how many both said the same."""
+
+    waiting: int
+    decided: int
+    agreed: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share in which both agreed; None before there is one."""
+        return self.agreed / self.decided if self.decided else None
+
+
+def about_of(entity: str, key: str) -> bytes:
+    """The SHA-256 that stands for one key of an entity."""
+    return hashlib.sha256(f"{entity}\x00{key}".encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,300 @@
+"""Answers: they act at once, and their labels are written eight seconds later, unless somebody undoes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from shroff.cases.case import CLOSED, SNOOZED, VERDICTS, Alert, Case, Pending
+from shroff.cases.desk import (
+    CaseChangedError,
+    CaseDesk,
+    Hand,
+    NoCaseError,
+    TooLateError,
+    require_work,
+    seen_of,
+    text_of,
+    unanswered,
+)
+from shroff.cases.gathering import recounted
+from shroff.cases.working import ALL, FREED, claimed
+from shroff.errors import ShroffError, UsageError
+from shroff.people.access import Who
+
+UNDO_MS: Final = 8_000  # for which something can be undone
+BULK_MAX: Final = 500  # cases in one go
+SNOOZE_MS_MAX: Final = 90 * 86_400_000
+REASON_MAX: Final = 200
+_RESTORED: Final = (
+    *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
+    *("closed_ms", "closed_by", "closed_name", "look"),
+)
+
+
+class Undoable(msgspec.Struct):
+    """One case of something that can be undone: what it was before, and its version since."""
+
+    case: int
+    version: int
+    before: dict[str, Any]
+    alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
+
+
+class Body(msgspec.Struct):
+    """What is kept of something that can be undone."""
+
+    cases: list[Undoable]
+    verdict: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What was done: the cases as they are now, and until when `undo` takes the number back."""
+
+    cases: Sequence[Case]
+    undo: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A case of many with which nothing was done, and why."""
+
+    case: int
+    error: ShroffError
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What came of undoing: cases that are as they were, and those that somebody changed meanwhile."""
+
+    restored: Sequence[Case]
+    changed: Sequence[Case]
+
+
+def decide(
+    desk: CaseDesk,
+    who: Who,
+    number: int,
+    verdict: str,
+    *,
+    tag: str = "",
+    event: str = "",
+    reason: str = "",
+    undo_ms: int = UNDO_MS,
+) -> Acted:
+    """Answer a case: all of its alerts that nobody answered yet, or that of one event.
+
+    Of a case that was read with a tag only those alerts are answered that were there then: where others came since, the
+    case stays open for them.
+
+    Args:
+        verdict: fraud, genuine or unclear.
+        event: Answers only this one, such as `payment/p-1`.
+        reason: The label's reason, such as `friendly`.
+        undo_ms: For how long it can be undone, before the labels are written.
+
+    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
+        UsageError for what is no verdict, or where there is nothing to answer.
+    """
+    require_work(who)
+    _check(verdict, reason)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        done = _decided(hand, number, verdict, tag, event)
+        return _kept(hand, "decide", [done], verdict, reason, undo_ms)
+
+
+def snooze(desk: CaseDesk, who: Who, number: int, until_ms: int, *, tag: str = "") -> Acted:
+    """Put a case away until a moment; another alert brings it back before. Raises: as `decide`."""
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        _check_until(until_ms, hand.now_ms)
+        return _kept(hand, "snooze", [_snoozed(hand, number, until_ms, tag)])
+
+
+def bulk(
+    desk: CaseDesk,
+    who: Who,
+    numbers: Mapping[int, str],
+    action: str,
+    *,
+    verdict: str = "",
+    reason: str = "",
+    until_ms: int = 0,
+) -> tuple[Acted | None, list[Failed]]:
+    """Do the same with many cases, each by its number with its tag, or an empty one; all that can be done is.
+
+    Args:
+        action: decide, claim or snooze.
+
+    Raises: NotAllowedError; UsageError for what cannot be done with any.
+    """
+    require_work(who)
+    if not 1 <= len(numbers) <= BULK_MAX:
+        raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        one = _one_of(hand, desk, action, verdict, reason, until_ms)
+        done: list[tuple[Case, Undoable]] = []
+        failed: list[Failed] = []
+        for number, tag in numbers.items():
+            try:
+                done.append(one(number, tag))
+            except UsageError as error:
+                failed.append(Failed(number, error))
+        return (_kept(hand, action, done, verdict, reason) if done else None), failed
+
+
+def _one_of(
+    hand: Hand, desk: CaseDesk, action: str, verdict: str, reason: str, until_ms: int
+) -> Callable[[int, str], tuple[Case, Undoable]]:
+    """What is done with each case of many. Raises: UsageError where that cannot be done with any."""
+    if action == "decide":
+        _check(verdict, reason)
+        return lambda number, tag: _decided(hand, number, verdict, tag, "")
+    if action == "snooze":
+        _check_until(until_ms, hand.now_ms)
+        return lambda number, tag: _snoozed(hand, number, until_ms, tag)
+    if action == "claim":
+        return lambda number, tag: _taken(hand, number, tag, desk)
+    raise UsageError(f"{action[:40]!r} cannot be done with many cases: decide, claim or snooze them.")
+
+
+def undo(desk: CaseDesk, who: Who, number: int) -> Undone:
+    """Take back what was done a moment ago, by the number that it was given, for whoever did it.
+
+    Raises: NotAllowedError; TooLateError where it was written by now.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        pending = change.pending(number)
+        if pending is None or pending.who != who.id:
+            raise TooLateError("there is nothing of yours to undo any more; reopen the case to answer it again.")
+        body = body_of(pending)
+        restored: list[Case] = []
+        left: list[Undoable] = []
+        for one in body.cases:
+            case = change.case(one.case)
+            if case is None or case.version != one.version:
+                left.append(one)
+            else:
+                restored.append(_restored(hand, case, one))
+        change.end_pending(number)
+        if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
+            change.add_pending(replace(pending, body=msgspec.json.encode(Body(left, body.verdict, body.reason))))
+        return Undone(restored, list(change.cases([one.case for one in left]).values()))
+
+
+def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
+    answered = {tuple(alert) for alert in one.alerts}
+    if answered:
+        alerts = [alert for alert in hand.change.alerts(case.number, ALL) if (alert.seq, alert.entity) in answered]
+        hand.change.put_alerts([replace(alert, verdict="", decided_ms=None, decided_by="") for alert in alerts])
+    return hand.put(case, "undone", "", **one.before)
+
+
+def body_of(pending: Pending) -> Body:
+    """What can be undone, as it was kept."""
+    return msgspec.json.decode(pending.body, type=Body)
+
+
+# ---- below: one case
+
+
+def _check(verdict: str, reason: str) -> None:
+    if verdict not in VERDICTS:
+        raise UsageError(f"{verdict[:40]!r} is no verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
+    if reason and (len(text_of(reason, "a reason")) > REASON_MAX or not reason.isprintable()):
+        raise UsageError(f"the reason of a label has at most {REASON_MAX} characters, on one line.")
+
+
+def _check_until(until_ms: int, now_ms: int) -> None:
+    if not now_ms < until_ms <= now_ms + SNOOZE_MS_MAX:
+        raise UsageError("a case is snoozed until a moment within the next 90 days.")
+
+
+def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    alerts = hand.change.alerts(number, ALL)
+    answers = _asked(case, alerts, tag, event)
+    by: dict[str, Any] = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
+    now = {(alert.seq, alert.entity): replace(alert, **by) for alert in answers}
+    hand.change.put_alerts(list(now.values()))
+    alerts = [now.get((alert.seq, alert.entity), alert) for alert in alerts]
+    counted = recounted(case, alerts)
+    changes: dict[str, Any] = {"stake": counted.stake, "due_ms": counted.due_ms}
+    if not unanswered(alerts):
+        changes |= {
+            **FREED,
+            "state": CLOSED,
+            "snoozed_ms": None,
+            "verdict": verdict if not event else _whole(alerts),
+            "closed_ms": hand.now_ms,
+            "closed_by": hand.who.id,
+            "closed_name": hand.who.name,
+            "look": 2 if case.look == 1 else case.look,
+        }
+    decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)
+    return decided, _undoable(case, decided, list(now))
+
+
+def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
+    """The alerts that an answer is for. Raises: NoCaseError, CaseChangedError where there is none."""
+    waiting = unanswered(alerts)
+    if event:
+        found = [alert for alert in waiting if alert.named == event]
+        if not found and any(alert.named == event for alert in alerts):
+            raise CaseChangedError(case)
+        if not found:
+            raise NoCaseError(f"{event[:200]!r} is none of the events of case {case.number}.")
+        return found
+    seen = seen_of(tag) if tag else case.last_seq
+    found = [alert for alert in waiting if alert.seq <= seen]
+    if not found:
+        raise CaseChangedError(case)
+    return found
+
+
+def _whole(alerts: Sequence[Alert]) -> str:
+    """How a case ended whose events were answered one by one: the worst of them."""
+    said = {alert.verdict for alert in alerts}
+    return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
+
+
+def _snoozed(hand: Hand, number: int, until_ms: int, tag: str) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    now = hand.put(case, "snoozed", **{**FREED, "state": SNOOZED, "snoozed_ms": until_ms})
+    return now, _undoable(case, now)
+
+
+def _taken(hand: Hand, number: int, tag: str, desk: CaseDesk) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    now = claimed(hand, case, desk)
+    return now, _undoable(case, now)
+
+
+def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -> Undoable:
+    kept = {name: getattr(before, name) for name in _RESTORED}
+    return Undoable(now.number, now.version, kept, list(alerts))
+
+
+def _kept(
+    hand: Hand,
+    kind: str,
+    done: Sequence[tuple[Case, Undoable]],
+    verdict: str = "",
+    reason: str = "",
+    undo_ms: int = UNDO_MS,
+) -> Acted:
+    body = Body([one for _, one in done], verdict, reason.strip())
+    until_ms, who = hand.now_ms + undo_ms, hand.who
+    parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, msgspec.json.encode(body))
+    return Acted([case for case, _ in done], hand.change.add_pending(Pending(0, *parts)), until_ms)

@@ -1,0 +1,161 @@
+"""What all functions about cases work with; and what each of them checks, records and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+
+from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
+from shroff.cases.store import CaseChange, CaseStore
+from shroff.errors import UsageError
+from shroff.events.casework import CaseSettings
+from shroff.events.event import time_text
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act, Seal
+from shroff.people.store import PeopleStore
+
+TEXT_MAX: Final = 4_000  # characters of a note or a reason
+
+
+class NoCaseError(UsageError):
+    """There is no case of this number, or no file or event of it."""
+
+
+class TooLateError(UsageError):
+    """It cannot be undone any more."""
+
+
+class CaseChangedError(UsageError):
+    """Somebody else was first, and nothing of what was asked was saved: `case` is what it is now."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        who, at = case.changed_name or "somebody else", time_text(case.changed_ms)
+        what = "decided" if case.state == CLOSED else "changed"
+        if case.state == CLAIMED:
+            what = "claimed"
+        super().__init__(f"{who} {what} case {case.number} at {at}; nothing of yours was saved. Look at it again")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDesk:
+    """The store, a clock, and what the project says of cases: given to every function, so that tests own them.
+
+    Args:
+        people: Where people are, in the same database; it seals what second looks are drawn by.
+        reviews_a_day: How many events people can look at in a day; None where no policy says.
+    """
+
+    store: CaseStore
+    people: PeopleStore
+    now_ms: Callable[[], int]
+    settings: CaseSettings = field(default_factory=CaseSettings)
+    currency: str = "EUR"
+    money_places: int = 2
+    reviews_a_day: int | None = None
+
+    @property
+    def seal(self) -> Seal:
+        """What nobody can foresee without the project's key."""
+        return self.people.seal
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """One transaction in somebody's hands: checks cases, changes them, and records that it did."""
+
+    change: CaseChange
+    who: Who
+    now_ms: int
+
+    def case(self, number: int, tag: str = "") -> Case:
+        """The case; with a tag only as it was seen. Raises: NoCaseError, CaseChangedError; UsageError for a tag."""
+        found = self.change.case(number)
+        if found is None:
+            raise NoCaseError(f"there is no case {number}.")
+        if tag and version_of(tag) != found.version:
+            raise CaseChangedError(found)
+        return found
+
+    def open_case(self, number: int, tag: str = "") -> Case:
+        """The same, where it is not closed, nobody else has it, and who asks may answer it. Raises: as `case`."""
+        found = self.case(number, tag)
+        if not found.is_open or found.is_held_by_another(self.who.id, self.now_ms):
+            raise CaseChangedError(found)
+        if found.look == 1 and found.first_by == self.who.id:
+            raise UsageError(f"case {number} is up for a second look, which is for another analyst than the first.")
+        return found
+
+    def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
+        """Change a case, with its version, its history and the record. Gives it as it is now."""
+        by = {"changed_by": self.who.id, "changed_name": self.who.name, "changed_ms": self.now_ms}
+        now = replace(before, **{**by, **changes}, version=before.version + 1)
+        self.change.put_cases([now])
+        shown_before, shown = _differing(before, now)
+        self.happened(before.number, what, words, shown)
+        action = f"case.{_VERBS[what]}"
+        self.change.people.audit(Act(self.who, action, f"case {before.number}", shown_before, shown), self.now_ms)
+        return now
+
+    def happened(self, number: int, what: str, words: str = "", more: Mapping[str, Any] | None = None) -> None:
+        """Write a line of a case's history."""
+        text = msgspec.json.encode(more or {}).decode()
+        row = Happened(0, number, self.now_ms, self.who.id, self.who.name, what, words, text)
+        self.change.add_history([row])
+
+
+_VERBS: Final = {
+    "claimed": "claim",
+    "released": "release",
+    "assigned": "assign",
+    "escalated": "escalate",
+    "snoozed": "snooze",
+    "reopened": "reopen",
+    "decided": "decide",
+    "undone": "undo",
+}
+_SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms")
+
+
+def _differing(before: Case, now: Case) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a case the record shows, before and now, where it differs."""
+    names = [name for name in _SHOWN if getattr(before, name) != getattr(now, name)]
+    return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
+
+
+def version_of(tag: str) -> int:
+    """The version in a tag. Raises: UsageError where it is none."""
+    return _parts_of(tag)[0]
+
+
+def seen_of(tag: str) -> int:
+    """The place of the newest alert that was seen, by a tag. Raises: UsageError where it is none."""
+    return _parts_of(tag)[1]
+
+
+def _parts_of(tag: str) -> tuple[int, int]:
+    version, _, seen = tag.partition(".")
+    if not all(part.isdecimal() and part.isascii() and len(part) < 19 for part in (version, seen)):
+        raise UsageError(f"{tag[:40]!r} is no tag of a case: send the one that it was read with.")
+    return int(version), int(seen)
+
+
+def text_of(text: str, what: str, *, may_be_empty: bool = False) -> str:
+    """A text that somebody wrote, without blanks around it. Raises: UsageError where it is too long, or empty."""
+    found = text.strip()
+    if len(found) > TEXT_MAX or (not found and not may_be_empty):
+        raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
+    return found
+
+
+def require_work(who: Who) -> None:
+    """Raises: NotAllowedError where somebody may not work on cases."""
+    who.require(Right.WORK_CASES)
+
+
+def unanswered(alerts: list[Alert]) -> list[Alert]:
+    """The alerts that nobody answered yet."""
+    return [alert for alert in alerts if not alert.verdict]

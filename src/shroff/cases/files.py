@@ -1,0 +1,58 @@
+"""Which files may be attached to a case: small ones of few kinds, whose bytes are what they say that they are."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shroff.errors import UsageError
+
+SIZE_MAX: Final = 2 * 1024 * 1024
+NAME_MAX: Final = 200
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return "\0" not in content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
+def _begins(*signs: bytes) -> Callable[[bytes], bool]:
+    return lambda content: content.startswith(signs)
+
+
+TYPES: Final[Mapping[str, Callable[[bytes], bool]]] = MappingProxyType(
+    {  # nothing that a browser would run: no HTML, no SVG
+        "application/pdf": _begins(b"%PDF-"),
+        "image/gif": _begins(b"GIF87a", b"GIF89a"),
+        "image/jpeg": _begins(b"\xff\xd8\xff"),
+        "image/png": _begins(b"\x89PNG\r\n\x1a\n"),
+        "image/webp": lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP",
+        "text/csv": _is_text,
+        "text/plain": _is_text,
+    }
+)
+
+
+def checked_type(media_type: str, content: bytes) -> str:
+    """The kind of a file. Raises: UsageError where it is not allowed, too long, or not what the bytes are."""
+    kind = media_type.partition(";")[0].strip().lower()
+    is_kind = TYPES.get(kind)
+    if is_kind is None:
+        raise UsageError(f"a file of this kind cannot be attached; there is {', '.join(TYPES)}.")
+    if not content or len(content) > SIZE_MAX:
+        raise UsageError(f"a file has 1 to {SIZE_MAX:,} bytes, and this one has {len(content):,}.")
+    if not is_kind(content):
+        raise UsageError(f"the bytes of this file are not those of {kind}.")
+    return kind
+
+
+def checked_name(name: str) -> str:
+    """A file's name without folders, and with no sign that steers a terminal or a browser. Raises: UsageError."""
+    plain = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2].strip()
+    if not plain or len(plain) > NAME_MAX or not plain.isprintable() or plain.startswith("."):
+        raise UsageError(f"a file's name has 1 to {NAME_MAX} characters that can be seen, and no dot in front.")
+    return plain

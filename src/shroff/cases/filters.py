@@ -1,0 +1,115 @@
+"""Filters as addresses have them, for the API, pages and views alike: `state=open&assignee=me&min_stake=1000`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from shroff.cases.case import ORDERS, STATES, UNCLOSED, VERDICTS, Wanted
+from shroff.errors import UsageError, nearest
+from shroff.language.values import parse_decimal, parse_duration, rescale_half_even
+from shroff.people.access import Who
+
+ALL: Final = "all"
+ME: Final = "me"
+FREE: Final = "free"
+TEXT_MAX: Final = 200
+LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
+MEANINGS: Final[Mapping[str, str]] = {
+    "state": f"One or more of {', '.join(STATES)}, parted by commas; or all. Left out: all that are not closed.",
+    "entity": "Of this entity.",
+    "key": "About this key.",
+    "assignee": "me, free, or the id of whoever it is assigned to.",
+    "rule": "One of its alerts was raised by this rule.",
+    "min_stake": "At least this amount is at stake.",
+    "due_within": "Due within this time from now, such as 1h.",
+    "text": "Part of its key, its top reason or the id of one of its events.",
+    "customer": "What the customer answered: fraud, genuine or unclear.",
+    "order": f"One of {', '.join(ORDERS)}. Left out: due, least time left first.",
+}
+BUILT_IN: Final[Mapping[str, str]] = {
+    "Open": "",
+    "Mine": "assignee=me",
+    "Free": "assignee=free",
+    "Due in 1 h": "due_within=1h",
+    "Customer said no": "customer=fraud",
+    "Snoozed": "state=snoozed",
+    "Escalated": "state=escalated",
+}
+
+
+def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> Wanted:
+    """The filter that an address asks for; keys that are none of a filter are passed over.
+
+    Raises: UsageError for a value that cannot be one.
+    """
+    given = {name: query.get(name, "")[:TEXT_MAX] for name in MEANINGS}
+    within = given["due_within"]
+    return Wanted(
+        states=_states(given["state"]),
+        entity=given["entity"],
+        key=query.get("key", ""),
+        assignees=_assignees(given["assignee"], who),
+        rule=given["rule"],
+        stake_from=_money(given["min_stake"], money_places),
+        due_before_ms=now_ms + _duration(within) if within else None,
+        text=given["text"],
+        customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
+    )
+
+
+def order_of(query: Mapping[str, str]) -> str:
+    """In which order. Raises: UsageError."""
+    return _one_of(query.get("order") or "due", ORDERS, "order")
+
+
+def query_text(text: str) -> str:
+    """A filter as it is kept: its keys in order. Raises: UsageError where it cannot be read, or has other keys."""
+    try:
+        given = dict(parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=50))
+    except ValueError:
+        raise UsageError("query: write a filter as its address has it, such as state=open&min_stake=100.") from None
+    unknown = [name for name in given if name not in MEANINGS]
+    if unknown:
+        raise UsageError(f"query: a filter has no {unknown[0][:40]!r}. {nearest(unknown[0], MEANINGS)}".rstrip())
+    return urlencode([(name, given[name]) for name in MEANINGS if name in given])
+
+
+def query_of(text: str) -> dict[str, str]:
+    """The keys and values of a filter."""
+    return dict(parse_qsl(text))
+
+
+def _states(text: str) -> tuple[str, ...]:
+    if not text:
+        return UNCLOSED
+    return STATES if text == ALL else tuple(_one_of(one, STATES, "state") for one in text.split(","))
+
+
+def _assignees(text: str, who: Who) -> tuple[str, ...]:
+    if not text:
+        return ()
+    return ("",) if text == FREE else (who.id if text == ME else text,)
+
+
+def _money(text: str, places: int) -> int | None:
+    if not text:
+        return None
+    try:
+        return max(-LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(text), places)))
+    except ValueError as error:
+        raise UsageError(f"min_stake: {error}.") from None
+
+
+def _duration(text: str) -> int:
+    try:
+        return min(parse_duration(text), LARGEST // 2)
+    except ValueError as error:
+        raise UsageError(f"due_within: {error}.") from None
+
+
+def _one_of(text: str, known: tuple[str, ...], what: str) -> str:
+    if text not in known:
+        raise UsageError(f"{what}: {text[:40]!r} is none of {', '.join(known)}. {nearest(text, known)}".rstrip())
+    return text

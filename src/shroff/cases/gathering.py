@@ -1,0 +1,89 @@
+"""How alerts gather: into the one case about their entity's key that is not closed, or into a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shroff.cases.case import OPEN, SNOOZED, Alert, Case, Happened
+from shroff.cases.raising import strength
+
+WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What came of alerts: new cases and changed ones as they are now, the alerts with the numbers of their cases."""
+
+    new: Sequence[Case]
+    changed: Sequence[Case]
+    alerts: Sequence[Alert]
+    happened: Sequence[Happened]
+    last_case: int
+
+
+def gather(alerts: Iterable[Alert], open_cases: Mapping[bytes, Case], last_case: int, now_ms: int) -> Gathered:
+    """Put alerts, in the order of the log, into cases.
+
+    Args:
+        open_cases: The cases that are not closed, by what they are about.
+        last_case: The number of the newest case.
+        now_ms: For what happens to a case beside; its own times are those of events.
+    """
+    cases, raised, happened = dict(open_cases), list[Alert](), list[Happened]()
+    for alert in alerts:
+        case = cases.get(alert.about)
+        if case is None:
+            last_case += 1
+            case = _opened(alert, last_case)
+        elif case.state == SNOOZED:
+            happened.append(Happened(0, case.number, now_ms, "", "", WOKE, "another alert came"))
+        cases[alert.about] = with_alert(case, alert)
+        raised.append(replace(alert, case=case.number))
+    touched = {alert.about for alert in raised}
+    new = [case for about, case in cases.items() if about not in open_cases]
+    changed = [case for about, case in cases.items() if about in open_cases and about in touched]
+    return Gathered(new, changed, raised, happened, last_case)
+
+
+def _opened(alert: Alert, number: int) -> Case:
+    return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms)
+
+
+def with_alert(case: Case, alert: Alert) -> Case:
+    """The case with one more alert. Its version stays: who decides says which alerts were seen."""
+    before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
+    if case.alerts == 0 or now > before:
+        case = replace(case, outcome=alert.outcome, rule=alert.rule, reason=alert.reason)
+    if case.state == SNOOZED:
+        case = replace(case, state=OPEN, snoozed_ms=None)
+    return replace(
+        case,
+        alerts=case.alerts + 1,
+        last_seq=max(case.last_seq, alert.seq),
+        opened_ms=min(case.opened_ms, alert.time_ms),
+        due_ms=min(case.due_ms, alert.due_ms),
+        score=max((score for score in (case.score, alert.score) if score is not None), default=None),
+        stake=_sum((case.stake, alert.at_stake)),
+    )
+
+
+def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
+    """The case with what follows from its alerts that are not answered yet: money, time and customers' answers."""
+    waiting = [alert for alert in alerts if not alert.verdict]
+    said = [alert.customer for alert in alerts if alert.customer]
+    return replace(
+        case,
+        stake=_sum(alert.at_stake for alert in waiting),
+        due_ms=min((alert.due_ms for alert in waiting or alerts), default=case.due_ms),
+        customer=said[-1] if said else "",
+    )
+
+
+def _least(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    there = [value for value in values if value is not None]
+    return sum(there) if there else None

@@ -1,0 +1,215 @@
+"""What cases are asked: the queue, one case with all that belongs to it, views with counts, how the day goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from shroff.cases.case import (
+    ESCALATED,
+    UNCLOSED,
+    Agreement,
+    Alert,
+    Attached,
+    Case,
+    Done,
+    Happened,
+    Pending,
+    Totals,
+    View,
+    Wanted,
+)
+from shroff.cases.deciding import UNDO_MS
+from shroff.cases.desk import CaseDesk, NoCaseError
+from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, wanted_of
+from shroff.cases.store import Cursor
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act
+
+HOUR_MS: Final = 3_600_000
+PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
+PENDING_READ: Final = 1_000  # among which somebody's own are looked for
+VIEWS_MAX: Final = 50  # of one person
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
+_HIDDEN: Final = ("decided", "undone")  # of a case's history, while somebody else is to decide it again
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A part of the queue; `after` is where the next one goes on, None where there is none."""
+
+    cases: Sequence[Case]
+    after: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One case with its alerts, its history and its files."""
+
+    case: Case
+    alerts: Sequence[Alert]
+    history: Sequence[Happened]
+    files: Sequence[Attached]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A view, and how many cases it finds now. `owner` is empty for one that everybody has."""
+
+    view: View
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How the day goes.
+
+    Args:
+        reviews_a_day: What people can look at in a day, by the policy; None where it does not say.
+        today: Since the start of the day.
+        pace: What was closed and opened in the last two hours, an hour.
+        clear_at_ms: When the queue is empty at this pace; None where it is not getting shorter.
+    """
+
+    reviews_a_day: int | None
+    today: Done
+    open: Totals
+    pace: tuple[float, float]
+    clear_at_ms: int | None
+    second_looks: Agreement
+
+
+def listed(
+    desk: CaseDesk, who: Who, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50
+) -> Listed:
+    """Cases that a filter finds. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        found = [shown(case) for case in look.queue(wanted, order, after, limit)]
+    return Listed(found, _cursor(found[-1], order) if len(found) == limit else None)
+
+
+def totals(desk: CaseDesk, who: Who, wanted: Wanted) -> Totals:
+    """How many cases a filter finds, and what they have at stake. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        return look.totals(wanted)
+
+
+def _cursor(case: Case, order: str) -> Cursor:
+    if order == "newest":
+        return case.number, case.number
+    value = case.due_ms if order == "due" else getattr(case, order)
+    return (-1 if value is None else value), case.number
+
+
+def detail(desk: CaseDesk, who: Who, number: int) -> Detail:
+    """One case, with its newest thousand alerts and lines of history. Raises: NotAllowedError, NoCaseError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        case = look.case(number)
+        if case is None:
+            raise NoCaseError(f"there is no case {number}.")
+        found = Detail(case, look.alerts(number), look.history(number), look.attached(number))
+    return _blind(found) if case.look == 1 else found
+
+
+def shown(case: Case) -> Case:
+    """A case as anybody may see it: without the first answer while another one is wanted."""
+    return replace(case, first_by="", first_verdict="") if case.look == 1 else case
+
+
+def _blind(found: Detail) -> Detail:
+    """Without what was answered first."""
+    alerts = [replace(alert, decided_ms=None, decided_by="", **_unsaid(alert)) for alert in found.alerts]
+    history = [row for row in found.history if row.what not in _HIDDEN]
+    return replace(found, case=shown(found.case), alerts=alerts, history=history)
+
+
+def _unsaid(alert: Alert) -> dict[str, Any]:
+    return {"label": "", "label_source": "", "label_ms": None} if alert.label_source == "analyst" else {}
+
+
+def undoable(desk: CaseDesk, who: Who) -> Pending | None:
+    """What somebody did last and can still undo. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        own = [one for one in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if one.who == who.id]
+    return own[-1] if own else None
+
+
+# ---- views
+
+
+def views(desk: CaseDesk, who: Who) -> list[Counted]:
+    """The views that everybody has, one's own, and those that others share, each with its count."""
+    who.require(Right.READ_CASES)
+    now_ms = desk.now_ms()
+    built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
+    with desk.store.look() as look:
+        return [
+            Counted(view, look.totals(wanted_of(query_of(view.query), who, now_ms, desk.money_places)).count)
+            for view in (*built_in, *look.views(who.id))
+        ]
+
+
+def put_view(desk: CaseDesk, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:
+    """Keep a filter under a name of one's own. Raises: NotAllowedError; UsageError for a filter that is none."""
+    who.require(Right.READ_CASES)
+    kept, known = name.strip(), query_text(query)
+    if not _NAME.fullmatch(kept) or kept in BUILT_IN:
+        raise UsageError("a view's name has 1 to 80 characters on one line, and is none of those that everybody has.")
+    now_ms = desk.now_ms()
+    wanted_of(query_of(known), who, now_ms, desk.money_places)
+    order_of(query_of(known))
+    view = View(who.id, who.name, kept, is_shared, known, now_ms)
+    with desk.store.change() as change:
+        own = {one.name: one for one in change.views(who.id) if one.owner == who.id}
+        if kept not in own and len(own) >= VIEWS_MAX:
+            raise UsageError(f"one person has at most {VIEWS_MAX} views.")
+        change.put_view(view)
+        before = own.get(kept)
+        change.people.audit(Act(who, "view.put", f"view {kept}", before and _told(before), _told(view)), now_ms)
+    return view
+
+
+def remove_view(desk: CaseDesk, who: Who, name: str) -> None:
+    """Let go of a view of one's own. Raises: NotAllowedError; NoCaseError where there is none of this name."""
+    who.require(Right.READ_CASES)
+    with desk.store.change() as change:
+        if not change.remove_view(who.id, name):
+            raise NoCaseError(f"you have no view {name[:100]!r}.")
+        change.people.audit(Act(who, "view.remove", f"view {name}"), desk.now_ms())
+
+
+def _told(view: View) -> dict[str, str | bool]:
+    return {"query": view.query, "shared": view.is_shared}
+
+
+# ---- how the day goes
+
+
+def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Capacity:
+    """How the day goes, since its start or midnight UTC. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    now_ms = desk.now_ms()
+    start_ms = now_ms - now_ms % DAY_MS if day_start_ms is None else day_start_ms
+    with desk.store.look() as look:
+        today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
+        waiting = look.totals(Wanted(states=tuple(state for state in UNCLOSED if state != ESCALATED)))
+        agreement = look.agreement()
+    hours = PACE_MS / HOUR_MS
+    pace = lately.closed / hours, lately.opened / hours
+    return Capacity(
+        desk.reviews_a_day, today, waiting, pace, _clear_at_ms(now_ms, waiting.count, pace[0] - pace[1]), agreement
+    )
+
+
+def _clear_at_ms(now_ms: int, count: int, fewer_an_hour: float) -> int | None:
+    if count == 0:
+        return now_ms
+    return now_ms + round(count / fewer_an_hour * HOUR_MS) if fewer_an_hour > 0 else None

@@ -1,0 +1,127 @@
+"""The contract of a store of cases, which lies in the database of the log, beside people's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from shroff.cases.case import Agreement, Alert, Attached, Case, Done, Happened, Pending, Totals, View, Wanted
+from shroff.people.store import Change
+
+Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
+
+
+class CaseLook(Protocol):
+    """Questions about cases. Texts are compared sign by sign; the text of a filter without regard to ASCII's case."""
+
+    def place(self) -> tuple[int, int]:
+        """Up to which place of the log alerts were raised, and the number of the newest case."""
+
+    def case(self, number: int) -> Case | None:
+        """The case of this number."""
+
+    def cases(self, numbers: Collection[int]) -> dict[int, Case]:
+        """Those of these numbers that are there."""
+
+    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+        """Cases in an order of `case.ORDERS`: least time left, most money, greatest score, or newest first.
+
+        Equal ones by their number, except that of the newest the greatest is first.
+        """
+
+    def totals(self, wanted: Wanted) -> Totals:
+        """How many cases a filter finds."""
+
+    def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
+        """The newest case that is not closed about each of these."""
+
+    def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
+        """The newest alerts of a case, in the order of the log."""
+
+    def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
+        """The alerts of these events, by type and id."""
+
+    def history(self, case: int, limit: int = 1_000) -> list[Happened]:
+        """The newest of what was done with a case, oldest first."""
+
+    def attached(self, case: int) -> list[Attached]:
+        """The files of a case, oldest first."""
+
+    def file(self, number: int) -> tuple[Attached, bytes] | None:
+        """A file with its content."""
+
+    def pending(self, number: int) -> Pending | None:
+        """What can be undone, by its number; None where it cannot any more."""
+
+    def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
+        """What is to be carried out by now, that which was done first first."""
+
+    def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
+        """Cases whose lock has ended, or that were snoozed until now."""
+
+    def views(self, owner: str) -> list[View]:
+        """Somebody's own views and those that all share, by name."""
+
+    def done_since(self, start_ms: int) -> Done:
+        """What people answered and closed since a moment, by the clock, and what opened, by the time of events.
+
+        What was closed by labels from elsewhere does not count.
+        """
+
+    def agreement(self) -> Agreement:
+        """How second looks came out."""
+
+
+class CaseChange(CaseLook, Protocol):
+    """One transaction, which is one of people's as well: its record and the log's inbox are `people`'s."""
+
+    @property
+    def people(self) -> Change:
+        """Users, the record of who did what, and the inbox of the log, in this very transaction."""
+
+    def put_place(self, seq: int, last_case: int) -> None:
+        """Keep up to which place alerts were raised, and the number of the newest case."""
+
+    def add_cases(self, cases: Sequence[Case]) -> None:
+        """Keep new cases, whose numbers nobody had."""
+
+    def put_cases(self, cases: Sequence[Case]) -> None:
+        """Keep the cases of these numbers as they are here."""
+
+    def add_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Keep new alerts."""
+
+    def put_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Keep what changes of alerts: their answers and labels."""
+
+    def add_history(self, rows: Sequence[Happened]) -> None:
+        """Keep what was done; their numbers are not looked at."""
+
+    def add_pending(self, pending: Pending) -> int:
+        """Keep what can be undone; its number is not looked at, and given back."""
+
+    def end_pending(self, number: int) -> None:
+        """Let go of it: it was carried out or undone."""
+
+    def attach(self, attached: Attached, content: bytes) -> Attached:
+        """Keep a file; gives it with its number."""
+
+    def put_view(self, view: View) -> None:
+        """Keep a view, new or changed, under its owner and name."""
+
+    def remove_view(self, owner: str, name: str) -> bool:
+        """Let go of a view; gives whether it was there."""
+
+
+class CaseStore(Protocol):
+    """Where cases are kept: a contract, which `testing.contracts.cases` holds an adapter to.
+
+    As of `people.store.PeopleStore`: durable when `change` has ended, one change after the other, from any thread.
+    """
+
+    def look(self) -> AbstractContextManager[CaseLook]:
+        """Questions, each answered as of its own moment."""
+
+    def change(self) -> AbstractContextManager[CaseChange]:
+        """A transaction; what is raised inside undoes it. Raises: as people's."""

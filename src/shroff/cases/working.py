@@ -1,0 +1,199 @@
+"""What an analyst does with a case before it is answered: claim, release, assign, note, attach, escalate, reopen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Alert, Attached, Case, Wanted
+from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, require_work, text_of
+from shroff.cases.files import checked_name, checked_type
+from shroff.cases.gathering import recounted
+from shroff.errors import UsageError
+from shroff.people.access import RIGHTS, Right, Who
+from shroff.people.audit import Act
+from shroff.people.store import Change
+
+FILES_MAX: Final = 20  # of one case
+FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
+OPENED: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "state": OPEN,
+        **FREED,
+        "snoozed_ms": None,
+        "verdict": "",
+        "closed_ms": None,
+        "closed_by": "",
+        "closed_name": "",
+    }
+)
+ALL: Final = 1_000_000  # alerts of one case: every one
+
+
+def claim(desk: CaseDesk, who: Who, number: int, tag: str = "") -> Case:
+    """Take a case for oneself; who has it already has it for longer.
+
+    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else has it or decided it.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        return claimed(hand, hand.open_case(number, tag), desk)
+
+
+def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
+    """A case that somebody has now, for as long as the lock holds."""
+    until_ms = hand.now_ms + desk.settings.lock_ms
+    if case.state == CLAIMED and case.assignee == hand.who.id:
+        renewed = replace(case, lock_ms=until_ms)
+        hand.change.put_cases([renewed])
+        return renewed
+    whose: dict[str, Any] = {"assignee": hand.who.id, "assignee_name": hand.who.name, "lock_ms": until_ms}
+    return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
+
+
+def claim_next(desk: CaseDesk, who: Who, wanted: Wanted | None = None) -> Case | None:
+    """Take the open case with the least time left, of those that are free or assigned to who asks.
+
+    Two who ask at once never get the same. None where there is none.
+    """
+    require_work(who)
+    asked = replace(wanted or Wanted(), states=(OPEN,), assignees=("", who.id), not_for=who.id)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        free_lapsed(hand)
+        found = change.queue(asked, "due", limit=1)
+        return claimed(hand, found[0], desk) if found else None
+
+
+def free_lapsed(hand: Hand) -> int:
+    """Open again what was claimed or snoozed until now. It was nobody's act, so the version stays."""
+    lapsed = hand.change.lapsed(hand.now_ms)
+    hand.change.put_cases([replace(case, state=OPEN, **FREED, snoozed_ms=None) for case in lapsed])
+    return len(lapsed)
+
+
+def release(desk: CaseDesk, who: Who, number: int, tag: str = "") -> Case:
+    """Give a case back. Raises: as `claim`; UsageError where nobody has claimed it."""
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        case = hand.open_case(number, tag)
+        if case.state != CLAIMED:
+            raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
+        return hand.put(case, "released", state=OPEN, **FREED)
+
+
+def assign(desk: CaseDesk, who: Who, number: int, to: str, tag: str = "") -> Case:
+    """Give a case to a user by name, or to nobody by an empty one. They need not claim it before they see it.
+
+    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        case = hand.case(number, tag)
+        if not case.is_open:
+            raise CaseChangedError(case)
+        id_, name = _assignee(change.people, to)
+        if case.look == 1 and id_ and id_ == case.first_by:
+            raise UsageError(f"case {number} is up for a second look, which is for another analyst than the first.")
+        state = OPEN if case.state == CLAIMED else case.state
+        return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
+
+
+def _assignee(people: Change, to: str) -> tuple[str, str]:
+    if not to:
+        return "", ""
+    user = people.user_named(to)
+    if user is None or user.is_disabled or Right.WORK_CASES not in RIGHTS[user.role]:
+        raise UsageError(f"there is no user {to[:100]!r} who may work on cases. 'shroff users list' shows all.")
+    return user.id, user.name
+
+
+def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
+    """Write something down, whoever has the case. Raises: NoCaseError; UsageError where there is no text."""
+    require_work(who)
+    words = text_of(text, "a note")
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        case = hand.case(number)
+        hand.happened(number, "note", words)
+        change.people.audit(Act(who, "case.note", f"case {number}", None, {"characters": len(words)}), hand.now_ms)
+        return case
+
+
+def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
+    """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
+    require_work(who)
+    name, kind = checked_name(name), checked_type(media_type, content)
+    digest = hashlib.sha256(content).digest()
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        hand.case(number)
+        there = change.attached(number)
+        if len(there) >= FILES_MAX:
+            raise UsageError(f"a case has at most {FILES_MAX} files.")
+        made = Attached(0, number, name, kind, len(content), digest, who.id, who.name, hand.now_ms)
+        made = change.attach(made, content)
+        told = {"file": made.number, "bytes": made.size, "sha256": digest.hex()}
+        hand.happened(number, "attached", name, told)
+        change.people.audit(Act(who, "case.attach", f"case {number}", None, told), hand.now_ms)
+        return made
+
+
+def file_of(desk: CaseDesk, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
+    """A file of a case. Raises: NotAllowedError; NoCaseError where the case has none of this number."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        found = look.file(file)
+    if found is None or found[0].case != number:
+        raise NoCaseError(f"case {number} has no file {file}.")
+    return found
+
+
+def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
+    """Put a case before those who decide what is hard: claim-next passes it over. Raises: as `claim`."""
+    require_work(who)
+    words = text_of(why, "why it is escalated")
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        return hand.put(hand.open_case(number, tag), "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
+
+
+def reopen(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
+    """Open a closed case again: its alerts want an answer once more. Labels that were written stay until then.
+
+    A case that was opened about the same key meanwhile stays beside it.
+    Raises: as `claim`; UsageError where it is not closed.
+    """
+    require_work(who)
+    words = text_of(why, "why it is reopened")
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        case = hand.case(number, tag)
+        if case.state != CLOSED:
+            raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
+        alerts = cleared(hand, number)
+        again = recounted(case, alerts)
+        return hand.put(
+            case,
+            "reopened",
+            words,
+            **OPENED,
+            stake=again.stake,
+            due_ms=again.due_ms,
+            look=0,
+            first_by="",
+            first_verdict="",
+        )
+
+
+def cleared(hand: Hand, number: int) -> list[Alert]:
+    """The alerts of a case, which want an answer again."""
+    alerts = [replace(alert, verdict="") for alert in hand.change.alerts(number, ALL)]
+    hand.change.put_alerts(alerts)
+    return alerts

@@ -1,0 +1,139 @@
+"""`shroff cases`: the queue of analysts, for scripts and for a look without a browser."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, command, cut, many, table
+from shroff.cli.users import moment_text
+from shroff.errors import LogBusyError
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.cases.case import Case
+    from shroff.cases.desk import CaseDesk
+
+SHOWN = 50
+WIDTH = 50
+
+
+@click.group("cases", cls=ExampleGroup)
+def cases() -> None:
+    """What people have to look at: alerts of the log, gathered into cases by whom they are about.
+
+    The log's alerts are raised first, so these commands need no service. Each answer is in the audit.
+    """
+
+
+cases.examples = (
+    "shroff cases list",
+    "shroff cases list --filter 'state=open&min_stake=1000' --json",
+    "shroff cases show 12",
+    "shroff cases decide 12 fraud",
+)
+
+
+@command("list", "shroff cases list", "shroff cases list --filter 'assignee=free&due_within=1h'", group=cases)
+@click.option("--filter", "query", default="", help="As the address of the queue has it: state=open&min_stake=1000.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=SHOWN, show_default=True, help="So many.")
+def list_(session: Session, query: str, limit: int) -> None:
+    """Show cases that are not closed, least time left first."""
+    from shroff.cases import filters, reading
+    from shroff.web import case_documents as documents
+
+    who, given = session.project.who, filters.query_of(filters.query_text(query))
+    with session.project.cases() as desk:
+        wanted = filters.wanted_of(given, who, desk.now_ms(), desk.money_places)
+        found = reading.listed(desk, who, wanted, filters.order_of(given), limit=limit)
+        totals = reading.totals(desk, who, wanted)
+        document = {
+            "cases": [documents.case(desk, one) for one in found.cases],
+            "totals": documents.totals(desk, totals),
+        }
+        text = f"{many(totals.count, 'case')}{_at_stake(desk, totals.stake)}."
+        if found.cases:
+            heads = ("case", "due", "about", "at stake", "score", "state", "why")
+            text += "\n" + table([_cells(desk, one) for one in found.cases], heads)
+    session.answer(document, text)
+    session.next("shroff cases show NUMBER", "shroff serve")
+
+
+@command("show", "shroff cases show 12", "shroff cases show 12 --json", group=cases)
+@click.argument("number", type=click.IntRange(min=1))
+def show(session: Session, number: int) -> None:
+    """Show one case with its alerts and what was done with it."""
+    from shroff.cases import reading
+    from shroff.web import case_documents as documents
+
+    with session.project.cases() as desk:
+        found = reading.detail(desk, session.project.who, number)
+        one = found.case
+        lines = [
+            _headline(desk, one),
+            table(
+                [
+                    (alert.named, moment_text(alert.time_ms), alert.outcome, cut(alert.reason, WIDTH), alert.verdict)
+                    for alert in found.alerts
+                ],
+                ("event", "time", "outcome", "why", "answer"),
+            ),
+        ]
+        if found.history:
+            done = [(moment_text(row.at_ms), row.name, row.what, cut(row.words, WIDTH)) for row in found.history]
+            lines.append(table(done, ("at", "by", "what", "words")))
+        document = documents.detail(desk, found)
+    session.answer(document, "\n".join(lines))
+    session.next(f"shroff cases decide {number} fraud")
+
+
+@command("decide", "shroff cases decide 12 genuine", "shroff cases decide 12 fraud --event payment/p-1", group=cases)
+@click.argument("number", type=click.IntRange(min=1))
+@click.argument("verdict", type=click.Choice(["fraud", "genuine", "unclear"]))
+@click.option("--event", default="", help="Answer only this one of its events, such as payment/p-1.")
+@click.option("--reason", default="", help="The reason of the labels.")
+def decide(session: Session, number: int, verdict: str, event: str, reason: str) -> None:
+    """Answer a case. The labels of its events are written at once: this cannot be undone, but the case be reopened."""
+    from shroff.cases import carrying, deciding
+    from shroff.web import case_documents as documents
+
+    with session.project.cases() as desk:
+        done = deciding.decide(desk, session.project.who, number, verdict, event=event, reason=reason, undo_ms=0)
+        carrying.carry_out(desk)
+        one = done.cases[0]
+        document = {"case": documents.case(desk, one)}
+    _write_now(session.project)
+    session.answer(document, f"Case {number} is {one.state}{f' as {one.verdict}' if one.verdict else ''}.")
+    session.next("shroff cases list")
+
+
+def _write_now(project: Project) -> None:
+    """Have the labels taken by this process, where no other one leads the log and does it anyhow."""
+    with suppress(LogBusyError), project.writing() as (writer, log):
+        project.inbox(writer, log).serve()
+
+
+def _headline(desk: CaseDesk, one: Case) -> str:
+    about = f"{one.entity} {one.key}{_at_stake(desk, one.stake)}"
+    return f"Case {one.number}, {one.state}: {about}, due {moment_text(one.due_ms)}."
+
+
+def _cells(desk: CaseDesk, one: Case) -> tuple[object, ...]:
+    from shroff.cases.case import SCORE_PARTS
+
+    score = "" if one.score is None else f"{one.score / SCORE_PARTS:.4f}"
+    about = cut(f"{one.entity} {one.key}", WIDTH)
+    stake = _money(desk, one.stake)
+    return one.number, moment_text(one.due_ms), about, stake, score, one.state, cut(one.reason, WIDTH)
+
+
+def _money(desk: CaseDesk, units: int | None) -> str:
+    from shroff.language.values import show_decimal
+
+    return "" if units is None else show_decimal(units, desk.money_places)
+
+
+def _at_stake(desk: CaseDesk, units: int | None) -> str:
+    return "" if units is None else f", {_money(desk, units)} {desk.currency} at stake"

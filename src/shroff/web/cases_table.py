@@ -1,0 +1,211 @@
+"""The routes of cases, with the right that each takes and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shroff.cases.files import TYPES
+from shroff.cases.filters import MEANINGS
+from shroff.people.access import Right
+from shroff.web import cases
+from shroff.web.case_documents import VERDICT
+from shroff.web.routes import API, Handle, Route, Told
+from shroff.web.schemas import TEXT, TIME, list_of, record, ref
+
+_ONE: Final = f"{API}/cases/{{id}}"
+_BODY: Final = {400: "", 408: "The body came too slowly.", 413: "The body is too long.", 422: "It cannot be read."}
+_READ: Final = {400: "", 404: "", 500: "", 503: ""}
+_CHANGE: Final = {
+    **_BODY,
+    404: "",
+    409: "Somebody else was first: the problem says who, when, and that nothing was saved.",
+    500: "",
+    503: "",
+}
+_SEEN: Final = {"If-Match": "The tag that the case was read with; left out, the newest is meant."}
+_PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
+_NOTHING: Final[dict[str, Any]] = {"type": "object", "additionalProperties": False}
+_WRITTEN: Final = record("text", text=TEXT)
+_UNDO: Final = record("undo", undo={"type": "integer"})
+
+
+def _act(verb: str, handle: Handle, summary: str, answer: str, body: dict[str, Any] | None) -> Route:
+    """Something that is done with one case."""
+    told = Told(summary, "The case as it is now.", ref(answer), body, _CHANGE, headers=_SEEN)
+    return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/cases",
+        Right.READ_CASES,
+        cases.cases,
+        Told(
+            "The queue: cases that a filter finds, least time left first.",
+            "A part of them, and how many there are.",
+            record(
+                "cases totals next",
+                cases=list_of(ref("Case")),
+                totals={"type": "object"},
+                next={"type": ["string", "null"]},
+            ),
+            problems={400: "", 500: "", 503: ""},
+            query={**MEANINGS, **_PAGED},
+        ),
+    ),
+    Route(
+        "GET",
+        _ONE,
+        Right.READ_CASES,
+        cases.case,
+        Told("One case with its alerts, notes, history and files.", "It, and its ETag.", ref("CaseWhole"), None, _READ),
+    ),
+    Route(
+        "GET",
+        f"{_ONE}/files/{{file}}",
+        Right.READ_CASES,
+        cases.file,
+        Told(
+            "A file of a case.",
+            "Its bytes.",
+            None,
+            None,
+            _READ,
+            media_type="application/octet-stream",
+        ),
+    ),
+    _act("claim", cases.claim, "Take a case; it stays with who took it until the lock ends.", "Case", _NOTHING),
+    _act("release", cases.release, "Give a case back.", "Case", _NOTHING),
+    _act(
+        "assign",
+        cases.assign,
+        "Give a case to a user by name, or to nobody.",
+        "Case",
+        record("to", to={"type": ["string", "null"]}),
+    ),
+    _act("note", cases.note, "Write something down in a case.", "Case", _WRITTEN),
+    Route(
+        "POST",
+        f"{_ONE}/attach",
+        Right.WORK_CASES,
+        cases.attach,
+        Told(
+            "Attach a file to a case: its bytes as they are, of one of the kinds that are allowed.",
+            "What is kept of it.",
+            ref("CaseFile"),
+            {"type": "string", "format": "binary"},
+            _CHANGE,
+            query={"name": "The file's name."},
+            body_types=tuple(TYPES),
+        ),
+    ),
+    _act(
+        "decide",
+        cases.decide,
+        "Answer a case: it closes at once, and labels of its events are written 8 s later, unless it is undone.",
+        "CaseActed",
+        record(
+            "verdict",
+            verdict=VERDICT,
+            event={"type": "string", "description": "Answers only this one of its events, such as payment/p-1."},
+            reason={"type": "string", "description": "The reason of the labels."},
+        ),
+    ),
+    _act("escalate", cases.escalate, "Put a case before those who decide what is hard.", "Case", _WRITTEN),
+    _act("snooze", cases.snooze, "Put a case away until a moment.", "CaseActed", record("until", until=TIME)),
+    _act("reopen", cases.reopen, "Open a closed case again.", "Case", _WRITTEN),
+    _act("undo", cases.undo, "Take back what was done a moment ago, by the number it was given.", "CasesUndone", _UNDO),
+    Route(
+        "POST",
+        f"{API}/cases/claim-next",
+        Right.WORK_CASES,
+        cases.claim_next,
+        Told(
+            "Claim the free case with the least time left; two who ask never get the same.",
+            "It, or null where there is none.",
+            record("case", case={"anyOf": [ref("Case"), {"type": "null"}]}),
+            _NOTHING,
+            {**_BODY, 500: "", 503: ""},
+            query=MEANINGS,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/cases/bulk",
+        Right.WORK_CASES,
+        cases.bulk,
+        Told(
+            "Decide, claim or snooze many cases at once; all that can be done is.",
+            "What came of each, and the number that takes all of it back.",
+            ref("CasesActed"),
+            record(
+                "action cases",
+                action={"type": "string", "enum": ["decide", "claim", "snooze"]},
+                cases=list_of(record("id", id={"type": "integer"}, tag=TEXT)),
+                verdict=VERDICT,
+                reason=TEXT,
+                until=TIME,
+            ),
+            {**_BODY, 500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/cases/undo",
+        Right.WORK_CASES,
+        cases.undo,
+        Told(
+            "Take back what was done with one or many cases a moment ago.",
+            "The cases as they are now; those that somebody changed meanwhile stay as they are.",
+            ref("CasesUndone"),
+            _UNDO,
+            _CHANGE,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/views",
+        Right.READ_CASES,
+        cases.views,
+        Told(
+            "Filters that are kept: those that everybody has, one's own, and those that others share.",
+            "Each with how many cases it finds now.",
+            record("views", views=list_of(ref("CaseView"))),
+            problems={500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "PUT",
+        f"{API}/views/{{name}}",
+        Right.READ_CASES,
+        cases.put_view,
+        Told(
+            "Keep a filter under a name of one's own, new or changed.",
+            "It, with its count.",
+            ref("CaseView"),
+            record("query", query=TEXT, shared={"type": "boolean"}),
+            {**_BODY, 500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/views/{{name}}",
+        Right.READ_CASES,
+        cases.remove_view,
+        Told("Let go of a view of one's own.", "Its name.", record("removed", removed=TEXT), None, _READ),
+    ),
+    Route(
+        "GET",
+        f"{API}/capacity",
+        Right.READ_CASES,
+        cases.capacity,
+        Told(
+            "How the day goes: what people can look at, what was done, when the queue is clear, second looks.",
+            "By the clock of the service.",
+            ref("Capacity"),
+            problems={400: "", 422: "The query cannot be read.", 500: "", 503: ""},
+            query={"since": "When the day began; midnight UTC where it is left out."},
+        ),
+    ),
+)

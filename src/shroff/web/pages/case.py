@@ -1,0 +1,157 @@
+"""One case: why it is looked at, all of its events, notes, files and history; and everything that is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases import deciding, working
+from shroff.cases.desk import CaseChangedError
+from shroff.cases.files import TYPES
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+from shroff.people.access import RIGHTS, Right
+from shroff.web.cases import number_of, tried
+from shroff.web.http import Request, Response
+from shroff.web.pages.casework import Where, opened, toast, where_from, where_of
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.routes import API
+
+if TYPE_CHECKING:
+    from shroff.cases.case import Case
+    from shroff.web.service import Service
+
+SNOOZES: Final = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
+REASONS_SHOWN: Final = 6
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of a case."""
+    return await _page(service, request, where_of(request.query))
+
+
+async def _page(service: Service, request: Request, where: Where, changed: Case | None = None) -> Response:
+    number = number_of(request)
+    found = await tried(service, opened, service, request.who, number)
+    return page(
+        service,
+        request,
+        "case.html",
+        409 if changed is not None else 200,
+        found=found,
+        where=where,
+        changed=changed,
+        toast=await service.in_thread(toast, service.cases, request.who),
+        people=await service.in_thread(_people, service),
+        currency=service.cases.currency,
+        may_work=request.who.may(Right.WORK_CASES),
+        snoozes=SNOOZES,
+        kinds=",".join(TYPES),
+        api=f"{API}/cases/{number}",
+        reasons=REASONS_SHOWN,
+    )
+
+
+def _people(service: Service) -> list[tuple[str, str]]:
+    """Name and shown name of those who may work on cases."""
+    with service.desk.store.look() as look:
+        users = look.users()
+    return [
+        (user.name, user.display_name)
+        for user in users
+        if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]
+    ]
+
+
+async def decide(service: Service, request: Request) -> Response:
+    """Answer it, or one of its events. Where that closes it, the queue is next."""
+    form = await request.form()
+    event = form.get("event", "")
+
+    def run() -> Case:
+        acted = deciding.decide(
+            service.cases,
+            request.who,
+            number_of(request),
+            form.get("verdict", ""),
+            tag=form.get("tag", ""),
+            event=event,
+            reason=form.get("reason", ""),
+        )
+        return acted.cases[0]
+
+    return await _done(service, request, run, stays=lambda case: case.is_open)
+
+
+async def snooze(service: Service, request: Request) -> Response:
+    """Put it away for a while."""
+    form = await request.form()
+
+    def run() -> Case:
+        until_ms = service.cases.now_ms() + _duration(form.get("for", ""))
+        tag = form.get("tag", "")
+        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag).cases[0]
+
+    return await _done(service, request, run, stays=lambda _: False)
+
+
+async def claim(service: Service, request: Request) -> Response:
+    """Take it for oneself."""
+    tag = (await request.form()).get("tag", "")
+    return await _done(service, request, lambda: working.claim(service.cases, request.who, number_of(request), tag))
+
+
+async def release(service: Service, request: Request) -> Response:
+    """Give it back."""
+    tag = (await request.form()).get("tag", "")
+    return await _done(service, request, lambda: working.release(service.cases, request.who, number_of(request), tag))
+
+
+async def assign(service: Service, request: Request) -> Response:
+    """Give it to somebody."""
+    form = await request.form()
+    to, tag = form.get("to", ""), form.get("tag", "")
+    return await _done(
+        service, request, lambda: working.assign(service.cases, request.who, number_of(request), to, tag)
+    )
+
+
+async def escalate(service: Service, request: Request) -> Response:
+    """Put it before those who decide what is hard."""
+    return await _with_words(service, request, working.escalate)
+
+
+async def reopen(service: Service, request: Request) -> Response:
+    """Open it again."""
+    return await _with_words(service, request, working.reopen)
+
+
+async def note(service: Service, request: Request) -> Response:
+    """Write something down."""
+    text = (await request.form()).get("text", "")
+    return await _done(service, request, lambda: working.note(service.cases, request.who, number_of(request), text))
+
+
+async def _with_words(service: Service, request: Request, function: Callable[..., Case]) -> Response:
+    form = await request.form()
+    text, tag = form.get("text", ""), form.get("tag", "")
+    return await _done(service, request, lambda: function(service.cases, request.who, number_of(request), text, tag))
+
+
+async def _done(
+    service: Service, request: Request, run: Callable[[], Case], stays: Callable[[Case], bool] = lambda _: True
+) -> Response:
+    """Do something with the case and show it again, or the queue. Where somebody else was first, the page says so."""
+    where = where_from(await request.form())
+    try:
+        case = await tried(service, run)
+    except CaseChangedError as error:
+        return await _page(service, request, where, error.case)
+    return see_other(where.case(case.number) if stays(case) else where.queue)
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"for: {error}.") from None

@@ -1,0 +1,192 @@
+"""The queue: cases by the time that is left, in views; claimed, answered and snoozed by keyboard, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases import deciding, reading, working
+from shroff.cases.case import STATES, Wanted
+from shroff.cases.filters import LARGEST, order_of, query_of, wanted_of
+from shroff.language.values import DAY_MS
+from shroff.people.access import Right
+from shroff.web.cases import done, number_of
+from shroff.web.http import Request, Response
+from shroff.web.pages.casework import (
+    Line,
+    Opened,
+    Toast,
+    Where,
+    amount,
+    filter_fields,
+    line_of,
+    opened,
+    toast,
+    where_from,
+    where_of,
+)
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.paging import cursor_of, next_of
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.cases.store import Cursor
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+SHOWN: Final = 25
+PICKED: Final = "case-"  # what the fields of cases that were selected begin with
+SNOOZED_MS: Final = DAY_MS  # many at once
+IN_WORDS: Final = {
+    "due": "Least time left first",
+    "stake": "Most at stake first",
+    "score": "Greatest score first",
+    "newest": "Newest first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the page shows."""
+
+    lines: Sequence[Line]
+    count: int
+    stake: str | None
+    views: Sequence[reading.Counted]
+    capacity: reading.Capacity
+    toast: Toast | None
+    peek: Opened | None
+    after: Cursor | None
+    is_new: bool
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of the queue."""
+    return await _page(service, request, where_of(request.query), cursor_of(request.query, tuple[int, int]))
+
+
+async def _page(
+    service: Service,
+    request: Request,
+    where: Where,
+    cursor: Cursor | None = None,
+    failed: Sequence[deciding.Failed] = (),
+) -> Response:
+    if cursor is not None and any(abs(part) > LARGEST for part in cursor):
+        raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
+    found = await service.in_thread(_seen, service, request.who, where, cursor)
+    definitions = service.project.definitions
+    order = order_of(query_of(where.filter))
+    return page(
+        service,
+        request,
+        "queue.html",
+        409 if failed else 200,
+        found=found,
+        where=where,
+        given=filter_fields(where),
+        order=order,
+        order_words=IN_WORDS[order],
+        orders=IN_WORDS,
+        entities=list(definitions.events.entities),
+        rules=[rule.id for rule in definitions.rules],
+        decided=next(iter(definitions.events.decided), ""),
+        currency=definitions.settings.currency,
+        may_work=request.who.may(Right.WORK_CASES),
+        own=request.who.id,
+        after=next_of(found.after) if found.after else None,
+        is_later=cursor is not None,
+        failed=failed,
+    )
+
+
+def _seen(service: Service, who: Who, where: Where, cursor: Cursor | None) -> Seen:
+    desk, query = service.cases, query_of(where.filter)
+    wanted = wanted_of(query, who, desk.now_ms(), desk.money_places)
+    listed = reading.listed(desk, who, wanted, order_of(query), cursor, SHOWN)
+    totals = reading.totals(desk, who, wanted)
+    lines = [line_of(desk, who, case) for case in listed.cases]
+    focused = lines[min(where.row, len(lines) - 1)] if lines else None
+    return Seen(
+        lines,
+        totals.count,
+        amount(desk, totals.stake),
+        reading.views(desk, who),
+        reading.capacity(desk, who),
+        toast(desk, who),
+        opened(service, who, focused.case.number) if focused else None,
+        listed.after,
+        is_new=not lines and reading.totals(desk, who, Wanted(states=STATES)).count == 0,
+    )
+
+
+async def peek(service: Service, request: Request) -> Response:
+    """What the queue shows beside it of one case, to be put there."""
+    where, number = where_of(request.query), number_of(request)
+    found = await done(service, opened, service, request.who, number)
+    currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
+    return page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
+
+
+async def claim_next(service: Service, request: Request) -> Response:
+    """Claim what has the least time left of what the filter finds, and open it."""
+    where = where_from(await request.form())
+    desk = service.cases
+    wanted = wanted_of(query_of(where.filter), request.who, desk.now_ms(), desk.money_places)
+    found = await done(service, working.claim_next, desk, request.who, wanted)
+    return see_other(where.queue if found is None else where.case(found.number))
+
+
+async def bulk(service: Service, request: Request) -> Response:
+    """Do the same with all that are selected; what could not be done is told."""
+    form = await request.form()
+    where, action, verdict = where_from(form), form.get("action", ""), ""
+    if action in {"fraud", "genuine", "unclear"}:
+        action, verdict = "decide", action
+    numbers = _picked(form)
+    if not numbers:
+        return see_other(where.queue)
+
+    def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
+        desk = service.cases
+        until_ms = desk.now_ms() + SNOOZED_MS
+        return deciding.bulk(desk, request.who, numbers, action, verdict=verdict, until_ms=until_ms)
+
+    _, failed = await done(service, run)
+    return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
+
+
+def _picked(form: Mapping[str, str]) -> dict[int, str]:
+    """The numbers of cases that were selected, with the tags that they were seen with."""
+    names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
+    return {int(name): tag for name, tag in names.items() if name.isdecimal() and name.isascii() and len(name) <= 18}
+
+
+async def undo(service: Service, request: Request) -> Response:
+    """Take back what was done a moment ago, and go on where one is."""
+    form = await request.form()
+    text = form.get("undo", "")
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else 0
+    await done(service, deciding.undo, service.cases, request.who, number)
+    return see_other(where_from(form).queue)
+
+
+async def keep_view(service: Service, request: Request) -> Response:
+    """Keep the filter under a name."""
+    form = await request.form()
+    where = where_from(form)
+    is_shared = form.get("shared", "") == "on"
+
+    def run() -> None:
+        reading.put_view(service.cases, request.who, form.get("name", ""), where.filter, is_shared=is_shared)
+
+    await done(service, run)
+    return see_other(where.queue)
+
+
+async def drop_view(service: Service, request: Request) -> Response:
+    """Let go of a view of one's own."""
+    form = await request.form()
+    await done(service, reading.remove_view, service.cases, request.who, form.get("name", ""))
+    return see_other("/queue")

@@ -1,0 +1,153 @@
+// The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
+
+import { localTimes } from "./page.js";
+
+const peek = document.querySelector("[data-peek]");
+const rows = [...document.querySelectorAll("tr[data-row]")];
+const pause_ms = 80; // before a case is asked for, so that holding J down asks once
+let waiting = 0;
+let asked = 0;
+
+const chosen = () => rows.findIndex((row) => row.getAttribute("aria-current") === "true");
+
+/** The address of what stands beside the queue, with the way back to this row. */
+function pathOf(row) {
+  const query = new URLSearchParams(peek.dataset.where);
+  if (row.dataset.row !== "0") {
+    query.set("row", row.dataset.row);
+  }
+  const text = query.toString();
+  return peek.dataset.peek + row.dataset.number + (text ? `?${text}` : "");
+}
+
+async function show(row) {
+  const number = ++asked;
+  const answer = await fetch(pathOf(row), { headers: { Accept: "text/html" } });
+  const text = await answer.text();
+  if (number === asked && answer.ok && !answer.redirected) {
+    const made = document.createElement("template");
+    made.innerHTML = text; // made by the service, which escapes all that it shows; scripts in it would not run
+    peek.replaceChildren(made.content);
+    localTimes(peek);
+    peek.removeAttribute("aria-busy");
+  }
+}
+
+function choose(at) {
+  const row = rows[at];
+  if (!row || !peek) {
+    return;
+  }
+  for (const other of rows) {
+    other.toggleAttribute("aria-current", false);
+  }
+  row.setAttribute("aria-current", "true");
+  row.scrollIntoView({ block: "nearest" });
+  const here = new URL(location.href);
+  here.searchParams.set("row", row.dataset.row);
+  history.replaceState(null, "", here);
+  peek.setAttribute("aria-busy", "true");
+  peek.querySelectorAll("button").forEach((button) => (button.disabled = true)); // they are for the case before
+  clearTimeout(waiting);
+  waiting = setTimeout(() => show(row), pause_ms);
+}
+
+const boxes = () => [...document.querySelectorAll("tr[data-row] input.check:not(:disabled)")];
+
+/** How many are selected, in the line that says what can be done with them. */
+function count() {
+  const picked = boxes().filter((box) => box.checked);
+  const says = document.querySelector("[data-selected]");
+  if (says) {
+    says.textContent = `${picked.length} selected`;
+  }
+  const all = document.querySelector("[data-all]");
+  if (all) {
+    all.checked = picked.length > 0 && picked.length === boxes().length;
+    all.indeterminate = picked.length > 0 && !all.checked;
+  }
+}
+
+function select(at) {
+  const box = rows[at]?.querySelector("input.check:not(:disabled)");
+  if (box) {
+    box.checked = !box.checked;
+    count();
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  const button = target?.closest("button");
+  if (button?.dataset.move) {
+    choose(Math.min(rows.length - 1, Math.max(0, chosen() + Number(button.dataset.move))));
+  } else if (button?.matches("[data-select]")) {
+    select(chosen());
+  } else if (button?.matches("[data-open]")) {
+    rows[chosen()]?.querySelector("th a").click();
+  } else if (button?.matches("[data-clear]")) {
+    boxes().forEach((box) => (box.checked = false));
+    count();
+  } else if (button?.dataset.show) {
+    document.getElementById(button.dataset.show).showModal();
+  } else if (target?.closest("tr[data-row]") && !target.closest("a, input, button")) {
+    choose(rows.indexOf(target.closest("tr[data-row]")));
+  }
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-all]")) {
+    boxes().forEach((box) => (box.checked = event.target.checked));
+  }
+  count();
+});
+
+// A filter is applied as it is chosen, and what is left empty stays out of the address.
+const filter = document.querySelector("[data-filter]");
+if (filter) {
+  filter.querySelector("[data-apply]").hidden = true;
+  filter.addEventListener("change", (event) => {
+    if (event.target.form === filter) {
+      filter.requestSubmit();
+    }
+  });
+  filter.addEventListener("submit", () => {
+    for (const field of filter.elements) {
+      field.disabled = field.form === filter && !field.value;
+    }
+  });
+}
+
+// What can be undone goes when it cannot be any more.
+const toast = document.querySelector(".toast[data-left-ms]");
+if (toast) {
+  setTimeout(() => toast.remove(), Number(toast.dataset.leftMs));
+}
+
+document.querySelector("[data-attach]")?.addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  const says = document.querySelector("[data-attach-says]");
+  if (!file) {
+    return;
+  }
+  const path = `${event.target.dataset.attach}?name=${encodeURIComponent(file.name)}`;
+  const csrf = document.querySelector("meta[name=csrf]").content;
+  const answer = await fetch(path, { method: "POST", headers: { "X-CSRF-Token": csrf, "Content-Type": file.type }, body: file });
+  if (answer.ok) {
+    location.reload();
+  } else {
+    says.textContent = (await answer.json()).detail;
+  }
+});
+
+if (location.pathname === "/queue") {
+  // A form that was sent twice by two quick keys would be a second answer for the next case.
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || document.body.dataset.sent) {
+      event.preventDefault();
+    }
+    document.body.dataset.sent = "yes";
+  });
+  window.addEventListener("pageshow", () => delete document.body.dataset.sent);
+}
+count();

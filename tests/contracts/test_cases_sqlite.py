@@ -1,0 +1,175 @@
+"""Cases in SQLite held to the contract, and proof that the contract rejects stores that break it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.cases_sql import CaseChanging, SqlCases
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.people_schema import tables
+from shroff.adapters.people_sql import SqlPeople, _Changing
+from shroff.cases.case import Alert, Attached, Case, Done, Happened, Pending, View, Wanted
+from shroff.cases.store import CaseChange, CaseLook, Cursor
+from shroff.errors import ShroffError
+from shroff.testing.contracts.cases import SEAL, CaseContract
+
+
+class TestSqliteCases(CaseContract):
+    kind: type[SqlCases] = SqlCases
+
+    def make_store(self, folder: Path) -> tuple[SqlPeople, SqlCases]:
+        path = folder / "log.db"
+        if not path.exists():
+            SqliteLog(path).close()
+        people = SqlPeople(path, SEAL)
+        return people, self.kind(people)
+
+    def make_log(self, folder: Path) -> SqliteLog:
+        return SqliteLog(folder / "log.db")
+
+
+class Broken(SqlCases):
+    """A store whose questions and changes are those of another class."""
+
+    changing: type[CaseChanging] = CaseChanging
+
+    @contextmanager
+    def look(self) -> Iterator[CaseLook]:
+        with self._people.change_beside() as (people, connection):
+            yield self.changing(connection, self._tables, people)
+
+    @contextmanager
+    def change(self) -> Iterator[CaseChange]:
+        with self._people.change_beside() as (people, connection):
+            yield self.changing(connection, self._tables, people)
+
+
+class CommitsAtOnce(Broken):
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
+        def add_cases(self, cases: Sequence[Case]) -> None:
+            super().add_cases(cases)
+            self._connection.connection.driver_connection.commit()
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class HoldsNothing(SqlCases):
+    @contextmanager
+    def change(self) -> Iterator[CaseChange]:
+        with self._people.database.transaction(is_change=False) as connection:
+            people = _Changing(connection, tables(""), SEAL, "here")
+            yield CaseChanging(connection, self._tables, people)
+
+
+class KeepsTheState(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def put_cases(self, cases: Sequence[Case]) -> None:
+            super().put_cases(cases)
+            self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
+
+
+class ChangesReasons(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def put_alerts(self, alerts: Sequence[Alert]) -> None:
+            super().put_alerts(alerts)
+            for alert in alerts:
+                self._connection.exec_driver_sql(
+                    "UPDATE case_alerts SET reason = ? WHERE seq = ?", (alert.reason, alert.seq)
+                )
+
+
+class SkipsEqualOnes(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+            return super().queue(wanted, order, after and (after[0], 2**60), limit)
+
+
+class TakesSignsForWildcards(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+            found = super().queue(wanted, order, after, limit)
+            return found or super().queue(Wanted(), order, after, limit) if wanted.text == "'" else found
+
+
+class FindsClosedOnes(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
+            rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
+            return {row[1]: Case(*row) for row in rows if row[1] in abouts}
+
+
+class ForgetsNobody(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def end_pending(self, number: int) -> None:
+            return
+
+
+class WakesTooEarly(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
+            return super().lapsed(now_ms + 1, limit)
+
+
+class IsDueTooLate(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
+            return super().due(now_ms - 1, limit)
+
+
+class TellsTheOldest(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def history(self, case: int, limit: int = 1_000) -> list[Happened]:
+            return super().history(case)[:limit]
+
+
+class CutsFiles(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def attach(self, attached: Attached, content: bytes) -> Attached:
+            return super().attach(attached, content.rstrip(b"\0"))
+
+
+class SharesAll(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def put_view(self, view: View) -> None:
+            super().put_view(view)
+            self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
+
+
+class CountsWhatLabelsClosed(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def done_since(self, start_ms: int) -> Done:
+            found = super().done_since(start_ms)
+            return Done(found.answered, found.closed + 1, found.opened)
+
+
+BROKEN = {
+    CommitsAtOnce: "test_a_change_that_fails_leaves_nothing",
+    HoldsNothing: "test_of_many_who_claim_next_no_two_get_the_same",
+    KeepsTheState: "test_a_changed_case_is_another_one_in_all_columns",
+    ChangesReasons: "test_alerts_are_kept_and_answered",
+    SkipsEqualOnes: "test_parts_of_a_queue_make_the_whole",
+    TakesSignsForWildcards: "test_a_filter_finds_what_it_names",
+    FindsClosedOnes: "test_of_cases_about_one_key_the_newest_that_is_not_closed_is_found",
+    ForgetsNobody: "test_what_can_be_undone_is_kept_until_it_ends",
+    WakesTooEarly: "test_what_lapsed_is_found",
+    IsDueTooLate: "test_what_can_be_undone_is_kept_until_it_ends",
+    TellsTheOldest: "test_what_was_done_is_told_in_its_order",
+    CutsFiles: "test_files_are_kept_byte_for_byte",
+    SharesAll: "test_views_are_ones_own_and_those_that_are_shared",
+    CountsWhatLabelsClosed: "test_what_was_done_is_counted",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_the_contract_rejects_a_broken_store(kind: type[SqlCases], tmp_path: Path) -> None:
+    suite = TestSqliteCases()
+    suite.kind = kind
+    test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
+    arguments = (tmp_path, "due") if "order" in inspect.signature(test).parameters else (tmp_path,)
+
+    with pytest.raises((AssertionError, ShroffError)):  # of what holds nothing the database says so itself
+        test(suite, *arguments)

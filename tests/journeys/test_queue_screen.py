@@ -1,0 +1,185 @@
+"""The queue in a real Chromium: ten cases by keyboard alone, taken back, and two analysts on one of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from shroff import app
+from shroff.people.access import Role
+from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
+from tests.screens import PATIENCE_MS, signed_in
+from tests.served import Served, key_of, served
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+CHOSEN = "tr[data-row][aria-current=true]"
+SHOWN = "[data-peek]:not([aria-busy])"
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[tuple[Served, Page]]:
+    """An analyst at the queue of a bank that reviews each payment."""
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    with ExitStack() as held:
+        service = held.enter_context(served(tmp_path / "bank"))
+        with service.client() as client:
+            raise_cases(client, 20)
+        page = held.enter_context(signed_in(service))
+        yield service, page
+
+
+def chosen(page: Page) -> int:
+    return int(page.get_attribute(CHOSEN, "data-number") or 0)
+
+
+def answered(page: Page, key: str) -> int:
+    """Answer the case that is chosen by a key; gives its number once the queue is there without it."""
+    page.wait_for_selector(SHOWN)
+    number = chosen(page)
+    page.keyboard.press(key)
+    page.wait_for_selector(f"tr[data-row]:not([data-number='{number}'])")
+    page.wait_for_selector(f".toast:has-text('Case {number} closed')")
+    assert page.locator(f"tr[data-number='{number}']").count() == 0
+    return number
+
+
+def test_ten_cases_are_cleared_by_keyboard_alone(at_work):
+    service, page = at_work
+    assert page.url.endswith("/queue")
+    verdicts = {"f": "fraud", "g": "genuine", "u": "unclear"}
+    done: dict[int, str] = {}
+    for key in "fgu":
+        done[answered(page, key)] = verdicts[key]
+    page.keyboard.press("j")  # the one after is next, and the place in the queue stays
+    page.wait_for_selector("tr[data-row='1'][aria-current=true]")
+    done[answered(page, "g")] = "genuine"
+    assert page.get_attribute(CHOSEN, "data-row") == "1"
+    for key in "xjxjx":  # three of them at once
+        page.keyboard.press(key)
+    picked = {int(name.removeprefix("case-")) for name in _names(page, "td input:checked")}
+    page.keyboard.press("g")
+    page.wait_for_selector(".toast:has-text('3 cases closed as genuine')")
+    done |= dict.fromkeys(picked, "genuine")
+    for key in "fgf":  # claimed, looked at as a whole, answered there
+        page.keyboard.press("c")
+        page.wait_for_url(re.compile(r"/cases/\d+"))
+        page.wait_for_selector("text=claimed by you")
+        number = int(re.findall(r"/cases/(\d+)", page.url)[0])
+        page.keyboard.press(key)
+        page.wait_for_selector(f".toast:has-text('Case {number} closed')")
+        done[number] = verdicts[key]
+
+    assert len(done) == 10
+    with service.client() as client:
+        assert {number: client.get(f"{CASES}/{number}").json()["verdict"] for number in done} == done
+        events = [one["event"] for number in done for one in client.get(f"{CASES}/{number}").json()["alerts"]]
+    until(lambda: len(labels(service.folder)) == len(events))
+    assert sorted(one["event"] for one in labels(service.folder)) == sorted(events)
+
+
+def _names(page: Page, selector: str) -> list[str]:
+    return [one.get_attribute("name") or "" for one in page.locator(selector).all()]
+
+
+def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
+    service, page = at_work
+    number = answered(page, "f")
+    page.keyboard.press("z")
+    page.wait_for_selector(f"tr[data-number='{number}']")
+
+    assert page.locator(".toast").count() == 0
+    with service.client() as client:
+        assert client.get(f"{CASES}/{number}").json()["state"] == "open"
+    another = answered(page, "g")
+    written = until(lambda: labels(service.folder))  # they come in the order of answers
+    with service.client() as client:
+        events = [one["event"] for one in client.get(f"{CASES}/{another}").json()["alerts"]]
+    assert sorted(one["event"] for one in written) == sorted(events)
+
+
+def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_work):
+    service, page = at_work
+    page.wait_for_selector(SHOWN)
+    number = chosen(page)
+    with service.client(key_of(service.folder, Role.ANALYST, "ben")) as ben:
+        assert ben.post(f"{CASES}/{number}/decide", json={"verdict": "fraud"}).status_code == 200
+        page.keyboard.press("g")
+        page.wait_for_selector(".told")
+
+        assert f"ben decided case {number} as fraud" in page.inner_text(".told")
+        assert "Nothing of yours was saved" in page.inner_text(".told")
+        assert ben.get(f"{CASES}/{number}").json()["verdict"] == "fraud"
+
+
+def test_a_case_is_noted_put_away_and_handed_on_by_keyboard(at_work):
+    service, page = at_work
+    page.wait_for_selector(SHOWN)
+    number = chosen(page)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(rf"/cases/{number}"))
+    page.keyboard.press("n")
+    page.keyboard.type("the hotel confirms <b>")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".written:has-text('the hotel confirms <b>')")
+    page.keyboard.press("e")
+    page.keyboard.type("two banks")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Escalated: two banks")
+    page.keyboard.press("s")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f".toast:has-text('Case {number} snoozed')")
+
+    with service.client() as client:
+        now = client.get(f"{CASES}/{number}").json()
+    assert now["state"] == "snoozed"
+    assert [one["words"] for one in now["notes"]] == ["the hotel confirms <b>"]
+
+
+def test_a_filter_is_in_the_address_and_kept_as_a_view(at_work):
+    _, page = at_work
+    all_of_them = page.locator("tr[data-row]").count()
+    page.fill("[name=min_stake]", "100")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue?min_stake=100")
+    fewer = page.locator("tr[data-row]").count()
+    page.click("text=Save as view")
+    page.fill(".keep-form [name=name]", "Above 100")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".tabs [aria-current]:has-text('Above 100')")
+    page.click(".tabs a:has-text('Open')")
+    page.wait_for_selector(".tabs [aria-current]:has-text('Open')")
+    page.click(".tabs a:has-text('Above 100')")
+    page.wait_for_url("**/queue?min_stake=100")
+
+    assert 0 < fewer < all_of_them
+    assert page.locator("tr[data-row]").count() == fewer
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_nothing_is_cut_off_on_a_phone_and_an_answer_is_one_tap(at_work):
+    _, page = at_work
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("tbody th a >> nth=0")
+    page.wait_for_url(re.compile(r"/cases/\d+"))
+    number = int(re.findall(r"/cases/(\d+)", page.url)[0])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("button:has-text('Genuine') >> nth=0", timeout=PATIENCE_MS)
+    page.wait_for_selector(f".toast:has-text('Case {number} closed as genuine')")
+
+
+def test_an_empty_queue_says_the_next_command(tmp_path):
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    with served(tmp_path / "bank") as service, signed_in(service) as page:
+        assert page.inner_text(".command code") == "shroff ingest payments.csv --as payment"

@@ -1,0 +1,357 @@
+"""The law of cases: whatever analysts do in any order, and whenever the service is killed, each case is what a plain
+model of it says, and each answer that nobody undid is one label for each of its events, once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from shroff.adapters.cases_sql import SqlCases
+from shroff.cases import deciding, working
+from shroff.cases.carrying import carry_out
+from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.store import CaseChange
+from shroff.errors import UsageError
+from shroff.people.access import Who
+from shroff.testing.rows import NOW_MS
+from tests.unit.cased import ANN, BEN, Office, alert, office
+
+LOCK_MS, UNDO_MS = 60_000, 8_000
+WHO = st.sampled_from([ANN, BEN])
+NUMBERS = st.integers(1, 5)
+VERDICTS = st.sampled_from(["fraud", "genuine", "unclear"])
+KEYS = st.sampled_from(["a", "b", "c"])
+
+
+class KilledError(Exception):
+    """The process ended before its transaction did."""
+
+
+class Mortal(SqlCases):
+    """A store of a process that is killed at the end of its next transaction, where `is_doomed` says so."""
+
+    is_doomed = False
+
+    @contextmanager
+    def change(self) -> Iterator[CaseChange]:
+        with super().change() as change:
+            yield change
+            if self.is_doomed:
+                raise KilledError
+
+
+@dataclass(slots=True)
+class Plain:
+    """What a case is, as plainly as it can be said. `answers` are those of its events, empty where there is none."""
+
+    key: str
+    state: str = "open"
+    who: str = ""
+    until_ms: int = 0
+    version: int = 1
+    verdict: str = ""
+    answers: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Promise:
+    """Something that can be undone until `due_ms`: for each case its version since, what it was, and its events."""
+
+    kind: str
+    who: str
+    at_ms: int
+    due_ms: int
+    verdict: str
+    cases: list[tuple[int, int, Plain, list[int]]]
+
+
+class Cases(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = ExitStack()
+        self.folder = Path(self.held.enter_context(tempfile.TemporaryDirectory()))
+        self.opened = ExitStack()
+        self.cases: dict[int, Plain] = {}
+        self.promises: dict[int, Promise] = {}
+        self.labels: list[tuple[str, str, str, int]] = []
+        self.seq, self.now_ms = 0, NOW_MS
+
+    @initialize()
+    def begin(self) -> None:
+        self.at: Office = self.opened.enter_context(office(self.folder, lock_ms=LOCK_MS))
+        self.at.desk = replace(self.at.desk, store=Mortal(self.at.people))
+        self.at.now_ms = self.now_ms
+
+    def teardown(self) -> None:
+        self.opened.close()
+        self.held.close()
+
+    # ---- what the world does
+
+    @rule(key=KEYS)
+    def an_alert_comes(self, key: str) -> None:
+        self.seq += 1
+        self.at.raised(alert(self.seq, key))
+        open_ones = [number for number, one in self.cases.items() if one.key == key and one.state != "closed"]
+        number = open_ones[-1] if open_ones else len(self.cases) + 1
+        one = self.cases.setdefault(number, Plain(key))
+        one.answers[self.seq] = ""
+        if one.state == "snoozed":
+            one.state = "open"
+
+    @rule(ms=st.sampled_from([1, 3_000, 7_999, 8_000, 60_000]))
+    def time_goes_by(self, ms: int) -> None:
+        self.now_ms += ms
+        self.at.now_ms = self.now_ms
+
+    @rule()
+    def the_clock_is_looked_at(self) -> None:
+        carry_out(self.at.desk)
+        for number, promise in sorted(self.promises.items()):
+            if promise.due_ms <= self.now_ms:
+                del self.promises[number]
+                self._write(promise)
+        self._lapse()
+
+    @rule(data=st.data())
+    def the_service_is_killed_while_it_writes(self, data: st.DataObject) -> None:
+        """Nothing of what was under way is there, and a new process goes on with the rest."""
+        store = self.at.desk.store
+        assert isinstance(store, Mortal)
+        store.is_doomed = True
+        for call in (
+            lambda: carry_out(self.at.desk),
+            lambda: working.claim_next(self.at.desk, ANN),
+            lambda: deciding.decide(self.at.desk, BEN, data.draw(NUMBERS), "fraud"),
+        ):
+            try:
+                call()
+            except (KilledError, UsageError):
+                continue
+        self.opened.close()
+        self.begin()
+
+    # ---- what analysts do
+
+    @rule(who=WHO)
+    def next_is_claimed(self, who: Who) -> None:
+        found = working.claim_next(self.at.desk, who)
+        self._lapse()
+        free = [number for number, one in self.cases.items() if one.state == "open" and one.who in {"", who.id}]
+        expected = min(free, key=lambda number: (min(self._waiting(number)), number), default=None)
+        assert (found and found.number) == expected
+        if expected is not None:
+            self._take(expected, who)
+
+    @rule(who=WHO, number=NUMBERS)
+    def one_is_claimed(self, who: Who, number: int) -> None:
+        if self._does(number, who, lambda: working.claim(self.at.desk, who, number)):
+            self._take(number, who)
+
+    @rule(who=WHO, number=NUMBERS, to=st.sampled_from([ANN, BEN, None]))
+    def one_is_assigned(self, who: Who, number: int, to: Who | None) -> None:
+        def assign() -> None:
+            working.assign(self.at.desk, who, number, to.name.lower() if to else "")
+
+        one = self.cases.get(number)
+        if one is None or one.state == "closed":
+            self._fails(NoCaseError if one is None else CaseChangedError, assign)
+            return
+        assign()
+        state = "open" if one.state == "claimed" else one.state
+        self._change(number, state=state, who=to.id if to else "")
+
+    @rule(who=WHO, number=NUMBERS)
+    def one_is_released(self, who: Who, number: int) -> None:
+        def release() -> None:
+            working.release(self.at.desk, who, number)
+
+        one = self.cases.get(number)
+        if one is not None and one.state in {"open", "snoozed"}:
+            self._fails(UsageError, release)
+        elif self._does(number, who, release):
+            self._change(number, state="open", who="")
+
+    @rule(who=WHO, number=NUMBERS, verdict=VERDICTS, is_stale=st.booleans())
+    def one_is_answered(self, who: Who, number: int, verdict: str, is_stale: bool) -> None:
+        one = self.cases.get(number)
+        tag = f"{one.version - is_stale}.{self.seq}" if one is not None else ""
+
+        def decide() -> deciding.Acted:
+            return deciding.decide(self.at.desk, who, number, verdict, tag=tag)
+
+        if one is not None and is_stale:
+            self._fails(CaseChangedError, decide)
+        else:
+            self._answer(number, who, verdict, decide, None)
+
+    @rule(who=WHO, number=NUMBERS, verdict=VERDICTS, data=st.data())
+    def one_event_is_answered(self, who: Who, number: int, verdict: str, data: st.DataObject) -> None:
+        waiting = [seq for seq, answer in self.cases[number].answers.items() if not answer] if self._is(number) else []
+        if not waiting:
+            return
+        seq = data.draw(st.sampled_from(waiting))
+        event = f"payment/p-{seq}"
+        self._answer(
+            number, who, verdict, lambda: deciding.decide(self.at.desk, who, number, verdict, event=event), seq
+        )
+
+    @rule(who=WHO, number=NUMBERS, ms=st.sampled_from([1, 5_000, 100_000]))
+    def one_is_snoozed(self, who: Who, number: int, ms: int) -> None:
+        until_ms = self.now_ms + ms
+        found = self._does(number, who, lambda: deciding.snooze(self.at.desk, who, number, until_ms))
+        if found:
+            before = self._copy(number)
+            self._change(number, state="snoozed", who="", until_ms=until_ms)
+            self._promise(found, "snooze", who, "", [(number, self.cases[number].version, before, [])])
+
+    @rule(who=WHO, number=NUMBERS)
+    def one_is_opened_again(self, who: Who, number: int) -> None:
+        def reopen() -> None:
+            working.reopen(self.at.desk, who, number, "again")
+
+        one = self.cases.get(number)
+        if one is None or one.state != "closed":
+            self._fails(NoCaseError if one is None else UsageError, reopen)
+            return
+        reopen()
+        one.answers = dict.fromkeys(one.answers, "")
+        self._change(number, state="open", who="", verdict="")
+
+    @rule(who=WHO, verdict=VERDICTS)
+    def many_are_answered(self, who: Who, verdict: str) -> None:
+        numbers = dict.fromkeys(range(1, 6), "")
+        done, failed = deciding.bulk(self.at.desk, who, numbers, "decide", verdict=verdict)
+        able = [number for number in numbers if self._may(number, who) is None]
+        assert [one.case for one in failed] == [number for number in numbers if number not in able]
+        assert [case.number for case in (done.cases if done else ())] == able
+        if done:
+            self._promise(done, "decide", who, verdict, [self._answered(number, verdict, None) for number in able])
+
+    @rule(who=WHO, data=st.data())
+    def something_is_undone(self, who: Who, data: st.DataObject) -> None:
+        number = data.draw(st.integers(1, max(self.promises, default=1)))
+        promise = self.promises.get(number)
+        if promise is None or promise.who != who.id:
+            self._fails(TooLateError, lambda: deciding.undo(self.at.desk, who, number))
+            return
+        undone = deciding.undo(self.at.desk, who, number)
+        del self.promises[number]
+        left = [one for one in promise.cases if self.cases[one[0]].version != one[1]]
+        assert [case.number for case in undone.changed] == sorted(one[0] for one in left)
+        for case, _, before, events in promise.cases:
+            if case not in {one[0] for one in left}:
+                now = self.cases[case]
+                answers = {seq: "" if seq in events else answer for seq, answer in now.answers.items()}
+                self.cases[case] = replace(before, answers=answers, version=now.version + 1)
+        if left and promise.kind == "decide":
+            with self.at.desk.store.look() as look:
+                (kept,) = (one for one in look.due(2**60) if one.number not in self.promises)
+            self.promises[kept.number] = replace(promise, cases=left)
+
+    # ---- what must hold
+
+    @invariant()
+    def cases_are_what_the_model_says(self) -> None:
+        if not hasattr(self, "at"):
+            return
+        found = self.at.cases()
+        assert {case.number: (case.key, case.state, case.assignee, case.version, case.verdict) for case in found} == {
+            number: (one.key, one.state, one.who, one.version, one.verdict) for number, one in self.cases.items()
+        }
+        for case in found:
+            one = self.cases[case.number]
+            assert {alert.seq: alert.verdict for alert in self.at.alerts(case.number)} == one.answers
+            assert case.alerts == len(one.answers)
+            assert case.stake == (1_000 * len(self._waiting(case.number)) or None)
+
+    @invariant()
+    def labels_are_written_once(self) -> None:
+        if hasattr(self, "at"):
+            assert self.at.labels() == self.labels
+
+    # ---- the model
+
+    def _is(self, number: int) -> bool:
+        return number in self.cases
+
+    def _waiting(self, number: int) -> list[int]:
+        return [seq for seq, answer in self.cases[number].answers.items() if not answer]
+
+    def _copy(self, number: int) -> Plain:
+        return replace(self.cases[number], answers=dict(self.cases[number].answers))
+
+    def _may(self, number: int, who: Who) -> type[UsageError] | None:
+        """What somebody is told who would change an open case; None where they may."""
+        one = self.cases.get(number)
+        if one is None:
+            return NoCaseError
+        is_anothers = one.state == "claimed" and one.who != who.id and one.until_ms > self.now_ms
+        return CaseChangedError if one.state == "closed" or is_anothers else None
+
+    def _does(self, number: int, who: Who, call: Callable[[], Any]) -> Any:
+        """Do it where the model says that it can be done, else see it refused."""
+        why = self._may(number, who)
+        if why is None:
+            return call() or True
+        self._fails(why, call)
+        return None
+
+    def _fails(self, why: type[UsageError], call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except why:
+            return
+        raise AssertionError(f"it should have been refused: {why.__name__}")
+
+    def _change(self, number: int, **changes: Any) -> None:
+        self.cases[number] = replace(self.cases[number], version=self.cases[number].version + 1, **changes)
+
+    def _take(self, number: int, who: Who) -> None:
+        one, until_ms = self.cases[number], self.now_ms + LOCK_MS
+        if one.state == "claimed" and one.who == who.id:
+            one.until_ms = until_ms
+        else:
+            self._change(number, state="claimed", who=who.id, until_ms=until_ms)
+
+    def _lapse(self) -> None:
+        for number, one in self.cases.items():
+            if one.state in {"claimed", "snoozed"} and one.until_ms <= self.now_ms:
+                self.cases[number] = replace(one, state="open", who="")
+
+    def _answer(self, number: int, who: Who, verdict: str, call: Callable[[], Any], seq: int | None) -> None:
+        done = self._does(number, who, call)
+        if done:
+            self._promise(done, "decide", who, verdict, [self._answered(number, verdict, seq)])
+
+    def _answered(self, number: int, verdict: str, seq: int | None) -> tuple[int, int, Plain, list[int]]:
+        before, events = self._copy(number), self._waiting(number) if seq is None else [seq]
+        one = self.cases[number]
+        one.answers |= dict.fromkeys(events, verdict)
+        if self._waiting(number):
+            self._change(number)
+        else:
+            worst = next(name for name in ("fraud", "unclear", "genuine") if name in one.answers.values())
+            self._change(number, state="closed", who="", verdict=verdict if seq is None else worst)
+        return number, self.cases[number].version, before, events
+
+    def _promise(self, done: deciding.Acted, kind: str, who: Who, verdict: str, cases: list[Any]) -> None:
+        self.promises[done.undo] = Promise(kind, who.id, self.now_ms, self.now_ms + UNDO_MS, verdict, cases)
+
+    def _write(self, promise: Promise) -> None:
+        if promise.kind == "decide":
+            events = [seq for _, _, _, seqs in promise.cases for seq in seqs]
+            self.labels += [(f"payment/p-{seq}", promise.verdict, "analyst", promise.at_ms) for seq in events]
+
+
+TestCases = Cases.TestCase
+TestCases.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)

@@ -1,0 +1,117 @@
+"""A desk with cases over a SQLite file, without a log that anybody leads: alerts come as a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shroff.adapters.cases_sql import SqlCases
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.people_sql import SqlPeople
+from shroff.cases.case import STATES, Alert, Case, Wanted
+from shroff.cases.desk import CaseDesk
+from shroff.cases.gathering import gather
+from shroff.events.casework import CaseSettings
+from shroff.people.access import RIGHTS, Role, Who
+from shroff.people.audit import sealing, verify
+from shroff.people.store import User, rows_of
+from shroff.testing.rows import NOW_MS
+
+SEAL = sealing(b"of a test")
+
+
+def user(number: int, name: str, role: Role = Role.ANALYST) -> Who:
+    """A user who signed in."""
+    return Who("user", f"user-{number}", name, role, RIGHTS[role])
+
+
+ANN, BEN = user(1, "Ann"), user(2, "Ben")
+VIEWER = user(3, "Vera", Role.VIEWER)
+
+
+def alert(seq: int, key: str = "c-1", **more: Any) -> Alert:
+    """An alert of which only its place and key matter."""
+    made = Alert(seq, "card", key, "payment", f"p-{seq}", NOW_MS + seq, NOW_MS + seq + 1_000, "review", stake=1_000)
+    return replace(made, **more)
+
+
+@dataclass(slots=True)
+class Office:
+    """A desk, its clock, and what a test asks of both."""
+
+    folder: Path
+    people: SqlPeople
+    desk: CaseDesk
+    now_ms: int = NOW_MS
+
+    def raised(self, *alerts: Alert) -> None:
+        """Alerts came."""
+        with self.desk.store.change() as change:
+            gathered = gather(alerts, change.open_about({one.about for one in alerts}), change.place()[1], self.now_ms)
+            change.add_cases(gathered.new)
+            change.put_cases(gathered.changed)
+            change.add_alerts(gathered.alerts)
+            change.add_history(gathered.happened)
+            change.put_place(max(one.seq for one in alerts), gathered.last_case)
+
+    def case(self, number: int = 1) -> Case:
+        with self.desk.store.look() as look:
+            found = look.case(number)
+        assert found is not None
+        return found
+
+    def cases(self) -> list[Case]:
+        with self.desk.store.look() as look:
+            return look.queue(Wanted(states=STATES), "newest", limit=1_000)[::-1]
+
+    def alerts(self, number: int = 1) -> list[Alert]:
+        with self.desk.store.look() as look:
+            return look.alerts(number)
+
+    def labels(self) -> list[tuple[str, str, str, int]]:
+        """What was asked of the log: event, verdict, source and when it was known, in order."""
+        log = SqliteLog(self.folder / "log.db", read_only=True)
+        try:
+            requests = log.asked(limit=10_000)
+        finally:
+            log.close()
+        assert {one.kind for one in requests} <= {"labels"}
+        given = [one["label"] for request in requests for one in msgspec.json.decode(request.body)]
+        return [
+            (f"{one['event_type']}/{one['event_id']}", one["verdict"], one["source"], one["known_at_ms"])
+            for one in given
+        ]
+
+    def acts(self) -> list[str]:
+        """What the record says was done; it is one whole chain."""
+        with self.people.look() as look:
+            head = look.head()
+        assert verify(rows_of(self.people), head, SEAL).is_whole
+        return [row.action for row in rows_of(self.people)]
+
+
+@contextmanager
+def office(folder: Path, **settings: Any) -> Iterator[Office]:
+    """An office whose settings are these; two analysts and a viewer work there."""
+    path = folder / "log.db"
+    is_new = not path.exists()
+    if is_new:
+        SqliteLog(path).close()
+    people = SqlPeople(path, SEAL)
+    made: list[Office] = []
+    chosen = CaseSettings(**{"second_look": 0.0, **settings})
+    made.append(Office(folder, people, CaseDesk(SqlCases(people), people, lambda: made[0].now_ms, chosen)))
+    if is_new:
+        with people.change() as change:
+            for who in (ANN, BEN, VIEWER):
+                given = (who.role, "", 1)
+                change.add_user(User(0, who.name.lower(), who.name, "", *given, is_disabled=False, made_at_ms=NOW_MS))
+    try:
+        yield made[0]
+    finally:
+        people.close()

@@ -1,0 +1,163 @@
+"""The pages of the queue: who may do what there, that forms come back to where they were, and that nothing is run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.people import links, users
+from shroff.people.access import Role
+from shroff.web.gate import gate_of
+from shroff.web.pages.casework import where_from, where_of
+from tests.unit.test_web_pages import EVIL, PASSWORD, PAYMENT, RULE, TEMPLATE, let_in
+from tests.webs import Asker, Browser, asker
+
+pytestmark = pytest.mark.slow
+
+Steps = Callable[[Asker, Browser], Awaitable[None]]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    """The steps of an admin, once a payment whose merchant is a script has raised a case."""
+
+    async def whole() -> None:
+        async with asker(folder, gate=gate_of) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            for number in range(3):
+                given = {**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}{EVIL}"}
+                sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
+                assert sent.json()["outcome"] == "review"
+            for _ in range(600):
+                if (await browser.get("/api/v1/cases")).json()["totals"]["count"] == 3:
+                    break
+                await asyncio.sleep(0.05)
+            await steps(asks, browser)
+
+    asyncio.run(whole())
+
+
+async def form(browser: Browser, path: str, page: str = "/queue", **more: str) -> tuple[int, str, str]:
+    """Send a form of a page; gives the status, where it leads, and the page of a refusal."""
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', (await browser.get(page)).body.decode())
+    assert token is not None
+    found = await browser.post(path, {"csrf": token[1], **more})
+    return found.status, found.headers.get("location", ""), found.body.decode()
+
+
+def test_nothing_of_an_event_or_a_note_becomes_a_part_of_a_page(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await form(browser, "/cases/1/note", "/cases/1", text=EVIL)
+        for path in ("/queue", "/queue/peek/1", "/cases/1", f"/queue?text={'%3Cscript%3E'}", "/queue?entity=%22%3E"):
+            found = await browser.get(path)
+            assert found.status == 200
+            assert "<script>" not in found.body.decode()
+            assert str(7001 * 7001) not in found.body.decode()
+        assert "&lt;script&gt;" in (await browser.get("/cases/1")).body.decode()
+
+    run(bank, steps)
+
+
+def test_a_form_comes_back_to_the_filter_and_the_row_it_was_sent_from(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        where = {"filter": "assignee=free&order=stake", "row": "1"}
+        status, path, _ = await form(browser, "/cases/2/decide", verdict="fraud", **where)
+        assert (status, path) == (303, "/queue?assignee=free&order=stake&row=1")
+        _, path, _ = await form(browser, "/queue/claim-next", **where)
+        assert path == "/cases/1?assignee=free&order=stake&row=1"
+        _, path, _ = await form(browser, "/cases/1/release", **where)
+        assert path == "/cases/1?assignee=free&order=stake&row=1"
+        assert (await form(browser, "/cases/3/decide", verdict="fraud", filter="//evil.example"))[1] == "/queue"
+        assert (await form(browser, "/cases/3/note", text="x", filter="evil=//evil.example"))[0] == 400
+
+    run(bank, steps)
+
+
+def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def state(number: int = 1) -> str:
+            return str((await browser.get(f"/api/v1/cases/{number}")).json()["state"])
+
+        for verb, more, after in (
+            ("claim", {}, "claimed"),
+            ("assign", {"to": "ann"}, "open"),
+            ("escalate", {"text": "hard"}, "escalated"),
+            ("snooze", {"for": "4h"}, "snoozed"),
+            ("decide", {"verdict": "genuine", "event": "payment/p-0"}, "closed"),
+            ("reopen", {"text": "again"}, "open"),
+        ):
+            assert (await form(browser, f"/cases/1/{verb}", "/cases/1", **more))[0] == 303
+            assert await state() == after
+        tags = {f"case-{number}": "" for number in (2, 3)}
+        assert (await form(browser, "/queue/bulk", action="unclear", **tags))[1] == "/queue"
+        assert [await state(number) for number in (2, 3)] == ["closed", "closed"]
+        undo = re.search(r'name="undo" value="(\d+)"', (await browser.get("/queue")).body.decode())
+        assert undo is not None
+        assert (await form(browser, "/queue/undo", undo=undo[1]))[0] == 303
+        assert [await state(number) for number in (2, 3)] == ["open", "open"]
+        for path, more in (("snooze", {"for": "soon"}), ("snooze", {"for": "900d"}), ("decide", {"verdict": "x"})):
+            assert (await form(browser, f"/cases/1/{path}", "/cases/1", **more))[0] == 400
+        assert (await form(browser, "/queue/undo", undo="99"))[0] == 409
+        assert (await form(browser, "/cases/99/claim"))[0] == 404
+        assert (await browser.get("/cases/x")).status == 404
+
+    run(bank, steps)
+
+
+def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tag = (await browser.get("/api/v1/cases/1")).json()["tag"]
+        assert (await form(browser, "/cases/1/decide", verdict="fraud", tag=tag))[0] == 303
+        status, _, body = await form(browser, "/cases/1/decide", verdict="genuine", tag=tag)
+        assert status == 409
+        assert "ann decided case 1 as fraud" in body
+        assert "Nothing of yours was saved" in body
+        status, _, body = await form(browser, "/queue/bulk", action="genuine", **{"case-1": tag, "case-2": ""})
+        assert status == 409
+        assert "1 case was not changed" in body
+        assert (await browser.get("/api/v1/cases/2")).json()["verdict"] == "genuine"
+
+    run(bank, steps)
+
+
+def test_who_may_only_look_sees_no_button_and_is_refused(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk, here = asks.service.desk, asks.service.project.who
+        user = await asyncio.to_thread(users.add, desk, here, "vera", Role.VIEWER)
+        link = await asyncio.to_thread(links.for_password, desk, here, user.name)
+        other = Browser(asks)
+        assert (await other.post(link, {"password": PASSWORD, "again": PASSWORD})).status == 303
+        for path in ("/queue", "/cases/1", "/queue/peek/1"):
+            found = await other.get(path)
+            assert found.status == 200
+            assert b'value="fraud"' not in found.body.replace(b'<option value="fraud">', b"")
+            assert b"Claim next" not in found.body
+        for path in ("/cases/1/decide", "/cases/1/note", "/queue/claim-next", "/queue/bulk", "/queue/undo"):
+            sent = await other.post(path, {"csrf": await other.csrf(), "verdict": "fraud"})
+            assert sent.status == 403
+        assert (await other.post("/queue/views", {"csrf": await other.csrf(), "name": "Mine too"})).status == 303
+
+    run(bank, steps)
+
+
+def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():
+    here = where_of({"state": "closed", "cursor": "x", "row": "7", "evil": "//x", "rule": ""})
+
+    assert here.query == "state=closed&row=7"
+    assert here.case(3) == "/cases/3?state=closed&row=7"
+    assert where_from({"filter": here.filter, "row": "-1"}).queue == "/queue?state=closed"
+    assert where_of({"row": "9999"}).row == 0
