@@ -39,6 +39,7 @@ from shroff.language import yamltext
 from shroff.models.registry import Registry
 from shroff.monitoring.doctoring import Doctoring
 from shroff.monitoring.views import DriftViews
+from shroff.notices.views import NoticeViews
 from shroff.people.views import PeopleViews
 from shroff.streams.log import Log
 from shroff.streams.sender import Sender
@@ -76,6 +77,7 @@ class Project(
     Backtests,
     DriftViews,
     Lakes,
+    NoticeViews,
     Workings,
     Erasing,
     RuleFiles,
@@ -96,6 +98,7 @@ class Project(
     warnings: list[str] = field(default_factory=list)
     waiting: Callable[[str], None] = unheard
     via: Literal["command", "program"] = "program"
+    served_at: str = ""  # the address of the service that this process is, once it listens
     _loaded: Loaded | None = None
     _registry: Registry | None = None
     _systems: Systems | None = None
@@ -111,7 +114,7 @@ class Project(
         if self._loaded is None:
             unreadable: list[Problem] = []
             files = config.read_files(self.places.folder, unreadable)
-            loaded = load_definitions(files, self.hasher, self.registry.load)
+            loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load))
             mistakes, warnings = config.look_alikes(self.places.folder)
             self._loaded = loaded.beside([*unreadable, *mistakes], warnings)
         return self._loaded
@@ -343,7 +346,7 @@ class Project(
             self.prepare_state()
             with suppress(LogBusyError):  # another process is making it
                 self.open_log(read_only=False).close()
-        key = config.audit_key(self.places, self._refuse_a_second_key)
+        key = config.key_for(self.places, "shroff audit 1", self._refuse_a_second_key)
         store = self._store()
         return SqlPeople(self.places.log if store is None else _address(store), sealing(key))
 

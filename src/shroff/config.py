@@ -34,7 +34,7 @@ _WAITING: Final = "OMP_WAIT_POLICY"
 _KEY_BYTES_MIN: Final = 16
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
-_FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"))
+_FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
 _FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "models/in_force.json")
 
 
@@ -78,6 +78,11 @@ class Places:
     def drift(self) -> Path:
         """What was last seen of drift, and the alerts about it."""
         return self.state / "drift.json"
+
+    @property
+    def mail(self) -> Path:
+        """Mails, where no server takes them: a file each."""
+        return self.state / "mail"
 
     @property
     def downloads(self) -> Path:
@@ -459,12 +464,9 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
     return key
 
 
-def audit_key(places: Places, may_make: Callable[[], None] = lambda: None) -> bytes:
-    """The key that seals the record of who did what: made from the key of hashed fields, and not to be led back to it.
-
-    So a project has one key to keep. Made where there is none, as that is. Raises: as `hasher`.
-    """
-    return hmac.new(_hash_key(places.hash_key, may_make), b"shroff audit 1", hashlib.sha256).digest()
+def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
+    """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
+    return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()
 
 
 def user_name() -> str:

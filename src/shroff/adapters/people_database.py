@@ -10,7 +10,7 @@ import random
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,24 @@ class Database(ABC):
         with self._begun(is_change=is_change) as connection:
             yield connection
 
+    def prepare(self, of: str, version_of: int, statements_of: Callable[[str, str, int], Iterable[str]]) -> None:
+        """See that further tables are there, up to date: those of a part that has scripts of its own.
+
+        Args:
+            of: The part's name, which its table of versions bears.
+            version_of: The version that this program knows.
+            statements_of: Gives the statements for a kind of database and a prefix, behind a version.
+        """
+        self._prepare()
+        with self._begun(is_change=False) as connection:
+            found = version(connection, self.prefix, of)
+        if found > version_of:
+            raise self._too_new(f"the tables of {of}", found, version_of)
+        if found < version_of:
+            with self._making() as connection:
+                found = version(connection, self.prefix, of)
+                self._run(connection, of, version_of, statements_of(self.kind, self.prefix, found))
+
     @contextmanager
     def failing(self) -> Iterator[None]:
         """Raises: what a failure of the database means, instead of it. No statement and no value is in it."""
@@ -89,10 +107,7 @@ class Database(ABC):
         with self._begun(is_change=False) as connection:
             found = version(connection, self.prefix)
         if found > VERSION:
-            raise StorageError(
-                f"{self.place}: people's tables are version {found}, and this program knows up to {VERSION}. Install "
-                "the version of shroff that wrote them, or a newer one"
-            )
+            raise self._too_new("people's tables", found, VERSION)
         if found < VERSION:
             self._make()
         self._has_tables = True
@@ -101,13 +116,30 @@ class Database(ABC):
         """All scripts that are missing; where several processes make them, one after the other does."""
         with self._making() as connection:
             found = version(connection, self.prefix)
-            for sql in statements(self.kind, self.prefix, found):
-                connection.exec_driver_sql(sql)
-            if found < 1:
-                self._first(connection)
-            name = f"{self.prefix}people_version"
-            connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (number BIGINT NOT NULL)")
-            connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({VERSION})")  # noqa: S608 - ours
+            first = self._first if found < 1 else None
+            self._run(connection, "people", VERSION, statements(self.kind, self.prefix, found), first)
+
+    def _run(
+        self,
+        connection: Connection,
+        of: str,
+        version_of: int,
+        found: Iterable[str],
+        first: Callable[[Connection], None] | None = None,
+    ) -> None:
+        for sql in found:
+            connection.exec_driver_sql(sql)
+        if first is not None:
+            first(connection)
+        name = f"{self.prefix}{of}_version"
+        connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (number BIGINT NOT NULL)")
+        connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({version_of})")  # noqa: S608 - ours
+
+    def _too_new(self, what: str, found: int, known: int) -> StorageError:
+        return StorageError(
+            f"{self.place}: {what} are version {found}, and this program knows up to {known}. Install "
+            "the version of shroff that wrote them, or a newer one"
+        )
 
     @contextmanager
     def _making(self) -> Iterator[Connection]:

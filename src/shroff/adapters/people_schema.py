@@ -12,7 +12,6 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text
 
 VERSION: Final = 2  # of the tables: the number of the last script
-_SCRIPTS: Final = resources.files("shroff.adapters").joinpath("migrations_people")
 _BIN: Final = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 # What the words in braces stand for. `name` and `word` may be looked up; of MariaDB's a key takes 3,072 bytes at most.
@@ -109,33 +108,44 @@ _KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": Text,
 @cache
 def tables(prefix: str) -> Tables:
     """The tables whose names begin with this prefix; the first column of each is its key."""
+    return Tables(**tables_of(_COLUMNS, prefix), inbox=f"{prefix}inbox", inbox_number=f"{prefix}inbox_number")
+
+
+def tables_of(described: Mapping[str, str], prefix: str) -> dict[str, Table]:
+    """Tables by their names, each described by its columns and what they hold; the first column is its key."""
     metadata = MetaData()
     made = {}
-    for name, text in _COLUMNS.items():
+    for name, text in described.items():
         columns = [one.split(":") for one in text.split()]
         made[name] = Table(
             prefix + name,
             metadata,
             *(Column(column, _KINDS[kind](), primary_key=at == 0) for at, (column, kind) in enumerate(columns)),
         )
-    return Tables(**made, inbox=f"{prefix}inbox", inbox_number=f"{prefix}inbox_number")
+    return made
 
 
 def statements(kind: str, prefix: str, found: int) -> Iterator[str]:
     """What brings tables of a version, 0 for none, up to this one."""
+    yield from scripted("migrations_people", VERSION, kind, prefix, found)
+    yield from _GUARDS[kind] if found < 1 else ()
+
+
+def scripted(folder: str, version: int, kind: str, prefix: str, found: int) -> Iterator[str]:
+    """The statements of the numbered scripts in a folder, behind a version up to another one."""
     words = {**TYPES[kind], "prefix": prefix}
-    scripts = {int(file.name[:4]): file for file in _SCRIPTS.iterdir() if file.name.endswith(".sql")}
-    for number in range(found + 1, VERSION + 1):
+    place = resources.files("shroff.adapters").joinpath(folder)
+    scripts = {int(file.name[:4]): file for file in place.iterdir() if file.name.endswith(".sql")}
+    for number in range(found + 1, version + 1):
         lines = [line for line in scripts[number].read_text(encoding="utf-8").splitlines() if line[:2] != "--"]
         for statement in "\n".join(lines).split("\n\n"):
             if statement.strip():
                 yield statement.strip().rstrip(";").format(**words)
-    yield from _GUARDS[kind] if found < 1 else ()
 
 
-def version(connection: Connection, prefix: str) -> int:
+def version(connection: Connection, prefix: str, of: str = "people") -> int:
     """The version of the tables that are there; 0 where there are none, or not whole ones."""
-    name = f"{prefix}people_version"
+    name = f"{prefix}{of}_version"
     if not connection.dialect.has_table(connection, name):
         return 0
     row = connection.exec_driver_sql(f"SELECT max(number) FROM {name}").fetchone()  # noqa: S608 - a checked name

@@ -51,8 +51,14 @@ class SqlPeople:
 
     @property
     def database(self) -> Database:
-        """The database, for those who keep more in it."""
+        """For tables of others beside people's, whose changes are in one transaction with theirs."""
         return self._database
+
+    def changing(self, connection: Connection) -> Change:
+        """A change of people inside of a transaction that is under way; it waits for the change ahead of it."""
+        made = _Changing(connection, self._tables, self.seal, self.place)
+        made.hold()
+        return made
 
     @contextmanager
     def look(self) -> Iterator[Look]:
@@ -68,9 +74,7 @@ class SqlPeople:
     def change_beside(self) -> Iterator[tuple[Change, Connection]]:
         """A change, and its connection for those who keep more in the same database."""
         with self._database.transaction(is_change=True) as connection:
-            made = _Changing(connection, self._tables, self.seal, self.place)
-            made.hold()
-            yield made, connection
+            yield self.changing(connection), connection
 
     def close(self) -> None:
         self._database.close()

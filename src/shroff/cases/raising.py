@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shroff.cases.case import SCORE_PARTS, Alert
 from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.explain_past import Keyed
+from shroff.decisions.finding_keys import Keyed
 from shroff.decisions.history import Control, Records
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.stored import decision_document, telling_damage

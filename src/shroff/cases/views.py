@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,11 @@ class LabelViews(ABC):
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self.reading() as log:
             return maturity(log, definitions, moment_ms(as_of), days, friendly)
+
+    def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
+        """Which share of the frauds is known after so many days; ages that the curve does not reach are left out."""
+        points = {one.days: one.share for one in self.maturity().points}
+        return {days: points[days] for days in ages_days if days in points}
 
 
 class CaseViews(LabelViews):

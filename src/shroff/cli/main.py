@@ -43,6 +43,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "verify": ("verify", "compute the whole log again and compare"),
     "quarantine": ("quarantine", "look at input that was refused, bring it back in or drop it"),
     "outbox": ("outbox", "how far each sink is, and what is stuck; deliver, put back, drop"),
+    "notices": ("notices", "who is told what; previews, test mails, letters that were refused"),
     "lists": ("lists", "show and change the lists that rules read"),
     "thresholds": ("thresholds", "weigh costs and capacity into cut-offs of the score"),
     "models": ("models", "list, promote and roll back models"),

@@ -45,6 +45,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) 
     session.stopped = "What was answered is safe."
     with bound(At(host, port)) as listening, project.people() as desk, gate_of(desk) as gate:
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+        project.served_at = where
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.places.folder)} at {where}")

@@ -6,8 +6,9 @@ import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff import config
 from shroff.decisions.additions import Additions, Waits
@@ -25,6 +26,37 @@ if TYPE_CHECKING:
     from shroff.streams.delivery import Delivery
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink import Sink
+
+
+class Telling(Protocol):
+    """What tells people beside the log."""
+
+    def tend(self, log: Log) -> None:
+        """For the thread of the log, between two batches."""
+
+    def health(self) -> SinkHealth:
+        """How it is doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgo:
+    """All that leaves beside the log: what sinks get, and what people are told."""
+
+    log: Log
+    delivery: Delivery
+    telling: Telling | None
+
+    def tend(self) -> None:
+        """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
+        self.delivery.tend()
+        if self.telling is not None:
+            self.telling.tend(self.log)
+
+    def health(self, last_seq: int) -> list[SinkHealth]:
+        """How each is doing, where the log ends at this place."""
+        told = [] if self.telling is None else [self.telling.health()]
+        return [*self.delivery.health(last_seq), *told]
+
 
 TRIES: Final = 3  # of a delivery by hand, for each sink
 _UNSAID: Final = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
@@ -48,6 +80,18 @@ class Deliveries(Additions):
     def online_route(self) -> Route | None:
         """What carries features to where other services read them; None where the project names no such place."""
 
+    @abstractmethod
+    def notice_routes(self) -> list[Route]:
+        """What carries decisions to notices."""
+
+    @abstractmethod
+    def tells(self) -> bool:
+        """Whether there are notices, or rules that name somebody to be told."""
+
+    @abstractmethod
+    def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Telling | None]:
+        """Tell what is to be told while this process writes the log; None where there is nothing."""
+
     def routes(self) -> list[Route]:
         """What goes to which sink, by shroff.yaml. Nothing outside is asked.
 
@@ -68,7 +112,7 @@ class Deliveries(Additions):
             outcomes = frozenset(system.options.get("outcomes", ()))
             found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now))
         online = self.online_route()
-        return found if online is None else [*found, online]
+        return [*found, *([] if online is None else [online]), *self.notice_routes()]
 
     def _settled(self, system: System) -> System:
         """The same, a file of SQLite from the project's folder."""
@@ -79,15 +123,20 @@ class Deliveries(Additions):
         return System(system.kind, {**system.options, "url": f"{prefix}{self.places.folder}/{url[len(prefix) :]}"})
 
     @contextmanager
-    def delivering(self, log: Log) -> Iterator[Delivery]:
-        """Deliver to the project's sinks while this process writes the log (see `streams.delivery.delivering`).
+    def delivering(self, log: Log) -> Iterator[Outgo]:
+        """Deliver to the project's sinks, and tell whom notices name, while this process writes the log.
 
         Raises: LogBusyError where another process delivers on this machine; as `routes`.
         """
         from shroff.streams.delivery import delivering
 
         with config.delivering(self.places), delivering(self.routes(), log, self._reader, self.now_ms) as delivery:
-            yield delivery
+
+            def others() -> list[SinkHealth]:
+                return delivery.health(0)
+
+            with self.telling(log, others) as telling:
+                yield Outgo(log, delivery, telling)
 
     def deliver(
         self, waits: Waits = unheard, told: Callable[[list[SinkHealth]], None] | None = None

@@ -210,8 +210,8 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Itera
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
-        cure = "Notices are kept, and delivering them is not there yet; nobody was told."
-        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} that nothing delivers yet", cure)
+        cure = "'shroff serve' and 'shroff run' tell them while they run; 'shroff notices letters' shows what was told."
+        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} that nobody was told yet", cure)
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:

@@ -78,6 +78,13 @@ POLICY: Final = Keys(
                 "{ share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }",
             ),
         ),
+        Key(
+            "release_below",
+            "A customer who says that it was them lets an event go that was held for challenge or review, where its "
+            "amount is below this, in the project's money. Left out: nothing is let go by that.",
+            DECIMAL,
+            examples=("100.00",),
+        ),
     ),
 )
 POLICIES: Final = own_names("event types with their policies", POLICY)
@@ -88,7 +95,7 @@ class Policy:
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 
     The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that
-    is declined is then let through.
+    is declined is then let through. Without `release_below_minor` no answer of a customer lets anything go.
     """
 
     review_at: float | None = None
@@ -99,6 +106,7 @@ class Policy:
     review_minor: int | None = None
     reviews_a_day: int | None = None
     explore: Explore | None = None
+    release_below_minor: int | None = None
 
     @property
     def given(self) -> frozenset[str]:
@@ -160,7 +168,8 @@ def load_policy(node: YamlNode | None, events: Events, names: Names, problems: l
         explore = load_explore(found.get("explore"), names.money_places, problems)
         if explore is not None:
             _check_explore(found, events.types[key.text], decline_at, problems)
-        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore)
+        release = loading.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release)
     return policies
 
 

@@ -296,7 +296,8 @@ class _Workplace:
         return self.project.inbox(writer, log)
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        return self.project.delivering(log) if self.project.routes() else nullcontext(_Nowhere())
+        has_out = self.project.tells() or self.project.routes()
+        return self.project.delivering(log) if has_out else nullcontext(_Nowhere())
 
     def now_ms(self) -> int:
         return self.project.now_ms()

@@ -81,8 +81,6 @@ SETTINGS: Final = Keys(
             CASES,
             examples=("{ about: { payment: card }, within: 4h }",),
         ),
-        Key("mail", "How mails are sent. Not there yet.", None),
-        Key("web", "How the pages are served. Not there yet.", None),
     ),
 )
 

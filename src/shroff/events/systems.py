@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from shroff.errors import Problem
+from shroff.events.mail_keys import MAIL, WEB
 from shroff.events.systems_keys import (
     KAFKA_SOURCE,
     LAKE,
@@ -85,6 +86,8 @@ class Systems:
     keep_ms: int | None = None
     online: System | None = None
     sign_in: System | None = None
+    mail: System = field(default_factory=lambda: System("mail", {}))
+    web: System = field(default_factory=lambda: System("web", {}))
 
 
 def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
@@ -106,6 +109,8 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         parse_duration(kept) if isinstance(kept, str) else None,
         _online(top, problems),
         _sign_in(top, problems),
+        System("mail", _mapping(_read(top, "mail", MAIL, problems))),
+        System("web", _mapping(_read(top, "web", WEB, problems))),
     )
 
 

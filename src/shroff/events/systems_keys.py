@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.events.mail_keys import FILE, HTTP, MAIL, VARIABLE, WEB
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -22,14 +23,11 @@ from shroff.language.keys import (
     own_names,
 )
 
-VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
 URL: Final = One("an address such as kafka://localhost:9092/payments", "^[a-z][a-z0-9+]*:")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
 ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
-HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
 TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
 OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
-FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
 LATE: Final = ("refuse", "keep")
 FORMATS: Final = ("json", "avro")
@@ -441,6 +439,18 @@ SYSTEMS: Final = (
         "How people sign in to the service, beside names with passwords.",
         SIGN_IN,
         examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
+    ),
+    Key(
+        "mail",
+        "How mails leave. Left out, they are files in .shroff/mail/.",
+        MAIL,
+        examples=("{ smtp: smtp://localhost }",),
+    ),
+    Key(
+        "web",
+        "How the service shows itself to customers.",
+        WEB,
+        examples=("{ url: https://answer.penhallow.example, name: Penhallow Bank }",),
     ),
     Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
     Key(

@@ -73,12 +73,16 @@ class Pace:
 
     def wait_s(self, who: Who, events: int) -> float:
         """Take so many events from what they may send; gives for how long they have to wait instead, 0 for not."""
+        return self.wait_s_of(who.id, events)
+
+    def wait_s_of(self, sender: str, events: int) -> float:
+        """The same for a sender by a name of any kind, such as an address."""
         now_s, full = self._clock_s(), 2 * self._rate
-        bucket = self._buckets.get(who.id)
+        bucket = self._buckets.get(sender)
         if bucket is None:
             if len(self._buckets) >= SENDERS_MAX:
                 self._buckets.clear()
-            bucket = self._buckets[who.id] = _Bucket(full, now_s)
+            bucket = self._buckets[sender] = _Bucket(full, now_s)
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
         bucket.at_s = now_s
         needed = min(events, full)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
 LOOK_S: Final = 0.005  # between two looks for a reply
+STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; those of two seconds may come at once
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
@@ -88,6 +89,8 @@ class Service:
         self.cases = project.case_desk(desk)
         self._threads, self.limits = threads, limits or Limits()
         self._stands_by, self._tell, self.routes, self.provider = stands_by, tell, routes, provider
+        self.confirming = project.confirming()
+        self.strangers = Pace(STRANGERS_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if stands_by:
@@ -153,6 +156,7 @@ class Service:
         if self._thread is not None:
             self._thread.join()
         self._held.close()
+        self.confirming.close()
         if self._error is not None:
             raise self._error
 

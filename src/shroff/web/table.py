@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shroff.people.access import Right
-from shroff.web import cases_table, entities, events, flags, openapi, operating, projects, reading
+from shroff.web import cases_table, entities, events, flags, notices, openapi, operating, projects, reading
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
@@ -229,6 +229,7 @@ ROUTES: Final = (
             headers={"If-Match": "The ETag of what was read.", "If-None-Match": "*: the file is new."},
         ),
     ),
+    *notices.ROUTES,
     Route(
         "POST",
         f"{API}/backtests",

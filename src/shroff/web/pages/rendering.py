@@ -43,6 +43,7 @@ class Screen:
 SCREENS: Final = (
     Screen("Queue", "/queue", Right.READ_CASES, below=("/cases/",)),
     Screen("Decisions", "/decisions", Right.READ_DECISIONS),
+    Screen("Mails", "/mails", Right.SEND_NOTICES),
 )
 
 

@@ -7,11 +7,13 @@ from typing import Final
 from shroff.people import links, oidc
 from shroff.people.access import Right
 from shroff.web import static
-from shroff.web.pages import case, decision, decisions, entity, own, queue, signing
+from shroff.web.pages import case, confirm, decision, decisions, entity, mails, own, queue, signing
 from shroff.web.routes import Route
 
 PAGES: Final = (
     Route("GET", "/static/{version}/{name}", None, static.file),
+    Route("GET", "/confirm/{token}", None, confirm.show, is_page=True),
+    Route("POST", "/confirm/{token}", None, confirm.answer, is_page=True),
     Route("GET", "/login", None, signing.show, is_page=True),
     Route("POST", "/login", None, signing.sign_in, is_page=True),
     Route("POST", "/login/out", None, signing.sign_out, is_page=True),
@@ -46,4 +48,5 @@ PAGES: Final = (
             ("note", case.note),
         )
     ),
+    *mails.ROUTES,
 )

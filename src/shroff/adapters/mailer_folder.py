@@ -1,0 +1,55 @@
+"""Mails as files in a folder: the default, needs no server. Whoever may read the project's state may read them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from shroff import config
+from shroff.notices.mailer import Mail, Unmailed
+from shroff.streams.sink import AwayError
+
+ENDING: Final = ".eml"
+
+
+class FolderMailer:
+    """Mails as .eml files, which every mail program opens.
+
+    A file is called by a hash of its mail's id, and is there whole or not at all: a mail that comes once more takes
+    its own place. Durable when `send` returns. Files are for their owner alone, and nobody removes them but people.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def send(self, mail: Mail) -> Sequence[Unmailed]:
+        """Write the mail. Raises: AwayError."""
+        target = self._folder / file_name(mail.id)
+        try:
+            config.make_folder(self._folder)
+            descriptor, name = tempfile.mkstemp(f".{config.UNFINISHED}", ".mail.", self._folder)
+            made = Path(name)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(mail.data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                made.replace(target)
+            finally:
+                made.unlink(missing_ok=True)
+            config.sync_folder(self._folder)
+        except OSError as error:
+            raise AwayError(f"{self._folder} cannot be written: {error.strerror}. The mail waits") from None
+        return ()
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def file_name(id: str) -> str:
+    """The name of the file of a mail with this id."""
+    return sha256(id.encode()).hexdigest()[:24] + ENDING

@@ -1,0 +1,191 @@
+"""Mails by SMTP, over TLS whose certificate is held against trusted ones, unless the settings say otherwise."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from shroff.errors import TransientError, UsageError
+from shroff.notices.mailer import DoubtError, Mail, Unmailed
+from shroff.streams.sink import AwayError
+
+PORTS: Final = {"smtp": 587, "smtps": 465}
+MAILS_MAX: Final = 100  # over one connection: servers end longer ones
+_TAKEN: Final = 250
+_RECIPIENT_TAKEN: Final = (250, 251)
+_CLOSING: Final = 421
+_FOR_GOOD: Final = 500
+
+
+class SmtpMailer:
+    """A mail server, by SMTP with STARTTLS (smtp://) or TLS from the start (smtps://).
+
+    What is refused by a number from 500 on is refused for good; from 400 on it may be taken later. Over `smtp://` no
+    mail and no password leaves before TLS is there, unless `is_plain`: then only what the server offers is used.
+    """
+
+    def __init__(self, address: str, *, is_plain: bool = False, ca: str = "", timeout_ms: int = 30_000) -> None:
+        """Prepare; nobody is called yet. Raises: UsageError where the address is none, or `ca` cannot be read."""
+        try:
+            url = urlsplit(address)
+            port = url.port
+        except ValueError:
+            url, port = urlsplit(""), None
+        if url.scheme not in PORTS or not url.hostname:
+            raise UsageError(
+                "the address of a mail server is smtp://HOST or smtps://HOST, with its port, in shroff.yaml."
+            )
+        self._host, self._port = url.hostname, port or PORTS[url.scheme]
+        self._is_tls, self._is_plain = url.scheme == "smtps", is_plain
+        self._user, self._password = unquote(url.username or ""), unquote(url.password or "")
+        self._timeout_s, self._where = timeout_ms / 1_000, f"{url.scheme}://{self._host}:{self._port}"
+        try:
+            self._context = ssl.create_default_context(cafile=ca or None)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"mail: 'ca' in shroff.yaml cannot be read as certificates: {error}.") from None
+        self._connection: smtplib.SMTP | None = None
+        self._sent = 0
+
+    def send(self, mail: Mail) -> Sequence[Unmailed]:
+        """Hand a mail over, durable there on return. Raises: as in the contract."""
+        connection = self._connected()
+        try:
+            refused = self._announced(connection, mail)
+        except (OSError, smtplib.SMTPException) as error:  # nothing of the mail was said yet
+            self.close()
+            raise AwayError(f"{self._where}: {_words(error)}") from None
+        if len(refused) == len(mail.recipients):
+            return refused
+        try:
+            code, text = _handed(connection, mail)
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            words = f"{self._where}: {_words(error)}, while a mail was being handed over"
+            raise DoubtError(words) from None
+        if code != _TAKEN:
+            self._reset()
+            return self._answered(code, text, mail.recipients)
+        self._sent += 1
+        if self._sent >= MAILS_MAX:
+            self.close()
+        return refused
+
+    def _announced(self, connection: smtplib.SMTP, mail: Mail) -> list[Unmailed]:
+        """Say who a mail is from and for; gives who is refused. Raises: TransientError where one may be taken later."""
+        code, text = connection.mail(mail.sender)
+        if code != _TAKEN:
+            self._reset()
+            return self._answered(code, text, mail.recipients)
+        refused: list[Unmailed] = []
+        for one in mail.recipients:
+            code, text = connection.rcpt(one)
+            if code not in _RECIPIENT_TAKEN:
+                if code < _FOR_GOOD:
+                    self._reset()
+                refused += self._answered(code, text, (one,))
+        if len(refused) == len(mail.recipients):
+            self._reset()
+        return refused
+
+    def _answered(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:
+        """What a refusal means. Raises: TransientError where it may work later, AwayError where the server closes."""
+        words = f"{self._where} answered {code} {_words(text)}"
+        if code == _CLOSING:
+            self.close()
+            raise AwayError(words)
+        if code < _FOR_GOOD:
+            raise TransientError(words)
+        return [Unmailed(one, words) for one in recipients]
+
+    def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
+        connection, self._connection, self._sent = self._connection, None, 0
+        if connection is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                connection.quit()
+
+    # Below: the connection
+
+    def _connected(self) -> smtplib.SMTP:
+        """The connection, a new one where there is none or it no longer answers."""
+        if self._connection is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                if self._connection.noop()[0] == 250:
+                    return self._connection
+            self.close()
+        try:
+            self._connection = self._opened()
+        except ssl.SSLCertVerificationError as error:
+            raise UsageError(f"{self._where}: its certificate cannot be trusted: {error.verify_message}") from None
+        except smtplib.SMTPAuthenticationError as error:
+            if error.smtp_code < _FOR_GOOD:
+                raise AwayError(f"{self._where} answered {error.smtp_code} to the user and password") from None
+            words = f"{self._where} does not let this user in with this password ({error.smtp_code})"
+            raise UsageError(f"{words}. Mend 'mail' in shroff.yaml") from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise AwayError(f"{self._where}: {_words(error)}") from None
+        return self._connection
+
+    def _opened(self) -> smtplib.SMTP:
+        if self._is_tls:
+            found: smtplib.SMTP = smtplib.SMTP_SSL(
+                self._host, self._port, timeout=self._timeout_s, context=self._context
+            )
+        else:
+            found = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+        try:
+            found.ehlo()
+            if not self._is_tls:
+                self._secure(found)
+            if self._user:
+                self._log_in(found)
+        except BaseException:
+            with suppress(OSError, smtplib.SMTPException):
+                found.close()
+            raise
+        return found
+
+    def _secure(self, found: smtplib.SMTP) -> None:
+        if found.has_extn("starttls"):
+            found.starttls(context=self._context)
+            found.ehlo()
+        elif not self._is_plain:
+            raise UsageError(
+                f"{self._where} offers no STARTTLS, so nothing was sent. Use smtps://, or write 'security: plain' "
+                "under mail in shroff.yaml where the way to it is safe"
+            )
+
+    def _log_in(self, found: smtplib.SMTP) -> None:
+        try:
+            found.login(self._user, self._password)
+        except smtplib.SMTPNotSupportedError:
+            words = f"{self._where} takes no user and password"
+            raise UsageError(f"{words}; leave them out of 'mail' in shroff.yaml") from None
+
+    def _reset(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                self._connection.rset()
+
+
+def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
+    """Hand the mail's bytes over; gives what the server answers, whatever it is."""
+    try:
+        return connection.data(mail.data)
+    except smtplib.SMTPDataError as error:  # it did not want them
+        return error.smtp_code, error.smtp_error
+
+
+def _words(said: object) -> str:
+    """What a server or the system says, on one line."""
+    if isinstance(said, bytes):
+        text = said.decode("utf-8", "replace")
+    elif isinstance(said, OSError):
+        text = said.strerror or str(said) or type(said).__name__
+    else:
+        text = str(said) or type(said).__name__
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:300]

@@ -1,0 +1,218 @@
+"""Notices in the database of the log, beside people's tables. Their scripts are in `migrations_notices/`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+
+from shroff.adapters.people_schema import scripted, tables_of
+from shroff.adapters.people_sql import SqlPeople
+from shroff.notices.store import OPEN, WAITING, Due, Letter, NoticeChange, NoticeLook, Question
+from shroff.people.store import Change as PeopleChange
+
+VERSION: Final = 1  # of the tables: the number of the last script
+_KEYS_MAX: Final = 200  # in one statement
+_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+    {  # as people_schema.py has them
+        "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
+        "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "
+        "claimed_ms:i done_ms:i reason:t shown:t",
+        "notice_questions": "id:t letter:t notice:t event:t receipt:t who:h made_ms:i ends_ms:i answer:t "
+        "answered_ms:i is_released:i",
+    }
+)
+
+
+@cache
+def _tables(prefix: str) -> Mapping[str, Table]:
+    return tables_of(_COLUMNS, prefix)
+
+
+class SqlNotices:
+    """Tables of notices in the database that has people's, by their connections.
+
+    Keeps every promise of `notices.store.NoticeStore`. The tables are made when they are first asked for.
+    """
+
+    def __init__(self, people: SqlPeople) -> None:
+        """Prepare; nothing is opened yet. `people` is closed with it."""
+        self._people, self._database = people, people.database
+        self._is_prepared = False
+
+    @contextmanager
+    def look(self) -> Iterator[NoticeLook]:
+        self._prepare()
+        with self._database.transaction(is_change=False) as connection:
+            yield _Looking(connection, _tables(self._database.prefix))
+
+    @contextmanager
+    def change(self) -> Iterator[NoticeChange]:
+        self._prepare()
+        with self._database.transaction(is_change=True) as connection:
+            yield _Changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+
+    def close(self) -> None:
+        self._people.close()
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self._database.prepare("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
+            self._is_prepared = True
+
+
+class _Looking:
+    """Questions on one connection."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
+        self._connection = connection
+        self._dues, self._letters = found["notice_dues"], found["notice_letters"]
+        self._questions = found["notice_questions"]
+
+    def due(self, key: str) -> Due | None:
+        row = self._row(self._dues, key)
+        return None if row is None else _due(row)
+
+    def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
+        table = self._dues
+        asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
+        return [
+            _due(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.key_).limit(limit))
+        ]
+
+    def waiting(self, notice: str, limit: int = 500) -> list[Due]:
+        table = self._dues
+        asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
+        return [_due(row) for row in self._connection.execute(asked.order_by(table.c.at_ms, table.c.key_).limit(limit))]
+
+    def count_waiting(self) -> int:
+        table = self._dues
+        asked = select(func.count()).select_from(table).where(table.c.letter == WAITING)
+        return int(self._connection.execute(asked).scalar() or 0)
+
+    def letter(self, id: str) -> Letter | None:
+        row = self._row(self._letters, id)
+        return None if row is None else _letter(row)
+
+    def open_letters(self, now_ms: int, limit: int = 100) -> list[Letter]:
+        table = self._letters
+        asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
+        return [
+            _letter(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.id).limit(limit))
+        ]
+
+    def letters(
+        self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
+    ) -> list[Letter]:
+        table = self._letters
+        asked = select(table)
+        if states:
+            asked = asked.where(table.c.state.in_(sorted(states)))
+        if before is not None:
+            made_ms, id_ = before
+            asked = asked.where(or_(table.c.made_ms < made_ms, and_(table.c.made_ms == made_ms, table.c.id < id_)))
+        asked = asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit)
+        return [_letter(row) for row in self._connection.execute(asked)]
+
+    def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
+        table = self._letters
+        asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
+        asked = asked.where(table.c.notice == notice, table.c.rule == rule).order_by(table.c.made_ms)
+        return [int(row[0]) for row in self._connection.execute(asked)]
+
+    def question(self, id: str) -> Question | None:
+        row = self._row(self._questions, id)
+        return None if row is None else _question(row)
+
+    def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
+        table = self._questions
+        asked = select(table).where(table.c.answered_ms >= max(start_ms, 1), table.c.answered_ms < end_ms)
+        return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
+
+    def last_made_ms(self, notice: str) -> int:
+        table = self._letters
+        asked = select(func.max(table.c.made_ms)).where(table.c.notice == notice)
+        return int(self._connection.execute(asked).scalar() or 0)
+
+    def questions_of(self, event: str) -> list[Question]:
+        table = self._questions
+        asked = select(table).where(table.c.event == event).order_by(table.c.made_ms, table.c.id)
+        return [_question(row) for row in self._connection.execute(asked)]
+
+    def _row(self, table: Table, key: str) -> Any:
+        """The row of this key, which is a table's first column; None where there is none."""
+        return self._connection.execute(select(table).where(table.c[0] == key)).fetchone()
+
+
+class _Changing(_Looking):
+    """One transaction that changes something."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table], people: PeopleChange) -> None:
+        super().__init__(connection, found)
+        self.people = people
+
+    def add_due(self, due: Due) -> bool:
+        if self._row(self._dues, due.key) is not None:
+            return False
+        self._connection.execute(insert(self._dues).values(_values(self._dues, due)))
+        return True
+
+    def hold(self, keys: Sequence[str], due_ms: int) -> None:
+        self._set(keys, {"due_ms": due_ms, "is_held": 1})
+
+    def take(self, keys: Sequence[str], letter: str) -> None:
+        self._set(keys, {"letter": letter})
+
+    def put_letter(self, letter: Letter) -> None:
+        self._put(self._letters, letter)
+
+    def put_question(self, question: Question) -> None:
+        self._put(self._questions, question)
+
+    def sweep(self, before_ms: int) -> None:
+        dues, letters, questions = self._dues, self._letters, self._questions
+        self._connection.execute(delete(dues).where(dues.c.letter != WAITING, dues.c.at_ms < before_ms))
+        self._connection.execute(delete(letters).where(letters.c.state != OPEN, letters.c.made_ms < before_ms))
+        self._connection.execute(delete(questions).where(questions.c.ends_ms < before_ms))
+
+    def _set(self, keys: Sequence[str], values: Mapping[str, Any]) -> None:
+        table = self._dues
+        for at in range(0, len(keys), _KEYS_MAX):
+            part = keys[at : at + _KEYS_MAX]
+            asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
+            self._connection.execute(asked.values(values))
+
+    def _put(self, table: Table, one: Letter | Question) -> None:
+        values = _values(table, one)
+        if self._row(table, one.id) is None:
+            self._connection.execute(insert(table).values(values))
+        else:
+            self._connection.execute(update(table).where(table.c[0] == one.id).values(values))
+
+
+def _values(table: Table, one: Due | Letter | Question) -> dict[str, Any]:
+    """The columns of a value, in the order of its fields; flags are numbers in every database."""
+    found = [getattr(one, name) for name in one.__slots__]
+    plain = [int(value) if isinstance(value, bool) else value for value in found]
+    return dict(zip(table.c.keys(), plain, strict=True))
+
+
+def _due(row: Any) -> Due:
+    key, notice, kind, event, rule, told, at_ms, due_ms, is_held, letter = row
+    return Due(key, notice, kind, event, rule, told, at_ms, due_ms, bool(is_held), letter)
+
+
+def _letter(row: Any) -> Letter:
+    id_, notice, rule, who, *rest = row
+    return Letter(id_, notice, rule, bytes(who), *rest)
+
+
+def _question(row: Any) -> Question:
+    id_, letter, notice, event, receipt, who, made_ms, ends_ms, answer, answered_ms, is_released = row
+    return Question(
+        id_, letter, notice, event, receipt, bytes(who), made_ms, ends_ms, answer, answered_ms, bool(is_released)
+    )

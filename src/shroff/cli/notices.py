@@ -1,0 +1,123 @@
+"""`shroff notices`: who is told what, how a mail looks, and letters that were refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
+
+if TYPE_CHECKING:
+    from shroff.notices.definitions import Notice
+    from shroff.notices.mailer import Mail
+
+REASON_MAX = 80  # characters of a reason in a list
+
+
+@click.group("notices", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def notices() -> None:
+    """Look at notices and the mails that they send: list and preview them, send a test, send again what was refused."""
+
+
+notices.examples = (
+    "shroff notices list",
+    "shroff notices preview customer --event payment/p-1",
+    "shroff notices test customer ann@bank.example",
+)
+
+
+@command("list", "shroff notices list", group=notices)
+def list_(session: Session) -> None:
+    """List the notices of the project: on what, and how they are told."""
+    found = list(session.project.notices.values())
+    rows = [(one.name, one.on, one.event or "", one.channel, _how(one)) for one in found]
+    text = table(rows, ("notice", "on", "event", "by", "how")) if rows else "This project has no notices."
+    session.answer({"notices": [_document(one) for one in found]}, text)
+    if found:
+        session.next(f"shroff notices preview {found[0].name}", "shroff notices letters")
+
+
+@command(
+    "preview",
+    "shroff notices preview customer",
+    "shroff notices preview customer --event payment/p-1 --html mail.html",
+    group=notices,
+)
+@click.argument("name")
+@click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the HTML into this file."
+)
+def preview(session: Session, name: str, event: str, html_file: Path | None) -> None:
+    """Show the mail that a notice would send. Nothing is sent, and its link answers nothing."""
+    subject, text, html = _parts(session.project.preview(name, event))
+    if html_file is not None:
+        html_file.write_text(html, encoding="utf-8")
+    session.answer({"subject": subject, "text": text, "html": html}, f"Subject: {subject}\n\n{text}")
+    session.next(f"shroff notices test {name} ADDRESS")
+
+
+@command("test", "shroff notices test customer ann@bank.example", group=notices)
+@click.argument("name")
+@click.argument("to", metavar="ADDRESS")
+@click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
+def test(session: Session, name: str, to: str, event: str) -> int:
+    """Send the mail that a notice would send to an address, marked as a test. Exit status 1 where it is refused."""
+    refused = session.project.test_notice(name, to, event)
+    where = "" if session.project.systems.mail.text("smtp") else f" It is a file in {session.project.places.mail}."
+    words = f"It was refused: {refused[0]}" if refused else f"It was taken.{where}"
+    session.answer({"sent": not refused, "refused": refused}, words)
+    return 1 if refused else 0
+
+
+@command("letters", "shroff notices letters", "shroff notices letters --state refused", group=notices)
+@click.option("--state", default="", help="Only those that are open, sent, refused, unknown or dropped.")
+def letters(session: Session, state: str) -> None:
+    """List the newest letters: mails, calls and documents that left, wait, or were refused."""
+    from shroff.events.event import time_text
+
+    with session.project.told() as store, store.look() as look:
+        found, waiting = look.letters([state] if state else ()), look.count_waiting()
+    documents = [
+        {"id": one.id, "notice": one.notice, "to": one.shown, "state": one.state, "reason": one.reason}
+        | {"attempts": one.attempts, "made": time_text(one.made_ms)}
+        for one in found
+    ]
+    rows = [(one.id, one.notice, one.shown, one.state, str(one.attempts), cut(one.reason, REASON_MAX)) for one in found]
+    heads = ("letter", "notice", "to", "state", "attempts", "reason")
+    text = table(rows, heads) if rows else "No letters."
+    session.answer({"waiting": waiting, "letters": documents}, f"{text}\n{many(waiting, 'notice')} not in one yet.")
+    refused = next((one for one in found if one.state in {"refused", "unknown"}), None)
+    if refused is not None:
+        session.next(f"shroff notices retry {refused.id}")
+
+
+@command("retry", "shroff notices retry 4f2a09c1d7e3b85566aa01fe", group=notices)
+@click.argument("letter")
+def retry(session: Session, letter: str) -> None:
+    """Have a letter leave again that was refused, or of which nobody knows whether it left."""
+    found = session.project.retry_letter(letter)
+    session.answer({"id": found.id, "state": found.state}, "It leaves again, as soon as a service or a worker runs.")
+    session.next("shroff notices letters")
+
+
+def _how(one: Notice) -> str:
+    parts = ["asks" if one.asks else "", "digest" if one.digest_ms else "", "quiet hours" if one.quiet else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def _document(one: Notice) -> dict[str, Any]:
+    return {"name": one.name, "on": one.on, "event": one.event, "channel": one.channel, "asks": one.asks}
+
+
+def _parts(mail: Mail) -> tuple[str, str, str]:
+    from email import message_from_bytes
+    from email.policy import SMTP
+
+    message = message_from_bytes(mail.data, policy=SMTP)
+    plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
+    text = "" if plain is None else str(plain.get_content())
+    return str(message["Subject"]), text.replace("\r\n", "\n"), "" if html is None else str(html.get_content())

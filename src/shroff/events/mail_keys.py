@@ -1,0 +1,60 @@
+"""The keys of shroff.yaml for what leaves to people: mails, and pages for customers (see `language.keys`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice
+
+VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
+HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
+FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
+_NAMED_ADDRESS: Final = One("an address of mail, with a name before it or without", r"^[^\r\n]+@[^\r\n]+$")
+MAIL: Final = Keys(
+    "how mails leave",
+    (
+        Key(
+            "smtp",
+            "The server that takes mails: smtp:// for a connection that is secured by STARTTLS, smtps:// for one that "
+            "is secured from its start. A user and `${NAME}` for the password may stand in it.",
+            One("an address such as smtp://mail.bank.org:587", rf"^(smtps?://\S+|{VARIABLE})$"),
+            default="mails are files in .shroff/mail/",
+            examples=("smtp://shroff:${MAIL_PASSWORD}@mail.bank.org:587",),
+        ),
+        Key(
+            "from",
+            "Who mails are from.",
+            _NAMED_ADDRESS,
+            default="shroff@localhost",
+            examples=("Penhallow Bank <notices@penhallow.example>",),
+        ),
+        Key(
+            "security",
+            "plain: a server that offers no STARTTLS is spoken to in clear, as one on the same machine may be. With "
+            "tls, no mail leaves and no password is said before the server has shown its certificate.",
+            choice("tls", "plain"),
+            default="tls",
+        ),
+        Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
+        Key("timeout", "How long the server may take for an answer.", DURATION, default="30s"),
+    ),
+)
+WEB: Final = Keys(
+    "how the service shows itself to customers",
+    (
+        Key(
+            "url",
+            "The address at which customers reach the service: links in mails begin with it.",
+            HTTP,
+            default="the address at which the service listens",
+            examples=("https://answer.penhallow.example",),
+        ),
+        Key("name", "The name that mails and pages for customers show.", ANY, default="the name of the project"),
+        Key(
+            "help",
+            "What a customer can do without a link, in the words of a sentence that ends.",
+            ANY,
+            default="Call the number on the back of your card.",
+        ),
+    ),
+)

@@ -1,0 +1,130 @@
+"""The customer's page: what it shows by what a link is worth, and what an answer does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+from shroff.notices.facts import Told
+from shroff.notices.letters import Letters
+from shroff.notices.office import Office
+from shroff.notices.questions import Effect, Found, State, answer, label_of, look_up
+from shroff.notices.raising import answered
+from shroff.notices.store import NoticeStore, Question
+from shroff.notices.wording import until_text
+from shroff.notices.words import LANGUAGES, WORDS
+from shroff.streams.log import Log
+
+HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page for a customer: `kind` is question, or the end that it is: no, yes, again, late, forged."""
+
+    kind: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Confirming:
+    """Answers customers, from any thread. It is opened when the first of them comes.
+
+    Args:
+        office: Gives the project as notices see it.
+        request: The kind and body of a request to the log to take a label, by its JSON.
+    """
+
+    def __init__(self, office: Callable[[], Office], request: Callable[[bytes], tuple[str, bytes]]) -> None:
+        self._opened, self._request = office, request
+        self._lock = Lock()
+        self._office: Office | None = None
+        self._store: NoticeStore | None = None
+
+    def page(self, token: str, language: str = "") -> Page:
+        """What a link shows. Changes nothing."""
+        office, store = self._at_hand()
+        found = look_up(store, office.key, token, office.now_ms())
+        return self._shown(office, found, language)
+
+    def answer(self, token: str, said: str, language: str = "") -> Page:
+        """Answer by a link, once; gives the page that comes of it."""
+        office, store = self._at_hand()
+        found = answer(store, office.key, token, said, office.now_ms(), lambda one: self._effect(office, one))
+        return self._shown(office, found, language, is_new=True)
+
+    def close(self) -> None:
+        """Let go of the store. Closing twice does nothing."""
+        with self._lock:
+            if self._store is not None:
+                with suppress(Exception):  # what is broken may not close either
+                    self._store.close()
+            self._store = self._office = None
+
+    # Below: what comes of an answer, and how it is shown
+
+    def _at_hand(self) -> tuple[Office, NoticeStore]:
+        with self._lock:
+            if self._office is None or self._store is None:
+                self._office = self._opened()
+                self._store = self._office.open_store()
+            return self._office, self._store
+
+    def _effect(self, office: Office, question: Question) -> Effect:
+        letters, log = office.letters, office.open_log()
+        try:
+            told = letters.facts.told(log, question.event)
+        finally:
+            log.close()
+        now_ms = question.answered_ms
+        is_released = question.answer == "yes" and told is not None and is_released_by_yes(office, letters, told)
+        known_at_ms = now_ms if told is None else max(now_ms, told.time_ms)  # no label is older than its event
+        kind, body = self._request(label_of(question, known_at_ms))
+        return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
+
+    def _shown(self, office: Office, found: Found, language: str, *, is_new: bool = False) -> Page:
+        if found.state is State.FORGED:
+            return Page("forged", self._common(office, language or LANGUAGES[0]))
+        question = found.question
+        log: Log = office.open_log()
+        try:
+            letters = office.letters
+            told = letters.facts.told(log, question.event)
+        finally:
+            log.close()
+        notice = office.notices.get(question.notice)
+        values = self._common(office, language or _language(letters, question, told, office))
+        zone = letters.facts.zone(notice, told) if notice is not None else "UTC"
+        values |= {"until": until_text(question.ends_ms, zone, values["language"]), "question": question}
+        if found.state is State.ENDED or notice is None or told is None:
+            return Page("late", values)
+        if found.state is State.ANSWERED:
+            return Page("again", values | {"when": until_text(question.answered_ms, zone, values["language"])})
+        if is_new:
+            return Page(question.answer, values)
+        return Page("question", values | letters.question_values(notice, told, question, values["language"]))
+
+    def _common(self, office: Office, language: str) -> dict[str, Any]:
+        sender = office.sender
+        others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != language]
+        return {
+            "words": WORDS[language],
+            "language": language,
+            "sender": sender.name,
+            "help": sender.help_in(language),
+            "others": others,
+        }
+
+
+def is_released_by_yes(office: Office, letters: Letters, told: Told) -> bool:
+    """Whether a customer's yes lets this event go: it is held, not declined, and below the amount of its policy."""
+    below = office.definitions.policy(told.type).release_below_minor
+    amount = letters.facts.amount_minor(told)
+    return told.outcome in HELD and below is not None and amount is not None and amount < below
+
+
+def _language(letters: Letters, question: Question, told: Told | None, office: Office) -> str:
+    notice = office.notices.get(question.notice)
+    return LANGUAGES[0] if notice is None else letters.facts.language(notice, told)

@@ -1,0 +1,321 @@
+"""Notices as declared: who is told what, when and how. They change no decision, so no version has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shroff.decisions.definitions import Definitions
+from shroff.errors import Problem, nearest
+from shroff.language import loading, yamltext
+from shroff.language.expression import Node as Expression
+from shroff.language.expression import ThisField
+from shroff.language.names import Scope
+from shroff.language.shapes import read_shape
+from shroff.language.types import BOOLEAN
+from shroff.language.values import DAY_MS, HOUR_MS, parse_duration
+from shroff.language.yamltext import Mapping as YamlMapping
+from shroff.language.yamltext import Node, Scalar
+from shroff.notices.addresses import is_address
+from shroff.notices.keys import NOTICE
+
+FOLDER: Final = "notices/"
+ENDING: Final = ".yaml"
+OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case"})  # what these tell of is an event
+
+
+@dataclass(frozen=True, slots=True)
+class FromEvent:
+    """What an event says: a field, which may be personal, or an expression."""
+
+    field: str = ""
+    node: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """Who is told: one of these."""
+
+    addresses: tuple[str, ...] = ()
+    of_event: FromEvent | None = None
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Hours in which nothing is told, in minutes of the day; they may go over midnight."""
+
+    start: int
+    end: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many mails within so long, to one recipient of one rule."""
+
+    count: int
+    per_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notice. `zone` and `language` are texts, or what an event says; durations are in milliseconds."""
+
+    name: str
+    on: str
+    channel: Literal["mail", "webhook", "lake"]
+    event: str = ""
+    outcomes: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset({"yes", "no"})
+    when: Expression | None = None
+    within_ms: int = DAY_MS
+    to: To = field(default_factory=To)
+    url: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+    folder: str = ""
+    document: Mapping[str, Expression] = field(default_factory=dict)
+    show: Mapping[str, Expression] = field(default_factory=dict)
+    asks: bool = False
+    lasts_ms: int = DAY_MS
+    digest_ms: int = 0
+    limit: Limit | None = None
+    quiet: Quiet | None = None
+    at_minute: int = 7 * 60
+    zone: str | FromEvent = "UTC"
+    language: str | FromEvent = "en"
+    texts: str = ""
+    times_usual: int = 5
+    least: int = 20
+    is_verbose: bool = False
+    place: Scalar | YamlMapping | None = field(default=None, compare=False, repr=False)
+
+
+def load_notices(
+    files: Mapping[str, str], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
+) -> dict[str, Notice]:
+    """The notices among a project's files, by their names."""
+    found: dict[str, Notice] = {}
+    for file in sorted(files):
+        if file.startswith(FOLDER) and file.endswith(ENDING):
+            name = file[len(FOLDER) : -len(ENDING)]
+            tree = yamltext.read(files[file], file, problems)
+            notice = _Loader(name, definitions, problems).load(tree, file)
+            if notice is not None:
+                found[name] = notice
+    _hold_against_rules(found, definitions, problems, warnings)
+    return found
+
+
+def _hold_against_rules(
+    found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
+) -> None:
+    """Say where a rule tells nobody, or of another event than its notice reads."""
+    for rule in definitions.rules:
+        notice = found.get(rule.notify or "")
+        if rule.notify == "customer" and notice is None and rule.place is not None:
+            words = f"rule {rule.id} tells customers, and there is no notices/customer.yaml, so nobody is told."
+            warnings.append(rule.place.problem(words, "It says where their addresses are, and what they are asked."))
+        if notice is None or notice.place is None:
+            continue
+        if notice.on != "flag":
+            words = f"rule {rule.id} names this notice, which tells of {notice.on}s and not of flags."
+            problems.append(notice.place.problem(words, "Write 'on: flag', or a notice of its own for the rule."))
+        elif notice.event and notice.event != rule.on:
+            words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
+            problems.append(notice.place.problem(words, "Write a notice of its own for that event type."))
+
+
+class _Loader:
+    """Reads one file."""
+
+    def __init__(self, name: str, definitions: Definitions, problems: list[Problem]) -> None:
+        self._name, self._definitions, self._problems = name, definitions, problems
+
+    def load(self, tree: Node | None, file: str) -> Notice | None:
+        """The notice; None after adding a problem."""
+        if tree is None:
+            self._problems.append(Problem(file, 1, 1, "", "a notice is empty; it says at least who is told.", ""))
+            return None
+        if not loading.NAME.fullmatch(self._name):
+            words = f"{self._name!r} is no name for a notice, which is called as its file is."
+            hint = "Names are lower-case letters, digits and _, and begin with a letter."
+            self._problems.append(Problem(file, 0, 0, "", words, hint))
+        before = len(self._problems)
+        plain = read_shape(tree, NOTICE, self._problems, "a notice")
+        if len(self._problems) > before or not isinstance(plain, dict) or not isinstance(tree, YamlMapping):
+            return None
+        notice = self._notice(tree, plain)
+        self._check(tree, notice)
+        return notice if len(self._problems) == before else None
+
+    def _notice(self, tree: YamlMapping, plain: Mapping[str, Any]) -> Notice:
+        self._event = self._event_of(tree, plain)
+        limit, quiet = plain.get("limit"), plain.get("quiet")
+        zone = self._said(tree, plain, "zone", "UTC")
+        self._check_zone(tree.get("zone"), zone)
+        return Notice(
+            self._name,
+            plain.get("on", "flag"),
+            plain.get("channel", "mail"),
+            self._event,
+            frozenset(plain.get("outcomes", ())),
+            frozenset(plain.get("answers", ("yes", "no"))),
+            self._expression(tree.get("when"), "when", is_condition=True),
+            parse_duration(plain.get("within", "1d")),
+            self._to(tree.get("to"), plain.get("to")),
+            plain.get("url", ""),
+            plain.get("secret", ""),
+            plain.get("folder", ""),
+            self._expressions(tree.get("document"), "document"),
+            self._expressions(tree.get("show"), "show") or self._amount(),
+            asks=plain.get("ask") == "true",
+            lasts_ms=parse_duration(plain.get("lasts", "1d")),
+            digest_ms=parse_duration(plain["digest"]) if "digest" in plain else 0,
+            limit=None if limit is None else Limit(int(float(limit["count"])), parse_duration(limit["per"])),
+            quiet=None if quiet is None else self._quiet(tree.get("quiet"), quiet),
+            at_minute=_minute(plain.get("at", "07:00")),
+            zone=zone,
+            language=self._said(tree, plain, "language", "en"),
+            texts=plain.get("texts", ""),
+            times_usual=int(float(plain.get("times_usual", "5"))),
+            least=int(float(plain.get("least", "20"))),
+            is_verbose=plain.get("verbose") == "true",
+            place=tree,
+        )
+
+    # ---- what refers to the event
+
+    def _event_of(self, tree: YamlMapping, plain: Mapping[str, Any]) -> str:
+        """The event type; where one is decided, that one if none is named. Empty where there is none."""
+        types, named = self._definitions.events.types, tree.get("event")
+        if plain.get("on", "flag") not in OF_EVENTS:
+            if named is not None:
+                words = f"a notice on {plain['on']} is about no event, so 'event' chooses nothing."
+                self._problems.append(named.problem(words))
+            return ""
+        if named is None:
+            rules = {rule.on for rule in self._definitions.rules if rule.notify == self._name}
+            known = rules if len(rules) == 1 else set(self._definitions.events.decided)
+            return next(iter(known)) if len(known) == 1 else ""
+        text = str(plain["event"])
+        if text not in types:
+            self._problems.append(named.problem(f"{text!r} is no event type.", nearest(text, types)))
+            return ""
+        return text
+
+    def _expression(self, node: Node | None, what: str, *, is_condition: bool = False) -> Expression | None:
+        if node is None:
+            return None
+        if not self._event:
+            words = f"{what} reads an event, and it is not said of which type."
+            self._problems.append(node.problem(words, "Name it: 'event: payment'."))
+            return None
+        definitions = self._definitions
+        names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+        types = {name: one.type for name, one in definitions.features.items()}
+        scope = Scope(
+            names,
+            what=f"{what} of a notice",
+            this=(self._event,),
+            feature=types.get,
+            feature_names=lambda: list(types),
+            reads_score=True,
+        )
+        return loading.expression(node, scope, self._problems, BOOLEAN if is_condition else None)
+
+    def _expressions(self, node: Node | None, what: str) -> dict[str, Expression]:
+        entries = node.entries if isinstance(node, YamlMapping) else ()
+        found = {key.text: self._expression(value, f"{what}.{key.text}") for key, value in entries}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def _amount(self) -> dict[str, Expression]:
+        type_ = self._definitions.events.types.get(self._event)
+        money = [one for one in type_.fields if one.type.kind == "money"] if type_ is not None else []
+        return {"amount": ThisField(money[0].type, money[0].name)} if money else {}
+
+    def _from_event(self, node: Node, plain: Mapping[str, Any], what: str) -> FromEvent:
+        if "look_up" in plain and isinstance(node, YamlMapping):
+            return FromEvent(node=self._expression(node.get("look_up"), what))
+        name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
+        if type_ is None:
+            self._problems.append(node.problem(f"{what} reads a field, and it is not said of which event type."))
+        elif name not in (known := [one.name for one in type_.declared]):
+            self._problems.append(node.problem(f"{self._event} has no field {name!r}.", nearest(name, known)))
+        return FromEvent(name)
+
+    def _said(self, tree: YamlMapping, plain: Mapping[str, Any], what: str, default: str) -> str | FromEvent:
+        node, found = tree.get(what), plain.get(what, default)
+        return self._from_event(node, found, what) if isinstance(found, dict) and node is not None else str(found)
+
+    def _to(self, node: Node | None, plain: Any) -> To:
+        if node is None or plain is None:
+            return To()
+        if isinstance(plain, dict):
+            return To(role=plain["role"]) if "role" in plain else To(of_event=self._from_event(node, plain, "to"))
+        addresses = (plain,) if isinstance(plain, str) else tuple(plain)
+        for one in addresses:
+            if not is_address(one):
+                self._problems.append(node.problem(f"{one!r} is no address of mail."))
+        return To(addresses)
+
+    # ---- the rest
+
+    def _quiet(self, node: Node | None, plain: Mapping[str, str]) -> Quiet:
+        zone = plain.get("zone", "UTC")
+        self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
+        return Quiet(_minute(plain["from"]), _minute(plain["to"]), zone)
+
+    def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
+        if isinstance(zone, str) and node is not None and not is_zone(zone):
+            words = f"{zone!r} is no time zone."
+            self._problems.append(node.problem(words, "Zones are called as in the tz database: Europe/Berlin, UTC."))
+
+    def _check(self, tree: YamlMapping, one: Notice) -> None:
+        """What must stand beside what."""
+        for key, words in _misfits(one):
+            node = tree.get(key)
+            self._problems.append((tree if node is None else node).problem(words))
+
+
+def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
+    """Keys and words of what does not fit together."""
+    has_to = bool(one.to.addresses or one.to.of_event or one.to.role)
+    if one.channel == "mail" and not has_to:
+        yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."
+    if one.channel == "webhook" and not (one.url and one.secret):
+        yield "url", "a notice by webhook has 'url', and 'secret' that calls are signed with."
+    if one.channel == "lake" and not (one.folder and one.document):
+        yield "folder", "a notice into the lake has 'folder', and 'document' that says what lies in it."
+    if one.channel != "mail" and (one.asks or one.digest_ms or one.is_verbose):
+        yield "channel", "'ask', 'digest' and 'verbose' are for mails."
+    if one.asks and one.on not in {"flag", "decision"}:
+        yield "ask", "a customer is asked of a flag or a decision."
+    if one.asks and one.to.of_event is None:
+        yield "to", "a question goes to whom the event names: { field: … } or { look_up: … }."
+    if one.asks and one.digest_ms:
+        yield "digest", "each question has its own link, so questions are not gathered."
+    if one.on not in OF_EVENTS and (one.to.of_event is not None or one.channel == "lake"):
+        yield "to", f"a notice on {one.on} is about no event that could say who is told."
+    if one.is_verbose and not one.digest_ms and one.on != "report":
+        yield "verbose", "'verbose' says that there was nothing to tell, so it needs 'digest': how often."
+    if one.limit is not None and (one.limit.count < 1 or one.limit.per_ms < 1):
+        yield "limit", "a limit lets at least one mail through, within a time above zero."
+    if one.lasts_ms > 30 * DAY_MS or one.lasts_ms < HOUR_MS // 12:
+        yield "lasts", "a link lasts five minutes to thirty days."
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _minute(text: str) -> int:
+    """The minute of the day of `07:30`."""
+    return int(text[:2]) * 60 + int(text[3:])

@@ -1,0 +1,180 @@
+"""What a notice may say of an event: read from the log when it is told, money and cards as people may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.explain_past import Past, Seen, reader_of
+from shroff.decisions.history import Records
+from shroff.decisions.stored import decision_document
+from shroff.events.event import Event, canonical_value
+from shroff.language.expression import Node, ThisField
+from shroff.language.types import Type
+from shroff.language.values import Value, rescale_half_even, show
+from shroff.notices.addresses import is_address
+from shroff.notices.definitions import FromEvent, Notice, is_zone
+from shroff.notices.mails import one_line
+from shroff.notices.wording import covered, last_four, money_text
+from shroff.notices.words import LANGUAGES, WORDS
+from shroff.streams.log import FlagRow, Log, Record
+
+CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that is told of: its values, what lies beside it, what was decided, and its flags."""
+
+    type: str
+    id: str
+    seq: int
+    time_ms: int
+    seen: Seen
+    personal: Mapping[str, str]
+    outcome: str
+    receipt: str
+    reasons: Sequence[str]
+    flags: Sequence[FlagRow]
+
+    @property
+    def name(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class Facts:
+    """Reads events for notices."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._records = Records(definitions.events, definitions.settings.money_places)
+
+    def told(self, log: Log, name: str) -> Told | None:
+        """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
+        type_, _, id_ = name.partition("/")
+        record = log.find(type_, [id_]).get(id_) if type_ in self._definitions.events.types else None
+        event = None if record is None else self._records.decode(record)
+        if record is None or not isinstance(event, Event):
+            return None
+        row = log.decisions(type_, [id_]).get(id_) if record.decided else None
+        document = None if row is None else decision_document(row)
+        flags = [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows]
+        personal = log.personal(type_, [id_]).get(id_, {}) if self._definitions.events.types[type_].personal else {}
+        return Told(
+            type_,
+            id_,
+            record.seq,
+            record.time_ms,
+            self._seen(log, record, event, document),
+            personal,
+            "" if row is None else row.outcome,
+            "" if row is None else f"sha256:{row.receipt.hex()}",
+            [str(one["text"]) for one in (document or {}).get("reasons", ())],
+            flags,
+        )
+
+    def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> Seen:
+        if document is not None:
+            return Past(log, self._definitions, self._records).seen(record, document)
+        fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
+        return Seen(fields, {}, {}, event.time_ms)
+
+    # ---- what a notice reads
+
+    def value(self, node: Node, told: Told) -> Value:
+        """The value of an expression of the event."""
+        return reader_of(node, self._definitions.reference)(told.seen)
+
+    def holds(self, notice: Notice, told: Told) -> bool:
+        """Whether a notice is about this event."""
+        return notice.when is None or self.value(notice.when, told) is True
+
+    def said(self, of: str | FromEvent, told: Told | None) -> str:
+        """A setting, or what the event says in its place; nothing where it says nothing."""
+        if isinstance(of, str):
+            return of
+        if told is None:
+            return ""
+        if of.node is not None:
+            value = self.value(of.node, told)
+            return "" if value is None else show(value, of.node.type, self._definitions.settings.money_places)
+        if of.field in told.personal:
+            return told.personal[of.field]
+        value = told.seen.fields.get(of.field)
+        return value if isinstance(value, str) else ""
+
+    def zone(self, notice: Notice, told: Told | None) -> str:
+        """Whose clock times are shown by; UTC where what the event says is no zone."""
+        found = self.said(notice.zone, told)
+        return found if found and is_zone(found) else "UTC"
+
+    def language(self, notice: Notice, told: Told | None) -> str:
+        """The language of a text; English where the event's is none of those there are."""
+        found = self.said(notice.language, told)[:2].lower()
+        return found if found in LANGUAGES else LANGUAGES[0]
+
+    def address(self, notice: Notice, told: Told | None) -> str:
+        """Where an event says that it is told; empty where it says no address, or one that is a card's number."""
+        found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
+        return found if is_address(found) and covered(found) == found else ""
+
+    def shown(self, notice: Notice, told: Told, language: str) -> dict[str, str]:
+        """What `show` names, as people may see it."""
+        return {name: self._shown(name, node, told, language) for name, node in notice.show.items()}
+
+    def _shown(self, name: str, node: Node, told: Told, language: str) -> str:
+        value, type_ = self.value(node, told), node.type
+        settings = self._definitions.settings
+        if value is None:
+            return WORDS[language]["none"]
+        if type_.kind == "money":
+            units = rescale_half_even(int(value), type_.places, settings.money_places)
+            return money_text(units, settings.money_places, settings.currency, language)
+        text = show(value, type_, settings.money_places)
+        if name == CARD:
+            return WORDS[language]["card_ending"].format(last=one_line(covered(last_four(text))))
+        return plain(text)
+
+    def document(self, notice: Notice, told: Told) -> dict[str, str]:
+        """What `document` names, each as JSON of a decision would have it."""
+        return {name: self._json(self.value(node, told), node.type) for name, node in notice.document.items()}
+
+    def _json(self, value: Value, type_: Type) -> str:
+        return canonical_value(value, type_, self._definitions.settings.money_places)
+
+    def amount_minor(self, told: Told) -> int | None:
+        """What is at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
+        money field; None where neither is there.
+        """
+        return self._amount(told.type, told.seen)
+
+    def amount_of(self, record: Record) -> int | None:
+        """The same of a record of an event, without what was decided."""
+        event = self._records.decode(record) if record.type in self._definitions.events.types else None
+        if not isinstance(event, Event):
+            return None
+        fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
+        return self._amount(event.type, Seen(fields, {}, {}, event.time_ms))
+
+    def _amount(self, type_name: str, seen: Seen) -> int | None:
+        definitions, cost = self._definitions, self._definitions.policy(type_name).missed_fraud
+        if cost is None:
+            money = next((one for one in definitions.events.types[type_name].fields if one.type.kind == "money"), None)
+            if money is None:
+                return None
+            cost = ThisField(money.type, money.name)
+        value, of = reader_of(cost, definitions.reference)(seen), cost.type
+        if value is None:
+            return None
+        places = definitions.settings.money_places
+        if of.kind == "real":
+            return round(Fraction(float(value)) * int(10**places))  # exact, as no float of it could overflow
+        return rescale_half_even(int(value), of.places, places)
+
+
+def plain(text: str) -> str:
+    """A text of an event as it may stand in any mail: on one line, without the number of a card."""
+    return covered(one_line(text))

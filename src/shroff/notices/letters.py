@@ -1,0 +1,161 @@
+"""What a letter says: the texts of mails, and the documents of calls and of the lake, made when they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shroff.decisions.definitions import Definitions
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Facts, Told, plain
+from shroff.notices.mails import Written
+from shroff.notices.store import Due, Question
+from shroff.notices.texts import Texts
+from shroff.notices.wording import day_text, moment_text, until_text
+from shroff.notices.words import WORDS
+from shroff.streams.log import Log
+
+ITEMS_MAX: Final = 50  # that one mail shows
+PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a mail is from: the name that it shows, what one can do without a link, and where links lead.
+
+    Without `help` it is that of the language.
+    """
+
+    name: str
+    url: str
+    help: str = ""
+
+    def help_in(self, language: str) -> str:
+        return self.help or WORDS[language]["help"]
+
+
+class Letters:
+    """Writes letters for the notices of a project as it is now."""
+
+    def __init__(self, definitions: Definitions, texts: Texts, sender: Sender) -> None:
+        self._definitions, self._texts, self._sender = definitions, texts, sender
+        self.facts = Facts(definitions)
+
+    # ---- mails
+
+    def question(self, notice: Notice, told: Told, question: Question, link: str) -> Written:
+        """The mail that asks a customer."""
+        values = self.question_values(notice, told, question)
+        return self._texts.render(
+            (notice.texts or notice.name, "question"), values["language"], {**values, "link": link}
+        )
+
+    def question_values(self, notice: Notice, told: Told, question: Question, language: str = "") -> dict[str, Any]:
+        """What a question's mail and page show: nothing of it names a person, or a card beyond its end.
+
+        In a language, or in that which the notice says.
+        """
+        language, zone = language or self.facts.language(notice, told), self.facts.zone(notice, told)
+        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        return {
+            "words": words,
+            "language": language,
+            "title": words["was_it_you"],
+            "sender": self._sender.name,
+            "help": self._sender.help_in(language),
+            "amount": shown.get("amount", words["none"]),
+            "day": day_text(told.time_ms, zone, language),
+            "until": until_text(question.ends_ms, zone, language),
+            "zone": zone,
+            "is_held": told.outcome in {"challenge", "review", "decline"},
+            "facts": self._facts(notice, told, language, zone),
+            "show": shown,
+        }
+
+    def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> Written:
+        """A mail to people who work here, of one thing or of many."""
+        first = self._told(dues[0], log)
+        language, zone = self.facts.language(notice, first), self.facts.zone(notice, first)
+        words = WORDS[language]
+        items = [self._item(notice, due, self._told(due, log), language, zone) for due in dues[:ITEMS_MAX]]
+        project = plain(self._definitions.settings.name)
+        if len(dues) == 1:
+            subject = words[f"{dues[0].kind}_subject"].format(project=project, **items[0]["named"])
+        else:
+            subject = words["digest_subject"].format(project=project, count=len(dues))
+        values = {
+            "words": words,
+            "language": language,
+            "subject": subject,
+            "title": items[0]["title"] if len(dues) == 1 else subject,
+            "items": items,
+            "more": max(len(dues) - ITEMS_MAX, 0),
+            "project": project,
+            "notice": notice.name,
+            "sender": self._sender.name,
+            "zone": zone,
+        }
+        return self._texts.render((notice.texts or notice.name, "notice"), language, values)
+
+    def report(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+        """The daily report, of what `report.values` gives."""
+        more = {"notice": notice.name, "sender": self._sender.name}
+        return self._texts.render((notice.texts or notice.name, "report"), str(values["language"]), {**values, **more})
+
+    # ---- documents
+
+    def document(self, notice: Notice, due: Due, log: Log) -> tuple[str, bytes] | None:
+        """What a call or the lake gets: the event's id, and JSON. None where there is nothing of it any more."""
+        told = self._told(due, log)
+        if due.event and told is None:
+            return None
+        if notice.document and told is not None:
+            parts = self.facts.document(notice, told)
+            found = "{" + ",".join(f"{msgspec.json.encode(name).decode()}:{text}" for name, text in parts.items()) + "}"
+            return told.id, found.encode()
+        named = _named(due, told)
+        body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **named}
+        if told is not None:
+            body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": list(told.reasons)}
+        return (told.id if told is not None else due.key), msgspec.json.encode(body)
+
+    # Below: one thing that is told
+
+    def _told(self, due: Due, log: Log) -> Told | None:
+        return self.facts.told(log, due.event) if due.event else None
+
+    def _item(self, notice: Notice, due: Due, told: Told | None, language: str, zone: str) -> dict[str, Any]:
+        words, named = WORDS[language], _named(due, told)
+        outcome = str(named.get("outcome", ""))
+        named["outcome"] = words.get(outcome, outcome)
+        if due.kind == "answer":
+            named["answer"] = words[str(named["answer"])]
+        sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
+        facts = [] if told is None else self._facts(notice, told, language, zone)
+        reasons = [plain(one) for one in told.reasons] if told is not None and due.kind == "decision" else []
+        title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
+        return {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons, "named": named}
+
+    def _facts(self, notice: Notice, told: Told, language: str, zone: str) -> list[tuple[str, str]]:
+        """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest."""
+        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
+        found.append((words["when"], moment_text(told.time_ms, zone, language)))
+        found += [(words[name], shown[name]) for name in PLACES[2:] if name in shown]
+        rest = (name for name in shown if name not in PLACES)
+        return [*found, *((name.replace("_", " ").capitalize(), shown[name]) for name in rest)]
+
+
+def _named(due: Due, told: Told | None) -> dict[str, Any]:
+    """What sentences name of something that is told, all as it may stand in a mail."""
+    own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
+    found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
+    flag = next((one for one in told.flags if one.rule == due.rule), None) if told is not None else None
+    entity, key = ("", "") if flag is None else (flag.entity, flag.key)
+    reason = flag.reason if flag is not None else str(own.get("reason", ""))
+    outcome = "" if told is None else told.outcome
+    base = {"event": due.event, "rule": due.rule, "entity": entity, "key": key, "reason": reason, "outcome": outcome}
+    return {**{name: plain(value) for name, value in base.items()}, **found}

@@ -1,0 +1,48 @@
+"""The contract of mailers: where mails go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from shroff.streams.sink import AwayError
+
+
+class Unmailed(NamedTuple):
+    """An address that the server refuses for good, with its reason in words."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail, as it goes: its bytes by RFC 5322, each line ended by CR and LF, and who it is from and for.
+
+    `id` is the text of its Message-ID: the same whenever this mail comes again, so that whoever has it can drop it.
+    """
+
+    id: str
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+
+
+class DoubtError(AwayError):
+    """Nobody knows whether a mail was taken: the connection ended between its last byte and the answer."""
+
+
+class Mailer(Protocol):
+    """Hands mails over, used by one thread. Opening one reaches for nothing that may be away."""
+
+    def send(self, mail: Mail) -> Sequence[Unmailed]:
+        """Hand a mail over, durable there on return; gives the addresses that are refused for good.
+
+        All others have it. Raises: TransientError, such as `streams.sink.AwayError`, where it may work later, and
+        nobody has it; DoubtError where nobody knows; UsageError where the settings cannot be, or the server wants
+        others. None shows a credential.
+        """
+
+    def close(self) -> None:
+        """Let go. Closing twice does nothing."""

@@ -1,0 +1,64 @@
+"""Mails as bytes: headers that nothing can be put into, plain text beside HTML, and the same bytes each time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from hashlib import sha256
+from typing import Final
+
+from shroff.errors import UsageError
+from shroff.notices.addresses import is_address
+from shroff.notices.mailer import Mail
+
+SUBJECT_MAX: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a text came to."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def mail_of(written: Written, *, id: str, sender: str, recipients: Sequence[str], made_ms: int) -> Mail:
+    """A mail; the same arguments give the same bytes. Addresses are plain ones (`is_address`), `sender` may be named.
+
+    Raises: UsageError for a sender that is none.
+    """
+    own = sender_of(sender)
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = one_line(written.subject)
+    message["From"] = own
+    message["To"] = [Address(addr_spec=one) for one in recipients]
+    message["Date"] = format_datetime(datetime.fromtimestamp(made_ms // 1_000, UTC))
+    message["Message-ID"] = f"<{id}@{own.domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(written.text, cte="quoted-printable")
+    if written.html:
+        message.add_alternative(written.html, subtype="html", cte="quoted-printable")
+        message.set_boundary(f"=_{sha256(id.encode()).hexdigest()[:32]}")
+    return Mail(id, own.addr_spec, tuple(recipients), message.as_bytes())
+
+
+def sender_of(text: str) -> Address:
+    """An address with the name before it, if there is one. Raises: UsageError where it is none."""
+    name, address = parseaddr(text)
+    if not is_address(address):
+        raise UsageError("mail: 'from' in shroff.yaml is no address of mail, such as Bank <notices@bank.example>.")
+    return Address(display_name=one_line(name), addr_spec=address)
+
+
+def one_line(text: str) -> str:
+    """A text for a header: whatever could end a line or hide one is a space, and it is not too long."""
+    return " ".join(_CONTROL.sub(" ", text).split())[:SUBJECT_MAX]

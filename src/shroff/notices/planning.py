@@ -1,0 +1,185 @@
+"""From what is to be told to letters: who gets which, what goes together, what waits, what is not asked again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shroff.language.values import DAY_MS
+from shroff.notices.addresses import masked, who_of
+from shroff.notices.definitions import Notice, Quiet
+from shroff.notices.facts import Facts, Told
+from shroff.notices.office import Office
+from shroff.notices.questions import ID_BYTES
+from shroff.notices.store import DROPPED, PASSED, WAITING, Due, Letter, NoticeChange, NoticeStore, Question
+from shroff.streams.log import Log
+
+NOBODY: Final = "nobody is named who could be told"
+
+
+@dataclass(frozen=True, slots=True)
+class _Addressed:
+    """Something to be told, its event where it has one, and who gets it."""
+
+    due: Due
+    told: Told | None
+    addresses: tuple[str, ...]
+
+
+def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
+    """Make letters of what is due; gives how many. Each notice's are made in one transaction."""
+    with store.look() as look:
+        due = look.dues(now_ms)
+        by_notice: dict[str, list[Due]] = {}
+        for one in due:
+            by_notice.setdefault(one.notice, []).append(one)
+        for name in by_notice:
+            notice = office.notices.get(name)
+            if notice is not None and notice.digest_ms:
+                by_notice[name] = look.waiting(name)  # what came later goes with it
+    made = 0
+    for name, dues in by_notice.items():
+        notice = office.notices.get(name)
+        if notice is None:
+            _pass(store, dues)
+            continue
+        found = [_addressed(office, facts, notice, one, log) for one in dues]
+        with store.change() as change:
+            made += _Plan(office, notice, change, now_ms).letters(found)
+    return made
+
+
+def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
+    """The notice is gone: nobody is told."""
+    with store.change() as change:
+        change.take([one.key for one in dues], PASSED)
+
+
+def _addressed(office: Office, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:
+    told = facts.told(log, due.event) if due.event else None
+    return _Addressed(due, told, addresses_of(office, facts, notice, told))
+
+
+def addresses_of(office: Office, facts: Facts, notice: Notice, told: Told | None) -> tuple[str, ...]:
+    """Who gets what a notice tells of an event."""
+    if notice.channel != "mail":
+        return ()
+    if notice.to.role:
+        return tuple(office.users(notice.to.role))
+    if notice.to.of_event is not None:
+        found = facts.address(notice, told)
+        return (found,) if found else ()
+    return notice.to.addresses
+
+
+class _Plan:
+    """The letters of one notice, in one transaction."""
+
+    def __init__(self, office: Office, notice: Notice, change: NoticeChange, now_ms: int) -> None:
+        self._office, self._notice, self._change, self._now_ms = office, notice, change, now_ms
+
+    def letters(self, found: Sequence[_Addressed]) -> int:
+        notice = self._notice
+        still = [one for one in found if self._is_waiting(one.due)]
+        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._now_ms)
+        if end_ms is not None:
+            self._change.hold(_keys(still), end_ms)
+            return 0
+        return sum(self._letter(group) for group in self._groups(still))
+
+    def _is_waiting(self, due: Due) -> bool:
+        known = self._change.due(due.key)
+        return known is not None and known.letter == WAITING
+
+    def _groups(self, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
+        """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
+        groups: dict[tuple[object, ...], list[_Addressed]] = {}
+        notice = self._notice
+        for one in found:
+            if notice.asks or notice.channel != "mail":
+                key: tuple[object, ...] = (one.due.key,)
+            elif notice.digest_ms:
+                key = (one.addresses,)
+            else:
+                key = (one.addresses, one.due.rule) if one.due.is_held else (one.due.key,)
+            groups.setdefault(key, []).append(one)
+        return list(groups.values())
+
+    def _letter(self, group: Sequence[_Addressed]) -> int:
+        notice, now_ms, first = self._notice, self._now_ms, group[0]
+        keys = _keys(group)
+        rule = first.due.rule if len({one.due.rule for one in group}) == 1 else ""
+        is_mail = notice.channel == "mail"
+        who = who_of(self._office.key, first.addresses) if is_mail else bytes(32)
+        shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
+        letter = Letter(_random(12), notice.name, rule, who, now_ms, now_ms, _listed(keys), shown=shown)
+        if is_mail and not first.addresses:
+            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=NOBODY), keys)
+            return 0
+        free_ms = self._free_ms(rule, who)
+        if free_ms > now_ms:
+            if notice.asks:
+                words = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
+                self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
+            else:
+                self._change.hold(keys, free_ms)
+            return 0
+        self._put(letter, keys)
+        if notice.asks and first.told is not None:
+            ends_ms = now_ms + notice.lasts_ms
+            receipt = first.told.receipt
+            question = Question(
+                _random(ID_BYTES), letter.id, notice.name, first.told.name, receipt, who, now_ms, ends_ms
+            )
+            self._change.put_question(question)
+        return 1
+
+    def _put(self, letter: Letter, keys: Sequence[str]) -> None:
+        self._change.put_letter(letter)
+        self._change.take(keys, letter.id)
+
+    def _free_ms(self, rule: str, who: bytes) -> int:
+        """From when on the recipients may be told of this rule again; 0 for now."""
+        limit = self._notice.limit
+        if limit is None:
+            return 0
+        sent = self._change.sent_since(self._notice.name, rule, who, self._now_ms - limit.per_ms)
+        return sent[len(sent) - limit.count] + limit.per_ms if len(sent) >= limit.count else 0
+
+
+def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
+    """When quiet hours end that it is in now; None where it is in none. Whole minutes, by the clock of their zone."""
+    zone = ZoneInfo(quiet.zone)
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
+    minute = now.hour * 60 + now.minute
+    is_over_midnight = quiet.end <= quiet.start
+    is_in = minute >= quiet.start or minute < quiet.end if is_over_midnight else quiet.start <= minute < quiet.end
+    if not is_in:
+        return None
+    day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
+    end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
+    found = round(end.timestamp() * 1_000)
+    return found if found > now_ms else found + DAY_MS  # a clock that is set back passes the end twice
+
+
+def _keys(found: Iterable[_Addressed]) -> list[str]:
+    return [one.due.key for one in found]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return msgspec.json.encode(keys).decode()
+
+
+def keys_of(letter: Letter) -> list[str]:
+    """The keys of what a letter tells."""
+    return msgspec.json.decode(letter.dues, type=list[str])
+
+
+def _random(count: int) -> str:
+    return secrets.token_hex(count)

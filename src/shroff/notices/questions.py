@@ -1,0 +1,141 @@
+"""Questions to customers and their answers: links that are signed, end, and answer once.
+
+A link's token is the id of a question, 128 random bits, and a signature over that id, the receipt of the decision that
+it is about, who was asked, and when the link ends. The store has all of these and not the key, so whoever reads the
+store can make no link; the key is made from that of hashed fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from shroff.events.event import time_text
+from shroff.notices.store import Due, NoticeStore, Question
+from shroff.people.access import RIGHTS, Role, Who
+from shroff.people.audit import Act
+
+PATH: Final = "/confirm/"  # the token behind it
+ID_BYTES: Final = 16
+ANSWERS: Final = ("yes", "no")
+VERDICTS: Final = {"yes": "genuine", "no": "fraud"}
+SOURCE: Final = "customer"
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
+_FORM: Final = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
+_NOBODY: Final = Question("", "", "", "", "", bytes(32), 0, 0)
+CUSTOMER: Final = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
+
+
+class State(StrEnum):
+    """What a link is worth."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    ENDED = "ended"
+    FORGED = "forged"  # or was never there
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands behind a link. The question is there unless the link is forged."""
+
+    state: State
+    question: Question = _NOBODY
+
+
+def token_of(key: bytes, question: Question) -> str:
+    """The text of a question's link: always the same, so that a mail that is sent once more has the same link."""
+    return urlsafe_b64encode(bytes.fromhex(question.id) + _signature(key, question)).decode()
+
+
+def _signature(key: bytes, question: Question) -> bytes:
+    signed = (_FORM, question.id, question.event, question.receipt, question.who.hex(), question.ends_ms)
+    return hmac.new(key, msgspec.json.encode(signed), hashlib.sha256).digest()
+
+
+def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> Found:
+    """What stands behind a link. Changes nothing. Takes the same steps for a forged link and for one never made."""
+    parts = _parts(token)
+    if parts is None:
+        return Found(State.FORGED)
+    with store.look() as look:
+        return _judged(key, look.question(parts[0]), parts[1], now_ms)
+
+
+def _parts(token: str) -> tuple[str, bytes] | None:
+    """The id and the signature that a token has; None where it has not the form of one."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    data = urlsafe_b64decode(token)
+    return data[:ID_BYTES].hex(), data[ID_BYTES:]
+
+
+def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int) -> Found:
+    is_ours = hmac.compare_digest(_signature(key, question or _NOBODY), signature)
+    if question is None or not is_ours:
+        return Found(State.FORGED)
+    if question.answer:
+        return Found(State.ANSWERED, question)
+    return Found(State.ENDED if now_ms >= question.ends_ms else State.OPEN, question)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an answer does: whether it lets the event go, what is asked of the log, and what is told of it."""
+
+    is_released: bool
+    kind: str  # of the request to the log
+    body: bytes
+    dues: list[Due]
+
+
+def answer(
+    store: NoticeStore, key: bytes, token: str, said: str, now_ms: int, effect: Callable[[Question], Effect]
+) -> Found:
+    """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
+    who did what, and what is told of it: a kill leaves all of that or nothing.
+
+    Gives what the link was worth; only where that was open, something was done, and the question has its answer.
+
+    Args:
+        effect: What comes of the question with this answer; asked before the transaction begins.
+    """
+    assert said in ANSWERS, said
+    found, parts = look_up(store, key, token, now_ms), _parts(token)
+    if found.state is not State.OPEN or parts is None:
+        return found
+    answered = replace(found.question, answer=said, answered_ms=now_ms)
+    does = effect(answered)
+    answered = replace(answered, is_released=does.is_released)
+    with store.change() as change:
+        found = _judged(key, change.question(parts[0]), parts[1], now_ms)
+        if found.state is not State.OPEN:
+            return found
+        change.put_question(answered)
+        after = {"answer": said, "released": does.is_released}
+        change.people.audit(Act(CUSTOMER, "confirmation.answer", answered.event, None, after), now_ms)
+        change.people.ask(does.kind, does.body, now_ms)
+        for due in does.dues:
+            change.add_due(due)
+    return Found(State.OPEN, answered)
+
+
+def label_of(question: Question, known_at_ms: int) -> bytes:
+    """The label that an answer is: weak, since a customer may err, and whoever reads their mail may lie."""
+    words = "the customer says that it was " + ("not them" if question.answer == "no" else "them")
+    label = {
+        "event": question.event,
+        "verdict": VERDICTS[question.answer],
+        "source": SOURCE,
+        "known_at": time_text(known_at_ms),
+        "reason": words,
+    }
+    return msgspec.json.encode(label)

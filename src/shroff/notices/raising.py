@@ -1,0 +1,113 @@
+"""What is raised to be told: flags from the log's outbox, decisions from the log, answers, cases that open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shroff.decisions.outbox import KEYS_MAX
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Facts, Told
+from shroff.notices.office import Office
+from shroff.notices.store import Due, NoticeStore, Question
+from shroff.streams.log import Log, OutboxRow
+from shroff.streams.sink import Outgoing, Undelivered
+
+KIND: Final = "notice:"  # of the log's outbox, the notice behind it
+SOURCE: Final = "notices"  # among the log's offsets
+BEGUN: Final = "begun"  # the place up to which nothing is told: that was there before anybody was to be told
+
+
+class _Flagged(msgspec.Struct):
+    """What the log's outbox has of a flag that somebody is told of."""
+
+    event: str
+    rule: str
+    reason: str
+
+
+def due_of(
+    notice: Notice, kind: str, key: str, now_ms: int, *, event: str = "", rule: str = "", told: Mapping[str, Any] = {}
+) -> Due:
+    """Something that a notice tells, as soon as its digest is full."""
+    words = msgspec.json.encode(told).decode() if told else ""
+    return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
+
+
+def flagged(office: Office, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
+    """What is told of rows of the log's outbox, of those that are still news to a notice that there is."""
+    now_ms = office.now_ms()
+    for row in rows:
+        notice = office.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
+        if notice is None or notice.on != "flag" or row.seq <= begun:
+            continue
+        found = msgspec.json.decode(row.body, type=_Flagged)
+        told = facts.told(log, found.event)
+        if told is not None and is_news(notice, facts, told, now_ms):
+            more = {"reason": found.reason}
+            yield due_of(notice, "flag", row.key, now_ms, event=found.event, rule=found.rule, told=more)
+
+
+def is_news(notice: Notice, facts: Facts, told: Told, now_ms: int) -> bool:
+    """Whether a notice tells of this event: it is its type, not too old, and what `when` says is true."""
+    is_of_type = not notice.event or told.type == notice.event
+    return is_of_type and now_ms - told.time_ms <= notice.within_ms and facts.holds(notice, told)
+
+
+class DecisionsTold:
+    """A sink of decisions that are told: each is a due of one notice. What comes again is known by its key."""
+
+    wants_fields: bool = False
+    places_max: int = KEYS_MAX
+
+    def __init__(self, office: Office, notice: Notice) -> None:
+        self._office, self._notice = office, notice
+        self._facts = Facts(office.definitions)
+        self._log: Log | None = None
+        self._store: NoticeStore | None = None
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Keep what is told of these decisions."""
+        self._log = log = self._log or self._office.open_log()
+        notice, now_ms = self._notice, self._office.now_ms()
+        found = []
+        for row in rows:
+            told = self._facts.told(log, f"{row.event}/{row.id}")
+            if told is not None and is_news(notice, self._facts, told, now_ms):
+                found.append(due_of(notice, "decision", row.key, now_ms, event=told.name))
+        if found:
+            self._store = store = self._store or self._office.open_store()
+            with store.change() as change:
+                for due in found:
+                    change.add_due(due)
+        return []
+
+    def close(self) -> None:
+        """Let go of the log and the store."""
+        for one in (self._log, self._store):
+            if one is not None:
+                one.close()
+        self._log = self._store = None
+
+
+def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> list[Due]:
+    """What is told of an answer."""
+    told = {"answer": question.answer, "released": question.is_released}
+    type_ = question.event.partition("/")[0]
+    return [
+        due_of(one, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
+        for one in notices.values()
+        if one.on == "answer" and question.answer in one.answers and one.event in {"", type_}
+    ]
+
+
+def case_opened(notices: Mapping[str, Notice], case: str, event: str, words: str, now_ms: int) -> list[Due]:
+    """What is told of a case that opened over an event; `case` is its id."""
+    type_ = event.partition("/")[0]
+    return [
+        due_of(one, "case", f"case-{case}", now_ms, event=event, told={"words": words})
+        for one in notices.values()
+        if one.on == "case" and one.event in {"", type_}
+    ]

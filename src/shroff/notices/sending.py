@@ -1,0 +1,244 @@
+"""Letters on their way: each is claimed, written, handed over, and what came of it kept.
+
+A letter is claimed in the store before it is handed over, so no second process sends it meanwhile. Where a process
+ends in between, nobody knows whether it left: once the claim has run out it is handed over once more, with the same
+Message-ID, and where that too ends in between it stays, for people to look at. So it leaves twice at most.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Told
+from shroff.notices.mailer import DoubtError, Mail, Mailer
+from shroff.notices.mails import Written, mail_of
+from shroff.notices.office import Office
+from shroff.notices.planning import addresses_of, keys_of
+from shroff.notices.questions import PATH, token_of
+from shroff.notices.report import report_values
+from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
+from shroff.notices.texts import TextError
+from shroff.notices.wording import covered
+from shroff.streams.log import Log
+from shroff.streams.sink import AwayError, Outgoing, Sink
+
+CLAIM_MS: Final = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
+WAIT_MS: Final = 30_000  # after a letter that was put off; twice as long after each further time,
+WAIT_MS_MAX: Final = HOUR_MS  # up to this
+PATIENCE_MS: Final = 3 * DAY_MS  # for which a letter is tried
+REASON_MAX: Final = 500
+TWICE: Final = "twice the way ended while it was being handed over, so it may have left twice or not at all"
+
+
+class GoneError(ShroffError):
+    """A letter has nothing to say any more; says why."""
+
+
+class Sending:
+    """Hands letters over, on one thread."""
+
+    def __init__(self, office: Office, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
+        self._office, self._store, self._log, self._claim_ms = office, store, log, claim_ms
+        self._letters = office.letters
+        self._mailer: Mailer | None = None
+        self._hooks: dict[str, Sink] = {}
+
+    def send(self, limit: int = 20) -> int:
+        """Hand over what is due; gives how many letters left.
+
+        Raises: AwayError and UsageError where nothing can leave now; the letter at which that showed waits.
+        """
+        now_ms = self._office.now_ms()
+        with self._store.look() as look:
+            found = look.open_letters(now_ms, limit)
+        return sum(self._sent(one) for one in found)
+
+    def close(self) -> None:
+        """Let go of the mailer and of connections."""
+        for one in (self._mailer, *self._hooks.values()):
+            if one is not None:
+                with suppress(Exception):  # what is broken may not close either
+                    one.close()
+        self._mailer = None
+        self._hooks.clear()
+
+    # Below: one letter
+
+    def _sent(self, letter: Letter) -> bool:
+        claimed = self._claimed(letter)
+        if claimed is None:
+            return False
+        notice = self._office.notices.get(letter.notice)
+        if notice is None:
+            self._keep(claimed, DROPPED, "the notice is no longer there")
+            return False
+        try:
+            reason = self._handed_over(notice, claimed)
+        except GoneError as gone:
+            self._keep(claimed, DROPPED, str(gone))
+            return False
+        except TextError as error:
+            self._keep(claimed, REFUSED, str(error))
+            return False
+        except DoubtError as error:
+            self._doubted(claimed, str(error))
+            self.close()
+            raise
+        except (AwayError, UsageError) as error:
+            self._put_off(claimed, str(error))
+            self.close()
+            raise
+        except TransientError as error:
+            self._put_off(claimed, str(error))
+            return False
+        except _AllRefusedError as error:
+            self._keep(claimed, REFUSED, str(error))
+            return False
+        self._keep(claimed, SENT, reason)
+        return True
+
+    def _claimed(self, letter: Letter) -> Letter | None:
+        """The letter, for this process alone; None where another one has it, or it is known to be in doubt twice."""
+        now_ms = self._office.now_ms()
+        with self._store.change() as change:
+            now = change.letter(letter.id)
+            if now is None or now.state != OPEN or now.claimed_ms > now_ms:
+                return None
+            doubts = now.doubts + (1 if now.claimed_ms else 0)
+            if doubts >= 2:
+                change.put_letter(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
+                return None
+            claimed = replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=now_ms + self._claim_ms)
+            change.put_letter(claimed)
+            return claimed
+
+    def _keep(self, letter: Letter, state: str, reason: str) -> None:
+        done = replace(letter, state=state, claimed_ms=0, done_ms=self._office.now_ms(), reason=_short(reason))
+        with self._store.change() as change:
+            change.put_letter(done)
+
+    def _doubted(self, letter: Letter, reason: str) -> None:
+        """Nobody knows whether it left: once more, and then people look."""
+        if letter.doubts:
+            self._keep(letter, UNKNOWN, f"{TWICE}: {reason}")
+        else:
+            self._put_off(replace(letter, doubts=1), reason)
+
+    def _put_off(self, letter: Letter, reason: str) -> None:
+        now_ms = self._office.now_ms()
+        if now_ms - letter.made_ms > PATIENCE_MS:
+            self._keep(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
+            return
+        due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
+        with self._store.change() as change:
+            change.put_letter(replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason)))
+
+    # ---- what leaves
+
+    def _handed_over(self, notice: Notice, letter: Letter) -> str:
+        """Have a letter leave; gives what is to be told of it though it left."""
+        if notice.channel == "mail":
+            return self._mailed(self.mail(notice, letter))
+        due = self._dues(letter)[0]
+        document = self._letters.document(notice, due, self._log)
+        if document is None:
+            raise GoneError("its event is no longer there")
+        id_, body = document
+        if notice.channel == "lake":
+            self._put(notice, id_, body)
+        else:
+            self._called(notice, due, body)
+        return ""
+
+    def _mailed(self, mail: Mail) -> str:
+        self._mailer = self._mailer or self._office.open_mailer()
+        refused = self._mailer.send(mail)
+        words = "; ".join(f"{one.address}: {one.reason}" for one in refused)
+        if len(refused) == len(mail.recipients):
+            raise _AllRefusedError(words)
+        return words
+
+    def _put(self, notice: Notice, id_: str, body: bytes) -> None:
+        """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
+        from shroff.decisions.lake_documents import file_name
+
+        with self._office.lake() as objects:
+            name = f"{notice.folder}/{file_name(id_)}.json"
+            if not objects.put(name, body + b"\n"):
+                raise _AllRefusedError(f"{name} is in the lake already, with other content")
+
+    def _called(self, notice: Notice, due: Due, body: bytes) -> None:
+        hook = self._hooks.get(notice.name)
+        if hook is None:
+            hook = self._hooks[notice.name] = self._office.hook(notice)
+        row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, b"", due.key)
+        for one in hook.send([row]):
+            if one.may_pass:
+                raise TransientError(one.reason)
+            raise _AllRefusedError(one.reason)
+
+    def mail(self, notice: Notice, letter: Letter) -> Mail:
+        """The mail of a letter. Raises: GoneError where it has nothing to say any more."""
+        dues = self._dues(letter)
+        told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
+        addresses = addresses_of(self._office, self._letters.facts, notice, told)
+        if not addresses:
+            raise GoneError("nobody is named who could be told; an address may have been erased")
+        written = self._written(notice, letter, dues, told)
+        return mail_of(
+            written, id=letter.id, sender=self._office.mail_from, recipients=addresses, made_ms=letter.made_ms
+        )
+
+    def _written(self, notice: Notice, letter: Letter, dues: list[Due], told: Told | None) -> Written:
+        if notice.asks:
+            return self._question(notice, letter, told)
+        if dues[0].kind == "report":
+            values = report_values(self._office, notice, dues[0], self._log, self._store)
+            return self._letters.report(notice, values)
+        return self._letters.notice(notice, dues, self._log)
+
+    def _question(self, notice: Notice, letter: Letter, told: Told | None) -> Written:
+        if told is None:
+            raise GoneError("its event is no longer there")
+        with self._store.look() as look:
+            question = next((one for one in look.questions_of(told.name) if one.letter == letter.id), None)
+        if question is None or self._office.now_ms() > question.ends_ms - MINUTE_MS:
+            raise GoneError("its link has ended before it could leave")
+        link = self._office.sender.url.rstrip("/") + PATH + token_of(self._office.key, question)
+        return self._letters.question(notice, told, question, link)
+
+    def _dues(self, letter: Letter) -> list[Due]:
+        with self._store.look() as look:
+            found = [due for key in keys_of(letter) if (due := look.due(key)) is not None]
+        if not found:
+            raise GoneError("what it tells of is no longer kept")
+        return found
+
+
+class _Keyed(Outgoing, frozen=True, gc=False):
+    """A row whose key is that of a due."""
+
+    due: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.due
+
+
+class _AllRefusedError(ShroffError):
+    """Nobody takes the letter, for good."""
+
+
+def _parted(event: str) -> tuple[str, str]:
+    type_, _, id_ = event.partition("/")
+    return type_, id_
+
+
+def _short(reason: str) -> str:
+    """A reason as it is kept: nothing that looks like a card, and not too much."""
+    return covered(reason)[:REASON_MAX]

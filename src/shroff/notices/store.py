@@ -1,0 +1,168 @@
+"""What is kept of notices, and the contract of a store for it: what is to be told, mails on their way, questions.
+
+No address is kept: an event's is looked up when its mail is made, and a keyed hash stands for it here. So whoever is
+forgotten (`shroff erase`) is forgotten here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shroff.people.store import Change as PeopleChange
+
+WAITING: str = ""  # the `letter` of a due that no letter has taken
+PASSED: str = "-"  # that of one that is told nobody
+OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
+STATES = (OPEN, SENT, REFUSED, UNKNOWN, DROPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something to be told by a notice, not before `due_ms`.
+
+    `key` is the same whenever it comes again: what is known is not taken twice. `is_held` says that it was to be told
+    earlier and was held back, by quiet hours or a limit. `told` is JSON of what no event says.
+    """
+
+    key: str
+    notice: str
+    kind: str  # flag | decision | answer | case | failure | spike | report | nothing
+    event: str  # payment/p-1, or nothing
+    rule: str
+    told: str
+    at_ms: int
+    due_ms: int
+    is_held: bool = False
+    letter: str = WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail, call or document on its way, with what it tells of.
+
+    `claimed_ms` is until when the process that sends it may take; 0 where none does. `doubts` counts how often a
+    process ended while it was being sent, so that nobody knows: with the second doubt it is `UNKNOWN` and stays.
+    """
+
+    id: str
+    notice: str
+    rule: str
+    who: bytes = field(repr=False)
+    made_ms: int
+    due_ms: int
+    dues: str  # their keys, as a list of JSON
+    state: str = OPEN
+    attempts: int = 0
+    doubts: int = 0
+    claimed_ms: int = 0
+    done_ms: int = 0
+    reason: str = ""
+    shown: str = ""  # to whom, as people may see it
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question to a customer about a decision, and its answer once there is one.
+
+    The link is signed over `id`, `receipt`, `who` and `ends_ms`; nothing here is enough to make one.
+    """
+
+    id: str
+    letter: str
+    notice: str
+    event: str
+    receipt: str
+    who: bytes = field(repr=False)
+    made_ms: int
+    ends_ms: int
+    answer: str = ""  # yes | no
+    answered_ms: int = 0
+    is_released: bool = False
+
+
+class NoticeLook(Protocol):
+    """Questions to the store."""
+
+    def due(self, key: str) -> Due | None:
+        """The due of this key."""
+
+    def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
+        """What waits and is to be told by now, the longest waiting first."""
+
+    def waiting(self, notice: str, limit: int = 500) -> list[Due]:
+        """What waits to be told by a notice, now or later, the longest waiting first."""
+
+    def count_waiting(self) -> int:
+        """How much waits to become letters."""
+
+    def letter(self, id: str) -> Letter | None:
+        """The letter of this id."""
+
+    def open_letters(self, now_ms: int, limit: int = 100) -> list[Letter]:
+        """Letters that are to leave by now and that nobody is sending, the longest waiting first."""
+
+    def letters(
+        self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
+    ) -> list[Letter]:
+        """Letters in these states, or all, newest first; behind that of a time and an id."""
+
+    def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
+        """When letters of this notice and rule to these recipients were made after a moment, oldest first."""
+
+    def question(self, id: str) -> Question | None:
+        """The question of this id."""
+
+    def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
+        """The questions that were answered in [start, end)."""
+
+    def last_made_ms(self, notice: str) -> int:
+        """When the newest letter of a notice was made; 0 where there is none."""
+
+    def questions_of(self, event: str) -> list[Question]:
+        """The questions about an event, oldest first."""
+
+
+class NoticeChange(NoticeLook, Protocol):
+    """One transaction: all of it or nothing, and the changes of people with it."""
+
+    @property
+    def people(self) -> PeopleChange:
+        """The same transaction for people: the record of who did what, and requests to the log."""
+
+    def add_due(self, due: Due) -> bool:
+        """Keep something to be told; False where its key is known, and nothing is changed."""
+
+    def hold(self, keys: Sequence[str], due_ms: int) -> None:
+        """Hold what waits back until then."""
+
+    def take(self, keys: Sequence[str], letter: str) -> None:
+        """What waits is told by this letter from now on."""
+
+    def put_letter(self, letter: Letter) -> None:
+        """Keep a letter, new or changed."""
+
+    def put_question(self, question: Question) -> None:
+        """Keep a question, new or changed."""
+
+    def sweep(self, before_ms: int) -> None:
+        """Let go of dues, done letters and questions that ended, all from before a moment."""
+
+
+class NoticeStore(Protocol):
+    """Where notices are kept: a contract, which `testing.contracts.notices` holds an adapter to.
+
+    Durable when `change` has ended; changes follow each other, those of people included. Calls may come from any
+    thread. Raises: as `people.store.PeopleStore`.
+    """
+
+    def look(self) -> AbstractContextManager[NoticeLook]:
+        """Questions, each answered as of its own moment."""
+
+    def change(self) -> AbstractContextManager[NoticeChange]:
+        """A transaction; what is raised inside undoes it."""
+
+    def close(self) -> None:
+        """Let go of all connections. Closing twice does nothing."""

@@ -1,0 +1,170 @@
+"""Texts of notices: templates in a sandbox, which see the values that they are given and nothing else.
+
+A template comes with shroff (`templates/question.txt.j2`, `notice`, `report`, each with its `.html.j2`), or lies beside
+the notices of a project and takes the place of that one. The plain text begins with a line `Subject: …` and an empty
+line. HTML shows what it is given as text, and loads nothing: no picture, no style and no font from anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from jinja2 import BaseLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from shroff.errors import UsageError
+from shroff.notices.mails import Written
+
+FOLDER: Final = "notices/"
+ENDINGS: Final = (".txt.j2", ".html.j2")
+LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
+_SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
+_LOADS: Final = re.compile(
+    r"<\s*(?:img|link|script|iframe|object|embed|video|audio|source|form|base|svg)\b|url\s*\(|@import|\bon[a-z]+\s*="
+    r"|\{%[+-]?\s*autoescape\b",
+    re.IGNORECASE,
+)
+_SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
+
+
+class TextError(UsageError):
+    """A template cannot give a text: says which, and the line where that is known."""
+
+    def __init__(self, name: str, words: str, line: int = 0) -> None:
+        self.name, self.line = name, line
+        super().__init__(f"{name}{f':{line}' if line else ''}: {words.rstrip('.')}.")
+        self.words = f"{words.rstrip('.')}."
+
+
+class Texts:
+    """The templates of a project, by the names of files: `notices/customer.de.txt.j2`."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._own = {
+            name[len(FOLDER) :]: text for name, text in files.items() if name.startswith(FOLDER) and _is_template(name)
+        }
+        self._environment = environment(_Loader(self._own))
+
+    @property
+    def names(self) -> list[str]:
+        """The templates of the project's own, by their names in `notices/`."""
+        return sorted(self._own)
+
+    def render(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
+        """What the first template that there is, of these names, makes of some values.
+
+        Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
+        Raises: TextError.
+        """
+        name, plain = self._found(names, language, ".txt.j2")
+        text = self._text(plain, values)
+        head = _SUBJECT.match(text)
+        if head is None:
+            raise TextError(plain, "a plain text begins with a line 'Subject: …' and an empty one", 1)
+        html = ""
+        own = self._named(name, language, ".html.j2")
+        if own:
+            html = self._text(own, values)
+        return Written(head[1].strip(), text[head.end() :], html)
+
+    def check(self) -> list[TextError]:
+        """What is wrong with the project's own templates, as far as can be known without values."""
+        found = []
+        for name in self.names:
+            try:
+                self._environment.get_template(name)
+            except TemplateSyntaxError as error:
+                found.append(TextError(f"{FOLDER}{name}", error.message or "it cannot be read", error.lineno))
+            except TemplateError as error:
+                found.append(TextError(f"{FOLDER}{name}", str(error)))
+        return found
+
+    # Below: one template
+
+    def _found(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
+        for name in names:
+            found = self._named(name, language, ending)
+            if found:
+                return name, found
+        raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
+
+    def _named(self, name: str, language: str, ending: str) -> str:
+        """The template of a name for a language, or for all; empty where there is none."""
+        own = [one for one in (f"{name}.{language}{ending}", f"{name}{ending}") if one in self._own]
+        return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
+
+    def _text(self, name: str, values: Mapping[str, Any]) -> str:
+        shown = f"{FOLDER}{name}" if name in self._own else name
+        try:
+            return _limited(self._environment.get_template(name), shown, values)
+        except TemplateSyntaxError as error:
+            raise TextError(shown, error.message or "it cannot be read", error.lineno) from None
+        except TemplateError as error:
+            raise TextError(shown, f"{type(error).__name__}: {error}") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TextError(shown, f"{type(error).__name__}: {error}") from None
+
+
+def _limited(template: Template, name: str, values: Mapping[str, Any]) -> str:
+    parts, length = [], 0
+    for part in template.generate(**values):
+        parts.append(part)
+        length += len(part)
+        if length > LENGTH_MAX:
+            raise TextError(name, f"it gives more than {LENGTH_MAX:,} characters")
+    return "".join(parts)
+
+
+def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
+    """A sandbox: nothing of Python can be reached or changed from it, HTML is escaped, a name that is wrong is told."""
+    found = ImmutableSandboxedEnvironment(
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.removesuffix(".j2").endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        cache_size=100,
+    )
+    for name in ("lipsum", "cycler", "joiner", "namespace"):
+        found.globals.pop(name, None)
+    found.filters.pop("safe", None)
+    return found
+
+
+class _Loader(BaseLoader):
+    """The project's own templates, then those that come with shroff. No other file can be named."""
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._own = own
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:
+        text = self._own.get(template)
+        if text is not None and ".html." in template:
+            _refuse_loading(template, text)
+        if text is None:
+            text = _shipped(template)
+        if text is None:
+            raise TemplateNotFound(template)
+        return text, None, lambda: True
+
+
+def _refuse_loading(name: str, text: str) -> None:
+    """Raises: TemplateSyntaxError where HTML would load, send or run something, or show text as HTML."""
+    found = _LOADS.search(text)
+    if found is not None:
+        words = f"{found[0]!r} is not for mails: nothing is loaded, sent or run by opening one"
+        raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
+
+
+@cache
+def _shipped(name: str) -> str | None:
+    return next((one.read_text("utf-8") for one in _SHIPPED.iterdir() if one.name == name), None)
+
+
+def _is_template(name: str) -> bool:
+    return name.endswith(ENDINGS)

@@ -1,0 +1,118 @@
+"""Trying notices out: a preview, a test to an address, and letters that somebody sends again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from email import message_from_bytes
+from email.policy import SMTP
+from typing import Any, Final
+
+from shroff.errors import UsageError
+from shroff.notices.addresses import is_address
+from shroff.notices.definitions import OF_EVENTS, Notice
+from shroff.notices.facts import Told
+from shroff.notices.letters import Letters
+from shroff.notices.mailer import Mail
+from shroff.notices.mails import Written, mail_of
+from shroff.notices.office import Office
+from shroff.notices.planning import addresses_of
+from shroff.notices.questions import PATH
+from shroff.notices.raising import due_of
+from shroff.notices.report import report_due, report_values
+from shroff.notices.store import OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
+from shroff.streams.log import Log
+
+LOOK_BACK: Final = 2_000  # places, for an event to show
+NOWHERE: Final = "preview@localhost"
+NO_LINK: Final = "preview-this-link-answers-nothing"
+_SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "failure": {"words": "sink decided takes nothing: its server does not answer"},
+    "spike": {"count": 120, "usual": "4.0"},
+    "case": {"words": "3 alerts"},
+    "answer": {"answer": "no", "released": False},
+    "nothing": {"count": 4_812},
+}
+
+
+def preview(office: Office, notice: Notice, log: Log, event: str = "") -> Mail:
+    """The mail that a notice would send of an event. Raises: UsageError where it sends none, or none can be shown."""
+    if notice.channel != "mail":
+        raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
+    letters, told = office.letters, None
+    if notice.on in OF_EVENTS:
+        told = _event(letters, notice, log, event)
+    written = _written(office, letters, notice, told, log)
+    addresses = addresses_of(office, letters.facts, notice, told) or (NOWHERE,)
+    return mail_of(
+        written, id=f"preview-{notice.name}", sender=office.mail_from, recipients=addresses, made_ms=office.now_ms()
+    )
+
+
+def _event(letters: Letters, notice: Notice, log: Log, event: str) -> Told:
+    """The event that is asked for, or the newest of the notice's type."""
+    if event:
+        found = letters.facts.told(log, event)
+        if found is None:
+            raise UsageError(f"there is no event {event!r}. Name one as payment/p-1.")
+        return found
+    last = log.last_seq()
+    records = [one for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for one in rows]
+    for record in reversed(records):
+        is_meant = record.kind == "event" and (record.type == notice.event or not notice.event)
+        if is_meant and (found := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:
+            return found
+    raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
+
+
+def _written(office: Office, letters: Letters, notice: Notice, told: Told | None, log: Log) -> Written:
+    now_ms = office.now_ms()
+    if notice.asks and told is not None:
+        question = Question("", "", notice.name, told.name, told.receipt, bytes(32), now_ms, now_ms + notice.lasts_ms)
+        return letters.question(notice, told, question, office.sender.url.rstrip("/") + PATH + NO_LINK)
+    if notice.on == "report":
+        due = report_due(notice, now_ms) or _yesterday(notice, now_ms)
+        store = office.open_store()
+        try:
+            return letters.report(notice, report_values(office, notice, due, log, store))
+        finally:
+            store.close()
+    event = "" if told is None else told.name
+    rule = told.flags[0].rule if told is not None and told.flags else "a_rule"
+    return letters.notice(
+        notice,
+        [due_of(notice, notice.on, "preview", now_ms, event=event, rule=rule, told=_SAMPLES.get(notice.on, {}))],
+        log,
+    )
+
+
+def _yesterday(notice: Notice, now_ms: int) -> Due:
+    """The report as it was due last, though it is too late for it now."""
+    half_day_ms = 43_200_000
+    found = report_due(notice, now_ms - half_day_ms)
+    assert found is not None, "of any two moments half a day apart, one is within half a day behind a report"
+    return found
+
+
+def addressed(mail: Mail, to: str) -> Mail:
+    """The same mail for another recipient, marked as a test. Raises: UsageError where that is no address."""
+    if not is_address(to):
+        raise UsageError(f"{to!r} is no address of mail, such as ann@bank.example.")
+    message = message_from_bytes(mail.data, policy=SMTP)
+    del message["To"]
+    message["To"] = to
+    message["X-Shroff-Test"] = "yes"
+    return replace(mail, recipients=(to,), data=message.as_bytes())
+
+
+def again(store: NoticeStore, id: str, now_ms: int) -> Letter:
+    """Have a letter leave again that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    with store.change() as change:
+        found = change.letter(id)
+        if found is None:
+            raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
+        if found.state not in {REFUSED, UNKNOWN}:
+            raise UsageError(f"letter {id} is {found.state}, so it is not sent again.")
+        put_back = replace(found, state=OPEN, due_ms=now_ms, claimed_ms=0, doubts=0, done_ms=0, made_ms=now_ms)
+        change.put_letter(put_back)
+    return put_back

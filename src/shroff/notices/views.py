@@ -1,0 +1,275 @@
+"""Notices of an opened project: what is declared, what is told beside the log, and what people may look at and try."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.decisions.definitions import Definitions, Loaded
+from shroff.errors import Problem, UsageError, nearest
+from shroff.events.systems import System, Systems
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from shroff.events.intake import Intake
+    from shroff.notices.confirming import Confirming
+    from shroff.notices.definitions import Notice
+    from shroff.notices.mailer import Mail, Mailer
+    from shroff.notices.office import Office
+    from shroff.notices.store import Letter, NoticeStore
+    from shroff.notices.telling import Teller
+    from shroff.people.store import PeopleStore
+    from shroff.streams.delivering import Route, SinkHealth
+    from shroff.streams.lake import Patient
+    from shroff.streams.sink import Sink
+
+FOLDER: Final = "notices/"
+SENDER: Final = "shroff@localhost"
+URL: Final = "http://localhost:8080"
+LAKE: Final = "./lake"  # where documents go, where no lake is named
+KEY: Final = "shroff question 1"  # the purpose of the key that signs links
+
+
+class NoticeViews:
+    """What has to do with notices in an opened project."""
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+    served_at: str
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller."""
+
+    @abstractmethod
+    def open_people(self) -> PeopleStore:
+        """Where people are kept, to be closed by the caller."""
+
+    @abstractmethod
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings, and a name that no other project's has."""
+
+    @abstractmethod
+    def _adapter_named(self, name: str) -> Callable[..., Any]:
+        """The adapter of a name."""
+
+    @abstractmethod
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
+        """A folder or bucket by its settings."""
+
+    @abstractmethod
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """The door for files and lines."""
+
+    @abstractmethod
+    def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
+        """Which share of the frauds is known after so many days."""
+
+    @abstractmethod
+    def _refuse_a_second_key(self) -> None:
+        """Raises: StorageError where the log has values that were hashed with a key that is lost."""
+
+    # ---- what is declared
+
+    def with_notices(self, files: Mapping[str, str], loaded: Loaded) -> Loaded:
+        """What came of reading a project, with what is wrong with its notices and their texts."""
+        if loaded.definitions is None:
+            return loaded
+        from shroff.notices.definitions import load_notices
+
+        problems: list[Problem] = []
+        warnings: list[Problem] = []
+        load_notices(files, loaded.definitions, problems, warnings)
+        if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
+            from shroff.notices.texts import Texts
+
+            mistakes = Texts(files).check()
+            problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
+        return loaded.beside(problems, warnings) if problems or warnings else loaded
+
+    @property
+    def notices(self) -> dict[str, Notice]:
+        """The notices as the project's files have them now. Raises: DefinitionError."""
+        from shroff.notices.definitions import load_notices
+
+        return load_notices(config.read_files(self.places.folder, []), self.definitions, [], [])
+
+    def notice(self, name: str) -> Notice:
+        """One of them. Raises: UsageError where there is none of this name."""
+        found = self.notices
+        if name not in found:
+            hint = nearest(name, found) or f"There is {', '.join(found) or 'none'}."
+            raise UsageError(f"there is no notice {name!r}. {hint}")
+        return found[name]
+
+    # ---- what telling takes
+
+    def office(self) -> Office:
+        """The project as notices see it, by its files as they are now. Nothing is opened yet.
+
+        Raises: UsageError where shroff.yaml names a variable that is not set.
+        """
+        from shroff.notices.letters import Sender
+        from shroff.notices.office import Office
+        from shroff.notices.texts import Texts
+
+        definitions, systems = self.definitions, self.systems
+        files = config.read_files(self.places.folder, [])
+        web = systems.web
+        sender = Sender(
+            web.text("name", definitions.settings.name),
+            config.filled(web.text("url", self.served_at or URL), "web"),
+            web.text("help"),
+        )
+        return Office(
+            definitions,
+            self.notices,
+            Texts(files),
+            sender,
+            config.filled(systems.mail.text("from", SENDER), "mail"),
+            config.key_for(self.places, KEY, self._refuse_a_second_key),
+            self.now_ms,
+            lambda: self.open_log(read_only=True),
+            self.open_notices,
+            self.open_mailer,
+            self._addresses_of,
+            self._hook,
+            self._lake_of_documents,
+            self.known_by,
+        )
+
+    def open_notices(self) -> NoticeStore:
+        """Where notices are kept, to be closed by the caller."""
+        store: NoticeStore = self._adapter_named("notices.sql")(self.open_people())
+        return store
+
+    def open_mailer(self) -> Mailer:
+        """What hands mails over, to be closed by the caller. Raises: UsageError for settings that cannot be."""
+        mail = self.systems.mail
+        if not mail.text("smtp"):
+            folder: Mailer = self._adapter_named("mailer.folder")(self.places.mail)
+            return folder
+        filled = {name: config.filled(str(value), "mail") for name, value in mail.options.items()}
+        ca = str(self.places.folder / filled["ca"]) if "ca" in filled else ""
+        smtp: Mailer = self._adapter_named("mailer.smtp")(
+            filled["smtp"],
+            is_plain=filled.get("security") == "plain",
+            ca=ca,
+            timeout_ms=mail.duration_ms("timeout", "30s"),
+        )
+        return smtp
+
+    def _addresses_of(self, role: str) -> list[str]:
+        """The addresses of the users of a role that have one and may sign in."""
+        from shroff.notices.addresses import is_address
+
+        with closing(self.open_people()) as store, store.look() as look:
+            users = [one for one in look.users() if one.role.value == role and not one.is_disabled]
+        return sorted({one.email for one in users if is_address(one.email)})
+
+    def _hook(self, notice: Notice) -> Sink:
+        options = {"url": notice.url, "secret": notice.secret}
+        return self.open_sink(f"{self.definitions.settings.name}-{notice.name}", System("webhook", options))
+
+    def _lake_of_documents(self) -> AbstractContextManager[Patient]:
+        """The lake, or a folder of the project where none is named."""
+        return self._objects_at({"to": LAKE} if self.systems.lake is None else self.systems.lake.options)
+
+    # ---- telling
+
+    def tells(self) -> bool:
+        """Whether there is anything to do beside the log: notices, or rules that name somebody to be told."""
+        return bool(self.notices) or any(rule.notify for rule in self.definitions.rules)
+
+    def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Teller | None]:
+        """Tell while this process writes the log (see `notices.telling.telling`)."""
+        if not self.tells():
+            return nullcontext(None)
+        from shroff.notices.telling import telling
+
+        return telling(self.office(), log, others)
+
+    def notice_routes(self) -> list[Route]:
+        """What carries decisions to notices on them; they begin with what comes from then on."""
+        from shroff.notices.raising import DecisionsTold
+        from shroff.streams.delivering import Route
+
+        on = [one for one in self.notices.values() if one.on == "decision"]
+        office = self.office() if on else None
+        found = []
+        for notice in on:
+
+            def opened(notice: Notice = notice) -> Sink:
+                assert office is not None
+                return DecisionsTold(office, notice)
+
+            found.append(Route(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
+        return found
+
+    def confirming(self) -> Confirming:
+        """What answers customers, to be closed by the caller. Nothing is opened before it is first asked."""
+        from shroff.notices.confirming import Confirming
+
+        return Confirming(self.office, self._label_request)
+
+    def _label_request(self, label: bytes) -> tuple[str, bytes]:
+        """The kind and body of a request to the log to take a label, by its JSON."""
+        from shroff.decisions.inbox import LABELS, labels_request
+        from shroff.decisions.posted import PostReader
+        from shroff.events.mapping import LABEL
+
+        definitions = self.definitions
+        reader = PostReader(definitions, self.intake(keeps_hashes=True), self.now_ms)
+        submission = reader.one(LABEL, label, "confirm")
+        return LABELS, labels_request([submission], definitions.settings.money_places)
+
+    # ---- for people
+
+    @contextmanager
+    def told(self) -> Iterator[NoticeStore]:
+        """What is kept of notices: what waits, letters, questions. Raises: UsageError where there is no log yet."""
+        with closing(self.open_notices()) as store:
+            yield store
+
+    def preview(self, name: str, event: str = "") -> Mail:
+        """The mail that a notice would send of an event, `payment/p-1`; left out, the newest that it could be about.
+
+        Nothing is sent, and its link answers nothing. Raises: UsageError.
+        """
+        from shroff.notices.trying import preview
+
+        with closing(self.open_log(read_only=True)) as log:
+            return preview(self.office(), self.notice(name), log, event)
+
+    def test_notice(self, name: str, to: str, event: str = "") -> list[str]:
+        """Send what `preview` gives to an address; gives why it was refused, nothing where it was taken.
+
+        Raises: UsageError, also for what is no address; TransientError where the server cannot be reached.
+        """
+        from shroff.notices.trying import addressed
+
+        mail = addressed(self.preview(name, event), to)
+        with closing(self.open_mailer()) as mailer:
+            return [one.reason for one in mailer.send(mail)]
+
+    def retry_letter(self, id: str) -> Letter:
+        """Have a letter that was refused, or of which nobody knows, leave again. Raises: UsageError for any other."""
+        from shroff.notices.trying import again
+
+        with self.told() as store:
+            return again(store, id, self.now_ms())

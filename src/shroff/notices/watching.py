@@ -1,0 +1,134 @@
+"""What is told without an event: reports that are due, silence where that is asked for, spikes of rules, failures."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import plain
+from shroff.notices.office import Office
+from shroff.notices.raising import due_of
+from shroff.notices.report import report_due
+from shroff.notices.store import Due, NoticeStore
+from shroff.streams.delivering import SinkHealth
+from shroff.streams.log import Log
+
+HOURS: Final = 7 * 24  # that say what is usual
+LOOK_BACK: Final = 200_000  # places whose flags are read at the start
+FAILS_MS: Final = MINUTE_MS  # for which something fails before anybody is told
+
+
+class Watching:
+    """Looks for what is to be told by the clock, some times a minute.
+
+    Args:
+        health: How delivery to each sink is doing.
+    """
+
+    def __init__(
+        self, office: Office, store: NoticeStore, log: Log, health: Callable[[], Sequence[SinkHealth]]
+    ) -> None:
+        self._office, self._store, self._log, self._health = office, store, log, health
+        self._hours: dict[str, Counter[int]] = {}  # of each rule, by hours since 1970 of the flags' events
+        self._recent: dict[str, deque[int]] = {}
+        self._flags_to = -1
+        self._told_to = log.last_seq()
+        self._refused = log.counts().refused
+
+    def look(self) -> int:
+        """Keep what is due by now; gives how much of it is new."""
+        found = [*self._reports(), *self._silence(), *self._spikes(), *self._failures()]
+        if not found:
+            return 0
+        with self._store.look() as look:
+            new = [one for one in found if look.due(one.key) is None]
+        if not new:
+            return 0
+        with self._store.change() as change:
+            return sum(change.add_due(one) for one in new)
+
+    def _reports(self) -> Iterator[Due]:
+        now_ms = self._office.now_ms()
+        for notice in self._office.of_kind("report"):
+            due = report_due(notice, now_ms)
+            if due is not None:
+                yield due
+
+    def _silence(self) -> Iterator[Due]:
+        """That there was nothing, where a notice says so: that the rules ran all the same."""
+        now_ms = self._office.now_ms()
+        for notice in self._office.notices.values():
+            if not notice.is_verbose or not notice.digest_ms:
+                continue
+            with self._store.look() as look:
+                is_quiet = not look.waiting(notice.name, 1)
+                last_ms = look.last_made_ms(notice.name)
+            if is_quiet and now_ms - last_ms >= notice.digest_ms:
+                last, self._told_to = self._told_to, self._log.last_seq()
+                due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told={"count": self._told_to - last})
+                yield replace(due, due_ms=now_ms)
+
+    # ---- spikes
+
+    def _spikes(self) -> Iterator[Due]:
+        notices = self._office.of_kind("spike")
+        if not notices:
+            return
+        self._count_flags()
+        now_ms = self._office.now_ms()
+        for rule, recent in self._recent.items():
+            while recent and recent[0] <= now_ms - HOUR_MS:
+                recent.popleft()
+            usual = self._usual(rule, now_ms // HOUR_MS)
+            for notice in notices:
+                if len(recent) >= notice.least and len(recent) > notice.times_usual * usual:
+                    yield self._spike(notice, rule, len(recent), usual, now_ms)
+
+    def _spike(self, notice: Notice, rule: str, count: int, usual: float, now_ms: int) -> Due:
+        told = {"count": count, "usual": f"{usual:.1f}"}
+        return due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=told)
+
+    def _usual(self, rule: str, hour: int) -> float:
+        """The mean of the hours before this one, of a week at most, from the first that there was."""
+        hours = self._hours[rule]
+        earlier = [one for one in hours if hour - HOURS <= one < hour]
+        return sum(hours[one] for one in earlier) / (hour - min(earlier)) if earlier else 0.0
+
+    def _count_flags(self) -> None:
+        last = self._log.last_seq()
+        if self._flags_to < 0:
+            self._flags_to = max(last - LOOK_BACK, self._log.pruned_to())
+        for rows in self._log.flags_after(self._flags_to, last):
+            for row in rows:
+                self._hours.setdefault(row.rule, Counter())[row.time_ms // HOUR_MS] += 1
+                self._recent.setdefault(row.rule, deque()).append(row.time_ms)
+        self._flags_to = last
+
+    # ---- failures
+
+    def _failures(self) -> Iterator[Due]:
+        notices = self._office.of_kind("failure")
+        if not notices:
+            return
+        now_ms = self._office.now_ms()
+        for key, words in self._failing(now_ms):
+            for notice in notices:
+                yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
+
+    def _failing(self, now_ms: int) -> Iterator[tuple[str, str]]:
+        """What fails, each under a key that is the same for as long as it does."""
+        for one in self._health():
+            if one.trouble is not None and now_ms - one.trouble.since_ms >= FAILS_MS:
+                words = f"sink {one.name} takes nothing: {one.trouble.words}"
+                yield f"{one.name}-{one.trouble.since_ms}", plain(words)
+        counts = self._log.counts()
+        if counts.refused > self._refused:
+            words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
+            yield f"quarantine-{now_ms // HOUR_MS}", words
+        self._refused = max(self._refused, counts.refused)
+        if counts.stuck:
+            yield f"stuck-{now_ms // (24 * HOUR_MS)}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"

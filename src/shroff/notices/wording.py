@@ -1,0 +1,93 @@
+"""How money, times and card numbers are written in each language, and what is never written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from shroff.language.values import show_decimal
+from shroff.notices.words import DAYS, MARKS, MONTHS, WORDS
+
+NO_BREAK: Final = "\u00a0"
+MINUS: Final = "\u2212"
+HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
+_CARD: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
+_SHORT: Final = 8  # characters: of longer texts the last four may be shown, as hashed fields have them
+_HIDDEN: Final = "••••"
+
+
+def money_text(units: int, places: int, currency: str, language: str) -> str:
+    r"""An amount for people.
+
+    >>> money_text(166190, 2, "EUR", "en"), money_text(166190, 2, "EUR", "de")
+    ('1,661.90\xa0EUR', '1.661,90\xa0EUR')
+    """
+    thousands, point = MARKS[language]
+    whole, _, rest = show_decimal(abs(units), places).partition(".")
+    text = f"{int(whole):,}".replace(",", thousands) + (point + rest if rest else "")
+    return f"{MINUS if units < 0 else ''}{text}{NO_BREAK}{currency}"
+
+
+def count_text(count: int, language: str) -> str:
+    """A number of things, parted by thousands."""
+    return f"{count:,}".replace(",", MARKS[language][0])
+
+
+def share_text(part: float, whole: float, language: str) -> str:
+    """A share in percent; nothing of nothing is a dash that words explain."""
+    if not whole:
+        return WORDS[language]["none"]
+    return f"{100 * part / whole:.1f}".replace(".", MARKS[language][1]) + f"{NO_BREAK}%"
+
+
+def day_text(at_ms: int, zone: str, language: str) -> str:
+    """A day without its year: `20 July`."""
+    at = _at(at_ms, zone)
+    return WORDS[language]["day"].format(day=at.day, month=MONTHS[language][at.month - 1])
+
+
+def moment_text(at_ms: int, zone: str, language: str) -> str:
+    """A moment with its weekday and where that clock is: `Monday 20 July 2026, 14:32, time in Berlin`."""
+    at = _at(at_ms, zone)
+    place = zone.rpartition("/")[2].replace("_", " ")
+    return WORDS[language]["moment"].format(
+        weekday=DAYS[language][at.weekday()],
+        day=at.day,
+        month=MONTHS[language][at.month - 1],
+        year=at.year,
+        time=f"{at:%H:%M}",
+        zone="UTC" if zone == "UTC" else WORDS[language]["time_in"].format(place=place),
+    )
+
+
+def until_text(at_ms: int, zone: str, language: str) -> str:
+    """A moment that is near: `21 July, 14:32`."""
+    return f"{day_text(at_ms, zone, language)}, {_at(at_ms, zone):%H:%M}"
+
+
+def _at(at_ms: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(ZoneInfo(zone))
+
+
+def last_four(text: str) -> str:
+    """What may be shown of a card or an account: the last four characters, of a short text all.
+
+    >>> last_four("4000123412344417"), last_four("hashed:" + 32 * "a" + ":4417"), last_four("c-1")
+    ('4417', '4417', 'c-1')
+    """
+    found = HASHED.fullmatch(text)
+    if found is not None:
+        return found[1]
+    return text[-4:] if len(text) > _SHORT else text
+
+
+def covered(text: str) -> str:
+    """A text without what could be the number of a card, and with what stands for a hashed value.
+
+    >>> covered("paid with 4000 1234 1234 4417 today")
+    'paid with •••• 4417 today'
+    """
+    text = HASHED.sub(lambda found: f"{_HIDDEN} {found[1]}".rstrip(), text)
+    return _CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}", text)

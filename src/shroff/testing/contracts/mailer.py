@@ -1,0 +1,136 @@
+"""What every mailer must keep, as tests: a mail arrives as it is, and what comes again is known by its id."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+
+from shroff.errors import TransientError
+from shroff.notices.mailer import Mail, Mailer
+from shroff.notices.mails import Written, mail_of
+from shroff.testing.contracts.promises import Contract, promise
+
+PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one
+TEXT = "Grüße,\n.\n..\nFrom here on: 389.90 EUR\n" + 300 * "x" + "\n"
+
+
+def mail(id: str = "m-1", *recipients: str) -> Mail:
+    """A mail with what servers and formats stumble over: dots alone on a line, long lines, other letters."""
+    written = Written(f"Was this you? {id}", TEXT, "<p>Grüße</p>\n")
+    return mail_of(
+        written,
+        id=id,
+        sender="Bank <notices@bank.example>",
+        recipients=recipients or ("ann@customers.example",),
+        made_ms=1_780_000_000_000,
+    )
+
+
+class MailerContract(Contract):
+    """Bind it by a subclass. `made` gives a mailer into a place that is made for the test."""
+
+    @abstractmethod
+    def made(self, place: str) -> Mailer:
+        """A mailer into this place."""
+
+    @abstractmethod
+    def arrived(self, place: str) -> list[bytes]:
+        """The bytes of all mails in the place, in the order of their arrival."""
+
+    @abstractmethod
+    def away(self, place: str) -> AbstractContextManager[Mailer]:
+        """A mailer that hands nothing over until the block ends; with `PASSWORD`, where its address has one."""
+
+    def test_a_mail_arrives_with_its_headers_and_both_texts(self, place: str) -> None:
+        mailer = self.made(place)
+        assert not mailer.send(mail())
+        mailer.close()
+
+        (found,) = [_read(one) for one in self.arrived(place)]
+        plain, html = (found.get_body((kind,)) for kind in ("plain", "html"))
+        assert str(found["Subject"]) == "Was this you? m-1"
+        assert str(found["From"]) == "Bank <notices@bank.example>"
+        assert str(found["To"]) == "ann@customers.example"
+        assert plain is not None
+        assert plain.get_content().replace("\r\n", "\n") == TEXT
+        assert html is not None
+        assert html.get_content().strip() == "<p>Grüße</p>"
+
+    def test_the_same_mail_again_has_the_same_id(self, place: str) -> None:
+        mailer = self.made(place)
+        for _ in range(2):
+            assert not mailer.send(mail("m-7"))
+        mailer.close()
+
+        assert {str(_read(one)["Message-ID"]) for one in self.arrived(place)} == {"<m-7@bank.example>"}
+
+    def test_many_mails_each_arrive_once(self, place: str) -> None:
+        mailer = self.made(place)
+        for number in range(120):
+            assert not mailer.send(mail(f"m-{number}"))
+        mailer.close()
+
+        ids = [str(_read(one)["Message-ID"]) for one in self.arrived(place)]
+        assert sorted(ids) == sorted(f"<m-{number}@bank.example>" for number in range(120))
+
+    def test_several_recipients_are_one_mail(self, place: str) -> None:
+        mailer = self.made(place)
+        assert not mailer.send(mail("m-1", "ann@bank.example", "bob@bank.example"))
+        mailer.close()
+
+        (found,) = [_read(one) for one in self.arrived(place)]
+        assert str(found["To"]) == "ann@bank.example, bob@bank.example"
+
+    @promise("knows who is refused")
+    def test_a_recipient_that_is_refused_is_named_and_the_others_have_the_mail(self, place: str) -> None:
+        mailer = self.made(place)
+        refused = mailer.send(mail("m-1", "ann@bank.example", "nobody-here@bank.example"))
+        mailer.close()
+
+        assert [one.address for one in refused] == ["nobody-here@bank.example"]
+        assert len(self.arrived(place)) == 1
+
+    @promise("knows who is refused")
+    def test_a_mail_that_nobody_takes_is_refused_and_the_next_one_leaves(self, place: str) -> None:
+        mailer = self.made(place)
+        refused = mailer.send(mail("m-1", "nobody-here@bank.example"))
+        assert [one.address for one in refused] == ["nobody-here@bank.example"]
+        assert not mailer.send(mail("m-2"))
+        mailer.close()
+
+        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-2@bank.example>"]
+
+    @promise("knows who is refused")
+    def test_a_recipient_that_may_be_taken_later_has_the_whole_mail_come_again(self, place: str) -> None:
+        mailer = self.made(place)
+        with pytest.raises(TransientError):
+            mailer.send(mail("m-1", "ann@bank.example", "later@bank.example"))
+        assert not mailer.send(mail("m-2"))
+        mailer.close()
+
+        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-2@bank.example>"]
+
+    def test_a_mailer_that_reaches_nobody_says_so_without_its_password(self, place: str) -> None:
+        with self.away(place) as mailer:
+            with pytest.raises(TransientError) as raised:
+                mailer.send(mail())
+            mailer.close()
+
+        assert PASSWORD not in str(raised.value)
+
+    def test_closing_twice_does_nothing(self, place: str) -> None:
+        mailer = self.made(place)
+        mailer.send(mail())
+        mailer.close()
+        mailer.close()
+
+        assert len(self.arrived(place)) == 1
+
+
+def _read(data: bytes) -> EmailMessage:
+    return message_from_bytes(data, policy=SMTP)

@@ -1,0 +1,110 @@
+"""The customer's page: a link shows a question and changes nothing; a button of it answers, once.
+
+Without a session, a cookie or a script. Who has the link may answer by it, so nothing about the customer is shown
+that the mail did not say, no other page learns where it came from, and nobody may keep it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from shroff.errors import TransientError
+from shroff.notices.words import LANGUAGES, WORDS
+from shroff.web.http import Request, Response
+from shroff.web.pages.rendering import HTML, environment
+
+if TYPE_CHECKING:
+    from shroff.notices.confirming import Page
+    from shroff.web.http import Headers
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 1_024
+STATUS: Final = {"forged": 404, "late": 410}
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-robots-tag", b"noindex, nofollow"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+
+async def show(service: Service, request: Request) -> Response:
+    """What a link shows. Changes nothing, so a program that opens links in mails harms nobody."""
+    if _is_too_much(service, request):
+        return _busy(request, 429)
+    try:
+        page = await service.in_thread(service.confirming.page, request.params["token"], _language(request))
+    except TransientError:
+        return _busy(request, 503)
+    return _page(page, request)
+
+
+async def answer(service: Service, request: Request) -> Response:
+    """Answer by a link, once."""
+    if _is_too_much(service, request):
+        return _busy(request, 429)
+    said = _answer(await request.body(BODY_BYTES_MAX))
+    token, language = request.params["token"], _language(request)
+    try:
+        if not said:
+            page = await service.in_thread(service.confirming.page, token, language)
+            return _page(page, request, status=400 if page.kind == "question" else 0)
+        page = await service.in_thread(service.confirming.answer, token, said, language)
+    except TransientError:
+        return _busy(request, 503)
+    service.posts.wake()  # the label waits in the log's inbox
+    return _page(page, request, status=409 if page.kind == "again" else 0)
+
+
+def _answer(body: bytes) -> str:
+    """The answer, yes or no; nothing for anything else."""
+    try:
+        given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
+    except ValueError:
+        return ""
+    found = given.get("answer", "")
+    return found if found in {"yes", "no"} else ""
+
+
+def _language(request: Request) -> str:
+    """The language that the page was asked for in; nothing where none was chosen."""
+    found = request.query.get("language", "")
+    return found if found in LANGUAGES else ""
+
+
+def _is_too_much(service: Service, request: Request) -> bool:
+    return service.strangers.wait_s_of(request.address, 1) > 0
+
+
+def _busy(request: Request, status: int) -> Response:
+    """To be tried again: too many came from there, or what is kept cannot be reached. Nothing was changed."""
+    language = _language(request) or LANGUAGES[0]
+    values: dict[str, Any] = {"words": WORDS[language], "language": language, "sender": "", "others": []}
+    return _rendered("busy", values, status, ((b"retry-after", b"60"),))
+
+
+def _page(page: Page, request: Request, status: int = 0) -> Response:
+    values = dict(page.values)
+    if not _language(request) and page.kind == "forged":
+        values |= _as_asked(request, values)
+    return _rendered(page.kind, values, status or STATUS.get(page.kind, 200))
+
+
+def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
+    """In the language of who asks, where no notice says another."""
+    wanted = request.header(b"accept-language").decode("latin-1")[:2].lower()
+    if wanted not in LANGUAGES or wanted == values["language"]:
+        return {}
+    others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != wanted]
+    is_own = values["help"] not in {one["help"] for one in WORDS.values()}
+    help_ = values["help"] if is_own else WORDS[wanted]["help"]
+    return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
+
+
+def _rendered(kind: str, values: dict[str, Any], status: int, headers: Headers = ()) -> Response:
+    name = "confirm_question.html" if kind == "question" else "confirm_end.html"
+    text = environment().get_template(name).render(**values, kind=kind)
+    return Response(text.encode(), status, HTML, (*HEADERS, *headers))

@@ -1,0 +1,192 @@
+"""Mails: the built-in mailbox, what left and what waits, and how each notice's mail looks before it is sent.
+
+The HTML of a mail is a document of its own in a frame, which may run and load nothing: what somebody wrote into a mail
+cannot become a part of the page around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.errors import TransientError, UsageError
+from shroff.notices.definitions import OF_EVENTS
+from shroff.notices.mailbox import Kept, kept_mail, kept_mails
+from shroff.notices.mails import one_line
+from shroff.notices.questions import PATH
+from shroff.notices.store import OPEN, REFUSED, STATES, UNKNOWN
+from shroff.people.access import Right
+from shroff.people.audit import Act
+from shroff.web.http import Request, Response
+from shroff.web.notices import letters_of, mail_shown, notice_shown
+from shroff.web.pages.rendering import HTML, POLICY, page, see_other
+from shroff.web.paging import cursor_of, next_of
+from shroff.web.problems import ProblemError
+from shroff.web.routes import Route
+
+if TYPE_CHECKING:
+    from shroff.notices.definitions import Notice
+    from shroff.web.service import Service
+
+SHOWN: Final = 50
+NOTICES: Final = "/mails/notices"
+IN_FRAME: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+_FRAMING: Final = (b"content-security-policy", f"{POLICY}; frame-src 'self'".encode())
+_LINK: Final = re.compile(re.escape(PATH) + r"[A-Za-z0-9_-]{64}(?![A-Za-z0-9_-])")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a test mail: a note's kind and its words."""
+
+    kind: str
+    words: str
+
+
+async def mailbox(service: Service, request: Request) -> Response:
+    """The mails that lie as files, the newest first."""
+    project = service.project
+    mails = await service.in_thread(kept_mails, project.places.mail, SHOWN)
+    return page(service, request, "mails.html", mails=mails, has_server=bool(project.systems.mail.text("smtp")))
+
+
+async def mail(service: Service, request: Request) -> Response:
+    """One of them, with the way to the page that it leads to."""
+    found = await _kept(service, request)
+    link = _LINK.search(found.text)
+    return _framing(page(service, request, "mail.html", mail=found, link=link and link[0]))
+
+
+async def mail_html(service: Service, request: Request) -> Response:
+    """Its HTML, for the frame of that page."""
+    return _in_frame((await _kept(service, request)).html)
+
+
+async def _kept(service: Service, request: Request) -> Kept:
+    found = await service.in_thread(kept_mail, service.project.places.mail, request.params["name"])
+    if found is None:
+        raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
+    return found
+
+
+# ---- letters
+
+
+async def letters(service: Service, request: Request) -> Response:
+    """What left, waits or was refused, the newest first."""
+    state = request.query.get("state", "")
+    if state and state not in STATES:
+        raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
+    before = cursor_of(request.query, tuple[int, str])
+    waiting, found = await service.in_thread(letters_of, service.project, [state] if state else [], before, SHOWN)
+    older = next_of((found[-1].made_ms, found[-1].id)) if len(found) == SHOWN else None
+    trouble = next((one.trouble for one in service.work.sinks if one.name == "notices" and one.trouble), None)
+    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
+    more = {"state": state, "states": STATES, "again": (REFUSED, UNKNOWN), "trouble": trouble, "open": OPEN}
+    return page(service, request, "letters.html", **shown, **more)
+
+
+async def retry(service: Service, request: Request) -> Response:
+    """Have a letter leave again."""
+    id_ = request.params["id"]
+    await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
+    await service.in_thread(service.project.retry_letter, id_)
+    return see_other("/mails/letters")
+
+
+# ---- notices
+
+
+async def notices(service: Service, request: Request) -> Response:
+    """Who is told what."""
+    found = await service.in_thread(lambda: service.project.notices)
+    return page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
+
+
+async def notice(service: Service, request: Request) -> Response:
+    """The mail that a notice would send."""
+    return await _notice(service, request, request.query.get("event", ""))
+
+
+async def notice_html(service: Service, request: Request) -> Response:
+    """Its HTML, for the frame of that page."""
+    return _in_frame((await _previewed(service, request, request.query.get("event", "")))["html"])
+
+
+async def test(service: Service, request: Request) -> Response:
+    """Send that mail to an address, now."""
+    form, name = await request.form(), (await _declared(service, request)).name
+    to, event = form.get("to", "").strip(), form.get("event", "")
+    await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": event}))
+    try:
+        refused = await service.in_thread(service.project.test_notice, name, to, event)
+    except (UsageError, TransientError) as error:
+        refused = [str(error)]
+    tried = Tried("bad", f"Not sent: {refused[0]}") if refused else Tried("good", f"Sent to {to}.")
+    return await _notice(service, request, event, tried, to)
+
+
+async def _notice(service: Service, request: Request, event: str, tried: Tried | None = None, to: str = "") -> Response:
+    one = await _declared(service, request)
+    shown: Mapping[str, str] = {}
+    why_not = ""
+    try:
+        shown = await _previewed(service, request, event)
+    except UsageError as error:
+        why_not = str(error)
+    values = {"name": one.name, "event": event, "mail": shown, "why_not": why_not, "tried": tried}
+    more = {"is_of_event": one.on in OF_EVENTS, "asks": one.asks, "to": to or _own_address(request)}
+    return _framing(page(service, request, "notice.html", **values, **more))
+
+
+async def _previewed(service: Service, request: Request, event: str) -> Mapping[str, str]:
+    one = await _declared(service, request)
+    return mail_shown(await service.in_thread(service.project.preview, one.name, event))
+
+
+async def _declared(service: Service, request: Request) -> Notice:
+    """The notice of a path. Raises: ProblemError with 404 where there is none."""
+    name = request.params["name"]
+    found = (await service.in_thread(lambda: service.project.notices)).get(name)
+    if found is None:
+        raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
+    return found
+
+
+def _own_address(request: Request) -> str:
+    assert request.signed_in is not None
+    return request.signed_in.user.email
+
+
+# ---- frames
+
+
+def _framing(found: Response) -> Response:
+    """The same page, which may show another page of this service in a frame."""
+    found.headers = (*(one for one in found.headers if one[0] != _FRAMING[0]), _FRAMING)
+    return found
+
+
+def _in_frame(html: str) -> Response:
+    """The HTML of a mail: its links open beside, and nothing of it runs or loads."""
+    head, found, rest = html.partition("<head>")
+    text = f'{head}{found}<base target="_blank">{rest}' if found else html
+    return Response(text.encode(), 200, HTML, ((b"content-security-policy", IN_FRAME.encode()),))
+
+
+ROUTES: Final = (
+    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, is_page=True),
+    Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail, is_page=True),
+    Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html, is_page=True),
+    Route("GET", "/mails/letters", Right.SEND_NOTICES, letters, is_page=True),
+    Route("POST", "/mails/letters/{id}/retry", Right.SEND_NOTICES, retry, is_page=True),
+    Route("GET", NOTICES, Right.SEND_NOTICES, notices, is_page=True),
+    Route("GET", f"{NOTICES}/{{name}}", Right.SEND_NOTICES, notice, is_page=True),
+    Route("GET", f"{NOTICES}/{{name}}/html", Right.SEND_NOTICES, notice_html, is_page=True),
+    Route("POST", f"{NOTICES}/{{name}}/test", Right.SEND_NOTICES, test, is_page=True),
+)

@@ -1,0 +1,170 @@
+"""Stores of notices on all databases held to their contract, and proof that it rejects stores that break it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import delete, update
+
+from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.notices_sql import SqlNotices, _Changing, _tables
+from shroff.adapters.people_sql import SqlPeople
+from shroff.notices.store import Due, Letter, NoticeChange, Question
+from shroff.streams.log import Log
+from shroff.testing.contracts.notices import NoticesContract
+from shroff.testing.contracts.people import SEAL
+from tests.contracts.test_people_servers import TestMariadbPeople as MariadbPlaces
+from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
+from tests.contracts.test_people_servers import in_mariadb, name_of
+from tools.servers.keep import Kept
+
+
+class TestSqliteNotices(NoticesContract):
+    kind: type[SqlNotices] = SqlNotices
+
+    def make_people(self, folder: Path) -> SqlPeople:
+        if not (folder / "log.db").exists():
+            SqliteLog(folder / "log.db").close()
+        return SqlPeople(folder / "log.db", SEAL)
+
+    def make_store(self, folder: Path) -> SqlNotices:
+        return self.kind(self.make_people(folder))
+
+    def make_log(self, folder: Path) -> Log:
+        return SqliteLog(folder / "log.db")
+
+
+@pytest.mark.slow
+class TestPostgresNotices(NoticesContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres: Kept, tmp_path: Path) -> Iterator[None]:
+        self.places = PostgresPlaces()
+        self.places.address = postgres.address
+        yield
+        with psycopg.connect(postgres.address, autocommit=True) as shell:
+            shell.execute(f"DROP SCHEMA IF EXISTS {name_of(tmp_path)} CASCADE")
+
+    def make_people(self, folder: Path) -> SqlPeople:
+        return self.places.make_store(folder)
+
+    def make_store(self, folder: Path) -> SqlNotices:
+        return SqlNotices(self.make_people(folder))
+
+    def make_log(self, folder: Path) -> Log:
+        return PostgresLog(self.places.url(folder))
+
+
+@pytest.mark.slow
+class TestMariadbNotices(NoticesContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, mariadb: Kept, tmp_path: Path) -> Iterator[None]:
+        self.places = MariadbPlaces()
+        self.places.address = mariadb.address
+        yield
+        prefix = f"{name_of(tmp_path)}_"
+        sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, {len(prefix)}) = '{prefix}'"
+        drop = [f"DROP TABLE {name}" for (name,) in in_mariadb(mariadb.address, sql)]
+        in_mariadb(mariadb.address, *drop, "SELECT 1")
+
+    def make_people(self, folder: Path) -> SqlPeople:
+        return self.places.make_store(folder)
+
+    def make_store(self, folder: Path) -> SqlNotices:
+        return SqlNotices(self.make_people(folder))
+
+    def make_log(self, folder: Path) -> Log:
+        return MariadbLog(self.places.url(folder))
+
+
+# ---- the contract rejects what breaks it
+
+
+class Broken(SqlNotices):
+    """A store whose changes are made by another class."""
+
+    changing: type[_Changing] = _Changing
+
+    @contextmanager
+    def change(self) -> Iterator[NoticeChange]:
+        self._prepare()
+        with self._database.transaction(is_change=True) as connection:
+            yield self.changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+
+
+class TakesTwice(Broken):
+    class changing(_Changing):  # noqa: N801 - it stands for the attribute of this name
+        def add_due(self, due: Due) -> bool:
+            self._connection.execute(delete(self._dues).where(self._dues.c.key_ == due.key))
+            return super().add_due(due)
+
+
+class HoldsWhatIsTold(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def hold(self, keys: Sequence[str], due_ms: int) -> None:
+            held = self._dues.c.key_.in_(keys)
+            self._connection.execute(update(self._dues).where(held).values(due_ms=due_ms, is_held=1))
+
+
+class TakesTheFirstHundred(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def take(self, keys: Sequence[str], letter: str) -> None:
+            super().take(keys[:100], letter)
+
+
+class ForgetsClaims(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def put_letter(self, letter: Letter) -> None:
+            super().put_letter(letter)
+            self._connection.execute(update(self._letters).values(claimed_ms=0))
+
+
+class AddsQuestions(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def put_question(self, question: Question) -> None:
+            if self.question(question.id) is None:
+                super().put_question(question)
+
+
+class SweepsAll(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def sweep(self, before_ms: int) -> None:
+            self._connection.execute(delete(self._dues).where(self._dues.c.at_ms < before_ms))
+
+
+class CommitsAtOnce(Broken):
+    class changing(_Changing):  # noqa: N801 - used as a function
+        def put_question(self, question: Question) -> None:
+            super().put_question(question)
+            driver = self._connection.connection.driver_connection
+            assert driver is not None
+            driver.commit()
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+BROKEN = {
+    TakesTwice: "test_a_due_whose_key_is_known_is_not_taken_twice",
+    HoldsWhatIsTold: "test_what_is_held_waits_and_says_so",
+    TakesTheFirstHundred: "test_many_keys_are_taken_at_once",
+    ForgetsClaims: "test_open_letters_are_those_that_nobody_is_sending",
+    AddsQuestions: "test_questions_are_found_by_their_event_and_by_their_answers",
+    SweepsAll: "test_what_is_old_and_done_is_let_go_of",
+    CommitsAtOnce: "test_a_change_that_fails_leaves_nothing_of_it_nor_of_people",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_the_contract_rejects_a_broken_store(kind: type[SqlNotices], tmp_path: Path) -> None:
+    suite = TestSqliteNotices()
+    suite.kind = kind
+    test: Callable[..., None] = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
+
+    with pytest.raises(BaseException) as raised:
+        test(suite, tmp_path)
+    assert not isinstance(raised.value, KeyboardInterrupt)
