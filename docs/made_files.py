@@ -15,7 +15,7 @@ from shroff.decisions.schema import FILES, ProjectFile
 from shroff.language.keys import Either, Key, Keys, Many, Shape
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
-PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model")}
+PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls")}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
     "events": "payment:\n  id: payment_id\n  time: paid_at\n  decide: true\n  fields:\n    payment_id: text\n"
@@ -30,6 +30,9 @@ EXAMPLES: Final = {
     "  split: { train: 28d, delay: 7d, test: 7d, folds: 4 }\n  capacity: { by: card, k: 100 }\n  gates:\n"
     "    average_precision: { at_least: 0.5, above_champion_by: noise }\n    calibration_error: { at_most: 0.02 }\n"
     "    latency_p99: { at_most: 1ms }\n    leak_test: required\n",
+    "calls": "/predict/:\n  event: payment\n  lists: { features: [amount, card] }\n  answer:\n"
+    "    prediction: 1 when score >= 0.5 or decision.outcome != 'approve' else 0\n    score: score\n"
+    "    features: [card.*]\n",
 }
 MORE: Final = {
     "shroff": "It is the only file that must exist.\n",
@@ -43,6 +46,8 @@ MORE: Final = {
     "model": "Only event types that are decided have a model. All keys may be left out: `payment: {}` is a model, too. "
     "This file decides nothing: what is in force is a model that was made from it and promoted, so a change here shows "
     "with the next training.\n",
+    "calls": "[Answer the calls of an earlier service](../howto/answer-earlier-calls.md) takes you through one. "
+    "This file decides nothing, and is read when the service starts.\n",
 }
 
 

@@ -74,7 +74,7 @@ class Asker:
 
     def __init__(self, service: Service) -> None:
         self.service, self.told = service, list[str]()
-        self._application = Application(service, table(), self.told.append)
+        self._application = Application(service, table(service.project.definitions), self.told.append)
 
     async def ask(
         self,
@@ -151,7 +151,8 @@ async def asker(
     """A service on this project, that leads its log, and what asks it."""
     project, told = app.open_exactly(folder), list[str]()
     with ThreadPoolExecutor(4) as threads, project.people() as desk, gate(desk) as at_gate:
-        service = Service(project, at_gate, desk, threads, limits, routes=table().routes, tell=told.append)
+        routes = table(project.definitions).routes
+        service = Service(project, at_gate, desk, threads, limits, routes=routes, tell=told.append)
         service.begin(lambda: None)
         try:
             for _ in range(1_200):

@@ -27,6 +27,7 @@ from shroff.decisions.progress import Progress, unheard
 from shroff.decisions.pruning import Pruning
 from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.rule_files import RuleFiles
+from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
 from shroff.decisions.taking import Taking
@@ -81,6 +82,7 @@ class Project(
     Workings,
     Erasing,
     RuleFiles,
+    RuleImports,
     Pruning,
     OnlineViews,
     Deliveries,

@@ -35,7 +35,8 @@ _KEY_BYTES_MIN: Final = 16
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
-_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "models/in_force.json")
+_DEFINING: Final = ("shroff", "events", "features", "policy", "model", "calls")
+_FILES: Final = (*(f"{name}.yaml" for name in _DEFINING), "models/in_force.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,10 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
         late = found.late.result(timeout=60)
 
         assert late == client.decision("payment", "p/2 ü")
+        with service.client() as asked:
+            path = "/api/v1/decisions/payment/p%2F2%20%C3%BC"
+            assert asked.get(path).json()["answered"] == "review"
+            assert asked.get(f"{path}/explain").json()["answered"] == "review"
         assert late.outcome == "approve"
         with app.open_exactly(service.folder).people() as desk, desk.store.look() as look:
             (act,) = look.record(Wanted(action="event.answered"))

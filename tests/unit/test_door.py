@@ -237,6 +237,15 @@ def test_every_mistake_of_an_event_is_named():
     assert found["chanel"] == "the event type declares no such field. Did you mean channel?"
 
 
+def test_of_many_fields_that_nothing_declares_a_few_are_named_and_none_at_length():
+    with pytest.raises(InputError) as raised:
+        door().admit("payment", {**NEED, **{f"x{'y' * 5_000}{n}": n for n in range(1_000)}}, is_strict=True)
+
+    assert len(raised.value.mistakes) == 11
+    assert raised.value.mistakes[-1] == ("", "990 more names that nothing declares")
+    assert len(str(raised.value)) < 5_000
+
+
 def test_fields_that_the_type_does_not_declare_are_ignored_where_it_is_not_strict():
     assert door().admit("payment", {**NEED, "chanel": "web"}, is_strict=False).values[4] is None
 

@@ -277,3 +277,31 @@ def test_the_page_asks_nothing_of_any_other_host_and_runs_no_script(bank):
         assert text.count("<h2>") >= len([one for one in ROUTES if isinstance(one, Route) and one.told is not None])
 
     run(bank, steps)
+
+
+# ---- decisions that came too late
+
+
+def test_what_was_answered_before_a_decision_came_is_told_with_it_ever_after(bank):
+    path = "/api/v1/decisions/payment/p-1"
+
+    async def steps(asks: Asker) -> None:
+        plain = await asks.ask("POST", "/api/v1/events/payment", payment(1))
+        late = await asks.ask("POST", "/api/v1/events/payment", payment(1), headers={"shroff-answered": "review"})
+        other = await asks.ask("POST", "/api/v1/events/payment", payment(1), headers={"shroff-answered": "decline"})
+        again = await asks.ask("POST", "/api/v1/events/payment", payment(1))
+        wrong = await asks.ask("POST", "/api/v1/events/payment", payment(2), headers={"shroff-answered": "maybe"})
+        await asks.ask("POST", "/api/v1/events/payment", payment(3))
+
+        assert late.json() == other.json() == {**plain.json(), "answered": "review"}
+        assert again.body == plain.body
+        assert wrong.status == 400
+        assert (await asks.ask("GET", path)).body == late.body
+        assert (await asks.ask("GET", f"{path}/explain")).json()["answered"] == "review"
+        assert (await asks.ask("GET", f"{path}/replay")).json()["match"] is True
+        assert "answered" not in (await asks.ask("GET", "/api/v1/decisions/payment/p-3")).json()
+        with asks.service.desk.store.look() as look:
+            (act,) = look.record(Wanted(action="event.answered"))
+        assert (act.subject, '"decided":"approve"' in str(act.after)) == ("payment/p-1", True)
+
+    run(bank, steps)

@@ -189,7 +189,11 @@ def test_pages_show_a_decision_and_its_entity(bank):
         shown = (await browser.get(path)).body.decode()
         assert "1,234.50\N{NO-BREAK SPACE}EUR" in shown
         assert "any_payment" in shown
+        assert "Answered before" not in shown
         assert f'data-replay="/api/v1{path}/replay"' in shown
+        told = {**csrf, "shroff-answered": "approve"}
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(PAYMENT), told)
+        assert "<dt>Answered before</dt><dd>approve</dd>" in (await browser.get(path)).body.decode()
         entity = (await browser.get("/entities/card/c-1")).body.decode()
         assert path in entity
         assert "pending" in entity

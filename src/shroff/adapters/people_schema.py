@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text
 
-VERSION: Final = 2  # of the tables: the number of the last script
+VERSION: Final = 3  # of the tables: the number of the last script
 _BIN: Final = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 # What the words in braces stand for. `name` and `word` may be looked up; of MariaDB's a key takes 3,072 bytes at most.
@@ -84,6 +84,7 @@ class Tables:
     visits: Table
     audit: Table
     audit_head: Table
+    answered: Table
     inbox: str
     inbox_number: str
 
@@ -100,6 +101,7 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "visits": "hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
         "audit": "number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
         "audit_head": "one:i number:i hash:h seal:h",
+        "answered": "hash:h outcome:t at_ms:i",
     }
 )
 _KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": Text, "h": LargeBinary})

@@ -127,6 +127,10 @@ class _Looking:
         row = self._row(self._tables.attempts, hash)
         return None if row is None else Attempts(*row)
 
+    def answered(self, hash: bytes) -> str | None:
+        row = self._row(self._tables.answered, hash)
+        return None if row is None else str(row.outcome)
+
     def head(self) -> Head | None:
         row = self._row(self._tables.audit_head, 1)
         return None if row is None else Head(row.number, bytes(row.hash), bytes(row.seal))
@@ -222,6 +226,10 @@ class _Changing(_Looking):
         row = self._row(self._tables.visits, hash)
         self._remove(self._tables.visits, hash)
         return None if row is None else Visit(*row)
+
+    def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
+        values = {"hash": hash, "outcome": outcome, "at_ms": at_ms}
+        self._connection.execute(insert(self._tables.answered).values(values))
 
     def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
         sessions, attempts = self._tables.sessions, self._tables.attempts

@@ -48,6 +48,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "thresholds": ("thresholds", "weigh costs and capacity into cut-offs of the score"),
     "models": ("models", "list, promote and roll back models"),
     "drift": ("drift", "what a model reads, recently against a reference"),
+    "import-rules": ("import_rules", "carry rules of Stripe Radar over to this project"),
     "backtest": ("backtest", "judge old events by new rules or models"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),

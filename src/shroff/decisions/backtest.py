@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.explored import Explored, explored_in, words_of
 from shroff.decisions.fold import lateness_of
-from shroff.decisions.outfiles import write_lines, write_tables
+from shroff.decisions.outfiles import csv_line, write_lines, write_tables
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.progress import Progress
 from shroff.decisions.tables import arrow_type
@@ -404,9 +402,7 @@ def write_changed(report: Report, out: Path) -> int:
         yield [",".join(schema.names).encode() + b"\n"]
         for rows in pieces:
             count += len(rows)
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(_flat(row).values() for row in rows)
-            yield [text.getvalue().encode()]
+            yield [csv_line(map(_cell, _flat(row).values())) for row in rows]
 
     write_lines(out, lines())
     return count
@@ -418,3 +414,7 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "old_rules": " ".join(row["old_rules"]), "rules": " ".join(row["rules"])}
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shroff.decisions.calls import Call, load_calls
 from shroff.decisions.laid_over import DraftFile, laid_over
 from shroff.decisions.meaning import meaning_of, redefined
 from shroff.decisions.policy import Policy, load_policy
@@ -52,7 +53,8 @@ from shroff.rules.definitions import Rule, RuleLoader
 
 Hasher = Callable[[str], str]
 HASHED: Final = kept.HASHED
-YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml")
+YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "calls.yaml")
+NOT_CARRIED: Final = ("model.yaml", "calls.yaml")  # decide nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ class Definitions:
 
     `files` is the text that a control event carries: as written, but with the values of
     lists that are compared with hashed fields hashed, and of notices that rules name the
-    file's name alone: what they say decides nothing. Neither does model.yaml, which is not in it: it says how a
-    model is made, and what a model in force reads is kept with the model.
+    file's name alone: what they say decides nothing. Neither do model.yaml and calls.yaml, which are not in it: the one
+    says how a model is made, and what a model in force reads is kept with the model; the other how bodies of calls
+    become events.
     """
 
     settings: Settings
@@ -90,6 +93,7 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
+    calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
@@ -203,6 +207,7 @@ def load_definitions(
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     scoring = load_scoring(named, load_model, events, names, types, problems, warnings)
+    calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
     _warn_of_names(events, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
@@ -230,6 +235,7 @@ def load_definitions(
             **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
         },
         scoring,
+        calls,
     )
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
@@ -245,7 +251,7 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 
 def _counts(name: str) -> bool:
-    is_yaml = (name in YAML_FILES and name != "model.yaml") or name.startswith("rules/")
+    is_yaml = (name in YAML_FILES and name not in NOT_CARRIED) or name.startswith("rules/")
     return is_yaml or _is(name, "tables") or name == in_force.FILE
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff.decisions.flags import Flag, flags
+from shroff.decisions.outfiles import csv_line
 from shroff.decisions.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
@@ -92,10 +91,10 @@ def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Re
 def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
     """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
     if format == "csv":
-        yield [_csv_line(kind.columns)]
+        yield [csv_line(kind.columns)]
     for batch in kind.batches(log):
         if format == "csv":
-            yield [_csv_line(_cell(value) for value in kind.row(one).values()) for one in batch]
+            yield [csv_line(_cell(value) for value in kind.row(one).values()) for one in batch]
         else:
             yield [kind.line(one) + b"\n" for one in batch]
 
@@ -153,12 +152,6 @@ def _cell(value: Any) -> str:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _csv_line(cells: Iterable[str]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue().encode()
 
 
 # ---- decisions

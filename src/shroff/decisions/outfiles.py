@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -22,6 +25,7 @@ GROUP_ROWS: Final = 1 << 17  # of a row group, at least
 OTHER_ENDINGS: Final = frozenset(
     [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".avro", ".arrow", ".feather", ".xlsx", ".html"]
 )
+_FORMULA: Final = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +179,16 @@ def _write_into(out: Path, batches: Iterable[Iterable[bytes]]) -> None:
         raise
     except OSError as error:
         raise _unwritten(out, error, "What went before stays written") from None
+
+
+def csv_line(cells: Iterable[str]) -> bytes:
+    """A line of a CSV that people open in a spreadsheet, which would carry out what begins as a formula does.
+
+    Such a text gets an apostrophe before it; a number below zero is none.
+
+    >>> print(csv_line(["=1+1", "-1+1", "-1.50", "a, b", "c-1"]).decode(), end="")
+    '=1+1,'-1+1,-1.50,"a, b",c-1
+    """
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(f"'{cell}" if _FORMULA.match(cell) else cell for cell in cells)
+    return out.getvalue().encode()

@@ -71,6 +71,10 @@ class PostReader:
         )
         return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 
+    def refused(self, type_name: str, raw: bytes, place: str, words: str) -> Submission:
+        """A body that is no event, as it came, with the words of why."""
+        return self._intake.unreadable(Line(0, raw, None, words, where=place), SOURCE, type_name, words)
+
     def many(
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
     ) -> tuple[list[Submission], list[Mistakes]]:

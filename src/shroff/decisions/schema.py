@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shroff.decisions.calls import CALLS
 from shroff.decisions.policy import POLICIES
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE, SETTINGS
 from shroff.features.keys import FEATURES
@@ -40,6 +41,7 @@ FILES: Final = (
     ProjectFile("rules", "rules/*.yaml", "Rules, with their tests inside.", RULES),
     ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
     ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
+    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their bodies and their answers.", CALLS),
 )
 
 

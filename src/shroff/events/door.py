@@ -6,7 +6,7 @@ known, a time too late or too far ahead is for the writer of the log, who sees t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -20,6 +20,8 @@ from shroff.events.unique import Named, unique_text
 from shroff.language.types import TEXT, TIME, Type, money
 
 DEFAULT_SOURCE: Final = "import"
+UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
+UNDECLARED_SHOWN_MAX: Final = 100  # characters of each
 _NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
 _PERSONAL: Final = "what was found is not shown, since the field is personal"
 HIDDEN: Final = "what was found is not shown, since a hashed field is made of it"
@@ -187,7 +189,9 @@ class Door:
                 values.append(None)
                 mistakes.append((name, _words(step, value, error, hidden)))
         if is_strict and not plan.names.issuperset(fields):
-            mistakes.extend(_undeclared(name, plan) for name in fields if name not in plan.names)
+            unknown = [name for name in fields if name not in plan.names]
+            known = [name for name, *_ in (*plan.reads, *plan.personal)]
+            mistakes += undeclared(unknown, known, "the event type declares no such field", "Fields are")
         if mistakes:
             raise InputError(mistakes)
         return values
@@ -277,6 +281,19 @@ def secret_fields(events: Events, type_name: str) -> frozenset[str]:
     return frozenset({"event", *hashed} if has_hashed_id else hashed)
 
 
+def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are: str) -> list[tuple[str, str]]:
+    """The mistakes of names that nothing declares, with the nearest of those that are known.
+
+    The first few, each cut: what is answered and kept of a refusal is no copy of what was sent.
+    """
+    all_known = f"{there_are} {', '.join(known)}."
+    shorts = [name[:UNDECLARED_SHOWN_MAX] for name in names[:UNDECLARED_TOLD]]
+    found = [(short, f"{words}. {nearest(short, known) or all_known}") for short in shorts]
+    if len(names) > UNDECLARED_TOLD:
+        found.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))
+    return found
+
+
 def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callable[[Any], str]:
     return lambda value: hasher(read(value))
 
@@ -289,8 +306,3 @@ def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str])
     if step.name in hidden:
         return f"expected {step.expected}; {HIDDEN}"
     return f"expected {step.expected}; {error}"
-
-
-def _undeclared(name: str, plan: _Plan) -> tuple[str, str]:
-    hint = nearest(name, plan.names) or f"Fields are {', '.join(step.name for step in plan.steps)}."
-    return name, f"the event type declares no such field. {hint}"

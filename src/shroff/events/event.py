@@ -146,7 +146,7 @@ class Codec:
         self._time_at = event_type.at(event_type.time_field)
         fields = [(at, event_type.fields[at]) for at in by_canonical_key(event_type)]
         self._writers = [(field.name, at, value_writer(field.type)) for at, field in fields]
-        self._readers = [_value_reader(field.type) for field in event_type.fields]
+        self._readers = [stored_reader(field.type) for field in event_type.fields]
         self._decoder = msgspec.json.Decoder(_stored_shape(event_type))
 
     def encode(self, event: Event) -> bytes:
@@ -222,7 +222,8 @@ def _money_writer(places: int) -> Callable[[int], str]:
     return write
 
 
-def _value_reader(type_: Type) -> Callable[[Any], Any] | None:
+def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
+    """What reads a value of a body, or of a decision's document; None where it is what it stands for."""
     match type_.kind:
         case "integer":
             return lambda value: check_integer(int(value))

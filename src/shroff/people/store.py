@@ -144,6 +144,9 @@ class Look(Protocol):
     def attempts(self, hash: bytes) -> Attempts | None:
         """What is known of attempts."""
 
+    def answered(self, hash: bytes) -> str | None:
+        """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
+
     def head(self) -> Head | None:
         """The head of the record; None where somebody took it away."""
 
@@ -207,6 +210,9 @@ class Change(Look, Protocol):
 
     def take_visit(self, hash: bytes) -> Visit | None:
         """The visit that a browser remembers, which is gone with it."""
+
+    def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
+        """Keep what was answered in the place of a decision; nothing is kept for this event yet."""
 
     def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
         """Let go of sessions, links and visits that have ended, of sessions that nobody used, and of old attempts."""

@@ -56,6 +56,8 @@ class Application:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
             response = self._refused(request, problem_of(error, name, self.tell))
+        if request.leaves_body:
+            response.headers = (*response.headers, (b"connection", b"close"))
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status, seconds)
         await with_standing(response, seconds).send(send, is_head=request.method == "HEAD")

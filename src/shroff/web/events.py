@@ -18,6 +18,7 @@ from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.posted import Mistakes, PostReader, TooMuchError
 from shroff.events.mapping import LABEL
 from shroff.people.audit import Act
+from shroff.web import standing_in
 from shroff.web.http import JSON, LINES, PROBLEM, Request, Response, json_response
 from shroff.web.problems import ProblemError, at_paths
 
@@ -49,8 +50,8 @@ async def post_events(service: Service, request: Request) -> Response:
             400, "bad-header", "A header cannot be read", f"Shroff-Answered: one of {', '.join(OUTCOMES)}"
         )
     response = await _taken(service, request, reader, type_name)
-    if answered and response.media_type == JSON and b'"outcome"' in response.body[:2_000] and response.body[:1] == b"{":
-        return await _told(service, request.who, response, answered)
+    if answered and response.status == 200 and response.body[:1] == b"{" and response.media_type == JSON:
+        return Response(await standing_in.kept(service, request.who, response.body, answered))
     if request.query.get("explain") == "1" and response.status == 200:
         return await _explained(service, response)
     return response
@@ -63,7 +64,7 @@ async def post_labels(service: Service, request: Request) -> Response:
     submissions, mistakes = await _read(
         service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
     )
-    _check_rate(service, request, len(submissions))
+    check_rate(service, request, len(submissions))
     answers = await taken_labels(service, request.who, submissions)
     found = [label_shown(*each) for each in zip(answers, mistakes, strict=True)]
     return _response(found, is_list=is_list, are_lines=are_lines)
@@ -99,18 +100,10 @@ async def score(service: Service, request: Request) -> Response:
     if len(submissions) > AT_ONCE_MAX:
         words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
         raise ProblemError(413, "too-many", "There are too many events", words)
-    _check_rate(service, request, len(submissions))
+    check_rate(service, request, len(submissions))
     answers = await service.foreseen(submissions)
     found = [_foreseen(*shown(*one)) for one in zip(answers, mistakes, strict=True)]
     return _response(found, is_list=is_list, are_lines=are_lines)
-
-
-async def _told(service: Service, who: Who, response: Response, answered: str) -> Response:
-    """The decision, with what who sent it had answered in its place, before it came: that is recorded, too."""
-    document = msgspec.json.decode(response.body)
-    after = {"answered": answered, "decided": document["outcome"]}
-    await service.recorded(Act(who, "event.answered", f"{document['event']}/{document['id']}", None, after))
-    return Response(response.body[:-1] + b',"answered":"%s"}' % answered.encode())
 
 
 # ---- taking
@@ -121,13 +114,13 @@ async def _taken(service: Service, request: Request, reader: PostReader, type_na
     if not is_list:
         own: list[tuple[str, str]] = []
         one = reader.one(type_name, raw, request.who.id, own)
-        _check_rate(service, request, 1)
+        check_rate(service, request, 1)
         (answer,) = await service.decided((one,), reader)
         return _response([shown(answer, own)], is_list=False, are_lines=False)
     submissions, mistakes = await _read(
         service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines
     )
-    _check_rate(service, request, len(submissions))
+    check_rate(service, request, len(submissions))
     answers = await service.decided(submissions, reader) if submissions else []
     found = [shown(*each) for each in zip(answers, mistakes, strict=True)]
     return _response(found, is_list=True, are_lines=are_lines)
@@ -162,7 +155,8 @@ async def _read(
         raise ProblemError(UNPROCESSABLE, "bad-list", "The list cannot be read", str(error)) from None
 
 
-def _check_rate(service: Service, request: Request, events: int) -> None:
+def check_rate(service: Service, request: Request, events: int) -> None:
+    """Raises: ProblemError with 429 where this key has sent too much."""
     wait_s = service.pace.wait_s(request.who, events)
     if wait_s > 0:
         headers = ((b"retry-after", b"%d" % max(1, round(wait_s + 0.5))),)

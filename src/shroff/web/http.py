@@ -28,6 +28,7 @@ PROBLEM: Final = b"application/problem+json"
 LINES: Final = b"application/x-ndjson"
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 BODY_S_MAX: Final = 30.0  # for a body to arrive
+UNREAD_BYTES_MAX: Final = 64 * 1024  # of a body that nobody reads, before the next request of the same connection
 QUERY_FIELDS_MAX: Final = 100
 FORM: Final = b"application/x-www-form-urlencoded"
 FORM_BYTES_MAX: Final = 1024 * 1024
@@ -51,6 +52,8 @@ class Request:
     signed_in: SignedIn | None = None
     _who: Who | None = None
     _form: dict[str, str] | None = None
+    _is_read: bool = False  # the body, up to its end
+    _is_given_up: bool = False
 
     @property
     def method(self) -> str:
@@ -133,6 +136,14 @@ class Request:
             self._form = dict(pairs)
         return self._form
 
+    @property
+    def leaves_body(self) -> bool:
+        """Whether there is more of a body, and nobody reads it: then no further request is waited for behind it."""
+        if self._is_read or self._is_given_up:
+            return self._is_given_up
+        announced = self.header(b"content-length")
+        return bool(self.header(b"transfer-encoding")) or (announced.isdigit() and int(announced) > UNREAD_BYTES_MAX)
+
     async def body(self, size_max: int = BODY_BYTES_MAX) -> bytes:
         """All of the body. Raises: ProblemError where it is too long or too slow, GoneError where it broke off."""
         announced = self.header(b"content-length")
@@ -143,11 +154,13 @@ class Request:
             found: bytes = message.get("body", b"")
             if len(found) > size_max:
                 raise _too_long(size_max)
+            self._is_read = True
             return found
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 return await self._rest(message, size_max)
         except TimeoutError:
+            self._is_given_up = True
             words = f"the body did not arrive within {BODY_S_MAX:g} s"
             raise ProblemError(408, "too-slow", "The request came too slowly", words) from None
 
@@ -163,6 +176,7 @@ class Request:
                 raise _too_long(size_max)
             parts.append(part)
             if not message.get("more_body"):
+                self._is_read = True
                 return b"".join(parts)
             message = await self.receive()
 

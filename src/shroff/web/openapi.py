@@ -151,7 +151,7 @@ EVENT: Final[Mapping[str, Any]] = {"x-event": True}  # stands for the schema of 
 
 
 def _id_of(route: Route, event: str) -> str:
-    words = [segment.strip("{}") for segment in route.segments if segment not in {"api", "v1"}]
+    words = [segment.strip("{}") for segment in route.segments if segment not in {"api", "v1", ""}]
     return "_".join([route.method.lower(), *(event if word == "event" and event else word for word in words)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shroff.errors import UsageError
+from shroff.web import standing_in
 from shroff.web.http import Request, Response, json_response
 from shroff.web.problems import ProblemError
 
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 
 
 async def decision(service: Service, request: Request) -> Response:
-    """A decision, byte for byte as it was answered."""
+    """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
-    return Response(row.document)
+    return Response(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
 
 
 async def explain(service: Service, request: Request) -> Response:
     """A decision with its explanation."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
-    return Response(found.json())
+    return Response(await service.in_thread(standing_in.told, service, row.event, row.id, found.json()))
 
 
 async def replay(service: Service, request: Request) -> Response:

@@ -40,11 +40,12 @@ def event_schema(type_: EventType) -> dict[str, Any]:
         "type": "object",
         "required": required,
         "additionalProperties": False,
-        "properties": {one.name: _field_schema(one, type_) for one in type_.declared},
+        "properties": {one.name: field_schema(one, type_) for one in type_.declared},
     }
 
 
-def _field_schema(one: Field, type_: EventType) -> dict[str, Any]:
+def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
+    """The schema of the values of a field, as they are posted."""
     found = dict(_value_schema(one))
     if one.name == type_.id_field:
         found |= {

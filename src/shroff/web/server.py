@@ -100,7 +100,7 @@ async def _serve(
 ) -> Service:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads:
-        routes = table()
+        routes = table(project.definitions)
         service = Service(
             project,
             gate,

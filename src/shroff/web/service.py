@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shroff.people.audit import Act
     from shroff.people.desk import Desk
     from shroff.people.oidc import Provider
+    from shroff.people.store import Change
     from shroff.streams.log import Log
     from shroff.web.routes import Route
 
@@ -43,6 +44,7 @@ STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; tho
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
+Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Service:
         self._errands = Errands()
         self._copies = asyncio.Semaphore(COPIES_MAX)
         self.backtests = asyncio.Semaphore(1)
-        self._acts: list[tuple[Act, asyncio.Future[None]]] = []
+        self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
         self._stop = Event()
         self._thread: Thread | None = None
@@ -251,18 +253,25 @@ class Service:
         return await self.in_thread(self._replies, numbers)
 
     async def recorded(self, act: Act) -> None:
-        """Put an act into the record, durable on return; those of many requests at once, in one transaction."""
+        """Put an act into the record, durable on return."""
+        await self.changed(lambda change, now_ms: change.audit(act, now_ms))
+
+    async def changed(self, step: Step) -> None:
+        """Change what is kept of people, durable on return; what many requests change at once, in one transaction.
+
+        `step` must not raise: it would undo the others.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._acts.append((act, done))
+        self._steps.append((step, done))
         if self._recording is None or self._recording.done():
             self._recording = asyncio.ensure_future(self._record())
         await done
 
     async def _record(self) -> None:
-        while self._acts:
-            now, self._acts = self._acts, []
+        while self._steps:
+            now, self._steps = self._steps, []
             try:
-                await self.in_thread(self._write_acts, [act for act, _ in now])
+                await self.in_thread(self._take_steps, [step for step, _ in now])
             except ShroffError as error:
                 for _, done in now:
                     done.set_exception(error)
@@ -270,11 +279,11 @@ class Service:
                 for _, done in now:
                     done.set_result(None)
 
-    def _write_acts(self, acts: Sequence[Act]) -> None:
+    def _take_steps(self, steps: Sequence[Step]) -> None:
         now_ms = self.project.now_ms()
         with self.desk.store.change() as change:
-            for act in acts:
-                change.audit(act, now_ms)
+            for step in steps:
+                step(change, now_ms)
 
     def _ask(self, act: Act, kind: str, bodies: Sequence[bytes]) -> list[int]:
         now_ms = self.project.now_ms()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.people.access import Right
 from shroff.web import cases_table, entities, events, flags, notices, openapi, operating, projects, reading
+from shroff.web.calls import call_routes
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
 from shroff.web.schemas import list_of, record, ref
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
 
 _NOT_READY: Final = {429: "", 503: "", 500: ""}
 _BODY: Final = {400: "", 408: "The body came too slowly.", 413: "The body is too long, or holds too many."}
@@ -108,7 +112,12 @@ ROUTES: Final = (
         f"{API}/decisions/{{event}}/{{id}}",
         Right.READ_DECISIONS,
         reading.decision,
-        Told("A decision.", "The bytes as they were answered.", ref("Decision"), problems=_READ),
+        Told(
+            "A decision.",
+            "The bytes as they were answered; and `answered`, what was answered before it came.",
+            ref("Decision"),
+            problems=_READ,
+        ),
     ),
     Route(
         "GET",
@@ -263,6 +272,7 @@ ROUTES: Final = (
 )
 
 
-def table() -> Table:
-    """The table of all routes."""
-    return Table([*ROUTES, *PAGES])
+def table(definitions: Definitions | None = None) -> Table:
+    """The table of all routes, with those of the calls that a project declares."""
+    calls = () if definitions is None else call_routes(definitions)
+    return Table([*ROUTES, *PAGES, *calls])

@@ -80,6 +80,17 @@ class PeopleRowsContract(Contract):
             assert [look.attempts(one.hash), look.attempts(two.hash)] == [more, None]
         store.close()
 
+    def test_what_was_answered_in_the_place_of_a_decision_is_kept_by_its_event(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        with store.change() as change:
+            change.put_answered(_hash("1"), "review", NOW_MS)
+            change.put_answered(_hash("2"), "approve", NOW_MS)
+            assert change.answered(_hash("1")) == "review"
+
+        with store.look() as look:
+            assert [look.answered(_hash(name)) for name in "123"] == ["review", "approve", None]
+        store.close()
+
     def test_sweeping_takes_what_has_ended_and_leaves_the_rest(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         ended = Session(_hash("ended"), 1, 1, 0, NOW_MS, NOW_MS, "")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from shroff.decisions.entities import fields_of
 from shroff.decisions.explain import Explained, FeatureLine, RuleLine
+from shroff.web import standing_in
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import page
 from shroff.web.pages.strips import Strip, strip_of
@@ -71,8 +72,9 @@ async def show(service: Service, request: Request) -> Response:
     """The page of a decision."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(looked, service.project, row.event, row.id)
+    answered = await service.in_thread(standing_in.answer, service, row.event, row.id)
     document, api = found.explained.document, API + decision_path(row.event, row.id)
-    return page(service, request, "decision.html", found=found, document=document, row=row, api=api)
+    return page(service, request, "decision.html", found=found, document=document, row=row, api=api, answered=answered)
 
 
 def looked(project: Project, event: str, id_: str) -> Looked:

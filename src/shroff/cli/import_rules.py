@@ -1,0 +1,145 @@
+"""`shroff import-rules`: rules of Stripe Radar, carried over or refused with what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.session import Session, argument, command, cut, many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.decisions.rule_imports import Imported
+    from shroff.rules.radar_carrying import Refused
+
+SHOWN_MAX = 100  # characters of a rule in a table
+
+
+@command(
+    "import-rules",
+    "shroff import-rules radar.txt --out drafts",
+    "shroff import-rules radar.txt --map radar.yaml --out drafts --shadow",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for the draft: rules, and features that they need. Without it nothing is written.",
+)
+@click.option("--as", "event", metavar="EVENT", shell_complete=completion.event_types, help="The event type.")
+@click.option(
+    "--by", metavar="ENTITY", help="The entity that the rules flag.  [default: what they count by, or the first]"
+)
+@click.option(
+    "--map",
+    "mapping",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What attributes, entities, lists and past charges are in this project.",
+)
+@click.option("--shadow", is_flag=True, help="The rules are recorded, without effect.")
+def import_rules(
+    session: Session,
+    file: Path,
+    out: Path | None,
+    event: str | None,
+    by: str | None,
+    mapping: Path | None,
+    shadow: bool,
+) -> int:
+    """Carry the rules of FILE, in the syntax of Stripe Radar, over to this project's event types.
+
+    Each is a rule of the project with the same hits, or it is refused with the attribute that is missing and what to
+    add. What is written loads with the project: it is a draft for 'shroff backtest --rules DIR'. The exit status is 1
+    where a rule was refused.
+    """
+    found = session.project.import_rules(file, event=event or "", by=by or "", mapping=mapping, shadow=shadow)
+    written = _write(found, out) if out is not None else []
+    session.answer(_document(found, written), _text(found, written))
+    if written:
+        session.next(f"shroff backtest --rules {argument(out)}")
+    elif found.files:
+        session.next(f"shroff import-rules {argument(file)} --out drafts")
+    return 1 if found.outcome.refused else 0
+
+
+def _write(found: Imported, out: Path) -> list[Path]:
+    """Write the files of the draft. Raises: UsageError where one is there already, StorageError."""
+    from shroff import config
+    from shroff.errors import StorageError, UsageError
+
+    paths = [out / name for name in found.files]
+    for path in paths:
+        if path.exists():
+            raise UsageError(f"{path} is there already, and nothing is overwritten. Name another folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+    for path, text in zip(paths, found.files.values(), strict=True):
+        config.write_text(path, text)
+    return paths
+
+
+def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
+    outcome = found.outcome
+    return {
+        "event": found.event,
+        "carried": [
+            {
+                "id": one.id,
+                "line": one.source.place.line,
+                "by": one.by,
+                "when": one.when,
+                "effect": one.effect,
+                "rule": one.source.text,
+            }
+            for one in outcome.carried
+        ],
+        "refused": [_refused(one) for one in outcome.refused],
+        "missing": dict(_missing(found)),
+        "features": {f"{one.entity}.{one.name}": one.text for one in outcome.added},
+        "notes": outcome.notes,
+        "files": [str(path) for path in written],
+    }
+
+
+def _refused(one: Refused) -> dict[str, Any]:
+    problem = one.problem
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "attribute": one.attribute,
+        "message": problem.message,
+        "hint": problem.hint,
+        "rule": one.text,
+    }
+
+
+def _missing(found: Imported) -> list[tuple[str, int]]:
+    """What rules were refused for, what most need first."""
+    return Counter(one.attribute for one in found.outcome.refused if one.attribute).most_common()
+
+
+def _text(found: Imported, written: list[Path]) -> str:
+    outcome = found.outcome
+    parts = []
+    if outcome.carried:
+        rows = [(one.source.place.line, one.effect, one.id, cut(one.source.text, SHOWN_MAX)) for one in outcome.carried]
+        parts.append("Carried over\n" + table(rows, ("line", "effect", "rule", "from")))
+    if outcome.added:
+        rows_of_features = [(f"{one.entity}.{one.name}", one.text) for one in outcome.added]
+        parts.append("Features that they need\n" + table(rows_of_features))
+    if outcome.refused:
+        parts.append("Refused\n" + "\n".join(f"  {one.problem}\n    {one_line(one.text)}" for one in outcome.refused))
+        parts.append("Missing\n" + table(_missing(found), ("", "rules")))
+    parts += [f"Note: {note}" for note in outcome.notes]
+    total = len(outcome.carried) + len(outcome.refused)
+    parts.append(f"{len(outcome.carried):,} of {many(total, 'rule')} carried over, {len(outcome.refused):,} refused.")
+    parts += [f"Written: {', '.join(str(path) for path in written)}."] if written else []
+    return "\n\n".join(parts)

@@ -1,0 +1,373 @@
+"""Rules as Stripe Radar writes them, read: `Block if :card_country: != 'US' and :amount_in_usd: > 500`.
+
+A line is a rule; one that begins with a space, or with `and` or `or`, goes on with the rule above it. What stands
+behind `#` is a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from shroff.errors import Problem
+
+ACTIONS: Final = ("block", "review", "allow", "3ds")
+LENGTH_MAX: Final = 5_000  # characters of a rule
+DEPTH_MAX: Final = 40
+_HEAD: Final = re.compile(r"(block|review|allow|request\s+3d\s+secure|request\s+3ds)\s+if\b", re.IGNORECASE)
+_GOES_ON: Final = re.compile(r"\s|and\b|or\b|&&|\|\|", re.IGNORECASE)
+_TOKEN: Final = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)
+      | (?P<metadata>::[^:'"\n]{1,100}(?::[^:'"\n]{1,100})?::)
+      | (?P<attribute>:[A-Za-z_]\w*:)
+      | (?P<list>@\w+)
+      | (?P<text>'[^'\n]*'|"[^"\n]*")
+      | (?P<number>-?\d+(?:\.\d+)?(?![\w.]))
+      | (?P<sign>==|!=|<=|>=|&&|\|\||[=<>!(),])
+      | (?P<word>[A-Za-z_]\w*)""",
+    re.VERBOSE,
+)
+_SAME: Final = {"&&": "and", "||": "or", "!": "not"}
+_OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
+_WORDS: Final = ("in", "includes", "like")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file; both count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`:card_country:`, or metadata: `::Customer Age::`, whose name is kept with its colons."""
+
+    name: str
+    place: Place
+
+    @property
+    def is_metadata(self) -> bool:
+        return self.name.startswith("::")
+
+    @property
+    def shown(self) -> str:
+        """As it is written."""
+        return self.name if self.is_metadata else f":{self.name}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    value: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ListName:
+    """`@blocked_emails`."""
+
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    operator: str
+    left: Attribute
+    right: Attribute | Text | Number
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """`x in ('a', 'b')`, or `x in @list`."""
+
+    left: Attribute
+    values: tuple[Text | Number, ...] | ListName
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`x includes 'part'`, or `x like 'a%b'`."""
+
+    operator: str
+    left: Attribute
+    right: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    left: Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """An attribute that stands by itself: whether it is so."""
+
+    left: Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    operand: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Conditions joined by `and`, or by `or`."""
+
+    operator: str
+    parts: tuple[Condition, ...]
+
+
+Condition = Compare | Within | Pattern | Missing | Truth | Not | Joined
+
+
+@dataclass(frozen=True, slots=True)
+class RadarRule:
+    """One rule. `text` is what was written, on one line and without remarks."""
+
+    action: str
+    condition: Condition
+    text: str
+    place: Place
+
+
+class RadarError(Exception):
+    """A rule that cannot be read, or carried over: where, why, and what helps."""
+
+    def __init__(self, message: str, place: Place, hint: str = "") -> None:
+        self.message, self.place, self.hint = message, place, hint
+        super().__init__(message)
+
+
+def attributes_of(condition: Condition) -> Iterator[Attribute]:
+    """The attributes that a condition reads, from left to right."""
+    match condition:
+        case Not(operand):
+            yield from attributes_of(operand)
+        case Joined(_, parts):
+            for part in parts:
+                yield from attributes_of(part)
+        case _:
+            yield condition.left
+            if isinstance(condition, Compare) and isinstance(condition.right, Attribute):
+                yield condition.right
+
+
+def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str, Problem]]]:
+    """The rules of a file; and of those that cannot be read the text, and why."""
+    text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    rules: list[RadarRule] = []
+    problems: list[tuple[str, Problem]] = []
+    lines = [0, *(found.end() for found in re.finditer("\n", text))]
+    for start, end in _stretches(text):
+        shown = _shown(text[start:end])
+        try:
+            rules.append(_Reader(text, lines, start, end).rule(shown))
+        except RadarError as error:
+            place = error.place
+            problems.append((shown, Problem(file, place.line, place.column, "", error.message, error.hint)))
+    return rules, problems
+
+
+def _stretches(text: str) -> Iterator[tuple[int, int]]:
+    """Where each rule begins and ends, [start, end)."""
+    start = end = -1
+    at = 0
+    for line in text.split("\n"):
+        is_empty = not line.strip() or line.lstrip().startswith("#")
+        if not is_empty and (start < 0 or not _GOES_ON.match(line)):
+            if start >= 0:
+                yield start, end
+            start = at + len(line) - len(line.lstrip())
+        if not is_empty:
+            end = at + len(line)
+        at += len(line) + 1
+    if start >= 0:
+        yield start, end
+
+
+def _shown(written: str) -> str:
+    """A rule on one line, its remarks left out."""
+    parts = [" " if found.lastgroup == "space" else found[0] for found in _TOKEN.finditer(written)]
+    return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class _Reader:
+    """Reads one rule: a stretch of a file."""
+
+    def __init__(self, text: str, lines: Sequence[int], start: int, end: int) -> None:
+        """`lines` is where each line of the text begins."""
+        self._text, self._lines, self._start, self._end = text, lines, start, end
+        self._tokens: list[_Token] = []
+        self._next, self._depth = 0, 0
+
+    def rule(self, shown: str) -> RadarRule:
+        start = self._start
+        if self._end - start > LENGTH_MAX:
+            self._fail(f"a rule has at most {LENGTH_MAX:,} characters.", start)
+        head = _HEAD.match(self._text, start, self._end)
+        if head is None:
+            hint = "It begins with Block if, Review if, Allow if or Request 3D Secure if."
+            self._fail("this is no rule.", start, hint)
+        self._tokens = list(self._read_tokens(head.end()))
+        condition = self._any()
+        left = self._peek()
+        if left.kind != "end":
+            self._fail(f"the condition is over before {left.text!r}.", left.at, "Join conditions by and, or.")
+        word = head[1].lower().split()[0]
+        return RadarRule("3ds" if word == "request" else word, condition, shown, self._place(start))
+
+    def _read_tokens(self, at: int) -> Iterator[_Token]:
+        while at < self._end:
+            found = _TOKEN.match(self._text, at, self._end)
+            if found is None or found.lastgroup is None:
+                self._unreadable(at)
+            if found.lastgroup != "space":
+                yield _Token(found.lastgroup, found[0], at)
+            at = found.end()
+        yield _Token("end", "the end", self._end)
+
+    def _unreadable(self, at: int) -> NoReturn:
+        sign = self._text[at]
+        if sign in "'\"":
+            self._fail("this text has no end.", at, f"Close it with {sign} on the same line.")
+        word = re.compile(r":+(\w+)").match(self._text, at)
+        if word is not None:
+            self._fail("an attribute has a colon on both sides.", at, f"Write :{word[1]}:, and metadata ::{word[1]}::.")
+        self._fail(f"{sign!r} means nothing here.", at)
+
+    # ---- conditions
+
+    def _any(self) -> Condition:
+        return self._joined("or", self._all)
+
+    def _all(self) -> Condition:
+        return self._joined("and", self._one)
+
+    def _joined(self, word: str, part: Callable[[], Condition]) -> Condition:
+        parts = [part()]
+        while self._takes(word):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else Joined(word, tuple(parts))
+
+    def _one(self) -> Condition:
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            self._fail(f"conditions stand in one another at most {DEPTH_MAX} deep.", self._peek().at)
+        found = self._inner()
+        self._depth -= 1
+        return found
+
+    def _inner(self) -> Condition:
+        if self._takes("not"):
+            return Not(self._one())
+        if self._takes("("):
+            found = self._any()
+            self._expect(")")
+            return found
+        if self._takes("is_missing"):
+            self._expect("(")
+            attribute = self._attribute()
+            self._expect(")")
+            return Missing(attribute)
+        return self._predicate(self._attribute())
+
+    def _predicate(self, left: Attribute) -> Condition:
+        token = self._peek()
+        if self._takes("not"):
+            if not self._takes("in"):
+                self._fail("expected in behind not.", self._peek().at, f"Write not {left.shown} … for the opposite.")
+            return Not(self._within(left))
+        word = token.text.lower()
+        if word == "in":
+            self._next += 1
+            return self._within(left)
+        if word in _WORDS:
+            self._next += 1
+            value = self._value()
+            if not isinstance(value, Text):
+                self._fail(f"{word.upper()} takes a text.", token.at, f"Write {word.upper()} 'text'.")
+            return Pattern(word, left, value)
+        if token.kind == "sign" and word in _OPERATORS:
+            self._next += 1
+            return Compare(word, left, self._attribute() if self._is_attribute() else self._value())
+        if token.text == "==":
+            self._fail("'==' is no operator.", token.at, "Write =.")
+        return Truth(left)
+
+    def _within(self, left: Attribute) -> Within:
+        token = self._peek()
+        if token.kind == "list":
+            self._next += 1
+            return Within(left, ListName(token.text[1:], self._place(token.at)))
+        if not self._takes("("):
+            self._fail("expected a list.", token.at, "Write ('a', 'b'), or @name for a saved list.")
+        values = [self._value()]
+        while self._takes(","):
+            values.append(self._value())
+        self._expect(")")
+        return Within(left, tuple(values))
+
+    # ---- parts
+
+    def _is_attribute(self) -> bool:
+        return self._peek().kind in {"attribute", "metadata"}
+
+    def _attribute(self) -> Attribute:
+        token = self._peek()
+        if not self._is_attribute():
+            hint = f"Write :{token.text}:." if token.kind == "word" else ""
+            self._fail(f"expected an attribute, found {token.text!r}.", token.at, hint)
+        self._next += 1
+        is_plain = token.kind == "attribute"
+        return Attribute(token.text[1:-1].lower() if is_plain else token.text, self._place(token.at))
+
+    def _value(self) -> Text | Number:
+        token = self._peek()
+        self._next += 1
+        if token.kind == "text":
+            return Text(token.text[1:-1], self._place(token.at))
+        if token.kind == "number":
+            return Number(token.text, self._place(token.at))
+        hint = f"Write '{token.text}' for the text." if token.kind == "word" else ""
+        return self._fail(f"expected a text in quotes or a number, found {token.text!r}.", token.at, hint)
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _takes(self, word: str) -> bool:
+        """Whether that comes next, which is then taken."""
+        token = self._peek()
+        is_it = token.kind in {"word", "sign"} and _SAME.get(token.text, token.text.lower()) == word
+        self._next += is_it
+        return is_it
+
+    def _expect(self, sign: str) -> None:
+        token = self._peek()
+        if not self._takes(sign):
+            self._fail(f"expected {sign!r}, found {token.text!r}.", token.at)
+
+    def _place(self, at: int) -> Place:
+        line = bisect_right(self._lines, at)
+        return Place(line, at - self._lines[line - 1] + 1)
+
+    def _fail(self, message: str, at: int, hint: str = "") -> NoReturn:
+        raise RadarError(message, self._place(at), hint)

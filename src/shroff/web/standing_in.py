@@ -1,0 +1,60 @@
+"""What who sent an event answered in the place of its decision, before that came: kept, recorded, and told with it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shroff.people.audit import Act
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+    from shroff.people.store import Change
+    from shroff.web.service import Service
+
+
+async def kept(service: Service, who: Who, document: bytes, answered: str) -> bytes:
+    """The decision with what was answered; of several that were told of one event, the first. It is durable then.
+
+    A document that is no decision comes back as it is: its event is of a type that is not decided.
+    """
+    decision = msgspec.json.decode(document)
+    if "outcome" not in decision:
+        return document
+    event, id_ = decision["event"], decision["id"]
+    found = [answered]
+
+    def keep(change: Change, now_ms: int) -> None:
+        hash_ = _hash(event, id_)
+        before = change.answered(hash_)
+        if before is not None:
+            found[0] = before
+            return
+        change.put_answered(hash_, answered, now_ms)
+        after = {"answered": answered, "decided": decision["outcome"]}
+        change.audit(Act(who, "event.answered", f"{event}/{id_}", None, after), now_ms)
+
+    await service.changed(keep)
+    return _beside(document, found[0])
+
+
+def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
+    """A decision with what was answered in its place, where something was. May wait for the store."""
+    answered = answer(service, event, id_)
+    return document if answered is None else _beside(document, answered)
+
+
+def answer(service: Service, event: str, id_: str) -> str | None:
+    """What was answered in the place of a decision; None where that came in time. May wait for the store."""
+    with service.desk.store.look() as look:
+        return look.answered(_hash(event, id_))
+
+
+def _beside(document: bytes, answered: str) -> bytes:
+    return document[:-1] + b',"answered":"%s"}' % answered.encode()
+
+
+def _hash(event: str, id_: str) -> bytes:
+    return sha256(msgspec.json.encode([event, id_])).digest()

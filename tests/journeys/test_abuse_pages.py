@@ -1,0 +1,356 @@
+"""Pages and sessions that somebody means to misuse, at a real service: scripts in what is shown, forged tokens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import httpx2
+import pytest
+
+from shroff import app
+from shroff.people import links, users
+from shroff.people.access import Role
+from shroff.web.gate import COOKIE
+from shroff.web.pages.table import PAGES
+from shroff.web.table import ROUTES
+from tests.served import ME, Served, served
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+PASSWORD = "correct horse battery"
+RULE = """
+- id: any_payment
+  on: payment
+  by: card
+  when: this.amount > 0
+  reason: "{this.merchant} {this.terminal} {this.card}"
+  effect: review
+"""
+EVIL = (
+    "<script>evil()</script>",
+    "\"><evil x='y'>",
+    "'><evil>",
+    '" onmouseover="evil()" x="',
+    "' autofocus onfocus='evil()",
+    "<img src=x onerror=evil()>",
+    "</title></textarea></style></script><evil>",
+    "<!--<evil>-->",
+    "javascript:evil()",
+    "{{ 7001 * 7001 }}${7001 * 7001}{% raw %}",
+    "&lt;evil&gt;&#60;evil&#62;",
+    "\u202e<svg/onload=evil()>",
+)
+MINE = re.compile(r"/(static/[0-9a-f]+/[\w.-]+)?$|/static/")
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would find on a page: what is dangerous there, and the text."""
+
+    markup: str
+    dangerous: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.feed(self.markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag in {"evil", "iframe", "object", "embed", "base", "style"}:
+            self.dangerous.append(tag)
+        if tag == "script" and not MINE.match(given.get("src", "")):
+            self.dangerous.append(f"script {given}")
+        if tag in {"img", "link"} and not MINE.match(given.get("src", given.get("href", ""))):
+            self.dangerous.append(f"{tag} {given}")
+        self.dangerous += [f"{tag} {name}" for name in given if name.startswith("on") or name in {"style", "srcdoc"}]
+        for name in ("href", "src", "action", "formaction"):
+            if given.get(name, "/").partition(":")[0].strip().lower() in {"javascript", "data", "vbscript"}:
+                self.dangerous.append(f"{tag} {name}={given[name]}")
+        self.text += "".join(given.values())
+
+    def handle_comment(self, data: str) -> None:
+        self.dangerous.append(f"comment {data}")  # no page of ours has one
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def harmless(answer: httpx2.Response) -> Page:
+    """The page, in which nothing of what others wrote is more than text."""
+    found = Page(answer.text)
+    policy = answer.headers["content-security-policy"]
+
+    assert found.dangerous == []
+    assert str(7001 * 7001) not in answer.text
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    return found
+
+
+def evil_payment(number: int, text: str) -> dict[str, str]:
+    return {
+        "payment_id": f"p{number} {text}",
+        "paid_at": f"2026-01-05T08:{number:02d}:00Z",
+        "card": f"card {text}",
+        "merchant": f"merchant {text}",
+        "terminal": f"terminal {text}",
+        "device": f"device {text}",
+        "amount": "24.90",
+        "country": text[:20],
+        "channel": "web",
+    }
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One service, whose log is full of scripts."""
+    folder = shutil.copytree(TEMPLATE, tmp_path_factory.mktemp("pages") / "bank")
+    (folder / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    with app.open_exactly(folder).people() as desk:
+        for name, role in (("ann", Role.ADMIN), ("vic", Role.VIEWER), ("eve", Role.VIEWER)):
+            users.add(desk, ME, name, role, display_name=f"{name} <evil>", password=PASSWORD)
+    with served(folder) as found:
+        with found.client() as client:
+            for number, text in enumerate(EVIL):
+                assert client.post("/api/v1/events/payment", json=evil_payment(number, text)).status_code == 200
+        yield found
+
+
+@contextmanager
+def browser(service: Served, name: str = "") -> Iterator[httpx2.Client]:
+    """A browser; that of somebody who signed in, where there is a name."""
+    headers = {"accept": "text/html", "origin": service.url}
+    with httpx2.Client(base_url=service.url, headers=headers, timeout=60) as found:
+        if name:
+            answer = found.post("/login", data={"name": name, "password": PASSWORD})
+            assert answer.status_code == 303, answer.text
+        yield found
+
+
+def filled(path: str, values: Mapping[str, str], otherwise: str) -> str:
+    """An address whose names in braces are these values, or another text."""
+    return re.sub(r"{(\w+)}", lambda found: quote(values.get(found[1], otherwise), safe=""), path)
+
+
+def csrf_of(client: httpx2.Client) -> str:
+    found = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/me").text)
+    assert found is not None
+    return found[1]
+
+
+# ---- what is shown
+
+LOOKED_AT = [route.path for route in PAGES if route.method == "GET" and not route.path.startswith("/static")]
+
+
+@pytest.mark.parametrize("path", LOOKED_AT)
+def test_what_others_wrote_is_text_on_every_page(service, path):
+    with browser(service, "ann") as client:
+        for number, text in enumerate(EVIL):
+            one = evil_payment(number, text)
+            for entity in ("card", "merchant", "device") if "{entity}" in path else ("",):
+                values = {"event": "payment", "id": one["payment_id"], "entity": entity, "key": one.get(entity, "")}
+                answer = client.get(filled(path, values, text))
+
+                assert answer.status_code < 500, answer.text
+                if answer.headers.get("content-type", "").startswith("text/html"):
+                    page = harmless(answer)
+                    if "{id}" in path:
+                        assert answer.status_code == 200
+                        assert one["merchant"] in page.text
+                        assert one["card"] in page.text
+                    if "{key}" in path:
+                        assert answer.status_code == 200
+                        assert values["key"] in page.text
+
+
+@pytest.mark.parametrize("text", [one for one in EVIL if "7001" not in one and "&lt;" not in one])
+def test_a_page_that_showed_it_as_it_is_would_be_seen(text):
+    pages = (f"<p>{text}</p>", f'<a title="{text}">x</a>', f"<a title='{text}'>x</a>", f"<a href='{text}'>x</a>")
+
+    assert [one for one in pages if Page(one).dangerous]
+    assert Page(f"<p title='x'>{escape(text)}</p><a href='/x' title='{escape(text)}'>x</a>").dangerous == []
+
+
+ASKED = ("/find?q={}", "/decisions?outcome={}", "/decisions?event={}", "/decisions?cursor={}", "/login?back={}", "/{}")
+
+
+@pytest.mark.parametrize("path", [*ASKED, "/entities/{}/c-1", "/decisions/{}/p-1", "/login/link/{}", "/me?{}=1"])
+def test_what_was_asked_for_comes_back_as_text(service, path):
+    for name in ("ann", ""):
+        with browser(service, name) as client:
+            for text in EVIL:
+                answer = client.get(path.format(quote(text, safe="")))
+
+                assert answer.status_code < 500
+                assert "evil()" not in answer.headers.get("location", "").replace(quote(text, safe=""), "")
+                if answer.headers.get("content-type", "").startswith("text/html"):
+                    harmless(answer)
+
+
+def test_no_answer_of_the_api_is_read_as_a_page(service):
+    with service.client() as client:
+        for number, text in enumerate(EVIL):
+            id_ = quote(evil_payment(number, text)["payment_id"], safe="")
+            answer = client.get(f"/api/v1/decisions/payment/{id_}/explain", headers={"accept": "text/html"})
+
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+# ---- who sends it
+
+WRITING = [(one.method, one.path) for one in (*ROUTES, *PAGES) if one.right is not None and one.method != "GET"]
+
+
+@pytest.mark.parametrize("method, path", WRITING)
+def test_a_session_writes_nothing_without_the_token_of_its_own_page(service, method, path):
+    at = filled(path, {"event": "payment"}, "x")
+    with browser(service, "ann") as client, browser(service, "vic") as other:
+        token = csrf_of(other)
+        for headers in (
+            {},
+            {"x-csrf-token": "0" * 64},
+            {"x-csrf-token": token},
+            {"origin": "https://evil.example", "referer": f"{service.url}/me"},
+        ):
+            for media_type in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
+                answer = client.request(
+                    method, at, content=b"csrf=%b" % token.encode(), headers={**headers, "content-type": media_type}
+                )
+
+                assert answer.status_code == 403, (headers, media_type)
+                assert "no-csrf" in answer.text
+
+
+def test_signing_in_and_out_takes_a_form_of_this_service(service):
+    form = {"name": "ann", "password": PASSWORD}
+    with browser(service) as client:
+        for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+            assert client.post("/login", data=form, headers=headers).status_code == 403
+        assert client.cookies.get(COOKIE) is None
+    with browser(service, "ann") as client:
+        assert client.post("/login/out", data={"csrf": "0" * 64}).status_code == 403
+        assert client.get("/me").status_code == 200
+
+
+def test_a_session_that_was_planted_is_never_that_of_who_signs_in(service):
+    with browser(service) as client:
+        client.cookies.set(COOKIE, "planted-by-somebody")
+        answer = client.post("/login", data={"name": "ann", "password": PASSWORD})
+        first = answer.headers["set-cookie"].partition(";")[0].partition("=")[2]
+        assert first != "planted-by-somebody"
+        assert re.search(r"; HttpOnly; SameSite=(Lax|Strict)", answer.headers["set-cookie"])
+    for token in (
+        "planted-by-somebody",
+        first[:-1],
+        first[:-1] + ("0" if first[-1] != "0" else "1"),
+        first.upper(),
+        "",
+    ):
+        assert seen_as(service, token) == 303
+    assert seen_as(service, first) == 200
+
+
+def test_a_session_that_ended_does_not_come_back(service):
+    with browser(service, "vic") as client:
+        token = client.cookies[COOKIE]
+        assert client.post("/login/out", data={"csrf": csrf_of(client)}).headers["location"] == "/login"
+
+    assert seen_as(service, token) == 303
+
+
+def test_a_session_opens_by_its_cookie_and_by_nothing_else(service):
+    with browser(service, "vic") as client:
+        token = client.cookies[COOKIE]
+    with browser(service) as nobody:
+        for headers in (
+            {"authorization": f"Bearer {token}"},
+            {"x-session": token},
+            {"authorization": f"Basic {token}"},
+        ):
+            assert nobody.get("/api/v1/models", headers=headers).status_code == 401
+        assert nobody.get(f"/me?{COOKIE}={token}").status_code == 303
+
+
+def seen_as(service: Served, token: str) -> int:
+    """The status that a page has for a browser with this session."""
+    with browser(service) as client:
+        return client.get("/me", headers={"cookie": f"{COOKIE}={token}"}).status_code
+
+
+# ---- keys and links
+
+
+def test_a_key_that_was_altered_opens_nothing_and_is_not_repeated(service):
+    head, secret = service.key[:-64], service.key[-64:]
+    other = ("0" if secret[0] != "0" else "1") + secret[1:]
+    for key in (head + other, head + secret[:-1], head, service.key + "0", service.key.upper(), f"{service.key}\u00e4"):
+        with service.client("") as client:
+            answer = client.get("/api/v1/models", headers={"authorization": f"Bearer {key}".encode()})
+
+        assert answer.status_code == 401
+        assert key not in answer.text
+        assert secret[:8] not in answer.text
+
+
+def test_a_link_is_used_once_by_whoever_has_all_of_it_and_gives_no_more_than_it_says(service):
+    with app.open_exactly(service.folder).people() as desk:
+        path = links.for_password(desk, ME, "eve")
+    form = {
+        "password": PASSWORD,
+        "again": PASSWORD,
+        "role": "admin",
+        "name": "ann",
+        "user": "1",
+        "is_disabled": "false",
+    }
+    altered = path[:-1] + ("0" if path[-1] != "0" else "1")
+    with browser(service) as client:
+        assert client.get(path).status_code == client.get(path).status_code == 200  # scanners of mail open it
+        assert client.post(altered, data=form).status_code == 404
+        assert client.post(f"{path}%20", data=form).status_code == 404
+        used = client.post(path, data=form)
+        again = client.post(path, data=form)
+        mine = client.get("/me").text
+
+    assert used.status_code == 303
+    assert again.status_code == 404
+    assert "does nothing any more" in again.text
+    assert "eve &lt;evil&gt;" in mine
+    with app.open_exactly(service.folder).people() as desk:
+        assert {one.name: one.role for one in users.all_users(desk)} == {
+            "ann": Role.ADMIN,
+            "vic": Role.VIEWER,
+            "eve": Role.VIEWER,
+        }
+
+
+def test_fields_that_a_form_does_not_have_give_nobody_a_right(service):
+    form = {"name": "vic", "password": PASSWORD, "role": "admin", "rights": "manage:users", "user": "1"}
+    with browser(service) as client:
+        assert client.post("/login", content=urlencode(form), headers={"content-type": FORM}).status_code == 303
+        answer = client.post(
+            "/api/v1/labels",
+            json={"event": "payment/x", "verdict": "fraud", "source": "analyst"},
+            headers={"x-csrf-token": csrf_of(client), "x-role": "admin", "x-forwarded-user": "ann"},
+        )
+
+    assert answer.status_code == 403
+    assert "no-csrf" not in answer.text
+
+
+FORM = "application/x-www-form-urlencoded"
