@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
 from shroff.decisions.pruning import Pruning
 from shroff.decisions.retrainings import Retrainings
-from shroff.decisions.rule_files import RuleFiles
+from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
@@ -81,7 +81,7 @@ class Project(
     NoticeViews,
     Workings,
     Erasing,
-    RuleFiles,
+    RuleDrafts,
     RuleImports,
     Pruning,
     OnlineViews,
@@ -162,10 +162,11 @@ class Project(
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.loaded.or_raise()
 
-    def check_with(self, changes: Mapping[str, str]) -> None:
-        """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
+    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
+        """Raises: DefinitionError where the project would have mistakes with these texts, and without some files."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
-        files = config.read_files(self.places.folder, []) | changed
+        there = config.read_files(self.places.folder, [])
+        files = {name: text for name, text in there.items() if name not in without} | changed
         replace(self, _loaded=load_definitions(files, self.hasher, self.registry.load)).checked()
 
     def _at(self, places: config.Places) -> Project:

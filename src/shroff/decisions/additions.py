@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import astuple, replace
 from datetime import datetime
@@ -88,7 +88,7 @@ class Additions(Elsewhere):
         """The door for files and lines."""
 
     @abstractmethod
-    def check_with(self, changes: Mapping[str, str]) -> None:
+    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
         """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
 
     @abstractmethod

@@ -70,18 +70,25 @@ class RuleFiles(Additions):
         Raises: ChangedMeanwhileError; UsageError for a name that cannot be; DefinitionError where the project would
             have mistakes.
         """
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} cannot be a file of rules: small letters, digits, - and _, and .yaml at the end."
-            )
-        if len(text.encode()) > TEXT_BYTES_MAX:
-            raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
+        _require_name(name)
         with config.editing(self.places):
             self.reload()
             before = self.rule_file(name)
             if (before.tag if before is not None else "") != tag:
                 raise ChangedMeanwhileError(f"{FOLDER}{name} was changed meanwhile; read it again, and change that.")
-            self.check_with({f"{FOLDER}{name}": text})
-            config.make_folder(self.places.folder / FOLDER)
-            config.write_text(self.places.folder / FOLDER / name, text)
+            self._write_rules(name, text)
+
+    def _write_rules(self, name: str, text: str) -> None:
+        """The same where the files are held already, whatever was there before."""
+        _require_name(name)
+        if len(text.encode()) > TEXT_BYTES_MAX:
+            raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
+        self.check_with({f"{FOLDER}{name}": text})
+        config.make_folder(self.places.folder / FOLDER)
+        config.write_text(self.places.folder / FOLDER / name, text)
         self.reload()
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a file of rules: small letters, digits, - and _, and .yaml at the end.")

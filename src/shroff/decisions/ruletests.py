@@ -52,6 +52,22 @@ def run_rule_tests(definitions: Definitions, hasher: Hasher | None = None) -> tu
     return count, problems
 
 
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """A test of a rule, and what is wrong where it fails."""
+
+    __test__ = False  # pytest would take it for tests
+
+    name: str
+    events: int
+    problem: Problem | None
+
+
+def run_tests_of(rule: Rule, definitions: Definitions, hasher: Hasher | None = None) -> list[TestResult]:
+    """Run the tests of one rule."""
+    return [TestResult(one.name, len(one.events), _run(rule, one, definitions, hasher)) for one in rule.tests]
+
+
 def _run(rule: Rule, test: RuleTest, definitions: Definitions, hasher: Hasher | None) -> Problem | None:
     # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
     computed = [one for one in computed_of(definitions) if not one.is_score]

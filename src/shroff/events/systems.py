@@ -88,6 +88,7 @@ class Systems:
     sign_in: System | None = None
     mail: System = field(default_factory=lambda: System("mail", {}))
     web: System = field(default_factory=lambda: System("web", {}))
+    second_person: tuple[str, ...] = ()
 
 
 def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
@@ -111,7 +112,14 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _sign_in(top, problems),
         System("mail", _mapping(_read(top, "mail", MAIL, problems))),
         System("web", _mapping(_read(top, "web", WEB, problems))),
+        _second_person(top, problems),
     )
+
+
+def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]:
+    node = top.get("second_person")
+    found = None if node is None else read_shape(node, _shape("second_person"), problems, "second_person")
+    return tuple(str(one) for one in found) if isinstance(found, list) else ()
 
 
 def _shape(name: str) -> Any:

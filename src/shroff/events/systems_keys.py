@@ -452,6 +452,12 @@ SYSTEMS: Final = (
         WEB,
         examples=("{ url: https://answer.penhallow.example, name: Penhallow Bank }",),
     ),
+    Key(
+        "second_person",
+        "What comes into force over the service only when somebody approves it who did not write it.",
+        Many("a list of what is approved by a second person: rules", choice("rules")),
+        examples=("[rules]",),
+    ),
     Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
     Key(
         "keep",

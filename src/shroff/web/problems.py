@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.errors import (
     DefinitionError,
     LogBusyError,
@@ -68,6 +69,8 @@ def of_error(error: ShroffError) -> ProblemError:
                 for one in error.problems
             ]
             return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=places)
+        case ChangedMeanwhileError():
+            return ProblemError(412, "changed-meanwhile", "It is not what it was", words)
         case UsageError():
             return ProblemError(400, "bad-request", "This cannot be done as asked", words)
         case LogBusyError() | TransientError():

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,14 +13,15 @@ from shroff.decisions.inbox import ADOPT
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
 from shroff.errors import ShroffError
 from shroff.people.audit import Act
+from shroff.web.backtests import Draft, Kept, computed, document, new_id
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.problems import ProblemError
+from shroff.web.routes import API
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
-BACKTEST_S_MAX: Final = 600.0
 WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 
 
@@ -71,6 +69,9 @@ async def put_rules(service: Service, request: Request) -> Response:
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = _body(await request.body(BODY_BYTES_MAX), Text)
     project = service.project
+    if project.needs_second_person:
+        words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
+        raise ProblemError(409, "second-person", "This needs a second person", words)
     before = await service.in_thread(project.rule_file, name)
     tag = "" if is_new else matched.strip('"')
     try:
@@ -120,83 +121,50 @@ def _body(raw: bytes, type_: type[Any]) -> Any:
 # ---- backtests
 
 
-class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """What is held against the log. `rules` are files by their names."""
+class Asked(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """The same, and how: `rule` takes the kept draft of that rule, and without `wait` it goes on by itself."""
 
-    rules: dict[str, str] = {}
-    policy: str | None = None
-    model: str | None = None
-    start: str | None = None
-    end: str | None = None
-    as_of: str | None = None
+    rule: str | None = None
+    wait: bool = True
 
 
 async def backtest(service: Service, request: Request) -> Response:
     """What a draft would have decided, against what was decided: computed by a process of its own."""
-    draft = _body(await request.body(BODY_BYTES_MAX), Draft)
-    for name, text in draft.rules.items():
+    asked = _body(await request.body(BODY_BYTES_MAX), Asked)
+    kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
+    if asked.rule is not None:
+        kept.rule = asked.rule
+        found = await service.in_thread(service.project.draft, asked.rule)
+        if found is None:
+            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
+        asked.rules, kept.tag = {**asked.rules, f"{asked.rule}.yaml": found.text}, found.tag
+    for name, text in asked.rules.items():
         if Path(name).name != name or not name.endswith(".yaml") or len(text) > TEXT_BYTES_MAX:
             raise ProblemError(
                 422, "bad-body", "The body cannot be read", f"rules: {name!r} is no name of a file of rules"
             )
+    kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
+    if not asked.wait:
+        begun = service.backtests.begin(service, asked, kept)
+        return json_response(document(begun), 202, ((b"location", f"{API}/backtests/{begun.id}".encode()),))
     try:
         async with asyncio.timeout(WAITS_S):
-            await service.backtests.acquire()
+            await service.backtests.turn.acquire()
     except TimeoutError:
         headers = ((b"retry-after", b"30"),)
         raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", headers) from None
     try:
-        return await _computed(service, draft)
+        return json_response((await computed(service, asked, kept))["report"])
     finally:
-        service.backtests.release()
+        service.backtests.turn.release()
 
 
-async def _computed(service: Service, draft: Draft) -> Response:
-    with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
-        command = [sys.executable, "-m", "shroff", "-C", str(service.project.places.folder), "backtest", "--json"]
-        command += await asyncio.to_thread(_options, draft, Path(folder))
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            async with asyncio.timeout(BACKTEST_S_MAX):
-                said, _ = await process.communicate()
-        except TimeoutError:
-            words = f"it took longer than {BACKTEST_S_MAX:g} s; judge a shorter time, by 'from'"
-            raise ProblemError(503, "too-long", "The backtest takes too long", words) from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-    if process.returncode:
-        raise ProblemError(422, "no-backtest", "The draft cannot be judged", _why(said))
-    return Response(said.strip())
+async def backtests(service: Service, request: Request) -> Response:
+    """All that were begun without waiting for them, the newest first."""
+    found = await service.in_thread(service.backtests.listed)
+    return json_response({"backtests": [document(one) for one in found]})
 
 
-def _options(draft: Draft, folder: Path) -> list[str]:
-    """The draft as files, and as options of the command."""
-    found: list[str] = []
-    if draft.rules:
-        (folder / "rules").mkdir()
-        for name, text in draft.rules.items():
-            (folder / "rules" / name).write_text(text, encoding="utf-8")
-        found += ["--rules", str(folder / "rules")]
-    if draft.policy is not None:
-        (folder / "policy.yaml").write_text(draft.policy, encoding="utf-8")
-        found += ["--policy", str(folder / "policy.yaml")]
-    values = {"--model": draft.model, "--from": draft.start, "--to": draft.end, "--as-of": draft.as_of}
-    return found + [f"{name}={value}" for name, value in values.items() if value is not None]
-
-
-def _why(said: bytes) -> str:
-    """What the command says is wrong."""
-    with suppress(ValueError, RecursionError):
-        document = msgspec.json.decode(said)
-        if isinstance(document, dict):
-            error = document.get("error", document)
-            return str(error.get("message", error)) if isinstance(error, dict) else str(error)
-    return "the command failed"
+async def one_backtest(service: Service, request: Request) -> Response:
+    """How far one is, and its report once it is done."""
+    return json_response(document(await service.in_thread(service.backtests.one, request.params["id"])))

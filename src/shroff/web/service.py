@@ -22,9 +22,11 @@ from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.progress import unheard
 from shroff.decisions.working_counts import LEADING, RESTORING, Work
 from shroff.errors import ShroffError, TransientError
+from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
 from shroff.web.gate import Gate, Pace
 from shroff.web.metrics import Requests
+from shroff.web.rule_looks import RuleLooks
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -103,7 +105,7 @@ class Service:
         self.is_ending = False
         self._errands = Errands()
         self._copies = asyncio.Semaphore(COPIES_MAX)
-        self.backtests = asyncio.Semaphore(1)
+        self.backtests, self.rule_looks = Backtests(project.places.state), RuleLooks()
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
         self._stop = Event()

@@ -10,6 +10,7 @@ from shroff.web.calls import call_routes
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
+from shroff.web.rule_routes import RULE_ROUTES
 from shroff.web.schemas import list_of, record, ref
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ ROUTES: Final = (
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
+                    "rule": {"type": ["string", "null"], "description": "The kept draft of this rule."},
+                    "wait": {"type": "boolean", "description": "false: answered at once by 202, and how to ask."},
                     "rules": {"type": "object", "additionalProperties": {"type": "string"}},
                     "policy": {"type": ["string", "null"]},
                     "model": {"type": ["string", "null"]},
@@ -269,6 +272,7 @@ ROUTES: Final = (
         ),
     ),
     *cases_table.ROUTES,
+    *RULE_ROUTES,
 )
 
 

@@ -105,7 +105,7 @@ def _line(log: Log, row: DecisionRow) -> Line:
 def _found(project: Project, text: str) -> list[tuple[str, str, str]]:
     """What it is, how it is called, and where."""
     definitions = project.definitions
-    found = [("rule", rule.id, "/rules") for rule in definitions.rules if rule.id == text]
+    found = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules if rule.id == text]
     try:
         with project.reading() as log:
             there = [event for event in definitions.events.decided if log.decisions(event, [text])]

@@ -43,6 +43,8 @@ class Screen:
 SCREENS: Final = (
     Screen("Queue", "/queue", Right.READ_CASES, below=("/cases/",)),
     Screen("Decisions", "/decisions", Right.READ_DECISIONS),
+    Screen("Rules", "/rules", Right.READ_DEFINITIONS),
+    Screen("Backtest", "/backtests", Right.READ_DEFINITIONS),
     Screen("Mails", "/mails", Right.SEND_NOTICES),
 )
 

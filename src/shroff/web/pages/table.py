@@ -7,7 +7,20 @@ from typing import Final
 from shroff.people import links, oidc
 from shroff.people.access import Right
 from shroff.web import static
-from shroff.web.pages import case, confirm, decision, decisions, entity, mails, own, queue, signing
+from shroff.web.pages import (
+    backtests,
+    case,
+    confirm,
+    decision,
+    decisions,
+    editor,
+    entity,
+    mails,
+    own,
+    queue,
+    rules,
+    signing,
+)
 from shroff.web.routes import Route
 
 PAGES: Final = (
@@ -49,4 +62,18 @@ PAGES: Final = (
         )
     ),
     *mails.ROUTES,
+    Route("GET", "/rules", Right.READ_DEFINITIONS, rules.show, is_page=True),
+    Route("POST", "/rules", Right.EDIT_RULES, rules.begin, is_page=True),
+    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, rules.one, is_page=True),
+    Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, rules.hits, is_page=True),
+    Route("POST", "/rules/{rule}/back", Right.EDIT_RULES, rules.back, is_page=True),
+    Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, editor.show, is_page=True),
+    Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, editor.keep, is_page=True),
+    Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, editor.discard, is_page=True),
+    Route("POST", "/rules/{rule}/draft/shadow", Right.EDIT_RULES, editor.to_shadow, is_page=True),
+    Route("POST", "/rules/{rule}/draft/approve", Right.APPROVE_RULES, editor.to_approved, is_page=True),
+    Route("POST", "/rules/{rule}/draft/activate", Right.EDIT_RULES, editor.to_active, is_page=True),
+    Route("GET", "/backtests", Right.READ_DEFINITIONS, backtests.listed, is_page=True),
+    Route("POST", "/backtests", Right.RUN_BACKTESTS, backtests.begin, is_page=True),
+    Route("GET", "/backtests/{id}", Right.READ_DEFINITIONS, backtests.show, is_page=True),
 )

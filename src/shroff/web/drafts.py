@@ -1,0 +1,277 @@
+"""Drafts of rules over HTTP: written, checked as one types, and put in shadow and in force step by step."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.decisions.inbox import ADOPT
+from shroff.decisions.rule_drafts import Author, Checked, Draft, tag_of
+from shroff.errors import Problem, ShroffError
+from shroff.events.event import time_text
+from shroff.people.access import Right
+from shroff.people.audit import Act
+from shroff.rules.wording import sentence
+from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.problems import ProblemError
+from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of
+
+if TYPE_CHECKING:
+    from shroff.decisions.ruletests import TestResult
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+_NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
+
+
+class Text(msgspec.Struct, forbid_unknown_fields=True):
+    """A draft's text."""
+
+    text: str
+
+
+class Step(msgspec.Struct, forbid_unknown_fields=True):
+    """Which text of a draft is meant, and to which file a new rule goes."""
+
+    etag: str
+    file: str = ""
+
+
+# ---- the API
+
+
+async def drafts(service: Service, request: Request) -> Response:
+    """All drafts."""
+    found = await service.in_thread(service.project.drafts)
+    return json_response({"drafts": [shown(one) for one in found]})
+
+
+async def draft(service: Service, request: Request) -> Response:
+    """One draft, with its text; its ETag is asked for by who changes it."""
+    found = await service.in_thread(service.project.draft, request.params["rule"])
+    if found is None:
+        raise no_draft(request.params["rule"])
+    return json_response({**shown(found), "text": found.text}, headers=_tag(found))
+
+
+async def put_draft(service: Service, request: Request) -> Response:
+    """Keep a text as a draft, mistakes and all; says what they are."""
+    matched = request.header(b"if-match").decode("latin-1").strip()
+    is_new = request.header(b"if-none-match").strip() == b"*"
+    if not matched and not is_new:
+        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
+        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    id_ = request.params["rule"]
+    found = await save(service, request, id_, given.text, "" if is_new else matched.strip('"'))
+    checked = await service.in_thread(service.project.check_draft, id_, found.text)
+    return json_response(
+        {**shown(found), "text": found.text, "check": checked_document(checked, found.text)}, headers=_tag(found)
+    )
+
+
+async def delete_draft(service: Service, request: Request) -> Response:
+    """Throw a draft away, and its trial."""
+    matched = request.header(b"if-match").decode("latin-1").strip().strip('"')
+    if not matched:
+        raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
+    await drop(service, request, request.params["rule"], matched)
+    return json_response({"dropped": request.params["rule"]})
+
+
+async def check(service: Service, request: Request) -> Response:
+    """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    checked = await service.in_thread(service.project.check_draft, request.params["rule"], given.text)
+    return json_response(checked_document(checked, given.text))
+
+
+async def post_shadow(service: Service, request: Request) -> Response:
+    """Put a draft in shadow."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return _put(*await shadow(service, request, request.params["rule"], given.etag, given.file))
+
+
+async def post_approve(service: Service, request: Request) -> Response:
+    """Approve a draft as a second person."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return json_response(shown(await approve(service, request, request.params["rule"], given.etag)))
+
+
+async def post_activate(service: Service, request: Request) -> Response:
+    """Put a draft in force."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
+
+
+def _put(file: str, why_not: str) -> Response:
+    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+
+
+# ---- what pages do as well
+
+
+async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
+    """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
+    found = await service.in_thread(service.project.write_draft, id_, text, tag, author_of(request))
+    await service.recorded(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": found.tag}))
+    return found
+
+
+async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
+    """Throw a draft away."""
+    await service.in_thread(service.project.drop_draft, id_, tag)
+    await adopted(service, Act(request.who, "draft.drop", subject_of(id_), {"draft": tag}))
+
+
+async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
+    """Approve a draft. Raises: NotAllowedError for its own author."""
+    found = await service.in_thread(service.project.approve_draft, id_, tag, author_of(request))
+    await service.recorded(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": tag}))
+    return found
+
+
+async def shadow(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
+    """Put a draft in shadow; gives its file, and why it is not in force yet, where it is not."""
+    look = await service.in_thread(one_rule, service, id_)
+    used = list(service.rule_looks.histories.of)
+    file = file or file_for(look)
+    put = await service.in_thread(service.project.shadow_draft, id_, tag, file, used)
+    return put, await adopted(service, await _act(service, request, "rule.shadow", id_, put, {"draft": tag}))
+
+
+async def activate(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
+    """Put a draft in force; gives the same."""
+    look = await service.in_thread(one_rule, service, id_)
+    put = await service.in_thread(service.project.activate_draft, id_, tag, file or file_for(look))
+    return put, await adopted(service, await _act(service, request, "rule.activate", id_, put, {"draft": tag}))
+
+
+async def put_back(service: Service, request: Request, id_: str, seq: int, reason: str) -> tuple[str, str]:
+    """Put a rule back to what it said from a place of the log on, or take it out for place 0; gives the same."""
+    require_reason(reason)
+    look = await service.in_thread(one_rule, service, id_)
+    text = "" if seq == 0 else next((one.text for one in look.versions if one.seq == seq), None)
+    if text is None:
+        raise ProblemError(404, "no-version", "There is no such version", f"{id_} did not change at place {seq}")
+    if seq == 0 and look.state == OFF:
+        raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
+    put = await service.in_thread(service.project.put_back, id_, text, file_for(look))
+    act = "rule.back" if text else "rule.off"
+    after = {"reason": reason, "version": seq}
+    return put, await adopted(service, await _act(service, request, act, id_, put, after))
+
+
+async def _act(service: Service, request: Request, action: str, id_: str, file: str, after: dict[str, Any]) -> Act:
+    """What was done to a rule, with the text that its file has now: by that its version is found again."""
+    now = await service.in_thread(service.project.rule_file, file)
+    tags = {"file": file, "file_tag": tag_of("") if now is None else now.tag}
+    return Act(request.who, action, subject_of(id_), None, {**after, **tags})
+
+
+async def adopted(service: Service, act: Act) -> str:
+    """Record an act, and have the log take the project's files up; gives why that is not done yet, where it is not."""
+    try:
+        await service.asked_of_log(act, ADOPT, [b"null"])
+    except ShroffError as error:  # the files are written; they come into force later
+        return str(error)
+    return ""
+
+
+def file_for(look: RuleLook) -> str:
+    """Where a rule goes that no file is named for: where it is, or was, or a file of its own name."""
+    if look.standing is not None:
+        return look.standing.file.name
+    return look.versions[0].file if look.versions else f"{look.id}.yaml"
+
+
+def author_of(request: Request) -> Author:
+    """Who asks, as drafts remember them."""
+    return Author(request.who.id, request.who.name)
+
+
+def require_reason(reason: str) -> None:
+    """Raises: ProblemError where none is given."""
+    if not reason.strip():
+        raise ProblemError(422, "no-reason", "A reason is missing", "say why: it stands in the record of who did what")
+
+
+def may_edit(request: Request) -> bool:
+    """Whether who asks may write drafts and put them in force."""
+    return request.who.may(Right.EDIT_RULES)
+
+
+# ---- documents
+
+
+def shown(one: Draft) -> dict[str, Any]:
+    """A draft for who asks, without its text."""
+    approved = one.note.approved_by if one.is_approved else None
+    return {
+        "rule": one.id,
+        "etag": one.tag,
+        "authors": [author.name for author in one.note.authors],
+        "saved_at": time_text(one.note.saved_at_ms),
+        "approved_by": None if approved is None else approved.name,
+    }
+
+
+def checked_document(checked: Checked, text: str) -> dict[str, Any]:
+    """What is to be said of a text."""
+    return {
+        "ok": checked.is_ok,
+        "etag": tag_of(text),
+        "mistakes": [mistake(one, text) for one in checked.mistakes],
+        "elsewhere": [str(one) for one in checked.elsewhere],
+        "warnings": [mistake(one, text) for one in checked.warnings],
+        "says": None if checked.rule is None or checked.mistakes else sentence(checked.rule),
+        "tests": [_test(one) for one in checked.tests],
+    }
+
+
+def mistake(one: Problem, text: str) -> dict[str, Any]:
+    """A mistake at its place, and what the word there should be, where that is known."""
+    lines = text.split("\n")
+    line = lines[one.line - 1] if 0 < one.line <= len(lines) else ""
+    word = _WORD.match(line, max(0, one.column - 1))
+    near = _NEAR.search(one.hint)
+    instead = near[1] if near and word else None
+    if instead and word and "." in word[0] and "." not in instead:  # the field alone is told of `this.amuont`
+        instead = f"{word[0].rpartition('.')[0]}.{instead}"
+    return {
+        "line": one.line,
+        "column": one.column,
+        "length": len(word[0]) if word else max(1, len(line) - one.column + 1),
+        "message": one.message,
+        "hint": one.hint,
+        "instead": instead,
+    }
+
+
+def _test(one: TestResult) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "events": one.events,
+        "passed": one.problem is None,
+        "problem": None if one.problem is None else one.problem.message,
+    }
+
+
+def no_draft(id_: str) -> ProblemError:
+    """The problem of a draft that is not there."""
+    return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
+
+
+def _tag(one: Draft) -> Headers:
+    return ((b"etag", f'"{one.tag}"'.encode()),)
+
+
+def body_of(raw: bytes, type_: type[Any]) -> Any:
+    """A body as what it should be. Raises: ProblemError with 422."""
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None

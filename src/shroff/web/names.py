@@ -1,0 +1,52 @@
+"""What a rule may name, for completion: features, fields, functions, lists and tables, each with what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from shroff.language.aggregation import AGGREGATES
+from shroff.language.functions import FUNCTIONS
+from shroff.language.wording import Teller
+from shroff.rules.keys import EFFECTS, RULE
+from shroff.web.http import Request, Response, json_response
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
+    from shroff.web.service import Service
+
+
+async def names(service: Service, request: Request) -> Response:
+    """All of them, by kind."""
+    definitions = service.project.definitions
+    keys = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
+    return json_response({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
+
+
+def _names(definitions: Definitions) -> Iterator[dict[str, Any]]:
+    settings = definitions.settings
+    features = definitions.features
+    teller = Teller(
+        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
+    )
+    for name, feature in features.items():
+        yield _one(name, str(feature.type), teller.wording(feature.node).noun)
+    fields = sorted({(one.name, str(one.type)) for type_ in definitions.events.types.values() for one in type_.fields})
+    for field, kind in fields:
+        yield _one(f"this.{field}", kind, "of the event that is decided")
+    for type_ in definitions.events.types.values():
+        for one in type_.fields:
+            yield _one(f"{type_.name}.{one.name}", str(one.type), f"of each {type_.name} in an aggregate's brackets")
+    for list_ in definitions.reference.lists:
+        yield _one(f"lists.{list_}", "list", "a list of the project")
+    for table in definitions.events.tables:
+        yield _one(f"tables.{table}", "table", "a table of the project")
+    yield _one("score", "real", "the model's probability")
+    for name, meaning in AGGREGATES.items():
+        yield _one(name, "aggregate", meaning)
+    for function in FUNCTIONS.values():
+        yield _one(function.name, "function", f"{function.form}: {function.meaning}")
+
+
+def _one(name: str, kind: str, says: str) -> dict[str, str]:
+    return {"name": name, "type": kind, "says": says}

@@ -1,0 +1,120 @@
+"""Columns of a chart, as shapes in per cent: drawn by a template, with no style and no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+COLUMNS_MAX: Final = 60
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_GAP: Final = 0.25  # of a column's place
+_STEPS: Final = (1, 2, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
+
+    `is_below` is for a value below zero, `is_unknown` for one that nobody knows yet.
+    """
+
+    x: float
+    width: float
+    top: float
+    height: float
+    part: float
+    says: str
+    is_below: bool = False
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line across, at `y`, with its value."""
+
+    y: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands."""
+
+    bars: Sequence[Bar]
+    ticks: Sequence[Tick]
+    zero: float
+    first: str
+    last: str
+    each: str
+
+
+def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars | None:
+    """Counts of days, those of several days together where there are many; None where there are none."""
+    if not whole or not any(whole):
+        return None
+    size = -(-len(whole) // COLUMNS_MAX)
+    sums = [(sum(whole[at : at + size]), sum(part[at : at + size])) for at in range(0, len(whole), size)]
+    most = _ceiling(max(one for one, _ in sums))
+    width = 100 / len(sums)
+    bars = [
+        Bar(
+            round(width * (number + _GAP / 2), 3),
+            round(width * (1 - _GAP), 3),
+            round(100 - 100 * one / most, 2),
+            round(100 * one / most, 2),
+            round(100 * marked / most, 2),
+            f"{day_text(first_day + number * size)}: {one:,}, {marked:,} fraud",
+        )
+        for number, (one, marked) in enumerate(sums)
+    ]
+    ticks = [Tick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
+    each = "day" if size == 1 else f"{size} days"
+    return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each)
+
+
+def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Sequence[bool]) -> Bars | None:
+    """Values above and below zero, each with its label."""
+    if not values:
+        return None
+    reach = max(abs(one) for one in values)
+    most = Decimal(_ceiling(max(1, int(reach + 1))))
+    has_below, has_above = any(one < 0 for one in values), any(one > 0 for one in values) or reach == 0
+    high, low = most if has_above else Decimal(0), most if has_below else Decimal(0)
+    span = high + low
+    zero, width = float(100 * high / span), 100 / len(values)
+    bars = []
+    for number, (label, value, is_unknown) in enumerate(zip(labels, values, unknown, strict=True)):
+        height = float(100 * abs(value) / span)
+        bars.append(
+            Bar(
+                round(width * (number + _GAP / 2), 3),
+                round(width * (1 - _GAP), 3),
+                round(zero if value < 0 else zero - height, 2),
+                round(height, 2),
+                0.0,
+                f"{label}: {value:,}",
+                value < 0,
+                is_unknown,
+            )
+        )
+    ticks = [Tick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
+    return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
+
+
+def day_text(day: int) -> str:
+    """A day, such as 7 March 2026, by its number since 1970-01-01."""
+    found = date.fromordinal(_EPOCH + day)
+    return f"{found.day} {found:%B} {found.year}"
+
+
+def _ceiling(value: int) -> int:
+    """The least of 1, 2, 5, 10, 20 and so on that is not below a value."""
+    scale = 1
+    while True:
+        for step in _STEPS:
+            if step * scale >= value:
+                return step * scale
+        scale *= 10

@@ -1,0 +1,256 @@
+"""The editor of a rule: its draft as text, what is to be said of it, and its way from a draft to being in force."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.decisions.hit_records import RuleRecord
+from shroff.decisions.rule_drafts import Checked, Draft, trial_of
+from shroff.decisions.rule_files import ChangedMeanwhileError
+from shroff.errors import DefinitionError, NotAllowedError, UsageError
+from shroff.people.access import Right
+from shroff.rules.texts import in_shadow, renamed
+from shroff.web.backtests import DONE, Kept
+from shroff.web.drafts import (
+    activate,
+    approve,
+    author_of,
+    checked_document,
+    drop,
+    file_for,
+    may_edit,
+    save,
+    shadow,
+)
+from shroff.web.http import Request, Response
+from shroff.web.pages.diffs import diff
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules import common, rule_path
+from shroff.web.pages.words import sentence
+from shroff.web.problems import ProblemError
+from shroff.web.rule_looks import RuleLook, one_rule
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.web.service import Service
+
+START: Final = """- id: {id}
+  on: {event}
+  by: {entity}
+  when: this.amount > 1_000
+  reason: "{{this.amount}}, above 1,000"
+  effect: review
+"""
+DONE_STEP: Final = "done"
+NOW: Final = "now"
+STOP: Final = "stop"
+TODO: Final = "todo"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way, and how far it is: done, now, stop, todo."""
+
+    says: str
+    state: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What is in the editor: the text, the tag of the draft that it was made from, and that draft."""
+
+    text: str
+    tag: str
+    kept: Draft | None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.kept is not None and self.kept.text == self.text
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The editor."""
+    id_ = request.params["rule"]
+    look = await service.in_thread(_look, service, id_)
+    if trial_of(id_):
+        return see_other(f"{rule_path(trial_of(id_))}/draft")
+    text = look.text or _start(service.project, id_)
+    if look.draft is not None:
+        text = look.draft.text
+    elif look.standing is not None:
+        text = in_shadow(text, shadow=False)
+    tag = "" if look.draft is None else look.draft.tag
+    return await _editor(service, request, look, Typed(text, tag, look.draft))
+
+
+async def keep(service: Service, request: Request) -> Response:
+    """Save the draft."""
+    form, id_ = await request.form(), request.params["rule"]
+    text = form.get("text", "").replace("\r\n", "\n")
+    try:
+        await save(service, request, id_, text, form.get("tag", ""))
+    except ChangedMeanwhileError:
+        look = await service.in_thread(_look, service, id_)
+        by = look.draft.note.authors[-1].name if look.draft is not None and look.draft.note.authors else "somebody"
+        words = (
+            f"{by} changed this draft meanwhile, so yours was not saved. What differs stands beside it: "
+            "saving again puts yours in its place."
+        )
+        tag = "" if look.draft is None else look.draft.tag
+        return await _editor(service, request, look, Typed(text, tag, look.draft), words, 412)
+    except UsageError as error:
+        look = await service.in_thread(_look, service, id_)
+        return await _editor(service, request, look, Typed(text, form.get("tag", ""), look.draft), str(error), 422)
+    return see_other(f"{rule_path(id_)}/draft")
+
+
+async def discard(service: Service, request: Request) -> Response:
+    """Throw the draft away, and its trial."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await drop(service, request, id_, tag)
+        look = await service.in_thread(_look, service, id_)
+        return rule_path(id_) if look.versions or look.standing is not None else "/rules"
+
+    return await _stepped(service, request, step)
+
+
+async def to_shadow(service: Service, request: Request) -> Response:
+    """Put the draft in shadow."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await shadow(service, request, id_, tag, file)
+        return f"{rule_path(id_)}/draft"
+
+    return await _stepped(service, request, step)
+
+
+async def to_approved(service: Service, request: Request) -> Response:
+    """Approve the draft of somebody else."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await approve(service, request, id_, tag)
+        return f"{rule_path(id_)}/draft"
+
+    return await _stepped(service, request, step)
+
+
+async def to_active(service: Service, request: Request) -> Response:
+    """Put the draft in force."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await activate(service, request, id_, tag, file)
+        return rule_path(id_)
+
+    return await _stepped(service, request, step)
+
+
+async def _stepped(service: Service, request: Request, step: Callable[[str, str, str], Awaitable[str]]) -> Response:
+    """Do a step of the way and go on where it leads; what keeps it from being done is told in the editor."""
+    form, id_ = await request.form(), request.params["rule"]
+    try:
+        return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
+    except ChangedMeanwhileError:
+        words, status = "The draft was changed meanwhile. Look at it before you go on.", 412
+    except NotAllowedError as error:
+        words, status = sentence(str(error)), 403
+    except DefinitionError:
+        words, status = "It has mistakes, or its tests fail. Mend them first.", 422
+    except UsageError as error:
+        words, status = sentence(str(error)), 422
+    look = await service.in_thread(_look, service, id_)
+    kept = look.draft
+    typed = Typed(look.text if kept is None else kept.text, "" if kept is None else kept.tag, kept)
+    return await _editor(service, request, look, typed, words, status)
+
+
+async def _editor(
+    service: Service, request: Request, look: RuleLook, typed: Typed, mistake: str = "", status: int = 200
+) -> Response:
+    checked = await service.in_thread(service.project.check_draft, look.id, typed.text)
+    judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
+    against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
+    theirs = typed.kept.text if typed.kept is not None and not typed.is_kept else ""
+    draft, project = typed.kept, service.project
+    return page(
+        service,
+        request,
+        "editor.html",
+        status,
+        look=look,
+        typed=typed,
+        draft=draft,
+        checked=checked,
+        said=checked_document(checked, typed.text),
+        steps=_steps(project, look, typed, checked, judged),
+        against=diff(in_shadow(against, shadow=False), typed.text) if against else (),
+        has_against=bool(against),
+        theirs=diff(theirs, typed.text) if theirs else (),
+        mistake=mistake,
+        judged=judged,
+        is_shadowed=_is_shadowed(look, typed),
+        files=[one.name for one in await service.in_thread(project.rule_files)],
+        file=file_for(look),
+        needs_second=project.needs_second_person,
+        may_edit=may_edit(request),
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
+        may_approve=request.who.may(Right.APPROVE_RULES)
+        and draft is not None
+        and author_of(request).id not in {one.id for one in draft.note.authors},
+        **await common(service),
+    )
+
+
+def _look(service: Service, id_: str) -> RuleLook:
+    """The rule, or one that nobody knows yet. May wait."""
+    try:
+        return one_rule(service, id_)
+    except ProblemError:
+        return RuleLook(id_, None, None, None, RuleRecord(), ())
+
+
+def _start(project: Project, id_: str) -> str:
+    """What a new rule begins with: something of this project that can be mended into what is meant."""
+    events = project.definitions.events
+    event = next(iter(events.decided), "payment")
+    entity = next((name for name, one in events.entities.items() if event in one.keys), "card")
+    return START.format(id=id_, event=event, entity=entity)
+
+
+def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
+    """Whether this very text is in shadow."""
+    standing = look.standing
+    if standing is None or not typed.is_kept:
+        return False
+    try:
+        own = in_shadow(typed.text, shadow=True)
+        if standing.is_shadow:
+            return standing.text.strip() == own.strip()
+        return bool(standing.trial) and standing.trial_text.strip() == renamed(own, standing.trial).strip()
+    except UsageError:
+        return False
+
+
+def _steps(project: Project, look: RuleLook, typed: Typed, checked: Checked, judged: Kept | None) -> Sequence[Step]:
+    """The way from a draft to being in force, and where this draft is on it."""
+    mistakes = len(checked.mistakes) + len(checked.elsewhere)
+    failed = sum(one.problem is not None for one in checked.tests)
+    told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
+    found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
+    tests = len(checked.tests)
+    words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else f"{tests} tests pass"
+    if not mistakes and not tests:
+        words = "No tests"
+    found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
+    path = "" if judged is None else f"/backtests/{judged.id}"
+    found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
+    shadowed = _is_shadowed(look, typed)
+    found.append(Step("Shadow", DONE_STEP if shadowed else TODO))
+    if project.needs_second_person:
+        approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
+        found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))
+    found.append(Step("Active", TODO))
+    return found

@@ -1,0 +1,185 @@
+"""The table of rules, and one rule: its text, what it did, what it said before, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from shroff.decisions.ruletests import TestResult, run_tests_of
+from shroff.language.values import show_decimal
+from shroff.web.drafts import may_edit, put_back
+from shroff.web.http import Request, Response
+from shroff.web.pages.bars import Bars, bars_of
+from shroff.web.pages.decision import decision_path
+from shroff.web.pages.diffs import DiffLine, diff
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.paging import cursor_of, next_of
+from shroff.web.problems import ProblemError
+from shroff.web.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, who_changed
+
+if TYPE_CHECKING:
+    from shroff.people.audit import Row
+    from shroff.web.service import Service
+
+EVERY: Final = "all"
+HITS_SHOWN: Final = 50
+NEWEST_SHOWN: Final = 8
+VERSIONS_SHOWN: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A version with who put it in force, and what it changed."""
+
+    seq: int
+    at_ms: int
+    by: str
+    reason: str
+    is_gone: bool
+    is_now: bool
+    changed: Sequence[DiffLine]
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The table."""
+    which = request.query.get("state", EVERY)
+    if which not in {EVERY, *STATES}:
+        words = f"state: one of {', '.join((EVERY, *STATES))}"
+        raise ProblemError(400, "bad-query", "The query cannot be read", words)
+    found = await service.in_thread(all_rules, service)
+    counts = {state: sum(one.state == state for one in found) for state in STATES}
+    shown = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
+    return page(
+        service,
+        request,
+        "rules.html",
+        rules=shown,
+        which=which,
+        counts=counts,
+        may_edit=may_edit(request),
+        **await common(service),
+    )
+
+
+async def begin(service: Service, request: Request) -> Response:
+    """Begin a new rule: on to its editor, where nothing is kept yet."""
+    id_ = (await request.form()).get("rule", "").strip()
+    return see_other(f"{rule_path(id_)}/draft" if id_ else "/rules")
+
+
+async def one(service: Service, request: Request) -> Response:
+    """One rule."""
+    return await rule_page(service, request)
+
+
+async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
+    """The page of a rule, with a mistake that was made on it."""
+    id_ = request.params["rule"]
+    look = await service.in_thread(one_rule, service, id_)
+    tests = await service.in_thread(_tests, service, look)
+    who = await service.in_thread(who_changed, service.desk, look)
+    records = service.rule_looks.records
+    definitions = service.project.definitions
+    newest = records.newest(id_, None, NEWEST_SHOWN)
+    trial = look.standing.trial if look.standing is not None else ""
+    trial_record = records.record(trial, definitions) if trial else None
+    return page(
+        service,
+        request,
+        "rule.html",
+        status,
+        look=look,
+        tests=tests,
+        earlier=_earlier(look, who),
+        hits=newest,
+        is_immature=lambda hit: records.is_immature(hit, definitions),
+        days=_days(look),
+        trial=trial,
+        trial_record=trial_record,
+        mistake=mistake,
+        may_edit=may_edit(request),
+        decision_path=decision_path,
+        **await common(service),
+    )
+
+
+async def hits(service: Service, request: Request) -> Response:
+    """The events at which a rule hit."""
+    id_, before = request.params["rule"], cursor_of(request.query, int)
+    look = await service.in_thread(one_rule, service, id_)
+    records, definitions = service.rule_looks.records, service.project.definitions
+    found = records.newest(id_, before, HITS_SHOWN)
+    return page(
+        service,
+        request,
+        "hits.html",
+        look=look,
+        hits=found,
+        is_immature=lambda hit: records.is_immature(hit, definitions),
+        older=next_of(found[-1].seq) if len(found) == HITS_SHOWN else None,
+        before=before,
+        decision_path=decision_path,
+        **await common(service),
+    )
+
+
+async def back(service: Service, request: Request) -> Response:
+    """Put a rule back to an earlier version, or take it out."""
+    form, id_ = await request.form(), request.params["rule"]
+    seq = form.get("seq", "")
+    number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
+    try:
+        await put_back(service, request, id_, number, form.get("reason", ""))
+    except ProblemError as error:
+        return await rule_page(service, request, f"{error.title}: {error.detail}", error.status)
+    return see_other(rule_path(id_))
+
+
+def rule_path(id_: str) -> str:
+    """The address of the page of a rule."""
+    return f"/rules/{quote(id_, safe='')}"
+
+
+async def common(service: Service) -> dict[str, Any]:
+    """What all of these pages show: since when hits are counted, and how money is written."""
+    settings = service.project.definitions.settings
+    return {
+        "since_ms": service.rule_looks.records.since_ms,
+        "currency": settings.currency,
+        "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
+        "rule_path": rule_path,
+    }
+
+
+def _tests(service: Service, look: RuleLook) -> Sequence[TestResult]:
+    if look.rule is None:
+        return ()
+    return run_tests_of(look.rule, service.project.definitions, service.project.hasher)
+
+
+def _days(look: RuleLook) -> Bars | None:
+    record = look.record
+    return bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
+
+
+def _earlier(look: RuleLook, who: dict[int, Row]) -> list[Earlier]:
+    found = []
+    for version, before in zip(look.versions, [*look.versions[1:], None], strict=True):
+        row = who.get(version.seq)
+        after = msgspec.json.decode(row.after) if row is not None else {}
+        found.append(
+            Earlier(
+                version.seq,
+                version.at_ms,
+                "" if row is None else row.name,
+                str(after.get("reason", "")),
+                not version.text,
+                version is look.versions[0],
+                () if before is None else diff(before.text, version.text),
+            )
+        )
+    return found[:VERSIONS_SHOWN]

@@ -1,0 +1,158 @@
+"""What is known of the project's rules: what each says, did, said before, and how far its draft is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.decisions.hit_records import HitRecords, RuleRecord
+from shroff.decisions.rule_drafts import Draft, Standing, trial_of
+from shroff.decisions.rule_history import Histories, Version
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.store import Wanted, rows_of
+from shroff.rules.wording import sentence
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.people.audit import Row
+    from shroff.people.desk import Desk
+    from shroff.rules.definitions import Rule
+    from shroff.web.service import Service
+
+ACTIVE: Final = "active"
+SHADOW: Final = "shadow"
+DRAFT: Final = "draft"
+OFF: Final = "off"
+STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
+
+
+@dataclass(slots=True)
+class RuleLooks:
+    """What is kept in memory between two looks at rules."""
+
+    records: HitRecords = field(default_factory=HitRecords)
+    histories: Histories = field(default_factory=Histories)
+    _lock: Lock = field(default_factory=Lock)
+
+    def follow(self, project: Project) -> None:
+        """Bring both up to date with the log, where there is one."""
+        with self._lock:
+            try:
+                with project.reading() as log:
+                    self.histories.follow(log)
+                    self.records.follow(log, project.definitions)
+            except UsageError:  # there is no log yet
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLook:
+    """One rule. `rule` is None where it is no rule of the project's files, or these have mistakes.
+
+    `versions` are newest first; `is_in_force` says whether the log has what the file says.
+    """
+
+    id: str
+    rule: Rule | None
+    standing: Standing | None
+    draft: Draft | None
+    record: RuleRecord
+    versions: Sequence[Version]
+
+    @property
+    def state(self) -> str:
+        """Active, in shadow, a draft alone, or taken out."""
+        if self.standing is None:
+            return DRAFT if self.draft is not None else OFF
+        return SHADOW if self.standing.is_shadow else ACTIVE
+
+    @property
+    def is_in_force(self) -> bool:
+        in_log = self.versions[0].text if self.versions else ""
+        return in_log == ("" if self.standing is None else self.standing.text)
+
+    @property
+    def of(self) -> str:
+        """The rule of which this is a trial; empty where it is none."""
+        return trial_of(self.id)
+
+    @property
+    def changed_at_ms(self) -> int | None:
+        return self.versions[0].at_ms if self.versions else None
+
+    @property
+    def text(self) -> str:
+        """What it says now: in its file, else in its draft, else as it was last in force."""
+        if self.standing is not None:
+            return self.standing.text
+        if self.draft is not None:
+            return self.draft.text
+        return next((one.text for one in self.versions if one.text), "")
+
+    @property
+    def says(self) -> str:
+        """It, read back in words; empty where it is not typed."""
+        return "" if self.rule is None else sentence(self.rule)
+
+
+def all_rules(service: Service) -> list[RuleLook]:
+    """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait."""
+    project, looks = service.project, service.rule_looks
+    looks.follow(project)
+    drafts = {one.id: one for one in project.drafts()}
+    ids = {rule.id for rule in _rules(project)} | drafts.keys() | looks.histories.of.keys()
+    found = [_look(project, looks, id_, drafts.get(id_)) for id_ in sorted(ids)]
+    return sorted(found, key=lambda one: one.state == OFF)
+
+
+def one_rule(service: Service, id_: str) -> RuleLook:
+    """One rule. Raises: ProblemError with 404 where nobody ever knew it."""
+    project, looks = service.project, service.rule_looks
+    looks.follow(project)
+    found = _look(project, looks, id_, project.draft(id_))
+    if found.standing is None and found.draft is None and not found.versions:
+        raise ProblemError(404, "no-rule", "There is no such rule", f"there is no rule {id_!r}, and there never was")
+    return found
+
+
+def _look(project: Project, looks: RuleLooks, id_: str, draft: Draft | None) -> RuleLook:
+    rule = next((one for one in _rules(project) if one.id == id_), None)
+    try:
+        record = looks.records.record(id_, project.definitions)
+    except DefinitionError:
+        record = RuleRecord()
+    return RuleLook(id_, rule, project.standing(id_), draft, record, looks.histories.versions(id_))
+
+
+def _rules(project: Project) -> Sequence[Rule]:
+    try:
+        return project.definitions.rules
+    except DefinitionError:
+        return ()
+
+
+def who_changed(desk: Desk, look: RuleLook) -> dict[int, Row]:
+    """Who put each version of a rule in force, by its place, where the record knows. May wait.
+
+    The same text may come into force twice, so each act stands for the newest version that has its text and no act yet.
+    """
+    acts: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows_of(desk.store, Wanted(subject=subject_of(look.id))):
+        acts[_file_tag(row)].append(row)
+    return {one.seq: acts[one.file_tag].pop() for one in look.versions if acts[one.file_tag]}
+
+
+def subject_of(id_: str) -> str:
+    """How the record of who did what calls a rule."""
+    return f"rule {id_}"
+
+
+def _file_tag(row: Row) -> str:
+    after = msgspec.json.decode(row.after)
+    return str(after.get("file_tag", "")) if isinstance(after, dict) else ""

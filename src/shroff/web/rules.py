@@ -1,0 +1,126 @@
+"""Rules one by one over HTTP: what each says, did and said before, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shroff.decisions.hit_records import HitEvent, RuleRecord
+from shroff.events.event import time_text
+from shroff.language.values import show_decimal
+from shroff.web.drafts import body_of, put_back
+from shroff.web.http import Request, Response, json_response
+from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.rule_looks import RuleLook, all_rules, one_rule, who_changed
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+class Back(msgspec.Struct, forbid_unknown_fields=True):
+    """To which version a rule goes back, 0 for none at all, and why."""
+
+    seq: int
+    reason: str
+
+
+async def records(service: Service, request: Request) -> Response:
+    """Every rule with what it did."""
+    found = await service.in_thread(all_rules, service)
+    since_ms = service.rule_looks.records.since_ms
+    return json_response(
+        {
+            "since": None if since_ms is None else time_text(since_ms),
+            "rules": [_shown(one, service.project) for one in found],
+        }
+    )
+
+
+async def record(service: Service, request: Request) -> Response:
+    """One rule: its text, read back, and what it did."""
+    found = await service.in_thread(one_rule, service, request.params["rule"])
+    return json_response({**_shown(found, service.project), "text": found.text, "says": found.says or None})
+
+
+async def hits(service: Service, request: Request) -> Response:
+    """The newest events at which a rule hit."""
+    await service.in_thread(one_rule, service, request.params["rule"])
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    found = service.rule_looks.records.newest(request.params["rule"], before, limit)
+    shown = [_hit(one, request.params["rule"], service) for one in found]
+    return json_response({"hits": shown, "next": next_of(found[-1].seq) if len(found) == limit else None})
+
+
+async def history(service: Service, request: Request) -> Response:
+    """What a rule said, newest first, and who put it in force, where that is in the record."""
+    id_ = request.params["rule"]
+    found = await service.in_thread(one_rule, service, id_)
+    who = await service.in_thread(who_changed, service.desk, found)
+    return json_response(
+        {
+            "versions": [
+                {
+                    "seq": one.seq,
+                    "time": time_text(one.at_ms),
+                    "file": one.file,
+                    "text": one.text or None,
+                    "by": who[one.seq].name if one.seq in who else None,
+                }
+                for one in found.versions
+            ]
+        }
+    )
+
+
+async def back(service: Service, request: Request) -> Response:
+    """Put a rule back to an earlier version, or take it out."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Back)
+    file, why_not = await put_back(service, request, request.params["rule"], given.seq, given.reason)
+    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+
+
+def _shown(one: RuleLook, project: Project) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "state": one.state,
+        "file": None if one.standing is None else one.standing.file.name,
+        "effect": None if one.rule is None else one.rule.effect,
+        "in_force": one.is_in_force,
+        "trial": None if one.standing is None else one.standing.trial or None,
+        "draft": None if one.draft is None else one.draft.tag,
+        "changed_at": None if one.changed_at_ms is None else time_text(one.changed_at_ms),
+        "record": _record(one.record, project.definitions.settings.money_places),
+    }
+
+
+def _record(one: RuleRecord, places: int) -> dict[str, Any]:
+    return {
+        "hits": one.hits,
+        "in_shadow": one.in_shadow,
+        "fraud": one.frauds,
+        "genuine": one.genuine,
+        "unclear": one.unclear,
+        "immature": one.immature,
+        "precision": None if one.precision is None else round(one.precision, 4),
+        "money": show_decimal(one.amount_minor, places),
+        "fraud_money": show_decimal(one.fraud_minor, places),
+    }
+
+
+def _hit(one: HitEvent, rule: str, service: Service) -> dict[str, Any]:
+    definitions = service.project.definitions
+    places = definitions.settings.money_places
+    return {
+        "event": one.event,
+        "id": one.id,
+        "seq": one.seq,
+        "time": time_text(one.time_ms),
+        "money": None if one.amount_minor is None else show_decimal(one.amount_minor, places),
+        "shadow": one.rules[rule],
+        "verdict": one.verdict or None,
+        "immature": service.rule_looks.records.is_immature(one, definitions),
+    }

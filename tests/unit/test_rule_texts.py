@@ -1,0 +1,134 @@
+"""One rule of a file as a text of its own: cut out, changed and put back, and all else stays as it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shroff import app
+from shroff.errors import UsageError
+from shroff.rules.texts import (
+    beside_rule,
+    id_in,
+    in_shadow,
+    is_in_shadow,
+    not_one_rule,
+    renamed,
+    rule_texts,
+    with_rule,
+    without_rule,
+)
+from shroff.web.pages.diffs import diff
+
+FILE = """\
+# Rules of cards.
+
+# a burst
+- id: first          # why
+  on: payment
+  by: card
+  when: this.amount > 1    # one
+  effect: review
+
+- id: second
+  on: payment
+  by: card
+  when: this.amount > 2
+  effect: decline   # at once
+  tests:
+    - name: one
+      events: []
+      hits: []
+
+
+# about the third
+-
+  id: third
+  on: payment
+  by: card
+  when: this.amount > 3
+  effect: note
+"""
+SHIPPED = sorted((Path(app.__file__).parent / "templates").glob("*/rules/*.yaml"))
+
+
+def test_a_rule_is_its_lines_with_the_comments_right_above_it():
+    found = rule_texts(FILE)
+
+    assert list(found) == ["first", "second", "third"]
+    assert found["first"].text.startswith("# a burst\n- id: first          # why\n")
+    assert found["second"].text.endswith("      hits: []\n")
+    assert found["third"].text.startswith("# about the third\n-\n  id: third\n")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parts[-3]}/{path.name}")
+def test_rules_of_all_templates_come_back_as_they_were_written(path):
+    text = path.read_text(encoding="utf-8")
+
+    for id_, rule in rule_texts(text).items():
+        assert with_rule(text, id_, rule.text) == text
+        trial = renamed(in_shadow(rule.text, shadow=True), "other")
+        assert id_in(trial) == "other"
+        assert is_in_shadow(trial)
+        assert without_rule(beside_rule(text, id_, trial), "other") == text
+        assert id_ not in rule_texts(without_rule(text, id_))
+
+
+def test_a_rule_in_a_moved_in_list_is_moved_out_and_in_again():
+    file = "  - id: a\n    on: payment\n\n    # inside\n  - id: b\n    on: payment\n"
+    found = rule_texts(file)
+
+    assert found["a"].text == "- id: a\n  on: payment\n"
+    assert with_rule(file, "b", found["b"].text) == file
+    assert with_rule(file, "c", "- id: c\n  on: payment\n").endswith("\n  - id: c\n    on: payment\n")
+
+
+def test_shadow_is_one_line_more_and_without_it_one_less():
+    rule = rule_texts(FILE)["second"].text
+    shadow = in_shadow(rule, shadow=True)
+
+    assert [line for line in shadow.split("\n") if line not in rule.split("\n")] == ["  shadow: true"]
+    assert in_shadow(shadow, shadow=False) == rule
+    assert in_shadow(shadow, shadow=True) == shadow
+    assert in_shadow(rule.replace("  tests:", "  shadow: false\n  tests:"), shadow=False) == rule
+
+
+@pytest.mark.parametrize("text", ["- { id: a, effect: note }\n", "[{ id: a, effect: note }]\n", "id: a\n", "- id: a\n"])
+def test_what_cannot_be_changed_line_by_line_is_refused(text):
+    with pytest.raises(UsageError):
+        in_shadow(text, shadow=True)
+
+
+def test_a_new_rule_goes_behind_all_others_and_the_last_leaves_nothing():
+    one = "- id: a\n  on: payment\n"
+
+    assert with_rule("", "a", one) == one
+    assert with_rule(one, "b", one.replace("a", "b", 1)).count("\n\n- id: b") == 1
+    assert without_rule(one, "a") == ""
+    with pytest.raises(UsageError, match="line by line"):
+        with_rule("[{ id: a }]", "b", one)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- id: other\n", "draft of rule 'mine', not of 'other'"),
+        ("- id: mine\n- id: more\n", "a draft is one rule"),
+        ("id: mine\n", "a draft is one rule"),
+    ],
+)
+def test_a_draft_is_one_rule_of_its_own_id(text, words):
+    (problem,) = not_one_rule(text, "mine", "drafts/mine.yaml")
+
+    assert words in problem.message
+    assert not_one_rule("- id: mine\n", "mine", "") == []
+
+
+def test_a_difference_names_the_words_that_changed():
+    lines = diff("a\nb\nwhen: card.payments >= 9\nc\nd\ne\nf\n", "a\nb\nwhen: card.payments >= 6\nc\nd\ne\nf\nnew\n")
+
+    assert [line.kind for line in lines] == ["same", "same", "gone", "new", "same", "same", "same", "same", "new"]
+    assert [text for text, differs in lines[2].parts if differs] == ["9"]
+    assert [text for text, differs in lines[3].parts if differs] == ["6"]
+    assert diff("a\n", "a\n") == []
