@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Gate:
             raise SignInError("this key is not known")
         return self.known[key]
 
-    def signed_in(self, token: str) -> Any:
+    def signed_in(self, token: str, *, is_use: bool = True) -> Any:
         return self.sessions.get(token)
 
 
@@ -86,15 +86,15 @@ class Asker:
         media_type: str = JSON,
         headers: Mapping[str, str] | None = None,
     ) -> Answered:
-        split = urlsplit(path)
+        bare, _, query = path.partition("?")  # as it is: //a/b is no address of a host here
         sent = body if isinstance(body, bytes) else msgspec.json.encode(body)
         given = {"content-type": media_type, **({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
         scope = {
             "type": "http",
             "method": method,
-            "path": split.path,
-            "raw_path": split.path.encode(),
-            "query_string": split.query.encode(),
+            "path": bare,
+            "raw_path": bare.encode(),
+            "query_string": query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
             "client": ("127.0.0.1", 1),
         }

@@ -21,6 +21,7 @@ from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.erasing import Erasing
 from shroff.decisions.importings import Importings
 from shroff.decisions.lakes import Lakes
+from shroff.decisions.list_files import ListFiles
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
@@ -83,6 +84,7 @@ class Project(
     Erasing,
     RuleDrafts,
     RuleImports,
+    ListFiles,
     Pruning,
     OnlineViews,
     Deliveries,

@@ -147,6 +147,9 @@ def test_what_another_site_sends_is_refused(bank):
         form = {"name": "ann", "password": PASSWORD}
         assert (await browser.post("/login", form, origin="https://evil.example")).status == 403
         assert (await browser.post("/login", form, **{"sec-fetch-site": "cross-site"})).status == 403
+        assert (await browser.post("/login", form, origin="null")).status == 403
+        told = {"origin": "null", "sec-fetch-site": "same-origin"}  # as from a page that tells no referrer
+        assert (await browser.post("/login", form, **told)).status == 303
         assert (await browser.post("/login/out", {})).status == 403
         assert (await browser.get("/me")).status == 200
 

@@ -110,6 +110,11 @@ class _Looking:
         row = self._row(self._tables.sessions, hash)
         return None if row is None else Session(*row)
 
+    def sessions(self) -> list[Session]:
+        table = self._tables.sessions
+        asked = select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash)
+        return [Session(*row) for row in self._connection.execute(asked)]
+
     def keys(self) -> list[Key]:
         table = self._tables.api_keys
         asked = select(table).order_by(table.c.made_at_ms, table.c.id)

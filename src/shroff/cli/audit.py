@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from shroff.cli.session import ExampleGroup, Session, command, cut, many, table
 from shroff.cli.users import at_desk, moment_text
@@ -67,6 +66,7 @@ def list_(
 ) -> None:
     """Show rows of the record, newest first."""
     from shroff.decisions.notebook import moment_ms
+    from shroff.people.documents import of_row
     from shroff.people.store import Wanted
 
     wanted = Wanted(who, action, subject, moment_ms(start), moment_ms(end))
@@ -76,27 +76,10 @@ def list_(
     if rows:
         heads = ("row", "time", "who", "via", "action", "subject", "to")
         text += "\n" + table([_cells(row) for row in rows], heads)
-    session.answer({"rows": [document(row) for row in rows]}, text)
+    session.answer({"rows": [of_row(row) for row in rows]}, text)
     session.next("shroff audit verify")
 
 
 def _cells(row: Row) -> tuple[object, ...]:
     after = "" if row.after == "null" else row.after
     return row.number, moment_text(row.at_ms), row.name, row.via, row.action, cut(row.subject, WIDTH), cut(after, WIDTH)
-
-
-def document(row: Row) -> dict[str, Any]:
-    """A row as JSON."""
-    return {
-        "number": row.number,
-        "at": moment_text(row.at_ms),
-        "who": row.who,
-        "name": row.name,
-        "via": row.via,
-        "action": row.action,
-        "subject": row.subject,
-        "from": msgspec.json.decode(row.before),
-        "to": msgspec.json.decode(row.after),
-        "previous": row.previous.hex(),
-        "hash": row.hash.hex(),
-    }

@@ -78,21 +78,9 @@ def _used(key: Key) -> str:
 
 def document(key: Key) -> dict[str, Any]:
     """A key as JSON, with nothing that opens a door."""
+    from shroff.people.documents import of_key
 
-    def moment(value_ms: int | None) -> str | None:
-        return None if value_ms is None else moment_text(value_ms)
-
-    return {
-        "id": key.id,
-        "name": key.name,
-        "role": key.role.value,
-        "scopes": [one.value for one in key.scopes],
-        "made_at": moment_text(key.made_at_ms),
-        "made_by": key.made_by,
-        "expires_at": moment(key.ends_at_ms),
-        "revoked_at": moment(key.revoked_at_ms),
-        "used_at": moment(key.used_at_ms),
-    }
+    return of_key(key)
 
 
 @command(

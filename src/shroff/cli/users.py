@@ -88,10 +88,9 @@ def moment_text(moment_ms: int) -> str:
 
 def document(user: User) -> dict[str, Any]:
     """A user as JSON, with nothing that opens a door."""
-    from shroff.people.users import shown
+    from shroff.people.documents import of_user
 
-    last = None if user.last_login_ms is None else moment_text(user.last_login_ms)
-    return {"id": user.id, **shown(user), "made_at": moment_text(user.made_at_ms), "last_login_at": last}
+    return of_user(user)
 
 
 @command(

@@ -9,7 +9,7 @@ from typing import Final
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
-from shroff.people.access import Who
+from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.people.desk import Desk, token_hash
 from shroff.people.store import Change, Session, User
@@ -18,6 +18,7 @@ from shroff.people.users import as_who, known_name
 IDLE_MS: Final = 3_600_000  # without a request that somebody made
 LASTS_MS: Final = 12 * 3_600_000  # at most: a working day
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down
+ID_LENGTH: Final = 16  # of the hash of a token, in hexadecimal
 WRONG: Final = "name or password is wrong"  # and no word of which
 
 
@@ -119,6 +120,49 @@ def _seen(desk: Desk, session: Session, now_ms: int) -> None:
         found = change.session(session.hash)
         if found is not None:
             change.put_session(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A session that holds, and whose it is. `ends_at_ms` is when it ends if nobody uses it any more."""
+
+    session: Session
+    user: User
+
+    @property
+    def id(self) -> str:
+        """Names it; nobody finds a token by it."""
+        return self.session.hash.hex()[:ID_LENGTH]
+
+    @property
+    def ends_at_ms(self) -> int:
+        return min(self.session.ends_at_ms, self.session.seen_at_ms + IDLE_MS)
+
+
+def open_sessions(desk: Desk, name: str = "") -> list[Open]:
+    """The sessions that hold, of everybody or of one user, the one that was used last first."""
+    now_ms = desk.now_ms()
+    with desk.store.look() as look:
+        users = {one.number: one for one in look.users() if not name or one.name == name}
+        found = [Open(one, users[one.user]) for one in look.sessions() if one.user in users]
+    return [one for one in found if _holds(one.session, one.user, now_ms)]
+
+
+def end_named(desk: Desk, who: Who, id_: str) -> Open:
+    """End a session by its id: one's own, or anybody's as who manages users.
+
+    Raises: NotAllowedError; UsageError where there is none of this id.
+    """
+    named = next((one for one in open_sessions(desk) if hmac.compare_digest(one.id.encode(), id_.encode())), None)
+    is_own = named is not None and who.kind == "user" and named.user.name == who.name
+    if not is_own:
+        who.require(Right.MANAGE_USERS)
+    if named is None:
+        raise UsageError("there is no open session of this id.")
+    with desk.store.change() as change:
+        change.end_session(named.session.hash)
+        change.audit(Act(who, "session.end", f"user {named.user.name}", {"session": named.id}), desk.now_ms())
+    return named
 
 
 def sign_out(desk: Desk, token: str) -> None:

@@ -132,6 +132,9 @@ class Look(Protocol):
     def session(self, hash: bytes) -> Session | None:
         """The session of a token with this hash."""
 
+    def sessions(self) -> list[Session]:
+        """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
+
     def keys(self) -> list[Key]:
         """All keys, revoked ones too, by when they were made."""
 

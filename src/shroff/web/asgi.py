@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from shroff.web.pages.rendering import problem_page
 from shroff.web.problems import ProblemError, of_error
 from shroff.web.routes import OPEN_BELOW, Route, Table
 from shroff.web.service import Service
+from shroff.web.streaming import EVENTS
 
 PATH_LENGTH_MAX: Final = 8_192
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -100,7 +102,8 @@ class Application:
             except SignInError as error:
                 raise unknown(str(error)) from None
         token = request.cookie(COOKIE)
-        signed_in = await service.in_thread(service.gate.signed_in, token) if token else None
+        is_use = request.header(b"accept") != EVENTS
+        signed_in = await service.in_thread(partial(service.gate.signed_in, is_use=is_use), token) if token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
         if request.method not in SAFE and not signed_in.is_own(await _csrf(request)):

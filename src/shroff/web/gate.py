@@ -26,8 +26,11 @@ class Gate(Protocol):
     def who(self, key: str) -> Who:
         """The same, which may wait for a store. Raises: SignInError; TransientError, StorageError."""
 
-    def signed_in(self, token: str) -> SignedIn | None:
-        """Who is signed in by this token; None where nobody is any more. May wait for a store."""
+    def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
+        """Who is signed in by this token; None where nobody is any more. May wait for a store.
+
+        What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
+        """
 
 
 class DeskGate:
@@ -37,8 +40,8 @@ class DeskGate:
         self._desk = desk
         self.at_hand, self.who = ring.at_hand, ring.who
 
-    def signed_in(self, token: str) -> SignedIn | None:
-        return signed_in(self._desk, token)
+    def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
+        return signed_in(self._desk, token, is_use=is_use)
 
 
 @contextmanager

@@ -25,8 +25,11 @@ from shroff.errors import ShroffError, TransientError
 from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
 from shroff.web.gate import Gate, Pace
+from shroff.web.health import HealthBoard
+from shroff.web.live import Board
 from shroff.web.metrics import Requests
 from shroff.web.rule_looks import RuleLooks
+from shroff.web.streaming import Streams
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -102,6 +105,9 @@ class Service:
         self.reader: PostReader | None = None
         self._label_reader: PostReader | None = None
         self.work = Work()
+        self.streams = Streams()
+        self.health = HealthBoard(project)
+        self.board = Board(project, lambda: self.work)
         self.is_ending = False
         self._errands = Errands()
         self._copies = asyncio.Semaphore(COPIES_MAX)

@@ -12,6 +12,8 @@ from shroff.web.pages.table import PAGES
 from shroff.web.routes import API, Route, Table, Told
 from shroff.web.rule_routes import RULE_ROUTES
 from shroff.web.schemas import list_of, record, ref
+from shroff.web.table_more import MORE_ROUTES
+from shroff.web.table_people import PEOPLE_ROUTES
 
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
@@ -273,6 +275,8 @@ ROUTES: Final = (
     ),
     *cases_table.ROUTES,
     *RULE_ROUTES,
+    *MORE_ROUTES,
+    *PEOPLE_ROUTES,
 )
 
 

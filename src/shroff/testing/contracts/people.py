@@ -138,6 +138,20 @@ class PeopleContract(PeopleRowsContract):
             assert change.session(hash_of("s")) is None
             assert change.link(hash_of("l")) is None
 
+    def test_sessions_are_those_that_were_put_the_one_used_last_first(self, tmp_path: Path) -> None:
+        with self.changing(tmp_path) as change:
+            ann = change.add_user(user("ann")).number
+            first = Session(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
+            second = Session(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
+            for one in (first, second):
+                change.put_session(one)
+        with self.changing(tmp_path) as change:
+            assert change.sessions() == [second, first]
+            change.put_session(replace(first, seen_at_ms=NOW_MS + 8))
+            change.end_session(second.hash)
+
+            assert [one.hash for one in change.sessions()] == [first.hash]
+
     # ---- one change after the other
 
     def test_a_change_that_fails_leaves_nothing(self, tmp_path: Path) -> None:

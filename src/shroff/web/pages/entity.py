@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shroff.people.access import Right
 from shroff.web.entities import known_entity, looked
 from shroff.web.flags import document, verdicts
 from shroff.web.http import Request, Response
+from shroff.web.pages import lists
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page
 from shroff.web.paging import cursor_of, limit_of, next_of
@@ -21,6 +23,7 @@ async def show(service: Service, request: Request) -> Response:
     limit, before = limit_of(request.query), cursor_of(request.query, int)
     timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
     standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
+    in_lists = await service.in_thread(lists.standings, service.project, name, key)
     return page(
         service,
         request,
@@ -34,4 +37,7 @@ async def show(service: Service, request: Request) -> Response:
         before=before,
         decision_path=decision_path,
         entity_path=entity_path,
+        in_lists=in_lists,
+        said=lists.said_of(request),
+        may_edit=request.who.may(Right.EDIT_LISTS),
     )

@@ -25,8 +25,8 @@ POLICY: Final = (
 STANDING: Final = (
     (b"content-security-policy", POLICY.encode()),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),  # under no-referrer browsers send forms with 'Origin: null'
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-    (b"referrer-policy", b"same-origin"),  # with none, browsers send forms with `Origin: null`, as foreign ones are
 )
 
 
@@ -41,11 +41,15 @@ class Screen:
 
 
 SCREENS: Final = (
+    Screen("Live", "/live", Right.READ_DECISIONS),
     Screen("Queue", "/queue", Right.READ_CASES, below=("/cases/",)),
     Screen("Decisions", "/decisions", Right.READ_DECISIONS),
     Screen("Rules", "/rules", Right.READ_DEFINITIONS),
     Screen("Backtest", "/backtests", Right.READ_DEFINITIONS),
+    Screen("Lists", "/lists", Right.READ_DEFINITIONS),
     Screen("Mails", "/mails", Right.SEND_NOTICES),
+    Screen("Health", "/checks", Right.READ_METRICS),
+    Screen("Settings", "/settings", Right.READ_AUDIT),
 )
 
 

@@ -154,8 +154,8 @@ def check_origin(request: Request) -> None:
     """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
     origin, host = request.header(b"origin").decode("latin-1"), request.header(b"host").decode("latin-1")
     site = request.header(b"sec-fetch-site")
-    is_foreign = bool(origin) and urlsplit(origin).netloc != host
-    if is_foreign or site not in {b"", b"same-origin", b"none"}:
+    is_own = site == b"same-origin" or (site in {b"", b"none"} and origin in {"", f"http://{host}", f"https://{host}"})
+    if not is_own:
         raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "sign in at its own page")
 
 

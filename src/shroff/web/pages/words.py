@@ -54,6 +54,13 @@ def lasting(seconds: float | None) -> str:
     return " ".join(parts[:2])
 
 
+def per_second(value: float) -> str:
+    """Such as 12.5 a second, or 3 a minute for what is rarer."""
+    if value < 1:
+        return f"{60 * value:,.0f} a minute"
+    return f"{value:,.0f} a second" if value >= 100 else f"{value:,.1f} a second"
+
+
 def moment(value: int | str | None, form: str = "") -> Markup:
     """A time, in milliseconds since 1970 or as RFC 3339 text: in UTC here, in the viewer's zone once a page is shown.
 
@@ -107,6 +114,7 @@ FILTERS: Final = {
     "lasting": lasting,
     "moment": moment,
     "money": money,
+    "per_second": per_second,
     "score": score,
     "sentence": sentence,
     "share": share,

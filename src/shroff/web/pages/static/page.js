@@ -1,4 +1,5 @@
-// What every page has: keys, times in the viewer's zone, copying, the menu on a phone.
+// What every page has: keys, times in the viewer's zone, copying, the menu on a phone. What works by script alone is
+// `hidden` with `data-with-script`, and shown here.
 
 const SINGLE_KEYS = "shroff.single-keys";
 
@@ -155,5 +156,8 @@ document.addEventListener("click", onClick);
 document.querySelector("[data-single-keys]")?.addEventListener("change", (event) => {
   localStorage.setItem(SINGLE_KEYS, event.target.checked ? "on" : "off");
 });
+for (const element of document.querySelectorAll("[data-with-script]")) {
+  element.hidden = false;
+}
 localTimes();
 showHints();

@@ -1,0 +1,299 @@
+"""What a log has taken and decided lately, counted by minutes of event time: behind what the screen Live shows."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from shroff.decisions.explain import Usual
+from shroff.decisions.let_through import LET_THROUGH
+from shroff.language.values import DAY_MS
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
+    from shroff.streams.log import DecisionRow, Log, Record
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
+HELD_MS: Final = 8 * DAY_MS  # the longest period, and a day for what comes late
+BLOCK: Final = 5_000  # places that one call reads of each side: some 50 ms
+LOOKED_BACK: Final = 500_000  # places before the first look that are counted, some calls later
+NEWEST: Final = 12
+HOURS_MIN: Final = 5  # fewer earlier hours say nothing of what is normal
+SPIKE_HITS: Final = 5  # fewer hits in an hour wake nobody
+SPIKE_TIMES: Final = 3
+APPROVE: Final = "approve"
+_MONEY: Final = "money"
+
+_Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
+
+
+@dataclass(slots=True)
+class Minute:
+    """What happened in one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
+
+    came: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    money: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    hits: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A decision that did not approve, as a list shows it."""
+
+    seq: int
+    event: str
+    id: str
+    outcome: str
+    at_ms: int
+    reason: str
+    score: float | None
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHits:
+    """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
+
+    rule: str
+    hits: int
+    is_shadow: bool
+    usual: Usual | None
+
+    @property
+    def is_spike(self) -> bool:
+        """Whether it hits more than three times as often as in the busiest of the usual hours."""
+        most = 0 if self.usual is None else int(str(self.usual.highest))
+        return self.usual is not None and self.hits >= SPIKE_HITS and self.hits > SPIKE_TIMES * max(most, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stretch of the period, from `start_ms` on."""
+
+    start_ms: int
+    decided: int
+    not_approved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A period up to the newest event, (start, end] in whole minutes.
+
+    `money` holds, by outcome, the sum of the first field of money of each event. Verdicts are those of labels that
+    were known in the period or later. `counted_from` is the first place that was counted; `is_whole` says that all
+    of the period was.
+    """
+
+    start_ms: int
+    end_ms: int
+    came: int
+    outcomes: Mapping[str, int]
+    money: Mapping[str, Decimal]
+    verdicts: Mapping[str, int]
+    steps: Sequence[Step]
+    rules: Sequence[RuleHits]
+    newest: Sequence[Stopped]
+    counted_from: int
+    is_whole: bool
+
+    @property
+    def decided(self) -> int:
+        return sum(self.outcomes.values())
+
+
+class Pulse:
+    """Follows a log while somebody looks. For one thread at a time.
+
+    The log knows when events happened, not when they came; where events come as they happen that is the same. Each
+    call reads what is new, and one block of what was there before the first; what is older than `HELD_MS` is let go.
+    """
+
+    def __init__(self) -> None:
+        self._minutes: dict[int, Minute] = {}
+        self._newest: deque[Stopped] = deque(maxlen=NEWEST)
+        self._shadow: set[str] = set()
+        self._from = self._to = self._floor = 0  # places (from, to] are counted, and it goes back to the floor
+        self._end_ms = 0
+        self._has_begun = False
+
+    def follow(self, log: Log, definitions: Definitions) -> bool:
+        """Read on; gives whether there is more to read at once."""
+        last, amounts = log.last_seq(), _amount_fields(definitions)
+        if not self._has_begun or last - self._to > LOOKED_BACK:
+            self._begin(last)
+        self._end_ms = max(self._end_ms, log.watermark_ms() or 0)
+        oldest_ms = self._end_ms - HELD_MS
+        start, self._to = self._to, min(last, self._to + BLOCK)
+        if start < self._to:
+            self._newest.extendleft(self._counted(log, start, self._to, amounts)[0])
+        if self._from > self._floor:
+            end, self._from = self._from, max(self._floor, self._from - BLOCK)
+            older, newest_ms = self._counted(log, self._from, end, amounts)
+            self._newest.extend(list(reversed(older))[: NEWEST - len(self._newest)])
+            if newest_ms is not None and newest_ms < oldest_ms:
+                self._floor = self._from
+        for number in [one for one in self._minutes if one * MINUTE_MS < oldest_ms]:
+            del self._minutes[number]
+        return self._from > self._floor or self._to < last
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Places behind the first and up to the second are counted: while these stay, so does what is counted."""
+        return self._from, self._to
+
+    def _begin(self, last: int) -> None:
+        """Begin at the end of the log, and read backwards from there."""
+        self._minutes.clear()
+        self._newest.clear()
+        self._from = self._to = last
+        self._floor, self._has_begun = max(0, last - LOOKED_BACK), True
+
+    def _counted(
+        self, log: Log, after: int, upto: int, amounts: Mapping[str, str]
+    ) -> tuple[Sequence[Stopped], int | None]:
+        """Count places; gives those not approved, oldest first, and the time of the newest event."""
+        known: dict[int, _Known] = {}
+        for records in log.read(after, upto):
+            for record in records:
+                self._count(record, known, amounts)
+        stopped: deque[Stopped] = deque(maxlen=NEWEST)
+        for rows in log.decisions_after(after, upto):
+            for row in rows:
+                minute, at_ms, amount = known[row.seq]
+                minute.outcomes[row.outcome] += 1
+                if amount:
+                    minute.money[row.outcome] += Decimal(amount)
+                if row.outcome != APPROVE:
+                    stopped.append(_stopped(row, at_ms, amount))
+        for hits in log.hits_after(after, upto):
+            for hit in hits:
+                if hit.rule != LET_THROUGH:
+                    known[hit.seq][0].hits[hit.rule] += 1
+                    (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
+        return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)
+
+    def _count(self, record: Record, known: dict[int, _Known], amounts: Mapping[str, str]) -> None:
+        if record.kind == "control":
+            return
+        number = record.time_ms // MINUTE_MS
+        minute = self._minutes.get(number)
+        if minute is None:
+            minute = self._minutes[number] = Minute()
+        if record.kind == "label":
+            minute.verdicts[msgspec.json.decode(record.body, type=_Verdict).verdict] += 1
+            known[record.seq] = minute, record.time_ms, ""
+            return
+        minute.came += 1
+        name = amounts.get(record.type)
+        fields: dict[str, Any] = msgspec.json.decode(record.body) if name is not None else {}
+        amount = fields.get(name) if name is not None else None
+        known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
+
+    def figures(self, length_ms: int, step_ms: int) -> Figures:
+        """The period of this length up to the newest event, in steps."""
+        end = -(-(self._end_ms + 1) // MINUTE_MS)
+        start = end - length_ms // MINUTE_MS
+        numbers = sorted(self._minutes)
+        within = numbers[bisect_left(numbers, start) :]
+        came, outcomes, verdicts, money = 0, Counter[str](), Counter[str](), defaultdict[str, Decimal](Decimal)
+        for number in within:
+            minute = self._minutes[number]
+            verdicts.update(minute.verdicts)
+            if number < end:
+                came += minute.came
+                outcomes.update(minute.outcomes)
+                for outcome, sum_ in minute.money.items():
+                    money[outcome] += sum_
+        first = numbers[0] if numbers else end
+        return Figures(
+            start * MINUTE_MS,
+            end * MINUTE_MS,
+            came,
+            dict(outcomes),
+            dict(money),
+            dict(verdicts),
+            self._steps(start, end, step_ms // MINUTE_MS),
+            self._rules(end, numbers),
+            list(self._newest),
+            self._from + 1,
+            first < start or self._from <= self._floor,
+        )
+
+    def _steps(self, start: int, end: int, size: int) -> list[Step]:
+        decided, stopped = Counter[int](), Counter[int]()
+        for number in range(start, end):
+            minute = self._minutes.get(number)
+            if minute is not None:
+                count = sum(minute.outcomes.values())
+                decided[(number - start) // size] += count
+                stopped[(number - start) // size] += count - minute.outcomes[APPROVE]
+        return [
+            Step((start + place * size) * MINUTE_MS, decided[place], stopped[place])
+            for place in range(-(-(end - start) // size))
+        ]
+
+    def _rules(self, end: int, numbers: Sequence[int]) -> list[RuleHits]:
+        """The last hour of each rule that hit at all, furthest from normal first."""
+        hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for number in numbers:
+            if number < end:
+                hours[(end - 1 - number) // 60].update(self._minutes[number].hits)
+        whole = (end - numbers[0]) // 60 if numbers else 0
+        names = sorted({name for counted in hours.values() for name in counted})
+        earlier = [hours.get(hour, Counter[str]()) for hour in range(1, whole)]
+        found = [
+            RuleHits(name, hours[0][name], name in self._shadow, usual_of([one[name] for one in earlier]))
+            for name in names
+        ]
+        return sorted(found, key=lambda one: (-_distance(one), -one.hits, one.rule))
+
+
+class _Verdict(msgspec.Struct):
+    verdict: str
+
+
+class _Document(msgspec.Struct):
+    reasons: list[dict[str, Any]]
+    score: float | None
+
+
+def usual_of(values: Iterable[int]) -> Usual | None:
+    """Where nine of ten values lie; None where there are too few.
+
+    >>> usual_of([3, 4, 5, 6, 50])
+    Usual(count=5, lowest=3, median=5, highest=6)
+    """
+    found = sorted(values)
+    if len(found) < HOURS_MIN:
+        return None
+    cut = max(1, len(found) // 20)
+    low = 0 if len(found) < 20 else cut
+    return Usual(len(found), found[low], found[len(found) // 2], found[-1 - cut])
+
+
+def _distance(one: RuleHits) -> float:
+    """How many times the usual most the hits are."""
+    most = 0 if one.usual is None else int(str(one.usual.highest))
+    return one.hits / max(most, 1)
+
+
+def _amount_fields(definitions: Definitions) -> dict[str, str]:
+    """The first field of money of each event type that has one."""
+    types = definitions.events.types.values()
+    found = {type_.name: [one.name for one in type_.fields if one.type.kind == _MONEY] for type_ in types}
+    return {name: fields[0] for name, fields in found.items() if fields}
+
+
+def _stopped(row: DecisionRow, at_ms: int, amount: str) -> Stopped:
+    document = msgspec.json.decode(row.document, type=_Document)
+    text = str(document.reasons[0]["text"]) if document.reasons else ""
+    return Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)

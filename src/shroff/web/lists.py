@@ -1,0 +1,139 @@
+"""Lists: what is in them, and changing them, each change recorded with what was there before, and put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.decisions.inbox import ADOPT
+from shroff.decisions.lists import Edited, Entry, Summary
+from shroff.errors import ShroffError
+from shroff.people.audit import Act
+from shroff.web import list_csv
+from shroff.web.http import Request, Response, json_response
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+TOLD_MAX: Final = 50  # entries of one change that the record holds whole; of more it has the numbers
+
+
+class Given(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry as it is sent: who adds it is who sends it."""
+
+    value: str
+    note: str = ""
+    expires_at: str = ""
+
+
+class Sheet(msgspec.Struct, forbid_unknown_fields=True):
+    """Many entries as CSV. `is_whole`: whatever else is in the list goes."""
+
+    csv: str
+    is_whole: bool = False
+
+
+async def all_lists(service: Service, request: Request) -> Response:
+    """All lists by their names."""
+    return json_response({"lists": [_summary(one) for one in await service.in_thread(service.project.lists)]})
+
+
+async def one_list(service: Service, request: Request) -> Response:
+    """The entries of a list."""
+    name = known(service, request)
+    found = await service.in_thread(service.project.list_entries, name)
+    return json_response({"name": name, "entries": [asdict(one) for one in found]})
+
+
+async def put_entry(service: Service, request: Request) -> Response:
+    """An entry in place of the one of its value, or beside all others."""
+    given = _body(await request.body(BODY_BYTES_MAX), Given)
+    entry = Entry(given.value, given.note, request.who.name, given.expires_at)
+    return json_response(await change(service, request, known(service, request), [entry]))
+
+
+async def remove_entry(service: Service, request: Request) -> Response:
+    """Take a value out."""
+    return json_response(await change(service, request, known(service, request), out=[request.params["value"]]))
+
+
+async def put_sheet(service: Service, request: Request) -> Response:
+    """Many entries as CSV."""
+    given = _body(await request.body(BODY_BYTES_MAX), Sheet)
+    name, entries = known(service, request), list_csv.read(given.csv, request.who.name)
+    return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
+
+
+async def change(
+    service: Service,
+    request: Request,
+    name: str,
+    put: Sequence[Entry] = (),
+    out: Sequence[str] = (),
+    *,
+    is_whole: bool = False,
+) -> dict[str, Any]:
+    """Change a list by who asks; what became of it, and whether it is in force.
+
+    Raises: as `ListFiles.write_list`.
+    """
+
+    def write() -> Edited:
+        return service.project.write_list(name, put, out, is_whole=is_whole)
+
+    found = await service.in_thread(write)
+    told: dict[str, Any] = {"list": name, **found.counts, "in_force": True, "why_not": None}
+    if found.before or found.after:
+        act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
+        told["why_not"] = await put_in_force(service, act)
+        told["in_force"] = told["why_not"] is None
+    return told
+
+
+async def make(service: Service, request: Request, name: str) -> None:
+    """A new list without entries. Raises: UsageError."""
+    await service.in_thread(service.project.make_list, name)
+    await put_in_force(service, Act(request.who, "list.make", f"list {name}"))
+
+
+async def put_in_force(service: Service, act: Act) -> str | None:
+    """Have the files as they are now in force from the next event on; why that waits, None where it does not.
+
+    The file is written by now: whatever goes wrong here, it comes into force later.
+    """
+    try:
+        await service.asked_of_log(act, ADOPT, [b"null"])
+    except ShroffError as error:
+        return str(error)
+    return None
+
+
+def known(service: Service, request: Request) -> str:
+    """The list that is asked for. Raises: ProblemError with 404."""
+    name, lists = request.params["list"], service.project.definitions.reference.lists
+    if name not in lists:
+        raise ProblemError(404, "no-list", "There is no such list", f"there are {', '.join(sorted(lists)) or 'none'}")
+    return name
+
+
+def _told(entries: Sequence[Entry]) -> Any:
+    """Entries for the record."""
+    if not entries:
+        return None
+    return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
+
+
+def _summary(one: Summary) -> dict[str, Any]:
+    return {"name": one.name, "entries": one.entries, "read_by": list(one.read_by)}
+
+
+def _body(raw: bytes, type_: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None

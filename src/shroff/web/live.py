@@ -1,0 +1,190 @@
+"""What happens now: the figures of the screen Live, as JSON; and the board that counts them for everybody who looks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.decisions.working_counts import Latencies, Work
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, Figures, Pulse
+from shroff.streams.log import Counts
+from shroff.web.http import Request, Response, json_response
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.web.service import Service
+
+FRESH_S: Final = 0.9  # for which what was counted serves everybody
+SAMPLE_S: Final = 10.0
+SAMPLED_S: Final = 300.0
+QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the page looks back over, and in which steps it is drawn."""
+
+    code: str
+    name: str
+    length_ms: int
+    step_ms: int
+    step_name: str
+
+
+PERIODS: Final = {
+    one.code: one
+    for one in (
+        Period("1h", "Last hour", HOUR_MS, MINUTE_MS, "a minute"),
+        Period("24h", "24 hours", DAY_MS, 15 * MINUTE_MS, "15 minutes"),
+        Period("7d", "7 days", 7 * DAY_MS, 2 * HOUR_MS, "2 hours"),
+    )
+}
+FIRST: Final = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at_s: float
+    latencies: Latencies
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How quickly this process answers, and how much it takes. `now` is the last five minutes that were looked at."""
+
+    now_ms: Mapping[str, float | None]
+    ever_ms: Mapping[str, float | None]
+    rate: float
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that the screen shows."""
+
+    period: Period
+    figures: Figures
+    answers: Answers
+    counts: Counts
+    waiting: int
+    waiting_age_s: float
+
+
+class Board:
+    """Counts for everybody who looks, once a second at most; nothing while nobody does."""
+
+    def __init__(
+        self, project: Project, work: Callable[[], Work], clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._project, self._work, self._clock_s = project, work, clock_s
+        self._pulse, self._lock = Pulse(), Lock()
+        self._samples: deque[_Sample] = deque()
+        self._counts = Counts(0, 0, 0)
+        self._figures: dict[str, tuple[tuple[int, int], Figures]] = {}
+        self._looked_s = float("-inf")
+
+    def look(self, period: Period, waiting: int, waiting_age_s: float) -> Look:
+        """The figures of now; from any thread. Raises: as reading the log does."""
+        with self._lock:
+            now_s = self._clock_s()
+            if now_s - self._looked_s >= FRESH_S:
+                self._follow()
+                self._looked_s = now_s
+            counted, figures = self._figures.get(period.code, (None, None))
+            if figures is None or counted != self._pulse.counted:
+                figures = self._pulse.figures(period.length_ms, period.step_ms)
+                self._figures[period.code] = self._pulse.counted, figures
+            return Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s)
+
+    def _follow(self) -> None:
+        try:
+            with self._project.reading() as log:
+                self._pulse.follow(log, self._project.definitions)
+                self._counts = log.counts()
+        except UsageError:  # there is no log yet
+            return
+
+    def _answers(self, now_s: float) -> Answers:
+        work = self._work()
+        taken = work.counts.events.appended
+        if not self._samples or now_s - self._samples[-1].at_s >= SAMPLE_S:
+            self._samples.append(_Sample(now_s, work.latencies.copy(), taken))
+        while now_s - self._samples[0].at_s > SAMPLED_S and len(self._samples) > 1:
+            self._samples.popleft()
+        first = self._samples[0]
+        lately, since_s = work.latencies.since(first.latencies), now_s - first.at_s
+        rate = (taken - first.taken) / since_s if since_s > 0 else 0.0
+        return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
+
+
+def _quantiles(latencies: Latencies) -> dict[str, float | None]:
+    return {name: latencies.quantile_ms(share) for name, share in QUANTILES.items()}
+
+
+def period_of(query: Mapping[str, str]) -> Period:
+    """The period that is asked for. Raises: ProblemError where there is none of this name."""
+    found = PERIODS.get(query.get("period", FIRST))
+    if found is None:
+        raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
+    return found
+
+
+async def look(service: Service, period: Period) -> Look:
+    """What there is to see now."""
+    return await service.in_thread(service.board.look, period, service.posts.waiting, service.posts.age_s)
+
+
+async def live(service: Service, request: Request) -> Response:
+    """The same figures as the screen has them."""
+    return json_response(document(await look(service, period_of(request.query))))
+
+
+def document(found: Look) -> dict[str, Any]:
+    """The figures for programs."""
+    figures, answers, counts = found.figures, found.answers, found.counts
+    return {
+        "period": found.period.code,
+        "from": time_text(figures.start_ms),
+        "to": time_text(figures.end_ms),
+        "counted_from": figures.counted_from,
+        "is_whole": figures.is_whole,
+        "came": figures.came,
+        "decided": figures.decided,
+        "by_outcome": {
+            outcome: {"count": count, "money": str(figures.money[outcome]) if outcome in figures.money else None}
+            for outcome, count in sorted(figures.outcomes.items())
+        },
+        "verdicts": dict(sorted(figures.verdicts.items())),
+        "steps": [
+            {"from": time_text(one.start_ms), "decided": one.decided, "not_approved": one.not_approved}
+            for one in figures.steps
+        ],
+        "rules": [
+            {
+                "rule": one.rule,
+                "hits_1h": one.hits,
+                "shadow": one.is_shadow,
+                "usual_1h": None if one.usual is None else {"low": one.usual.lowest, "high": one.usual.highest},
+                "is_spike": one.is_spike,
+            }
+            for one in figures.rules
+        ],
+        "answer_ms": dict(answers.now_ms),
+        "answer_ms_ever": dict(answers.ever_ms),
+        "events_per_second": round(answers.rate, 3),
+        "waiting": found.waiting,
+        "waiting_age_s": found.waiting_age_s,
+        "quarantined": counts.refused,
+        "labels_waiting": counts.waiting,
+        "outbox": counts.outbox,
+        "outbox_stuck": counts.stuck,
+    }

@@ -1,0 +1,99 @@
+"""How all is: what is wrong with what to do, what waits in quarantine, what leaves, and what has drifted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from shroff.errors import UsageError
+from shroff.monitoring.drift_record import Figure
+from shroff.monitoring.drift_record import Look as DriftLook
+from shroff.people.access import Right
+from shroff.web.health import Look, dropped, entries, retried
+from shroff.web.http import Request, Response
+from shroff.web.live import look as look_live
+from shroff.web.live import period_of
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/checks"
+ENTRIES_SHOWN: Final = 20
+FIGURES_SHOWN: Final = 8
+_COUNTED: Final = ("taken", "refused again", "dropped")
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A look at what a model reads, furthest from its reference first."""
+
+    event: str
+    look: DriftLook
+    figures: list[Figure]
+    more: int
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page."""
+    return await _page(service, request)
+
+
+async def again(service: Service, request: Request) -> Response:
+    """Look now."""
+    await service.in_thread(lambda: service.health.look(is_now=True))
+    return see_other(PATH)
+
+
+async def mend(service: Service, request: Request) -> Response:
+    """Bring an entry of quarantine back in, or all that are shown; or drop one for ever."""
+    form = await request.form()
+    texts = form.get("numbers", "").split()
+    numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
+    try:
+        if form.get("do") == "drop":
+            counts = {"dropped": await dropped(service, request, numbers)}
+        else:
+            found = await retried(service, request, numbers)
+            stays = [one for one in found if one.stays]
+            counts = {"taken": len(found) - len(stays), "refused again": len(stays)}
+    except UsageError as error:
+        return await _page(service, request, mistake=sentence(str(error)))
+    return see_other(f"{PATH}?{urlencode(counts)}")
+
+
+async def _page(service: Service, request: Request, mistake: str = "") -> Response:
+    found = await service.in_thread(service.health.look)
+    may_mend = request.who.may(Right.MEND_INPUT)
+    kept = await service.in_thread(entries, service.project, request.who, ENTRIES_SHOWN) if may_mend else []
+    return page(
+        service,
+        request,
+        "health.html",
+        422 if mistake else 200,
+        found=found,
+        live=await look_live(service, period_of({})),
+        state=service.state,
+        entries=kept,
+        may_mend=may_mend,
+        drift=_drifted(found),
+        said=_said(request),
+        mistake=mistake,
+    )
+
+
+def _said(request: Request) -> str:
+    """What the change before came to; empty where there was none."""
+    query = request.query
+    counts = [f"{query[word]} {word}" for word in _COUNTED if query.get(word, "").isdecimal()]
+    return sentence(", ".join(counts)) if counts else ""
+
+
+def _drifted(found: Look) -> list[Drifted]:
+    drifted = []
+    for event, look in sorted(found.drift.looks.items()):
+        figures = sorted(look.figures, key=lambda one: (not one.has_moved, -one.psi, one.name))
+        drifted.append(Drifted(event, look, figures[:FIGURES_SHOWN], len(figures[FIGURES_SHOWN:])))
+    return drifted

@@ -1,0 +1,272 @@
+"""The record of who did what, and who may do what: users, their sessions, the keys of programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from shroff.errors import NotAllowedError, UsageError
+from shroff.people import keys, links, sessions, users
+from shroff.people.access import RIGHTS, Right, Role
+from shroff.people.audit import Row, Verified
+from shroff.web.http import Request, Response
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.words import sentence
+from shroff.web.paging import cursor_of, next_of
+from shroff.web.people import Changed, NewKey, NewUser, changed_user, made_key, made_user, rows_of, wanted_of
+from shroff.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+ROWS_SHOWN: Final = 50
+AUDIT: Final = "/settings/audit"
+USERS: Final = "/settings/users"
+KEYS: Final = "/settings/keys"
+FILTERS: Final = ("who", "action", "subject", "from", "to")
+LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "a year", "": "for ever"}
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A part of the settings, shown to whoever may see it."""
+
+    name: str
+    path: str
+    right: Right
+
+
+TABS: Final = (
+    Tab("Who did what", AUDIT, Right.READ_AUDIT),
+    Tab("Users", USERS, Right.MANAGE_USERS),
+    Tab("Keys for programs", KEYS, Right.MANAGE_KEYS),
+)
+
+
+async def first(service: Service, request: Request) -> Response:
+    """The first part that they may see."""
+    return see_other(_tabs(request)[0].path)
+
+
+# ---- the record
+
+
+async def audit(service: Service, request: Request) -> Response:
+    """Rows of the record."""
+    return await _audit(service, request)
+
+
+async def verify(service: Service, request: Request) -> Response:
+    """Whether the record is whole."""
+    found = await service.in_thread(service.project.verify_audit)
+    return await _audit(service, request, found)
+
+
+async def _audit(service: Service, request: Request, verified: Verified | None = None) -> Response:
+    query = request.query
+    try:
+        wanted = wanted_of(query)
+    except UsageError as error:
+        raise ProblemError(400, "bad-query", "The query cannot be read", str(error)) from None
+    before = cursor_of(query, int)
+    rows = await service.in_thread(rows_of, service.desk, wanted, before, ROWS_SHOWN)
+    given = {name: query.get(name, "").strip() for name in FILTERS}
+    kept = {name: text for name, text in given.items() if text}
+    older = urlencode({**kept, "cursor": next_of(rows[-1].number)}) if len(rows) == ROWS_SHOWN else ""
+    return _page(
+        service,
+        request,
+        "settings_audit.html",
+        rows=[(row, _changes(row)) for row in rows],
+        given=given,
+        older=older,
+        is_first=before is None,
+        verified=verified,
+    )
+
+
+def _changes(row: Row) -> list[tuple[str, str, str]]:
+    """What was changed from what to what: name by name where both are records, else as a whole."""
+    before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return [(name, _text(before.get(name)), _text(after.get(name))) for name in names]
+    if before is None and after is None:
+        return []
+    return [("", _text(before), _text(after))]
+
+
+def _text(value: Any) -> str:
+    """A value of the record in words: what is empty in it is left out."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name} {text}" for name, one in value.items() if (text := _text(one)) not in {"", "no"})
+        case list():
+            return "; ".join(_text(one) for one in value)
+        case _:
+            return str(value)
+
+
+# ---- users and sessions
+
+
+async def show_users(service: Service, request: Request) -> Response:
+    """Who may sign in, and who is."""
+    return await _users(service, request)
+
+
+async def add_user(service: Service, request: Request) -> Response:
+    """Let somebody sign in; shows the link by which they set a password, this one time."""
+    form = await request.form()
+    given = NewUser(*(form.get(name, "").strip() for name in ("name", "role", "display_name", "email")))
+    try:
+        user, link = await service.in_thread(made_user, service.desk, request.who, given)
+    except UsageError as error:
+        return await _users(service, request, mistake=sentence(str(error)), form=form)
+    return await _users(service, request, link=_whole(request, link), of=user.name)
+
+
+async def change_user(service: Service, request: Request) -> Response:
+    """What a button beside a user does: another role, in or out, a new link, gone."""
+    form, name = await request.form(), request.params["name"]
+    desk, who, link = service.desk, request.who, ""
+    try:
+        match form.get("do"):
+            case "role":
+                await service.in_thread(changed_user, desk, who, name, Changed(role=form.get("role", "")))
+            case "disable" | "enable" as do:
+                await service.in_thread(changed_user, desk, who, name, Changed(disabled=do == "disable"))
+            case "link":
+                link = await service.in_thread(links.for_password, desk, who, name)
+            case "delete":
+                await service.in_thread(users.delete, desk, who, name)
+            case _:
+                raise ProblemError(400, "bad-form", "The form cannot be read", "do: what is to be done")
+    except UsageError as error:
+        return await _users(service, request, mistake=sentence(str(error)))
+    return await _users(service, request, link=_whole(request, link), of=name) if link else see_other(USERS)
+
+
+async def end_session(service: Service, request: Request) -> Response:
+    """End a session."""
+    try:
+        await service.in_thread(sessions.end_named, service.desk, request.who, request.params["id"])
+    except UsageError as error:
+        return await _users(service, request, mistake=sentence(str(error)))
+    return see_other(USERS)
+
+
+async def _users(
+    service: Service,
+    request: Request,
+    *,
+    mistake: str = "",
+    form: Mapping[str, str] = NOTHING,
+    link: str = "",
+    of: str = "",
+) -> Response:
+    found = await service.in_thread(users.all_users, service.desk)
+    there = await service.in_thread(sessions.open_sessions, service.desk)
+    return _page(
+        service,
+        request,
+        "settings_users.html",
+        422 if mistake else 200,
+        users=[(one, users.signs_in_by(one)) for one in found],
+        sessions=there,
+        roles=[role.value for role in users.PEOPLE],
+        may=_may(),
+        mistake=mistake,
+        form={name: form.get(name, "") for name in ("name", "role", "display_name", "email")},
+        link=link,
+        of=of,
+        me=request.who.name,
+        idle_s=sessions.IDLE_MS // 1_000,
+        lasts_s=sessions.LASTS_MS // 1_000,
+    )
+
+
+def _may() -> list[tuple[str, list[bool]]]:
+    """Each right, and whether each role of people has it."""
+    return [(right.value, [right in RIGHTS[role] for role in users.PEOPLE]) for right in Right]
+
+
+def _whole(request: Request, path: str) -> str:
+    """A link as it is sent to somebody."""
+    scheme = "https" if request.is_encrypted else "http"
+    return f"{scheme}://{request.header(b'host').decode('latin-1')}{path}"
+
+
+# ---- keys
+
+
+async def show_keys(service: Service, request: Request) -> Response:
+    """The keys of programs."""
+    return await _keys(service, request)
+
+
+async def make_key(service: Service, request: Request) -> Response:
+    """Make a key; shows its text, this one time."""
+    form = await request.form()
+    scopes = form.get("scopes", "").replace(",", " ").split()
+    given = NewKey(form.get("name", ""), form.get("role", ""), scopes, form.get("expires", ""))
+    try:
+        key, text = await service.in_thread(made_key, service.desk, request.who, given)
+    except (UsageError, NotAllowedError) as error:
+        return await _keys(service, request, mistake=sentence(str(error)), form=form)
+    return await _keys(service, request, made=key.name, text=text)
+
+
+async def revoke_key(service: Service, request: Request) -> Response:
+    """End a key."""
+    try:
+        await service.in_thread(keys.revoke, service.desk, request.who, request.params["id"])
+    except UsageError as error:
+        return await _keys(service, request, mistake=sentence(str(error)))
+    return see_other(KEYS)
+
+
+async def _keys(
+    service: Service,
+    request: Request,
+    *,
+    mistake: str = "",
+    form: Mapping[str, str] = NOTHING,
+    made: str = "",
+    text: str = "",
+) -> Response:
+    found = await service.in_thread(keys.all_keys, service.desk)
+    return _page(
+        service,
+        request,
+        "settings_keys.html",
+        422 if mistake else 200,
+        keys=found[::-1],
+        now_ms=service.desk.now_ms(),
+        roles=[role.value for role in Role],
+        lasting=LASTING,
+        mistake=mistake,
+        form={name: form.get(name, "") for name in ("name", "role", "scopes", "expires")},
+        made=made,
+        text=text,
+    )
+
+
+# ---- all of them
+
+
+def _page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+    return page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
+
+
+def _tabs(request: Request) -> list[Tab]:
+    return [one for one in TABS if request.who.may(one.right)]

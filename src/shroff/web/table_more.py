@@ -1,0 +1,145 @@
+"""Routes of what stands beside deciding: what happens now, the lists, people, the record, and how all of it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.people.access import Right
+from shroff.web import health, lists, live
+from shroff.web.routes import API, Route, Told
+from shroff.web.schemas import list_of, record
+
+_OBJECT: Final[dict[str, str]] = {"type": "object"}
+_TEXT: Final = {"type": "string"}
+_NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
+_MENDED: Final = {
+    400: "One of them is not there.",
+    408: "The body came too slowly.",
+    413: "The body is too long.",
+    422: "The body cannot be read.",
+    500: "",
+    503: "",
+}
+PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
+_WRITTEN: Final = {
+    400: "",
+    404: "",
+    408: "The body came too slowly.",
+    413: "The body is too long.",
+    422: "The body, or the list as it would be, has mistakes.",
+    500: "",
+    503: "",
+}
+
+MORE_ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/live",
+        Right.READ_DECISIONS,
+        live.live,
+        Told(
+            "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
+            "Its figures, as the screen Live shows them.",
+            _OBJECT,
+            problems={400: "", 500: "", 503: ""},
+            query={"period": "1h, 24h or 7d; 24h where it is left out."},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/lists",
+        Right.READ_DEFINITIONS,
+        lists.all_lists,
+        Told("The lists that rules and features read.", "Each with what reads it.", _OBJECT, problems={500: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/lists/{{list}}",
+        Right.READ_DEFINITIONS,
+        lists.one_list,
+        Told("The entries of a list.", "In the order of its file.", _OBJECT, problems={404: "", 500: ""}),
+    ),
+    Route(
+        "PUT",
+        f"{API}/lists/{{list}}",
+        Right.EDIT_LISTS,
+        lists.put_sheet,
+        Told(
+            "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
+            "How many were added, changed and removed, and whether the log has it in force by now.",
+            _OBJECT,
+            record("csv", csv={"type": "string"}, is_whole={"type": "boolean"}),
+            _WRITTEN,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/lists/{{list}}/entries",
+        Right.EDIT_LISTS,
+        lists.put_entry,
+        Told(
+            "An entry of a list, in place of the one of its value. Who added it is who asks.",
+            "How many were added and changed, and whether the log has it in force by now.",
+            _OBJECT,
+            record("value", value=_TEXT, note=_TEXT, expires_at=_TEXT),
+            _WRITTEN,
+        ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/lists/{{list}}/entries/{{value}}",
+        Right.EDIT_LISTS,
+        lists.remove_entry,
+        Told(
+            "Take a value out of a list.",
+            "How many were removed, and whether the log has it in force by now.",
+            _OBJECT,
+            problems={400: "The value is not in the list.", 404: "", 422: "", 500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/health",
+        Right.READ_METRICS,
+        health.health,
+        Told(
+            "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
+            "Each finding with what to do.",
+            _OBJECT,
+            problems={500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/quarantine",
+        Right.MEND_INPUT,
+        health.quarantine,
+        Told(
+            "Input that was refused, the newest first.",
+            "Each with its reason, and its bytes unless they may hold what is personal.",
+            _OBJECT,
+            problems={400: "", 500: "", 503: ""},
+            query=PAGED,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/retry",
+        Right.MEND_INPUT,
+        health.retry,
+        Told(
+            "Bring entries of quarantine back in, as the project is now.",
+            "What became of each.",
+            _OBJECT,
+            _NUMBERS,
+            _MENDED,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/drop",
+        Right.MEND_INPUT,
+        health.drop,
+        Told("Remove entries of quarantine for ever.", "How many there were.", _OBJECT, _NUMBERS, _MENDED),
+    ),
+)

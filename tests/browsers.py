@@ -1,0 +1,89 @@
+"""A Chromium that looks at pages of a service, and tells what is wrong with each: for people, policies and phones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+from tools.browser import browser
+from tools.servers.errors import UnavailableError
+
+DESK, PHONE = (1280, 900), (390, 844)
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser. Where it cannot be had the test is skipped with the reason; in CI it fails."""
+    try:
+        made = browser()
+        found = made.__enter__()
+    except UnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"a browser must be there in CI: {error}")
+        pytest.skip(reason=f"a browser cannot be had here: {error}")
+    try:
+        yield found
+    finally:
+        made.__exit__(None, None, None)
+
+
+class Looker:
+    """Opens pages of one service, and keeps what a person would call a mistake.
+
+    What breaks the content policy is told by the browser at its console.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.mistakes: list[str] = []
+        self._host = urlsplit(url).netloc
+        self._axe = Axe()
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self._note(f"a script failed: {error}"))
+        page.on("request", self._asked)
+
+    def open(self, path: str) -> None:
+        """Open a page. What comes to the console from a page that is refused on purpose is no mistake."""
+        self.page.goto(f"{self.url}{path}")
+
+    def look(self) -> None:
+        """Look at the page that is open in light and dark, at a desk and on a phone."""
+        for (width, height), scheme, is_judged in (
+            (DESK, "light", True),
+            (DESK, "dark", False),
+            (PHONE, "light", False),
+            (PHONE, "dark", True),
+        ):
+            self.page.set_viewport_size({"width": width, "height": height})
+            self.page.emulate_media(color_scheme=scheme)
+            wide = self.page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                self._note(f"it is {wide} px wide on a screen of {width} px")
+            if is_judged:
+                self._judge(f"{scheme} at {width} px")
+
+    def _judge(self, where: str) -> None:
+        found: dict[str, Any] = self._axe.run(self.page, options=RULES).response
+        for one in found["violations"]:
+            nodes = "; ".join(node["html"][:160] for node in one["nodes"][:3])
+            self._note(f"{where}: {one['id']}: {one['help']}: {nodes}")
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self._note(f"the console says: {message.text}")
+
+    def _asked(self, request: Request) -> None:
+        split = urlsplit(request.url)
+        if split.scheme in {"http", "https", "ws", "wss"} and split.netloc != self._host:
+            self._note(f"it asks another host: {request.url}")
+
+    def _note(self, words: str) -> None:
+        self.mistakes.append(f"{self.page.url.removeprefix(self.url)}: {words}")

@@ -1,0 +1,169 @@
+"""Every screen in a real browser: in light and dark, at a desk and on a phone; and what works there by itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from shroff import app
+from shroff.people import users
+from shroff.people.access import Role
+from shroff.web.pages.rendering import SCREENS
+from tests.browsers import DESK, Looker, chromium
+from tests.served import ME, Served, served
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+PASSWORD = "correct horse battery"
+PATIENCE_MS = 60_000
+RULE = """
+- id: far_above
+  on: payment
+  by: card
+  when: this.amount >= 1000
+  reason: "{this.amount}, far above what is usual"
+  effect: review
+"""
+MORE = (
+    "/live?period=1h",
+    "/decisions?outcome=all",
+    "/decisions/payment/p-7",
+    "/entities/card/c-1",
+    "/lists/blocked_cards",
+    "/settings/users",
+    "/settings/keys",
+    "/find?q=none",
+    "/me",
+)
+
+
+def payment(number: int, amount: str, **fields: str) -> dict[str, Any]:
+    known = {"payment_id": f"p-{number}", "paid_at": f"2026-01-05T08:{number:02d}:00Z", "card": f"c-{number % 3}"}
+    return {
+        **known,
+        "merchant": "m-1",
+        "terminal": "t-1",
+        "amount": amount,
+        "country": "DE",
+        "channel": "pos",
+        **fields,
+    }
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service with something on every screen."""
+    folder = tmp_path_factory.mktemp("bank") / "bank"
+    shutil.copytree(TEMPLATE, folder)
+    (folder / "rules" / "far.yaml").write_text(RULE, encoding="utf-8")
+    with app.open_exactly(folder).people() as desk:
+        users.add(desk, ME, "ann", Role.ADMIN, display_name="Ann Lee", password=PASSWORD)
+    with served(folder) as service:
+        with service.client() as client:
+            events = [payment(number, "1500.00" if number % 7 == 0 else "20.00") for number in range(30)]
+            broken = {"payment_id": "p-x", "card": "c-1", "amount": "64,00"}
+            assert client.post("/api/v1/events/payment", json=[*events, broken]).status_code == 200
+            entry = {"value": "c-1", "note": "three chargebacks", "expires_at": "2027-01-31T00:00:00Z"}
+            assert client.post("/api/v1/lists/blocked_cards/entries", json=entry).status_code == 200
+        yield service
+
+
+@pytest.fixture(scope="module")
+def context(bank: Served) -> Iterator[BrowserContext]:
+    with chromium() as found:
+        made = found.new_context(viewport={"width": DESK[0], "height": DESK[1]}, timezone_id="Europe/Berlin")
+        made.set_default_timeout(PATIENCE_MS)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(bank: Served, context: BrowserContext) -> Iterator[Page]:
+    """A page of somebody who has signed in."""
+    found = context.new_page()
+    found.goto(f"{bank.url}/live")
+    if found.url.partition("?")[0].endswith("/login"):
+        found.fill("#name", "ann")
+        found.fill("#password", PASSWORD)
+        found.click("button")
+        found.wait_for_url(f"{bank.url}/live")
+    yield found
+    found.close()
+
+
+def test_signing_in_shows_nothing_that_keeps_anybody_out(bank, context):
+    context.clear_cookies()
+    found = context.new_page()
+    looker = Looker(found, bank.url)
+    looker.open("/login")
+    looker.look()
+    found.close()
+
+    assert looker.mistakes == []
+
+
+def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
+    looker = Looker(page, bank.url)
+    for path in (*(one.path for one in SCREENS), *MORE):
+        looker.open(path)
+        assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
+        looker.look()
+
+    assert looker.mistakes == []
+
+
+def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page):
+    looker = Looker(page, bank.url)
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    expect(page.locator("[data-updates]")).to_have_text("updates by itself", timeout=PATIENCE_MS)
+    newest = page.locator('[data-part="newest"]')
+    with bank.client() as client:
+        client.post("/api/v1/events/payment", json=payment(40, "2500.00"))
+        expect(newest).to_contain_text("payment p-40", timeout=PATIENCE_MS)
+        page.keyboard.press("p")
+        expect(page.locator("[data-updates]")).to_have_text("paused")
+        client.post("/api/v1/events/payment", json=payment(41, "2600.00"))
+        page.wait_for_function("() => window.performance.now() > 0")
+        page.keyboard.press("p")
+        expect(newest).to_contain_text("payment p-41", timeout=PATIENCE_MS)
+
+    assert looker.mistakes == []
+
+
+def test_a_card_is_blocked_from_its_page_by_one_press(bank, page):
+    page.goto(f"{bank.url}/entities/card/c-2")
+    page.get_by_role("button", name="Add it to blocked_cards").click()
+    expect(page.get_by_text("In it, by ann")).to_be_visible()
+    with bank.client() as client:
+        decided = client.post("/api/v1/events/payment", json=payment(50, "20.00", card="c-2")).json()
+
+    assert "blocked_card" in decided["rules"]
+
+
+def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):
+    sheet = tmp_path / "cards.csv"
+    sheet.write_text("value,note\nc-901,from the bank\n'=c-902,\n", encoding="utf-8")
+    page.goto(f"{bank.url}/lists/blocked_cards")
+    page.set_input_files("#file", sheet)
+    expect(page.locator("#csv")).to_have_value(sheet.read_text(encoding="utf-8"))
+    page.get_by_role("button", name="Bring in").click()
+
+    expect(page.get_by_text("Done: 2 added.")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="=c-902")).to_be_visible()
+
+
+def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    page.keyboard.press("?")
+    expect(page.locator("#all-keys")).to_contain_text("Pause")
+    page.locator("[data-single-keys]").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    expect(page.locator("[data-pause]")).to_have_attribute("aria-pressed", "false")
+    page.evaluate("localStorage.clear()")

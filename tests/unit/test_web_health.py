@@ -1,0 +1,178 @@
+"""How all is, as a page and for programs; and input that was refused, brought back in or dropped by who may."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff import app, config
+from shroff.decisions.doctor import OK, WRONG, Finding
+from shroff.people import links, users
+from shroff.people.access import Role
+from shroff.people.store import Wanted
+from shroff.web.gate import gate_of
+from shroff.web.health import HealthBoard
+from tests.webs import Answered, Asker, Browser, asker
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+PASSWORD = "correct horse battery"
+EVIL = "<script>alert(1)</script>"
+Steps = Callable[[Asker, Browser], Awaitable[None]]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    async def whole() -> None:
+        async with asker(folder, gate=gate_of) as asks:
+            browser = Browser(asks)
+            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+            assert link is not None
+            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
+            await steps(asks, browser)
+
+    asyncio.run(whole())
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+async def refuse(browser: Browser, *ids: str) -> list[Any]:
+    """Put events into quarantine; gives its entries, newest first."""
+    sent = [
+        {"payment_id": one, "paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": EVIL, "amount": "1,50"}
+        for one in ids
+    ]
+    await call(browser, "POST", "/api/v1/events/payment", sent)
+    found: list[Any] = (await call(browser, "GET", "/api/v1/quarantine")).json()["entries"]
+    return found
+
+
+def acts(asks: Asker, action: str) -> list[Any]:
+    with asks.service.desk.store.look() as look:
+        return look.record(Wanted(action=action))
+
+
+def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = (await call(browser, "GET", "/api/v1/health")).json()
+        assert (found["ok"], found["ready"], found["state"]) == (True, True, "leading")
+        assert {"project", "log", "clock"} <= {one["subject"] for one in found["findings"]}
+        page = (await browser.get("/checks")).body.decode()
+        assert "Nothing is wrong." in page
+        assert "Nothing is in quarantine" in page
+        again = await browser.post("/checks", {"csrf": await browser.csrf()})
+        assert again.headers["location"] == "/checks"
+
+    run(bank, steps)
+
+
+def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
+    found = [Finding("clock", OK, "well"), Finding("disk", WRONG, f"full of {EVIL}", "Make room.")]
+    monkeypatch.setattr(app.Project, "doctor", lambda self: found)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get("/checks")).body.decode()
+        assert "1 thing is wrong" in page
+        assert page.index("full of &lt;script&gt;") < page.index("Make room.") < page.index("Clock")
+        assert EVIL not in page
+        assert not (await call(browser, "GET", "/api/v1/health")).json()["ok"]
+
+    run(bank, steps)
+
+
+def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        entries = await refuse(browser, "p-1", "p-2", "p-3")
+        assert [one["raw"].count(EVIL) for one in entries] == [1, 1, 1]
+        page = (await browser.get("/checks")).body.decode()
+        assert "&lt;script&gt;alert(1)" in page
+        assert EVIL not in page
+        csrf = await browser.csrf()
+        numbers = [one["number"] for one in entries]
+        again = await browser.post("/checks/quarantine", {"csrf": csrf, "numbers": str(numbers[0]), "do": "retry"})
+        assert again.headers["location"] == "/checks?taken=0&refused+again=1"
+        assert b"0 taken, 1 refused again." in (await browser.get(again.headers["location"])).body
+        gone = await browser.post("/checks/quarantine", {"csrf": csrf, "numbers": str(numbers[1]), "do": "drop"})
+        assert gone.headers["location"] == "/checks?dropped=1"
+        for form in ({"numbers": str(numbers[1])}, {"numbers": "x"}, {}):
+            assert (await browser.post("/checks/quarantine", {"csrf": csrf, **form})).status == 422
+        tried = (await call(browser, "POST", "/api/v1/quarantine/retry", {"numbers": [numbers[2]]})).json()
+        assert (tried["taken"], tried["quarantined"]) == (0, 1)
+        dropped = await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": [numbers[0], numbers[2]]})
+        assert dropped.json() == {"dropped": 2}
+        assert (await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": numbers})).status == 400
+        assert (await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": ["x"]})).status == 422
+        assert [act.name for act in acts(asks, "quarantine")] == ["ann"] * 4
+
+    run(bank, steps)
+
+
+def test_quarantine_is_for_who_may_mend_it(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await refuse(browser, "p-1")
+        me = asks.service.project.who
+        await asyncio.to_thread(users.add, asks.service.desk, me, "art", Role.AUTHOR, password=PASSWORD)
+        await browser.post("/login", {"name": "art", "password": PASSWORD})
+        page = (await browser.get("/checks")).body.decode()
+        assert "alert(1)" not in page
+        assert "/checks/quarantine" not in page
+        assert (await browser.post("/checks/quarantine", {"csrf": await browser.csrf(), "numbers": "1"})).status == 403
+        assert (await asks.ask("GET", "/api/v1/quarantine", key="author")).status == 401
+
+    run(bank, steps)
+
+
+def test_looks_are_shared_and_who_wants_a_new_one_has_it_after_a_moment(bank, monkeypatch):
+    project, now, looked = app.open_exactly(bank), [0.0], list[int]()
+    monkeypatch.setattr(app.Project, "doctor", lambda self: looked.append(1) or [])
+    board = HealthBoard(project, lambda: now[0])
+
+    board.look()
+    board.look(is_now=True)
+    assert len(looked) == 1
+    now[0] = 6.0
+    board.look()
+    assert len(looked) == 1
+    board.look(is_now=True)
+    assert len(looked) == 2
+    now[0] = 70.0
+    board.look()
+    assert len(looked) == 3
+
+
+def test_what_is_known_of_drift_is_shown_furthest_first(bank):
+    figure = {"psi": 0.01, "has_moved": False, "missing_now": 0.0, "unseen": 0.0}
+    look = {
+        "looked_at": "2026-01-05T08:30:00Z",
+        "as_of": "2026-01-05T08:30:00Z",
+        "model": "m-1",
+        "reference_rows": 1,
+        "recent_rows": 1,
+        "limit": 0.2,
+        "figures": [{"name": "card.a", **figure}, {"name": "card.b", **figure, "psi": 0.7, "has_moved": True}],
+    }
+    record = {"version": 1, "looks": {"payment": look}, "alerts": []}
+    (bank / ".shroff").mkdir()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        config.write_text(asks.service.project.places.drift, msgspec.json.encode(record).decode())
+        page = (await browser.get("/checks")).body.decode()
+        assert page.index("card.b") < page.index("card.a")
+        assert "Moved" in page
+
+    run(bank, steps)
