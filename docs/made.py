@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeGuard
 
 import click
 
@@ -177,7 +177,8 @@ def commands_page() -> str:
     return (
         f"{MADE}# Commands\n\n"
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
-        "With `--json` a command writes one JSON document on standard output and nothing else there.\n\n"
+        "With `--json` a command writes one JSON document on standard output and nothing else there.\n"
+        "With `--lane N` it is about one lane of [a project that has several](../howto/several-lanes.md).\n\n"
         "[Errors and exit statuses](errors.md) have a page of their own.\n\n"
         f"{''.join(parts).rstrip()}\n"
     )
@@ -187,7 +188,7 @@ def command_part(name: str, command: click.Command, level: int = 2) -> str:
     usage = " ".join(["shroff", name, *arguments_of(command)])
     words = "\n".join(line.strip() for line in (command.help or "").strip().splitlines())
     text = f"{'#' * level} {name}\n\n`{usage}`\n\n{words}\n\n"
-    options = [option_row(option) for option in command.params if isinstance(option, click.Option)]
+    options = [option_row(option) for option in command.params if _is_shown(option)]
     options = [row for row in options if row[0] != "`--json`"]
     if options:
         text += f"{markdown_table(('option', 'does'), options)}\n"
@@ -198,6 +199,11 @@ def command_part(name: str, command: click.Command, level: int = 2) -> str:
         parts = [command_part(f"{name} {sub}", command.commands[sub], level + 1) for sub in sorted(command.commands)]
         text += "".join(parts)
     return text
+
+
+def _is_shown(parameter: click.Parameter) -> TypeGuard[click.Option]:
+    """Whether it has a row; what every command has stands on top of the page."""
+    return isinstance(parameter, click.Option) and not parameter.hidden
 
 
 def arguments_of(command: click.Command) -> Iterable[str]:

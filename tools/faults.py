@@ -4,8 +4,8 @@
     SHROFF_FAULT_SEED=4f1cb8e COUNT=100 make faults
 
 Of a hundred faults sixty strike a worker on a pipe, fifteen one that takes a file, and twenty-five workers on brokers
-and a store; sixteen more strike the servers of tier 2. Worlds are given up after some faults, so that logs stay short
-and each fault is looked at in a second.
+and a store; sixteen more strike the servers of tier 2, and one Spark. Worlds are given up after some faults, so that
+logs stay short and each fault is looked at in a second.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.machine import describe, write_result
-from tests.recovery import faults_embedded, faults_files, faults_outside, faults_tier2
+from tests.recovery import faults_embedded, faults_files, faults_outside, faults_spark, faults_tier2
 from tests.recovery.faults_files import FileWorld
 from tests.recovery.faults_process import Stable
 from tests.recovery.faults_servers import Servers
+from tests.recovery.faults_spark import SparkWorld, check_spark
 from tests.recovery.faults_streams import StreamWorld
 from tests.recovery.faults_strike import Fault, planned, strike_all
 from tests.recovery.faults_table import SEED, Row, seed, table
@@ -35,7 +36,7 @@ from tools.servers.errors import ServerError, UnavailableError
 COUNT: Final = 500
 IN_A_WORLD: Final = 25
 
-Make = Callable[[Path, str], World]
+Make = Callable[[Path, str], World | SparkWorld]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ PIPE: Final = Place("pipe", 0.60, faults_embedded.FAULTS)
 FILES: Final = Place("file", 0.15, faults_files.FAULTS)
 STREAMS: Final = Place("streams", 0.25, faults_outside.FAULTS)
 TIER_2: Final = Place("tier 2", 0.16, faults_tier2.FAULTS)
+SPARK: Final = Place("spark", 0.01, faults_spark.FAULTS)  # each takes most of a minute
 
 
 def main() -> int:
@@ -77,6 +79,7 @@ def main() -> int:
 
 def in_all_places(count: int, rows: list[Row]) -> str:
     """Let faults strike in one place after the other, and add what came of each; gives what went wrong, in words."""
+    check_spark()  # before an hour has gone by
     with Stable() as stable:
         failed = struck(PIPE, lambda folder, name: PipeWorld(folder, name, stable), count, rows)
         failed = failed or struck(FILES, lambda folder, name: FileWorld(folder, name, stable), count, rows)
@@ -86,7 +89,7 @@ def in_all_places(count: int, rows: list[Row]) -> str:
         if not failed:
             with SecondServers() as second:
                 failed = struck(TIER_2, lambda folder, name: SecondWorld(folder, name, stable, second), count, rows)
-    return failed
+    return failed or struck(SPARK, SparkWorld, count, rows)
 
 
 def struck(place: Place, make: Make, count: int, rows: list[Row]) -> str:

@@ -21,6 +21,7 @@ from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.erasing import Erasing
 from shroff.decisions.importings import Importings
 from shroff.decisions.lakes import Lakes
+from shroff.decisions.lanes import in_lane, lane_problems, url_of_lane
 from shroff.decisions.list_files import ListFiles
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
@@ -35,8 +36,8 @@ from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
-from shroff.errors import DefinitionError, LogBusyError, Problem, ShroffError, StorageError, UsageError
-from shroff.events.systems import STORES, System, Systems, load_systems
+from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError
+from shroff.events.systems import STORES, System, Systems, filled, load_systems
 from shroff.language import yamltext
 from shroff.models.registry import Registry
 from shroff.monitoring.doctoring import Doctoring
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from shroff.features.partitioned import Cluster
     from shroff.people.oidc import Provider
     from shroff.people.store import PeopleStore
+    from shroff.streams.controls import Controls, LanePost
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
@@ -107,6 +109,7 @@ class Project(
     _registry: Registry | None = None
     _systems: Systems | None = None
     _key_index: KeyIndex | None = None
+    _told: tuple[Mapping[str, str], int] | None = None  # a version that waits for this lane, and the offset behind it
 
     def __repr__(self) -> str:
         return f"<shroff project {self.places.folder}>"
@@ -117,9 +120,13 @@ class Project(
     def loaded(self) -> Loaded:
         if self._loaded is None:
             unreadable: list[Problem] = []
-            files = config.read_files(self.places.folder, unreadable)
+            of_lane = self.files_in_lane()
+            files = config.read_files(self.places.folder, unreadable) if of_lane is None else of_lane
             loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load))
             mistakes, warnings = config.look_alikes(self.places.folder)
+            if loaded.definitions is not None and not self.places.is_elsewhere:
+                text = files.get(config.PROJECT_FILE, "")
+                mistakes += lane_problems(loaded.definitions, self.systems, text)
             self._loaded = loaded.beside([*unreadable, *mistakes], warnings)
         return self._loaded
 
@@ -148,16 +155,11 @@ class Project(
         return config.hasher(self.places, self._refuse_a_second_key)
 
     def _refuse_a_second_key(self) -> None:
-        from shroff.decisions.history import has_hashed
-
-        if not self.has_log():
-            return
-        with closing(self.open_log(read_only=True)) as log:
-            if has_hashed(log):
-                raise StorageError(
-                    f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
-                    "Restore it from a backup: with a new key, nothing that the log knows would be known again"
-                )
+        if self.has_hashed():
+            raise StorageError(
+                f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
+                "Restore it from a backup: with a new key, nothing that the log knows would be known again"
+            )
 
     @property
     def definitions(self) -> Definitions:
@@ -173,7 +175,11 @@ class Project(
 
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""
-        return replace(self, places=places)
+        return replace(self, places=places, _loaded=None, _told=None)
+
+    def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
+        self._told = told
+        self.reload()
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed."""
@@ -190,23 +196,10 @@ class Project(
         A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
         deciding needs it.
         """
-        from shroff.decisions.activation import check_change
-
         report = check(self.loaded, self.hasher)
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
-        if report.definitions is None or report.errors or not with_log or not self.has_log():
-            return report
-        try:
-            with closing(self.open_log(read_only=True)) as log:
-                check_change(log, report.definitions)
-        except DefinitionError as error:
-            return replace(report, errors=error.problems)
-        except ShroffError as error:
-            words = f"whether these files can come into force was not looked at: {error}."
-            unread = Problem(self._log_name(), 0, 0, "", words)
-            return replace(report, warnings=(*report.warnings, unread))
-        return report
+        return self.check_change(report) if with_log else report
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
@@ -302,7 +295,7 @@ class Project(
         """
         from shroff.adapters.reach import reach
 
-        return reach(_filled(system).text("url"), limit_s)
+        return reach(filled(system).text("url"), limit_s)
 
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
@@ -325,6 +318,8 @@ class Project(
         """
         from shroff.decisions.whole_log import whole
 
+        if self.is_parted:
+            raise self.name_one()
         has_lake = self.systems.lake is not None and not self.places.is_elsewhere
         store = self._opened_store(read_only=read_only)
         try:
@@ -338,12 +333,14 @@ class Project(
             kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
-        url = _address(store)
+        url = _address(store, self.places.lane)
         held: Log = _store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
         return held
 
     def open_people(self) -> PeopleStore:
-        """Where people are kept, to be closed by the caller."""
+        """Where people are kept, to be closed by the caller; those of several lanes are kept with the first."""
+        if self.is_parted:
+            return self.lane(0).open_people()
         from shroff.adapters.people_sql import SqlPeople
         from shroff.people.audit import sealing
 
@@ -353,7 +350,7 @@ class Project(
                 self.open_log(read_only=False).close()
         key = config.key_for(self.places, "shroff audit 1", self._refuse_a_second_key)
         store = self._store()
-        return SqlPeople(self.places.log if store is None else _address(store), sealing(key))
+        return SqlPeople(self.places.log if store is None else _address(store, self.places.lane), sealing(key))
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
@@ -367,28 +364,42 @@ class Project(
             return None
         from shroff.adapters.people_oidc import provider_of
 
-        return provider_of(_filled(self.systems.sign_in), self.places.folder)
+        return provider_of(filled(self.systems.sign_in), self.places.folder)
 
     def open_source(self, system: System) -> Source:
         """The live source of these settings. Raises: UsageError where they contradict each other."""
         from shroff.events.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
-        definitions, filled = self.definitions, _filled(system)
+        definitions, settled = self.definitions, filled(in_lane(system, self.places))
         events, settings = definitions.events, definitions.settings
-        is_json = filled.text("format", "json") == "json"
+        is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
         merge = merge_of(events, settings, decoder.format)
-        source: Source = load_adapter(f"source.{system.kind}")(filled, decoder, project=settings.name, merge=merge)
+        source: Source = load_adapter(f"source.{system.kind}")(settled, decoder, project=settings.name, merge=merge)
         return source
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
         """What sends to a live source, and what makes its messages, by whether they name their type."""
-        definitions, filled = self.definitions, _filled(system)
-        sender: Sender = load_adapter(f"sender.{system.kind}")(filled, project=definitions.settings.name)
+        definitions, settled = self.definitions, filled(system)
+        sender: Sender = load_adapter(f"sender.{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
-            filled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
+            settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
         )
+
+    def open_controls(self, lane: int) -> Controls:
+        """What tells a lane which version is in force, to be closed by the caller."""
+        from shroff.adapters.control_kafka import KafkaControls
+
+        assert self.systems.source is not None, "a project with lanes has a source"
+        return KafkaControls(filled(self.systems.source), project=self.definitions.settings.name, lane=lane)
+
+    def open_post(self) -> LanePost:
+        """What tells lanes."""
+        from shroff.adapters.control_kafka import KafkaPost
+
+        assert self.systems.source is not None, "a project with lanes has a source"
+        return KafkaPost(filled(self.systems.source), project=self.definitions.settings.name)
 
     def open_online(self, log: Log | None) -> OnlineStore:
         """Where features for other services are. Raises: UsageError where the project names no place."""
@@ -396,7 +407,7 @@ class Project(
 
         if self.systems.online is None:
             raise UsageError(NOT_THERE)
-        online = _filled(self.systems.online)
+        online = filled(self.systems.online)
         store: OnlineStore = load_adapter(f"features.{online.kind}")(
             online.text("url"),
             prefix=online.text("prefix") or self.definitions.settings.name,
@@ -407,7 +418,7 @@ class Project(
 
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-        sink: Sink = load_adapter(f"sink.{system.kind}")(name, _filled(system).options)
+        sink: Sink = load_adapter(f"sink.{system.kind}")(name, filled(system).options)
         return sink
 
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
@@ -418,18 +429,17 @@ class Project(
 
     def has_log(self) -> bool:
         """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
-        if (store := self._store()) is None:
+        if self.is_parted:
+            return any(one.has_log() for one in self.each_lane())
+        store = self._store()
+        if store is None:
             return self.places.log.exists()
-        return bool(_store_adapter(url := _address(store)).is_there(url))
+        url = _address(store, self.places.lane)
+        return bool(_store_adapter(url).is_there(url))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
         return None if self.places.is_elsewhere else self.systems.store
-
-    def _log_name(self) -> str:
-        """The log, as a place where something is wrong."""
-        store = self._store()
-        return self.places.log.relative_to(self.places.folder).as_posix() if store is None else "the log"
 
     def _adapter_named(self, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] = load_adapter(name)
@@ -446,9 +456,10 @@ class Project(
         return cluster_of(backend, address, partitions, adapters())
 
 
-def _address(store: System) -> str:
-    """The address of a store, with what the environment has to say of it."""
-    return config.filled(store.text("url"), "store")
+def _address(store: System, lane: int | None) -> str:
+    """The address of a store, with what the environment has to say of it; that of a lane has tables of its own."""
+    url = config.filled(store.text("url"), "store")
+    return url if lane is None else url_of_lane(url, lane)
 
 
 def _store_adapter(url: str) -> Any:

@@ -1,7 +1,4 @@
-"""Where a project is and what its files hold; the key of hashed fields.
-
-The only reader of the environment and of project files.
-"""
+"""Where a project is, what its files hold, the key of hashed fields: the only reader of the environment and files."""
 
 from __future__ import annotations
 
@@ -59,6 +56,11 @@ class Places:
     def is_elsewhere(self) -> bool:
         """Whether the log is one for files alone, and not the project's own."""
         return False
+
+    @property
+    def lane(self) -> int | None:
+        """Which lane's files these are; None where a project has one log."""
+        return None
 
     @property
     def snapshots(self) -> Path:

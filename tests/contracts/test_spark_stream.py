@@ -1,16 +1,10 @@
-"""A recorded log decided by Spark's structured streaming: the receipts of one process, and a killed driver goes on."""
+"""A recorded log decided by Spark's structured streaming: the receipts of one process, and the contract."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +29,7 @@ from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
 from shroff.testing.backends import HereBackend
+from shroff.testing.contracts.streaming import StreamingContract
 from tests.contracts.test_backends import started
 from tests.journeys.test_real_data import TEMPLATES
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
@@ -42,7 +37,6 @@ from tests.laws.projects import history_of, project
 from tests.laws.test_engines import NOW_MS, submission
 from tests.laws.test_spread import FEATURES, MANY, RULES
 
-KILLED_AFTER_S = 400.0  # a machine that is busy needs minutes until Spark's first micro-batch is done
 Rows = list[tuple[Any, ...]]
 
 
@@ -165,52 +159,10 @@ def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("spark")
-def test_a_driver_that_is_killed_goes_on_and_no_place_is_lost_or_doubled(tmp_path: Path):
-    made, out = paysim(tmp_path, list(made_up(1_500))), tmp_path / "out"
-    program = [sys.executable, "-m", "shroff", "-C", str(made.places.folder), "lake", "decide", "--json"]
-    program += ["--out", str(out), "--partitions", "2", "--places", "150"]
-
-    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
-        until = time.monotonic() + KILLED_AFTER_S
-        while len(list((out / "decisions").glob("[0-9]*.parquet"))) < 3:
-            assert driver.poll() is None, driver.stderr.read() if driver.stderr else ""
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        below = processes_below(driver.pid)
-        driver.send_signal(signal.SIGKILL)
-    for pid in below:
-        gone(pid)
-    before = sorted(path.name for path in (out / "decisions").glob("[0-9]*.parquet"))
-    done = subprocess.run(program, check=True, capture_output=True, text=True)
-
-    report = json.loads(done.stdout)
-    assert 0 < report["after"] < report["upto"] == 1_501
-    assert report["differing"] == 0
-    assert 3 <= len(before) < len(list((out / "decisions").glob("[0-9]*.parquet")))
-    assert written(out) == recorded(made)
-
-
-def processes_below(pid: int) -> list[int]:
-    """The processes that one started, and those that they did: Java, and Python for its tasks."""
-    found, waiting = list[int](), [pid]
-    while waiting:
-        told = Path(f"/proc/{waiting.pop()}/task")
-        with suppress(OSError):
-            for task in told.iterdir():
-                started_by = [int(one) for one in (task / "children").read_text().split()]
-                found += started_by
-                waiting += started_by
-    return found
-
-
-def gone(pid: int) -> None:
-    """Wait until Java and its workers have seen that nobody is there any more; what has not, ends here."""
-    until = time.monotonic() + 60
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+class TestSparkStreaming(StreamingContract):
+    @pytest.fixture
+    def streaming(self, spark: Any) -> Any:
+        return spark
 
 
 # ---- without Spark

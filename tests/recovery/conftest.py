@@ -11,6 +11,7 @@ from shroff import app
 from shroff.decisions import snapshots
 
 from .faults_process import Stable
+from .faults_spark import SparkWorld
 from .faults_strike import Fault, strike_all
 from .faults_table import SEED, Row, seed
 from .faults_world import World
@@ -36,10 +37,10 @@ def stable() -> Iterator[Stable]:
 
 
 @pytest.fixture
-def strikes(record_property: Callable[[str, object], None]) -> Callable[[World, list[Fault]], None]:
+def strikes(record_property: Callable[[str, object], None]) -> Callable[[World | SparkWorld, list[Fault]], None]:
     """Let faults strike, and put what came of them into the table at the end of the run."""
 
-    def strike_and_note(world: World, faults: list[Fault]) -> None:
+    def strike_and_note(world: World | SparkWorld, faults: list[Fault]) -> None:
         rows: list[Row] = []
         try:
             strike_all(world, faults, rows)

@@ -1,20 +1,29 @@
-"""Faults on brokers and stores, and the worker that was frozen while another one took over."""
+"""Faults on brokers, stores and Spark, and the worker that was frozen while another one took over."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from shroff.features.partitioned import Cluster
+from shroff.testing.contracts.streaming import Recorded
+from shroff.testing.folding import FoldingBackend
+from tools.servers.errors import UnavailableError
 from tools.servers.keep import Kept
 
 from .faults_outside import FAULTS, flow_for, leader_frozen
 from .faults_outside import KILLED as BY_ITSELF
 from .faults_process import Stable
 from .faults_servers import Servers, Undisturbed
+from .faults_spark import KILLED as BY_KILL
+from .faults_spark import SparkWorld, check_spark, driver_killed, look
 from .faults_streams import OVERTAKEN, StreamWorld
 from .faults_strike import Fault, of_each_kind, strike_all
 from .faults_table import seed
@@ -22,7 +31,7 @@ from .faults_world import World
 
 STREAM_FAULTS = 20
 TRIES = 20  # of a program that breaks its promises, until it is seen
-Strikes = Callable[[World, list[Fault]], None]
+Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +87,40 @@ def test_a_worker_that_wakes_when_another_one_leads_commits_nothing_and_ends_wit
         assert not found, str(found)
 
 
+def test_sparks_driver_is_killed_in_the_middle_of_a_stage_and_nothing_is_lost_or_doubled(
+    tmp_path: Path, strikes: Strikes
+) -> None:
+    try:
+        check_spark()
+    except UnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"must be there in CI: {error}")
+        pytest.skip(reason=str(error))
+    with closing(SparkWorld(tmp_path / "world", f"{seed()} spark")) as world:
+        strikes(world, [Fault("spark: driver killed", driver_killed, BY_KILL)])
+
+
 # ---- a harness that cannot fail proves nothing
+
+
+def test_decisions_that_are_lost_doubled_or_changed_are_seen(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.grow(90)
+    with recorded.project.lake() as lake:
+        lake.decide(tmp_path / "out", Cluster(FoldingBackend(), 2), places=30)
+    assert not look(tmp_path / "out", recorded.project)
+    first, second, third, *_ = sorted((tmp_path / "out" / "decisions").iterdir())
+
+    table = pq.read_table(first)
+    altered = table.set_column(3, "outcome", pa.array(["review"] * len(table)))
+    pq.write_table(pa.concat_tables([table.slice(0, 1), altered]), first)
+    second.rename(third)
+    found = look(tmp_path / "out", recorded.project)
+
+    assert len(found.lost) > 20
+    assert [one for one in found.doubled if one.endswith("is there 2 times")]
+    assert [one for one in found.changed if "'review'" in one]
+    assert found.wrong == ["30 is followed by 61"]
 
 
 @pytest.mark.parametrize("broken", ["offsets_first", "effects_again"])

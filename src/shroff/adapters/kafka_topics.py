@@ -36,7 +36,7 @@ def prepared(
     admin, lacking, made = cluster.admin(), list[NoTopicError](), list[str]()
     for name in dict.fromkeys(names):
         try:
-            found = known_topic(admin, name, within_s=within_s, patience_s=0.0 if lacking else patience_s)
+            found = known_topic(admin, name, within_s=within_s, patience_s=0.0 if lacking or made else patience_s)
             error = topic_error(cluster, name, found, lambda: list(admin.list_topics(timeout=within_s).topics))
             if not isinstance(error, NoTopicError):
                 if error is not None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from shroff.adapters.kafka_client import ANSWER_S, Cluster, let_go
 from shroff.adapters.kafka_dead_letters import KafkaDeadLetters
 from shroff.adapters.source_kafka_parts import Part, Partitions, gone
-from shroff.errors import SchemasAwayError, ShroffError, TransientError
+from shroff.errors import SchemasAwayError, ShroffError, TransientError, UsageError
 from shroff.events.lines import Line
 from shroff.events.systems import System
 from shroff.events.wire import Decoder
@@ -55,6 +55,7 @@ class KafkaSource:
         self._cluster = Cluster(system, "source")
         self._decoder, self._merge = decoder, merge
         self._partitions = Partitions(system, self._cluster, project)
+        self._is_keyed = bool(system.text("lane"))
         self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
         self._group = system.text("group", f"shroff-{project}")
         self._consumer: Any = None
@@ -67,6 +68,11 @@ class KafkaSource:
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._cluster.brokers}>"
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions each topic has, where there are lanes and this was started; else 0."""
+        return self._partitions.count
 
     @property
     def takes_refused(self) -> bool:
@@ -185,6 +191,8 @@ class KafkaSource:
                 self._pending = messages[at:]
                 self._cluster.tell(str(error))
                 break
+            if self._is_keyed:
+                line.key = message.key()
             part.next = offset + 1
             part.bytes += 0 if value is None else len(value)
             if part in made:
@@ -279,7 +287,7 @@ class KafkaSource:
         self._looked_s = now_s
         try:
             found = self._partitions.found(self._consumer, WAIT_S * 10)
-        except ShroffError as error:
+        except (TransientError, UsageError) as error:
             self._cluster.tell(str(error))
             return
         new = [key for key in found if key not in self._parts]

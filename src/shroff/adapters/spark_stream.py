@@ -8,6 +8,7 @@ places and from the same states, and its files get the same names and bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +52,7 @@ def stream(
     Raises: UsageError where PySpark is too old; StateError where a process fails.
     """
     import pyspark
-    from py4j.protocol import Py4JJavaError
+    from py4j.protocol import Py4JError, Py4JJavaError
     from pyspark.errors import PySparkException, StreamingQueryException
     from pyspark.sql import SparkSession
 
@@ -82,8 +83,13 @@ def stream(
         query.awaitTermination()
     except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
         raise StateError(f"Spark stopped: {_cause(str(error))}") from None
+    except (Py4JError, OSError):
+        raise StateError(
+            "Spark stopped: its Java process is gone, most often for want of memory. Run it again; it goes on there."
+        ) from None
     finally:
-        query.stop()
+        with suppress(Py4JError, OSError):  # of a Java process that is gone
+            query.stop()
 
 
 def _cause(words: str) -> str:

@@ -31,6 +31,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "ingest": ("ingest", "bring files of events in, deciding on the way"),
     "decide": ("decide", "events in, one JSON line each; decisions out"),
     "run": ("run", "a worker: events from Kafka, Redis Streams or files, decided as they come"),
+    "lanes": ("lanes", "how each of several lanes is; tell all of them what is in force"),
     "serve": ("serve", "the service: events posted by programs, decided as they come"),
     "source": ("source", "how far the live source was read; let a part of it begin anew"),
     "produce": ("produce", "send the events of a file to the live source, at any pace"),
@@ -131,12 +132,18 @@ class Program(click.Group):
     type=click.Path(path_type=Path),
     help="The project's folder.  [default: the nearest parent with a shroff.yaml]",
 )
+@click.option(
+    "--lane",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="One lane of a project that has several, from 0 on; also behind the command.",
+)
 @click.option("--traceback", is_flag=True, hidden=True, help="Show where in the program an error was raised.")
 @click.version_option(shroff.__version__, prog_name="shroff", message="%(prog)s %(version)s")
 @click.pass_obj
-def program(session: Session, folder: Path | None, traceback: bool) -> None:
+def program(session: Session, folder: Path | None, lane: int | None, traceback: bool) -> None:
     """Decide payments and other money events, every decision with its reasons."""
-    session.folder, session.shows_traceback = folder, traceback
+    session.folder, session.lane, session.shows_traceback = folder, lane, traceback
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -76,9 +76,19 @@ def run(
 
     Every message is decided once or is in quarantine, whatever fails meanwhile: what is away is waited for. Ctrl-C
     finishes what was begun; the next run goes on from there. Files are read to their end, and no further.
+    With several lanes each has a worker of its own: --lane N starts one, and without it each is started, as a process.
     """
     session.stopped = "What was committed is safe; the next run goes on behind it."
-    stop, idle_s = Event(), None if until_idle is None else _duration_s(until_idle)
+    idle_s = None if until_idle is None else _duration_s(until_idle)
+    if session.project.is_parted and not sources:
+        from shroff.cli.run_lanes import run_lanes
+
+        ends = [*(["--until-idle", until_idle] if until_idle else []), *(["--standby"] if stands_by else [])]
+        for name, value in (("--as", as_type), ("--format", format_), ("--limit", limit)):
+            if value is not None:
+                raise UsageError(f"{name} is for one lane: name it with --lane.")
+        return run_lanes(session, ends)
+    stop = Event()
     with (
         _ended_cleanly(stop),
         session.project.worker(

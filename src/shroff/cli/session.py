@@ -27,6 +27,7 @@ class Session:
     """
 
     folder: Path | None = None
+    lane: int | None = None
     is_json: bool = False
     shows_traceback: bool = False
     has_written: bool = False
@@ -41,6 +42,8 @@ class Session:
             from shroff import app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
+            if self.lane is not None:
+                self._project = self._project.lane(self.lane)
             self._project.waiting, self._project.via = self.lasts, "command"
         return self._project
 
@@ -126,7 +129,7 @@ def command(
     """Make a function a command: it gets the session first, and has `--json` and examples in its help."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
-        made = click.command(name, cls=ExampleCommand)(json_option(click.pass_obj(function)))
+        made = click.command(name, cls=ExampleCommand)(json_option(lane_option(click.pass_obj(function))))
         made.examples = examples
         if group is not None:
             group.add_command(made)
@@ -144,6 +147,16 @@ def json_option(function: Function) -> Function:
 
     words = "One JSON document on standard output, and nothing else there."
     return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=words)(function)
+
+
+def lane_option(function: Function) -> Function:
+    """Take `--lane` behind the command too, as the program does before it; the session keeps it."""
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
+        if value is not None:
+            context.obj.lane = value
+
+    return click.option("--lane", type=click.IntRange(min=0), expose_value=False, callback=keep, hidden=True)(function)
 
 
 def dump(document: object) -> str:

@@ -16,6 +16,7 @@ from shroff import config
 from shroff.decisions.deeds import Deed
 from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
 from shroff.decisions.elsewhere import Elsewhere
+from shroff.decisions.lane_views import ONLY_ALL, behind
 from shroff.decisions.progress import Progress, counted, unheard
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.events.encodings import format_by_name, read_lines
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from shroff.decisions.retrying import Retried
     from shroff.decisions.snapshots import Saved
     from shroff.decisions.writer import Answer, Writer
-    from shroff.events.intake import Intake
+    from shroff.events.intake import Intake, Submission
 
 Waits = Callable[[str], None]
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds
+RETRIED: Final = (
+    "what is quarantined in one lane may belong to another; 'shroff quarantine show' has the bytes, and who sends them "
+    "to their topic again has them in the lane where they belong"
+)
 WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
@@ -131,12 +136,17 @@ class Additions(Elsewhere):
         if one.refusal is not None:
             self._needs_log(f"and what is no label makes none: {one.refusal}")
         deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})
+        if self.is_parted:
+            self.record(deed)
+            return self._labels_to_lanes([one])[0]
         return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits, deed))[0]
 
     def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
         if file.is_file():
             self.record(Deed("label.file", f"file {file.name}"))
+        if self.lanes > 1:
+            return self._label_file_to_lanes(file, progress)
         try:
             return self.ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
@@ -155,6 +165,26 @@ class Additions(Elsewhere):
                 report.add(Prepared(Batch(), answers))
         return report
 
+    def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
+        from shroff.decisions.draft import Prepared
+        from shroff.decisions.inbox import ROWS_MAX
+        from shroff.decisions.ingest import IngestReport, batches
+
+        if self.places.lane is not None:
+            raise UsageError("labels go to the lanes of their events: leave --lane out.")
+        intake, report = self.intake(keeps_hashes=True), IngestReport()
+        with read_lines(file) as lines:
+            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
+            for part in batches(submissions, ROWS_MAX):
+                report.add(Prepared(Batch(), self._labels_to_lanes(part)))
+        return report
+
+    def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:
+        """Send labels to the lanes of their events; what became of each, as far as these took them up."""
+        from shroff.decisions.lane_labels import send_labels
+
+        return send_labels(self, labels)
+
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
         """Bring quarantined input back in, all of it without numbers; what is refused again stays.
 
@@ -164,6 +194,7 @@ class Additions(Elsewhere):
         """
         from shroff.decisions.inbox import RETRY, retried_of, retry_request
 
+        self.refuse_lanes(RETRIED)
         self._needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
@@ -339,7 +370,7 @@ class Additions(Elsewhere):
         from shroff.decisions.history import Control
 
         control = Control()
-        with suppress(ShroffError), self.reading() as log:
+        with suppress(ShroffError), self.each_lane()[0].reading() as log:
             for record in log.controls():
                 control.take(record)
         return control.files
@@ -352,9 +383,13 @@ class Additions(Elsewhere):
         """
         from shroff.decisions.inbox import ADOPT
 
+        if self.places.lane is not None:
+            return False, ONLY_ALL
         if not self.has_log():
             return False, "this project has no log yet; its files come into force with the first events"
         waits(written)
+        if self.is_parted:
+            return self._put_in_force_in_lanes(deed)
         try:
             self._ask(ADOPT, b"null", waits, deed)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
@@ -362,6 +397,15 @@ class Additions(Elsewhere):
         except ShroffError as error:
             return False, str(error)
         return True, ""
+
+    def _put_in_force_in_lanes(self, deed: Deed | None) -> tuple[bool, str]:
+        if deed is not None:
+            self.record(deed)
+        try:
+            late = behind(self.tell_lanes())
+        except ShroffError as error:
+            return False, str(error)
+        return not late, late
 
 
 def _check_numbers(numbers: Sequence[int]) -> None:

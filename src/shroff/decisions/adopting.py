@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Final
 
@@ -17,11 +18,22 @@ from shroff.decisions.engine import Engine
 from shroff.decisions.fold import Folded, empty, fold, lateness_of
 from shroff.decisions.history import Records
 from shroff.decisions.let_through import LetThrough
+from shroff.errors import UsageError
 from shroff.features.computed import Computed
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
 from shroff.streams.log import Log
 
 NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
+
+
+def check_door(before: Definitions, now: Definitions) -> None:
+    """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
+    settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
+    if before.events != now.events or before.settings != settings:
+        raise UsageError(
+            "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
+            "its input as they were then. The project's files come into force when the next process begins to write"
+        )
 
 
 class _StoppedError(Exception):

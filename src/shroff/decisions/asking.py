@@ -57,6 +57,8 @@ class Asking(Elsewhere):
         from shroff.decisions.finding import find
         from shroff.decisions.replay import Replayed, replay
 
+        if self.is_parted:
+            return self.lane_of(reference).replay(reference)
         with self.reading() as log:
             row = find(log, self.definitions.events, reference)
             return Replayed(row, replay(log, row.seq, self.registry.load))
@@ -66,6 +68,8 @@ class Asking(Elsewhere):
         from shroff.decisions.explain import explain
         from shroff.decisions.finding import find
 
+        if self.is_parted:
+            return self.lane_of(reference).explain(reference, progress)
         with self.reading() as log:
             row = find(log, self.definitions.events, reference)
             return explain(log, row, progress, self.registry.load, self.key_index)
@@ -92,11 +96,13 @@ class Asking(Elsewhere):
         progress: Progress | None = None,
     ) -> Verification:
         """Compute the log again through the engines and compare (see `decisions.verifying`)."""
-        from shroff.decisions.verifying import known_engines, verify
+        from shroff.decisions.verifying import known_engines, verified_together, verify
 
         names = known_engines(engines)
         if sample is not None and sample < 1:
             raise UsageError(f"a sample has 1 event at least, not {sample}.")
+        if self.is_parted:
+            return verified_together(one.verify(names, sample, progress) for one in self.each_lane() if one.has_log())
         with self.reading() as log:
             return verify(log, names, sample, progress, self.registry.load)
 

@@ -102,6 +102,8 @@ class Deliveries(Additions):
         found = []
         for name, system in self.systems.sinks.items():
             outside = _UNSAID.sub("-", f"{self.definitions.settings.name}-{name}")
+            if self.places.lane is not None:  # each lane has places of its own
+                outside = f"{outside}-lane-{self.places.lane}"
             settled = self._settled(system)
 
             def opened(outside: str = outside, settled: System = settled) -> Sink:

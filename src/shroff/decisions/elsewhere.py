@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from shroff import config
+from shroff.decisions.lane_views import LaneViews
 from shroff.decisions.views import Files
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LogElsewhere(config.Places):
         return self.state_folder / "snapshots"
 
 
-class Elsewhere(ABC):
+class Elsewhere(LaneViews, ABC):
     """A project that can be held against files alone."""
 
     __slots__ = ()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, Final
@@ -19,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 import shroff
-from shroff.decisions.adopting import Adoption, carried
+from shroff.decisions.adopting import Adoption, carried, check_door
 from shroff.decisions.deeds import Put
 from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.history import label_of, waiting_body
@@ -33,7 +32,7 @@ from shroff.errors import DefinitionError, LogBusyError, StateError, StorageErro
 from shroff.events.door import label_refusal
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
-from shroff.streams.log import Batch, Log, Reply, Request
+from shroff.streams.log import Batch, Log, Offset, Reply, Request
 
 LABELS: Final = "labels"
 RETRY: Final = "retry"
@@ -341,7 +340,7 @@ class Inbox:
         try:
             if request.kind in _BY_THE_LOG:
                 _BY_THE_LOG[request.kind](self._log, request)
-            elif request.kind in {RETRY, ADOPT} and not self._is_adopted():
+            elif request.kind in {RETRY, ADOPT} and not self.adopts(self._load):
                 return False
             elif request.kind == RETRY:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
@@ -382,22 +381,30 @@ class Inbox:
 
         retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
 
-    def _is_adopted(self) -> bool:
-        """Put the project's files in force; False while their version is being prepared.
+    def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
+        """Put a version in force, such as that of the project's files; False while it is being prepared.
+
+        Between two batches, none being open.
+
+        Args:
+            load: Gives the version, where none is being prepared yet.
+            offsets: Are moved in the transaction that has it in force.
 
         Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
         """
         if self._adoption is None:
             try:
-                definitions = self._load()
+                definitions = load()
             except (StateError, TransientError) as error:
                 raise UsageError(f"the project's files cannot be read: {error}") from error
             if definitions.versions == self._writer.definitions.versions:
+                if offsets:
+                    self._log.append(Batch(offsets=list(offsets)))
                 return True
-            _check_door(self._writer.definitions, definitions)
+            check_door(self._writer.definitions, definitions)
             same = carried(self._writer.state, self._log, definitions)
             if same is not None:
-                self._writer.adopt(same)
+                self._writer.adopt(same, offsets)
                 return True
             self._adoption = Adoption(definitions, self._opened)
         if not self._adoption.is_ready:
@@ -407,7 +414,7 @@ class Inbox:
             folded = adoption.finish(self._log)
         except (StateError, TransientError) as error:
             raise UsageError(f"the project's files cannot come into force: {error}") from error
-        self._writer.adopt(folded)
+        self._writer.adopt(folded, offsets)
         return True
 
 
@@ -452,16 +459,6 @@ def tend_outbox(log: Log, request: Request) -> bytes:
 
 
 _BY_THE_LOG: Final = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
-
-
-def _check_door(before: Definitions, now: Definitions) -> None:
-    """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
-    settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
-    if before.events != now.events or before.settings != settings:
-        raise UsageError(
-            "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
-            "its input as they were then. The project's files come into force when the next process begins to write"
-        )
 
 
 def _unknown(request: Request, why: str) -> str:

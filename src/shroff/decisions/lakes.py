@@ -51,18 +51,23 @@ class Lake:
         return self.objects.address
 
     @property
+    def lane(self) -> int:
+        """Which lane's rows these are; 0 where the project has one log."""
+        return self.project.places.lane or 0
+
+    @property
     def state(self) -> LakeState:
         """What is in it, by its manifests."""
         from shroff.streams.lake_manifest import read_state
 
-        return read_state(self.objects)
+        return read_state(self.objects, self.lane)
 
     def write(self, progress: Progress | None = None) -> Written:
         """Write what the log has and the lake has not (see `lake_writer`)."""
         from shroff.decisions.lake_writer import LakeWriter
 
         with self.project.reading() as log:
-            return LakeWriter(self.objects, log, self.project.now_ms).write(self.layout, progress)
+            return LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).write(self.layout, progress)
 
     def compact(self, *, files_min: int | None = None, grace: str = "1d") -> Compaction:
         """Put small files together, and remove those that were replaced longer ago than a duration."""
@@ -77,7 +82,7 @@ class Lake:
         except ValueError as error:
             raise UsageError(f"the time of grace: {error}.") from None
         with self.project.reading() as log:
-            writer = LakeWriter(self.objects, log, self.project.now_ms)
+            writer = LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane)
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
@@ -98,6 +103,7 @@ class Lake:
         """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
         from shroff.decisions.spread_files import decide_spread
 
+        self.project.refuse_lanes("Spark decides the log of a project that has one")
         models = self.project.places.models
         return decide_spread(
             self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
@@ -107,7 +113,7 @@ class Lake:
         """Its records, decisions, flags and hits, as the log gives them."""
         from shroff.decisions.lake_reader import LakeReader
 
-        return LakeReader(self.objects)
+        return LakeReader(self.objects, self.lane)
 
 
 class Lakes(Elsewhere):
@@ -140,6 +146,8 @@ class Lakes(Elsewhere):
 
         Raises: UsageError where no lake is named, or its address is none.
         """
+        if self.is_parted:
+            raise self.name_one()
         options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
@@ -154,7 +162,7 @@ class Lakes(Elsewhere):
 
         assert self.systems.lake is not None
         with self._objects_at(self.systems.lake.options) as objects:
-            yield LakeReader(objects)
+            yield LakeReader(objects, self.places.lane or 0)
 
     @contextmanager
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:

@@ -151,11 +151,19 @@ class Outgoing:
         return found
 
 
-def keys_of(events: Events, settings: Settings, reference: Reference, field_name: str | None) -> dict[str, Key]:
+def keys_of(
+    events: Events, settings: Settings, reference: Reference, field_name: str | None, entity: str = ""
+) -> dict[str, Key]:
     """What gives the key of an event, by its type: the first entity's that it has, or a field's.
 
-    Raises: UsageError where a field is named that no event type has.
+    With an entity it is that one's, since lanes are parted by it.
+    Raises: UsageError where a field is named that no event type has, or that lanes are not parted by.
     """
+    if entity:
+        own = {name: part for name, (part, *_) in events.entities[entity].keys.items()}
+        if field_name is not None and any(part != _field(events.types[name], field_name) for name, part in own.items()):
+            raise UsageError(f"lanes are parted by {entity}, so messages have its key: leave --key out.")
+        return {name: _keyed(type_, (own[name],), settings, reference) for name, type_ in events.types.items()}
     if field_name is not None:
         known = {name for type_ in events.types.values() for name in type_.field_names}
         if field_name not in known:
@@ -164,11 +172,19 @@ def keys_of(events: Events, settings: Settings, reference: Reference, field_name
     return {name: _key(type_, events, settings, reference, field_name) for name, type_ in events.types.items()}
 
 
+def _field(type_: EventType, name: str) -> ThisField | None:
+    return ThisField(type_.fields[type_.at(name)].type, name) if name in type_.field_names else None
+
+
 def _key(type_: EventType, events: Events, settings: Settings, reference: Reference, field_name: str | None) -> Key:
-    if field_name is not None and field_name in type_.field_names:
-        parts: tuple[Node, ...] = (ThisField(type_.fields[type_.at(field_name)].type, field_name),)
-    else:
-        parts = next((one.keys[type_.name] for one in events.entities.values() if type_.name in one.keys), ())
+    own = None if field_name is None else _field(type_, field_name)
+    if own is not None:
+        return _keyed(type_, (own,), settings, reference)
+    parts = next((one.keys[type_.name] for one in events.entities.values() if type_.name in one.keys), ())
+    return _keyed(type_, parts, settings, reference)
+
+
+def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, reference: Reference) -> Key:
     if not parts:
         return lambda event: event.id.encode()
 

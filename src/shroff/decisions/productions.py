@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from shroff.events.wire import Encoder
     from shroff.streams.sender import Sender
     from shroff.streams.sink import Sink
+
+
+LABELS_TO_LANES: Final = (
+    "a label goes to the lane of its event, which is known when that is decided: leave --labels out, and send them "
+    "with 'shroff label FILE' then."
+)
 
 
 class Productions:
@@ -99,10 +105,13 @@ class Productions:
         done.next_row = first_row
         definitions = self.definitions
         events, settings = definitions.events, definitions.settings
-        keys = keys_of(events, settings, definitions.reference, key)
         system = self.systems.source if to is None else _at_address(to, as_type)
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
+        entity = system.text("key") if system.lanes > 1 else ""
+        if entity and labels is not None:
+            raise UsageError(LABELS_TO_LANES)
+        keys = keys_of(events, settings, definitions.reference, key, entity)
         with ExitStack() as opened:
             lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
             submissions = self._read(lines, Path(file), as_type)

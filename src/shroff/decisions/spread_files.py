@@ -44,7 +44,9 @@ class Streaming(Protocol):
     """A backend that folds a recorded log by state of its own.
 
     Promises: each place is decided, in order for each partition, from states that hold all places before it and no
-    other, however often the run is stopped and begun again; what is written of a place is written at least once.
+    other, however often the run is stopped and begun again; what is written of a place is written at least once. A
+    stretch of places that was begun keeps its ends, so that where it is written again, it is the same. A process that
+    fails is a StateError with its words.
     """
 
     def stream(

@@ -85,6 +85,7 @@ class Taking(Elsewhere):
         """
         from shroff.decisions.ingest import arranged, ingest, with_labels
 
+        self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {"file", "time"}:
             raise UsageError(f"there is no order {order!r}. There are file and time.")
         intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
@@ -153,6 +154,7 @@ class Taking(Elsewhere):
         """
         from shroff.decisions.answers import in_groups
 
+        self.refuse_lanes("what is asked here would miss what other lanes know")
         submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
         with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
             writer.definitions.require_models()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from shroff.decisions.definitions import computed_of
@@ -65,6 +65,17 @@ def verify(
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
         result.unread += [words for words in found.unread if words not in result.unread]
+    return result
+
+
+def verified_together(found: Iterable[Verification]) -> Verification:
+    """What came of several logs, as one."""
+    result = Verification()
+    for one in found:
+        result.events += one.events
+        result.mismatches += one.mismatches
+        result.first_mismatch = result.first_mismatch or one.first_mismatch
+        result.unread += one.unread
     return result
 
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.inbox import Inbox
+from shroff.decisions.lane_work import Lane
 from shroff.decisions.progress import unheard
 from shroff.decisions.standby import Followed, Standby, Start
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError
@@ -201,6 +202,7 @@ class Worker(Leader):
 
     Args:
         is_live: Whether messages arrive, as lines of files do not.
+        lane: Where there are several lanes, which one this works for.
     """
 
     command = "run"
@@ -215,13 +217,15 @@ class Worker(Leader):
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
+        lane: Lane | None = None,
     ) -> None:
         super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
-        self._source, self._is_live = source, is_live
+        self._source, self._is_live, self._lane = source, is_live, lane
 
     def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
         place = self._place
         inflow = Inflow(place.intake(), writer.definitions, place.now_ms, is_live=self._is_live)
         inflow.unwanted = self._careful.unwanted
         doing = self.work, self._careful, self._options, self._tell
-        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing)
+        lane = None if self._lane is None else self._lane.leading(log, writer, inbox)
+        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane)

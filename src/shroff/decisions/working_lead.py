@@ -14,6 +14,7 @@ from typing import Final
 from shroff.decisions.forgetting import known
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import Committer, short_turns
+from shroff.decisions.lane_work import LaneLead
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError, is_meant
 from shroff.decisions.working_counts import Work
 from shroff.decisions.working_delivery import Outflow, Tended
@@ -25,7 +26,7 @@ from shroff.decisions.writer import Prepared, Writer
 from shroff.errors import ShroffError, TransientError
 from shroff.events.intake import Submission
 from shroff.streams.log import Log, Offset
-from shroff.streams.source import Source
+from shroff.streams.source import Parted, Source
 
 IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
 HEALTH_S: Final = 0.25
@@ -52,6 +53,7 @@ class Lead:
         delivering: Delivers from it to sinks.
         work: Is kept up to date, from this thread.
         tell: Told in words what somebody should know.
+        lane: Where there are several lanes, what this one has to do beside its source.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Lead:
         careful: Careful,
         options: Options,
         tell: Callable[[str], None],
+        lane: LaneLead | None = None,
     ) -> None:
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
         self._work, self._careful, self._options, self._tell = work, careful, options, tell
+        self._lane = lane
         self._held = ExitStack()
         self._outflow = Outflow(log, delivering, self._held, tell)
         self._letters = DeadLetters(log, source)
@@ -167,6 +171,8 @@ class Lead:
             self._came_s = time.monotonic()
         for taken in found:
             submissions = self._inflow.submissions(taken)
+            if self._lane is not None:
+                submissions = self._lane.checked(taken, submissions)
             gathered.submissions += submissions
             gathered.arrived.append((self._came_s, len(submissions)))
             before = gathered.offsets.get(taken.part)
@@ -187,6 +193,8 @@ class Lead:
         except TransientError as error:
             self._is_away(error)
             return False
+        if self._lane is not None and isinstance(self._source, Parted):
+            self._lane.hold(self._source.partitions)
         self._is_reading, self._pause_s = True, SOURCE_PAUSES_S[0]
         self._work.waits_for = ""
         self._came_s = time.monotonic()
@@ -270,6 +278,8 @@ class Lead:
             if self._inbox.has_requests():
                 self._drain()
                 self._serve()
+        if self._lane is not None:
+            self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)
         self._work.sinks = self._outflow.health
         if self._letters.is_due:

@@ -122,6 +122,7 @@ class Workings(SourceViews, Deliveries):
         from shroff.decisions.working import Worker
         from shroff.decisions.working_beside import Beside
 
+        self.take_up_told(sources, tell)
         self.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         is_live = system is not None
@@ -137,8 +138,12 @@ class Workings(SourceViews, Deliveries):
             self._fetch_snapshot(snapshots, tell)
             place = _Workplace(self, snapshots)
             how = {"is_live": is_live, "stands_by": stands_by}
-            worker = Worker(place, source, options, **how, stop=stop, tell=tell)
-            with Beside(self._chores(snapshots, worker), tell):
+            with ExitStack() as held:
+                lane = None
+                if self.places.lane is not None:
+                    lane = self.lane_work(held.enter_context(closing(self.open_controls(self.places.lane))), tell)
+                worker = Worker(place, source, options, **how, stop=stop, tell=tell, lane=lane)
+                held.enter_context(Beside(self._chores(snapshots, worker), tell))
                 yield worker
 
     @contextmanager
@@ -159,6 +164,7 @@ class Workings(SourceViews, Deliveries):
         from shroff.decisions.answering import Answerer
         from shroff.decisions.working_beside import Beside
 
+        self.refuse_lanes("a service has one log")
         self.checked()
         self.routes()
         self.prepare_state()
@@ -168,6 +174,18 @@ class Workings(SourceViews, Deliveries):
         answerer = Answerer(place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell)
         with Beside(self._chores(snapshots, answerer), tell):
             yield answerer
+
+    def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
+        """In a lane, have the version at hand that waits for it, so that the worker begins with that.
+
+        Raises: UsageError where a worker of several lanes is to be one of all, or of something else than its topics.
+        """
+        if sources and self.lanes > 1:
+            raise UsageError("a lane reads its part of the source that shroff.yaml names: leave --from out.")
+        if self.is_parted:
+            raise self.name_one()
+        if self.places.lane is not None:
+            self.begin_with(self.waiting_for_lane(tell))
 
     def run(
         self,
@@ -226,7 +244,9 @@ class Workings(SourceViews, Deliveries):
         def leads() -> bool:
             return leader.work.state == LEADING
 
-        shroff = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
+        if self.places.lane is not None:
+            shroff += ("--lane", str(self.places.lane))
 
         found: list[Chore] = []
         if self.systems.snapshots.text("to"):

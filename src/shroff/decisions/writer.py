@@ -136,8 +136,10 @@ class Writer:
             by_type[event.type].add(event.id)
         return sum(len(ids) - len(self._log.find(type_, list(ids))) for type_, ids in by_type.items())
 
-    def adopt(self, folded: Folded) -> None:
+    def adopt(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Go on with another version, whose state at the end of the log this is; from here on it is in force.
+
+        `offsets` say how far whatever told of it was read with that.
 
         Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
         """
@@ -145,20 +147,22 @@ class Writer:
         self.give_up_snapshot()
         self._state, self._saved_seq = None, 0
         self.definitions = folded.engine.definitions
-        self._activate(folded)
+        self._activate(folded, offsets)
         self._state = folded
 
-    def _activate(self, folded: Folded) -> None:
+    def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Put the project's files in force where they differ from what the log has."""
         control, seq = folded.control, self._seq + 1
         versions = asdict(self.definitions.versions)
         if control.versions == versions:
+            if offsets:
+                self._log.append(Batch(offsets=list(offsets)))
             return
         if control.versions.get("model", "") != versions["model"]:
             self.definitions.require_models()  # what nobody can decide by does not come into force
         body = control.change_to(self.definitions.files, versions)
         record = Record(seq, "control", "control", str(seq), self._now_ms(), body, decided=False)
-        self._log.append(Batch(records=[record]))
+        self._log.append(Batch(records=[record], offsets=list(offsets)))
         control.take(record)
         self._seq += 1
 

@@ -24,7 +24,8 @@ class Line(msgspec.Struct, eq=False, gc=False):
     lines counted. `raw` is what the file has, line end included. Where a file has no lines
     (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
     asked for. With `read` the columns are read from the bytes when they are first asked for.
-    `where` is its place in a source whose places are no numbers, such as the id of a stream's entry.
+    `where` is its place in a source whose places are no numbers, such as the id of a stream's entry. `key` is that of
+    its message, where somebody asks for it.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     _read: Read | None = None
     line: int = 0
     where: str = ""
+    key: bytes | None = None
 
     @property
     def place(self) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from shroff import config
 from shroff.errors import Problem
 from shroff.events.mail_keys import MAIL, WEB
 from shroff.events.systems_keys import (
@@ -64,6 +65,11 @@ class System:
         return found
 
     @property
+    def lanes(self) -> int:
+        """How many lanes a source has, each with a log of its own."""
+        return int(self.text("lanes", "1"))
+
+    @property
     def registry(self) -> Mapping[str, str]:
         """The settings of the schema registry, its address under `url`; empty where none is named."""
         found = self.options.get("registry", {})
@@ -72,6 +78,19 @@ class System:
     def duration_ms(self, name: str, default: str) -> int:
         """A setting that is a duration, in milliseconds."""
         return parse_duration(self.text(name, default))
+
+
+def filled(system: System) -> System:
+    """A system with what the environment has to say of its settings. Raises: UsageError as `config.filled`."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return config.filled(value, system.kind)
+        if isinstance(value, Mapping):
+            return {name: fill(one) for name, one in value.items()}
+        return [fill(one) for one in value] if isinstance(value, list) else value
+
+    return System(system.kind, fill(system.options))
 
 
 @dataclass(frozen=True, slots=True)

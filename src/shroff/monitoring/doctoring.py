@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shroff import config
@@ -42,6 +43,15 @@ class Doctoring(ABC):
     def check(self, *, with_log: bool = True) -> CheckReport:
         """Load everything; where there is a log, hold the types against it."""
 
+    @property
+    @abstractmethod
+    def is_parted(self) -> bool:
+        """Whether this project has several lanes, and this is none of them."""
+
+    @abstractmethod
+    def each_lane(self) -> Sequence[Doctoring]:
+        """The lanes."""
+
     @abstractmethod
     def has_log(self) -> bool:
         """Whether there is a log already."""
@@ -77,8 +87,11 @@ class Doctoring(ABC):
     def doctor(self) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
 
-        Each system outside is asked once, for 5 seconds at most, and nothing is changed there.
+        Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
+        once for each.
         """
+        if self.is_parted:
+            return _together([one.doctor() for one in self.each_lane()])
         from shroff.decisions.doctor import look
         from shroff.decisions.doctor_systems import LIMIT_S, asked, look_at_variables, within
         from shroff.monitoring.drift_record import findings
@@ -170,3 +183,14 @@ class Doctoring(ABC):
             return Finding(f"sink {name}", OK, f"{self.reach(system, LIMIT_S)} takes connections")
 
         return ask
+
+
+def _together(found: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """What was found of several lanes: what all have alike once, and all else by its lane."""
+    alike = [one for one in found[0] if all(one in other for other in found)]
+    return alike + [
+        replace(one, subject=f"lane {number}: {one.subject}")
+        for number, findings in enumerate(found)
+        for one in findings
+        if one not in alike
+    ]

@@ -11,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite(
     "shroff.testing.contracts.backend",
     "shroff.testing.contracts.cases",
+    "shroff.testing.contracts.controls",
     "shroff.testing.contracts.lake",
     "shroff.testing.contracts.log",
     "shroff.testing.contracts.log_inbox",
@@ -23,4 +24,5 @@ pytest.register_assert_rewrite(
     "shroff.testing.contracts.wire",
     "shroff.testing.contracts.sink",
     "shroff.testing.contracts.source",
+    "shroff.testing.contracts.streaming",
 )
