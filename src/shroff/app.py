@@ -37,6 +37,7 @@ from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError
+from shroff.events import hash_keys
 from shroff.events.systems import STORES, System, Systems, filled, load_systems
 from shroff.language import yamltext
 from shroff.models.registry import Registry
@@ -148,11 +149,11 @@ class Project(
 
     @property
     def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields (see `config.hasher`).
+        """What stands for the clear values of hashed fields (see `hash_keys.hasher`).
 
         Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
         """
-        return config.hasher(self.places, self._refuse_a_second_key)
+        return hash_keys.hasher(self.places, self._refuse_a_second_key)
 
     def _refuse_a_second_key(self) -> None:
         if self.has_hashed():
@@ -348,7 +349,7 @@ class Project(
             self.prepare_state()
             with suppress(LogBusyError):  # another process is making it
                 self.open_log(read_only=False).close()
-        key = config.key_for(self.places, "shroff audit 1", self._refuse_a_second_key)
+        key = hash_keys.key_for(self.places, "shroff audit 1", self._refuse_a_second_key)
         store = self._store()
         return SqlPeople(self.places.log if store is None else _address(store, self.places.lane), sealing(key))
 
@@ -468,19 +469,6 @@ def _store_adapter(url: str) -> Any:
     if kind not in STORES:
         raise UsageError(f"a store is {' or '.join(f'{one}://' for one in STORES)}, and this address is neither.")
     return load_adapter(f"log.{kind}")
-
-
-def _filled(system: System) -> System:
-    """A system with what the environment has to say of its settings."""
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            return config.filled(value, system.kind)
-        if isinstance(value, Mapping):
-            return {name: fill(one) for name, one in value.items()}
-        return [fill(one) for one in value] if isinstance(value, list) else value
-
-    return System(system.kind, fill(system.options))
 
 
 def open(folder: str | Path = ".") -> Project:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import hashlib
-import hmac
 import os
 import pwd
 import re
-import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +25,6 @@ COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff
 UNFINISHED: Final = "unfinished"
 UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 _WAITING: Final = "OMP_WAIT_POLICY"
-_KEY_BYTES_MIN: Final = 16
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
@@ -427,51 +423,6 @@ def copy_template(name: str, folder: Path) -> list[str]:
     return names
 
 
-def hasher(places: Places, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
-    """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
-
-    The key is made on first use, readable by its owner only, and read once.
-
-    Args:
-        may_make: Asked before a key is made; raises where there was one that must not be replaced.
-    """
-    key: list[bytes] = []
-
-    def hashed(value: str) -> str:
-        if not key:
-            key.append(_hash_key(places.hash_key, may_make))
-        digest = hmac.new(key[0], value.encode(), hashlib.sha256).hexdigest()[:32]
-        return f"hashed:{digest}:{value[-4:] if len(value) > 8 else ''}"
-
-    return hashed
-
-
-def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
-    try:
-        if not path.exists():
-            may_make()
-            make_folder(path.parent)
-            _make_key(path)
-        text = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read or written: {error.strerror}") from None
-    try:
-        key = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) < _KEY_BYTES_MIN:
-        raise StorageError(
-            f"{path} holds no key. Restore it from a backup, since hashed values depend on it; "
-            "remove it only if this project has taken no event in"
-        )
-    return key
-
-
-def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
-    """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
-    return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()
-
-
 def user_name() -> str:
     """Who runs this process, by the operating system and not by what the environment says of them."""
     try:
@@ -483,24 +434,3 @@ def user_name() -> str:
 def threads() -> int:
     """How many threads this process may use at the same time, by the machine and by who started it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
-    descriptor, name = tempfile.mkstemp(prefix="hash.key.", dir=path.parent)  # readable by its owner only
-    made = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(32).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without links: the last of two processes would win, where both are this early
-            if not path.exists():
-                made.replace(path)
-        sync_folder(path.parent)
-    finally:
-        made.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from shroff.decisions.fold import lateness_of
 from shroff.decisions.history import Control, Records
 from shroff.decisions.ingest import ingest, with_labels
 from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
+from shroff.events import hash_keys
 from shroff.events.encodings import read_lines
 from shroff.events.event import canonical_value
 from shroff.events.intake import Intake, Submission
@@ -124,7 +125,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
 def submissions(case: Case, stretch: Stretch, project: Project, folder: Path) -> Iterator[Submission]:
     """What the project's reading makes of a stretch of input or of the case's file."""
     definitions = project.definitions
-    intake = Intake(definitions.events, definitions.settings, config.hasher(project.places))
+    intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.places))
     if case.file is None:
         path = folder / "input.jsonl"
         path.write_bytes(b"".join(msgspec.json.encode({kind: fields}) + b"\n" for kind, fields in stretch.lines))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded
 from shroff.errors import Problem, UsageError, nearest
+from shroff.events import hash_keys
 from shroff.events.systems import System, Systems
 from shroff.streams.log import Log
 
@@ -142,7 +143,7 @@ class NoticeViews:
             Texts(files),
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
-            config.key_for(self.places, KEY, self._refuse_a_second_key),
+            hash_keys.key_for(self.places, KEY, self._refuse_a_second_key),
             self.now_ms,
             lambda: self.open_log(read_only=True),
             self.open_notices,

@@ -1,0 +1,83 @@
+"""The secret key of a project: what stands for hashed values, and keys for other purposes that are made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from shroff.config import Places, make_folder, sync_folder
+from shroff.errors import StorageError
+
+_KEY_BYTES_MIN: Final = 16
+
+
+def hasher(places: Places, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
+    """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
+
+    The key is made on first use, readable by its owner only, and read once.
+
+    Args:
+        may_make: Asked before a key is made; raises where there was one that must not be replaced.
+    """
+    key: list[bytes] = []
+
+    def hashed(value: str) -> str:
+        if not key:
+            key.append(_hash_key(places.hash_key, may_make))
+        digest = hmac.new(key[0], value.encode(), hashlib.sha256).hexdigest()[:32]
+        return f"hashed:{digest}:{value[-4:] if len(value) > 8 else ''}"
+
+    return hashed
+
+
+def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
+    try:
+        if not path.exists():
+            may_make()
+            make_folder(path.parent)
+            _make_key(path)
+        text = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read or written: {error.strerror}") from None
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) < _KEY_BYTES_MIN:
+        raise StorageError(
+            f"{path} holds no key. Restore it from a backup, since hashed values depend on it; "
+            "remove it only if this project has taken no event in"
+        )
+    return key
+
+
+def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
+    """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
+    return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
+    descriptor, name = tempfile.mkstemp(prefix="hash.key.", dir=path.parent)  # readable by its owner only
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_bytes(32).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links: the last of two processes would win, where both are this early
+            if not path.exists():
+                made.replace(path)
+        sync_folder(path.parent)
+    finally:
+        made.unlink(missing_ok=True)
