@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 from hashlib import sha256
 from typing import Final
 
@@ -53,7 +53,8 @@ def mail_of(written: Written, *, id: str, sender: str, recipients: Sequence[str]
 
 def sender_of(text: str) -> Address:
     """An address with the name before it, if there is one. Raises: UsageError where it is none."""
-    name, address = parseaddr(text)
+    found = getaddresses([text])
+    name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address):
         raise UsageError("mail: 'from' in shroff.yaml is no address of mail, such as Bank <notices@bank.example>.")
     return Address(display_name=one_line(name), addr_spec=address)

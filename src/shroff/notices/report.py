@@ -186,7 +186,7 @@ def _hours(found: _Day, language: str) -> Sequence[Mapping[str, Any]]:
             "hour": hour,
             "count": count_text(found.hours[hour], language),
             "percent": round(100 * found.hours[hour] / most),
-            "marks": round(MARKS * found.hours[hour] / most),
+            "marks": "#" * round(MARKS * found.hours[hour] / most),
         }
         for hour in range(24)
     ]

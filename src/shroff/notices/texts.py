@@ -13,21 +13,16 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from jinja2 import BaseLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
 
 from shroff.errors import UsageError
 from shroff.notices.mails import Written
+from shroff.notices.sandbox import Sandbox, check_own
 
 FOLDER: Final = "notices/"
 ENDINGS: Final = (".txt.j2", ".html.j2")
 LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
 _SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
-_LOADS: Final = re.compile(
-    r"<\s*(?:img|link|script|iframe|object|embed|video|audio|source|form|base|svg)\b|url\s*\(|@import|\bon[a-z]+\s*="
-    r"|\{%[+-]?\s*autoescape\b",
-    re.IGNORECASE,
-)
 _SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
@@ -47,7 +42,7 @@ class Texts:
         self._own = {
             name[len(FOLDER) :]: text for name, text in files.items() if name.startswith(FOLDER) and _is_template(name)
         }
-        self._environment = environment(_Loader(self._own))
+        self._environment = Sandbox(_Loader(self._own))
 
     @property
     def names(self) -> list[str]:
@@ -66,9 +61,9 @@ class Texts:
         if head is None:
             raise TextError(plain, "a plain text begins with a line 'Subject: …' and an empty one", 1)
         html = ""
-        own = self._named(name, language, ".html.j2")
-        if own:
-            html = self._text(own, values)
+        beside = self._named(name, language, ".html.j2")
+        if beside and (plain not in self._own or beside in self._own):
+            html = self._text(beside, values)
         return Written(head[1].strip(), text[head.end() :], html)
 
     def check(self) -> list[TextError]:
@@ -119,23 +114,6 @@ def _limited(template: Template, name: str, values: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
-    """A sandbox: nothing of Python can be reached or changed from it, HTML is escaped, a name that is wrong is told."""
-    found = ImmutableSandboxedEnvironment(
-        loader=loader,
-        undefined=StrictUndefined,
-        autoescape=lambda name: name is not None and name.removesuffix(".j2").endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        cache_size=100,
-    )
-    for name in ("lipsum", "cycler", "joiner", "namespace"):
-        found.globals.pop(name, None)
-    found.filters.pop("safe", None)
-    return found
-
-
 class _Loader(BaseLoader):
     """The project's own templates, then those that come with shroff. No other file can be named."""
 
@@ -144,21 +122,13 @@ class _Loader(BaseLoader):
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:
         text = self._own.get(template)
-        if text is not None and ".html." in template:
-            _refuse_loading(template, text)
+        if text is not None:
+            check_own(environment, template, text)
         if text is None:
             text = _shipped(template)
         if text is None:
             raise TemplateNotFound(template)
         return text, None, lambda: True
-
-
-def _refuse_loading(name: str, text: str) -> None:
-    """Raises: TemplateSyntaxError where HTML would load, send or run something, or show text as HTML."""
-    found = _LOADS.search(text)
-    if found is not None:
-        words = f"{found[0]!r} is not for mails: nothing is loaded, sent or run by opening one"
-        raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
 
 
 @cache

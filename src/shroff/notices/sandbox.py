@@ -1,0 +1,115 @@
+"""Where templates of a project run: they see their values, and can neither reach further nor grow without end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.filters import do_format
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+SIZE_MAX: Final = 64 * 1024  # characters of a template
+LOOPS_MAX: Final = 2  # one within the other
+_FILTERS: Final = (  # none of them makes much of little, or text HTML
+    "capitalize count d default e escape first float int join last length lower round sort string title trim upper "
+    "wordwrap"
+)
+_LOADS: Final = re.compile(
+    r"<\s*(?:img|link|script|iframe|object|embed|video|audio|source|form|base|svg)\b|url\s*\(|@import|\bon[a-z]+\s*="
+    r"|\{%[+-]?\s*autoescape\b",
+    re.IGNORECASE,
+)
+_WIDE: Final = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or one that is computed
+
+
+class _Formatting:
+    """A text's own `format`: what alone may be called in a template."""
+
+    def __init__(self, text: str, format: Callable[..., str]) -> None:
+        self._text, self._format = text, format
+
+    def __call__(self, *values: Any, **named: Any) -> str:
+        return self._format(*_narrow(self._text, values), **named)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Templates in it call nothing but `format` of a text; HTML is escaped; a name that is wrong is told."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def __init__(self, loader: BaseLoader) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.removesuffix(".j2").endswith(".html"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            cache_size=100,
+        )
+        self.globals.clear()
+        self.filters = {name: self.filters[name] for name in _FILTERS.split()} | {"format": _format}
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """The same as there, by a function that is known to be harmless."""
+        found = super().wrap_str_format(value)
+        return None if found is None else _Formatting(value.__self__, found)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Whether a template may call this."""
+        return isinstance(obj, _Formatting)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiply small numbers."""
+        if not all(isinstance(one, int | float) and abs(one) < 10**6 for one in (left, right)) or operator != "*":
+            raise SecurityError(f"{operator} is for small numbers here, and ** for none")
+        return left * right
+
+
+def _format(text: str, *values: Any, **named: Any) -> str:
+    return do_format(text, *_narrow(text, values), **named)
+
+
+def _narrow(text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, where a format of this text cannot make much of little. Raises: SecurityError."""
+    if _WIDE.search(text):
+        raise SecurityError("a format has widths of at most three digits")
+    return values
+
+
+def check_own(environment: Sandbox, name: str, text: str) -> None:
+    """Hold a template of a project to what it may say.
+
+    Raises: TemplateSyntaxError, at its line, for one that is too long, loads or runs something, sets or repeats what
+    could grow, or has loops within loops within loops.
+    """
+    if len(text) > SIZE_MAX:
+        raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)
+    found = _LOADS.search(text) if ".html." in name else None
+    if found is not None:
+        words = f"{found[0]!r} is not for mails: nothing is loaded, sent or run by opening one"
+        raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
+    for words, line in _growing(environment.parse(text, name)):
+        raise TemplateSyntaxError(words, line, name)
+
+
+def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    for one in tree.find_all((nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)):
+        yield "a template has no macros, and no blocks that are set or filtered", one.lineno
+    for one in tree.find_all(nodes.Assign):
+        if any(one.node.find_all(nodes.Name)) or isinstance(one.node, nodes.Name):
+            yield "'set' takes a text or a number as it stands here, and nothing that is made of others", one.lineno
+    yield from _nested(tree, 0)
+
+
+def _nested(node: nodes.Node, depth: int) -> Iterator[tuple[str, int]]:
+    inside = depth + isinstance(node, nodes.For)
+    if inside > LOOPS_MAX or (isinstance(node, nodes.For) and node.recursive):
+        yield f"at most {LOOPS_MAX} loops stand one within the other, and none calls itself", node.lineno
+        return
+    for one in node.iter_child_nodes():
+        yield from _nested(one, inside)

@@ -1,0 +1,235 @@
+"""What mails are made of: addresses, headers, templates in their sandbox, money and times, and what is never shown."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.policy import SMTP
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.errors import UsageError
+from shroff.notices.addresses import is_address, masked, who_of
+from shroff.notices.mails import Written, mail_of
+from shroff.notices.texts import LENGTH_MAX, TextError, Texts
+from shroff.notices.wording import covered, last_four, moment_text, money_text
+from shroff.notices.words import LANGUAGES, MARKS, WORDS
+
+VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}
+
+
+def rendered(text: str, html: str = "") -> Written:
+    files = {"notices/own.txt.j2": f"Subject: x\n\n{text}", "notices/own.html.j2": html}
+    return Texts(files).render(("own",), "en", VALUES)
+
+
+# ---- addresses and headers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ann",
+        "@x.example",
+        "ann@",
+        "ann@-x.example",
+        "ann@x..example",
+        "a b@x.example",
+        "ann@x.example.",
+        "é@x.example",
+        '"ann"@x.example',
+        "ann@[127.0.0.1]",
+        f"{'a' * 65}@x.example",
+        f"a@{'b' * 250}.example",
+        "ann@x.example\n",
+    ],
+)
+def test_what_is_no_plain_address_is_none(text):
+    assert not is_address(text)
+
+
+@given(st.text(st.sampled_from("an@.,;:<>()\"'\\ \r\n\0\t[]é"), max_size=20))
+def test_an_address_never_holds_what_could_end_a_header_or_begin_another_address(text):
+    if is_address(text):
+        assert text.isascii()
+        assert not set(text) & set(' ,;:<>()"\\\r\n\0\t[]')
+        assert text.count("@") == 1
+
+
+def test_an_address_is_shown_without_its_name_and_known_again_by_its_key():
+    assert masked("ann.smith@bank.example") == "a…@bank.example"
+    assert who_of(b"key", ["Ann@Bank.example"]) == who_of(b"key", ["ann@bank.example"])
+    assert who_of(b"key", ["ann@bank.example"]) != who_of(b"other", ["ann@bank.example"])
+
+
+@given(st.text(max_size=300), st.text(max_size=100))
+def test_whatever_a_text_says_a_mail_has_the_headers_of_one_mail(subject, body):
+    mail = mail_of(
+        Written(subject, body, f"<p>{body.encode('utf-16', 'surrogatepass')!r}</p>"),
+        id="m-1",
+        sender="Bank <a@bank.example>",
+        recipients=["ann@x.example"],
+        made_ms=1_000,
+    )
+    found = message_from_bytes(mail.data, policy=SMTP)
+
+    own = "Subject From To Date Message-ID Auto-Submitted X-Auto-Response-Suppress MIME-Version Content-Type"
+    assert sorted(found.keys()) == sorted(own.split())
+    assert found["To"] == "ann@x.example"
+    assert b"\n" not in mail.data.replace(b"\r\n", b"")
+
+
+def test_the_same_mail_has_the_same_bytes():
+    written = Written("s", "t", "<p>h</p>")
+    one, other = (
+        mail_of(written, id="m-1", sender="a@b.example", recipients=["c@d.example"], made_ms=1_000) for _ in range(2)
+    )
+
+    assert one == other
+
+
+@pytest.mark.parametrize("sender", ["", "Bank", "Bank <x>", "a@b.example, c@d.example"])
+def test_a_sender_that_is_none_is_told(sender):
+    with pytest.raises(UsageError, match="mail: 'from'"):
+        mail_of(Written("s", "t", ""), id="m", sender=sender, recipients=["c@d.example"], made_ms=0)
+
+
+# ---- templates
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__ }}",
+        "{{ words.__class__.__mro__ }}",
+        "{{ ().__class__.__bases__[0].__subclasses__() }}",
+        "{{ self.__init__.__globals__ }}",
+        "{% for x in range(10**9) %}{% endfor %}",
+        "{{ 'x' * 10**10 }}",
+        "{{ 2 ** 999999 }}",
+        "{{ '%9999999999s' | format('x') }}",
+        "{{ '%*s' | format(9999999999, 'x') }}",
+        "{{ '{:9999999999}'.format('x') }}",
+        "{{ '{:{}}'.format('x', 9999999999) }}",
+        "{{ 'x'.ljust(9999999999) }}",
+        "{{ 'x' | center(9999999999) }}",
+        "{% set a = subject ~ subject %}{{ a }}",
+        "{% set a %}{{ subject }}{{ subject }}{% endset %}{{ a }}",
+        "{% macro a() %}{{ a() }}{{ a() }}{% endmacro %}{{ a() }}",
+        "{% for a in words %}{% for b in words %}{% for c in words %}{% endfor %}{% endfor %}{% endfor %}",
+        "{{ lipsum() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{% include '/etc/passwd' %}",
+        "{% include '../../shroff.yaml' %}",
+        "{% import 'os' as os %}",
+        "{{ nothing_of_this_name }}",
+        "{{ 1 / 0 }}",
+        "{{ show.update({'a': 1}) }}",
+        "{{ '{0.__class__}'.format(words) }}",
+        "{{ show['merchant'] | safe }}",
+        "{% if %}",
+    ],
+)
+def test_a_template_reaches_nothing_but_its_values(text):
+    with pytest.raises(TextError) as raised:
+        rendered(text)
+    assert "notices/own.txt.j2" in str(raised.value)
+
+
+def test_a_text_has_its_end():
+    with pytest.raises(TextError, match=f"{LENGTH_MAX:,} characters"):
+        rendered("{% for a in words %}{% for b in words %}{{ words.no_link }}{% endfor %}{% endfor %}")
+
+
+def test_html_shows_values_as_text():
+    assert rendered("t", "<p>{{ show.merchant }}</p>").html == "<p>&lt;b&gt;&amp;</p>"
+    assert rendered("{{ show.merchant }}").text == "<b>&"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<img src='https://x.example/{{ subject }}'>",
+        "<IMG src=x>",
+        "<link rel=stylesheet href=x>",
+        "<script>x</script>",
+        "<p onclick='x'>",
+        "<style>@import 'x'</style>",
+        "<p style='background:url(x)'>",
+        "<form action=x>",
+        "<iframe src=x>",
+        "<base href=x>",
+        "{% autoescape false %}{{ show.merchant }}{% endautoescape %}",
+    ],
+)
+def test_html_that_would_load_or_run_something_is_refused(html):
+    with pytest.raises(TextError, match=r"notices/own\.html\.j2"):
+        rendered("t", html)
+
+
+def test_a_text_of_ones_own_stands_before_that_of_shroff_and_for_its_language():
+    files = {"notices/question.txt.j2": "Subject: own\n\nfor all", "notices/question.de.txt.j2": "Subject: own\n\nde"}
+    texts = Texts(files)
+
+    assert texts.render(("none", "question"), "en", {}).text == "for all"
+    assert texts.render(("none", "question"), "de", {}).text == "de"
+    assert texts.render(("none", "question"), "en", {}).html == ""
+    assert [one.line for one in Texts({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
+
+
+def test_a_text_without_a_subject_is_told():
+    with pytest.raises(TextError, match="begins with a line 'Subject: …'"):
+        Texts({"notices/own.txt.j2": "no subject"}).render(("own",), "en", {})
+
+
+# ---- words
+
+
+def test_every_language_has_the_same_words_with_the_same_gaps():
+    from string import Formatter
+
+    def gaps(text: str) -> set[str]:
+        return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+    english = {name: gaps(text) for name, text in WORDS["en"].items()}
+    for language in LANGUAGES:
+        assert {name: gaps(text) for name, text in WORDS[language].items()} == english
+        assert language in MARKS
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(0, 4), st.sampled_from(LANGUAGES))
+def test_money_keeps_its_digits_in_every_language(units, places, language):
+    text = money_text(units, places, "EUR", language)
+
+    assert int("".join(one for one in text if one.isdigit())) == abs(units)
+    assert text.startswith("\N{MINUS SIGN}") is (units < 0)
+
+
+def test_a_moment_names_whose_clock_it_is():
+    assert moment_text(1_780_000_000_000, "Europe/Berlin", "en") == "Thursday 28 May 2026, 22:26, time in Berlin"
+    assert moment_text(1_780_000_000_000, "UTC", "de") == "Donnerstag, 28. Mai 2026, 20:26 Uhr, UTC"
+
+
+@given(st.text(st.sampled_from("0123456789 -ab"), max_size=60))
+def test_nothing_that_could_be_a_card_number_is_shown(text):
+    import re
+
+    whole = re.findall(r"(?<![0-9A-Za-z])[0-9]{12,19}(?![0-9A-Za-z])", covered(text))
+
+    assert not whole
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("4000 1234 1234 4417", "•••• 4417"),
+        ("card 4000-1234-1234-4417, twice 4000123412344417", "card •••• 4417, twice •••• 4417"),
+        ("order 2026-05-28 of 12", "order 2026-05-28 of 12"),
+        (f"hashed:{'a' * 32}:4417", "•••• 4417"),
+    ],
+)
+def test_of_a_card_number_the_end_is_left(text, shown):
+    assert covered(text) == shown
+    assert last_four("4000123412344417") == "4417"

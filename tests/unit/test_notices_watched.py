@@ -1,0 +1,254 @@
+"""What is told by the clock and of what goes wrong: the daily report, spikes, failures; calls of webhooks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.raising import case_opened
+from shroff.notices.report import report_due
+from shroff.notices.store import REFUSED, SENT
+from shroff.notices.telling import Teller
+from shroff.notices.watching import Watching
+from shroff.streams.delivering import SinkHealth, Trouble
+from tests.telling import NOW_MS, Bank, notice, payment, text_of, token_in
+
+TEAM = "to: [team@bank.example]\n"
+MIDNIGHT_MS = NOW_MS - NOW_MS % DAY_MS
+
+
+def text_after(bank: Bank, later_ms: int) -> str:
+    """The plain text of the newest mail, that much later."""
+    bank.tell(later_ms=later_ms)
+    return text_of(bank.post.read[-1])
+
+
+# ---- the report
+
+
+def reported(tmp_path, more: str = "") -> Bank:
+    return Bank(tmp_path, notice(f'{TEAM}on: report\nat: "07:00"\n{more}', "daily") | {"notices/customer.yaml": None})
+
+
+def test_the_report_of_a_day_comes_once_at_its_hour(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "20.00"), payment("p-3", "30.00"))
+    bank.tell(later_ms=DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS - MINUTE_MS)
+    assert len(bank.post.mails) <= 1  # that of the day before, which had nothing
+    before = len(bank.post.mails)
+    for _ in range(3):
+        bank.tell(later_ms=MINUTE_MS)
+
+    assert len(bank.post.mails) == before + 1
+    (mail,) = bank.post.read[before:]
+    assert str(mail["Subject"]) == "small: 28 May"
+    assert "approved                          2              50.00" in text_of(mail)
+    assert "to review                         1             189.90" in text_of(mail)
+    assert "together                          3             239.90" in text_of(mail)
+
+
+def test_the_report_has_a_chart_by_the_hours_of_its_zone(tmp_path):
+    bank = reported(tmp_path, "zone: Europe/Berlin\n")
+    bank.pay(*(payment(f"p-{number}", "20.00") for number in range(4)))
+    bank.pay(payment("p-9", "20.00", at=NOW_MS - HOUR_MS))
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 6 * HOUR_MS)
+    html = text_of(bank.post.read[-1], "html")
+
+    assert "  22         4  ########################################" in text
+    assert "  21         1  ##########\n" in text
+    assert 'width="100%"><tr><td class="bar"' in html
+    assert 'width="25%"><tr><td class="bar"' in html
+
+
+def test_the_report_says_what_became_known(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "20.00"), payment("p-3"), payment("p-4", "5.00"))
+    for name, verdict in (("p-1", "fraud"), ("p-2", "fraud"), ("p-3", "genuine"), ("p-4", "genuine")):
+        bank.project.label(f"payment/{name}", verdict, source="analyst")
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "frauds that were stopped                  1" in text
+    assert "frauds that were approved                 1" in text
+    assert "false alarms                              1" in text
+
+
+def test_customers_answers_stand_in_the_report(tmp_path):
+    bank = Bank(tmp_path, notice(f'{TEAM}on: report\nat: "07:00"\n', "daily"))
+    bank.pay(payment("p-1"), payment("p-2"))
+    bank.tell()
+    confirming = bank.project.confirming()
+    tokens = [token_in(one) for one in bank.post.read if "Was this you?" in str(one["Subject"])]
+    for token, said in zip(tokens, ("yes", "no"), strict=True):
+        confirming.answer(token, said)
+    confirming.close()
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "customers who said yes                    1" in text
+    assert "customers who said no                     1" in text
+
+
+@pytest.mark.parametrize(
+    ("hour", "day"), [(6.99, None), (7.0, "2026-05-27"), (18.9, "2026-05-27"), (19.1, None), (23.0, None)]
+)
+def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, day):
+    bank = reported(tmp_path)
+    found = report_due(bank.project.notices["daily"], MIDNIGHT_MS + round(hour * HOUR_MS))
+
+    assert (None if found is None else msgspec.json.decode(found.told)["day"]) == day
+
+
+# ---- spikes and failures
+
+
+def test_a_rule_that_flags_far_more_than_usual_is_told_once_an_hour(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: spike\ntimes_usual: 3\nleast: 10\n") | {"rules/large.yaml": RULE})
+    usual = [payment(f"u-{at}", at=NOW_MS - at * HOUR_MS, card=f"u-{at}") for at in range(20, 0, -1)]
+    bank.pay(*usual, *(payment(f"p-{number}", card=f"c-{number}") for number in range(9)))
+    assert bank.tell().mails == []
+    bank.pay(*(payment(f"q-{number}", card=f"d-{number}") for number in range(3)))
+    for _ in range(3):
+        bank.tell()
+
+    assert [str(one["Subject"]) for one in bank.post.read] == ["small: large flags far more than usual"]
+    assert "large has 12 flags in an hour, where 1.0 are usual." in text_of(bank.post.read[0])
+
+
+RULE = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100
+  effect: review
+"""
+
+
+def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
+    bank.pay(payment(amount="1.00"))
+    trouble = Trouble("its server does not answer", NOW_MS)
+    health = [SinkHealth("decided", 0, 5, 0, 3, trouble)]
+    seconds = iter(range(10_000))
+    teller = Teller(bank.office, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
+    told = []
+    for later_ms in (0, MINUTE_MS - 1, 1, HOUR_MS):
+        bank.clock_ms += later_ms
+        teller.step()
+        teller.step()
+        told.append(len(bank.post.mails))
+    assert told == [0, 0, 1, 1]
+    health[0] = replace(health[0], trouble=Trouble("it is away again", NOW_MS + HOUR_MS))
+    bank.clock_ms += HOUR_MS
+    teller.step()
+    teller.step()
+    teller.close()
+
+    assert [str(one["Subject"]) for one in bank.post.read] == [
+        "small: sink decided takes nothing: its server does not answer",
+        "small: sink decided takes nothing: it is away again",
+    ]
+
+
+def test_input_that_is_refused_is_told(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
+    bank.pay(payment(amount="1.00"))
+    with closing(bank.project.open_log(read_only=True)) as log, bank.project.told() as store:
+        watching = Watching(bank.office, store, log, tuple)
+        assert watching.look() == 0
+        bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
+        assert watching.look() == 1
+        assert watching.look() == 0
+    bank.tell()
+
+    assert "2 more in quarantine" in text_of(bank.post.read[0])
+
+
+def test_a_case_that_opens_is_told(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases") | {"notices/customer.yaml": None})
+    bank.pay()
+    with bank.project.told() as store, store.change() as change:
+        for due in case_opened(bank.project.notices, "7", "payment/p-1", "3 alerts", bank.clock_ms):
+            assert change.add_due(due)
+    bank.tell()
+
+    assert "A case about payment/p-1: 3 alerts" in text_of(bank.post.read[0])
+
+
+# ---- webhooks
+
+
+class Hook:
+    """A server that answers each call by the next of its statuses, 204 when there are no more."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status = hook.statuses.pop(0) if hook.statuses else 204
+                if status < 300:
+                    hook.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    found = Hook()
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+def called(tmp_path, hook: Hook) -> Bank:
+    text = f"channel: webhook\nurl: {hook.url}\nsecret: ${{HOOK_SECRET}}\n"
+    return Bank(tmp_path, notice(text))
+
+
+def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    bank = called(tmp_path, hook)
+    bank.pay(payment("p-1"), payment("p-2"))
+    for _ in range(3):
+        bank.tell()
+
+    bodies = [msgspec.json.decode(body) for _, body in hook.calls]
+    assert sorted(one["event"] for one in bodies) == ["payment/p-1", "payment/p-2"]
+    assert {(one["kind"], one["rule"], one["outcome"]) for one in bodies} == {("flag", "large", "review")}
+    assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
+    assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
+    assert "whsec" not in repr((bank.project.notices, bank.letters()))
+
+
+def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    bank = called(tmp_path, hook)
+    hook.statuses = [503, 503, 503, 503]
+    bank.pay()
+    for _ in range(4):
+        bank.tell(later_ms=HOUR_MS)
+        hook.statuses = []
+    bank.pay(payment("p-2", at=bank.clock_ms))
+    hook.statuses = [400] * 9
+    bank.tell(later_ms=HOUR_MS)
+
+    assert len(hook.calls) == 1
+    assert sorted(one.state for one in bank.letters()) == sorted([SENT, REFUSED])
