@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint check test fix docs demo example bench faults servers lock build clean
+.PHONY: help setup lint secure check test fix docs demo example bench faults servers lock build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -25,7 +25,10 @@ lint: $(READY)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint  ## the same, layers and the tests that need no server and no patience
+secure: $(READY)  ## what is dangerous in our code, and known holes of dependencies where that can be asked
+	$(BIN)/python -m tools.secure
+
+check: lint secure  ## the same, layers and the tests that need no server and no patience
 	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
 
 test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs; a few that fail run once more, named

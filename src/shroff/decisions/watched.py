@@ -158,7 +158,7 @@ class UrlList(Watched):
     @contextmanager
     def _reached(self, url: str) -> Iterator[addinfourl]:
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 (http and https alone)
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # nosec B310  # noqa: S310 (http and https alone)
                 if urlsplit(answer.url)[:2] != urlsplit(self._url)[:2]:
                     raise UsageError(f"{url} leads to another server, {answer.url}; only its own files are read.")
                 yield answer

@@ -1,0 +1,52 @@
+"""What is dangerous in our code, and known holes of what it stands on: `make secure`.
+
+Bandit reads the code, and always can. pip-audit asks a public list about every locked dependency: it is not among the
+tools of the clone, as most machines that build may not ask; where it is installed and gets an answer, a hole fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+LOCK: Final = "requirements/core.txt"
+AUDIT: Final = ("--disable-pip", "--require-hashes", "-r", LOCK, "--format", "json", "--progress-spinner", "off")
+
+
+def main() -> int:
+    """Read the code, then ask about its dependencies; 1 where either found something."""
+    read = subprocess.run(
+        [sys.executable, "-m", "bandit", "-q", "-c", "pyproject.toml", "-r", "src"], cwd=ROOT, check=False
+    )
+    return 1 if read.returncode else asked()
+
+
+def asked(path: str | None = None) -> int:
+    """Ask pip-audit, if it is on the path; 1 where it names a hole."""
+    own = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which("pip-audit", path=path or own)
+    if program is None:
+        print(f"pip-audit is not installed: nobody was asked about known holes in {LOCK}")
+        return 0
+    found = subprocess.run([program, *AUDIT], cwd=ROOT, check=False, capture_output=True, text=True)
+    try:
+        dependencies: list[dict[str, Any]] = json.loads(found.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        said = (found.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        print(f"pip-audit could not ask about {LOCK}: {said}")
+        return 0
+    holes = [(one, hole) for one in dependencies for hole in one.get("vulns", ())]
+    for one, hole in holes:
+        mended = ", ".join(hole.get("fix_versions", ())) or "no version yet"
+        print(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+    return 1 if holes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
