@@ -28,8 +28,7 @@ _WAITING: Final = "OMP_WAIT_POLICY"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
-_DEFINING: Final = ("shroff", "events", "features", "policy", "model", "calls")
-_FILES: Final = (*(f"{name}.yaml" for name in _DEFINING), "models/in_force.json")
+_FILES: Final = (*map("{}.yaml".format, "shroff events features policy model calls".split()), "models/in_force.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,7 @@ def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
     found = [folder / name for name in _FILES if (folder / name).is_file()]
     for name, suffix in _FOLDERS:
         found += sorted(path for path in (folder / name).glob(f"*{suffix}") if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in found]
-    return {name: _text(_bytes(path), name, problems) for name, path in zip(names, found, strict=True)}
+    return {(name := path.relative_to(folder).as_posix()): _text(_bytes(path), name, problems) for path in found}
 
 
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:

@@ -135,7 +135,8 @@ class SparkWorld:
         """Everything that is not as it must be. The driver must have come to its end."""
         found = look(self.out, self.recorded.project)
         reports = [path.read_bytes() for path in self._reports]
-        differing = sum(msgspec.json.decode(one)["differing"] for one in reports if one)
+        # A driver that failed with words wrote a problem in place of a report.
+        differing = sum(msgspec.json.decode(one).get("differing", 0) for one in reports if one)
         found.changed += [f"{differing} places differ from what the lake has"] if differing else []
         found.wrong += [f"process {pid} of an ended driver is still there" for pid in self._below if not is_gone(pid)]
         found.wrong += [self.last_words()] if "Traceback" in self.last_words() else []

@@ -121,6 +121,12 @@ class LaneViews:
         """Whether this project has several lanes, and this is none of them."""
         return self.places.lane is None and self.lanes > 1
 
+    @property
+    def parted_source(self) -> System:
+        """The live source of a project with lanes."""
+        assert self.systems.source is not None, "a project with lanes has a source"
+        return self.systems.source
+
     def lane(self, number: int) -> Self:
         """A lane of the project: the same files, and a log of its own. Raises: UsageError where there is none."""
         from shroff.decisions.lanes import LanePlaces
@@ -302,8 +308,7 @@ class LaneViews:
         from shroff.decisions.lanes import Home
 
         assert self.places.lane is not None, "only a lane has the work of one"
-        assert self.systems.source is not None, "a project with lanes has a source"
-        key = self.systems.source.text("key")
+        key = self.parted_source.text("key")
 
         def load(message: Message) -> Definitions:
             return self.load_files(files_of(message))
