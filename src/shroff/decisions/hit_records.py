@@ -84,7 +84,8 @@ class HitRecords:
     events: dict[int, HitEvent] = field(default_factory=dict)
     by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     since_ms: int | None = None
-    now_ms: int = 0
+    now_ms: int = 0  # of the newest event or label
+    last_ms: int = 0  # of the newest event
     from_seq: int = 0
     _upto: int = -1
     _named: dict[str, int] = field(default_factory=dict)
@@ -101,7 +102,8 @@ class HitRecords:
             for after in range(self._upto, last, _BLOCK):
                 self._take_hits(log, definitions, after, min(after + _BLOCK, last))
             self._take_labels(log, definitions, self._upto, last)
-            self.now_ms = max(self.now_ms, log.watermark_ms() or 0)
+            self.last_ms = log.watermark_ms() or 0
+            self.now_ms = max(self.now_ms, self.last_ms)
             self._upto = last
             self._forget()
 
@@ -122,7 +124,7 @@ class HitRecords:
             day = days[one.time_ms // DAY_MS]
             day[0] += 1
             day[1] += verdict == "fraud"
-        first, last = min(days), max(*days, self.now_ms // DAY_MS)
+        first, last = min(days), max(*days, self.last_ms // DAY_MS)
         return RuleRecord(
             len(found),
             sum(one.rules[rule] for one in found),
@@ -192,6 +194,7 @@ class HitRecords:
         for records in log.labels_after(after, upto):
             for record in records:
                 found = decoder.decode(record.body)
+                self.now_ms = max(self.now_ms, parse_time(found.known_at))
                 seq = self._named.get(found.event)
                 if seq is None:
                     continue

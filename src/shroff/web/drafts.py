@@ -13,10 +13,10 @@ from shroff.errors import Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.rules.wording import sentence
+from shroff.rules.spoken import spoken
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.problems import ProblemError
-from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of
+from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
 
 if TYPE_CHECKING:
     from shroff.decisions.ruletests import TestResult
@@ -227,9 +227,15 @@ def checked_document(checked: Checked, text: str) -> dict[str, Any]:
         "mistakes": [mistake(one, text) for one in checked.mistakes],
         "elsewhere": [str(one) for one in checked.elsewhere],
         "warnings": [mistake(one, text) for one in checked.warnings],
-        "says": None if checked.rule is None or checked.mistakes else sentence(checked.rule),
+        "says": _says(checked),
         "tests": [_test(one) for one in checked.tests],
     }
+
+
+def _says(checked: Checked) -> str | None:
+    if checked.rule is None or checked.definitions is None or checked.mistakes:
+        return None
+    return spoken(checked.rule, teller_of(checked.definitions))
 
 
 def mistake(one: Problem, text: str) -> dict[str, Any]:

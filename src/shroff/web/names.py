@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from shroff.language.aggregation import AGGREGATES
 from shroff.language.functions import FUNCTIONS
-from shroff.language.wording import Teller
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.http import Request, Response, json_response
+from shroff.web.rule_looks import teller_of
 
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
@@ -24,12 +24,8 @@ async def names(service: Service, request: Request) -> Response:
 
 
 def _names(definitions: Definitions) -> Iterator[dict[str, Any]]:
-    settings = definitions.settings
-    features = definitions.features
-    teller = Teller(
-        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
-    )
-    for name, feature in features.items():
+    teller = teller_of(definitions)
+    for name, feature in definitions.features.items():
         yield _one(name, str(feature.type), teller.wording(feature.node).noun)
     fields = sorted({(one.name, str(one.type)) for type_ in definitions.events.types.values() for one in type_.fields})
     for field, kind in fields:

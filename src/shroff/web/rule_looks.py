@@ -14,12 +14,14 @@ from shroff.decisions.hit_records import HitRecords, RuleRecord
 from shroff.decisions.rule_drafts import Draft, Standing, trial_of
 from shroff.decisions.rule_history import Histories, Version
 from shroff.errors import DefinitionError, UsageError
+from shroff.language.wording import Teller
 from shroff.people.store import Wanted, rows_of
-from shroff.rules.wording import sentence
+from shroff.rules.spoken import spoken
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.app import Project
+    from shroff.decisions.definitions import Definitions
     from shroff.people.audit import Row
     from shroff.people.desk import Desk
     from shroff.rules.definitions import Rule
@@ -55,7 +57,7 @@ class RuleLooks:
 class RuleLook:
     """One rule. `rule` is None where it is no rule of the project's files, or these have mistakes.
 
-    `versions` are newest first; `is_in_force` says whether the log has what the file says.
+    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back.
     """
 
     id: str
@@ -64,6 +66,7 @@ class RuleLook:
     draft: Draft | None
     record: RuleRecord
     versions: Sequence[Version]
+    says: str = ""
 
     @property
     def state(self) -> str:
@@ -95,11 +98,6 @@ class RuleLook:
             return self.draft.text
         return next((one.text for one in self.versions if one.text), "")
 
-    @property
-    def says(self) -> str:
-        """It, read back in words; empty where it is not typed."""
-        return "" if self.rule is None else sentence(self.rule)
-
 
 def all_rules(service: Service) -> list[RuleLook]:
     """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait."""
@@ -127,7 +125,16 @@ def _look(project: Project, looks: RuleLooks, id_: str, draft: Draft | None) -> 
         record = looks.records.record(id_, project.definitions)
     except DefinitionError:
         record = RuleRecord()
-    return RuleLook(id_, rule, project.standing(id_), draft, record, looks.histories.versions(id_))
+    says = "" if rule is None else spoken(rule, teller_of(project.definitions))
+    return RuleLook(id_, rule, project.standing(id_), draft, record, looks.histories.versions(id_), says)
+
+
+def teller_of(definitions: Definitions) -> Teller:
+    """What tells values of a project to people."""
+    features, settings = definitions.features, definitions.settings
+    return Teller(
+        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
+    )
 
 
 def _rules(project: Project) -> Sequence[Rule]:

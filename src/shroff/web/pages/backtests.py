@@ -29,6 +29,7 @@ LABELS: Final = ("fraud", "genuine", "unclear", "none")
 AS_IT_IS: Final = "now"
 ALL_DRAFTS: Final = "drafts"
 ROWS_SHOWN: Final = 25
+_NOTHING: Final = Decimal(0)  # times an amount it has that amount's places
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -202,8 +203,17 @@ def _changed(report: Mapping[str, Any]) -> list[Changed]:
             for label in LABELS
         }
         counts["immature"] = sum(one["count"] for one in cells if one["immature"])
+        nothing = _NOTHING * Decimal(report["balance"]["old"]["fraud_money_stopped"])
         fraud = (Decimal(one["money"]) for one in cells if one["label"] == "fraud" and not one["immature"])
-        found.append(Changed(old, new, counts, sum(fraud, Decimal(0)), _shares(counts)))
+        found.append(
+            Changed(
+                old,
+                new,
+                counts,
+                sum(fraud, nothing),
+                _shares(counts),
+            )
+        )
     return found
 
 

@@ -12,6 +12,7 @@ COLUMNS_MAX: Final = 60
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GAP: Final = 0.25  # of a column's place
 _STEPS: Final = (1, 2, 5)
+_NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars |
         for number, (one, marked) in enumerate(sums)
     ]
     ticks = [Tick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
-    each = "day" if size == 1 else f"{size} days"
+    each = "day" if size == 1 else f"{_NUMBERS.get(size, size)} days"
     return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each)
 
 

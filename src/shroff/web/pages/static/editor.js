@@ -1,2 +1,372 @@
 // The editor: lines and colours behind the text, mistakes at their place as one types, names that fit.
-export {};
+
+import { send } from "./page.js";
+
+const CHECK_AFTER_MS = 350;
+const SHOWN_MAX = 30;
+const GLYPHS = { done: "genuine", stop: "warn", now: "clock", todo: "note" };
+const NAME = /[A-Za-z0-9_.]+$/;
+
+const form = document.querySelector("[data-editor]");
+const area = form.querySelector("textarea");
+const shown = form.querySelector("[data-shown]");
+const box = form.querySelector(".edit");
+const list = form.querySelector("[data-completion]");
+const state = form.querySelector("[data-state]");
+const place = form.querySelector("[data-place]");
+const kept = area.value;
+const keptState = state?.textContent;
+
+let mistakes = [];
+let names = null;
+let proposals = [];
+let chosen = 0;
+let timer = 0;
+let asked = 0;
+
+// ---- what stands behind the text
+
+function element(tag, className, ...inside) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.append(...inside);
+  return made;
+}
+
+/** The pieces of one line, with the colours of what they are. */
+function coloured(line) {
+  const pieces = [];
+  const remark = line.search(/(^|\s)#/);
+  const body = remark < 0 ? line : line.slice(0, remark);
+  const pattern = /(\b\d{4}-\d\d-\d\dT[\d:.]+Z?)|("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(\b[a-z_]+:)(?=\s|$)|(\b\d[\d_.]*(?:[smhdw]|ms)?\b)/g;
+  let at = 0;
+  for (const found of body.matchAll(pattern)) {
+    pieces.push([body.slice(at, found.index), ""]);
+    pieces.push([found[0], found[2] ? "quoted" : found[3] ? "key" : "figure"]);
+    at = found.index + found[0].length;
+  }
+  pieces.push([body.slice(at), ""], [line.slice(body.length), "remark"]);
+  return pieces.filter(([text]) => text);
+}
+
+/** The nodes of a line, of which one stretch is wrong. */
+function nodes(line, wrong) {
+  const made = [];
+  let at = 0;
+  for (const [text, kind] of coloured(line)) {
+    const cuts = wrong ? [wrong.column - 1 - at, wrong.column - 1 + wrong.length - at] : [text.length, text.length];
+    const [from, to] = cuts.map((cut) => Math.max(0, Math.min(text.length, cut)));
+    for (const [part, isWrong] of [[text.slice(0, from), false], [text.slice(from, to), true], [text.slice(to), false]]) {
+      if (part) {
+        const inner = isWrong ? element("mark", "", part) : part;
+        made.push(kind ? element("span", kind, inner) : inner);
+      }
+    }
+    at += text.length;
+  }
+  return made;
+}
+
+function draw() {
+  const wrong = new Map(mistakes.map((one) => [one.line, one]));
+  shown.replaceChildren(
+    ...area.value.split("\n").map((line, number) => {
+      const one = wrong.get(number + 1);
+      return element("span", one ? "row wrong" : "row", ...nodes(line, one));
+    }),
+  );
+  follow();
+}
+
+function follow() {
+  shown.style.transform = `translate(${-area.scrollLeft}px, ${-area.scrollTop}px)`;
+}
+
+function grow() {
+  area.rows = Math.max(14, area.value.split("\n").length + 2);
+}
+
+// ---- what is wrong with it
+
+function offsetOf(one) {
+  const lines = area.value.split("\n").slice(0, one.line - 1);
+  return lines.reduce((sum, line) => sum + line.length + 1, 0) + one.column - 1;
+}
+
+function goTo(one) {
+  area.focus();
+  const at = offsetOf(one);
+  area.setSelectionRange(at, at + one.length);
+}
+
+/** Put a text in the place of another, so that undoing takes it back. */
+function put(start, end, text) {
+  area.focus();
+  area.setSelectionRange(start, end);
+  if (!document.execCommand("insertText", false, text)) {
+    area.setRangeText(text, start, end, "end");
+    typed();
+  }
+}
+
+function mend(one) {
+  put(offsetOf(one), offsetOf(one) + one.length, one.instead);
+}
+
+function linkTo(one, words) {
+  const link = element("button", "linklike", `Line ${one.line}, column ${one.column}: `);
+  link.type = "button";
+  link.addEventListener("click", () => goTo(one));
+  const said = element("span", "", link, words);
+  return said;
+}
+
+function mistakeRow(one, className) {
+  const row = element("li", className, linkTo(one, `${one.message} ${one.hint}`));
+  if (one.instead) {
+    const button = element("button", "button", `Use ${one.instead}`);
+    button.type = "button";
+    button.addEventListener("click", () => mend(one));
+    row.append(button);
+  }
+  return row;
+}
+
+function testRow(one) {
+  const name = element("div", "", element("p", "", one.name));
+  if (one.problem) {
+    name.append(element("p", "second", one.problem));
+  }
+  return element("li", "", name, element("span", one.passed ? "good" : "bad", one.passed ? "passes" : "fails"));
+}
+
+function told(words) {
+  return element("li", "", element("span", "second", words));
+}
+
+function step(row, state, words) {
+  const use = row.querySelector("use");
+  row.className = `step-${state}`;
+  row.querySelector("span").textContent = words;
+  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${GLYPHS[state]}`));
+}
+
+function say(found) {
+  mistakes = found.mistakes;
+  form.querySelector("[data-mistakes]").replaceChildren(
+    ...found.mistakes.map((one) => mistakeRow(one, "mistake")),
+    ...found.warnings.map((one) => mistakeRow(one, "mistake warned")),
+    ...found.elsewhere.map((words) => element("li", "mistake", element("span", "", `Another file: ${words}`))),
+  );
+  document.querySelector("[data-says-back]").replaceChildren(
+    found.says ?? element("span", "second", "Once the mistakes are mended."),
+  );
+  const tests = found.tests.map(testRow);
+  const none = found.mistakes.length ? "They wait for the mistakes." : "It has none yet.";
+  document.querySelector("[data-tests]").replaceChildren(...(tests.length ? tests : [told(none)]));
+  document.querySelector("[data-tested]").textContent = found.tests.length;
+  const first = document.querySelector("[data-steps] li");
+  const count = found.mistakes.length + found.elsewhere.length;
+  const isKept = area.value === kept && keptState === "Saved";
+  const words = count ? `Draft, ${count} mistake${count === 1 ? "" : "s"}` : "Draft";
+  step(first, count ? "stop" : isKept ? "done" : "now", words);
+  const all = found.tests.length;
+  const failed = found.tests.filter((one) => !one.passed).length;
+  const results = failed ? `${failed} of ${all} tests fail` : `${all} tests pass`;
+  const state = count || !all ? "todo" : failed ? "stop" : "done";
+  step(first.nextElementSibling, state, count ? "Tests" : all ? results : "No tests");
+  draw();
+}
+
+async function check() {
+  const number = ++asked;
+  try {
+    const answer = await send("POST", form.dataset.check, { text: area.value });
+    const found = await answer.json();
+    if (answer.ok && number === asked) {
+      say(found);
+    }
+  } catch {
+    // The service does not answer: saving says so.
+  }
+}
+
+function typed() {
+  const isKept = area.value === kept;
+  if (state) {
+    state.textContent = isKept ? keptState : "Not saved";
+  }
+  for (const button of document.querySelectorAll("[data-step]")) {
+    button.dataset.was ??= String(button.disabled);
+    button.disabled = !isKept || button.dataset.was === "true";
+  }
+  mistakes = mistakes.filter((one) => one.line < lineNow());
+  draw();
+  grow();
+  clearTimeout(timer);
+  timer = setTimeout(check, CHECK_AFTER_MS);
+  propose();
+}
+
+function lineNow() {
+  return area.value.slice(0, area.selectionStart).split("\n").length;
+}
+
+function tellPlace() {
+  const before = area.value.slice(0, area.selectionStart).split("\n");
+  place.textContent = `line ${before.length}, column ${before.at(-1).length + 1}`;
+}
+
+// ---- names that fit
+
+async function known() {
+  if (!names) {
+    const found = await (await fetch(form.dataset.names)).json();
+    names = [
+      ...found.names,
+      ...found.keys.map((one) => ({ name: `${one.name}:`, type: "key", says: one.says, isKey: true })),
+      ...found.effects.map((name) => ({ name, type: "effect", says: "what a hit does", isEffect: true })),
+    ];
+  }
+  return names;
+}
+
+/** What is typed before the caret, and of which kind it can be. */
+function wanted() {
+  const line = area.value.slice(0, area.selectionStart).split("\n").at(-1);
+  const text = NAME.exec(line)?.[0] ?? "";
+  if (/^\s*(?:- )?[a-z]*$/.test(line)) {
+    return { text, fits: (one) => one.isKey };
+  }
+  if (/^\s*effect:\s*[a-z]*$/.test(line)) {
+    return { text, fits: (one) => one.isEffect };
+  }
+  const isExpression = /^\s*(?:- )?when:/.test(line) || /\{[^}]*$/.test(line) || !/^\s*(?:- )?[a-z]+:/.test(line);
+  return { text, fits: (one) => isExpression && !one.isKey && !one.isEffect };
+}
+
+async function propose(isAsked = false) {
+  const all = await known();
+  const { text, fits } = wanted();
+  if (!isAsked && text.length < 2) {
+    hide();
+    return;
+  }
+  const begins = all.filter((one) => fits(one) && one.name.startsWith(text) && one.name !== text);
+  const holds = text.length < 2 ? [] : all.filter((one) => fits(one) && !one.name.startsWith(text) && one.name.includes(text));
+  proposals = [...begins, ...holds].slice(0, SHOWN_MAX);
+  if (!proposals.length || area.selectionStart !== area.selectionEnd || document.activeElement !== area) {
+    hide();
+    return;
+  }
+  chosen = 0;
+  list.replaceChildren(
+    ...proposals.map((one, number) => {
+      const row = element("li", "", element("span", "mono", one.name), element("span", "kind", one.type), element("span", "", one.says));
+      row.id = `fits-${number}`;
+      row.setAttribute("role", "option");
+      row.addEventListener("mousedown", (event) => {
+        event.preventDefault();
+        take(number);
+      });
+      return row;
+    }),
+  );
+  list.hidden = false;
+  stand(text.length);
+  mark();
+}
+
+/** Below the caret; letters of the editor are all of one width. */
+function stand(length) {
+  const style = getComputedStyle(area);
+  const before = area.value.slice(0, area.selectionStart).split("\n");
+  const probe = element("span", "mono", "0".repeat(100));
+  probe.style.cssText = "position:absolute;visibility:hidden";
+  probe.style.font = style.font;
+  box.append(probe);
+  const wide = probe.getBoundingClientRect().width / 100;
+  probe.remove();
+  const left = parseFloat(style.paddingLeft) + wide * (before.at(-1).length - length) - area.scrollLeft;
+  const top = parseFloat(style.paddingTop) + parseFloat(style.lineHeight) * before.length - area.scrollTop;
+  list.style.left = `${Math.max(8, Math.min(left, box.clientWidth - list.offsetWidth - 8))}px`;
+  list.style.top = `${Math.min(top, Math.max(0, box.clientHeight - 60))}px`;
+}
+
+function mark() {
+  [...list.children].forEach((row, number) => row.setAttribute("aria-selected", String(number === chosen)));
+  list.children[chosen]?.scrollIntoView({ block: "nearest" });
+  area.setAttribute("aria-activedescendant", `fits-${chosen}`);
+}
+
+function take(number) {
+  const { text } = wanted();
+  const end = area.selectionStart;
+  const one = proposals[number];
+  hide();
+  put(end - text.length, end, one.isKey ? `${one.name} ` : one.name);
+  hide();
+}
+
+function hide() {
+  list.hidden = true;
+  proposals = [];
+  area.removeAttribute("aria-activedescendant");
+}
+
+function onKey(event) {
+  if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    form.requestSubmit();
+    return;
+  }
+  if (event.key === "F8" && mistakes.length) {
+    event.preventDefault();
+    const after = mistakes.find((one) => offsetOf(one) > area.selectionStart);
+    goTo(after ?? mistakes[0]);
+    return;
+  }
+  if (event.key === " " && event.ctrlKey) {
+    event.preventDefault();
+    propose(true);
+    return;
+  }
+  if (list.hidden) {
+    return;
+  }
+  if (event.key === "Tab" && !event.shiftKey) {
+    event.preventDefault();
+    take(chosen);
+  } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    event.preventDefault();
+    chosen = (chosen + (event.key === "ArrowDown" ? 1 : proposals.length - 1)) % proposals.length;
+    mark();
+  } else if (event.key === "Escape") {
+    event.preventDefault();
+    event.stopPropagation();
+    hide();
+  }
+}
+
+area.addEventListener("input", typed);
+area.addEventListener("scroll", follow);
+area.addEventListener("keydown", onKey);
+area.addEventListener("blur", hide);
+area.addEventListener("keyup", tellPlace);
+area.addEventListener("click", () => {
+  hide();
+  tellPlace();
+});
+let isSending = false;
+form.addEventListener("submit", () => {
+  isSending = true;
+});
+window.addEventListener("beforeunload", (event) => {
+  if (!isSending && area.value !== kept) {
+    event.preventDefault();
+  }
+});
+box.classList.add("is-live");
+grow();
+draw();
+check();

@@ -1,0 +1,124 @@
+"""In a real Chromium: a rule is written with a typo, mended, tried on the past, put in shadow, in force, and back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from shroff import app
+from shroff.examples.bank import bank
+from shroff.people import users
+from shroff.people.access import Role
+from tests.served import ME, Served, served
+from tools.browser import browser
+from tools.servers.errors import UnavailableError
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+PASSWORD = "correct horse battery"
+PATIENCE_MS = 60_000
+RULE = """- id: dear_at_night
+  on: payment
+  by: card
+  when: this.amount > 200 and card.payment_1h >= 1
+  reason: "{this.amount} at once"
+  effect: review
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Served]:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    with app.open_exactly(tmp_path / "bank").people() as desk:
+        users.add(desk, ME, "ann", Role.AUTHOR, password=PASSWORD)
+    with served(tmp_path / "bank") as found:
+        with found.client() as client:
+            client.post("/api/v1/events/payment", json=[one.event for one in bank(400, seed=4)]).raise_for_status()
+        yield found
+
+
+@pytest.fixture
+def chromium() -> Iterator[Browser]:
+    """Where it cannot be had the test is skipped with the reason; in CI it fails."""
+    with ExitStack() as opened:
+        try:
+            found = opened.enter_context(browser())
+        except UnavailableError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"a browser must be there in CI: {error}")
+            pytest.skip(reason=f"a browser cannot be had here: {error}")
+        yield found
+
+
+@pytest.fixture
+def page(service: Served, chromium: Browser) -> Iterator[Page]:
+    """Somebody's browser, signed in; no script may fail, and the policy of the pages may refuse nothing."""
+    wrong: list[str] = []
+    found = chromium.new_page()
+    found.set_default_timeout(PATIENCE_MS)
+    found.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    found.on("pageerror", lambda error: wrong.append(str(error)))
+    found.goto(f"{service.url}/login")
+    found.fill("[name=name]", "ann")
+    found.fill("[name=password]", PASSWORD)
+    found.click("main button")
+    expect(found.get_by_role("navigation", name="Screens")).to_be_visible(timeout=PATIENCE_MS)
+    yield found
+    assert wrong == []
+
+
+def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Page) -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+    files = service.folder / "rules"
+    page.get_by_role("link", name="Rules", exact=True).click()
+    page.fill("#new-rule", "dear_at_night")
+    page.get_by_role("button", name="New rule").click()
+
+    # a typo is told at its place as one types, and mended by one key press
+    text = page.locator("textarea")
+    text.fill(RULE)
+    expect(page.locator(".row.wrong mark")).to_have_text("card.payment_1h")
+    expect(page.locator("[data-mistakes]")).to_contain_text("Line 4, column 31")
+    page.get_by_role("button", name="Use card.payments_1h").click()
+    expect(page.locator("[data-says-back]")).to_contain_text("1 or more payments in 1 h of the card")
+    expect(page.locator(".mistake")).to_have_count(0)
+
+    # names that fit are proposed, and taken by Tab
+    text.press("Control+End")
+    page.keyboard.type("  not")
+    expect(page.get_by_role("listbox")).to_contain_text("notify:")
+    text.press("Tab")
+    page.keyboard.type("analysts")
+    text.press("Control+s")
+    expect(page.locator("[data-state]")).to_have_text("Saved")
+    draft = (service.folder / "drafts" / "dear_at_night.yaml").read_text(encoding="utf-8")
+    assert draft == f"{RULE.replace('payment_1h', 'payments_1h')}  notify: analysts\n"
+    assert not (files / "dear_at_night.yaml").exists()
+
+    # what it would have done
+    page.get_by_role("button", name="Backtest").click()
+    expect(page.get_by_role("heading", name="From old outcome to new")).to_be_visible()
+    page.get_by_role("link", name="Back to the draft").click()
+
+    # in shadow, in force
+    page.get_by_role("button", name="Put in shadow").click()
+    expect(page.get_by_role("button", name="Is in shadow")).to_be_disabled()
+    assert "  shadow: true\n" in (files / "dear_at_night.yaml").read_text(encoding="utf-8")
+    page.get_by_role("button", name="Activate").click()
+    expect(page.locator(".state-active")).to_be_visible()
+    assert (files / "dear_at_night.yaml").read_text(encoding="utf-8") == draft
+
+    # and back, with a reason that stays
+    page.get_by_text("Go back to this").click()
+    page.locator("details[open] [name=reason]").fill("too many reviews")
+    page.get_by_role("button", name="Roll back").click()
+    expect(page.locator(".state-shadow")).to_be_visible()
+    expect(page.locator("#history")).to_contain_text("too many reviews")
+    assert "  shadow: true\n" in (files / "dear_at_night.yaml").read_text(encoding="utf-8")
