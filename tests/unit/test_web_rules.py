@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from shroff import app
-from shroff.people import links
+from shroff.people import links, users
+from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
 from shroff.web.gate import gate_of
+from tests.served import ME
 from tests.webs import Answered, Asker, Browser, asker
 
 pytestmark = pytest.mark.slow
@@ -351,6 +353,7 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
 
             typo = evil.replace("amount", "amuont")
             await sent(browser, "/rules/dear_one/draft", text=typo.replace("\n", "\r\n"), tag="")
+            assert b"It was never in force." in (await browser.get("/rules/dear_one")).body
             page = await browser.get("/rules/dear_one/draft")
             assert b"Line 4, column 9:" in page.body
             assert b"Did you mean " in page.body
@@ -379,6 +382,52 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
             assert b"&lt;b&gt;no&lt;/b&gt;" in (await browser.get("/rules/dear_one")).body
             assert b"dear_one" not in (await browser.get("/rules")).body
             assert b"dear_one" in (await browser.get("/rules?state=off")).body
+
+    asyncio.run(steps())
+
+
+def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    with app.open_exactly(bank).people() as desk:
+        users.add(desk, ME, "vera", Role.VIEWER, password=PASSWORD)
+
+    async def steps() -> None:
+        async with asker(bank, gate=gate_of) as asks:
+            browser = Browser(asks)
+            await browser.post("/login", {"name": "vera", "password": PASSWORD})
+            for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits", "/rules/dear_one/draft", "/backtests"):
+                page = await browser.get(path)
+                assert page.status == 200
+                assert page.body.count(b'method="post"') == path.endswith("draft")  # the text alone, and no button
+            assert (await sent(browser, "/rules/dear_one/draft", text="x", tag="")).status == 403
+            assert (await sent(browser, "/backtests", of="now")).status == 403
+            assert (await browser.get("/rules/nobody")).status == 404
+            assert (await browser.get("/backtests/nobody")).status == 404
+
+    asyncio.run(steps())
+
+
+def test_an_earlier_version_is_judged_against_what_was_decided(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            await browser.send("POST", "/api/v1/events/payment", encoded(payment(1, "600.00")), key)
+            await sent(browser, "/rules/dear_one/back", seq="0", reason="to see")
+            await browser.send("POST", "/api/v1/events/payment", encoded(payment(2, "600.00")), key)
+            page = await browser.get("/rules/dear_one")
+            of = re.search(r"/backtests\?of=(version%20dear_one@\d+)", page.body.decode())
+            assert of is not None
+            begun = await sent(browser, "/backtests", of=of[1].replace("%20", " "))
+            page = await browser.get(begun.headers["location"])
+            for _ in range(1_200):
+                if b"data-progress" not in page.body:
+                    break
+                await asyncio.sleep(0.05)
+                page = await browser.get(begun.headers["location"])
+            assert b"/decisions/payment/p-2" in page.body
+            assert b"/decisions/payment/p-1" not in page.body
 
     asyncio.run(steps())
 
@@ -416,3 +465,36 @@ def encoded(body: object) -> bytes:
     import msgspec
 
     return msgspec.json.encode(body)
+
+
+def test_rules_in_braces_are_shown_and_left_alone(bank):
+    braced = "[{ id: dear_one, on: payment, by: card, when: this.amount > 500, effect: review }]\n"
+    (bank / "rules" / "dear.yaml").write_text(braced, encoding="utf-8")
+    (bank / "rules" / "near.yaml").write_text(f"- {braced[1:-2].replace('dear', 'near')}\n", encoding="utf-8")
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            assert b"near_one" in (await browser.get("/rules")).body
+            for id_ in ("dear_one", "near_one"):
+                assert b"active" in (await browser.get(f"/rules/{id_}")).body
+                assert (await browser.get(f"/rules/{id_}/draft")).status == 200
+                text = RULE.replace("dear", id_.partition("_")[0])
+                await sent(browser, f"/rules/{id_}/draft", text=text, tag="")
+                page = await browser.get(f"/rules/{id_}/draft")
+                moved = await sent(browser, f"/rules/{id_}/draft/activate", tag=tag_in(page.body), file="dear.yaml")
+                assert (id_, moved.status) in {("dear_one", 422), ("near_one", 303)}
+            assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == braced
+
+    asyncio.run(steps())
+
+
+def test_what_is_no_text_is_refused(bank):
+    async def steps(asks: Asker) -> None:
+        for body in (b'{"text":"\\ud800"}', b'{"text":5}', b"[]", b'{"text":"a","more":1}', b"\xff"):
+            assert (await asks.ask("PUT", DRAFT, body, headers=NEW)).status == 422
+            assert (await asks.ask("POST", f"{DRAFT}/check", body)).status == 422
+        odd = (await asks.ask("POST", f"{DRAFT}/check", {"text": "\x00\t- &a *b !!x\r\n---\n"})).json()
+        assert odd["ok"] is False
+        assert (await asks.ask("PUT", DRAFT, {"text": "x" * 600_000}, headers=NEW)).status == 400
+
+    run(bank, steps)

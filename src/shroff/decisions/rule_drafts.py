@@ -198,14 +198,19 @@ class RuleDrafts(RuleFiles):
 
     def standing(self, id: str) -> Standing | None:
         """Where a rule stands in the project's files; None where no file has it."""
+        return self.standings().get(id)
+
+    def standings(self) -> dict[str, Standing]:
+        """Where each rule stands, by their ids. Cost: reading all files of rules."""
+        found: dict[str, Standing] = {}
         for file in self.rule_files():
-            found = texts.rule_texts(file.text)
-            if id not in found:
-                continue
-            trial = max((one for one in found if trial_of(one) == id), key=_number, default="")
-            shadow = texts.is_in_shadow(found[id].text)
-            return Standing(file, found[id].text, shadow, trial, found[trial].text if trial else "")
-        return None
+            there = texts.rule_texts(file.text)
+            trials = {trial_of(one): one for one in sorted(there, key=_number) if trial_of(one)}
+            for id, rule in there.items():
+                trial = trials.get(id, "")
+                trial_text = there[trial].text if trial else ""
+                found[id] = Standing(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
+        return found
 
     def shadow_draft(self, id: str, tag: str, file: str, used: Sequence[str]) -> str:
         """Put a draft into the project's files in shadow: recorded, without effect. Gives the name of the file.

@@ -71,12 +71,16 @@ class RuleLook:
     @property
     def state(self) -> str:
         """Active, in shadow, a draft alone, or taken out."""
+        if self.standing is None and self.rule is not None:  # it is written in braces, so its lines are not known
+            return SHADOW if self.rule.is_shadow else ACTIVE
         if self.standing is None:
             return DRAFT if self.draft is not None else OFF
         return SHADOW if self.standing.is_shadow else ACTIVE
 
     @property
     def is_in_force(self) -> bool:
+        if self.standing is None and self.rule is not None:
+            return True
         in_log = self.versions[0].text if self.versions else ""
         return in_log == ("" if self.standing is None else self.standing.text)
 
@@ -103,9 +107,9 @@ def all_rules(service: Service) -> list[RuleLook]:
     """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait."""
     project, looks = service.project, service.rule_looks
     looks.follow(project)
-    drafts = {one.id: one for one in project.drafts()}
-    ids = {rule.id for rule in _rules(project)} | drafts.keys() | looks.histories.of.keys()
-    found = [_look(project, looks, id_, drafts.get(id_)) for id_ in sorted(ids)]
+    drafts, standings = {one.id: one for one in project.drafts()}, project.standings()
+    ids = {rule.id for rule in _rules(project)} | standings.keys() | drafts.keys() | looks.histories.of.keys()
+    found = [_look(project, looks, id_, drafts.get(id_), standings.get(id_)) for id_ in sorted(ids)]
     return sorted(found, key=lambda one: one.state == OFF)
 
 
@@ -113,20 +117,20 @@ def one_rule(service: Service, id_: str) -> RuleLook:
     """One rule. Raises: ProblemError with 404 where nobody ever knew it."""
     project, looks = service.project, service.rule_looks
     looks.follow(project)
-    found = _look(project, looks, id_, project.draft(id_))
-    if found.standing is None and found.draft is None and not found.versions:
+    found = _look(project, looks, id_, project.draft(id_), project.standing(id_))
+    if found.rule is None and found.standing is None and found.draft is None and not found.versions:
         raise ProblemError(404, "no-rule", "There is no such rule", f"there is no rule {id_!r}, and there never was")
     return found
 
 
-def _look(project: Project, looks: RuleLooks, id_: str, draft: Draft | None) -> RuleLook:
+def _look(project: Project, looks: RuleLooks, id_: str, draft: Draft | None, standing: Standing | None) -> RuleLook:
     rule = next((one for one in _rules(project) if one.id == id_), None)
     try:
         record = looks.records.record(id_, project.definitions)
     except DefinitionError:
         record = RuleRecord()
     says = "" if rule is None else spoken(rule, teller_of(project.definitions))
-    return RuleLook(id_, rule, project.standing(id_), draft, record, looks.histories.versions(id_), says)
+    return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says)
 
 
 def teller_of(definitions: Definitions) -> Teller:

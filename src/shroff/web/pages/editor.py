@@ -81,7 +81,7 @@ async def show(service: Service, request: Request) -> Response:
     if look.draft is not None:
         text = look.draft.text
     elif look.standing is not None:
-        text = in_shadow(text, shadow=False)
+        text = _with_effect(text)
     tag = "" if look.draft is None else look.draft.tag
     return await _editor(service, request, look, Typed(text, tag, look.draft))
 
@@ -186,7 +186,7 @@ async def _editor(
         checked=checked,
         said=checked_document(checked, typed.text),
         steps=_steps(project, look, typed, checked, judged),
-        against=diff(in_shadow(against, shadow=False), typed.text) if against else (),
+        against=diff(_with_effect(against), typed.text) if against else (),
         has_against=bool(against),
         theirs=diff(theirs, typed.text) if theirs else (),
         mistake=mistake,
@@ -218,6 +218,14 @@ def _start(project: Project, id_: str) -> str:
     event = next(iter(events.decided), "payment")
     entity = next((name for name, one in events.entities.items() if event in one.keys), "card")
     return START.format(id=id_, event=event, entity=entity)
+
+
+def _with_effect(text: str) -> str:
+    """A rule's text without its line of shadow, where it has one of its own."""
+    try:
+        return in_shadow(text, shadow=False)
+    except UsageError:  # it is written in braces
+        return text
 
 
 def _is_shadowed(look: RuleLook, typed: Typed) -> bool:

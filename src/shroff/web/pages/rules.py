@@ -11,6 +11,7 @@ import msgspec
 
 from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.language.values import show_decimal
+from shroff.people.access import Right
 from shroff.web.drafts import may_edit, put_back
 from shroff.web.http import Request, Response
 from shroff.web.pages.bars import Bars, bars_of
@@ -100,6 +101,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         days=_days(look),
         trial=trial,
         trial_record=trial_record,
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
         mistake=mistake,
         may_edit=may_edit(request),
         decision_path=decision_path,
@@ -168,7 +170,7 @@ def _days(look: RuleLook) -> Bars | None:
 
 def _earlier(look: RuleLook, who: dict[int, Row]) -> list[Earlier]:
     found = []
-    for version, before in zip(look.versions, [*look.versions[1:], None], strict=True):
+    for version, before in zip(look.versions, [*look.versions[1:], None], strict=False):
         row = who.get(version.seq)
         after = msgspec.json.decode(row.after) if row is not None else {}
         found.append(
