@@ -63,7 +63,7 @@ class Looker:
             (PHONE, "dark", True),
         ):
             self.page.set_viewport_size({"width": width, "height": height})
-            self.page.emulate_media(color_scheme=scheme)
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none
             wide = self.page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 self._note(f"it is {wide} px wide on a screen of {width} px")

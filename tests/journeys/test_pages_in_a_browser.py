@@ -105,7 +105,7 @@ def test_signing_in_shows_nothing_that_keeps_anybody_out(bank, context):
     looker.look()
     found.close()
 
-    assert looker.mistakes == []
+    assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
 def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
@@ -115,7 +115,7 @@ def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
         assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
         looker.look()
 
-    assert looker.mistakes == []
+    assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
 def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page):
@@ -133,7 +133,7 @@ def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page)
         page.keyboard.press("p")
         expect(newest).to_contain_text("payment p-41", timeout=PATIENCE_MS)
 
-    assert looker.mistakes == []
+    assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
 def test_a_card_is_blocked_from_its_page_by_one_press(bank, page):
