@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from shroff.events.schemas import SchemaRegistry
     from shroff.events.wire import Decoder, Encoder
     from shroff.features.partitioned import Cluster
+    from shroff.people.access import Who
     from shroff.people.oidc import Provider
     from shroff.people.store import PeopleStore
     from shroff.streams.controls import Controls, LanePost
@@ -106,6 +107,7 @@ class Project(
     waiting: Callable[[str], None] = unheard
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
+    asked_by: Who | None = None
     _loaded: Loaded | None = None
     _registry: Registry | None = None
     _systems: Systems | None = None
@@ -181,6 +183,10 @@ class Project(
     def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
         self._told = told
         self.reload()
+
+    def acting_as(self, who: Who) -> Project:
+        """The same project, whose deeds are recorded as those of who asks a service for them."""
+        return replace(self, asked_by=who)
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed."""

@@ -27,6 +27,7 @@ class PeopleViews:
     places: config.Places
     now_ms: Callable[[], int]
     via: Literal["command", "program"]
+    asked_by: Who | None
 
     @abstractmethod
     def has_log(self) -> bool:
@@ -38,10 +39,13 @@ class PeopleViews:
 
     @property
     def who(self) -> Who:
-        """Whoever calls: who runs this process. They may read and write the project's files, so they may do all."""
+        """Whoever calls: who runs this process. They may read and write the project's files, so they may do all.
+
+        In a service it is who asks for something: what they may was looked at before.
+        """
         from shroff.people.access import local
 
-        return local(config.user_name(), self.via)
+        return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
 
     @contextmanager
     def people(self) -> Iterator[Desk]:

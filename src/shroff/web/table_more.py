@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.people.access import Right
-from shroff.web import health, lists, live
+from shroff.web import health, lists, live, models
 from shroff.web.routes import API, Route, Told
 from shroff.web.schemas import list_of, record
 
@@ -141,5 +141,30 @@ MORE_ROUTES: Final = (
         Right.MEND_INPUT,
         health.drop,
         Told("Remove entries of quarantine for ever.", "How many there were.", _OBJECT, _NUMBERS, _MENDED),
+    ),
+    Route(
+        "GET",
+        f"{API}/models/{{id}}",
+        Right.READ_DEFINITIONS,
+        models.one_model,
+        Told(
+            "One model: its gates, what was measured, its promotions, its manifest.",
+            "Everything that is known of it.",
+            _OBJECT,
+            problems={404: "", 500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/models/{{id}}",
+        Right.PROMOTE_MODELS,
+        models.change_model,
+        Told(
+            "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
+            "What became of it, and whether the log has it in force by now.",
+            _OBJECT,
+            record("do reason", do=_TEXT, reason=_TEXT, waive=list_of(_TEXT)),
+            _WRITTEN | {409: "It failed gates that nobody waives: the answer names them."},
+        ),
     ),
 )

@@ -47,6 +47,7 @@ SCREENS: Final = (
     Screen("Rules", "/rules", Right.READ_DEFINITIONS),
     Screen("Backtest", "/backtests", Right.READ_DEFINITIONS),
     Screen("Lists", "/lists", Right.READ_DEFINITIONS),
+    Screen("Models", "/models", Right.READ_DEFINITIONS),
     Screen("Mails", "/mails", Right.SEND_NOTICES),
     Screen("Health", "/checks", Right.READ_METRICS),
     Screen("Settings", "/settings", Right.READ_AUDIT),
