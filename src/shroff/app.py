@@ -32,6 +32,7 @@ from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
+from shroff.decisions.silences import Silences
 from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
@@ -89,6 +90,7 @@ class Project(
     RuleDrafts,
     RuleImports,
     ListFiles,
+    Silences,
     Pruning,
     OnlineViews,
     Deliveries,

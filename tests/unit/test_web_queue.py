@@ -13,6 +13,7 @@ import pytest
 
 from shroff.people import links, users
 from shroff.people.access import Role
+from shroff.people.store import rows_of
 from shroff.web.gate import gate_of
 from shroff.web.pages.casework import where_from, where_of
 from tests.unit.test_web_pages import EVIL, PASSWORD, PAYMENT, RULE, TEMPLATE, let_in
@@ -150,6 +151,31 @@ def test_who_may_only_look_sees_no_button_and_is_refused(bank):
             sent = await other.post(path, {"csrf": await other.csrf(), "verdict": "fraud"})
             assert sent.status == 403
         assert (await other.post("/queue/views", {"csrf": await other.csrf(), "name": "Mine too"})).status == 303
+
+    run(bank, steps)
+
+
+def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def outcome(id_: str, card: str) -> str:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            given = msgspec.json.encode({**PAYMENT, "payment_id": id_, "card": card})
+            return str((await browser.send("POST", "/api/v1/events/payment", given, csrf)).json()["outcome"])
+
+        first = (await browser.get("/api/v1/cases/1")).json()["key"]
+        given = {"rule": "any_payment", "for": "7d", "text": "a wedding <b>"}
+        for wrong in ({"rule": "no_such"}, {"for": "soon"}, {"text": " "}):
+            assert (await form(browser, "/cases/1/silence", "/cases/1", **{**given, **wrong}))[0] == 400
+        assert await outcome("p-10", first) == "review"
+        assert (await form(browser, "/cases/1/silence", "/cases/1", **given))[:2] == (303, "/cases/1")
+        assert await outcome("p-11", first) == "approve"
+        assert await outcome("p-12", "another") == "review"
+        shown = (await browser.get("/cases/1")).body.decode()
+        assert "silent for this card until" in shown
+        assert "says ann: a wedding &lt;b&gt;" in shown
+        assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
+        (row,) = [one for one in rows_of(asks.service.desk.store) if one.action == "rule.silence"]
+        assert (row.name, row.subject) == ("ann", "rule any_payment")
 
     run(bank, steps)
 

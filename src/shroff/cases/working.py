@@ -126,6 +126,15 @@ def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
         return case
 
 
+def silenced(desk: CaseDesk, who: Who, number: int, words: str) -> None:
+    """Write down in a case that a rule was silenced for whom it is about; the record has it already."""
+    require_work(who)
+    with desk.store.change() as change:
+        hand = Hand(change, who, desk.now_ms())
+        hand.case(number)
+        hand.happened(number, "silenced", words)
+
+
 def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
     """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
     require_work(who)

@@ -58,6 +58,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "index": ("index", "note where the events of each key stand, for quick answers"),
     "snapshot": ("snapshot", "save state, for a quicker start"),
     "cases": ("cases", "what analysts have to look at: the queue, one case, an answer"),
+    "silences": ("silences", "rules that are silent for a key until a time"),
     "users": ("users", "people who may sign in, and what they may do"),
     "keys": ("keys", "keys of programs that call the API"),
     "audit": ("audit", "the record of who did what, and whether it is whole"),

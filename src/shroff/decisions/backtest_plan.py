@@ -61,7 +61,7 @@ def kept_rules(draft: Definitions, versions: Iterable[Segment]) -> frozenset[str
     kept = {rule.id for rule in draft.rules}
     read: dict[object, Definitions] = {}
     for version in versions:
-        texts = tuple((name, text) for name, text in sorted(version.files.items()) if not name.startswith("lists/"))
+        texts = tuple((name, _telling(name, text)) for name, text in sorted(version.files.items()))
         if texts not in read:
             with telling_damage():
                 read[texts] = version.definitions
@@ -72,6 +72,11 @@ def kept_rules(draft: Definitions, versions: Iterable[Segment]) -> frozenset[str
             if meant is None or meant != _meaning(rule, draft, draft.files):
                 kept.discard(rule.id)
     return frozenset(kept)
+
+
+def _telling(name: str, text: str) -> str:
+    """What of a file says what a rule means: of a list that it is there, since a rule may be silent for its keys."""
+    return "" if name.startswith("lists/") else text
 
 
 def _meaning(rule: Rule, definitions: Definitions, files: Mapping[str, str]) -> object:

@@ -28,7 +28,7 @@ from shroff.decisions.scoring import (
     redefined_words,
     unavailable,
 )
-from shroff.errors import DefinitionError, Problem
+from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import kept
 from shroff.events.casework import load_case_settings
 from shroff.events.definitions import Events, load_events
@@ -50,6 +50,7 @@ from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import Known, load_models
 from shroff.rules.definitions import Rule, RuleLoader
+from shroff.rules.silences import rule_of
 
 Hasher = Callable[[str], str]
 HASHED: Final = kept.HASHED
@@ -202,6 +203,7 @@ def load_definitions(
     features, types = load_features(trees.get("features.yaml"), events, names, problems)
     notices = _notices(files)
     rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
+    warnings += _idle_silences(list_names, rules)
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
     known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
@@ -293,6 +295,16 @@ def _rules(
     rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader
 ) -> tuple[Rule, ...]:
     return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
+
+
+def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]:
+    """What is said of lists that would silence rules that are not there."""
+    known = {rule.id for rule in rules}
+    return [
+        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that is not there.", nearest(rule, known))
+        for name in lists
+        if (rule := rule_of(name)) is not None and rule not in known
+    ]
 
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:

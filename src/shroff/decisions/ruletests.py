@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shroff.decisions.definitions import Definitions, Hasher, Loaded, computed_of
 from shroff.decisions.history import standing_of
@@ -12,6 +12,7 @@ from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
 from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
+from shroff.rules.silences import rule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def run_tests_of(rule: Rule, definitions: Definitions, hasher: Hasher | None = N
 def _run(rule: Rule, test: RuleTest, definitions: Definitions, hasher: Hasher | None) -> Problem | None:
     # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
     computed = [one for one in computed_of(definitions) if not one.is_score]
-    naive = Naive(definitions.events, computed, definitions.reference)
+    # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
+    spoken = {name: one for name, one in definitions.reference.lists.items() if rule_of(name) is None}
+    naive = Naive(definitions.events, computed, replace(definitions.reference, lists=spoken))
     door = Door(definitions.events, definitions.settings, hasher)
     hits: list[bool] = []
     for number, (type_name, fields) in enumerate(test.events, start=1):

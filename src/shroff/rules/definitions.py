@@ -17,6 +17,7 @@ from shroff.language.names import Names, Scope
 from shroff.language.types import BOOLEAN
 from shroff.language.yamltext import Scalar, whole_text
 from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
+from shroff.rules.silences import with_silence
 
 _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
@@ -193,7 +194,7 @@ class RuleLoader:
         when = loading.expression(node, scope, self._problems, BOOLEAN)
         if when is not None and isinstance(node, Scalar):
             self._warn_without_this(node, when, id_, on)
-        return when
+        return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
     def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
         for part in walk(when):

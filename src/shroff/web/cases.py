@@ -144,35 +144,35 @@ async def capacity(service: Service, request: Request) -> Response:
 
 async def claim(service: Service, request: Request) -> Response:
     """Take it for oneself."""
-    await _body(request, Nothing, may_be_empty=True)
+    await body_of(request, Nothing, may_be_empty=True)
     return await _changed(service, request, working.claim)
 
 
 async def release(service: Service, request: Request) -> Response:
     """Give it back."""
-    await _body(request, Nothing, may_be_empty=True)
+    await body_of(request, Nothing, may_be_empty=True)
     return await _changed(service, request, working.release)
 
 
 async def assign(service: Service, request: Request) -> Response:
     """Give it to somebody, or to nobody."""
-    given = await _body(request, Assigned)
+    given = await body_of(request, Assigned)
     return await _changed(service, request, working.assign, given.to or "")
 
 
 async def escalate(service: Service, request: Request) -> Response:
     """Put it before those who decide what is hard."""
-    return await _changed(service, request, working.escalate, (await _body(request, Written)).text)
+    return await _changed(service, request, working.escalate, (await body_of(request, Written)).text)
 
 
 async def reopen(service: Service, request: Request) -> Response:
     """Open it again."""
-    return await _changed(service, request, working.reopen, (await _body(request, Written)).text)
+    return await _changed(service, request, working.reopen, (await body_of(request, Written)).text)
 
 
 async def note(service: Service, request: Request) -> Response:
     """Write something down."""
-    given = await _body(request, Written)
+    given = await body_of(request, Written)
     found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
     return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
 
@@ -187,7 +187,7 @@ async def attach(service: Service, request: Request) -> Response:
 
 async def decide(service: Service, request: Request) -> Response:
     """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
-    given = await _body(request, Answer)
+    given = await body_of(request, Answer)
 
     def run() -> deciding.Acted:
         return deciding.decide(
@@ -205,7 +205,7 @@ async def decide(service: Service, request: Request) -> Response:
 
 async def snooze(service: Service, request: Request) -> Response:
     """Put it away until a moment."""
-    until_ms = _time((await _body(request, Until)).until, "until")
+    until_ms = _time((await body_of(request, Until)).until, "until")
 
     def run() -> deciding.Acted:
         return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=_tag(request))
@@ -215,7 +215,7 @@ async def snooze(service: Service, request: Request) -> Response:
 
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago."""
-    given = await _body(request, Undo)
+    given = await body_of(request, Undo)
     if not 0 < given.undo <= LARGEST:
         raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
     desk = service.cases
@@ -233,7 +233,7 @@ async def undo(service: Service, request: Request) -> Response:
 
 async def claim_next(service: Service, request: Request) -> Response:
     """The free case with the least time left, of those that a filter finds: claimed. Null where there is none."""
-    await _body(request, Nothing, may_be_empty=True)
+    await body_of(request, Nothing, may_be_empty=True)
     desk = service.cases
     wanted = wanted_of(request.query, request.who, desk.now_ms(), desk.money_places)
     found = await done(service, working.claim_next, desk, request.who, wanted)
@@ -243,7 +243,7 @@ async def claim_next(service: Service, request: Request) -> Response:
 
 async def bulk(service: Service, request: Request) -> Response:
     """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
-    given = await _body(request, Bulk)
+    given = await body_of(request, Bulk)
     until_ms = _time(given.until, "until") if given.until else 0
     numbers = {one.id: one.tag for one in given.cases if abs(one.id) <= LARGEST}
 
@@ -272,7 +272,7 @@ async def views(service: Service, request: Request) -> Response:
 
 async def put_view(service: Service, request: Request) -> Response:
     """Keep a filter under a name of one's own."""
-    given = await _body(request, Kept)
+    given = await body_of(request, Kept)
 
     def run() -> reading.Counted:
         desk = service.cases
@@ -364,7 +364,8 @@ def _time(text: str, what: str) -> int:
     return found
 
 
-async def _body(request: Request, type_: type[Body], *, may_be_empty: bool = False) -> Body:
+async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = False) -> Body:
+    """What was sent, as it is to be. Raises: ProblemError."""
     raw = await request.body(BODY_BYTES_MAX)
     if may_be_empty and not raw.strip():
         raw = b"{}"

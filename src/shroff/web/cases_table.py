@@ -7,7 +7,7 @@ from typing import Any, Final
 from shroff.cases.files import TYPES
 from shroff.cases.filters import MEANINGS
 from shroff.people.access import Right
-from shroff.web import cases
+from shroff.web import cases, silencing
 from shroff.web.case_documents import VERDICT
 from shroff.web.routes import API, Handle, Route, Told
 from shroff.web.schemas import TEXT, TIME, list_of, record, ref
@@ -114,6 +114,13 @@ ROUTES: Final = (
     ),
     _act("escalate", cases.escalate, "Put a case before those who decide what is hard.", "Case", _WRITTEN),
     _act("snooze", cases.snooze, "Put a case away until a moment.", "CaseActed", record("until", until=TIME)),
+    _act(
+        "silence",
+        silencing.silence,
+        "Let a rule be silent for whom the case is about, for events before a time; in force when it is answered.",
+        "Case",
+        record("rule until text", rule=TEXT, until=TIME, text=TEXT),
+    ),
     _act("reopen", cases.reopen, "Open a closed case again.", "Case", _WRITTEN),
     _act("undo", cases.undo, "Take back what was done a moment ago, by the number it was given.", "CasesUndone", _UNDO),
     Route(

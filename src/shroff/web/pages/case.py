@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases import deciding, working
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 from shroff.language.values import parse_duration
 from shroff.people.access import RIGHTS, Right
+from shroff.rules.silences import key_of
+from shroff.rules.wording import sentence
 from shroff.web.cases import number_of, tried
 from shroff.web.http import Request, Response
-from shroff.web.pages.casework import Where, opened, toast, where_from, where_of
+from shroff.web.pages.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.routes import API
+from shroff.web.silencing import silence_for, silences_of
 
 if TYPE_CHECKING:
     from shroff.cases.case import Case
+    from shroff.decisions.silences import Silence
     from shroff.web.service import Service
 
+SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 SNOOZES: Final = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
 REASONS_SHOWN: Final = 6
 
@@ -46,10 +54,40 @@ async def _page(service: Service, request: Request, where: Where, changed: Case 
         currency=service.cases.currency,
         may_work=request.who.may(Right.WORK_CASES),
         snoozes=SNOOZES,
+        silences=SILENCES,
+        rules=await service.in_thread(_rules, service, found),
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
         reasons=REASONS_SHOWN,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about."""
+
+    id: str
+    text: str
+    can_be_silent: bool
+    silence: Silence | None
+
+
+def _rules(service: Service, found: Opened) -> list[RuleLine]:
+    """The rules that raised it, those that are asked most first."""
+    case, definitions = found.line.case, service.project.definitions
+    raised = Counter(name for event in found.events for name in event.alert.rules)
+    silent = silences_of(service, case)
+    known = {rule.id: rule for rule in definitions.rules}
+    return [
+        RuleLine(
+            name,
+            sentence(rule),
+            rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
+            silent.get(name),
+        )
+        for name, _ in raised.most_common()
+        if (rule := known.get(name)) is not None
+    ]
 
 
 def _people(service: Service) -> list[tuple[str, str]]:
@@ -130,6 +168,14 @@ async def note(service: Service, request: Request) -> Response:
     """Write something down."""
     text = (await request.form()).get("text", "")
     return await _done(service, request, lambda: working.note(service.cases, request.who, number_of(request), text))
+
+
+async def silence(service: Service, request: Request) -> Response:
+    """Let one of its rules be silent for whom it is about, for a while."""
+    form = await request.form()
+    until = time_text(service.cases.now_ms() + _duration(form.get("for", "")))
+    case = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
+    return see_other(where_from(form).case(case.number))
 
 
 async def _with_words(service: Service, request: Request, function: Callable[..., Case]) -> Response:

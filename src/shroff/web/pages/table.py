@@ -89,6 +89,7 @@ PAGES: Final = (
             ("escalate", case.escalate),
             ("reopen", case.reopen),
             ("note", case.note),
+            ("silence", case.silence),
         )
     ),
     *mails.ROUTES,

@@ -89,7 +89,11 @@ document.addEventListener("click", (event) => {
     boxes().forEach((box) => (box.checked = false));
     count();
   } else if (button?.dataset.show) {
-    document.getElementById(button.dataset.show).showModal();
+    const dialog = document.getElementById(button.dataset.show);
+    if (button.dataset.fill) {
+      dialog.querySelector("select").value = button.dataset.fill;
+    }
+    dialog.showModal();
   } else if (target?.closest("tr[data-row]") && !target.closest("a, input, button")) {
     choose(rows.indexOf(target.closest("tr[data-row]")));
   }

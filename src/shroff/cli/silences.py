@@ -1,0 +1,66 @@
+"""`shroff silences`: rules that are silent for a card, an account, or whatever their key is, until a time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, table
+
+
+@click.group("silences", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def silences(context: click.Context) -> None:
+    """Show for which keys rules are silent, and change that.
+
+    It stands in lists/silence.RULE.csv and comes into force by a control event, so that 'replay', 'verify' and
+    'backtest' obey it. Nothing of the past changes.
+    """
+    if context.invoked_subcommand is None:
+        _overview(context.obj)
+
+
+silences.examples = (
+    "shroff silences",
+    "shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'",
+    "shroff silences end many_payments c-17",
+)
+
+
+def _overview(session: Session) -> None:
+    found = session.project.silences()
+    text = f"{many(len(found), 'silence')}."
+    if found:
+        rows = [(one.rule, f"{one.entity} {one.key}", one.until, one.by, one.note) for one in found]
+        text += "\n" + table(rows, ("rule", "for", "until", "by", "why"))
+    session.answer({"silences": [asdict(one) for one in found]}, text)
+    session.next("shroff silences add RULE KEY --until TIME")
+
+
+@command(
+    "add", "shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'", group=silences
+)
+@click.argument("rule")
+@click.argument("key")
+@click.option("--until", metavar="TIME", required=True, help="The rule is silent for events before this time.")
+@click.option("--note", default="", help="Why, in words.")
+@click.option("--by", default="", help="Who says so.")
+def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -> None:
+    """Let a rule be silent for one key. Where the key's field is hashed, its value is written hashed."""
+    project = session.project
+    change = project.silence(rule, key, until, note=note, by=by or project.who.name, waits=session.waits)
+    when = "from the next event on" if change.in_force else f"once that is in force: {change.why_not.rstrip('.')}"
+    session.answer(asdict(change), f"Rule {rule} is silent for {change.value} until {until}, {when}.")
+    session.next("shroff silences", "shroff verify")
+
+
+@command("end", "shroff silences end many_payments c-17", group=silences)
+@click.argument("rule")
+@click.argument("key")
+def end(session: Session, rule: str, key: str) -> None:
+    """Let a rule speak for a key again."""
+    change = session.project.end_silence(rule, key, session.waits)
+    session.answer(asdict(change), f"Rule {rule} speaks for {change.value} again.")
+    session.next("shroff silences")

@@ -1,0 +1,127 @@
+"""Rules that an analyst has silenced for a key: written into lists of keys, put in force by a control event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.progress import unheard
+from shroff.errors import UsageError, nearest
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS, parse_time
+from shroff.rules.silences import key_of, list_of, rule_of
+
+if TYPE_CHECKING:
+    from shroff.decisions.lists import Change, Entry
+    from shroff.rules.definitions import Rule
+
+DAYS_MAX: Final = 366  # for which a rule may be silent at once
+TEXT_MAX: Final = 1_000  # characters of a key or a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed."""
+
+    rule: str
+    entity: str
+    key: str
+    until: str
+    note: str
+    by: str
+
+
+class Silences(Additions):
+    """What an opened project is silent about."""
+
+    __slots__ = ()
+
+    def silences(self) -> list[Silence]:
+        """All of them, by rule and in the order of their lines; those that are over stay until somebody ends them."""
+        by = {rule.id: rule.by for rule in self.definitions.rules}
+        return [
+            Silence(rule, by.get(rule, ""), one.value, one.expires_at, one.note, one.added_by)
+            for name in sorted(self.definitions.reference.lists)
+            if (rule := rule_of(name)) is not None
+            for one in self.list_entries(name)
+        ]
+
+    def silence(
+        self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
+    ) -> Change:
+        """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
+
+        Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
+            within a year from now.
+        """
+        entry = self.silence_entry(rule, key, until, note, by)
+        self.make_silence_list(rule)
+        return self.list_add(list_of(rule), entry, waits)
+
+    def end_silence(self, rule: str, key: str, waits: Waits = unheard) -> Change:
+        """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
+        if list_of(rule) not in self.definitions.reference.lists:
+            raise UsageError(f"rule {rule!r} is silent for no key.")
+        return self.list_remove(list_of(rule), key, waits)
+
+    def write_silence(self, rule: str, key: str, until: str, *, note: str, by: str) -> None:
+        """The same as `silence`, written alone: it comes into force when the log's writer is asked to look.
+
+        Raises: as `silence`.
+        """
+        from shroff.decisions.lists import file_of, with_entry
+
+        entry = self.silence_entry(rule, key, until, note, by)
+        self.make_silence_list(rule)
+        with config.editing(self.places):
+            path = self.places.folder / file_of(list_of(rule))
+            stands_for = self._stands_for(list_of(rule))
+            hashed = replace(entry, value=stands_for(entry.value))
+            text, _ = with_entry(config.read_text(path), hashed, stands_for)
+            self.check_with({file_of(list_of(rule)): text})
+            config.write_text(path, text)
+        self.reload()
+
+    def silence_entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
+        """The line for it. Raises: as `silence`."""
+        from shroff.decisions.lists import Entry
+
+        self._silenced(rule)
+        if not key or any(len(text) > TEXT_MAX or not text.isprintable() for text in (key, note, by)):
+            raise UsageError(f"a key and a reason have 1 to {TEXT_MAX:,} characters, on one line.")
+        return Entry(key, note, by, time_text(self._until_ms(until)))
+
+    def make_silence_list(self, rule: str) -> None:
+        """Make the list of a rule, where there is none yet."""
+        from shroff.decisions.lists import file_of
+        from shroff.decisions.reference import LIST_COLUMNS
+
+        path = self.places.folder / file_of(list_of(rule))
+        with config.editing(self.places):
+            if not path.exists():
+                config.make_folder(path.parent)
+                config.write_text(path, ",".join(LIST_COLUMNS) + "\n")
+        self.reload()
+
+    def _silenced(self, id_: str) -> Rule:
+        definitions = self.definitions
+        rules = {rule.id: rule for rule in definitions.rules}
+        rule = rules.get(id_)
+        if rule is None:
+            raise UsageError(f"there is no rule {id_[:100]!r}. {nearest(id_, rules)}".rstrip())
+        if key_of(definitions.events.entities, rule.by, rule.on) is None:
+            raise UsageError(
+                f"rule {id_} cannot be silent for one {rule.by}: the key of {rule.by} in {rule.on} is not one text."
+            )
+        return rule
+
+    def _until_ms(self, text: str) -> int:
+        try:
+            until_ms, now_ms = parse_time(text), self.now_ms()
+        except ValueError as error:
+            raise UsageError(f"until: {error}.") from None
+        if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
+            raise UsageError(f"until: a rule is silent until a time within the next {DAYS_MAX} days.")
+        return until_ms

@@ -1,0 +1,61 @@
+"""A rule silenced for whom a case is about: written, recorded, and in force when it is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shroff.cases import reading, working
+from shroff.cases.case import Case
+from shroff.decisions.inbox import ADOPT
+from shroff.errors import UsageError
+from shroff.people.audit import Act
+from shroff.web import case_documents as documents
+from shroff.web.cases import body_of, done, number_of
+from shroff.web.http import Request, Response, json_response
+
+if TYPE_CHECKING:
+    from shroff.decisions.silences import Silence
+    from shroff.web.service import Service
+
+
+class Silenced(msgspec.Struct, forbid_unknown_fields=True):
+    """Which rule, until when, and why."""
+
+    rule: str
+    until: str
+    text: str
+
+
+async def silence(service: Service, request: Request) -> Response:
+    """Let a rule be silent for whom the case is about."""
+    given = await body_of(request, Silenced)
+    found = await silence_for(service, request, given.rule, given.until, given.text)
+    return json_response(documents.case(service.cases, found))
+
+
+async def silence_for(service: Service, request: Request, rule: str, until: str, why: str) -> Case:
+    """The same, for pages too; gives the case. Raises: ProblemError; UsageError for what cannot be silenced."""
+    number, who = number_of(request), request.who
+    found = await done(service, reading.detail, service.cases, who, number)
+    case, project = found.case, service.project
+    if not why.strip():
+        raise UsageError("say why the rule is to be silent.")
+    if not any(one.id == rule and one.by == case.entity for one in project.definitions.rules):
+        raise UsageError(f"case {number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key.")
+
+    def write() -> None:
+        project.write_silence(rule, case.key, until, note=why.strip(), by=who.name)
+
+    await service.in_thread(write)
+    told = {"entity": case.entity, "key": case.key, "until": until, "case": number}
+    await service.asked_of_log(Act(who, "rule.silence", f"rule {rule}", None, told), ADOPT, [b"null"])
+    words = f"{rule}, {why.strip()}"
+    await done(service, working.silenced, service.cases, who, number, words)
+    return case
+
+
+def silences_of(service: Service, case: Case) -> dict[str, Silence]:
+    """The rules that are silent for whom a case is about, by their ids, with until when."""
+    return {one.rule: one for one in service.project.silences() if (one.entity, one.key) == (case.entity, case.key)}

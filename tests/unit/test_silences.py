@@ -1,0 +1,168 @@
+"""A rule that is silent for a key: in force from its place on, for events before its end, in every engine alike."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shroff import app
+from shroff.cli.main import run
+from shroff.decisions.definitions import load_definitions
+from shroff.errors import UsageError
+from shroff.language.values import parse_time
+from tests.unit.projects import FILES
+
+NOW_MS = parse_time("2026-03-01T12:00:00Z")
+UNTIL = "2026-03-01T13:00:00Z"
+SINCE = """
+- id: again
+  on: payment
+  by: card
+  when: "count(payment) over 1d including this since flag >= 2"
+  effect: challenge
+"""
+HASHED = {"events.yaml": FILES["events.yaml"].replace("card: text?", "card: text? hashed")}
+
+
+@pytest.fixture(params=["clear", "hashed"])
+def bank(request: pytest.FixtureRequest, tmp_path: Path) -> app.Project:
+    """The small project: `large` hits payments above 100, `again` every second one since its last flag."""
+    files = {**FILES, "rules/again.yaml": SINCE, **(HASHED if request.param == "hashed" else {})}
+    return project(tmp_path / "small", files)
+
+
+def project(folder: Path, files: dict[str, str]) -> app.Project:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return replace(app.open(folder), now_ms=lambda: NOW_MS)
+
+
+def hits(bank: app.Project, number: int, minute: int, card: str | None = "c1", amount: str = "500.00") -> list[str]:
+    """The rules that hit a payment some minutes after noon."""
+    at = f"2026-03-01T{12 + minute // 60:02d}:{minute % 60:02d}:00Z"
+    fields = {"id": f"p{number}", "at": at, "card": card, "amount": amount}
+    (decision,) = bank.decide([{name: value for name, value in fields.items() if value is not None}], as_type="payment")
+    return list(decision.rules)
+
+
+def test_a_rule_is_silent_for_one_key_until_the_end_and_nothing_of_the_past_changes(bank):
+    assert hits(bank, 1, 1) == ["large"]
+    change = bank.silence("large", "c1", UNTIL, note="a wedding", by="ann")
+    assert change.in_force
+
+    assert hits(bank, 2, 10) == ["again"]
+    assert hits(bank, 3, 11, "c2") == ["large"]
+    assert hits(bank, 4, 12, None) == ["large"]
+    assert hits(bank, 5, 60) == ["large"]
+    assert hits(bank, 6, 59) == []
+    assert hits(bank, 7, 61) == ["again", "large"]
+    found = bank.verify()
+    assert (found.mismatches, found.events) == (0, 7)
+    assert all(bank.replay(f"payment/p{number}").match for number in range(1, 8))
+
+
+def test_flags_since_which_a_rule_looks_are_only_of_events_at_which_it_spoke(bank):
+    bank.silence("again", "c1", "2026-03-01T12:03:00Z")
+    found = [hits(bank, number, number, amount="1.00") for number in (1, 2, 3, 4, 5)]
+
+    assert found == [[], [], ["again"], [], ["again"]]
+    assert bank.verify().mismatches == 0
+
+
+def test_an_ended_silence_lets_the_rule_speak_again_at_once(bank):
+    bank.silence("large", "c1", UNTIL)
+    bank.silence("large", "c2", UNTIL)
+    assert hits(bank, 1, 1) == []
+    bank.end_silence("large", "c1")
+
+    assert hits(bank, 2, 2) == ["again", "large"]
+    assert hits(bank, 3, 3, "c2") == []
+    assert [one.rule for one in bank.silences()] == ["large"]
+    assert bank.verify().mismatches == 0
+    with pytest.raises(UsageError, match="not in the list"):
+        bank.end_silence("large", "c9")
+    with pytest.raises(UsageError, match="silent for no key"):
+        bank.end_silence("again", "c1")
+
+
+def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
+    bank.silence("large", "c1", UNTIL)
+    for number, card in ((1, "c1"), (2, "c2"), (3, "c1")):
+        hits(bank, number, number, card, "80.00")
+    draft = tmp_path / "drafts"
+    draft.mkdir()
+    (draft / "large.yaml").write_text(FILES["rules/large.yaml"].replace("> 100", "> 50"), encoding="utf-8")
+
+    (changed,) = [one for one in bank.backtest(rules=draft).rules if one.rule.id == "large"]
+    assert (changed.old.count, changed.new.count) == (0, 1)
+
+
+def test_the_rules_own_tests_hold_whatever_is_silenced(tmp_path):
+    tested = FILES["rules/large.yaml"] + (
+        "  tests:\n    - name: large\n      events:\n"
+        "        - payment: { card: c1, at: 2026-03-01T12:00:00Z, amount: 500 }\n      hits: [true]\n"
+    )
+    bank = project(tmp_path / "small", {**FILES, "rules/large.yaml": tested})
+    bank.silence("large", "c1", UNTIL)
+
+    assert bank.check().is_ok
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "until", "words"),
+    [
+        ("larg", "c1", UNTIL, "Did you mean large"),
+        ("large", "", UNTIL, "1 to 1,000 characters"),
+        ("large", "c\n1", UNTIL, "on one line"),
+        ("large", "c1", "2026-03-01T12:00:00Z", "within the next 366 days"),
+        ("large", "c1", "2027-03-03T12:00:00Z", "within the next 366 days"),
+        ("large", "c1", "soon", "until: "),
+    ],
+)
+def test_what_cannot_be_silenced_is_refused_and_writes_nothing(bank, rule, key, until, words):
+    with pytest.raises(UsageError, match=words):
+        bank.silence(rule, key, until)
+    assert not (bank.places.folder / "lists").exists()
+
+
+def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
+    events = FILES["events.yaml"].replace("card: { payment: card }", "card: { payment: [card, id] }")
+    bank = project(tmp_path / "small", {**FILES, "events.yaml": events})
+
+    with pytest.raises(UsageError, match="is not one text"):
+        bank.silence("large", "c1", UNTIL)
+
+
+def test_a_list_that_silences_no_rule_is_told():
+    loaded = load_definitions({**FILES, "lists/silence.larg.csv": "value,expires_at\nc1,\n"})
+
+    assert ["silences a rule that is not there" in one.message for one in loaded.warnings] == [True]
+    assert loaded.or_raise().rules[0].when == load_definitions(FILES).or_raise().rules[0].when
+
+
+def test_the_command_silences_shows_and_ends(tmp_path, capsys):
+    files = {**FILES, "rules/again.yaml": SINCE}
+    bank = project(tmp_path / "small", files)
+    later = app.open(bank.places.folder).now_ms() + 3_600_000
+    until = bank_time(later)
+
+    def asked(*words: str) -> dict[str, object]:
+        assert run(["-C", str(bank.places.folder), "silences", *words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert asked("add", "large", "c1", "--until", until, "--note", "a wedding")["list"] == "silence.large"
+    (one,) = asked()["silences"]
+    assert (one["rule"], one["entity"], one["key"], one["note"]) == ("large", "card", "c1", "a wedding")
+    assert asked("end", "large", "c1")["what"] == "removed"
+    assert asked()["silences"] == []
+
+
+def bank_time(at_ms: int) -> str:
+    from shroff.events.event import time_text
+
+    return time_text(at_ms)
