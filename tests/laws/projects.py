@@ -136,11 +136,14 @@ ITEM: Final = {
 # Entries of a list: one for ever, and some that expire inside nearly every history.
 BLOCKED: Final = f"value,expires_at\nm,\nx,{START_MS + 15}\nX,{START_MS + 40}\n"
 PLACES: Final = "place,zone,level,limit\nx,n,1,3.00\nX,s,3,\na,,2,0.00\n"
+# Keys for which the second rule is silent: its first one until the middle of a history.
+SILENT: Final = f"value,expires_at\na,{START_MS + 20}\nm,\nx,\n"
 # What a version may have instead of the files of the others, or else.
 OTHER_FILES: Final = {
     "shroff.yaml": (SHROFF.replace("12ms", "5ms"), SHROFF.replace("12ms", "30ms")),
     "events.yaml": (EVENTS.replace("lower(payment", "upper(payment") + TABLES,),
     "lists/blocked.csv": (f"value,expires_at\ny,\nx,{START_MS + 2}\na,\n",),
+    "lists/silence.r0.csv": ("value,expires_at\na,\n", f"value,expires_at\na,{START_MS + 9}\nm,\nx,{START_MS + 30}\n"),
     "tables/places.csv": ("place,zone,level,limit\nx,s,3,10.00\nm,n,1,1.00\n",),
     "policy.yaml": ("payment:\n  without_model: review\n",),
 }
@@ -363,7 +366,7 @@ def project(features_text: str, rules_text: str = "", others: int = 0) -> Defini
     Raises: DefinitionError, which would be a mistake of the strategies.
     """
     files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": features_text}
-    files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES}
+    files |= {"lists/blocked.csv": BLOCKED, "lists/silence.r1.csv": SILENT, "tables/places.csv": PLACES}
     if rules_text:
         files["rules/r.yaml"] = rules_text
     random = Random(others)
@@ -380,7 +383,7 @@ def computing_project(features_text: str, rules_text: str = "") -> Definitions:
     """The same without files and versions. Raises: AssertionError for a mistake of the strategies."""
     problems: list[Problem] = []
     declared = without_features()
-    names = declared.events.names(frozenset(["blocked"]), declared.settings.money_places)
+    names = declared.events.names(frozenset(declared.reference.lists), declared.settings.money_places)
     found, types = load_features(read(features_text, "features.yaml", problems), declared.events, names, problems)
     loader = RuleLoader(declared.events, names, types, problems, [])
     rules = loader.load(read(rules_text, "rules/r.yaml", problems)) if rules_text else []
