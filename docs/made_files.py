@@ -13,9 +13,12 @@ from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
 from shroff.decisions.schema import FILES, ProjectFile
 from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.notices.keys import NOTICE_FILE
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
-PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls")}
+PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls")} | {
+    "notice": "notices"
+}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
     "events": "payment:\n  id: payment_id\n  time: paid_at\n  decide: true\n  fields:\n    payment_id: text\n"
@@ -25,6 +28,7 @@ EXAMPLES: Final = {
     "rules": "- id: large_amount\n  on: payment\n  by: card\n  when: this.amount > 1000\n"
     "  reason: A payment of {this.amount}\n  effect: review\n",
     "policy": "payment:\n  without_model: rules\n  costs:\n    missed_fraud: payment.amount\n    false_decline: 15\n",
+    "notice": "on: flag\nevent: payment\nto: { field: email }\nask: true\nlasts: 1d\n",
     "model": "payment:\n  inputs:\n    - payment.amount\n    - hour(payment.paid_at)\n"
     "    - weekday(payment.paid_at) >= 5\n    - card.*\n  label_delay: 7d\n  learner: xgboost\n"
     "  split: { train: 28d, delay: 7d, test: 7d, folds: 4 }\n  capacity: { by: card, k: 100 }\n  gates:\n"
@@ -43,6 +47,8 @@ MORE: Final = {
     "rules": "A file in `rules/` is a list of rules. [Write a rule with its test](../howto/write-a-rule.md) takes you "
     "through one.\n",
     "policy": "Without this file the strongest effect of the rules that hit is the outcome.\n",
+    "notice": "A notice is called as its file is; rules name it by `notify`. [Tell people, and ask customers]"
+    "(../howto/tell-people.md) takes you through some.\n",
     "model": "Only event types that are decided have a model. All keys may be left out: `payment: {}` is a model, too. "
     "This file decides nothing: what is in force is a model that was made from it and promoted, so a change here shows "
     "with the next training.\n",
@@ -58,7 +64,7 @@ def page_of(file: ProjectFile) -> str:
 
 def file_pages() -> dict[str, str]:
     """The page of each kind of project file, by its name."""
-    return {page_of(file): file_page(file) for file in FILES}
+    return {page_of(file): file_page(file) for file in (*FILES, NOTICE_FILE)}
 
 
 def file_page(file: ProjectFile) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shroff import config
-from shroff.adapters.finding import adapters, load_adapter
+from shroff.adapters.finding import adapters, load_adapter, store_adapter
 from shroff.cases.views import CaseViews
 from shroff.decisions.additions import FIRST_EVENTS
 from shroff.decisions.asking import Asking
@@ -39,7 +39,7 @@ from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError
 from shroff.events import hash_keys
-from shroff.events.systems import STORES, System, Systems, filled, load_systems
+from shroff.events.systems import System, Systems, filled, load_systems
 from shroff.language import yamltext
 from shroff.models.registry import Registry
 from shroff.monitoring.doctoring import Doctoring
@@ -343,7 +343,7 @@ class Project(
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
         url = _address(store, self.places.lane)
-        held: Log = _store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
+        held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
         return held
 
     def open_people(self) -> PeopleStore:
@@ -444,7 +444,7 @@ class Project(
         if store is None:
             return self.places.log.exists()
         url = _address(store, self.places.lane)
-        return bool(_store_adapter(url).is_there(url))
+        return bool(store_adapter(url).is_there(url))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
@@ -469,14 +469,6 @@ def _address(store: System, lane: int | None) -> str:
     """The address of a store, with what the environment has to say of it; that of a lane has tables of its own."""
     url = config.filled(store.text("url"), "store")
     return url if lane is None else url_of_lane(url, lane)
-
-
-def _store_adapter(url: str) -> Any:
-    """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
-    kind = url.partition(":")[0]
-    if kind not in STORES:
-        raise UsageError(f"a store is {' or '.join(f'{one}://' for one in STORES)}, and this address is neither.")
-    return load_adapter(f"log.{kind}")
 
 
 def open(folder: str | Path = ".") -> Project:

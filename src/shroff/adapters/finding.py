@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from shroff.errors import UsageError
+from shroff.events.systems import STORES
 
 ADAPTERS: Final = "shroff.adapters"  # the group of entry points
 
@@ -24,3 +25,11 @@ def load_adapter(name: str) -> Any:
     if name not in found:
         raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(found)) or 'none'}.")
     return found[name].load()
+
+
+def store_adapter(url: str) -> Any:
+    """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
+    kind = url.partition(":")[0]
+    if kind not in STORES:
+        raise UsageError(f"a store is {' or '.join(f'{one}://' for one in STORES)}, and this address is neither.")
+    return load_adapter(f"log.{kind}")

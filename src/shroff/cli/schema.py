@@ -45,15 +45,17 @@ def _write(session: Session, out: Path) -> None:
 
     from shroff.decisions.schema import FILES, schema_of
     from shroff.errors import StorageError
+    from shroff.notices.keys import NOTICE_FILE
 
+    files = (*FILES, NOTICE_FILE)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for file in FILES:
+        for file in files:
             text = json.dumps(schema_of(file), indent=2, ensure_ascii=False) + "\n"
             (out / file.schema_file).write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{error.filename or out} cannot be written: {error.strerror}") from None
-    rows = [(str(out / file.schema_file), file.place) for file in FILES]
+    rows = [(str(out / file.schema_file), file.place) for file in files]
     document = {"files": [{"file": name, "of": place} for name, place in rows]}
     session.answer(document, table(rows, ("schema", "of")))
     session.next("shroff check")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.decisions.schema import ProjectFile
 from shroff.events.mail_keys import HTTP
 from shroff.language.keys import (
     ANY,
@@ -204,3 +205,4 @@ NOTICE: Final = Keys(
         ),
     ),
 )
+NOTICE_FILE: Final = ProjectFile("notice", "notices/*.yaml", "Who is told what, when and how.", NOTICE)
