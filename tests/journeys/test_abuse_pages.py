@@ -22,6 +22,7 @@ from shroff.web.gate import COOKIE
 from shroff.web.pages.table import PAGES
 from shroff.web.table import ROUTES
 from tests.served import ME, Served, served
+from tools.browser import browser as chromium
 
 pytestmark = pytest.mark.slow
 
@@ -174,6 +175,34 @@ def test_what_others_wrote_is_text_on_every_page(service, path):
                     if "{key}" in path:
                         assert answer.status_code == 200
                         assert values["key"] in page.text
+
+
+def test_a_browser_runs_nothing_of_what_others_wrote(service):
+    told: list[str] = []
+    with browser(service, "ann") as client:
+        token = client.cookies[COOKIE]
+    with chromium() as found:
+        page = found.new_page()
+        page.add_init_script("window.evil = () => { window.ran = true }")
+        page.on("dialog", lambda one: told.append(one.message))
+        page.on("console", lambda one: told.append(one.text))
+        page.on("pageerror", lambda one: told.append(str(one)))
+        page.context.add_cookies([{"name": COOKIE, "value": token, "url": service.url}])
+        for number, text in enumerate(EVIL):
+            one = evil_payment(number, text)
+            paths = (
+                f"/decisions/payment/{quote(one['payment_id'], safe='')}",
+                f"/entities/card/{quote(one['card'], safe='')}",
+            )
+            for path in ("/decisions", *paths):
+                page.goto(service.url + path)
+                page.mouse.move(300, 300)
+
+                assert page.url.startswith(service.url + path.split("/", 2)[0] + "/" + path.split("/")[1])
+                assert page.evaluate("window.ran") is None
+                assert page.locator("evil").count() == 0
+
+    assert told == []
 
 
 @pytest.mark.parametrize("text", [one for one in EVIL if "7001" not in one and "&lt;" not in one])
