@@ -31,7 +31,6 @@ PLACES: Final = 150  # of a micro-batch
 FAULT_PLACES: Final = 8 * PLACES  # so many come before each fault
 PAYMENTS: Final = 60_000  # that the bank could have
 SETTLED_WITHIN_S: Final = 400.0  # a machine that is busy needs minutes until Spark's first micro-batch is done
-STOPPED: Final = 3  # as something outside that failed ends a command
 Row = tuple[int, str, str, str, bytes, str]
 
 
@@ -236,13 +235,6 @@ def all_killed(world: SparkWorld) -> None:
     world.started.wait()
 
 
-def java_killed(world: SparkWorld) -> None:
-    """The driver is told by a broken connection, and ends with words."""
-    world.in_the_middle()
-    kill([pid for pid in world.below() if _is_java(pid)])
-    world.started.wait(SETTLED_WITHIN_S)
-
-
 def frozen(world: SparkWorld) -> None:
     """Driver, Java and tasks stand still, and go on."""
     world.in_the_middle()
@@ -254,16 +246,9 @@ def frozen(world: SparkWorld) -> None:
         time.sleep(1 + world.chance.random())
 
 
-def _is_java(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "java"
-    return False
-
-
 KILLED: Final = frozenset({-signal.SIGKILL})
 FAULTS: Final[Sequence[Fault]] = (
     Fault("spark: driver killed", driver_killed, KILLED),
     Fault("spark: driver and all its processes killed", all_killed, KILLED),
-    Fault("spark: Java killed", java_killed, frozenset({STOPPED})),
     Fault("spark: frozen", frozen),
 )
