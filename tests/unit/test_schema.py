@@ -18,6 +18,7 @@ from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language import yamltext
 from shroff.language.keys import Either, Key, Keys, Many, Shape
 from shroff.language.types import TypeTextError, parse_field_type
+from shroff.notices.keys import NOTICE_FILE
 from tests.conformance.cases import all_cases
 
 TEMPLATE_FOLDER = Path(config.__file__).parent / "templates"
@@ -73,6 +74,16 @@ sinks:
       outcomes: [decline, review]
       timeout: 10s
 online: { url: "redis://localhost:6379/1", prefix: bank, ttl: 90d, entities: [card] }
+mail:
+  smtp: smtp://shroff@mail.bank.example:587
+  from: Bank <notices@bank.example>
+  security: tls
+  ca: ca.pem
+  timeout: 30s
+web:
+  url: https://answer.bank.example
+  name: Bank
+  help: Call us.
 sign_in:
   oidc:
     issuer: https://login.bank.org/realms/bank
@@ -135,6 +146,7 @@ payment:
   score: { review_at: 0.60, decline_at: .92 }
   without_model: review
   costs: { missed_fraud: payment.amount, false_decline: 15, review: 4.50, reviews_a_day: 1e2 }
+  release_below: 250.00
   explore:
     share: 2.5%
     at_most_a_day: 20
@@ -457,8 +469,9 @@ def test_the_command_writes_a_schema_for_each_kind_of_file(tmp_path, capfd):
     assert run(["schema", "--out", str(tmp_path / "schemas"), "--json"]) == 0
 
     written = json.loads(capfd.readouterr().out)["files"]
-    assert [one["of"] for one in written] == [file.place for file in FILES]
-    assert [json.loads(Path(one["file"]).read_text()) for one in written] == [schema_of(file) for file in FILES]
+    files = (*FILES, NOTICE_FILE)
+    assert [one["of"] for one in written] == [file.place for file in files]
+    assert [json.loads(Path(one["file"]).read_text()) for one in written] == [schema_of(file) for file in files]
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path, capfd):

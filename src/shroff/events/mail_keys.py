@@ -30,8 +30,8 @@ MAIL: Final = Keys(
         ),
         Key(
             "security",
-            "plain: a server that offers no STARTTLS is spoken to in clear, as one on the same machine may be. With "
-            "tls, no mail leaves and no password is said before the server has shown its certificate.",
+            "With `plain` a server that offers no STARTTLS is spoken to in clear, as one on the same machine may be. "
+            "With `tls` no mail leaves and no password is said before the server has shown its certificate.",
             choice("tls", "plain"),
             default="tls",
         ),
