@@ -174,9 +174,8 @@ class Project(
     def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
         """Raises: DefinitionError where the project would have mistakes with these texts, and without some files."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
-        there = config.read_files(self.places.folder, [])
-        files = {name: text for name, text in there.items() if name not in without} | changed
-        replace(self, _loaded=load_definitions(files, self.hasher, self.registry.load)).checked()
+        files = {name: text for name, text in config.read_files(self.places.folder, []).items() if name not in without}
+        replace(self, _loaded=load_definitions(files | changed, self.hasher, self.registry.load)).checked()
 
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""
