@@ -86,15 +86,8 @@ def test_a_page_sends_who_is_not_signed_in_to_sign_in_and_back(bank):
                 continue
             path = re.sub("[{}]", "", route.path)
             assert (await asks.ask(route.method, path, key="no-such-key")).status == 401
-<<<<<<< HEAD
             asked = await (browser.get(path) if route.method == "GET" else browser.post(path, {}))
             assert (asked.status, asked.headers["location"].partition("?")[0]) == (303, "/login")
-=======
-            if route.method == "GET":
-                assert (await browser.get(path)).status == 303
-            else:  # a form of a page whose session has ended: nothing of it is done
-                assert (await browser.post(path, {})).headers["location"] == "/login"
->>>>>>> live/main
         asked = await browser.get("/decisions?outcome=review")
         assert asked.headers["location"] == "/login?back=%2Fdecisions%3Foutcome%3Dreview"
         form = {"name": "ann", "password": PASSWORD, "back": "/decisions?outcome=review"}
