@@ -10,8 +10,9 @@ import pytest
 
 from shroff import app, config
 from shroff.cli.main import run
-from shroff.config import Places, hasher
+from shroff.config import Places
 from shroff.errors import StorageError
+from shroff.events.hash_keys import hasher
 from tests.unit.projects import FILES
 
 HASHED = FILES["events.yaml"].replace("card: text?", "card: text? hashed")

@@ -11,7 +11,7 @@ import pytest
 
 from shroff import app
 from shroff.cli.main import run
-from shroff.decisions import finding_keys, key_index, log_columns
+from shroff.decisions import finding_keys, key_index
 from shroff.decisions.entities import EntityLook
 from shroff.decisions.finding_keys import KeyEvents
 from shroff.decisions.history import Records
@@ -49,8 +49,7 @@ entities:
 
 @pytest.fixture(autouse=True)
 def _small_runs(monkeypatch):
-    for module in (log_columns, key_index):
-        monkeypatch.setattr(module, "LINES", LINES)
+    monkeypatch.setattr(key_index, "PLACES", LINES)
     monkeypatch.setattr(key_index, "LEVEL", 3)
     monkeypatch.setattr(key_index, "LARGEST", 9 * LINES)
 

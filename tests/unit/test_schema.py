@@ -38,6 +38,8 @@ source:
     brokers: localhost:9092, localhost:9093
     topics: { payment: [payments, more], any: mixed }
     labels: verdicts
+    lanes: 4
+    key: card
     format: avro
     registry: { url: https://localhost:8081/apis/ccompat/v7, ca: ca.pem, cert: shroff.pem, key: shroff.key }
     group: bank
@@ -100,13 +102,21 @@ snapshots:
   endpoint: http://localhost:9000
   region: eu-central-1
 keep: 400d
+second_person: [rules]
+cases:
+  outcomes: [review, decline]
+  about: { payment: card }
+  until: { payment: due }
+  within: 4h
+  lock: 30m
+  second_look: 10%
 """,
     "events.yaml": """
 payment:
   id: id
   time: at
   decide: true
-  fields: { id: text, at: time, card: text? hashed, amount: money, kind: text? }
+  fields: { id: text, at: time, card: text? hashed, amount: money, kind: text?, due: time? }
   from:
     csv: { id: row.Nr, when: row.kind == 'p' }
     json: { amount: money(row.price), when: row.kind == 'p' }
@@ -199,6 +209,14 @@ payment:
   slices: [payment.amount > 100]
   give_away: [payment.amount]
   seed: 7
+""",
+    "calls.yaml": """
+/predict/:
+  event: payment
+  write: false
+  lists: { features: [amount, _] }
+  fields: { amount: money(row.amount) }
+  answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
 """,
     "tables/bins.csv": "bin,country\n1,DE\n",
 }

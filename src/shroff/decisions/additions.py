@@ -289,14 +289,14 @@ class Additions(Elsewhere):
         from shroff.decisions.lists import file_of, summaries
 
         definitions = self.definitions
-        texts = {file_of(name): self._text(name) for name in definitions.reference.lists}
+        texts = {file_of(name): self._list_text(name) for name in definitions.reference.lists}
         return summaries(definitions, texts)
 
     def list_entries(self, name: str) -> list[Entry]:
         """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
         from shroff.decisions.lists import entries, known_list
 
-        return entries(self._text(known_list(name, self.definitions)))
+        return entries(self._list_text(known_list(name, self.definitions)))
 
     def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
         """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
@@ -332,7 +332,7 @@ class Additions(Elsewhere):
 
         return self._change_list(name, hashed(value), without, waits)
 
-    def _text(self, name: str) -> str:
+    def _list_text(self, name: str) -> str:
         from shroff.decisions.lists import file_of
 
         return config.read_text(self.places.folder / file_of(name))
@@ -352,7 +352,7 @@ class Additions(Elsewhere):
         from shroff.decisions.lists import SAME, Change, entries, file_of
 
         with config.editing(self.places):
-            text = self._text(name)
+            text = self._list_text(name)
             changed, what = change(text)
             if what != SAME:
                 self.check_with({file_of(name): changed})

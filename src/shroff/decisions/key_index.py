@@ -13,14 +13,13 @@ from contextlib import suppress
 from hashlib import blake2b, sha256
 from itertools import takewhile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.log_columns import LINES, LogPiece, log_columns
 from shroff.errors import PrunedError
 from shroff.features.frames import Codes
 from shroff.features.naive import Key
@@ -28,6 +27,10 @@ from shroff.language.shares import key_text
 from shroff.streams.key_runs import KeyRuns, Run
 from shroff.streams.log import Log
 
+if TYPE_CHECKING:
+    from shroff.decisions.log_columns import LogPiece
+
+PLACES: Final = 1 << 16  # of the log that a run covers when it is made
 LEVEL: Final = 16  # as many runs of one size are put together
 LARGEST: Final = 1 << 20  # places of a run: one of more would take more memory to make than it saves looks
 _VERSION: Final = 1  # of what is hashed, and how
@@ -66,15 +69,17 @@ class KeyIndex:
         Raises: StorageError where the disk is full, read-only or failing.
         Cost: about 2 µs an event and entity, and 12 bytes on the disk.
         """
+        from shroff.decisions.log_columns import log_columns
+
         self._remove_others()
         runs = self.runs(log)
         if not runs:
             self._runs.remove()
         start = runs[-1].upto if runs else log.pruned_to()
-        upto = start + (log.last_seq() - start) // LINES * LINES
+        upto = start + (log.last_seq() - start) // PLACES * PLACES
         if upto == start:
             return 0
-        for piece in log_columns(log, self._definitions, upto, after=start, is_apart=True):
+        for piece in log_columns(log, self._definitions, upto, after=start, places=PLACES, is_apart=True):
             self._take(log, piece)
             if progress is not None:
                 progress(len(piece))

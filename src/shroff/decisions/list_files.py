@@ -58,7 +58,7 @@ class ListFiles(Additions):
         with config.editing(self.places):
             self.reload()
             stands_for = self._stands_for(name)
-            text = self._text(name)
+            text = self._list_text(name)
             there = {stands_for(one.value) for one in entries(text)} if out else set()
             for value in out:
                 if stands_for(value) not in there:
@@ -79,7 +79,7 @@ class ListFiles(Additions):
         for name in self.definitions.reference.lists:
             stands_for = self._stands_for(name)
             wanted = stands_for(value)
-            there = [one for one in entries(self._text(name)) if stands_for(one.value) == wanted]
+            there = [one for one in entries(self._list_text(name)) if stands_for(one.value) == wanted]
             if there:
                 found[name] = there[0]
         return found

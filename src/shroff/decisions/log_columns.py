@@ -71,18 +71,24 @@ class LogPiece:
 
 
 def log_columns(
-    log: Log, definitions: Definitions, upto: int | None = None, *, after: int = 0, is_apart: bool = False
+    log: Log,
+    definitions: Definitions,
+    upto: int | None = None,
+    *,
+    after: int = 0,
+    places: int = LINES,
+    is_apart: bool = False,
 ) -> Iterator[LogPiece]:
     """The events and labels of a log in (after, upto], in its order; the next piece is read while one is used.
 
-    The texts of a column have the same numbers in all pieces, for which all of them are held; with `is_apart` each
+    A piece has so many places at most. The texts of a column have the same numbers in all pieces, for which all of them are held; with `is_apart` each
     piece has its own.
 
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
     """
     reader = _Reader(definitions)
-    for lines in ahead(log.lines(after, upto, LINES)):
+    for lines in ahead(log.lines(after, upto, places)):
         reader = _Reader(definitions) if is_apart else reader
         piece = reader.piece(lines, after)
         after += piece.size

@@ -8,7 +8,7 @@ from asyncio.subprocess import DEVNULL
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shroff.decisions.log_columns import LINES
+from shroff.decisions.key_index import PLACES
 from shroff.errors import ShroffError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
     while True:
         await asyncio.sleep(wait_s)
         wait_s = every_s
-        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= LINES:
+        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= PLACES:
             await _index(service)
             wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
 
