@@ -81,8 +81,8 @@ def log_columns(
 ) -> Iterator[LogPiece]:
     """The events and labels of a log in (after, upto], in its order; the next piece is read while one is used.
 
-    A piece has so many places at most. The texts of a column have the same numbers in all pieces, for which all of them are held; with `is_apart` each
-    piece has its own.
+    A piece has so many places at most. The texts of a column have the same numbers in all pieces, for which all of
+    them are held; with `is_apart` each piece has its own.
 
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
