@@ -137,7 +137,7 @@ def test_a_first_hour(bank, asked, printed):
 def test_check_prices_features_and_reads_rules_back(bank, asked, printed):
     code, found = asked("check")
 
-    assert (code, found["ok"], found["rules"]) == (0, True, 8)
+    assert (code, found["ok"], found["rules"]) == (0, True, 9)
     assert found["tests"] > 8
     assert {"name": "card.spent_24h", "type": "money", "cost": "constant"} in found["features"]
     assert "A payment is declined when this.card in lists.blocked_cards; its card is flagged." in printed("check")[1]

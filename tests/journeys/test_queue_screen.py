@@ -34,6 +34,7 @@ def at_work(tmp_path: Path) -> Iterator[tuple[Served, Page]]:
         with service.client() as client:
             raise_cases(client, 20)
         page = held.enter_context(signed_in(service))
+        page.goto(f"{service.url}/queue")
         yield service, page
 
 
@@ -182,4 +183,5 @@ def test_nothing_is_cut_off_on_a_phone_and_an_answer_is_one_tap(at_work):
 def test_an_empty_queue_says_the_next_command(tmp_path):
     shutil.copytree(TEMPLATE, tmp_path / "bank")
     with served(tmp_path / "bank") as service, signed_in(service) as page:
+        page.goto(f"{service.url}/queue")
         assert page.inner_text(".command code") == "shroff ingest payments.csv --as payment"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import adopting, engine, let_through
+from shroff.decisions import adopting, engine, let_through, verdicts
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.exploring import Explore
 from shroff.decisions.let_through import LetThrough
@@ -183,7 +183,7 @@ BREAKS = [
         id="there is no cap",
     ),
     pytest.param(engine, "explorable", lambda *given: np.ones(len(given[-1]), np.bool_), id="any amount is small"),
-    pytest.param(engine, "instead_of_decline", lambda _, explore: explore.instead, id="rules are not asked"),
+    pytest.param(verdicts, "instead_of_decline", lambda _, explore: explore.instead, id="rules are not asked"),
 ]
 
 

@@ -80,7 +80,7 @@ class EntityLook:
         end = self._log.last_seq() if before is None else before - 1
         found: list[Record] = []
         looked_to = end
-        for start, records in self._events.backwards(end, {entity: [key]}):
+        for start, records in self._events.backwards(end, {entity: [key]}, self._log.pruned_to()):
             looked_to = start
             found += records
             if len(found) >= limit:
@@ -104,7 +104,7 @@ class EntityLook:
         wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
         counts: dict[Key, dict[tuple[str, str], int]] = {}
         looked_at = 0
-        for _, records in self._events.backwards(self._log.last_seq(), wanted):
+        for _, records in self._events.backwards(self._log.last_seq(), wanted, self._log.pruned_to()):
             for record in records[:NEIGHBOUR_EVENTS_MAX]:
                 self._count(record, entity, own, wanted, counts)
             looked_at += len(records)

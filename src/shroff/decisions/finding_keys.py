@@ -70,32 +70,41 @@ class KeyEvents:
         self.keyed = Keyed(definitions, records)
         self._runs = [] if index is None else index.runs(log)
 
-    def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
-        """The events of any of these keys up to a place, newest first, in parts.
+    def backwards(self, end: int, wanted: Wanted, after: int = 0) -> Iterator[tuple[int, list[Record]]]:
+        """The events of any of these keys in (after, end], newest first, in parts.
 
         Each comes with the place behind which all was looked at so far. An entity that is taken out of `wanted`
         meanwhile is looked for no more.
+
+        Cost: what the index covers, some looks into it and 50 µs an event; 0.3 µs each of LOOK_BACK places beside it.
         """
-        covered = self._runs[-1].upto if self._runs else 0
-        least = max(0, end - LOOK_BACK, covered, self._log.pruned_to())
+        first, covered = (self._runs[0].after, self._runs[-1].upto) if self._runs else (0, 0)
+        first = max(first, self._log.pruned_to())  # what lies in a lake is read by files, not by single places
+        stop = max(after, end - LOOK_BACK)
+        if first < covered and first < end:
+            yield from self._backwards(end, max(stop, covered), wanted)
+            if end - covered <= LOOK_BACK:
+                yield from self._indexed(min(end, covered), max(after, first), wanted)
+                yield from self._backwards(first, max(after, first - LOOK_BACK), wanted)
+        else:
+            yield from self._backwards(end, stop, wanted)
+
+    def _backwards(self, end: int, least: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         while end > least:
             start = max(least, end - _BLOCK)
             yield start, self._read(start, end, wanted)
             end = start
-        if self._runs and end <= covered:
-            yield from self._indexed(end, wanted)
 
     # ---- by the index
 
-    def _indexed(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
-        pruned_to = self._log.pruned_to()
-        runs = [run for run in self._runs if run.after < end and run.upto > pruned_to]
+    def _indexed(self, end: int, after: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+        runs = [run for run in self._runs if run.after < end and run.upto > after]
         cursors = [_Cursor(runs, entity, key, end) for entity, keys in wanted.items() for key in keys]
-        while cursors := [one for one in cursors if one.entity in wanted and one.fill()]:
-            least = max(pruned_to, *(one.reached for one in cursors))
+        while cursors := [one for one in cursors if one.entity in wanted and one.reaches(after)]:
+            least = max(after, *(one.reached for one in cursors))
             places = sorted({place for one in cursors for place in one.take(least)})
             yield least, self._these(places, wanted)
-        yield pruned_to, []
+        yield after, []
 
     def _these(self, places: Sequence[int], wanted: Wanted) -> list[Record]:
         """The events at these places that have one of the keys, newest first."""
@@ -140,12 +149,12 @@ class _Cursor:
         self._held: Sequence[int] = ()
         self.reached = 0
 
-    def fill(self) -> bool:
-        """Hold some; whether there are any."""
+    def reaches(self, after: int) -> bool:
+        """Hold some; whether there are any behind a place."""
         if not self._held:
             self._held = next(self._parts, ())
             self.reached = self._held[-1] - 1 if self._held else 0
-        return bool(self._held)
+        return bool(self._held) and self._held[0] > after
 
     def take(self, after: int) -> Sequence[int]:
         """What it holds of places behind one."""

@@ -267,6 +267,7 @@ ROUTES: Final = (
             },
             {
                 **_BODY,
+                404: "There is no draft of that rule.",
                 422: "The draft cannot be judged.",
                 500: "",
                 503: "Another backtest runs, or this one takes too long.",
