@@ -107,7 +107,12 @@ def asked(service: Served, target: str, method: str = "GET", *, body: bytes = b"
 
 # ---- what the document says, and what it does not
 
-REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file": "cards.yaml"}
+REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file": "cards.yaml"} | {
+    "list": "blocked_cards",
+    "value": "c-1",
+    "rule": "many_payments",
+    "name": "ann",
+}
 CHECKED = (
     checks.not_a_server_error,
     checks.status_code_conformance,
