@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import httpx2
+import msgspec
 import pytest
 
 from shroff import app
@@ -153,7 +154,12 @@ def csrf_of(client: httpx2.Client) -> str:
 
 # ---- what is shown
 
-LOOKED_AT = [route.path for route in PAGES if route.method == "GET" and not route.path.startswith("/static")]
+STREAMS = [route.path for route in PAGES if route.path.endswith("/stream")]  # which go on as long as somebody listens
+LOOKED_AT = [
+    route.path
+    for route in PAGES
+    if route.method == "GET" and route.path not in STREAMS and not route.path.startswith("/static")
+]
 
 
 @pytest.mark.parametrize("path", LOOKED_AT)
@@ -176,6 +182,17 @@ def test_what_others_wrote_is_text_on_every_page(service, path):
                     if "{key}" in path:
                         assert answer.status_code == 200
                         assert values["key"] in page.text
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_what_others_wrote_is_text_in_every_part_that_is_streamed(service, path):
+    with browser(service, "ann") as client, client.stream("GET", f"{path}?period=7d") as answer:
+        assert answer.status_code == 200
+        told = next(line for line in answer.iter_lines() if line.startswith("data: "))
+
+    parts = msgspec.json.decode(told.removeprefix("data: "))
+    assert any("merchant" in html or "payment" in html for html in parts.values())
+    assert [found for html in parts.values() for found in Page(html).dangerous] == []
 
 
 def test_a_browser_runs_nothing_of_what_others_wrote(service):
