@@ -18,13 +18,13 @@ import msgspec
 
 from shroff import app
 from shroff.events.encodings import read_stream
+from shroff.notices.store import NoticeStore
 from shroff.streams.log import Log, Record
 
 from .faults_input import Line, as_line, name_of
-from .harness import Contents, contents_of
+from .harness import Contents, contents_of, is_told
 
 COMPARED: Final = ("records", "decisions", "hits", "flags", "outbox")
-NEWS: Final = "notice:"  # of the kinds in the outbox those that people are told of
 Delivery = tuple[str, str, bytes]  # source, place, bytes: as quarantine knows it
 
 
@@ -90,7 +90,7 @@ class Twin:
         self._open.close()
 
 
-def look(log: Log, sent: Sent, twin: Twin) -> Found:
+def look(log: Log, notices: NoticeStore, sent: Sent, twin: Twin) -> Found:
     """Hold a log against what was sent, what was answered, and its twin. Everything must be settled."""
     found = Found()
     records = [one for batch in log.read() for one in batch]
@@ -100,7 +100,7 @@ def look(log: Log, sent: Sent, twin: Twin) -> Found:
     for part in COMPARED:
         doubled = [row for row, count in Counter(map(_hashable, has[part])).items() if count > 1]
         found.doubled += [f"{part}: {row}" for row in doubled]
-    _compare(has, twin.follow(records), found)
+    _compare(has, twin.follow(records), notices, found)
     return found
 
 
@@ -143,15 +143,15 @@ def _as_answered(log: Log, sent: Sent, found: Found) -> None:
     found.lost += [f"refused and not in quarantine: {entry}" for entry in sent.refused - refused]
 
 
-def _compare(has: Contents, must: Contents, found: Found) -> None:
+def _compare(has: Contents, must: Contents, notices: NoticeStore, found: Found) -> None:
     """What the log has and what its twin has, in the parts that effects are of."""
     for part in COMPARED:
         # A control event also says where it was told; what it puts in force shows in every receipt.
         kept = ([row for row in one[part] if part != "records" or row[1] != "control"] for one in (has, must))
         ours, theirs = (Counter(map(_hashable, rows)) for rows in kept)
         more, less = ours - theirs, theirs - ours
-        if part == "outbox":  # a worker tells news beside its work: what it has told is there no more
-            less = Counter({row: count for row, count in less.items() if not str(row[2]).startswith(NEWS)})
+        if part == "outbox":  # a worker tells news beside its work: what the store of notices took is there no more
+            less = Counter({row: count for row, count in less.items() if not is_told(row, notices)})
         if part in {"records", "decisions"} or (more and less):
             found.changed += [f"{part}: {row}, undisturbed {other}" for row, other in _pairs(more, less)]
         else:

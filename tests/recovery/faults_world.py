@@ -191,8 +191,8 @@ class World(ABC):
 
     def look(self) -> Found:
         """Everything that is not as it must be. All must be settled."""
-        with self.project.reading() as log:
-            found = look(log, self.sent, self.twin)
+        with self.project.reading() as log, self.project.told() as notices:
+            found = look(log, notices, self.sent, self.twin)
         self.n_looks += 1
         verified(self.project, found, ENGINES if self.n_looks % COMPUTED_AGAIN_EVERY == 0 else ENGINES[:1], 50)
         if "Traceback" in (words := self.last_words()):

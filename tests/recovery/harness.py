@@ -26,11 +26,15 @@ from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
+from shroff.notices.raising import KIND
+from shroff.notices.store import NoticeStore
 from shroff.streams.log import Record
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 BATCH_SIZE = 64
+
+TOLD = "notice:analysts"  # the kind of what the notice below keeps
 
 NOTICE_RULE = """
 - id: large_payment_told
@@ -41,13 +45,30 @@ NOTICE_RULE = """
   effect: note
   notify: analysts
 """
+# Gathered for longer than any clock here jumps: what is told stays in the store of notices, where it can be counted.
+NOTICE = """
+on: flag
+to: { role: analyst }
+digest: 9000d
+within: 9000d
+"""
 
 
 def make_project(folder: Path) -> Path:
     """A payments project in a new folder, with a rule that tells somebody."""
     shutil.copytree(TEMPLATE, folder)
     (folder / "rules" / "told.yaml").write_text(NOTICE_RULE, encoding="utf-8")
+    (folder / "notices" / "analysts.yaml").write_text(NOTICE, encoding="utf-8")
     return folder
+
+
+def is_told(row: tuple[object, ...], notices: NoticeStore) -> bool:
+    """Whether the store of notices took over a row of the log's outbox that it keeps; all others are none of its."""
+    seq, number, kind, _ = row
+    if kind != TOLD:
+        return str(kind).startswith(KIND)
+    with notices.look() as look:
+        return look.due(f"analysts/{seq}-{number}") is not None
 
 
 def write_events(path: Path, events: int, seed: int) -> Path:

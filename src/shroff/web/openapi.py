@@ -93,6 +93,8 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
         segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
     ]
     answers = {200: told.answer, **dict.fromkeys(told.problems, ref("Problem"))}
+    if told.accepted:
+        answers[202] = {"type": "object"}
     if route.right is not None:
         answers |= dict.fromkeys((401, 403), ref("Problem"))
     found: dict[str, Any] = {
@@ -132,6 +134,8 @@ def _answer(status: int, schema: Mapping[str, Any] | None, route: Route, event: 
         if schema is None:
             return {"description": words, "content": {told.media_type: {"schema": {"type": "string"}}}}
         return {"description": words, "content": _content(schema, event, is_many=told.is_many)}
+    if status == 202:
+        return {"description": told.accepted, "content": {"application/json": {"schema": schema}}}
     return {
         "description": told.problems.get(status) or words,
         "content": {"application/problem+json": {"schema": schema}},

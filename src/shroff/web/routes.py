@@ -31,6 +31,7 @@ class Told:
         is_many: What is sent, and the answer, may be one or a list.
         is_by_event: There is a path for each event type, with its schema.
         body_types: What the body may be where it is no JSON.
+        accepted: What 202 means here: it was begun, and the answer says where to ask for it; empty where none is given.
     """
 
     summary: str
@@ -44,6 +45,7 @@ class Told:
     is_many: bool = False
     is_by_event: bool = False
     body_types: Sequence[str] = ()
+    accepted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

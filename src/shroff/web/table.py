@@ -272,6 +272,7 @@ ROUTES: Final = (
                 500: "",
                 503: "Another backtest runs, or this one takes too long.",
             },
+            accepted="It was begun: how far it is. `Location` says where to ask for its report.",
         ),
     ),
     *cases_table.ROUTES,
