@@ -23,6 +23,7 @@ from shroff.decisions.importings import Importings
 from shroff.decisions.lakes import Lakes
 from shroff.decisions.lanes import in_lane, lane_problems, url_of_lane
 from shroff.decisions.list_files import ListFiles
+from shroff.decisions.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
@@ -39,8 +40,7 @@ from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError
 from shroff.events import hash_keys
-from shroff.events.systems import System, Systems, filled, load_systems
-from shroff.language import yamltext
+from shroff.events.systems import System, Systems, filled
 from shroff.models.registry import Registry
 from shroff.monitoring.doctoring import Doctoring
 from shroff.monitoring.views import DriftViews
@@ -110,9 +110,9 @@ class Project(
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
     asked_by: Who | None = None
-    _loaded: Loaded | None = None
+    _loaded: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     _registry: Registry | None = None
-    _systems: Systems | None = None
+    _systems: MadeOnce[Systems] = field(default_factory=MadeOnce)
     _key_index: KeyIndex | None = None
     _told: tuple[Mapping[str, str], int] | None = None  # a version that waits for this lane, and the offset behind it
 
@@ -123,26 +123,19 @@ class Project(
 
     @property
     def loaded(self) -> Loaded:
-        if self._loaded is None:
-            unreadable: list[Problem] = []
-            of_lane = self.files_in_lane()
-            files = config.read_files(self.places.folder, unreadable) if of_lane is None else of_lane
-            loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load))
-            mistakes, warnings = config.look_alikes(self.places.folder)
-            if loaded.definitions is not None and not self.places.is_elsewhere:
-                text = files.get(config.PROJECT_FILE, "")
-                mistakes += lane_problems(loaded.definitions, self.systems, text)
-            self._loaded = loaded.beside([*unreadable, *mistakes], warnings)
-        return self._loaded
+        return self._loaded.get(self._load)
+
+    def _load(self) -> Loaded:
+        files, problems, warnings = files_of(self.places.folder, self.files_in_lane())
+        loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load))
+        if loaded.definitions is not None and not self.places.is_elsewhere:
+            problems += lane_problems(loaded.definitions, self.systems, files.get(config.PROJECT_FILE, ""))
+        return loaded.beside(problems, warnings)
 
     @property
     def systems(self) -> Systems:
         """The outside systems of the project. What is wrong with them is told with all else in its files."""
-        if self._systems is None:
-            text = config.read_files(self.places.folder, []).get(config.PROJECT_FILE, "")
-            top = yamltext.read(text, config.PROJECT_FILE, [])
-            self._systems = load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()
-        return self._systems
+        return self._systems.get(lambda: systems_of(self.places.folder))
 
     @property
     def registry(self) -> Registry:
@@ -175,11 +168,12 @@ class Project(
         """Raises: DefinitionError where the project would have mistakes with these texts, and without some files."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
         files = {name: text for name, text in config.read_files(self.places.folder, []).items() if name not in without}
-        replace(self, _loaded=load_definitions(files | changed, self.hasher, self.registry.load)).checked()
+        loaded = load_definitions(files | changed, self.hasher, self.registry.load)
+        replace(self, _loaded=MadeOnce(loaded)).checked()
 
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""
-        return replace(self, places=places, _loaded=None, _told=None)
+        return replace(self, places=places, _loaded=MadeOnce(), _told=None)
 
     def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
         self._told = told
@@ -191,12 +185,12 @@ class Project(
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed."""
-        self._loaded = self._systems = None
+        self._loaded.forget()
+        self._systems.forget()
 
     def source_line(self, problem: Problem) -> str:
         """The line that a problem is on, as it is written; nothing where it is on none."""
-        lines = config.read_files(self.places.folder, []).get(problem.file, "").splitlines()
-        return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
+        return line_of(self.places.folder, problem)
 
     def check(self, *, with_log: bool = True) -> CheckReport:
         """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
@@ -263,7 +257,7 @@ class Project(
         from shroff.decisions.inbox import Inbox
 
         def load() -> Definitions:
-            definitions = replace(self, _loaded=None).checked()
+            definitions = replace(self, _loaded=MadeOnce()).checked()
             definitions.require_models()
             return definitions
 

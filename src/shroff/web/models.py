@@ -78,10 +78,7 @@ async def changed(service: Service, request: Request, given: Wish) -> Deployment
     await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
     project = service.project.acting_as(request.who)
     do = _deed(project, given.do, found, reason, given.waive, request.who.name)
-    try:
-        return await service.in_thread(do)
-    finally:
-        service.project.reload()
+    return await service.in_thread(do)
 
 
 def _deed(

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -193,7 +193,15 @@ class Service:
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that waits for the log or computes for long."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._done, function, *arguments)
+
+    def _done(self, function: Callable[..., One], *arguments: object) -> One:
+        try:
+            return function(*arguments)
+        finally:
+            # Where it changed files of the project, they are read here, and not when the event loop asks for them.
+            with suppress(ShroffError):
+                _ = self.project.loaded
 
     async def decided(self, submissions: Sequence[Submission], reader: PostReader) -> list[Answer]:
         """What became of these, once they are durable; if nobody waits for it any more, it is done all the same.
