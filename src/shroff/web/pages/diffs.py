@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Final
+from typing import Final, Literal
 
 AROUND: Final = 2  # lines that are shown beside what differs
+PAIRS_MAX: Final = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
 _WORDS: Final = re.compile(r"\s+|[\w.']+|.")
 
 Part = tuple[str, bool]  # a piece of a line, and whether it differs
+Step = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]  # as `difflib` has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,14 @@ class DiffLine:
 
 
 def diff(before: str, after: str) -> list[DiffLine]:
-    """What differs, with some lines around it; nothing for equal texts."""
+    """What differs, with some lines around it; nothing for equal texts.
+
+    Where too much is alike in two texts, or in two lines of them, to be told apart in good time, all that lies between
+    what they begin with and what they end with is gone and new.
+    """
     old, new = before.splitlines(), after.splitlines()
-    groups = list(SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(AROUND))
     found: list[DiffLine] = []
-    for number, group in enumerate(groups):
+    for number, group in enumerate(_Bounded(old, new).get_grouped_opcodes(AROUND)):
         if number or group[0][1]:
             found.append(DiffLine("skip"))
         for kind, start, end, new_start, new_end in group:
@@ -49,8 +55,47 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:
 def _words(old: str, new: str) -> tuple[list[Part], list[Part]]:
     ours, theirs = _WORDS.findall(old), _WORDS.findall(new)
     gone, come = list[Part](), list[Part]()
-    for kind, start, end, new_start, new_end in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+    for kind, start, end, new_start, new_end in _Bounded(ours, theirs).get_opcodes():
         differs = kind != "equal"
         gone += [("".join(ours[start:end]), differs)] if end > start else []
         come += [("".join(theirs[new_start:new_end]), differs)] if new_end > new_start else []
     return gone, come
+
+
+class _Bounded(SequenceMatcher[str]):
+    """A matcher for texts that anybody may have written: it leaves aside what would take too long."""
+
+    def __init__(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
+        super().__init__(None, ours, theirs, autojunk=False)
+        self._ours, self._theirs = ours, theirs
+
+    def get_opcodes(self) -> list[Step]:
+        """The steps from one text to the other. What both begin and end with is not looked at twice."""
+        ours, theirs = self._ours, self._theirs
+        begins = _alike(ours, theirs)
+        ends = _alike(ours[begins:][::-1], theirs[begins:][::-1])
+        mine, other = ours[begins : len(ours) - ends], theirs[begins : len(theirs) - ends]
+        steps = [_moved(step, begins) for step in _between(mine, other)]
+        if begins:
+            steps.insert(0, ("equal", 0, begins, 0, begins))
+        if ends:
+            steps.append(("equal", len(ours) - ends, len(ours), len(theirs) - ends, len(theirs)))
+        return steps
+
+
+def _between(ours: Sequence[str], theirs: Sequence[str]) -> list[Step]:
+    counts = Counter(theirs)
+    if sum(counts[one] for one in ours) > PAIRS_MAX:
+        return [("replace", 0, len(ours), 0, len(theirs))]
+    return SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
+
+
+def _alike(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """How many they begin with alike."""
+    pairs = zip(ours, theirs, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)))
+
+
+def _moved(step: Step, by: int) -> Step:
+    kind, start, end, new_start, new_end = step
+    return kind, start + by, end + by, new_start + by, new_end + by

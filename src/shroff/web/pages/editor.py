@@ -25,7 +25,7 @@ from shroff.web.drafts import (
     shadow,
 )
 from shroff.web.http import Request, Response
-from shroff.web.pages.diffs import diff
+from shroff.web.pages.diffs import DiffLine, diff
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules import common, rule_path
 from shroff.web.pages.words import sentence
@@ -174,6 +174,12 @@ async def _editor(
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
     theirs = typed.kept.text if typed.kept is not None and not typed.is_kept else ""
+
+    def differences() -> tuple[Sequence[DiffLine], Sequence[DiffLine]]:
+        standing = diff(_with_effect(against), typed.text) if against else ()
+        return standing, diff(theirs, typed.text) if theirs else ()
+
+    from_standing, from_theirs = await service.in_thread(differences)
     draft, project = typed.kept, service.project
     return page(
         service,
@@ -186,9 +192,9 @@ async def _editor(
         checked=checked,
         said=checked_document(checked, typed.text),
         steps=_steps(project, look, typed, checked, judged),
-        against=diff(_with_effect(against), typed.text) if against else (),
+        against=from_standing,
         has_against=bool(against),
-        theirs=diff(theirs, typed.text) if theirs else (),
+        theirs=from_theirs,
         mistake=mistake,
         judged=judged,
         is_shadowed=_is_shadowed(look, typed),

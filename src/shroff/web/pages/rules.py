@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -23,7 +24,6 @@ from shroff.web.problems import ProblemError
 from shroff.web.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, who_changed
 
 if TYPE_CHECKING:
-    from shroff.people.audit import Row
     from shroff.web.service import Service
 
 EVERY: Final = "all"
@@ -82,7 +82,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     id_ = request.params["rule"]
     look = await service.in_thread(one_rule, service, id_)
     tests = await service.in_thread(_tests, service, look)
-    who = await service.in_thread(who_changed, service.desk, look)
+    earlier = await service.in_thread(_earlier, service, look)
     records = service.rule_looks.records
     definitions = service.project.definitions
     newest = records.newest(id_, None, NEWEST_SHOWN)
@@ -95,7 +95,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         status,
         look=look,
         tests=tests,
-        earlier=_earlier(look, who),
+        earlier=earlier,
         hits=newest,
         is_immature=lambda hit: records.is_immature(hit, definitions),
         days=_days(look),
@@ -168,9 +168,9 @@ def _days(look: RuleLook) -> Bars | None:
     return bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
 
 
-def _earlier(look: RuleLook, who: dict[int, Row]) -> list[Earlier]:
-    found = []
-    for version, before in zip(look.versions, [*look.versions[1:], None], strict=False):
+def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
+    who, found = who_changed(service.desk, look), []
+    for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)
         after = msgspec.json.decode(row.after) if row is not None else {}
         found.append(
@@ -184,4 +184,4 @@ def _earlier(look: RuleLook, who: dict[int, Row]) -> list[Earlier]:
                 () if before is None else diff(before.text, version.text),
             )
         )
-    return found[:VERSIONS_SHOWN]
+    return found
