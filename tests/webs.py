@@ -33,10 +33,11 @@ def who(role: Role, rights: frozenset[Right] | None = None) -> Who:
 
 
 class Gate:
-    """Knows a key for each role, its name; and one that has no right at all: `nothing`."""
+    """Knows a key for each role, its name; one that has no right at all: `nothing`; and a `person`."""
 
     def __init__(self) -> None:
         self.known = {role.value: who(role) for role in Role} | {"nothing": who(Role.VIEWER, frozenset())}
+        self.known["person"] = Who("user", "user-7", "ann", Role.ADMIN, RIGHTS[Role.ADMIN])
         self.sessions: dict[str, Any] = {}
 
     def at_hand(self, key: str) -> Who | None:

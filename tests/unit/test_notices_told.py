@@ -18,7 +18,7 @@ from shroff.streams.sink import AwayError
 from tests.telling import Bank, notice, payment, text_of
 
 TEAM = "to: [team@bank.example]\n"
-REFUSAL = (Unmailed("ann@customers.example", "550 no such mailbox"),)
+REFUSAL = (Unmailed("ann@customers.example", "550 <ann@customers.example>: no such mailbox"),)
 
 
 def subjects(bank: Bank) -> list[str]:
@@ -313,7 +313,8 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     bank.post.failing = [REFUSAL]
     bank.tell()
     (letter,) = bank.letters()
-    assert (letter.state, letter.reason) == (REFUSED, "ann@customers.example: 550 no such mailbox")
+    words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
+    assert (letter.state, letter.reason) == (REFUSED, words)
     bank.tell(later_ms=HOUR_MS)
     assert bank.post.mails == []
     bank.project.retry_letter(letter.id)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, selec
 
 from shroff.adapters.people_schema import scripted, tables_of
 from shroff.adapters.people_sql import SqlPeople
-from shroff.notices.store import OPEN, WAITING, Due, Letter, NoticeChange, NoticeLook, Question
+from shroff.notices.store import DROPPED, OPEN, WAITING, Due, Letter, NoticeChange, NoticeLook, Question
 from shroff.people.store import Change as PeopleChange
 
 VERSION: Final = 1  # of the tables: the number of the last script
@@ -121,7 +121,8 @@ class _Looking:
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         table = self._letters
         asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
-        asked = asked.where(table.c.notice == notice, table.c.rule == rule).order_by(table.c.made_ms)
+        asked = asked.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
+        asked = asked.order_by(table.c.made_ms)
         return [int(row[0]) for row in self._connection.execute(asked)]
 
     def question(self, id: str) -> Question | None:

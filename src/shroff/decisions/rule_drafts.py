@@ -129,8 +129,11 @@ class RuleDrafts(RuleFiles):
         """The draft of a rule; None where there is none."""
         return next((one for one in self.drafts() if one.id == id), None)
 
-    def write_draft(self, id: str, text: str, tag: str, author: Author) -> Draft:
+    def write_draft(self, id: str, text: str, tag: str, authors: Sequence[Author]) -> Draft:
         """Keep a draft, mistakes and all, if it is still what `tag` says; empty for one that is not there yet.
+
+        Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves.
+
 
         Raises: ChangedMeanwhileError; UsageError for an id that cannot be one.
         """
@@ -142,12 +145,11 @@ class RuleDrafts(RuleFiles):
             before = self._require(id, tag)
             notes = self._notes()
             note = notes.get(id, Note()) if before is not None else Note()
-            if author not in note.authors:
-                note.authors = [*note.authors, author]
+            note.authors = [*note.authors, *(one for one in authors if one not in note.authors)]
             note.saved_at_ms = self.now_ms()
             config.make_folder(self._folder)
-            config.write_text(self._folder / f"{id}.yaml", text)
             self._put_notes({**notes, id: note})
+            config.write_text(self._folder / f"{id}.yaml", text)
         return Draft(id, text, note)
 
     def drop_draft(self, id: str, tag: str) -> None:

@@ -15,6 +15,8 @@ _ADDRESS: Final = re.compile(
     r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
 
+_ANY: Final = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like one in words of others
+
 
 def is_address(text: str) -> bool:
     r"""Whether this is one plain address, of letters that every server takes.
@@ -47,3 +49,12 @@ def masked(address: str) -> str:
     """
     name, _, domain = address.rpartition("@")
     return f"{name[:1]}…@{domain}"
+
+
+def with_masked(words: str) -> str:
+    """Words of a mail server, in which it likes to repeat the address that it refuses, for people who need not know it.
+
+    >>> with_masked("550 5.1.1 <ann.smith@bank.example>: no such mailbox")
+    '550 5.1.1 <a…@bank.example>: no such mailbox'
+    """
+    return _ANY.sub(lambda found: masked(found.group()), words)

@@ -13,6 +13,7 @@ from typing import Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.addresses import with_masked
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Told
 from shroff.notices.mailer import DoubtError, Mail, Mailer
@@ -240,5 +241,5 @@ def _parted(event: str) -> tuple[str, str]:
 
 
 def _short(reason: str) -> str:
-    """A reason as it is kept: nothing that looks like a card, and not too much."""
-    return covered(reason)[:REASON_MAX]
+    """A reason as it is kept: nothing that looks like a card, no address, and not too much."""
+    return covered(with_masked(reason))[:REASON_MAX]

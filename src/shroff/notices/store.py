@@ -110,7 +110,10 @@ class NoticeLook(Protocol):
         """Letters in these states, or all, newest first; behind that of a time and an id."""
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
-        """When letters of this notice and rule to these recipients were made after a moment, oldest first."""
+        """When letters of this notice and rule to these recipients were made after a moment, oldest first.
+
+        Those that were dropped do not count: nobody was told.
+        """
 
     def question(self, id: str) -> Question | None:
         """The question of this id."""

@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.decisions.inbox import ADOPT
 from shroff.decisions.rule_drafts import Author, Checked, Draft, tag_of
-from shroff.errors import Problem, ShroffError
+from shroff.errors import NotAllowedError, Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -116,7 +116,7 @@ def _put(file: str, why_not: str) -> Response:
 
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
-    found = await service.in_thread(service.project.write_draft, id_, text, tag, author_of(request))
+    found = await service.in_thread(service.project.write_draft, id_, text, tag, await _authors(service, request))
     await service.recorded(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": found.tag}))
     return found
 
@@ -128,7 +128,9 @@ async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
 
 
 async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
-    """Approve a draft. Raises: NotAllowedError for its own author."""
+    """Approve a draft. Raises: NotAllowedError for its own author, and for a key, which is nobody's second person."""
+    if request.who.kind != "user":
+        raise NotAllowedError("a second person signs in to approve a draft; a key cannot do it")
     found = await service.in_thread(service.project.approve_draft, id_, tag, author_of(request))
     await service.recorded(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": tag}))
     return found
@@ -191,6 +193,21 @@ def file_for(look: RuleLook) -> str:
 def author_of(request: Request) -> Author:
     """Who asks, as drafts remember them."""
     return Author(request.who.id, request.who.name)
+
+
+async def _authors(service: Service, request: Request) -> list[Author]:
+    """Who asks, and where that is a key who made it: what somebody's program writes, they wrote."""
+    asks = author_of(request)
+    if request.who.kind != "key":
+        return [asks]
+
+    def maker() -> list[Author]:
+        with service.desk.store.look() as look:
+            key = look.key(asks.id)
+            user = None if key is None else look.user_named(key.made_by)
+        return [] if user is None else [Author(user.id, user.name)]
+
+    return [asks, *await service.in_thread(maker)]
 
 
 def require_reason(reason: str) -> None:

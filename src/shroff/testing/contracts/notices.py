@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.notices.store import OPEN, PASSED, REFUSED, SENT, Due, Letter, NoticeStore, Question
+from shroff.notices.store import DROPPED, OPEN, PASSED, REFUSED, SENT, Due, Letter, NoticeStore, Question
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
@@ -171,6 +171,7 @@ class NoticesContract(Contract):
         with store.change() as change:
             for number, (who, rule) in enumerate([(ann, "large"), (bob, "large"), (ann, "small"), (ann, "large")]):
                 change.put_letter(letter(f"l-{number}", 1_000 + number, rule=rule, who=who))
+            change.put_letter(replace(letter("l-4", 1_002, rule="large", who=ann), state=DROPPED))
         with store.look() as look:
             found = look.sent_since("customer", "large", ann, 0)
             later = look.sent_since("customer", "large", ann, 1_000)
