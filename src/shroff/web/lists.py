@@ -46,8 +46,11 @@ async def all_lists(service: Service, request: Request) -> Response:
 async def one_list(service: Service, request: Request) -> Response:
     """The entries of a list."""
     name = known(service, request)
-    found = await service.in_thread(service.project.list_entries, name)
-    return json_response({"name": name, "entries": [asdict(one) for one in found]})
+
+    def answer() -> Response:
+        return json_response({"name": name, "entries": [asdict(one) for one in service.project.list_entries(name)]})
+
+    return await service.in_thread(answer)  # a list may have a million entries
 
 
 async def put_entry(service: Service, request: Request) -> Response:
@@ -65,7 +68,7 @@ async def remove_entry(service: Service, request: Request) -> Response:
 async def put_sheet(service: Service, request: Request) -> Response:
     """Many entries as CSV."""
     given = _body(await request.body(BODY_BYTES_MAX), Sheet)
-    name, entries = known(service, request), list_csv.read(given.csv, request.who.name)
+    name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
     return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.app import Project
     from shroff.decisions.definitions import Definitions
+    from shroff.decisions.lists import Summary
     from shroff.events.definitions import Entity
     from shroff.web.service import Service
 
@@ -39,6 +41,16 @@ class Line:
     entry: Entry
     is_over: bool
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has."""
+
+    summary: Summary
+    lines: Sequence[Line]
+    matching: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +77,12 @@ async def show_one(service: Service, request: Request) -> Response:
 async def download(service: Service, request: Request) -> Response:
     """A list as CSV, of which no cell is a formula."""
     name = known(service, request)
-    found = await service.in_thread(service.project.list_entries, name)
     headers = ((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()),)
-    return Response(list_csv.written(found).encode(), 200, CSV, headers)
+
+    def written() -> bytes:
+        return list_csv.written(service.project.list_entries(name)).encode()
+
+    return Response(await service.in_thread(written), 200, CSV, headers)
 
 
 # ---- changing
@@ -110,7 +125,7 @@ async def upload(service: Service, request: Request) -> Response:
     """Many entries, as CSV in a field of a form."""
     form, name = await request.form(), known(service, request)
     try:
-        sent = list_csv.read(form.get("csv", ""), request.who.name)
+        sent = await service.in_thread(list_csv.read, form.get("csv", ""), request.who.name)
         told = await change(service, request, name, sent, is_whole=form.get("is_whole") == "yes")
     except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error), form=form)
@@ -154,28 +169,36 @@ async def _overview(service: Service, request: Request, mistake: str = "", name:
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
     name, text = known(service, request), request.query.get("q", "").strip()
-    now_ms = service.project.now_ms()
-    found = await service.in_thread(service.project.list_entries, name)
-    summary = next(one for one in await service.in_thread(service.project.lists) if one.name == name)
-    entity = _entity_of(service.project.definitions, name)
-    wanted = [one for one in found if text.lower() in f"{one.value}\n{one.note}\n{one.added_by}".lower()]
-    lines = [Line(one, _is_over(one, now_ms), entity_path(entity, one.value) if entity else "") for one in wanted]
+    look = await service.in_thread(_look, service.project, name, text)
     return page(
         service,
         request,
         "list.html",
         422 if mistake else 200,
         name=name,
-        summary=summary,
-        lines=lines[::-1][:SHOWN],
-        count=len(found),
-        matching=len(lines),
+        summary=look.summary,
+        lines=look.lines,
+        count=look.count,
+        matching=look.matching,
         text=text,
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
+
+
+def _look(project: Project, name: str, text: str) -> Look:
+    """What a list has. Reads all of it."""
+    entity, now_ms, text = _entity_of(project.definitions, name), project.now_ms(), text.lower()
+    found = project.list_entries(name)
+    wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
+    lines = [
+        Line(one, _is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
+        for one in islice(reversed(wanted), SHOWN)
+    ]
+    summary = next(one for one in project.lists() if one.name == name)
+    return Look(summary, lines, len(wanted), len(found))
 
 
 def said_of(request: Request) -> str:
