@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
-THREADS: Final = 4
+THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail; some of them must be left for signing in
 BACKLOG: Final = 4_096
 
 

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from shroff.web.routes import Route
 
 COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
-LOOK_S: Final = 0.005  # between two looks for a reply
+LOOK_S: Final = 0.005  # between two looks for a reply, longer each time,
+LOOK_S_MAX: Final = 0.1  # up to this
 STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; those of two seconds may come at once
 RATE: Final = 50_000.0  # events a second of one key
 
@@ -266,7 +267,13 @@ class Service:
         """
         numbers = await self.in_thread(self._ask, act, kind, bodies)
         self.posts.wake()
-        return await self.in_thread(self._replies, numbers)
+        end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
+        while (replies := await self.in_thread(self._replies, numbers)) is None:
+            if time.monotonic() > end_s:
+                raise TransientError(f"whoever leads the log has not come to this. {LEFT}")
+            await asyncio.sleep(wait_s)  # and not in a thread: others need those
+            wait_s = min(wait_s * 1.5, LOOK_S_MAX)
+        return replies
 
     async def recorded(self, act: Act) -> None:
         """Put an act into the record, durable on return."""
@@ -307,16 +314,12 @@ class Service:
             change.audit(act, now_ms)
             return [change.ask(kind, body, now_ms) for body in bodies]
 
-    def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw]:
-        end_s, found = time.monotonic() + PATIENCE_S, list[msgspec.Raw]()
+    def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
+        """What came of all of them; None while one waits."""
         with self.project.reading() as log:
-            for number in numbers:
-                while (reply := log.reply_to(number)) is None:
-                    if time.monotonic() > end_s:
-                        raise TransientError(f"whoever leads the log has not come to this. {LEFT}")
-                    time.sleep(LOOK_S)
-                found.append(result_of(reply))
-        return found
+            found = [log.reply_to(number) for number in numbers]
+        there = [one for one in found if one is not None]
+        return None if len(there) < len(found) else [result_of(one) for one in there]
 
     def _answered(self, posts: list[Post]) -> None:
         """On the thread of the log: one call tells the loop of all posts of a batch."""
