@@ -82,6 +82,25 @@ def test_looking_changes_nothing_however_often_and_whoever_looks(tmp_path):
     run(bank, steps)
 
 
+def test_what_is_wrong_with_the_project_is_no_news_for_customers(tmp_path):
+    bank = Bank(tmp_path)
+    path = asked(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        (bank.folder / "rules" / "wrong.yaml").write_text("- id: wrong\n  when: this.nothing\n", encoding="utf-8")
+        asks.service.project.reload()
+        for found in (await browser.get(path), await browser.post(path, {"answer": "no"})):
+            assert found.status == 503
+            assert b"wrong" not in found.body
+            assert b"nothing" not in found.body
+        assert any("customers cannot answer" in one and "rules/wrong.yaml" in one for one in asks.told)
+        (bank.folder / "rules" / "wrong.yaml").unlink()
+        asks.service.project.reload()
+        assert (await browser.get(path)).status == 200
+
+    run(bank, steps)
+
+
 @pytest.mark.parametrize(
     ("said", "verdict", "words"), [("yes", "genuine", "Thank you. That was all."), ("no", "fraud", "We are on it.")]
 )

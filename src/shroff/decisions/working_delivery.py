@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Final, Protocol
 
-from shroff.errors import LogBusyError
+from shroff.errors import DefinitionError, LogBusyError
 from shroff.events.event import time_text
 from shroff.streams.delivering import SinkHealth
 from shroff.streams.log import Log
@@ -63,7 +63,7 @@ class Outflow:
             self._next_s = now_s + AGAIN_S
             try:
                 self._delivery = self._held.enter_context(self._delivering(self._log))
-            except LogBusyError as busy:
+            except (LogBusyError, DefinitionError) as busy:  # or somebody is just writing the project's files
                 words = f"nothing is delivered from here for now: {busy}"
                 if words != self._told:
                     self._told = words

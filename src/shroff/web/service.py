@@ -96,7 +96,7 @@ class Service:
         self.project, self.gate, self.desk = project, gate, desk
         self.cases = project.case_desk(desk)
         self._threads, self.limits = threads, limits or Limits()
-        self._stands_by, self._tell, self.routes, self.provider = stands_by, tell, routes, provider
+        self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
         self.confirming = project.confirming()
         self.strangers = Pace(STRANGERS_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
@@ -137,7 +137,7 @@ class Service:
                 self._errands.attend,
                 stands_by=self._stands_by,
                 stop=self._stop,
-                tell=self._tell,
+                tell=self.tell,
             )
         )
         self.work = answerer.work

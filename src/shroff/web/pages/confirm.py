@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from shroff.errors import TransientError
+from shroff.errors import ShroffError, TransientError
 from shroff.notices.words import LANGUAGES, WORDS
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import HTML, environment
@@ -37,8 +37,8 @@ async def show(service: Service, request: Request) -> Response:
         return _busy(request, 429)
     try:
         page = await service.in_thread(service.confirming.page, request.params["token"], _language(request))
-    except TransientError:
-        return _busy(request, 503)
+    except ShroffError as error:
+        return _away(service, request, error)
     return _page(page, request)
 
 
@@ -53,10 +53,17 @@ async def answer(service: Service, request: Request) -> Response:
             page = await service.in_thread(service.confirming.page, token, language)
             return _page(page, request, status=400 if page.kind == "question" else 0)
         page = await service.in_thread(service.confirming.answer, token, said, language)
-    except TransientError:
-        return _busy(request, 503)
+    except ShroffError as error:
+        return _away(service, request, error)
     service.posts.wake()  # the label waits in the log's inbox
     return _page(page, request, status=409 if page.kind == "again" else 0)
+
+
+def _away(service: Service, request: Request, error: ShroffError) -> Response:
+    """Later. What is wrong with the project is for whoever runs it, and not for its customers."""
+    if not isinstance(error, TransientError):
+        service.tell(f"customers cannot answer: {error}")
+    return _busy(request, 503)
 
 
 def _answer(body: bytes) -> str:
