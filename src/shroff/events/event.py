@@ -146,7 +146,8 @@ class Codec:
         self._time_at = event_type.at(event_type.time_field)
         fields = [(at, event_type.fields[at]) for at in by_canonical_key(event_type)]
         self._writers = [(field.name, at, value_writer(field.type)) for at, field in fields]
-        self._readers = [stored_reader(field.type) for field in event_type.fields]
+        readers = [(at, stored_reader(field.type)) for at, field in enumerate(event_type.fields)]
+        self._readers = [(at, read) for at, read in readers if read is not None]
         self._decoder = msgspec.json.Decoder(_stored_shape(event_type))
 
     def encode(self, event: Event) -> bytes:
@@ -162,17 +163,17 @@ class Codec:
     def decode(self, body: bytes) -> Event:
         """Give the event of a body. Raises: StateError where the body is not one that `encode` wrote."""
         try:
-            stored = msgspec.structs.astuple(self._decoder.decode(body))
-            values = tuple(
-                value if value is None or read is None else read(value)
-                for value, read in zip(stored, self._readers, strict=True)
-            )
+            values = list(msgspec.structs.astuple(self._decoder.decode(body)))
+            for at, read in self._readers:
+                value = values[at]
+                if value is not None:
+                    values[at] = read(value)
         except (ValueError, OverflowError) as error:
             raise StateError(f"a stored {self.event_type.name} does not fit its type: {error}") from None
         id_, time_ms = values[self._id_at], values[self._time_at]
         if id_ is None or time_ms is None:
             raise StateError(f"a stored {self.event_type.name} has no id or no time")
-        return Event(self.event_type.name, id_, time_ms, values)
+        return Event(self.event_type.name, id_, time_ms, tuple(values))
 
 
 def by_canonical_key(event_type: EventType) -> list[int]:
