@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LOOK_BACK: Final = 500_000  # places of the log
 EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
 _BLOCK: Final = 4_096
+_SLACK: Final = 20_000  # above which they are sorted out
 _CROWDED: Final = 16  # events of a block that are read one by one at most
 _MONEY: Final = "money"
 
@@ -95,17 +96,17 @@ class HitRecords:
         """Take what the log has had since."""
         with self._lock:
             last = log.last_seq()
-            if self._upto < 0:
+            if self._upto < 0 or last - self._upto > LOOK_BACK:  # long not looked at: what lies between is too much
                 self._begin(log, last)
             if last <= self._upto:
                 return
             for after in range(self._upto, last, _BLOCK):
                 self._take_hits(log, definitions, after, min(after + _BLOCK, last))
+                self._forget()
             self._take_labels(log, definitions, self._upto, last)
             self.last_ms = log.watermark_ms() or 0
             self.now_ms = max(self.now_ms, self.last_ms)
             self._upto = last
-            self._forget()
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
         """What one rule did."""
@@ -160,6 +161,8 @@ class HitRecords:
         return one.verdict or "genuine"
 
     def _begin(self, log: Log, last: int) -> None:
+        self.events, self._named, self.since_ms = {}, {}, None
+        self.by_rule.clear()
         self._upto = self.from_seq = max(0, last - LOOK_BACK, log.pruned_to())
         for records in log.read(self._upto, min(last, self._upto + _BLOCK)):
             times = [one.time_ms for one in records if one.kind == "event"]
@@ -209,7 +212,7 @@ class HitRecords:
 
     def _forget(self) -> None:
         """Let go of the oldest where there are too many."""
-        if len(self.events) <= EVENTS_KEPT:
+        if len(self.events) <= EVENTS_KEPT + _SLACK:
             return
         kept = sorted(self.events)[-EVENTS_KEPT:]
         first = kept[0]
