@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.adapters.people_sql import SqlPeople
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Entry, edited
-from shroff.errors import UsageError
+from shroff.errors import LogBusyError, UsageError
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
@@ -189,6 +190,23 @@ def test_programs_change_lists_as_people_do(bank):
         assert wrong.status == 422
         assert (await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", {"value": 7})).status == 422
         assert (await call(browser, "GET", "/api/v1/lists/none")).status == 404
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_recorded_is_not_changed(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await browser.csrf()  # its session was used just now, which is kept, too
+
+        def change(*_: object) -> None:
+            raise LogBusyError("another process holds it", "a backup")
+
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change", change)
+            refused = await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", {"value": "c-1"})
+        assert refused.status == 503
+        assert (bank / "lists" / f"{LIST}.csv").read_text(encoding="utf-8") == HEAD
 
     run(bank, steps)
 

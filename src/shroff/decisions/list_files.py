@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Final
 
@@ -42,11 +42,18 @@ class ListFiles(Additions):
         self.reload()
 
     def write_list(
-        self, name: str, put: Sequence[Entry] = (), out: Sequence[str] = (), *, is_whole: bool = False
+        self,
+        name: str,
+        put: Sequence[Entry] = (),
+        out: Sequence[str] = (),
+        *,
+        is_whole: bool = False,
+        before: Callable[[Edited], None] = lambda _: None,
     ) -> Edited:
         """Change the entries of a list, as `lists.edited`; values that are compared with a hashed field, hashed.
 
-        It comes into force when the process that writes the log is asked to look at the files, or starts.
+        It comes into force when the process that writes the log is asked to look at the files, or starts. `before` is
+        told what is about to be written; where it raises, nothing is.
 
         Raises: UsageError where there is no such list, or one to take out is not in it; DefinitionError where the
             project would have mistakes.
@@ -67,6 +74,7 @@ class ListFiles(Additions):
             found = edited(text, hashed, out, stands_for, is_whole=is_whole)
             if found.text != text:
                 self.check_with({file_of(name): found.text})
+                before(found)
                 config.write_text(self.places.folder / file_of(name), found.text)
         self.reload()
         return found

@@ -83,17 +83,23 @@ async def change(
 ) -> dict[str, Any]:
     """Change a list by who asks; what became of it, and whether it is in force.
 
-    Raises: as `ListFiles.write_list`.
+    It stands in the record before it is written: a list that nobody changed can never be other than it was.
+
+    Raises: as `ListFiles.write_list`; TransientError where it cannot be recorded, and nothing is changed.
     """
 
+    def recorded(found: Edited) -> None:
+        act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
+        with service.desk.store.change() as change:
+            change.audit(act, service.project.now_ms())
+
     def write() -> Edited:
-        return service.project.write_list(name, put, out, is_whole=is_whole)
+        return service.project.write_list(name, put, out, is_whole=is_whole, before=recorded)
 
     found = await service.in_thread(write)
     told: dict[str, Any] = {"list": name, **found.counts, "in_force": True, "why_not": None}
     if found.before or found.after:
-        act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
-        told["why_not"] = await put_in_force(service, act)
+        told["why_not"] = await put_in_force(service)
         told["in_force"] = told["why_not"] is None
     return told
 
@@ -104,8 +110,10 @@ async def make(service: Service, request: Request, name: str) -> None:
     await put_in_force(service, Act(request.who, "list.make", f"list {name}"))
 
 
-async def put_in_force(service: Service, act: Act) -> str | None:
+async def put_in_force(service: Service, act: Act | None = None) -> str | None:
     """Have the files as they are now in force from the next event on; why that waits, None where it does not.
+
+    `act` is recorded with it, where it is not yet.
 
     The file is written by now: whatever goes wrong here, it comes into force later.
     """

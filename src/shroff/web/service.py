@@ -260,8 +260,8 @@ class Service:
             self._label_reader = PostReader(definitions, self.project.intake(keeps_hashes=True), self.project.now_ms)
         return self._label_reader
 
-    async def asked_of_log(self, act: Act, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
-        """What came of requests to whoever leads the log, recorded in the transaction that asks.
+    async def asked_of_log(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
+        """What came of requests to whoever leads the log, recorded in the transaction that asks, where it is not yet.
 
         Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
         """
@@ -308,10 +308,11 @@ class Service:
             for step in steps:
                 step(change, now_ms)
 
-    def _ask(self, act: Act, kind: str, bodies: Sequence[bytes]) -> list[int]:
+    def _ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[int]:
         now_ms = self.project.now_ms()
         with self.desk.store.change() as change:
-            change.audit(act, now_ms)
+            if act is not None:
+                change.audit(act, now_ms)
             return [change.ask(kind, body, now_ms) for body in bodies]
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
