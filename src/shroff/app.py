@@ -22,7 +22,6 @@ from shroff.decisions.erasing import Erasing
 from shroff.decisions.importings import Importings
 from shroff.decisions.lakes import Lakes
 from shroff.decisions.lanes import in_lane, lane_problems, url_of_lane
-from shroff.decisions.list_files import ListFiles
 from shroff.decisions.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
@@ -53,6 +52,7 @@ from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Source
 
 if TYPE_CHECKING:
+    from shroff.cases.following import Tells
     from shroff.cases.store import CaseStore
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.key_index import KeyIndex
@@ -89,7 +89,6 @@ class Project(
     Erasing,
     RuleDrafts,
     RuleImports,
-    ListFiles,
     Silences,
     Pruning,
     OnlineViews,
@@ -359,6 +358,10 @@ class Project(
         from shroff.adapters.cases_sql import beside
 
         return beside(people)
+
+    def tells_cases(self, people: PeopleStore, log: Log) -> Tells | None:
+        """What notices tell of cases, in the transaction that opens them."""
+        return self.case_notices(people, log)
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""

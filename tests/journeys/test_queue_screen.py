@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from shroff import app
+from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
 from tests.screens import PATIENCE_MS, signed_in
@@ -185,3 +186,24 @@ def test_an_empty_queue_says_the_next_command(tmp_path):
     with served(tmp_path / "bank") as service, signed_in(service) as page:
         page.goto(f"{service.url}/queue")
         assert page.inner_text(".command code") == "shroff ingest payments.csv --as payment"
+
+
+def test_new_cases_are_told_beside_the_queue_and_come_into_it_by_a_key(at_work):
+    service, page = at_work
+    page.goto(f"{service.url}/queue?order=newest")
+    page.wait_for_selector(SHOWN)
+    assert not page.locator(".news a").is_visible()
+    rows = page.locator("tr[data-row]").all_inner_texts()
+    at = page.locator(CHOSEN).bounding_box()
+    last = [one.event for one in bank(60, seed=4)][-1]
+    with service.client() as client:
+        for name in ("new-1", "new-2"):
+            sent = client.post("/api/v1/events/payment", json={**last, "payment_id": name, "card": name})
+            assert sent.status_code == 200
+        page.wait_for_selector(".news a:has-text('2 new cases')", timeout=PATIENCE_MS)
+
+    assert page.locator("tr[data-row]").all_inner_texts() == rows
+    assert page.locator(CHOSEN).bounding_box() == at
+    page.keyboard.press("r")
+    page.wait_for_selector("tr[data-row] a:has-text('new-1')")
+    assert not page.locator(".news a").is_visible()

@@ -1,5 +1,5 @@
-"""The law of cases: whatever analysts do in any order, and whenever the service is killed, each case is what a plain
-model of it says, and each answer that nobody undid is one label for each of its events, once.
+"""The law of cases: whatever analysts and customers do in any order, and whenever the service is killed, each case is
+what a plain model of it says, and each answer that nobody undid is one label for each of its events, once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from shroff.adapters.cases_sql import SqlCases
 from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.labelled import DENIED
 from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.people.access import Who
 from shroff.testing.rows import NOW_MS
-from tests.unit.cased import ANN, BEN, Office, alert, office
+from tests.unit.cased import ANN, BEN, Office, alert, denial, office
 
 LOCK_MS, UNDO_MS = 60_000, 8_000
 WHO = st.sampled_from([ANN, BEN])
@@ -51,7 +52,9 @@ class Mortal(SqlCases):
 
 @dataclass(slots=True)
 class Plain:
-    """What a case is, as plainly as it can be said. `answers` are those of its events, empty where there is none."""
+    """What a case is, as plainly as it can be said. `answers` are those of its events, empty where there is none;
+    `denied` the events that a customer denies, and `told` how often that was news to whoever works on it.
+    """
 
     key: str
     state: str = "open"
@@ -60,6 +63,8 @@ class Plain:
     version: int = 1
     verdict: str = ""
     answers: dict[int, str] = field(default_factory=dict)
+    denied: set[int] = field(default_factory=set)
+    told: int = 0
 
 
 @dataclass(slots=True)
@@ -101,12 +106,50 @@ class Cases(RuleBasedStateMachine):
     def an_alert_comes(self, key: str) -> None:
         self.seq += 1
         self.at.raised(alert(self.seq, key))
+        self._raised(key)
+
+    @rule(key=KEYS)
+    def a_customer_denies_what_nobody_looked_at(self, key: str) -> None:
+        self.seq += 1
+        self.at.heard(alert(self.seq, key), labels=[denial(self.seq, self.seq, self.now_ms)])
+        one = self._raised(key)
+        one.denied.add(self.seq)
+        one.told += 1
+
+    @rule(data=st.data())
+    def a_customer_denies_an_event_of_a_case(self, data: st.DataObject) -> None:
+        """It wants an answer, if it was not answered as fraud; what is closed opens, what is snoozed wakes."""
+        if not self.cases:
+            return
+        number = data.draw(st.sampled_from(sorted(self.cases)))
+        one = self.cases[number]
+        event = data.draw(st.sampled_from(sorted(one.answers)))
+        self.seq += 1
+        opened = self.at.denied(self.seq, event, self.now_ms)
+        assert [found.case for found in opened] == (
+            [number] if one.state == "closed" and not self._is_fraud(event) else []
+        )
+        one.denied.add(event)
+        if not self._is_fraud(event):
+            one.answers[event] = ""
+            one.told += 1
+            if one.state == "closed":
+                self._change(number, state="open", who="", verdict="")
+            else:
+                self._change(number, state="open" if one.state == "snoozed" else one.state)
+
+    def _is_fraud(self, event: int) -> bool:
+        return any(one.answers.get(event) == "fraud" for one in self.cases.values())
+
+    def _raised(self, key: str) -> Plain:
+        """The case that has the alert of this place now."""
         open_ones = [number for number, one in self.cases.items() if one.key == key and one.state != "closed"]
         number = open_ones[-1] if open_ones else len(self.cases) + 1
         one = self.cases.setdefault(number, Plain(key))
         one.answers[self.seq] = ""
         if one.state == "snoozed":
             one.state = "open"
+        return one
 
     @rule(ms=st.sampled_from([1, 3_000, 7_999, 8_000, 60_000]))
     def time_goes_by(self, ms: int) -> None:
@@ -132,6 +175,8 @@ class Cases(RuleBasedStateMachine):
             lambda: carry_out(self.at.desk),
             lambda: working.claim_next(self.at.desk, ANN),
             lambda: deciding.decide(self.at.desk, BEN, data.draw(NUMBERS), "fraud"),
+            lambda: self.at.denied(self.seq + 1, data.draw(st.integers(1, self.seq + 1))),
+            lambda: self.at.heard(alert(self.seq + 1, "a"), labels=[denial(self.seq + 1, self.seq + 1)]),
         ):
             try:
                 call()
@@ -252,7 +297,9 @@ class Cases(RuleBasedStateMachine):
             if case not in {one[0] for one in left}:
                 now = self.cases[case]
                 answers = {seq: "" if seq in events else answer for seq, answer in now.answers.items()}
-                self.cases[case] = replace(before, answers=answers, version=now.version + 1)
+                self.cases[case] = replace(
+                    before, answers=answers, denied=now.denied, told=now.told, version=now.version + 1
+                )
         if left and promise.kind == "decide":
             with self.at.desk.store.look() as look:
                 (kept,) = (one for one in look.due(2**60) if one.number not in self.promises)
@@ -273,6 +320,9 @@ class Cases(RuleBasedStateMachine):
             assert {alert.seq: alert.verdict for alert in self.at.alerts(case.number)} == one.answers
             assert case.alerts == len(one.answers)
             assert case.stake == (1_000 * len(self._waiting(case.number)) or None)
+            assert case.customer == ("fraud" if one.denied else "")
+            with self.at.desk.store.look() as look:
+                assert sum(row.what == DENIED for row in look.history(case.number)) == one.told
 
     @invariant()
     def labels_are_written_once(self) -> None:
@@ -288,7 +338,8 @@ class Cases(RuleBasedStateMachine):
         return [seq for seq, answer in self.cases[number].answers.items() if not answer]
 
     def _copy(self, number: int) -> Plain:
-        return replace(self.cases[number], answers=dict(self.cases[number].answers))
+        one = self.cases[number]
+        return replace(one, answers=dict(one.answers), denied=set(one.denied))
 
     def _may(self, number: int, who: Who) -> type[UsageError] | None:
         """What somebody is told who would change an open case; None where they may."""

@@ -1,4 +1,7 @@
-"""SIGKILL while customers are asked and answer: what was answered is there, nothing is twice, and mails hardly ever."""
+"""SIGKILL while customers are asked and answer: what was answered is there, nothing is twice, and mails hardly ever.
+
+Each "no" opens one case, each once.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.cases.case import STATES, Wanted
 from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
@@ -42,7 +46,8 @@ def bank_at(folder: Path, server: Mail) -> Bank:
     mail = f"mail: {{ smtp: '{server.address}', security: plain, from: Small Bank <notices@bank.example> }}"
     settings = FILES["shroff.yaml"].splitlines()
     lines = [mail if line.startswith("mail:") else line for line in settings]
-    return Bank(folder, {"shroff.yaml": "\n".join(lines) + "\n", **notice(ASKS)})
+    rules = FILES["rules/large.yaml"].replace("effect: review", "effect: note")  # so a case is of a "no" alone
+    return Bank(folder, {"shroff.yaml": "\n".join(lines) + "\n", "rules/large.yaml": rules, **notice(ASKS)})
 
 
 class Customers(threading.Thread):
@@ -147,6 +152,9 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
     with closing(project.open_people()) as people:
         record = Counter(one.subject for one in rows_of(people) if one.action == "confirmation.answer")
+    with project.cases() as desk, desk.store.look() as cases:
+        numbers = [one.number for one in cases.queue(Wanted(states=STATES), limit=500)]
+        alerts = Counter(alert.named for number in numbers for alert in cases.alerts(number))
     said = {one.event: one.answer for one in questions if one.answer}
     labels = Counter((one["event"], one["verdict"]) for one in bodies if one["source"] == "customer")
     copies = Counter(str(message_from_bytes(one, policy=SMTP)["Message-ID"]) for one in server.arrived())
@@ -158,6 +166,7 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     assert sorted(said.values()) == sorted(one for one, _ in answers.values())
     assert record == Counter(list(said))
     assert labels == Counter((event, {"yes": "genuine", "no": "fraud"}[one]) for event, one in said.items())
+    assert alerts == Counter(event for event, one in said.items() if one == "no")
     assert len(said) == len(copies)
     assert max(copies.values()) <= 2
     assert sum(copies.values()) - len(copies) <= KILLS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from shroff.adapters.log_sqlite import SqliteLog
 from shroff.adapters.people_sql import SqlPeople
 from shroff.cases.case import STATES, Alert, Case, Wanted
 from shroff.cases.desk import CaseDesk
-from shroff.cases.gathering import gather
+from shroff.cases.following import Opening, take_in
+from shroff.cases.hearing import Label
 from shroff.events.casework import CaseSettings
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
@@ -40,6 +41,11 @@ def alert(seq: int, key: str = "c-1", **more: Any) -> Alert:
     return replace(made, **more)
 
 
+def denial(seq: int, of: int, known_ms: int = NOW_MS) -> Label:
+    """A customer's "no" at a place of the log, to the event `payment/p-OF`."""
+    return Label(seq, f"payment/p-{of}", "fraud", "customer", known_ms)
+
+
 @dataclass(slots=True)
 class Office:
     """A desk, its clock, and what a test asks of both."""
@@ -51,13 +57,18 @@ class Office:
 
     def raised(self, *alerts: Alert) -> None:
         """Alerts came."""
+        self.heard(*alerts)
+
+    def heard(self, *alerts: Alert, labels: Sequence[Label] = ()) -> list[Opening]:
+        """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
-            gathered = gather(alerts, change.open_about({one.about for one in alerts}), change.place()[1], self.now_ms)
-            change.add_cases(gathered.new)
-            change.put_cases(gathered.changed)
-            change.add_alerts(gathered.alerts)
-            change.add_history(gathered.happened)
-            change.put_place(max(one.seq for one in alerts), gathered.last_case)
+            found = take_in(change, alerts, labels, self.now_ms)
+            change.put_place(max(one.seq for one in (*alerts, *labels)), change.place()[1])
+        return found
+
+    def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[Opening]:
+        """At a place a customer said that it was not them, of the event `payment/p-OF`."""
+        return self.heard(labels=[denial(seq, of, self.now_ms if known_ms is None else known_ms)])
 
     def case(self, number: int = 1) -> Case:
         with self.desk.store.look() as look:

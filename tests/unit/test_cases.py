@@ -11,10 +11,11 @@ from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Wanted
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
+from shroff.cases.hearing import Label
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people.access import Role
 from shroff.testing.rows import NOW_MS
-from tests.unit.cased import ANN, BEN, VIEWER, alert, office, user
+from tests.unit.cased import ANN, BEN, VIEWER, alert, denial, office, user
 
 MINUTE_MS = 60_000
 PNG = b"\x89PNG\r\n\x1a\n...."
@@ -273,6 +274,128 @@ def test_a_snoozed_case_comes_back_by_itself(tmp_path):
 
         assert at.case().state == OPEN
         assert at.labels() == []
+
+
+def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2, due_ms=NOW_MS + 50))
+        done = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-2")
+        at.raised(alert(3, stake=30, due_ms=NOW_MS + 20))
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+
+        assert (case.state, case.alerts, case.stake, case.due_ms) == (OPEN, 3, 2_030, NOW_MS + 20)
+
+
+# ---- what customers deny
+
+
+def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        assert at.denied(3, of=1, known_ms=NOW_MS + 5) == []
+        found = reading.detail(at.desk, ANN, 1)
+
+    assert [one.number for one in (found.case,)] == [1]
+    assert (found.case.alerts, found.case.stake, found.case.customer) == (2, 2_000, "fraud")
+    assert [one.customer for one in found.alerts] == ["fraud", ""]
+    (row,) = found.history
+    assert (row.what, row.name, row.words, row.at_ms) == ("denied", "the customer", "payment/p-1", NOW_MS + 5)
+
+
+def test_who_has_not_seen_the_denial_is_told_before_they_answer(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = working.claim(at.desk, ANN, 1)
+        at.denied(2, of=1)
+        assert (at.case().state, at.case().assignee) == (CLAIMED, ANN.id)
+        with pytest.raises(CaseChangedError, match="the customer denied an event of case 1 at"):
+            deciding.decide(at.desk, ANN, 1, "genuine", tag=read.tag)
+
+        assert deciding.decide(at.desk, ANN, 1, "genuine", tag=at.case().tag).cases[0].state == CLOSED
+
+
+def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2), alert(3))
+        deciding.decide(at.desk, ANN, 1, "genuine")
+        at.now_ms += 60_000
+        carry_out(at.desk)
+        (opened,) = at.denied(4, of=2)
+        case = at.case()
+
+        assert (opened.case, opened.seq, opened.at_ms, opened.event) == (1, 4, at.now_ms, "payment/p-2")
+        assert (case.state, case.verdict, case.closed_ms, case.stake) == (OPEN, "", None, 1_000)
+        assert [one.verdict for one in at.alerts()] == ["genuine", "", "genuine"]
+        assert len(at.cases()) == 1
+        deciding.decide(at.desk, BEN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        assert [label[:2] for label in at.labels()[3:]] == [("payment/p-2", "fraud")]
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "genuine")
+        at.denied(2, of=1, known_ms=NOW_MS + 3_000)
+        at.heard(labels=[Label(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
+        assert (at.case().state, at.case().customer) == (OPEN, "fraud")
+        at.heard(labels=[Label(4, "payment/p-1", "fraud", "chargeback", NOW_MS + 9_000)])
+
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        before = at.case()
+        assert at.denied(2, of=1) == []
+
+        assert at.case() == replace(before, customer="fraud")
+
+
+def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        at.heard(labels=[Label(3, "payment/p-1", "genuine", "customer", NOW_MS)])
+        assert at.case().customer == "genuine"
+        at.denied(4, of=1)
+        at.heard(labels=[Label(5, "payment/p-2", "genuine", "customer", NOW_MS)])
+
+        assert at.case().customer == "fraud"
+
+
+def test_a_denial_wakes_a_snoozed_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        at.denied(2, of=1)
+
+        assert (at.case().state, at.case().snoozed_ms) == (OPEN, None)
+
+
+def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, "a"), replace(alert(1, "d-1"), entity="device"))
+        deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
+        assert [one.case for one in at.denied(2, of=1)] == [2]
+        assert [case.state for case in at.cases()] == [CLOSED, OPEN]
+        at.denied(3, of=1)
+
+        assert [case.state for case in at.cases()] == [CLOSED, OPEN]
+
+
+def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = at.case().tag
+        assert at.heard(alert(3, id="p-2"), labels=[denial(3, of=2)]) == []
+        case = deciding.decide(at.desk, ANN, 1, "genuine", tag=read).cases[0]
+
+        assert (case.state, case.alerts, case.customer) == (OPEN, 2, "fraud")
+        assert [one.verdict for one in at.alerts()] == ["genuine", ""]
 
 
 # ---- many

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
+from shroff.cases import deciding, working
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
-from shroff.notices.raising import case_opened
 from shroff.notices.report import report_due
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.telling import Teller
@@ -104,6 +104,47 @@ def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, d
     assert (None if found is None else msgspec.json.decode(found.told)["day"]) == day
 
 
+def test_the_report_says_what_waits_for_people(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))
+    with bank.project.cases() as desk:
+        deciding.decide(desk, bank.project.who, 3, "genuine")
+        working.escalate(desk, bank.project.who, 2, "hard")
+    shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
+    at = shown.index("What waits for people now")
+
+    assert shown[at + 2 : at + 7] == [
+        "open cases 2",
+        "at stake in them 339.90 EUR",
+        "whose time is over 0",
+        "time left for the next one 13 h 25 min",
+        "escalated 1",
+    ]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, with one blank where there are several."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_a_report_of_a_day_on_which_nothing_waits_says_so(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1", "1.00"))
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "open cases 0" in lines_of(text)
+    assert "time left" not in text
+
+
+def test_cases_whose_time_is_over_stand_in_the_report(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"))
+    shown = lines_of(text_after(bank, 2 * DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
+
+    assert "whose time is over 1" in shown
+    assert "time left for the next one late by 10 h 34 min" in shown
+
+
 # ---- spikes and failures
 
 
@@ -167,17 +208,6 @@ def test_input_that_is_refused_is_told(tmp_path):
     bank.tell()
 
     assert "2 more in quarantine" in text_of(bank.post.read[0])
-
-
-def test_a_case_that_opens_is_told(tmp_path):
-    bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases") | {"notices/customer.yaml": None})
-    bank.pay()
-    with bank.project.told() as store, store.change() as change:
-        for due in case_opened(bank.project.notices, "7", "payment/p-1", "3 alerts", bank.clock_ms):
-            assert change.add_due(due)
-    bank.tell()
-
-    assert "A case about payment/p-1: 3 alerts" in text_of(bank.post.read[0])
 
 
 # ---- webhooks

@@ -82,14 +82,20 @@ async def figures(browser: Browser, query: str = "") -> Any:
 class Listener:
     """Somebody who opened the stream, and hears what comes."""
 
-    def __init__(self, asks: Asker, browser: Browser, path: str = "/live/stream") -> None:
+    def __init__(self, asks: Asker, browser: Browser, path: str = "/live/stream", query: str = "") -> None:
         self.heard: list[bytes] = []
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self._left = asyncio.Event()
         cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         headers = [(b"accept", b"text/event-stream"), (b"cookie", cookie.encode()), (b"host", b"shroff.test")]
-        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+        }
         application = Application(asks.service, table(), asks.told.append)
         whole = {**scope, "headers": headers, "client": ("127.0.0.1", 1)}
         self.task = asyncio.ensure_future(application(whole, self._receive, self._send))
@@ -117,9 +123,13 @@ class Listener:
             await self.task
 
     @property
-    def parts(self) -> list[dict[str, str]]:
-        found = [one for one in self.heard if one.startswith(b"event: parts\ndata: ")]
-        return [msgspec.json.decode(one.partition(b"data: ")[2]) for one in found]
+    def parts(self) -> list[dict[str, Any]]:
+        return self.told("parts")
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        """The contents of the events of a name."""
+        begin = f"event: {name}\ndata: ".encode()
+        return [msgspec.json.decode(one.removeprefix(begin)) for one in self.heard if one.startswith(begin)]
 
 
 # ---- figures
@@ -228,7 +238,7 @@ def test_the_stream_tells_the_parts_that_changed(bank):
 
 
 def test_a_stream_says_that_it_is_still_there(bank, monkeypatch):
-    monkeypatch.setattr(live, "STILL_HERE_S", 0.05)
+    monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         listener = Listener(asks, browser)
@@ -257,7 +267,7 @@ def test_streams_of_one_session_are_few_and_their_room_comes_back(bank):
 
 
 def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
-    monkeypatch.setattr(live, "STILL_HERE_S", 0.05)
+    monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         listener = Listener(asks, browser)

@@ -15,7 +15,9 @@ from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.web.gate import gate_of
+from shroff.web.pages import queue
 from shroff.web.pages.casework import where_from, where_of
+from tests.unit.test_web_live import Listener
 from tests.unit.test_web_pages import EVIL, PASSWORD, PAYMENT, RULE, TEMPLATE, let_in
 from tests.webs import Asker, Browser, asker
 
@@ -176,6 +178,77 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
         (row,) = [one for one in rows_of(asks.service.desk.store) if one.action == "rule.silence"]
         assert (row.name, row.subject) == ("ann", "rule any_payment")
+
+    run(bank, steps)
+
+
+def test_a_silence_is_ended_from_its_case_over_http_and_from_its_rule_and_the_rule_speaks_again(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        numbers = iter(range(10, 20))
+
+        async def outcome(card: str) -> str:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            number = next(numbers)  # the day, too: many of one hour are another rule's
+            own = {"payment_id": f"p-{number}", "paid_at": f"2026-01-{number}T08:30:00Z", "card": card}
+            given = msgspec.json.encode({**PAYMENT, **own})
+            return str((await browser.send("POST", "/api/v1/events/payment", given, csrf)).json()["outcome"])
+
+        async def ended(rule: str) -> int:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            body = msgspec.json.encode({"rule": rule})
+            return (await browser.send("POST", "/api/v1/cases/1/end-silence", body, csrf)).status
+
+        key = (await browser.get("/api/v1/cases/1")).json()["key"]
+        silent = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
+        lists = "/lists/silence.any_payment"
+        for end in (
+            lambda: form(browser, "/cases/1/end-silence", "/cases/1", rule="any_payment"),
+            lambda: ended("any_payment"),
+            lambda: form(browser, f"{lists}/out", "/rules/any_payment", value=key, back="/rules/any_payment"),
+        ):
+            assert (await form(browser, "/cases/1/silence", "/cases/1", **silent))[0] == 303
+            assert await outcome(key) == "approve"
+            assert ">End silence</button>" in (await browser.get("/cases/1")).body.decode()
+            assert ">End silence</button>" in (await browser.get("/rules/any_payment")).body.decode()
+            await end()
+            assert await outcome(key) == "review"
+            assert ">End silence</button>" not in (await browser.get("/cases/1")).body.decode()
+            assert ">Silent for</h2>" not in (await browser.get("/rules/any_payment")).body.decode()
+        assert await ended("any_payment") == await ended("no_such") == 400
+        assert (await form(browser, lists, lists, value="c-9", note="for ever", expires_at=""))[0] == 422
+        done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
+        assert done == ["silenced", "silence_ended", "silenced", "silence_ended", "silenced"]
+        acts = [row.action for row in rows_of(asks.service.desk.store)]
+        assert (acts.count("rule.silence_end"), acts.count("list.change")) == (2, 1)
+
+    run(bank, steps)
+
+
+def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_them(bank, monkeypatch):
+    monkeypatch.setattr(queue, "EVERY_S", 0.01)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def post(number: int) -> None:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            given = msgspec.json.encode({**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}"})
+            await browser.send("POST", "/api/v1/events/payment", given, csrf)
+
+        assert 'data-news="/queue/stream?after=3"' in (await browser.get("/queue")).body.decode()
+        whole = Listener(asks, browser, "/queue/stream", "after=3")
+        filtered = Listener(asks, browser, "/queue/stream", "key=c-8&after=3")
+        for number in (7, 8):
+            await post(number)
+            await whole.until(lambda number=number: whole.told("cases")[-1:] == [{"new": number - 6}])
+        await filtered.until(lambda: bool(filtered.told("cases")))
+        assert filtered.told("cases") == [{"new": 1}]
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        await browser.send("POST", "/api/v1/cases/5/decide", b'{"verdict": "genuine"}', csrf)
+        await whole.until(lambda: whole.told("cases")[-1:] == [{"new": 1}])
+        for one in (whole, filtered):
+            await one.leave()
+        for query in ("state=opn", "min_stake=much&after=3"):
+            assert (await browser.get(f"/queue/stream?{query}")).status == 400
+        assert asks.service.streams.count == 0
 
     run(bank, steps)
 

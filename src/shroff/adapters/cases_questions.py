@@ -93,7 +93,7 @@ class CaseLooking:
         table = self._tables.case_alerts
         hashes = [event_hash(event, id_) for event, id_ in events]
         found = (self._rows(select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
-        return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: (alert.seq, alert.entity))
+        return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         table = self._tables.case_history
@@ -180,6 +180,8 @@ class CaseLooking:
             yield table.c.stake >= wanted.stake_from
         if wanted.due_before_ms is not None:
             yield table.c.due_ms < wanted.due_before_ms
+        if wanted.after:
+            yield table.c.number > wanted.after
         if wanted.rule:
             yield self._has_alert(_holds(self._tables.case_alerts.c.rules, f" {wanted.rule} "))
         if wanted.text:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
 
 from shroff.adapters.people_schema import scripted, tables_of
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people_sql import SqlPeople, connection_of
 from shroff.notices.store import DROPPED, OPEN, WAITING, Due, Letter, NoticeChange, NoticeLook, Question
 from shroff.people.store import Change as PeopleChange
 
@@ -55,6 +55,9 @@ class SqlNotices:
         self._prepare()
         with self._database.transaction(is_change=True) as connection:
             yield _Changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+
+    def beside(self, people: PeopleChange) -> NoticeChange:
+        return _Changing(connection_of(people), _tables(self._database.prefix), people)
 
     def close(self) -> None:
         self._people.close()
@@ -140,9 +143,15 @@ class _Looking:
         return int(self._connection.execute(asked).scalar() or 0)
 
     def questions_of(self, event: str) -> list[Question]:
-        table = self._questions
-        asked = select(table).where(table.c.event == event).order_by(table.c.made_ms, table.c.id)
-        return [_question(row) for row in self._connection.execute(asked)]
+        return self.questions_about([event])
+
+    def questions_about(self, events: Collection[str]) -> list[Question]:
+        table, listed = self._questions, list(dict.fromkeys(events))
+        found: list[Question] = []
+        for at in range(0, len(listed), _KEYS_MAX):
+            asked = select(table).where(table.c.event.in_(listed[at : at + _KEYS_MAX]))
+            found += [_question(row) for row in self._connection.execute(asked)]
+        return sorted(found, key=lambda one: (one.made_ms, one.id))
 
     def _row(self, table: Table, key: str) -> Any:
         """The row of this key, which is a table's first column; None where there is none."""

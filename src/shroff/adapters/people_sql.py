@@ -87,6 +87,12 @@ class SqlPeople:
             connection.execute(insert(head).values(values))
 
 
+def connection_of(change: Change) -> Connection:
+    """What a change of our own store is made on, for those who keep more in the same transaction."""
+    assert isinstance(change, _Changing), "what is kept beside people is beside our own store of them"
+    return change.connection
+
+
 class _Looking:
     """Questions on one connection."""
 
@@ -172,6 +178,10 @@ class _Changing(_Looking):
     def __init__(self, connection: Connection, found: Tables, seal: Seal, place: str) -> None:
         super().__init__(connection, found)
         self._seal, self._place = seal, place
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
 
     def hold(self) -> None:
         """Wait for the change ahead of this one. SQLite does that by itself, and takes no notice of these words."""

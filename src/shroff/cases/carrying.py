@@ -65,7 +65,7 @@ def _write(desk: CaseDesk, change: CaseChange, pending: Pending, now_ms: int) ->
     for one in body.cases:
         answered = {tuple(alert) for alert in one.alerts}
         for alert in change.alerts(one.case, ALL):
-            if (alert.seq, alert.entity) in answered:
+            if alert.place in answered:
                 events.setdefault((alert.event, alert.id), alert)
     named = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):

@@ -15,6 +15,7 @@ STATES: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
 UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 ORDERS: Final = ("due", "stake", "score", "newest")
+THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
 
 
@@ -23,6 +24,7 @@ class Alert:
     """One event that wants eyes, about one entity. There is one of each place of the log and entity.
 
     Args:
+        seq: The place of its event, or of the label by which a customer denies that.
         event: Its type; `id` is that of the event.
         outcome: What was decided of it; empty for an event of a type that is not decided.
         rule: The rule that gave the top reason; empty where the score did.
@@ -62,6 +64,11 @@ class Alert:
         return about_of(self.entity, self.key)
 
     @property
+    def place(self) -> tuple[int, str]:
+        """What no other alert has: its place in the log, and the entity."""
+        return self.seq, self.entity
+
+    @property
     def at_stake(self) -> int | None:
         """Its amount, unless it was approved: that money has gone."""
         return None if self.outcome == "approve" else self.stake
@@ -87,7 +94,7 @@ class Case:
         version: Grows with everything that people do; not with alerts that come.
         verdict: How it ended; empty while it is open.
         look: 0, or 1 while another analyst is to decide it again, or 2 where one did. `first_` is the answer before.
-        customer: The last answer of a customer to one of its events, as a verdict.
+        customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
     """
 
     number: int
@@ -130,6 +137,11 @@ class Case:
     def is_open(self) -> bool:
         """Whether somebody has to look at it."""
         return self.state != CLOSED
+
+    @property
+    def is_denied_last(self) -> bool:
+        """Whether what happened to it last is that a customer denied one of its events."""
+        return not self.changed_by and self.changed_name == THE_CUSTOMER
 
     def is_held_by_another(self, who: str, now_ms: int) -> bool:
         """Whether somebody else has claimed it, and the lock holds."""
@@ -206,6 +218,7 @@ class Wanted:
         due_before_ms: Those that are due before this moment.
         text: Is part of its key, its top reason or the id of one of its events.
         not_for: Second looks that this id may not take are left out.
+        after: Only those with greater numbers: what opened since.
     """
 
     states: tuple[str, ...] = UNCLOSED
@@ -218,6 +231,7 @@ class Wanted:
     text: str = ""
     customer: str = ""
     not_for: str = ""
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)

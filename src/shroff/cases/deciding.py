@@ -194,11 +194,14 @@ def undo(desk: CaseDesk, who: Who, number: int) -> Undone:
 
 
 def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
+    """The case as it was, with what came since: money and time are those of all that want an answer now."""
     answered = {tuple(alert) for alert in one.alerts}
-    if answered:
-        alerts = [alert for alert in hand.change.alerts(case.number, ALL) if (alert.seq, alert.entity) in answered]
-        hand.change.put_alerts([replace(alert, verdict="", decided_ms=None, decided_by="") for alert in alerts])
-    return hand.put(case, "undone", "", **one.before)
+    alerts = hand.change.alerts(case.number, ALL)
+    unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
+    again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
+    hand.change.put_alerts(list(again.values()))
+    counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
+    return hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
 
 
 def body_of(pending: Pending) -> Body:
@@ -226,9 +229,9 @@ def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tup
     alerts = hand.change.alerts(number, ALL)
     answers = _asked(case, alerts, tag, event)
     by: dict[str, Any] = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
-    now = {(alert.seq, alert.entity): replace(alert, **by) for alert in answers}
+    now = {alert.place: replace(alert, **by) for alert in answers}
     hand.change.put_alerts(list(now.values()))
-    alerts = [now.get((alert.seq, alert.entity), alert) for alert in alerts]
+    alerts = [now.get(alert.place, alert) for alert in alerts]
     counted = recounted(case, alerts)
     changes: dict[str, Any] = {"stake": counted.stake, "due_ms": counted.due_ms}
     if not unanswered(alerts):

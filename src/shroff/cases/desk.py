@@ -35,7 +35,9 @@ class CaseChangedError(UsageError):
         self.case = case
         who, at = case.changed_name or "somebody else", time_text(case.changed_ms)
         what = "decided" if case.state == CLOSED else "changed"
-        if case.state == CLAIMED:
+        if case.is_denied_last:
+            what = "denied an event of"
+        elif case.state == CLAIMED:
             what = "claimed"
         super().__init__(f"{who} {what} case {case.number} at {at}; nothing of yours was saved. Look at it again")
 

@@ -6,16 +6,19 @@ before anybody looked for alerts (see docs/decisions/0037).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
-from typing import Final
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from shroff.cases.case import Alert
+from shroff.cases.case import Alert, Case
 from shroff.cases.gathering import gather
-from shroff.cases.labelled import followed_labels, write_labels
-from shroff.cases.raising import Raiser
-from shroff.cases.store import CaseStore
+from shroff.cases.hearing import Label, heard
+from shroff.cases.labelled import followed, write_labels
+from shroff.cases.raising import NOT_THEM, Raiser
+from shroff.cases.store import CaseChange, CaseStore
 from shroff.events.casework import CaseSettings
+from shroff.people.store import Change
 from shroff.streams.log import Log
 
 PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts
@@ -23,17 +26,68 @@ ALERTS: Final = 200  # in one transaction: some 10 ms
 LAZY: Final = 200_000  # places without an alert before how far it was read is written: a second's reading
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A case that opened, or that a customer's "no" opened again: over which event, at which place, when, and why."""
+
+    case: int
+    seq: int
+    at_ms: int
+    event: str
+    why: str
+
+
+class Tells(Protocol):
+    """Is given what opened, in the transaction that opens it; what it raises undoes that transaction."""
+
+    def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
+        """One case opened."""
+
+
+def take_in(change: CaseChange, alerts: Sequence[Alert], labels: Sequence[Label], now_ms: int) -> list[Opening]:
+    """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
+
+    The place up to which that was read is the caller's to put, in the same transaction.
+    """
+    seq, last_case = change.place()
+    gathered = gather(alerts, change.open_about({one.about for one in alerts}), last_case, now_ms)
+    change.add_cases(gathered.new)
+    change.put_cases(gathered.changed)
+    change.add_alerts(gathered.alerts)
+    change.add_history(gathered.happened)
+    reopened = write_labels(change, labels)
+    change.put_place(seq, gathered.last_case)
+    first: dict[int, Alert] = {}
+    for alert in gathered.alerts:
+        first.setdefault(alert.case, alert)
+    said_ms = {one.seq: one.known_ms for one in labels}  # a customer's "no" is news of when it was said
+    opened = [_opening(case, first[case.number], said_ms) for case in gathered.new]
+    again = [Opening(one.case.number, one.label.seq, one.label.known_ms, one.label.event, NOT_THEM) for one in reopened]
+    return [*opened, *again]
+
+
+def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> Opening:
+    return Opening(case.number, alert.seq, said_ms.get(alert.seq, alert.time_ms), alert.named, case.reason)
+
+
 class Follower:
     """Follows one log for alerts, and for labels of events that have one. For one thread.
 
     Args:
         log: Opened to read; whoever made the follower closes it.
+        tells: Is told of each case that opens; None where nobody wants to know.
     """
 
     def __init__(
-        self, log: Log, store: CaseStore, settings: CaseSettings, money_places: int, now_ms: Callable[[], int]
+        self,
+        log: Log,
+        store: CaseStore,
+        settings: CaseSettings,
+        money_places: int,
+        now_ms: Callable[[], int],
+        tells: Tells | None = None,
     ) -> None:
-        self._log, self._store, self._now_ms = log, store, now_ms
+        self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells
         self._raiser = Raiser(log, settings, money_places)
         self._kept: int | None = None  # as the store has it
         self._seen = 0
@@ -54,8 +108,9 @@ class Follower:
         upto = min(self._log.last_seq(), self._seen + PLACES)
         if upto <= self._seen:
             return False
-        for end, alerts in _parts(self._raiser.alerts(self._seen, upto), upto):
-            if not self._take(alerts, end):
+        labels = list(heard(self._log, self._seen, upto))
+        for end, alerts, said in _parts(self._raiser.alerts(self._seen, upto), labels, upto):
+            if not self._take(alerts, said, end):
                 return True
         return True
 
@@ -64,35 +119,38 @@ class Follower:
         while self.step():
             pass
 
-    def _take(self, alerts: Sequence[Alert], end: int) -> bool:
+    def _take(self, alerts: Sequence[Alert], labels: Sequence[Label], end: int) -> bool:
         """Write what lies between, where there is something; False where another follower was there first."""
-        start = self._seen
-        labels = followed_labels(self._log, self._store, start, end, alerts)
-        if not alerts and not labels and end - (self._kept or 0) < LAZY:
+        found = followed(self._store, labels, alerts)
+        raised = sorted((*alerts, *self._raiser.denied(found.denials)), key=lambda alert: alert.place)
+        if not raised and not found.labels and end - (self._kept or 0) < LAZY:
             self._seen = end
             return True
         with self._store.change() as change:
-            place, last_case = change.place()
+            place, _ = change.place()
             if place == self._kept:
-                gathered = gather(alerts, change.open_about({one.about for one in alerts}), last_case, self._now_ms())
-                change.add_cases(gathered.new)
-                change.put_cases(gathered.changed)
-                change.add_alerts(gathered.alerts)
-                change.add_history(gathered.happened)
-                write_labels(change, labels)
-                change.put_place(end, gathered.last_case)
+                for one in take_in(change, raised, found.labels, self._now_ms()):
+                    self._tell(change, one)
+                change.put_place(end, change.place()[1])
         is_ours = place == self._kept
         self._kept = self._seen = end if is_ours else place
         return is_ours
 
+    def _tell(self, change: CaseChange, one: Opening) -> None:
+        if self._tells is not None:
+            self._tells(change.people, case=one.case, seq=one.seq, at_ms=one.at_ms, event=one.event, why=one.why)
 
-def _parts(alerts: Sequence[Alert], upto: int) -> list[tuple[int, Sequence[Alert]]]:
-    """Alerts in parts for a transaction each, with the place up to which it goes; those of a place stay together."""
-    parts: list[tuple[int, Sequence[Alert]]] = []
-    part: list[Alert] = []
-    for seq, of_place in groupby(alerts, key=lambda alert: alert.seq):
-        part += of_place
-        if len(part) >= ALERTS:
-            parts.append((seq, part))
-            part = []
-    return [*parts, (upto, part)]
+
+def _parts(
+    alerts: Sequence[Alert], labels: Sequence[Label], upto: int
+) -> Iterator[tuple[int, Sequence[Alert], Sequence[Label]]]:
+    """What is written in a transaction each, with the place up to which it goes; what is of one place stays together.
+
+    Denials count as alerts, since they may become some.
+    """
+    places = sorted((*(one.seq for one in alerts), *(one.seq for one in labels if one.is_denial)))
+    for end in sorted({*places[ALERTS - 1 :: ALERTS], upto}):
+        of_alerts = bisect_right(alerts, end, key=lambda one: one.seq)
+        of_labels = bisect_right(labels, end, key=lambda one: one.seq)
+        yield end, alerts[:of_alerts], labels[:of_labels]
+        alerts, labels = alerts[of_alerts:], labels[of_labels:]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shroff.cases.case import OPEN, SNOOZED, Alert, Case, Happened
+from shroff.cases.hearing import FRAUD
 from shroff.cases.raising import strength
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
@@ -76,7 +77,7 @@ def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
         case,
         stake=_sum(alert.at_stake for alert in waiting),
         due_ms=min((alert.due_ms for alert in waiting or alerts), default=case.due_ms),
-        customer=said[-1] if said else "",
+        customer=FRAUD if FRAUD in said else said[-1] if said else "",
     )
 
 

@@ -1,4 +1,5 @@
-"""Which alerts the log raises between two places: decisions with an outcome that wants eyes, and rules that notify.
+"""Which alerts the log raises between two places: decisions with an outcome that wants eyes, rules that notify, and
+customers who say that it was not them.
 
 Few events are alerts, so little is read: of decisions place and outcome, and the hits. Only what is found there is
 read whole, and by the definitions that were in force at its place.
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shroff.cases.case import SCORE_PARTS, Alert
+from shroff.cases.hearing import CUSTOMER, FRAUD, Label, standings_before
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.finding_keys import Keyed
 from shroff.decisions.history import Control, Records
@@ -20,12 +22,14 @@ from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.stored import decision_document, telling_damage
 from shroff.events.casework import CaseSettings
 from shroff.events.event import Event
+from shroff.events.labels import Standing
 from shroff.language.shares import key_text
 from shroff.language.values import rescale_half_even
 from shroff.rules.definitions import Rule
 from shroff.streams.log import HitRow, Log, Record
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
+NOT_THEM: Final = "the customer says that it was not them"
 NEAR: Final = 16  # places: what lies so near together is read in one go
 _CONTROL: Final = re.compile(rb"(?m)^c")
 _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which no alert is made, though definitions name them
@@ -117,6 +121,43 @@ class Raiser:
         records = {record.seq: record for record in self._records(sorted(places), upto)}
         return [alert for seq, raised in sorted(places.items()) for alert in self._at(records[seq], raised)]
 
+    def denied(self, labels: Sequence[Label]) -> list[Alert]:
+        """The alerts of events that have none and that customers deny, at the places of their labels.
+
+        There is none of an event that is known as a fraud by a stronger source, that the log does not have, or whose
+        type was not declared. Cost: 200 µs each, and a pass over the labels since the first of their events.
+        Raises: as `alerts`.
+        """
+        if not labels:
+            return []
+        self._versions.read_to(labels[-1].seq)
+        records = self._denied_records(labels)
+        first = min((record.seq for record in records.values()), default=labels[-1].seq)
+        before = standings_before(self._log, labels, first)
+        found = [(one, records[one.event], before.get(one.event)) for one in labels if one.event in records]
+        return [alert for one in found if (alert := self._denied(*one)) is not None]
+
+    def _denied_records(self, labels: Sequence[Label]) -> dict[str, Record]:
+        ids: dict[str, list[str]] = {}
+        for label in labels:
+            type_, id_ = label.named
+            ids.setdefault(type_, []).append(id_)
+        found = [record for type_, wanted in ids.items() for record in self._log.find(type_, wanted).values()]
+        return {f"{record.type}/{record.id}": record for record in found}
+
+    def _denied(self, label: Label, record: Record, before: Standing | None) -> Alert | None:
+        if before is not None and before.verdict == FRAUD and before.source != CUSTOMER:
+            return None
+        version = self._versions.at(record.seq)
+        event = version.records.decode(record)
+        if not isinstance(event, Event):
+            return None
+        made = _Made(self._log, version, self._settings, self._money_places, record, event, _Raised())
+        alert = made.denied(label)
+        if before is None:
+            return alert
+        return replace(alert, label=before.verdict, label_source=before.source, label_ms=before.known_at_ms)
+
     # ---- which places
 
     def _places(self, after: int, upto: int) -> dict[int, _Raised]:
@@ -175,25 +216,11 @@ class _Made:
     raised: _Raised
 
     def alerts(self) -> list[Alert]:
-        row = self.log.decisions(self.event.type, [self.event.id]).get(self.event.id) if self.record.decided else None
-        document = {} if row is None else decision_document(row)
-        outcome, score = (row.outcome if row else ""), document.get("score")
-        base = Alert(
-            self.record.seq,
-            "",
-            "",
-            self.event.type,
-            self.event.id,
-            self.event.time_ms,
-            self._due_ms(),
-            outcome,
-            None if score is None else round(score * SCORE_PARTS),
-            stake=self._stake(),
-        )
+        base, document = self._base()
         found: dict[tuple[str, str], Alert] = {}
         if self.raised.wants_review:
-            rules = [rule for name in document["rules"] if (rule := self.version.rules.get(name)) is not None]
-            asking = [rule for rule in rules if rule.effect == outcome] or rules
+            rules = self._rules(document)
+            asking = [rule for rule in rules if rule.effect == base.outcome] or rules
             whose = self._whose(self.event.type, asking)
             found[whose] = _about(base, whose, tuple(rule.id for rule in asking), *self._top(document, asking))
         for hit in self.raised.told:
@@ -205,6 +232,36 @@ class _Made:
             elif rule.id not in before.rules:
                 found[whose] = replace(before, rules=(*before.rules, rule.id))
         return [alert for _, alert in sorted(found.items())]
+
+    def denied(self, label: Label) -> Alert:
+        """The alert that a customer's "no" is. What was to be answered before they spoke has its time from then on."""
+        base, document = self._base()
+        whose = self._whose(self.event.type, self._rules(document))
+        due_ms = base.due_ms if base.due_ms > label.known_ms else label.known_ms + self.settings.within_ms
+        return replace(_about(base, whose, (), "", NOT_THEM), seq=label.seq, due_ms=due_ms)
+
+    def _base(self) -> tuple[Alert, Mapping[str, Any]]:
+        """The alert before anybody says whom it is about and why, and the decision's document, empty without one."""
+        row = self.log.decisions(self.event.type, [self.event.id]).get(self.event.id) if self.record.decided else None
+        document = {} if row is None else decision_document(row)
+        score = document.get("score")
+        base = Alert(
+            self.record.seq,
+            "",
+            "",
+            self.event.type,
+            self.event.id,
+            self.event.time_ms,
+            self._due_ms(),
+            "" if row is None else row.outcome,
+            None if score is None else round(score * SCORE_PARTS),
+            stake=self._stake(),
+        )
+        return base, document
+
+    def _rules(self, document: Mapping[str, Any]) -> list[Rule]:
+        """The rules that hit the event."""
+        return [rule for name in document.get("rules", ()) if (rule := self.version.rules.get(name)) is not None]
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
         """Whom it is about: by the settings, its rules, the first entity; where none has a key, the event itself."""

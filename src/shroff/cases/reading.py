@@ -83,6 +83,35 @@ class Capacity:
     second_looks: Agreement
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for people: cases that are not closed, and those of them whose time is over.
+
+    Args:
+        stake: What they have at stake together; None where none has an amount.
+        left_ms: How long the next one may wait; below 0 where it is late, None where nothing waits.
+        escalated: How many wait for those who decide what is hard.
+    """
+
+    open: int
+    late: int
+    escalated: int
+    stake: int | None
+    left_ms: int | None
+
+
+def backlog(desk: CaseDesk) -> Backlog:
+    """What waits for people now. For what tells it; whoever asks for themselves asks `listed` and `capacity`."""
+    now_ms = desk.now_ms()
+    with desk.store.look() as look:
+        waiting = look.totals(Wanted())
+        late = look.totals(Wanted(due_before_ms=now_ms))
+        escalated = look.totals(Wanted(states=(ESCALATED,)))
+        first = look.queue(Wanted(), "due", limit=1)
+    left_ms = first[0].due_ms - now_ms if first else None
+    return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms)
+
+
 def listed(
     desk: CaseDesk, who: Who, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> Listed:
@@ -98,6 +127,13 @@ def totals(desk: CaseDesk, who: Who, wanted: Wanted) -> Totals:
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return look.totals(wanted)
+
+
+def newest(desk: CaseDesk, who: Who) -> int:
+    """The number of the newest case, whatever became of it; 0 before the first. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        return look.place()[1]
 
 
 def _cursor(case: Case, order: str) -> Cursor:

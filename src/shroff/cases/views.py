@@ -15,8 +15,9 @@ from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from shroff.cases.desk import CaseDesk
-    from shroff.cases.following import Follower
+    from shroff.cases.following import Follower, Tells
     from shroff.cases.labels import Conflict, Maturity
+    from shroff.cases.reading import Backlog
     from shroff.cases.store import CaseStore
     from shroff.decisions.history import Waiting
     from shroff.decisions.notebook import Moment
@@ -121,8 +122,23 @@ class CaseViews(LabelViews):
             carry_out(desk)
             yield desk
 
+    @abstractmethod
+    def tells_cases(self, people: PeopleStore, log: Log) -> Tells | None:
+        """What is told of each case that opens, in the transaction of a change of these people; None for nothing."""
+
     def case_follower(self, desk: CaseDesk, log: Log) -> Follower:
         """What raises alerts from a log that is open to read."""
         from shroff.cases.following import Follower
 
-        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms)
+        tells = self.tells_cases(desk.people, log)
+        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells)
+
+    def backlog(self) -> Backlog:
+        """What waits for people now; what the log has is raised first."""
+        from shroff.cases.reading import backlog
+
+        with self.people() as people:
+            desk = self.case_desk(people)
+            with self.reading() as log:
+                self.case_follower(desk, log).follow()
+            return backlog(desk)

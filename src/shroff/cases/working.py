@@ -126,13 +126,13 @@ def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
         return case
 
 
-def silenced(desk: CaseDesk, who: Who, number: int, words: str) -> None:
-    """Write down in a case that a rule was silenced for whom it is about; the record has it already."""
+def silenced(desk: CaseDesk, who: Who, number: int, words: str, *, is_over: bool = False) -> None:
+    """Write down in a case that a rule is silent for whom it is about, or speaks again; the record has it already."""
     require_work(who)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         hand.case(number)
-        hand.happened(number, "silenced", words)
+        hand.happened(number, "silence_ended" if is_over else "silenced", words)
 
 
 def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from shroff import config
 from shroff.decisions.additions import Additions
 from shroff.errors import UsageError
+from shroff.rules.silences import rule_of
 
 if TYPE_CHECKING:
     from shroff.decisions.lists import Edited, Entry
@@ -61,7 +62,7 @@ class ListFiles(Additions):
         from shroff.decisions.lists import edited, entries, file_of
 
         for one in put:
-            _check(one)
+            _check(name, one)
         with config.editing(self.places):
             self.reload()
             stands_for = self._stands_for(name)
@@ -93,9 +94,11 @@ class ListFiles(Additions):
         return found
 
 
-def _check(entry: Entry) -> None:
+def _check(name: str, entry: Entry) -> None:
     if not entry.value:
         raise UsageError("an entry of a list needs a value.")
+    if rule_of(name) is not None and not entry.expires_at:
+        raise UsageError("a rule is silent until a time: say when that ends. For good, change the rule.")
     if any(sign in text for text in astuple(entry) for sign in "\r\n\0"):
         raise UsageError("an entry of a list stands on one line.")
     if max(len(text) for text in astuple(entry)) > _TEXT_MAX:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.additions import Waits
+from shroff.decisions.list_files import ListFiles
 from shroff.decisions.progress import unheard
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
@@ -33,7 +34,7 @@ class Silence:
     by: str
 
 
-class Silences(Additions):
+class Silences(ListFiles):
     """What an opened project is silent about."""
 
     __slots__ = ()
@@ -62,8 +63,7 @@ class Silences(Additions):
 
     def end_silence(self, rule: str, key: str, waits: Waits = unheard) -> Change:
         """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
-        if list_of(rule) not in self.definitions.reference.lists:
-            raise UsageError(f"rule {rule!r} is silent for no key.")
+        self._known_silence(rule)
         return self.list_remove(list_of(rule), key, waits)
 
     def write_silence(self, rule: str, key: str, until: str, *, note: str, by: str) -> None:
@@ -71,18 +71,14 @@ class Silences(Additions):
 
         Raises: as `silence`.
         """
-        from shroff.decisions.lists import file_of, with_entry
-
         entry = self.silence_entry(rule, key, until, note, by)
         self.make_silence_list(rule)
-        with config.editing(self.places):
-            path = self.places.folder / file_of(list_of(rule))
-            stands_for = self._stands_for(list_of(rule))
-            hashed = replace(entry, value=stands_for(entry.value))
-            text, _ = with_entry(config.read_text(path), hashed, stands_for)
-            self.check_with({file_of(list_of(rule)): text})
-            config.write_text(path, text)
-        self.reload()
+        self.write_list(list_of(rule), [entry])
+
+    def write_silence_end(self, rule: str, key: str) -> None:
+        """The same as `end_silence`, written alone. Raises: UsageError where the rule was not silent for the key."""
+        self._known_silence(rule)
+        self.write_list(list_of(rule), out=[key])
 
     def silence_entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
         """The line for it. Raises: as `silence`."""
@@ -104,6 +100,10 @@ class Silences(Additions):
                 config.make_folder(path.parent)
                 config.write_text(path, ",".join(LIST_COLUMNS) + "\n")
         self.reload()
+
+    def _known_silence(self, rule: str) -> None:
+        if list_of(rule) not in self.definitions.reference.lists:
+            raise UsageError(f"rule {rule[:100]!r} is silent for no key.")
 
     def _silenced(self, id_: str) -> Rule:
         definitions = self.definitions

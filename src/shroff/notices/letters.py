@@ -135,6 +135,8 @@ class Letters:
             named["answer"] = words[str(named["answer"])]
         sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
         facts = [] if told is None else self._facts(notice, told, language, zone)
+        if due.kind == "case" and "case" in named:
+            facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
         reasons = [plain(one) for one in told.reasons] if told is not None and due.kind == "decision" else []
         title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
         return {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons, "named": named}

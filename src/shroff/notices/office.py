@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from shroff.decisions.definitions import Definitions
 from shroff.notices.definitions import Notice
@@ -15,6 +16,25 @@ from shroff.notices.texts import Texts
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink
+
+
+class Backlog(Protocol):
+    """What waits for people: cases that are not closed, money in smallest units, time in milliseconds."""
+
+    @property
+    def open(self) -> int: ...
+
+    @property
+    def late(self) -> int: ...
+
+    @property
+    def escalated(self) -> int: ...
+
+    @property
+    def stake(self) -> int | None: ...
+
+    @property
+    def left_ms(self) -> int | None: ...
 
 
 @dataclass(slots=True)
@@ -28,6 +48,7 @@ class Office:
         hook: What calls the address of a notice.
         lake: Where documents of the lake go.
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
+        backlog: What waits for people now.
     """
 
     definitions: Definitions
@@ -44,6 +65,7 @@ class Office:
     hook: Callable[[Notice], Sink]
     lake: Callable[[], AbstractContextManager[Patient]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
+    backlog: Callable[[], Backlog]
 
     @property
     def letters(self) -> Letters:

@@ -1,4 +1,4 @@
-"""What is raised to be told: flags from the log's outbox, decisions from the log, answers, cases that open."""
+"""What is raised to be told: flags from the log's outbox, decisions from the log, answers."""
 
 from __future__ import annotations
 
@@ -100,14 +100,4 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> 
         due_of(one, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
         for one in notices.values()
         if one.on == "answer" and question.answer in one.answers and one.event in {"", type_}
-    ]
-
-
-def case_opened(notices: Mapping[str, Notice], case: str, event: str, words: str, now_ms: int) -> list[Due]:
-    """What is told of a case that opened over an event; `case` is its id."""
-    type_ = event.partition("/")[0]
-    return [
-        due_of(one, "case", f"case-{case}", now_ms, event=event, told={"words": words})
-        for one in notices.values()
-        if one.on == "case" and one.event in {"", type_}
     ]

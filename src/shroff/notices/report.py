@@ -1,4 +1,4 @@
-"""The daily report: what was decided on a day, what became known, and how far that can be trusted yet."""
+"""The daily report: what was decided on a day, what became known, how far that can be trusted yet, and what waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shroff.notices.facts import Facts, plain
 from shroff.notices.office import Office
 from shroff.notices.raising import due_of
 from shroff.notices.store import Due, NoticeStore
-from shroff.notices.wording import count_text, day_text, money_text, share_text
+from shroff.notices.wording import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.words import WORDS
 from shroff.streams.log import Log
 
@@ -74,6 +74,7 @@ def report_values(office: Office, notice: Notice, due: Due, log: Log, store: Not
         "zone": zone_name,
         "outcomes": _outcomes(office, found, language),
         "findings": _findings(found, store, start_ms, end_ms, language),
+        "waiting": _waiting(office, language),
         "maturity": _maturity(office, language),
         "hours": _hours(found, language),
     }
@@ -165,6 +166,22 @@ def _findings(found: _Day, store: NoticeStore, start_ms: int, end_ms: int, langu
         "answers_no": answers["no"],
     }
     return [(words[name], count_text(count, language)) for name, count in counts.items()]
+
+
+def _waiting(office: Office, language: str) -> list[tuple[str, str]]:
+    """The open cases as the report is made: how many, their money, and how long the next one may wait."""
+    found, words, settings = office.backlog(), WORDS[language], office.definitions.settings
+    rows = [(words["open_cases"], count_text(found.open, language))]
+    if found.stake is not None:
+        money = money_text(found.stake, settings.money_places, settings.currency, language)
+        rows.append((words["at_stake"], money))
+    if found.left_ms is not None:
+        rows.append((words["late_cases"], count_text(found.late, language)))
+        left = words["late_by"] if found.left_ms < 0 else "{lasting}"
+        rows.append((words["time_left"], left.format(lasting=lasting_text(abs(found.left_ms), language))))
+    if found.escalated:
+        rows.append((words["escalated_cases"], count_text(found.escalated, language)))
+    return rows
 
 
 def _maturity(office: Office, language: str) -> str:

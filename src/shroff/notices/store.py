@@ -127,6 +127,9 @@ class NoticeLook(Protocol):
     def questions_of(self, event: str) -> list[Question]:
         """The questions about an event, oldest first."""
 
+    def questions_about(self, events: Collection[str]) -> list[Question]:
+        """The questions about any of these events, oldest first."""
+
 
 class NoticeChange(NoticeLook, Protocol):
     """One transaction: all of it or nothing, and the changes of people with it."""
@@ -166,6 +169,12 @@ class NoticeStore(Protocol):
 
     def change(self) -> AbstractContextManager[NoticeChange]:
         """A transaction; what is raised inside undoes it."""
+
+    def beside(self, people: PeopleChange) -> NoticeChange:
+        """The transaction of a change of people in the same database, for notices too; it ends with that one.
+
+        The store was looked into before: its tables are made outside of anybody's transaction.
+        """
 
     def close(self) -> None:
         """Let go of all connections. Closing twice does nothing."""

@@ -29,7 +29,7 @@ NO_LINK: Final = "preview-this-link-answers-nothing"
 _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "failure": {"words": "sink decided takes nothing: its server does not answer"},
     "spike": {"count": 120, "usual": "4.0"},
-    "case": {"words": "3 alerts"},
+    "case": {"case": 12, "words": "9 payments in 10 minutes"},
     "answer": {"answer": "no", "released": False},
     "nothing": {"count": 4_812},
 }

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from shroff.notices.confirming import Confirming
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail, Mailer
-    from shroff.notices.office import Office
+    from shroff.notices.office import Backlog, Office
+    from shroff.notices.openings import CasesTold
     from shroff.notices.store import Letter, NoticeStore
     from shroff.notices.telling import Teller
     from shroff.people.store import PeopleStore
@@ -80,6 +81,10 @@ class NoticeViews:
     @abstractmethod
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
         """Which share of the frauds is known after so many days."""
+
+    @abstractmethod
+    def backlog(self) -> Backlog:
+        """What waits for people now."""
 
     @abstractmethod
     def _refuse_a_second_key(self) -> None:
@@ -152,11 +157,26 @@ class NoticeViews:
             self._hook,
             self._lake_of_documents,
             self.known_by,
+            self.backlog,
         )
 
     def open_notices(self) -> NoticeStore:
         """Where notices are kept, to be closed by the caller."""
-        store: NoticeStore = self._adapter_named("notices.sql")(self.open_people())
+        return self.notices_beside(self.open_people())
+
+    def case_notices(self, people: PeopleStore, log: Log) -> CasesTold | None:
+        """What keeps what is told of cases that open, in changes of these people; None where no notice is on cases."""
+        found = [one for one in self.notices.values() if one.on == "case"]
+        if not found:
+            return None
+        from shroff.notices.facts import Facts
+        from shroff.notices.openings import CasesTold
+
+        return CasesTold(found, Facts(self.definitions), self.notices_beside(people), log, self.now_ms)
+
+    def notices_beside(self, people: PeopleStore) -> NoticeStore:
+        """Where notices are kept, by the connections of people in the same database, whose store closes them."""
+        store: NoticeStore = self._adapter_named("notices.sql")(people)
         return store
 
     def open_mailer(self) -> Mailer:

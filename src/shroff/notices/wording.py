@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from shroff.language.values import show_decimal
+from shroff.language.values import MINUTE_MS, show_decimal
 from shroff.notices.words import DAYS, MARKS, MONTHS, WORDS
 
 NO_BREAK: Final = "\u00a0"
@@ -65,6 +65,19 @@ def moment_text(at_ms: int, zone: str, language: str) -> str:
 def until_text(at_ms: int, zone: str, language: str) -> str:
     """A moment that is near: `21 July, 14:32`."""
     return f"{day_text(at_ms, zone, language)}, {_at(at_ms, zone):%H:%M}"
+
+
+def lasting_text(length_ms: int, language: str) -> str:
+    r"""How long something lasts, by its two greatest units; nothing is shorter than a minute.
+
+    >>> lasting_text(7_500_000, "en"), lasting_text(90_000_000, "de"), lasting_text(200, "en")
+    ('2\xa0h 5\xa0min', '1\xa0T 1\xa0Std.', '1\xa0min')
+    """
+    minutes = max(1, length_ms // MINUTE_MS)
+    counts = {"days": minutes // 1_440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
+    first = next(at for at, count in enumerate(counts.values()) if count)
+    shown = [(name, count) for name, count in list(counts.items())[first : first + 2] if count]
+    return " ".join(WORDS[language][name].format(count=count).replace(" ", NO_BREAK) for name, count in shown)
 
 
 def _at(at_ms: int, zone: str) -> datetime:

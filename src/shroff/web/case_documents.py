@@ -237,14 +237,24 @@ CASE_FILE: Final = record(
     by=_PERSON,
     at=TIME,
 )
+CASE_QUESTION: Final = record(
+    "event asked until verdict answered trouble",
+    event=TEXT,
+    asked=TIME,
+    until=TIME,
+    verdict=_NULLABLE_VERDICT,
+    answered=_NULLABLE_TIME,
+    trouble=NULLABLE_TEXT,
+)
 CASE_WHOLE: Final = record(
-    " ".join([*_CASE_FIELDS, "alerts", "alert_count", "notes", "history", "files"]),
+    " ".join([*_CASE_FIELDS, "alerts", "alert_count", "notes", "history", "files", "questions"]),
     **_CASE_FIELDS,
     alerts=list_of(ref("CaseAlert")),
     alert_count=COUNT,
     notes=list_of(ref("CaseLine")),
     history=list_of(ref("CaseLine")),
     files=list_of(ref("CaseFile")),
+    questions=list_of(ref("CaseQuestion")),
 )
 CASE_ACTED: Final = record("case undo undo_until", case=ref("Case"), undo=COUNT, undo_until=TIME)
 CASES_ACTED: Final = record(
@@ -287,6 +297,7 @@ SCHEMAS: Final = {
     "CaseActed": CASE_ACTED,
     "CaseAlert": CASE_ALERT,
     "CaseFile": CASE_FILE,
+    "CaseQuestion": CASE_QUESTION,
     "CaseLine": CASE_LINE,
     "CaseView": CASE_VIEW,
     "CaseWhole": CASE_WHOLE,

@@ -16,6 +16,7 @@ from shroff.cases.filters import LARGEST, order_of, wanted_of
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.web import case_documents as documents
+from shroff.web.asked import asked_about, shown
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of
 from shroff.web.problems import ProblemError
@@ -112,10 +113,12 @@ async def cases(service: Service, request: Request) -> Response:
 
 
 async def case(service: Service, request: Request) -> Response:
-    """One case with its alerts, notes, history and files; its ETag says what was seen."""
+    """One case with its alerts, notes, history, files and questions; its ETag says what was seen."""
     desk = service.cases
     found = await done(service, reading.detail, desk, request.who, number_of(request))
-    return json_response(documents.detail(desk, found), headers=_tagged(found.case))
+    asked = await service.in_thread(asked_about, service, found.alerts)
+    document = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
+    return json_response(document, headers=_tagged(found.case))
 
 
 async def file(service: Service, request: Request) -> Response:

@@ -121,6 +121,13 @@ ROUTES: Final = (
         "Case",
         record("rule until text", rule=TEXT, until=TIME, text=TEXT),
     ),
+    _act(
+        "end-silence",
+        silencing.end,
+        "Let a rule that is silent for whom the case is about speak again; in force when it is answered.",
+        "Case",
+        record("rule", rule=TEXT),
+    ),
     _act("reopen", cases.reopen, "Open a closed case again.", "Case", _WRITTEN),
     _act("undo", cases.undo, "Take back what was done a moment ago, by the number it was given.", "CasesUndone", _UNDO),
     Route(

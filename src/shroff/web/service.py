@@ -94,7 +94,7 @@ class Service:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self.project, self.gate, self.desk = project, gate, desk
-        self.cases = project.case_desk(desk)
+        self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
         self._threads, self.limits = threads, limits or Limits()
         self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
         self.confirming = project.confirming()

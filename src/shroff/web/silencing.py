@@ -1,4 +1,4 @@
-"""A rule silenced for whom a case is about: written, recorded, and in force when it is answered."""
+"""A rule silenced for whom a case is about, and speaking again: written, recorded, in force when it is answered."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shroff.cases import reading, working
 from shroff.cases.case import Case
 from shroff.decisions.inbox import ADOPT
 from shroff.errors import UsageError
+from shroff.language.values import parse_time
 from shroff.people.audit import Act
 from shroff.web import case_documents as documents
 from shroff.web.cases import body_of, done, number_of
@@ -26,6 +27,12 @@ class Silenced(msgspec.Struct, forbid_unknown_fields=True):
     rule: str
     until: str
     text: str
+
+
+class Ended(msgspec.Struct, forbid_unknown_fields=True):
+    """Which rule is to speak again."""
+
+    rule: str
 
 
 async def silence(service: Service, request: Request) -> Response:
@@ -56,6 +63,28 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
     return case
 
 
+async def end(service: Service, request: Request) -> Response:
+    """Let a rule speak again for whom the case is about."""
+    found = await end_for(service, request, (await body_of(request, Ended)).rule)
+    return json_response(documents.case(service.cases, found))
+
+
+async def end_for(service: Service, request: Request, rule: str) -> Case:
+    """The same, for pages too; gives the case. Raises: ProblemError; UsageError where the rule is not silent."""
+    number, who = number_of(request), request.who
+    case = (await done(service, reading.detail, service.cases, who, number)).case
+    before = silences_of(service, case).get(rule)
+    if before is None:
+        raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
+    await service.in_thread(service.project.write_silence_end, rule, before.key)
+    told = {"entity": case.entity, "key": case.key, "until": before.until, "case": number}
+    await service.asked_of_log(Act(who, "rule.silence_end", f"rule {rule}", told, None), ADOPT, [b"null"])
+    await done(service, lambda: working.silenced(service.cases, who, number, rule, is_over=True))
+    return case
+
+
 def silences_of(service: Service, case: Case) -> dict[str, Silence]:
-    """The rules that are silent for whom a case is about, by their ids, with until when."""
-    return {one.rule: one for one in service.project.silences() if (one.entity, one.key) == (case.entity, case.key)}
+    """The rules that are silent now for whom a case is about, by their ids, with until when."""
+    now_ms, whose = service.cases.now_ms(), (case.entity, case.key)
+    found = [one for one in service.project.silences() if (one.entity, one.key) == whose]
+    return {one.rule: one for one in found if parse_time(one.until) > now_ms}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from shroff.errors import ShroffError
 from shroff.web.gate import COOKIE
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 EVENTS: Final = b"text/event-stream"
 OF_SESSION_MAX: Final = 4  # browsers open six connections to a host at most, and pages need some
 OF_ALL_MAX: Final = 500
+STILL_HERE_S: Final = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
+LASTS_S: Final = 3_600.0
 AGAIN_S: Final = 0.1  # between two looks at a body that nobody asked for
 STUCK_S: Final = 30.0  # for which one who listens may take nothing
 
@@ -98,3 +103,37 @@ class Stream(Response):
             if (await self._receive())["type"] == "http.disconnect":
                 return
             await asyncio.sleep(AGAIN_S)
+
+
+async def updates(
+    service: Service, request: Request, changed: Callable[[], Awaitable[bytes | None]], every_s: float
+) -> AsyncGenerator[bytes]:
+    """The text of a stream: what `changed` gives, which is asked every so often and gives None where nothing did.
+
+    It ends with the service, with the session, and after an hour; browsers then come again.
+    """
+    token = request.cookie(COOKIE)
+    said_s = looked_s = began_s = time.monotonic()
+    yield b"retry: 3000\n\n"
+    while not service.is_ending and time.monotonic() - began_s < LASTS_S:
+        part, now_s = await changed(), time.monotonic()
+        if part is not None:
+            said_s = now_s
+            yield part
+        elif now_s - said_s >= STILL_HERE_S:
+            said_s = now_s
+            yield b": still here\n\n"
+        if now_s - looked_s >= STILL_HERE_S:
+            looked_s = now_s
+            if await service.in_thread(_is_over, service, token):
+                return
+        await asyncio.sleep(every_s)
+
+
+def _is_over(service: Service, token: str) -> bool:
+    return service.gate.signed_in(token, is_use=False) is None
+
+
+def told(name: str, content: object) -> bytes:
+    """A part of a stream: an event of this name with JSON."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(content))

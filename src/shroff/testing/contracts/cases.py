@@ -232,6 +232,7 @@ class CaseContract(Contract):
             Wanted(text="'"): [],
             Wanted(customer="fraud"): [3],
             Wanted(not_for="u-1"): [1, 2, 3],
+            Wanted(after=2): [3, 5],
             Wanted(entity="card", rule="burst", stake_from=200): [5],
         }
         with self.opened(tmp_path) as store:

@@ -104,6 +104,29 @@ class NoticesContract(Contract):
         assert [one.key for one in waiting] == ["other/1"]
         assert count == 4
 
+    def test_what_is_kept_beside_a_change_of_people_ends_with_it(self, tmp_path: Path) -> None:
+        store, people = self.make_store(tmp_path), self.make_people(tmp_path)
+        with store.look():
+            pass
+
+        def fail() -> None:
+            with people.change() as change:
+                store.beside(change).add_due(due("customer/1-0"))
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+        with store.look() as look:
+            assert look.due("customer/1-0") is None
+        with people.change() as change:
+            change.audit(Act(WHO, "case.open", "case 1"), 1_000)
+            assert store.beside(change).add_due(due("customer/1-0"))
+        with store.look() as look, people.look() as head:
+            assert look.due("customer/1-0") == due("customer/1-0")
+            assert head.head() is not None
+        people.close()
+        store.close()
+
     def test_what_is_held_waits_and_says_so(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         with store.change() as change:
@@ -191,6 +214,9 @@ class NoticesContract(Contract):
         with store.look() as look:
             found, between = look.questions_of("payment/p-1"), look.answered_between(5_000, 5_001)
             assert look.answered_between(0, 5_000) == []
+            many = [f"payment/p-{number}" for number in range(700)]
+            assert [one.id for one in look.questions_about(many)] == ["q-1", "q-2", "q-3"]
+            assert look.questions_about(["payment/p-9"]) == look.questions_about([]) == []
         store.close()
 
         assert found == [question("q-1"), answered]

@@ -21,7 +21,7 @@ from shroff.web.http import Request, Response
 from shroff.web.pages.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.routes import API
-from shroff.web.silencing import silence_for, silences_of
+from shroff.web.silencing import end_for, silence_for, silences_of
 
 if TYPE_CHECKING:
     from shroff.cases.case import Case
@@ -175,6 +175,13 @@ async def silence(service: Service, request: Request) -> Response:
     form = await request.form()
     until = time_text(service.cases.now_ms() + _duration(form.get("for", "")))
     case = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
+    return see_other(where_from(form).case(case.number))
+
+
+async def end_silence(service: Service, request: Request) -> Response:
+    """Let one of its rules speak again for whom it is about."""
+    form = await request.form()
+    case = await end_for(service, request, form.get("rule", ""))
     return see_other(where_from(form).case(case.number))
 
 

@@ -15,6 +15,7 @@ from shroff.cases.raising import strength
 from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
+from shroff.web.asked import Asked, asked_about, foremost
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Line:
         whose: Who has it: `you`, a name, or nobody.
         is_held: Somebody else has claimed it, so it cannot be answered.
         is_own_look: It is up for a second look, and who looks gave the first answer.
+        asked: The newest question to a customer about it.
     """
 
     case: Case
@@ -85,6 +87,7 @@ class Line:
     whose: str
     is_held: bool
     is_own_look: bool
+    asked: Asked | None = None
 
     @property
     def haste(self) -> str:
@@ -102,7 +105,7 @@ class Line:
         return entity_path(self.case.entity, self.case.key)
 
 
-def line_of(desk: CaseDesk, who: Who, case: Case) -> Line:
+def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None) -> Line:
     """A case as who asks sees it."""
     now_ms = desk.now_ms()
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
@@ -115,6 +118,7 @@ def line_of(desk: CaseDesk, who: Who, case: Case) -> Line:
         whose if case.state == CLAIMED or case.assignee else "",
         case.is_held_by_another(who.id, now_ms),
         case.look == 1 and case.first_by == who.id,
+        asked,
     )
 
 
@@ -146,13 +150,17 @@ def event_of(desk: CaseDesk, alert: Alert) -> Event:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A case with its events, newest first; `top` is the one that counts most of those that want an answer."""
+    """A case with its events and the questions about them, newest first.
+
+    `top` is the event that counts most of those that want an answer.
+    """
 
     line: Line
     detail: reading.Detail
     events: Sequence[Event]
     top: Event | None
     looked: Looked | None
+    asked: Sequence[Asked] = ()
 
     @property
     def waiting(self) -> int:
@@ -169,7 +177,9 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     top = max(waiting, key=_weight, default=None)
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
-    return Opened(line_of(desk, who, _whole(desk, detail.case)), detail, events, top, seen)
+    asked = asked_about(service, detail.alerts)
+    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None)
+    return Opened(line, detail, events, top, seen, asked)
 
 
 def _whole(desk: CaseDesk, case: Case) -> Case:

@@ -15,6 +15,7 @@ from shroff.language.expression import InList, ItemField, ThisField, walk
 from shroff.language.values import parse_time
 from shroff.people import oidc
 from shroff.people.access import Right
+from shroff.rules.silences import rule_of
 from shroff.web import list_csv
 from shroff.web.http import Request, Response
 from shroff.web.lists import change, known, make
@@ -184,6 +185,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
+        is_silence=rule_of(name) is not None,
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
 

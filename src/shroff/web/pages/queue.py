@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases import deciding, reading, working
@@ -11,6 +11,7 @@ from shroff.cases.case import STATES, Wanted
 from shroff.cases.filters import LARGEST, order_of, query_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
+from shroff.web.asked import asked_in
 from shroff.web.cases import done, number_of
 from shroff.web.http import Request, Response
 from shroff.web.pages.casework import (
@@ -29,6 +30,7 @@ from shroff.web.pages.casework import (
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.paging import cursor_of, next_of
 from shroff.web.problems import ProblemError
+from shroff.web.streaming import Stream, told, updates
 
 if TYPE_CHECKING:
     from shroff.cases.store import Cursor
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN: Final = 25
+EVERY_S: Final = 2.0  # between two looks for new cases
 PICKED: Final = "case-"  # what the fields of cases that were selected begin with
 SNOOZED_MS: Final = DAY_MS  # many at once
 IN_WORDS: Final = {
@@ -58,6 +61,7 @@ class Seen:
     toast: Toast | None
     peek: Opened | None
     after: Cursor | None
+    newest: int
     is_new: bool
 
 
@@ -104,9 +108,11 @@ async def _page(
 def _seen(service: Service, who: Who, where: Where, cursor: Cursor | None) -> Seen:
     desk, query = service.cases, query_of(where.filter)
     wanted = wanted_of(query, who, desk.now_ms(), desk.money_places)
+    newest = reading.newest(desk, who)  # asked first: what opens meanwhile is told as new once too often, not never
     listed = reading.listed(desk, who, wanted, order_of(query), cursor, SHOWN)
     totals = reading.totals(desk, who, wanted)
-    lines = [line_of(desk, who, case) for case in listed.cases]
+    asked = asked_in(service, listed.cases)
+    lines = [line_of(desk, who, case, asked.get(case.number)) for case in listed.cases]
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return Seen(
         lines,
@@ -117,8 +123,27 @@ def _seen(service: Service, who: Who, where: Where, cursor: Cursor | None) -> Se
         toast(desk, who),
         opened(service, who, focused.case.number) if focused else None,
         listed.after,
+        newest,
         is_new=not lines and reading.totals(desk, who, Wanted(states=STATES)).count == 0,
     )
+
+
+async def stream(service: Service, request: Request) -> Response:
+    """How many cases opened since the page was made that its filter finds, told as that changes."""
+    where, after = where_of(request.query), _whole(request.query.get("after", ""))
+    query, desk, said = query_of(where.filter), service.cases, [0]
+    wanted_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
+
+    def count() -> int:
+        wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
+        return reading.totals(desk, request.who, replace(wanted, after=after)).count
+
+    async def changed() -> bytes | None:
+        now = await service.in_thread(count)
+        is_same, said[0] = now == said[0], now
+        return None if is_same else told("cases", {"new": now})
+
+    return Stream(service, request, updates(service, request, changed, EVERY_S))
 
 
 async def peek(service: Service, request: Request) -> Response:
@@ -166,10 +191,13 @@ def _picked(form: Mapping[str, str]) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    text = form.get("undo", "")
-    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else 0
-    await done(service, deciding.undo, service.cases, request.who, number)
+    await done(service, deciding.undo, service.cases, request.who, _whole(form.get("undo", "")))
     return see_other(where_from(form).queue)
+
+
+def _whole(text: str) -> int:
+    """A number as addresses and forms have it; 0 for what is none."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else 0
 
 
 async def keep_view(service: Service, request: Request) -> Response:

@@ -13,10 +13,11 @@ import msgspec
 from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
+from shroff.rules.silences import list_of
 from shroff.web.drafts import may_edit, put_back
 from shroff.web.http import Request, Response
 from shroff.web.pages.bars import Bars, bars_of
-from shroff.web.pages.decision import decision_path
+from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.diffs import DiffLine, diff
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.paging import cursor_of, next_of
@@ -105,6 +106,10 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         mistake=mistake,
         may_edit=may_edit(request),
         decision_path=decision_path,
+        silences=[one for one in await service.in_thread(service.project.silences) if one.rule == id_],
+        silence_list=f"/lists/{list_of(id_)}",
+        entity_path=entity_path,
+        may_edit_lists=request.who.may(Right.EDIT_LISTS),
         **await common(service),
     )
 

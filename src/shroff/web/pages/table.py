@@ -71,6 +71,7 @@ PAGES: Final = (
     Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, decision.show, is_page=True),
     Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, entity.show, is_page=True),
     Route("GET", "/queue", Right.READ_CASES, queue.show, is_page=True),
+    Route("GET", "/queue/stream", Right.READ_CASES, queue.stream, is_page=True),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, queue.peek, is_page=True),
     Route("POST", "/queue/claim-next", Right.WORK_CASES, queue.claim_next, is_page=True),
     Route("POST", "/queue/bulk", Right.WORK_CASES, queue.bulk, is_page=True),
@@ -90,6 +91,7 @@ PAGES: Final = (
             ("reopen", case.reopen),
             ("note", case.note),
             ("silence", case.silence),
+            ("end-silence", case.end_silence),
         )
     ),
     *mails.ROUTES,

@@ -144,6 +144,23 @@ document.querySelector("[data-attach]")?.addEventListener("change", async (event
   }
 });
 
+// What opened since is told beside the rows, and comes among them when somebody asks: no row moves under a hand.
+const news = document.querySelector("[data-news]");
+if (news) {
+  const link = news.querySelector("a");
+  const listen = () => {
+    const source = new EventSource(news.dataset.news);
+    source.addEventListener("cases", (event) => {
+      const count = JSON.parse(event.data).new;
+      link.querySelector("[data-count]").textContent = count === 1 ? "1 new case" : `${count} new cases`;
+      link.hidden = count === 0;
+    });
+    window.addEventListener("pagehide", () => source.close(), { once: true });
+  };
+  listen();
+  window.addEventListener("pageshow", (event) => event.persisted && listen());
+}
+
 if (location.pathname === "/queue") {
   // A form that was sent twice by two quick keys would be a second answer for the next case.
   document.addEventListener("submit", (event) => {

@@ -1,0 +1,76 @@
+"""What labels say, as far as cases listen: of which event, which verdict, who says so, and when it became known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from shroff.decisions.stored import stored
+from shroff.events.labels import Standing
+from shroff.streams.log import Log
+
+CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
+FRAUD: Final = "fraud"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label of the log. `event` is as labels name it, such as `payment/p-1`."""
+
+    seq: int
+    event: str
+    verdict: str
+    source: str
+    known_ms: int
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """Its event by type and id."""
+        type_, _, id_ = self.event.partition("/")
+        return type_, id_
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether a customer says that it was not them."""
+        return self.source == CUSTOMER and self.verdict == FRAUD
+
+    @property
+    def standing(self) -> Standing:
+        """What decides whether it is in force."""
+        return Standing(self.verdict, self.source, self.known_ms)
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """Of a label's body what matters here."""
+
+    event: str
+    verdict: str
+    source: str
+
+
+def heard(log: Log, after: int, upto: int) -> Iterator[Label]:
+    """The labels of `after < seq <= upto`, in their order. Cost: 0.1 µs for a place without a label, 5 µs for a label.
+
+    Raises: StorageError where the log is damaged.
+    """
+    for records in log.labels_after(after, upto):
+        for record in records:
+            said = stored(record.body, _Said, f"the label at place {record.seq}")
+            yield Label(record.seq, said.event, said.verdict, said.source, record.time_ms)
+
+
+def standings_before(log: Log, labels: Collection[Label], after: int) -> dict[str, Standing]:
+    """What is in force of the events of some labels before these, by the labels behind a place, by events.
+
+    Events without a label before are left out. Cost: as `heard`, of all in between.
+    """
+    until = {one.event: one.seq for one in labels}
+    found: dict[str, Standing] = {}
+    for one in heard(log, after, max(until.values(), default=0)):
+        if one.seq < until.get(one.event, 0):
+            before = found.get(one.event)
+            found[one.event] = one.standing if before is None or before.gives_way_to(one.standing) else before
+    return found
