@@ -286,6 +286,31 @@ def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
         assert (case.state, case.alerts, case.stake, case.due_ms) == (OPEN, 3, 2_030, NOW_MS + 20)
 
 
+def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case_by_that(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        at.heard(labels=[Label(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+        assert (case.state, case.verdict, case.closed_name) == (CLOSED, "fraud", "labels from chargeback")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert at.labels() == []
+
+
+@pytest.mark.parametrize(("source", "later_ms"), [("chargeback", 0), ("customer", 1)])
+def test_a_weak_word_and_what_was_known_before_an_answer_settle_nothing_when_that_is_undone(tmp_path, source, later_ms):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        working.claim(at.desk, ANN, 1)
+        at.heard(labels=[Label(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
+        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+
+        assert (case.state, [(one.label, one.verdict) for one in at.alerts()]) == (CLAIMED, [("genuine", "")])
+
+
 # ---- what customers deny
 
 

@@ -90,6 +90,25 @@ def test_an_ended_silence_lets_the_rule_speak_again_at_once(bank):
         bank.end_silence("again", "c1")
 
 
+def test_a_silence_whose_end_was_taken_out_by_hand_holds_for_good(bank):
+    bank.silence("large", "c1", UNTIL)
+    path = bank.places.folder / "lists" / "silence.large.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(UNTIL, ""), encoding="utf-8")
+    bank.reload()
+
+    (found,) = bank.silences()
+    assert (found.until, found.until_ms, found.holds(2**50)) == ("", None, True)
+
+
+def test_a_silence_holds_until_its_end(bank):
+    bank.silence("large", "c1", UNTIL)
+
+    (found,) = bank.silences()
+    end_ms = found.until_ms
+    assert end_ms is not None
+    assert (found.holds(end_ms - 1), found.holds(end_ms)) == (True, False)
+
+
 def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
     bank.silence("large", "c1", UNTIL)
     for number, card in ((1, "c1"), (2, "c2"), (3, "c1")):

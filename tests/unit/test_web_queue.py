@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shroff.errors import TransientError
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
@@ -178,6 +179,12 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
         (row,) = [one for one in rows_of(asks.service.desk.store) if one.action == "rule.silence"]
         assert (row.name, row.subject) == ("ann", "rule any_payment")
+        by_hand = bank / "lists" / "silence.any_payment.csv"
+        endless = re.sub(r"20[^,]*Z\n", "\n", by_hand.read_text(encoding="utf-8"))
+        by_hand.write_text(endless, encoding="utf-8")
+        asks.service.project.reload()
+        assert "silent for this card for good" in (await browser.get("/cases/1")).body.decode()
+        assert '<p class="small second">for good, says' in (await browser.get("/rules/any_payment")).body.decode()
 
     run(bank, steps)
 
@@ -220,6 +227,21 @@ def test_a_silence_is_ended_from_its_case_over_http_and_from_its_rule_and_the_ru
         assert done == ["silenced", "silence_ended", "silenced", "silence_ended", "silenced"]
         acts = [row.action for row in rows_of(asks.service.desk.store)]
         assert (acts.count("rule.silence_end"), acts.count("list.change")) == (2, 1)
+
+    run(bank, steps)
+
+
+def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_same(bank, monkeypatch):
+    async def late(*_: object) -> list[msgspec.Raw]:
+        raise TransientError("whoever leads the log has not come to this")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(asks.service, "asked_of_log", late)
+        given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
+        assert (await form(browser, "/cases/1/silence", "/cases/1", **given))[0] == 503
+        assert (await form(browser, "/cases/1/end-silence", "/cases/1", rule="any_payment"))[0] == 503
+        done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
+        assert done == ["silenced", "silence_ended"]
 
     run(bank, steps)
 

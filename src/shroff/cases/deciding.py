@@ -21,6 +21,7 @@ from shroff.cases.desk import (
     unanswered,
 )
 from shroff.cases.gathering import recounted
+from shroff.cases.labelled import settle_again
 from shroff.cases.working import ALL, FREED, claimed
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Who
@@ -186,22 +187,23 @@ def undo(desk: CaseDesk, who: Who, number: int) -> Undone:
             if case is None or case.version != one.version:
                 left.append(one)
             else:
-                restored.append(_restored(hand, case, one))
+                restored.append(_restored(hand, case, one, pending.at_ms))
         change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             change.add_pending(replace(pending, body=msgspec.json.encode(Body(left, body.verdict, body.reason))))
         return Undone(restored, list(change.cases([one.case for one in left]).values()))
 
 
-def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
+def _restored(hand: Hand, case: Case, one: Undoable, at_ms: int) -> Case:
     """The case as it was, with what came since: money and time are those of all that want an answer now."""
-    answered = {tuple(alert) for alert in one.alerts}
+    answered = set(one.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
     again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
     hand.change.put_alerts(list(again.values()))
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
-    return hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    now = hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    return settle_again(hand.change, now, answered, at_ms)
 
 
 def body_of(pending: Pending) -> Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -77,6 +77,25 @@ def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
         for number, case in cases.items()
         if (now := _follow_up(change, case, denied.get(number, ()))).is_open and not case.is_open
     ]
+
+
+def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]], since_ms: int) -> Case:
+    """Let labels settle what they found answered, after that answer was taken back; gives the case as it is then.
+
+    Args:
+        places: The alerts whose answer it was.
+        since_ms: When it was given: what was known by then was known to whoever gave it.
+    """
+    settled = [
+        replace(alert, verdict=alert.label)
+        for alert in change.alerts(case.number, ALL)
+        if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
+        if (alert.label_ms or 0) > since_ms and case.look != 1
+    ]
+    if not settled:
+        return case
+    change.put_alerts(settled)
+    return _follow_up(change, case, ())
 
 
 def _labelled(alert: Alert, case: Case, label: Label) -> Alert:

@@ -24,7 +24,10 @@ TEXT_MAX: Final = 1_000  # characters of a key or a reason
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed."""
+    """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed.
+
+    `until` is empty where somebody wrote a line without an end into the list: that holds for good.
+    """
 
     rule: str
     entity: str
@@ -32,6 +35,15 @@ class Silence:
     until: str
     note: str
     by: str
+
+    @property
+    def until_ms(self) -> int | None:
+        """When it ends; None for never."""
+        return parse_time(self.until) if self.until else None
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether it is not over yet."""
+        return self.until_ms is None or now_ms < self.until_ms
 
 
 class Silences(ListFiles):

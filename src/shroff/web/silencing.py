@@ -9,8 +9,7 @@ import msgspec
 from shroff.cases import reading, working
 from shroff.cases.case import Case
 from shroff.decisions.inbox import ADOPT
-from shroff.errors import UsageError
-from shroff.language.values import parse_time
+from shroff.errors import TransientError, UsageError
 from shroff.people.audit import Act
 from shroff.web import case_documents as documents
 from shroff.web.cases import body_of, done, number_of
@@ -57,9 +56,8 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
 
     await service.in_thread(write)
     told = {"entity": case.entity, "key": case.key, "until": until, "case": number}
-    await service.asked_of_log(Act(who, "rule.silence", f"rule {rule}", None, told), ADOPT, [b"null"])
-    words = f"{rule}, {why.strip()}"
-    await done(service, working.silenced, service.cases, who, number, words)
+    act = Act(who, "rule.silence", f"rule {rule}", None, told)
+    await _come_into_force(service, act, number, f"{rule}, {why.strip()}")
     return case
 
 
@@ -78,13 +76,31 @@ async def end_for(service: Service, request: Request, rule: str) -> Case:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
     await service.in_thread(service.project.write_silence_end, rule, before.key)
     told = {"entity": case.entity, "key": case.key, "until": before.until, "case": number}
-    await service.asked_of_log(Act(who, "rule.silence_end", f"rule {rule}", told, None), ADOPT, [b"null"])
-    await done(service, lambda: working.silenced(service.cases, who, number, rule, is_over=True))
+    act = Act(who, "rule.silence_end", f"rule {rule}", told, None)
+    await _come_into_force(service, act, number, rule, is_over=True)
     return case
+
+
+async def _come_into_force(service: Service, act: Act, number: int, words: str, *, is_over: bool = False) -> None:
+    """Have what was written come into force, and say so in the case.
+
+    Raises: UsageError where it was refused; TransientError where it takes too long, as the first silence of a rule may:
+        it comes into force later, so the case has it all the same.
+    """
+
+    def write_down() -> None:
+        working.silenced(service.cases, act.who, number, words, is_over=is_over)
+
+    try:
+        await service.asked_of_log(act, ADOPT, [b"null"])
+    except TransientError:
+        await done(service, write_down)
+        raise
+    await done(service, write_down)
 
 
 def silences_of(service: Service, case: Case) -> dict[str, Silence]:
     """The rules that are silent now for whom a case is about, by their ids, with until when."""
     now_ms, whose = service.cases.now_ms(), (case.entity, case.key)
     found = [one for one in service.project.silences() if (one.entity, one.key) == whose]
-    return {one.rule: one for one in found if parse_time(one.until) > now_ms}
+    return {one.rule: one for one in found if one.holds(now_ms)}

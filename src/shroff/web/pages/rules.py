@@ -85,8 +85,9 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     tests = await service.in_thread(_tests, service, look)
     earlier = await service.in_thread(_earlier, service, look)
     records = service.rule_looks.records
-    definitions = service.project.definitions
+    definitions, now_ms = service.project.definitions, service.project.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
+    silences = [one for one in await service.in_thread(service.project.silences) if one.rule == id_]
     trial = look.standing.trial if look.standing is not None else ""
     trial_record = records.record(trial, definitions) if trial else None
     return page(
@@ -106,7 +107,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         mistake=mistake,
         may_edit=may_edit(request),
         decision_path=decision_path,
-        silences=[one for one in await service.in_thread(service.project.silences) if one.rule == id_],
+        silences=[one for one in silences if one.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
         entity_path=entity_path,
         may_edit_lists=request.who.may(Right.EDIT_LISTS),
