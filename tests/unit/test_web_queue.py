@@ -11,7 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.errors import TransientError
+from shroff.adapters.people_sql import SqlPeople
+from shroff.errors import LogBusyError, TransientError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
@@ -242,6 +245,23 @@ def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_
         assert (await form(browser, "/cases/1/end-silence", "/cases/1", rule="any_payment"))[0] == 503
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
         assert done == ["silenced", "silence_ended"]
+
+    run(bank, steps)
+
+
+def test_a_silence_that_cannot_be_recorded_is_not_written(bank, monkeypatch):
+    def change(*_: object) -> None:
+        raise LogBusyError("another process holds it", "a backup")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        given = {"rule": "any_payment", "until": time_text(asks.service.project.now_ms() + DAY_MS), "text": "a wedding"}
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change_beside", change)
+            path = "/api/v1/cases/1/silence"
+            assert (await browser.send("POST", path, msgspec.json.encode(given), csrf)).status == 503
+        assert asks.service.project.silences() == []
+        assert (await browser.get("/api/v1/cases/1")).json()["history"] == []
 
     run(bank, steps)
 

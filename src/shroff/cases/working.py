@@ -126,13 +126,14 @@ def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
         return case
 
 
-def silenced(desk: CaseDesk, who: Who, number: int, words: str, *, is_over: bool = False) -> None:
-    """Write down in a case that a rule is silent for whom it is about, or speaks again; the record has it already."""
-    require_work(who)
+def silenced(desk: CaseDesk, act: Act, number: int, words: str, *, is_over: bool = False) -> None:
+    """Write down, in a case and in the record, that a rule is silent for whom it is about, or speaks again."""
+    require_work(act.who)
     with desk.store.change() as change:
-        hand = Hand(change, who, desk.now_ms())
+        hand = Hand(change, act.who, desk.now_ms())
         hand.case(number)
         hand.happened(number, "silence_ended" if is_over else "silenced", words)
+        change.people.audit(act, hand.now_ms)
 
 
 def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:

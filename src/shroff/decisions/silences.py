@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from shroff.language.values import DAY_MS, parse_time
 from shroff.rules.silences import key_of, list_of, rule_of
 
 if TYPE_CHECKING:
-    from shroff.decisions.lists import Change, Entry
+    from shroff.decisions.lists import Change, Edited, Entry
     from shroff.rules.definitions import Rule
 
 DAYS_MAX: Final = 366  # for which a rule may be silent at once
@@ -78,19 +79,18 @@ class Silences(ListFiles):
         self._known_silence(rule)
         return self.list_remove(list_of(rule), key, waits)
 
-    def write_silence(self, rule: str, key: str, until: str, *, note: str, by: str) -> None:
-        """The same as `silence`, written alone: it comes into force when the log's writer is asked to look.
-
-        Raises: as `silence`.
-        """
+    def write_silence(
+        self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]
+    ) -> None:
+        """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
         entry = self.silence_entry(rule, key, until, note, by)
         self.make_silence_list(rule)
-        self.write_list(list_of(rule), [entry])
+        self.write_list(list_of(rule), [entry], before=before)
 
-    def write_silence_end(self, rule: str, key: str) -> None:
-        """The same as `end_silence`, written alone. Raises: UsageError where the rule was not silent for the key."""
+    def write_silence_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
+        """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
         self._known_silence(rule)
-        self.write_list(list_of(rule), out=[key])
+        self.write_list(list_of(rule), out=[key], before=before)
 
     def silence_entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
         """The line for it. Raises: as `silence`."""

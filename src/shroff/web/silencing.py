@@ -1,4 +1,8 @@
-"""A rule silenced for whom a case is about, and speaking again: written, recorded, in force when it is answered."""
+"""A rule silenced for whom a case is about, and speaking again: recorded, written, in force when it is answered.
+
+The case and the record have it in one transaction before the file is written, so no rule is silent that nobody
+silenced. Where it is long in coming into force, as the first silence of a rule may be, that is told and goes on.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ import msgspec
 from shroff.cases import reading, working
 from shroff.cases.case import Case
 from shroff.decisions.inbox import ADOPT
-from shroff.errors import TransientError, UsageError
+from shroff.errors import UsageError
 from shroff.people.audit import Act
 from shroff.web import case_documents as documents
 from shroff.web.cases import body_of, done, number_of
 from shroff.web.http import Request, Response, json_response
 
 if TYPE_CHECKING:
+    from shroff.decisions.lists import Edited
     from shroff.decisions.silences import Silence
     from shroff.web.service import Service
 
@@ -51,13 +56,17 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
     if not any(one.id == rule and one.by == case.entity for one in project.definitions.rules):
         raise UsageError(f"case {number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key.")
 
-    def write() -> None:
-        project.write_silence(rule, case.key, until, note=why.strip(), by=who.name)
-
-    await service.in_thread(write)
     told = {"entity": case.entity, "key": case.key, "until": until, "case": number}
     act = Act(who, "rule.silence", f"rule {rule}", None, told)
-    await _come_into_force(service, act, number, f"{rule}, {why.strip()}")
+
+    def recorded(_: Edited) -> None:
+        working.silenced(service.cases, act, number, f"{rule}, {why.strip()}")
+
+    def write() -> None:
+        project.write_silence(rule, case.key, until, note=why.strip(), by=who.name, before=recorded)
+
+    await done(service, write)
+    await service.asked_of_log(None, ADOPT, [b"null"])
     return case
 
 
@@ -71,32 +80,18 @@ async def end_for(service: Service, request: Request, rule: str) -> Case:
     """The same, for pages too; gives the case. Raises: ProblemError; UsageError where the rule is not silent."""
     number, who = number_of(request), request.who
     case = (await done(service, reading.detail, service.cases, who, number)).case
-    before = silences_of(service, case).get(rule)
+    before = (await service.in_thread(silences_of, service, case)).get(rule)
     if before is None:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
-    await service.in_thread(service.project.write_silence_end, rule, before.key)
     told = {"entity": case.entity, "key": case.key, "until": before.until, "case": number}
     act = Act(who, "rule.silence_end", f"rule {rule}", told, None)
-    await _come_into_force(service, act, number, rule, is_over=True)
+
+    def recorded(_: Edited) -> None:
+        working.silenced(service.cases, act, number, rule, is_over=True)
+
+    await done(service, service.project.write_silence_end, rule, before.key, recorded)
+    await service.asked_of_log(None, ADOPT, [b"null"])
     return case
-
-
-async def _come_into_force(service: Service, act: Act, number: int, words: str, *, is_over: bool = False) -> None:
-    """Have what was written come into force, and say so in the case.
-
-    Raises: UsageError where it was refused; TransientError where it takes too long, as the first silence of a rule may:
-        it comes into force later, so the case has it all the same.
-    """
-
-    def write_down() -> None:
-        working.silenced(service.cases, act.who, number, words, is_over=is_over)
-
-    try:
-        await service.asked_of_log(act, ADOPT, [b"null"])
-    except TransientError:
-        await done(service, write_down)
-        raise
-    await done(service, write_down)
 
 
 def silences_of(service: Service, case: Case) -> dict[str, Silence]:
