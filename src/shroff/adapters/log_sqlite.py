@@ -66,7 +66,9 @@ from shroff.adapters.log_sqlite_statements import (
 )
 from shroff.adapters.sqlite_checkpoint import CheckpointBeside
 from shroff.adapters.sqlite_file import (
+    BUSY_S,
     WriterLock,
+    begin_between,
     connect,
     connect_beside,
     damaged,
@@ -152,6 +154,7 @@ class SqliteLog(SqliteQuestions):
             )
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
+                self._connection.execute("PRAGMA busy_timeout = 0")  # `begin_between` waits
             (self._tables,) = self._one("PRAGMA user_version")
             if self._tables in EARLIER_WAITING:
                 self._connection.execute(EARLIER_WAITING[self._tables])
@@ -186,7 +189,7 @@ class SqliteLog(SqliteQuestions):
         if batch.erased:
             self._ask("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only let go
         try:
-            sql.execute("BEGIN IMMEDIATE")
+            begin_between(sql)
             self._on_step("begin")
             self._insert(batch, self._led_end())
             self._on_step("before commit")
@@ -208,7 +211,9 @@ class SqliteLog(SqliteQuestions):
         self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
         if batch.erased:
             self._beside.end()  # which would keep the next one from its work
+            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
             self._ask("PRAGMA wal_checkpoint(TRUNCATE)")  # older pages in the write-ahead log have it still
+            self._ask("PRAGMA busy_timeout = 0")
         self._on_step("after commit")
 
     def maintain(self) -> None:
@@ -359,7 +364,7 @@ class SqliteLog(SqliteQuestions):
         """Write something in a transaction of its own."""
         sql = self._writable()
         try:
-            sql.execute("BEGIN IMMEDIATE")
+            begin_between(sql)
             self._check_lead()
             given = write()
             sql.execute("COMMIT")
@@ -374,7 +379,9 @@ class SqliteLog(SqliteQuestions):
     def _lead(self) -> int:
         """Take the lead: from now on nothing of an earlier opening is committed. Gives the epoch."""
         try:
+            begin_between(self._connection)
             self._connection.execute("UPDATE lead SET epoch = epoch + 1")
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._connection.close()
             raise storage_error(error, self.path) from error

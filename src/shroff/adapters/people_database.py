@@ -6,9 +6,7 @@ what goes wrong.
 
 from __future__ import annotations
 
-import random
 import sqlite3
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shroff.adapters.deadline import Deadline
 from shroff.adapters.people_schema import VERSION, statements, version
 from shroff.adapters.server_url import ServerUrl, server_url
-from shroff.adapters.sqlite_file import BUSY_S, connect_beside, storage_error
+from shroff.adapters.sqlite_file import begin_between, connect_beside, storage_error
 from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError, UsageError
 
 _CONNECTIONS: Final = 8  # of one process, and as many more for a moment
@@ -192,24 +190,18 @@ class SqliteDatabase(Database):
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as SQLite needs it told, waiting for a gap by looking every millisecond (see `sqlite_file`)."""
+    """Begin as SQLite needs it told, waiting for a gap (see `sqlite_file.begin_between`)."""
     if not connection.get_execution_options().get(_IS_CHANGE):
         connection.exec_driver_sql("BEGIN")
         return
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise LogBusyError(
-                    f"{_file_of(driver)} is being written without a pause by another process. Try again"
-                ) from error
-        else:
-            return
-        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
+    try:
+        begin_between(driver)
+    except sqlite3.OperationalError as error:
+        raise LogBusyError(
+            f"{_file_of(driver)} is being written without a pause by another process. Try again"
+        ) from error
 
 
 def _file_of(connection: sqlite3.Connection) -> str:

@@ -139,6 +139,30 @@ def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[obj
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
 
 
+def begin_between(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, between two of others, as `write_between` does.
+
+    Cases, people and notices are changed in the same file by whoever serves it, each in a transaction of a millisecond
+    and a flush, and they look every millisecond for their turn. A writer that left the looking to SQLite, which looks
+    every 100 ms in the end, was seldom quick enough where they had much to do. SQLite must not wait by itself, so the
+    connection's `busy_timeout` is 0.
+
+    Raises: sqlite3.OperationalError where there is no gap for `BUSY_S`.
+    """
+    deadline = 0.0
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            now = time.monotonic()
+            deadline = deadline or now + BUSY_S
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now > deadline:
+                raise
+        else:
+            return
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
+
+
 def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:
     """Whether SQLite could not make the files beside the log that a reader needs as well, since it may not write."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)

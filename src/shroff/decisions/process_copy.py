@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -26,10 +27,12 @@ def forked() -> int:
 
 
 def let_go(kept: int) -> None:
-    """In a new process: ignore signals, and close all that was open but one descriptor.
+    """In a new process: ignore signals, close all that was open but one descriptor, and collect no garbage.
 
-    Who stops the worker means the worker; and locks and connections would outlive it.
+    Who stops the worker means the worker; and locks and connections would outlive it. What is collected may end what
+    is not here: threads of a library, which a copy does not have, are waited for without an end.
     """
+    gc.disable()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     os.closerange(_KEPT_DESCRIPTORS, kept)
@@ -56,6 +59,8 @@ class Asked:
                 os.close(telling)
         if self._process == 0:
             _answer(questions, telling)
+        with suppress(OSError):  # here, too, so that there is a group to be ended before the copy has made one
+            os.setpgid(self._process, self._process)
 
     def answers(self, patience_s: float) -> list[bytes]:
         """What the copies said, in order; fewer than were asked where one of them failed or took too long."""
@@ -91,7 +96,8 @@ def _answer(questions: list[Callable[[], bytes]], telling: int) -> NoReturn:
     """In the copy, which never goes on with anything else: a copy of it for each question, one after the other."""
     status = 1
     try:
-        os.setpgid(0, 0)  # so that all are ended together
+        with suppress(OSError):
+            os.setpgid(0, 0)  # so that all are ended together
         let_go(telling)
         for question in questions:
             process = forked()

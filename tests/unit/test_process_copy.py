@@ -1,0 +1,67 @@
+"""Copies of a process: what they say, and what becomes of one that fails or hangs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import xgboost
+
+from shroff.decisions.process_copy import Asked
+
+PATIENCE_S = 60.0
+
+
+def test_each_question_is_answered_by_a_copy_of_its_own():
+    said: list[int] = []
+
+    def add() -> bytes:
+        said.append(1)
+        return str(len(said)).encode() * 100_000
+
+    found = Asked([add, add]).answers(PATIENCE_S)
+
+    assert found == [b"1" * 100_000] * 2
+    assert said == []
+
+
+def test_one_that_fails_ends_the_row_and_one_that_hangs_is_ended_with_all_its_copies(tmp_path: Path):
+    def hangs() -> bytes:
+        (tmp_path / "process").write_text(str(os.getpid()))
+        time.sleep(3_600)
+        return b""
+
+    assert Asked([lambda: b"a", lambda: str(1 / 0).encode(), lambda: b"c"]).answers(PATIENCE_S) == [b"a"]
+    assert Asked([lambda: b"a", hangs]).answers(0.5) == [b"a"]
+    process = (tmp_path / "process").read_text()
+    end_s = time.monotonic() + PATIENCE_S
+    while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split(") ")[1][:1]:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def test_a_copy_collects_no_garbage_whose_end_could_wait_for_threads_that_it_lacks():
+    assert gc.isenabled()
+    assert Asked([lambda: str(gc.isenabled()).encode()]).answers(PATIENCE_S) == [b"False"]
+
+
+def test_a_process_that_has_grown_trees_has_copies_that_score():
+    #  as in a service: trees were grown in one thread, and another one, which decides, is copied
+    rows = np.random.default_rng(1).random((200, 3))
+    matrix = xgboost.DMatrix(rows, label=np.arange(200) % 2, nthread=2)
+    grown = xgboost.train({"nthread": 2, "objective": "binary:logistic"}, matrix, 3)
+    expected = grown.inplace_predict(rows).tobytes()
+    found: list[list[bytes]] = []
+
+    def decide() -> None:
+        found.append(Asked([lambda: grown.inplace_predict(rows).tobytes()]).answers(PATIENCE_S))
+
+    thread = threading.Thread(target=decide)
+    thread.start()
+    thread.join()
+
+    assert found == [[expected]]
