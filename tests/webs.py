@@ -18,6 +18,7 @@ from shroff import app
 from shroff.errors import SignInError
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.desk import Desk
+from shroff.web.address import origin_of
 from shroff.web.asgi import Application
 from shroff.web.gate import Gate as GateContract
 from shroff.web.service import Limits, Service
@@ -65,6 +66,7 @@ class Answered:
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
@@ -110,7 +112,8 @@ class Asker:
         await self._application(scope, receive, send)
         start, *parts = messages
         found = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answered(start["status"], found, b"".join(part["body"] for part in parts))
+        cookies = tuple(value.decode() for name, value in start["headers"] if name == b"set-cookie")
+        return Answered(start["status"], found, b"".join(part["body"] for part in parts), cookies)
 
 
 class Browser:
@@ -118,12 +121,13 @@ class Browser:
 
     def __init__(self, asks: Asker) -> None:
         self.asks, self.cookies = asks, dict[str, str]()
+        self.origin = origin_of(asks.service.address.public or "http://shroff.test")
 
     async def get(self, path: str, **headers: str) -> Answered:
         return await self.send("GET", path, b"", headers)
 
     async def post(self, path: str, form: Mapping[str, str], **headers: str) -> Answered:
-        sent = {"content-type": FORM, "origin": "http://shroff.test", **headers}
+        sent = {"content-type": FORM, "origin": self.origin, **headers}
         return await self.send("POST", path, urlencode(form).encode(), sent)
 
     async def csrf(self) -> str:
@@ -134,11 +138,10 @@ class Browser:
 
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        given = {"host": "shroff.test", "accept": "text/html,*/*", "cookie": cookie, **headers}
+        given = {"host": self.origin.partition("//")[2], "accept": "text/html,*/*", "cookie": cookie, **headers}
         found = await self.asks.ask(method, path, body, key="", headers=given)
-        set_cookie = found.headers.get("set-cookie", "")
-        if set_cookie:
-            name, _, value = set_cookie.partition(";")[0].partition("=")
+        for one in found.cookies:
+            name, _, value = one.partition(";")[0].partition("=")
             self.cookies[name] = value
         return found
 
@@ -153,7 +156,8 @@ async def asker(
     project, told = app.open_exactly(folder), list[str]()
     with ThreadPoolExecutor(4) as threads, project.people() as desk, gate(desk) as at_gate:
         routes = table(project.definitions).routes
-        service = Service(project, at_gate, desk, threads, limits, routes=routes, tell=told.append)
+        provider = project.open_provider()
+        service = Service(project, at_gate, desk, threads, limits, routes=routes, provider=provider, tell=told.append)
         service.begin(lambda: None)
         try:
             for _ in range(1_200):

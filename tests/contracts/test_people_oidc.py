@@ -5,19 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwk, jwt
@@ -31,6 +27,7 @@ from shroff.people.access import Role, local
 from shroff.people.audit import sealing
 from shroff.people.desk import Desk
 from shroff.people.store import rows_of
+from tests.providers import claimed, provider_started, sent_back
 
 HERE = "http://127.0.0.1:8000/login/oidc"
 ROLES = {"fraud-team": Role.ANALYST, "fraud-leads": Role.ADMIN}
@@ -72,52 +69,13 @@ def answered(query: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "oidc_provider_mock",
-        "--port",
-        str(port),
-        "--require-nonce",
-        "yes",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
-
-
-def claimed(issuer: str, subject: str, **claims: Any) -> None:
-    """Let the provider know a person."""
-    parts = urlsplit(issuer)
-    with closing(HTTPConnection(parts.hostname, parts.port)) as connection:
-        body = json.dumps(claims)
-        connection.request("PUT", f"/users/{subject}", body, {"Content-Type": "application/json"})
-        assert connection.getresponse().status == 204
+    with provider_started() as found:
+        yield found
 
 
 def authorized(url: str, subject: str) -> dict[str, str]:
     """What a browser brings back after somebody signed in at the provider."""
-    parts = urlsplit(url)
-    with closing(HTTPConnection(parts.hostname, parts.port)) as connection:
-        form = urlencode({"sub": subject})
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", f"{parts.path}?{parts.query}", form, headers)
-        answer = connection.getresponse()
-        assert answer.status == 302, answer.read()
-        location = answer.headers["Location"]
+    location = sent_back(url, subject)
     assert location.startswith(HERE)
     return answered(location)
 
@@ -340,7 +298,7 @@ NOW_S = int(time.time())
         {"sub": "a\nb"},
         {"sub": None},
     ],
-    ids=str,
+    ids=lambda changes: next(iter(changes)),  # not the times: two processes that collect have others
 )
 def test_a_token_that_is_not_for_this_visit_opens_nothing(desk: Desk, bad: Bad, changes: dict[str, Any]) -> None:
     bad.changes = changes

@@ -20,6 +20,7 @@ from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from tests.served import served, started
 
 PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
 NAMES = (f"run-{os.getpid()}-{number}" for number in itertools.count())
@@ -178,6 +179,30 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
     assert "taking the lead" in errors
     assert json.loads(out)["duplicates"] == 0
     holds_each_message_once(bank, capfd, kafka, topic)
+
+
+def test_a_service_reads_the_topic_beside_posts_also_after_a_kill(bank, capfd, kafka, topic):
+    posted = [one.event for one in itertools.islice(made_up(EVENTS, 11), 20)]  # which the topic has as well
+    first = started(bank)
+    try:
+        wait_until(lambda: taken(bank) > 0)
+        with first.client() as client:
+            answered = [client.post("/api/v1/events/payment", json=one) for one in posted]
+    finally:
+        first.kill()
+    with served(bank) as second:
+        wait_until(lambda: read(bank) == EVENTS + len(BAD))
+        done = second.stop()
+
+    assert [one.status_code for one in answered] == [200] * len(posted)
+    assert set(done["offset"]) == {f"{topic[0]}/{number}" for number in range(PARTITIONS)}
+    holds_each_message_once(bank, capfd, kafka, topic)
+
+
+def read(bank):
+    """How many messages the log is behind."""
+    with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
+        return sum(int(offset) for offset in log.offsets("kafka").values())
 
 
 def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgotten(bank, capfd, kafka, topic):

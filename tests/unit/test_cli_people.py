@@ -244,3 +244,23 @@ def test_only_the_owner_and_the_group_may_read_the_file_that_has_hashes_of_passw
     answer(capsys, "users", "add", "ann", "--role", "viewer")
 
     assert (project / ".shroff" / "log.db").stat().st_mode & 0o007 == 0
+
+
+def test_links_are_told_whole_where_the_address_of_the_service_is_set(project, capsys):
+    assert answer(capsys, "users", "link")["url"] is None
+    with (project / "shroff.yaml").open("a") as file:
+        file.write("web: { url: https://fraud.bank.example/ }\n")
+    told = answer(capsys, "users", "link")
+    run(["users", "add", "bo", "--role", "viewer"])
+
+    assert told["url"] == f"https://fraud.bank.example{told['link']}"
+    assert "https://fraud.bank.example/login/link/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("url", "said"), [("${NOT_SET}", "variable is not set"), ("https:///x", "and a host")])
+def test_an_address_of_the_service_that_is_none_is_refused(project, capsys, url, said):
+    with (project / "shroff.yaml").open("a") as file:
+        file.write(f"web: {{ url: '{url}' }}\n")
+
+    assert run(["users", "link"]) == 2
+    assert said in capsys.readouterr().err

@@ -150,3 +150,16 @@ def test_a_wait_ends_when_it_is_woken():
     line.posts.wake()
 
     assert line.posts.take(10, 60.0) == []
+
+
+def test_what_is_in_line_at_the_end_is_answered_and_what_comes_later_turned_away():
+    line = Line()
+    post = line.put("a", "b")
+
+    line.posts.end("the service is ending")
+
+    assert line.told == [post]
+    assert post.failure == "the service is ending; send it again, by the same ids"
+    assert line.posts.waiting == 0
+    with pytest.raises(TurnedAwayError, match="is ending"):
+        line.put("c")

@@ -13,6 +13,7 @@ from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.errors import TransientError
+from shroff.people.store import rows_of
 from shroff.streams.log import Batch, Offset
 from shroff.testing.source_memory import MemorySource, MemoryTopic
 from tests.unit.projects import FILES
@@ -77,6 +78,9 @@ def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked,
         stored = log.offsets("kafka")
 
     assert (code, told) == (0, {"part": "p/0", "offset": "3"})
+    with app.open(bank).people() as desk:
+        (noted,) = (row for row in rows_of(desk.store) if row.action == "source.forget")
+    assert (noted.subject, json.loads(noted.before)) == ("part p/0", {"source": "kafka", "offset": "3"})
     (part,) = (one for one in listed["parts"] if one["part"] == "p/0")
     assert (part["offset"], part["waiting"], part["forgotten"]["offset"]) == (None, 5, "3")
     assert "it was forgotten that it had been read up to 3." in printed

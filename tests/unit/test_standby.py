@@ -11,6 +11,7 @@ import pytest
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.decisions import standby
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.fold import fold
 from shroff.decisions.standby import Standby, Start
 from shroff.decisions.writer import Writer
 from shroff.errors import DefinitionError, StorageError, TransientError
@@ -184,3 +185,34 @@ def test_files_with_mistakes_end_it(place):
 
     assert isinstance(beside.error, DefinitionError)
     log.close()
+
+
+def test_a_free_lead_is_taken_however_far_behind_it_is(place, monkeypatch):
+    #  the log has 2,000 places, and its leader ends while the first 50 of them are folded
+    log = MemoryLog(place.store)
+    writer(log).write([payment(number, number // 100) for number in range(2_000)])
+    last, tick = log.last_seq(), Event()
+
+    def slow(followed, found, upto, progress, start):
+        log.close()
+        tick.wait(2 * standby.TRY_S)
+        return fold(followed, found, upto, progress, start)
+
+    monkeypatch.setattr(standby, "AT_ONCE", 50)
+    monkeypatch.setattr(standby, "fold", slow)
+    mine, start = Beside(place).joined()
+
+    assert start is not None
+    assert 0 < start[0].seq < last
+    taken_over = Writer(mine, start[0].engine.definitions, lambda: NOW_MS, start=start)
+    (answer,) = taken_over.write([payment(2_000, 20)])
+    (undisturbed,) = _all_at_once([payment(number, number // 100) for number in range(2_000)], payment(2_000, 20))
+    assert answer.document == undisturbed.document
+
+
+@pytest.mark.parametrize(
+    ("at_once", "took_s", "then"),
+    [(8_192, 0.5, 4_096), (256, 9.0, 256), (8_192, 0.2, 8_192), (8_192, 0.01, 16_384), (65_536, 0.01, 65_536)],
+)
+def test_a_step_of_folding_takes_about_a_quarter_of_a_second(at_once, took_s, then):
+    assert standby.paced(at_once, took_s) == then

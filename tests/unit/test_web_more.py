@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from shroff import app
-from shroff.people.store import Wanted
+from shroff.people.store import Wanted, rows_of
 from shroff.web.routes import Route
 from shroff.web.table import ROUTES
 from tests.webs import Asker, asker
@@ -206,6 +207,10 @@ def test_a_draft_is_held_against_the_log(bank):
         mistaken = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE.replace("> 0", "> x")}})
         assert mistaken.status == 422
         assert "any.yaml" in mistaken.json()["detail"]
+        first, second = (row for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin")
+        assert (first.name, first.subject) == ("author", "any.yaml")
+        assert msgspec.json.decode(first.after)["rules"] == ["any.yaml"]
+        assert second.name == "admin"
         assert (await asks.ask("POST", "/api/v1/backtests", {"rules": {"../x.yaml": RULE}})).status == 422
 
     run(bank, steps)

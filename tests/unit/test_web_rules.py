@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shroff import app
@@ -303,6 +304,8 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
         found = await done(asks, begun.json()["id"])
 
         assert begun.status == 202
+        kept = [row.after for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin"]
+        assert [msgspec.json.decode(after)["backtest"] for after in kept] == [found["id"]]
         assert begun.headers["location"] == f"/api/v1/backtests/{found['id']}"
         assert (found["state"], found["etag"]) == ("done", which["etag"])
         assert found["report"]["changed"] == 3

@@ -28,8 +28,16 @@ PORT = 8080
     type=click.FloatRange(min=1),
     help="Events a second that one key may send; more is answered by 429.",
 )
-def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) -> int:
+@click.option(
+    "--source/--no-source",
+    "reads_source",
+    default=True,
+    help="Read the live source of shroff.yaml between posts, or leave it.  [default: read it]",
+)
+def serve(session: Session, host: str, port: int, stands_by: bool, rate: float, reads_source: bool) -> int:
     """Answer programs over HTTP: events in, decisions out, each of them durable before it is told.
+
+    A log has one writer, so where shroff.yaml names a live source it is read here, too, in place of 'shroff run'.
 
     What is delivered, saved and pruned beside a worker is so here, too. Ctrl-C answers what was taken, and ends.
     """
@@ -46,18 +54,20 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) 
     with bound(At(host, port)) as listening, project.people() as desk, gate_of(desk) as gate:
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         project.served_at = where
+        public = project.systems.public_url or where
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.places.folder)} at {where}")
             if (link := links.first(desk, project.who)) is not None:
-                session.say(f"Nobody can sign in yet. Within an hour, this makes the first admin: {where}{link}")
+                session.say(f"Nobody can sign in yet. Within an hour, this makes the first admin: {public}{link}")
             if not all_keys(desk):
                 session.say(f"Nobody has a key to it yet. 'shroff keys create NAME --role {Role.SERVICE}' makes one.")
 
         def tell(words: str) -> None:
             session.say(f"shroff: {one_line(words)}")
 
-        service = serve(project, gate, desk, listening, Limits(rate=rate), stands_by=stands_by, tell=tell, begun=begun)
+        how = {"stands_by": stands_by, "reads_source": reads_source}
+        service = serve(project, gate, desk, listening, Limits(rate=rate), **how, tell=tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,
@@ -67,6 +77,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float) 
         "decisions": work.counts.decisions,
         "by_outcome": dict(work.counts.by_outcome),
         "quarantined": work.quarantined,
+        "offset": dict(work.offsets),
         "restored": work.restored,
     }
     session.answer(document, f"{many(requests, 'request')} answered, {many(work.counts.decisions, 'decision')} made.")

@@ -114,14 +114,16 @@ def add(session: Session, name: str, role: str, display_name: str, email: str, p
     from shroff.people import users as people
 
     password = _from_stdin() if password_stdin else ""
+    public = session.project.systems.public_url
     with at_desk(session) as (desk, who):
         known = people.known_role(role)
         made = people.add(desk, who, name, known, display_name=display_name, email=email, password=password)
         link = None if password else links.for_password(desk, who, made.name)
-    text = f"{made.name} may sign in as {made.role.value}."
+    text, url = f"{made.name} may sign in as {made.role.value}.", None
     if link is not None:
-        text += f" The password is set, once and within three days, at\n  {link}\n{BEHIND}."
-    session.answer({"user": document(made), "link": link}, text)
+        url, words = _whole(public, link)
+        text += f" The password is set, once and within three days, at\n  {words}."
+    session.answer({"user": document(made), "link": link, "url": url}, text)
     session.next("shroff users list", "shroff serve")
 
 
@@ -194,11 +196,18 @@ def link(session: Session, name: str | None) -> None:
     """
     from shroff.people import links
 
+    public = session.project.systems.public_url
     with at_desk(session) as (desk, who):
         path = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
     what = "makes an admin, once and within an hour" if name is None else f"sets the password of {name}, once"
-    session.answer({"link": path, "user": name}, f"This link {what}:\n  {path}\n{BEHIND}.")
+    url, words = _whole(public, path)
+    session.answer({"link": path, "url": url, "user": name}, f"This link {what}:\n  {words}.")
     session.next("shroff serve")
+
+
+def _whole(public: str, path: str) -> tuple[str | None, str]:
+    """The whole address of a link, where shroff.yaml says at which one the service is reached; and how it is told."""
+    return (public + path, public + path) if public else (None, f"{path}\n{BEHIND}")
 
 
 def _tell(session: Session, user: User, text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from shroff.decisions.collector import calm_collector
+from shroff.decisions.feeding import Feed, Feeding
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import short_turns
 from shroff.decisions.posts import Part, Posts
@@ -30,6 +31,7 @@ from shroff.events.intake import Submission
 from shroff.streams.log import Log
 
 IDLE_S: Final = 0.05  # how long one waits for a post, and how often the inbox is looked into
+POLL_S: Final = 0.01  # how long one waits for a post where there is a source to be asked as well
 PATIENCE_S: Final = 15.0  # for which a post waits while the log is away
 AWAY: Final = "the log could not be had for too long; what was sent may be in it or not: send it again, by the same ids"
 RESTARTS: Final = "the service restores its state"
@@ -44,6 +46,7 @@ class Answering:
         delivering: Delivers from the log to sinks.
         asked: What other threads want of the writer, between batches.
         work: Is kept up to date, from this thread.
+        feed: The project's live source, which is read between posts; None where there is none.
     """
 
     def __init__(
@@ -59,13 +62,15 @@ class Answering:
         careful: Careful,
         options: Options,
         tell: Callable[[str], None],
+        feed: Feed | None = None,
     ) -> None:
         self._log, self._writer, self._inbox, self._posts, self._begun = log, writer, inbox, posts, begun
         self._between = between
         self._work, self._careful = work, careful
         self._held = ExitStack()
         self._outflow = Outflow(log, delivering, self._held, tell)
-        self._saving = Savings(writer, None, work, options, tell)
+        self._saving = Savings(writer, None if feed is None else feed.source, work, options, tell)
+        self._feeding = None if feed is None else Feeding(feed, log, writer, work, careful, tell)
         self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
@@ -77,12 +82,28 @@ class Answering:
             self._work.seq = self._log.last_seq()
             self._posts.open(self._begun(self._writer))
             try:
-                while (is_busy := self._decides(IDLE_S)) or not stop.is_set():
+                is_ending = is_busy = False
+                while is_busy or not is_ending:
+                    is_ending = stop.is_set()  # before the line is looked at: what came until then is decided
+                    is_busy = self._turn(is_ending=is_ending)
                     self._attend(is_busy=is_busy)
+                if self._feeding is not None:
+                    self._feeding.end()
                 self._saving.end()
             finally:
                 self._posts.pause(RESTARTS)
                 self._writer.give_up_snapshot()
+
+    def _turn(self, *, is_ending: bool) -> bool:
+        """Decide what is in line, and then what the source has; whether there was something.
+
+        At the end only what is in line: what the source has stays there.
+        """
+        feeding = self._feeding
+        if feeding is None:
+            return self._decides(IDLE_S)
+        is_busy = self._decides(0.0 if feeding.is_flowing else POLL_S)
+        return is_busy if is_ending else feeding.turn() or is_busy
 
     def _decides(self, wait_s: float) -> bool:
         """Decide, commit and answer what is in line; whether there was something."""
@@ -126,6 +147,8 @@ class Answering:
             if self._inbox.has_requests():
                 self._serve()
             self._outflow.attend(now_s)
+            if self._feeding is not None:
+                self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
         self._between(self._writer, self._log)
 
@@ -144,6 +167,7 @@ class Answerer(Leader):
     Args:
         begun: Told of the writer when this process begins to lead; gives what reads posts from then on.
         between: Called between batches and some twenty times a second, on the thread of the log.
+        feed: The project's live source, where there is one.
     """
 
     command = "serve"
@@ -159,12 +183,13 @@ class Answerer(Leader):
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
+        feed: Feed | None = None,
     ) -> None:
         super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
-        self._posts, self._begun, self._between = posts, begun, between
+        self._posts, self._begun, self._between, self._feed = posts, begun, between, feed
 
     def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
-        doing = self.work, self._careful, self._options, self._tell
+        doing = self.work, self._careful, self._options, self._tell, self._feed
         return Answering(log, writer, inbox, self._posts, self._begun, self._between, self._place.delivering, *doing)
 
 

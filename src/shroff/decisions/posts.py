@@ -126,6 +126,12 @@ class Posts:
         """Turn away what comes from now on; what is in line stays."""
         self._reader, self.why_closed = None, why
 
+    def end(self, why: str) -> None:
+        """Turn away what comes from now on, and answer what is in line with a failure: nobody decides it any more."""
+        self.close(why)
+        self._gather(0.0)
+        self.fail(list(self._line), f"{why}; send it again, by the same ids")
+
     def take(self, size: int, wait_s: float) -> list[Part]:
         """The next submissions in line, up to so many, those of a long post in parts. None where none came in time."""
         self._gather(wait_s)

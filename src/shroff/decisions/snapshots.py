@@ -80,11 +80,19 @@ def restore(
     Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
     start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
     """
-    warnings: list[str] = []
-    lateness_ms = lateness_of(log, definitions)
-    start = _newest(snapshots, log, lambda: empty(definitions, lateness_ms), warnings)
+    start, warnings = saved(snapshots, log, definitions)
     saved_seq = start.seq  # before the fold, which moves it on
     return fold(log, definitions, upto, progress, start), saved_seq, warnings
+
+
+def saved(snapshots: Snapshots, log: Log, definitions: Definitions) -> tuple[Folded, list[str]]:
+    """The state of the newest snapshot that fits, that before the first place where none does; warnings as `restore`.
+
+    Nothing of the log is folded.
+    """
+    warnings: list[str] = []
+    lateness_ms = lateness_of(log, definitions)
+    return _newest(snapshots, log, lambda: empty(definitions, lateness_ms), warnings), warnings
 
 
 def layout(folded: Folded) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.errors import LogBusyError, TransientError, UsageError
 
 if TYPE_CHECKING:
+    from shroff.decisions.deeds import Deed
     from shroff.decisions.forgetting import PartRead
     from shroff.events.systems import System, Systems
     from shroff.streams.log import Log
@@ -44,6 +45,10 @@ class SourceViews(ABC):
     @abstractmethod
     def open_log(self, *, read_only: bool) -> Log:
         """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def record(self, deed: Deed) -> None:
+        """Put into the record what is done without a request."""
 
     @abstractmethod
     def open_source(self, system: System) -> Source:
@@ -81,6 +86,7 @@ class SourceViews(ABC):
         The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
+        from shroff.decisions.deeds import Deed
         from shroff.decisions.forgetting import forget, known
 
         if not self.has_log():
@@ -93,6 +99,9 @@ class SourceViews(ABC):
             raise LogBusyError(f"{busy}. {LEADS}", busy.by) from busy
         with closing(opened) as log:
             owner = next((name for name in names if part in known(log.offsets(name))), names[0])
+            before = known(log.offsets(owner)).get(part)
+            if before is not None:
+                self.record(Deed("source.forget", f"part {part}", {"source": owner, "offset": before}))
             return forget(log, owner, part, self.now_ms())
 
 

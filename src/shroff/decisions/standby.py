@@ -11,14 +11,17 @@ from typing import Final, Protocol
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import Folded, Progress, fold, lateness_of
 from shroff.decisions.progress import unheard
-from shroff.decisions.snapshots import restore
+from shroff.decisions.snapshots import saved
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
 TRY_S: Final = 0.5  # how often the lead is tried for
 LOOK_S: Final = 0.05  # how often the log is looked at for more
-AT_ONCE: Final = 50_000  # places folded between two looks at anything else: about half a second
+AT_ONCE: Final = 8_192  # places folded between two looks at anything else, at first,
+AT_ONCE_MIN: Final = 256  # at least,
+AT_ONCE_MAX: Final = 65_536  # and at most: as many as take about
+STEP_S: Final = 0.25  # so long, so that a free lead is seen however far behind the log this process is
 
 Start = tuple[Folded, int]  # state at some place of the log, and the place of the newest snapshot
 
@@ -55,6 +58,7 @@ class Standby:
         self._log: Log | None = None
         self._start: Start | None = None
         self._lateness_ms = 0
+        self._at_once, self._has_caught_up = AT_ONCE, False
         self._told = ""
 
     def lead(self) -> tuple[Log, Start | None] | None:
@@ -108,25 +112,28 @@ class Standby:
         if self._start is None:
             self._begin(self._log)
             return True
-        folded, saved = self._start
-        end = min(self._log.last_seq(), folded.seq + AT_ONCE)
+        folded, saved_seq = self._start
+        end = min(self._log.last_seq(), folded.seq + self._at_once)
         if end <= folded.seq:
+            self._has_caught_up = True
             return False
         versions, definitions = folded.control.versions, folded.engine.definitions
         self._start = None  # where folding fails half way, state is of no use
-        fold(self._log, definitions, end, start=folded)
+        began_s = time.monotonic()
+        fold(self._log, definitions, end, None if self._has_caught_up else self._restoring, folded)
+        self._at_once = paced(self._at_once, time.monotonic() - began_s)
         if folded.control.versions == versions or self._place.definitions().versions == definitions.versions:
-            self._start = folded, saved
+            self._start = folded, saved_seq
         return True
 
     def _begin(self, log: Log) -> None:
-        """State near the end of the log, from a snapshot."""
+        """State from a snapshot; what the log has behind it is folded step by step."""
         definitions = self._place.definitions()
-        folded, saved, warnings = restore(self._place.snapshots, log, definitions, self._restoring, log.last_seq())
+        folded, warnings = saved(self._place.snapshots, log, definitions)
         for words in warnings:
             self._tell(words)
         self._lateness_ms = lateness_of(log, definitions)
-        self._start = folded, saved
+        self._start = folded, folded.seq
 
     def _fitting(self, log: Log) -> Start | None:
         """The state, where the project's files and the log's versions are still those that it was made with."""
@@ -141,3 +148,10 @@ class Standby:
         if log is not None:
             with suppress(TransientError, StorageError):
                 log.close()
+
+
+def paced(at_once: int, took_s: float) -> int:
+    """How many places are folded in the next step, where so many took so long, or fewer did."""
+    if took_s > STEP_S:
+        return max(AT_ONCE_MIN, at_once // 2)
+    return min(AT_ONCE_MAX, at_once * 2) if took_s < STEP_S / 4 else at_once

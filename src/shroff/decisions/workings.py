@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shroff.decisions.answering import Answerer
     from shroff.decisions.definitions import Definitions
+    from shroff.decisions.feeding import Feed
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.posts import Posts
     from shroff.decisions.working import Leader, Worker
@@ -156,10 +157,16 @@ class Workings(SourceViews, Deliveries):
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
+        reads_source: bool = True,
     ) -> Iterator[Answerer]:
         """What decides posts; `run` of it does the work, with all that a worker has beside it.
 
+        Where the project has a live source, that is read between posts, as its log has no other writer.
+
         Args: as `decisions.answering.Answerer`.
+            reads_source: Read the live source; else it stays unread.
+
+        Raises: UsageError for a source or a sink that cannot be as it is set.
         """
         from shroff.decisions.answering import Answerer
         from shroff.decisions.working_beside import Beside
@@ -171,9 +178,28 @@ class Workings(SourceViews, Deliveries):
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)
         place, options = _Workplace(self, snapshots), self._options(None, None)
-        answerer = Answerer(place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell)
-        with Beside(self._chores(snapshots, answerer), tell):
+        with ExitStack() as held:
+            feed = self._feed(place, held) if reads_source else None
+            answerer = Answerer(
+                place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell, feed=feed
+            )
+            held.enter_context(Beside(self._chores(snapshots, answerer), tell))
             yield answerer
+
+    def _feed(self, place: _Workplace, held: ExitStack) -> Feed | None:
+        """The live source of shroff.yaml, opened for as long as `held` is; None where there is none."""
+        from shroff.decisions.feeding import Feed
+        from shroff.decisions.working_lines import Inflow
+
+        system = self.systems.source
+        if system is None:
+            return None
+
+        def opened(writer: Writer) -> Inflow:
+            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
+
+        source = held.enter_context(closing(self.open_source(system)))
+        return Feed(source, opened, keeps_late=system.text("late") == "keep")
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
         """In a lane, have the version at hand that waits for it, so that the worker begins with that.

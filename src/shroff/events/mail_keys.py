@@ -40,13 +40,14 @@ MAIL: Final = Keys(
     ),
 )
 WEB: Final = Keys(
-    "how the service shows itself to customers",
+    "how the service shows itself",
     (
         Key(
             "url",
-            "The address at which customers reach the service: links in mails begin with it.",
+            "The address at which browsers reach the service: links begin with it, those of customers and of users; a "
+            "provider sends people back to it; forms count from there only, and cookies are for TLS where it is.",
             HTTP,
-            default="the address at which the service listens",
+            default="the address that a browser asked, and in mails the one at which the service listens",
             examples=("https://answer.penhallow.example",),
         ),
         Key("name", "The name that mails and pages for customers show.", ANY, default="the name of the project"),

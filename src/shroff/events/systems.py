@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from shroff import config
-from shroff.errors import Problem
+from shroff.errors import Problem, UsageError
 from shroff.events.mail_keys import MAIL, WEB
 from shroff.events.systems_keys import (
     KAFKA_SOURCE,
@@ -108,6 +108,17 @@ class Systems:
     mail: System = field(default_factory=lambda: System("mail", {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
+
+    @property
+    def public_url(self) -> str:
+        """The address at which browsers reach the service, with no slash behind; empty where none is set.
+
+        Raises: UsageError for a variable that is not set, or holds no such address.
+        """
+        found = config.filled(self.web.text("url"), "web")
+        if found and not re.match(r"https?://[^\s/]", found):
+            raise UsageError(f"web in {config.PROJECT_FILE}: the address begins with https:// or http://, and a host.")
+        return found.rstrip("/")
 
 
 def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:

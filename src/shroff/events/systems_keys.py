@@ -463,7 +463,7 @@ SYSTEMS: Final = (
     ),
     Key(
         "web",
-        "How the service shows itself to customers.",
+        "At which address browsers reach the service, and how it shows itself to customers.",
         WEB,
         examples=("{ url: https://answer.penhallow.example, name: Penhallow Bank }",),
     ),

@@ -139,7 +139,7 @@ class NoticeViews:
         web = systems.web
         sender = Sender(
             web.text("name", definitions.settings.name),
-            config.filled(web.text("url", self.served_at or URL), "web"),
+            systems.public_url or self.served_at or URL,
             web.text("help"),
         )
         return Office(

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
+from shroff.people.audit import Act
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from shroff.people.access import Who
     from shroff.web.service import Service
 
 FOLDER: Final = "backtests"
@@ -131,6 +133,14 @@ class Backtests:
         config.write_text(self.folder / f"{kept.id}.json", msgspec.json.encode(kept).decode())
         for path in sorted(self.folder.glob("*.json"), reverse=True)[KEPT:]:
             path.unlink(missing_ok=True)
+
+
+def act_of(who: Who, kept: Kept, draft: Draft) -> Act:
+    """What the record has of one that somebody asks for: what is judged, and over which time."""
+    of = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
+    over = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
+    told = {name: value for name, value in (of | over).items() if value}
+    return Act(who, "backtest.begin", kept.name, None, {"backtest": kept.id, **told})
 
 
 def new_id(now_ms: int) -> str:

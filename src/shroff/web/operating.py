@@ -23,6 +23,7 @@ FAMILIES: Final = (
     Family("shroff_log_place", "gauge", "The last place of the log that this process wrote."),
     Family("shroff_restored_total", "counter", "How often state was restored after a failure."),
     Family("shroff_snapshots_total", "counter", "Snapshots that were saved."),
+    Family("shroff_source_waiting", "gauge", "Messages of the live source that wait, where that is known."),
 )
 
 
@@ -66,3 +67,5 @@ def _samples(service: Service) -> Iterator[Samples]:
     yield [({}, work.seq)]
     yield [({}, work.restored)]
     yield [({}, work.snapshots)]
+    lag = work.health.lag
+    yield [] if lag is None else [({}, lag)]

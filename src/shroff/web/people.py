@@ -68,7 +68,7 @@ async def add_user(service: Service, request: Request) -> Response:
     """A user, and the link by which they set a password."""
     given = _body(await request.body(BODY_BYTES_MAX), NewUser)
     user, link = await service.in_thread(made_user, service.desk, request.who, given)
-    return json_response({"user": documents.of_user(user), "link": link})
+    return json_response({"user": documents.of_user(user), "link": link, "url": service.address.of(request) + link})
 
 
 async def change_user(service: Service, request: Request) -> Response:
@@ -88,7 +88,7 @@ async def delete_user(service: Service, request: Request) -> Response:
 async def link_user(service: Service, request: Request) -> Response:
     """A link by which a user sets the password, once."""
     link = await service.in_thread(links.for_password, service.desk, request.who, request.params["name"])
-    return json_response({"link": link})
+    return json_response({"link": link, "url": service.address.of(request) + link})
 
 
 def made_user(desk: Desk, who: Who, given: NewUser) -> tuple[User, str]:

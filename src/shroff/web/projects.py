@@ -13,7 +13,7 @@ from shroff.decisions.inbox import ADOPT
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
 from shroff.errors import ShroffError
 from shroff.people.audit import Act
-from shroff.web.backtests import Draft, Kept, computed, document, new_id
+from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API
@@ -146,6 +146,7 @@ async def backtest(service: Service, request: Request) -> Response:
     kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
     if not asked.wait:
         begun = service.backtests.begin(service, asked, kept)
+        await service.recorded(act_of(request.who, begun, asked))
         return json_response(document(begun), 202, ((b"location", f"{API}/backtests/{begun.id}".encode()),))
     try:
         async with asyncio.timeout(WAITS_S):
@@ -154,6 +155,7 @@ async def backtest(service: Service, request: Request) -> Response:
         headers = ((b"retry-after", b"30"),)
         raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", headers) from None
     try:
+        await service.recorded(act_of(request.who, kept, asked))
         return json_response((await computed(service, asked, kept))["report"])
     finally:
         service.backtests.turn.release()

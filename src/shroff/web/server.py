@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
+HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail; some of them must be left for signing in
 BACKLOG: Final = 4_096
 
@@ -72,6 +73,7 @@ def serve(
     limits: Limits | None = None,
     *,
     stands_by: bool = False,
+    reads_source: bool = True,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
@@ -83,8 +85,9 @@ def serve(
     Raises: whatever ended the work by itself.
     """
     _many_connections()
+    how = {"stands_by": stands_by, "reads_source": reads_source}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(project, gate, desk, listening, limits, stands_by=stands_by, tell=tell, begun=begun))
+        return runner.run(_serve(project, gate, desk, listening, limits, **how, tell=tell, begun=begun))
 
 
 async def _serve(
@@ -95,6 +98,7 @@ async def _serve(
     limits: Limits | None,
     *,
     stands_by: bool,
+    reads_source: bool,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
@@ -110,6 +114,7 @@ async def _serve(
             routes=routes.routes,
             provider=project.open_provider(),
             stands_by=stands_by,
+            reads_source=reads_source,
             tell=tell,
         )
         config = uvicorn.Config(
@@ -128,11 +133,14 @@ async def _serve(
         )
         server = _Server(config)
 
+        loop = asyncio.get_running_loop()
+
         def end() -> None:
+            if not service.is_ending:
+                loop.call_later(HAND_OVER_S, service.hand_over)
             service.is_ending = True
             server.should_exit = True
 
-        loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, _ended(server, end))
         service.begin(end)

@@ -22,6 +22,7 @@ from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.progress import unheard
 from shroff.decisions.working_counts import LEADING, RESTORING, Work
 from shroff.errors import ShroffError, TransientError
+from shroff.web.address import Address
 from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
 from shroff.web.gate import Gate, Pace
@@ -77,6 +78,7 @@ class Service:
         desk: Where what they do is recorded.
         routes: What can be asked for, for the document that tells it.
         provider: By which people may sign in, where one is set.
+        reads_source: Whether the project's live source, where it has one, is read between posts.
         threads: Where reading from the log, and whatever else waits, is done.
     """
 
@@ -91,12 +93,15 @@ class Service:
         routes: Sequence[Route] = (),
         provider: Provider | None = None,
         stands_by: bool = False,
+        reads_source: bool = True,
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
+        self.address = Address(project.systems.public_url)
         self._threads, self.limits = threads, limits or Limits()
         self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
+        self._reads_source = reads_source
         self.confirming = project.confirming()
         self.strangers = Pace(STRANGERS_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
@@ -138,6 +143,7 @@ class Service:
                 stands_by=self._stands_by,
                 stop=self._stop,
                 tell=self.tell,
+                reads_source=self._reads_source,
             )
         )
         self.work = answerer.work
@@ -157,15 +163,22 @@ class Service:
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error
-        self.posts.close("the service is ending" if self._error is None else "the service cannot go on")
+        self.posts.end("the service is ending" if self._error is None else "the service cannot go on")
 
-    def end(self) -> None:
-        """Decide what is in line, and let go of the log. Raises: what ended the work before."""
-        self._keeper.end()
+    def hand_over(self) -> None:
+        """Decide what is in line, and let go of the log soon; whoever stands by has it then. For any thread.
+
+        What comes later is turned away.
+        """
         self._stop.set()
         self.posts.wake()
+
+    def end(self) -> None:
+        """Decide what is in line, and let go of the log and all else. Raises: what ended the work before."""
+        self.hand_over()
         if self._thread is not None:
             self._thread.join()
+        self._keeper.end()
         self._held.close()
         self.confirming.close()
         if self._error is not None:

@@ -70,8 +70,8 @@ PEOPLE_ROUTES: Final = (
         people.link_user,
         Told(
             "A link by which a user sets the password, once and within three days.",
-            "Its path.",
-            record("link", link=TEXT),
+            "Its path, and the whole address.",
+            record("link url", link=TEXT, url=TEXT),
             problems=_DONE,
         ),
     ),

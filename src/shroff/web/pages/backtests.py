@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff.decisions.policy import OUTCOMES
 from shroff.people.access import Right
-from shroff.people.audit import Act
-from shroff.web.backtests import DONE, Draft, Kept, new_id
+from shroff.web.backtests import DONE, Draft, Kept, act_of, new_id
 from shroff.web.http import Request, Response
 from shroff.web.pages.bars import Bars, day_text, signed_bars
 from shroff.web.pages.decision import decision_path
@@ -89,7 +88,7 @@ async def begin(service: Service, request: Request) -> Response:
     kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
     draft = Draft(rules, None, None, kept.start, kept.end, kept.as_of)
     begun = service.backtests.begin(service, draft, kept)
-    await service.recorded(Act(request.who, "backtest.begin", begun.name, None, {"backtest": begun.id}))
+    await service.recorded(act_of(request.who, begun, draft))
     return see_other(f"/backtests/{begun.id}")
 
 

@@ -132,7 +132,7 @@ async def add_user(service: Service, request: Request) -> Response:
         user, link = await service.in_thread(made_user, service.desk, request.who, given)
     except UsageError as error:
         return await _users(service, request, mistake=sentence(str(error)), form=form)
-    return await _users(service, request, link=_whole(request, link), of=user.name)
+    return await _users(service, request, link=_whole(service, request, link), of=user.name)
 
 
 async def change_user(service: Service, request: Request) -> Response:
@@ -153,7 +153,7 @@ async def change_user(service: Service, request: Request) -> Response:
                 raise ProblemError(400, "bad-form", "The form cannot be read", "do: what is to be done")
     except UsageError as error:
         return await _users(service, request, mistake=sentence(str(error)))
-    return await _users(service, request, link=_whole(request, link), of=name) if link else see_other(USERS)
+    return await _users(service, request, link=_whole(service, request, link), of=name) if link else see_other(USERS)
 
 
 async def end_session(service: Service, request: Request) -> Response:
@@ -200,10 +200,9 @@ def _may() -> list[tuple[str, list[bool]]]:
     return [(right.value, [right in RIGHTS[role] for role in users.PEOPLE]) for right in Right]
 
 
-def _whole(request: Request, path: str) -> str:
+def _whole(service: Service, request: Request, path: str) -> str:
     """A link as it is sent to somebody."""
-    scheme = "https" if request.is_encrypted else "http"
-    return f"{scheme}://{request.header(b'host').decode('latin-1')}{path}"
+    return service.address.of(request) + path
 
 
 # ---- keys

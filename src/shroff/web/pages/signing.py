@@ -40,7 +40,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def sign_in(service: Service, request: Request) -> Response:
     """Name and password: whoever has both is signed in."""
-    check_origin(request)
+    service.address.check_origin(request)
     form = await request.form()
     name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
     password, before = form.get("password", ""), request.cookie(COOKIE)
@@ -50,7 +50,7 @@ async def sign_in(service: Service, request: Request) -> Response:
         return _login(service, back, name, sentence(str(error)), 429)
     except SignInError as error:
         return _login(service, back, name, sentence(str(error)), 403)
-    return _let_in(request, found, back)
+    return _let_in(service, request, found, back)
 
 
 async def sign_out(service: Service, request: Request) -> Response:
@@ -61,7 +61,7 @@ async def sign_out(service: Service, request: Request) -> Response:
         if not found.is_own(form.get("csrf", "")):
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "press Sign out there")
         await service.in_thread(sessions.sign_out, service.desk, token)
-    return see_other("/login", (_cookie(request, COOKIE, "", 0),))
+    return see_other("/login", (_cookie(service, request, COOKIE, "", 0),))
 
 
 async def show_link(service: Service, request: Request) -> Response:
@@ -71,7 +71,7 @@ async def show_link(service: Service, request: Request) -> Response:
 
 async def use_link(service: Service, request: Request) -> Response:
     """Use a link up: it makes the first admin, or sets a password."""
-    check_origin(request)
+    service.address.check_origin(request)
     form, token, before = await request.form(), request.params["token"], request.cookie(COOKIE)
     try:
         found = await service.in_thread(_used, service.desk, token, form, request.address, before)
@@ -79,7 +79,7 @@ async def use_link(service: Service, request: Request) -> Response:
         return _link_gone(error)
     except UsageError as error:
         return await _link_page(service, token, form, sentence(str(error)))
-    return _let_in(request, found, FIRST)
+    return _let_in(service, request, found, FIRST)
 
 
 async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:
@@ -112,10 +112,10 @@ async def begin_visit(service: Service, request: Request) -> Response:
         raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
     back = request.query.get("back", FIRST)
     try:
-        begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(request), back)
-    except TransientError as error:
+        begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(service, request), back)
+    except (TransientError, UsageError) as error:
         return _login(service, oidc.back_of(back), mistake=sentence(str(error)), status=503)
-    return see_other(begun.url, (_cookie(request, VISIT, begun.token, oidc.LASTS_MS // 1_000),))
+    return see_other(begun.url, (_cookie(service, request, VISIT, begun.token, oidc.LASTS_MS // 1_000),))
 
 
 async def end_visit(service: Service, request: Request) -> Response:
@@ -130,7 +130,7 @@ async def end_visit(service: Service, request: Request) -> Response:
         return oidc.finish(
             service.desk,
             provider,
-            _redirect_uri(request),
+            _redirect_uri(service, request),
             token=request.cookie(VISIT),
             state=query.get("state", ""),
             code=query.get("code", ""),
@@ -141,22 +141,13 @@ async def end_visit(service: Service, request: Request) -> Response:
 
     try:
         found, back = await service.in_thread(finish)
-    except (SignInError, TransientError) as error:
-        status = 503 if isinstance(error, TransientError) else 403
+    except (SignInError, TransientError, UsageError) as error:
+        status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
-    gone = _cookie(request, VISIT, "", 0)
-    response = _let_in(request, found, back)
+    gone = _cookie(service, request, VISIT, "", 0)
+    response = _let_in(service, request, found, back)
     response.headers = (*response.headers, gone)
     return response
-
-
-def check_origin(request: Request) -> None:
-    """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
-    origin, host = request.header(b"origin").decode("latin-1"), request.header(b"host").decode("latin-1")
-    site = request.header(b"sec-fetch-site")
-    is_own = site == b"same-origin" or (site in {b"", b"none"} and origin in {"", f"http://{host}", f"https://{host}"})
-    if not is_own:
-        raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "sign in at its own page")
 
 
 def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
@@ -167,17 +158,16 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
     return alone("login.html", status, has_provider=provider is not None, provider=host, **shown)
 
 
-def _let_in(request: Request, found: SignedIn, back: str) -> Response:
-    return see_other(back, (_cookie(request, COOKIE, found.token, LASTS_MS // 1_000),))
+def _let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
+    return see_other(back, (_cookie(service, request, COOKIE, found.token, LASTS_MS // 1_000),))
 
 
-def _cookie(request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+def _cookie(service: Service, request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
     """A cookie that no script reads, and that comes along from other sites with links only."""
-    secure = "; Secure" if request.is_encrypted else ""
+    secure = "; Secure" if service.address.is_encrypted(request) else ""
     text = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     return b"set-cookie", text.encode()
 
 
-def _redirect_uri(request: Request) -> str:
-    scheme = "https" if request.is_encrypted else "http"
-    return f"{scheme}://{request.header(b'host').decode('latin-1')}{oidc.PATH}"
+def _redirect_uri(service: Service, request: Request) -> str:
+    return service.address.of(request) + oidc.PATH
