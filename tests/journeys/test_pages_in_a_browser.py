@@ -35,6 +35,8 @@ MORE = (
     "/decisions?outcome=all",
     "/decisions/payment/p-7",
     "/entities/card/c-1",
+    "/labels?period=all",
+    "/thresholds?review=9",
     "/lists/blocked_cards",
     "/settings/users",
     "/settings/keys",

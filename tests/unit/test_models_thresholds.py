@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shroff.models.cost_table import Fixed, Point, Weighed, steps_of
 from shroff.models.intervals import drawings
 from shroff.models.metrics import Rows, Terms
-from shroff.models.thresholds import STEPS_DRAWN, thresholds
+from shroff.models.thresholds import STEPS_DRAWN, point_at, thresholds
 
 DAYS = 3
 SCORES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
@@ -311,3 +311,12 @@ def test_few_steps_lie_where_the_highest_scores_are():
     assert 500 < len(above) <= STEPS_DRAWN
     assert above[:50].tolist() == list(range(1, 51))
     assert (np.diff(above) <= 1 + 0.008 * above[1:]).all()
+
+
+@pytest.mark.parametrize("cuts", [(0.4, 0.8), (0.35, None), (None, 0.6), (None, None), (0.5, 0.5)])
+def test_any_cut_offs_can_be_weighed_whatever_people_have_time_for(cuts):
+    given = made_up(3)
+    found = point_at(given, TERMS, cuts)
+
+    assert found.cost == pytest.approx(sum(costs_one_by_one(given, TERMS, *cuts)) / 20)
+    assert (found.review_at, found.decline_at) == cuts

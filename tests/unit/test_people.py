@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.adapters.people_sql import SqlPeople
 from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
+from shroff.events.systems import SessionTimes
 from shroff.people import links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
@@ -22,6 +23,7 @@ from shroff.people.passwords import Passwords
 from shroff.people.store import Session, User, rows_of
 
 NOW_MS = 1_700_000_000_000
+TIMES = SessionTimes()
 GOOD, OTHER = "correct horse battery", "staple of another kind"
 ROOT = local("root", "command")
 NOBODY = Who("user", "user-9", "eve", Role.VIEWER, RIGHTS[Role.VIEWER])
@@ -298,19 +300,77 @@ def test_the_token_that_a_browser_had_before_is_worth_nothing_after(desk, ann):
 def test_a_session_that_nobody_uses_ends_and_one_that_is_used_lasts_a_day(desk, ann, clock):
     used, left = signed(desk), signed(desk)
     for _ in range(12):
-        clock.now_ms += sessions.LASTS_MS // 12 - 1_000
+        clock.now_ms += TIMES.lasts_ms // 12 - 1_000
         assert sessions.signed_in(desk, used.token) is not None
 
-        assert (sessions.signed_in(desk, left.token, is_use=False) is None) == (clock() >= NOW_MS + sessions.IDLE_MS)
-    clock.now_ms = NOW_MS + sessions.LASTS_MS - 1
+        assert (sessions.signed_in(desk, left.token, is_use=False) is None) == (clock() >= NOW_MS + TIMES.idle_ms)
+    clock.now_ms = NOW_MS + TIMES.lasts_ms - 1
     assert sessions.signed_in(desk, used.token) is not None
     clock.now_ms += 1
     assert sessions.signed_in(desk, used.token) is None
 
 
+def test_a_project_says_for_how_long_somebody_stays_signed_in(desk, ann, clock):
+    short = replace(desk, times=SessionTimes(idle_ms=60_000, lasts_ms=100_000))
+    used, left = signed(short), signed(short)
+
+    assert used.ends_at_ms == NOW_MS + 100_000
+    clock.now_ms = NOW_MS + 59_999
+    assert [each.ends_at_ms for each in sessions.open_sessions(short)] == [NOW_MS + 60_000] * 2
+    for one in (used, left):
+        assert sessions.signed_in(short, one.token, is_use=one is used) is not None
+    clock.now_ms += 1
+    assert sessions.signed_in(short, left.token) is None
+    clock.now_ms = NOW_MS + 99_999
+    assert sessions.signed_in(short, used.token) is not None
+    clock.now_ms += 1
+    assert sessions.signed_in(short, used.token) is None
+
+
+def test_one_changes_ones_password_by_the_one_that_holds_and_is_signed_out_elsewhere(desk, ann):
+    here, elsewhere = signed(desk), signed(desk)
+    with pytest.raises(SignInError, match="that is not your password"):
+        sessions.change_password(desk, here, OTHER, OTHER, "1.2.3.4")
+    with pytest.raises(UsageError):
+        sessions.change_password(desk, here, GOOD, "short", "1.2.3.4")
+    assert sessions.signed_in(desk, elsewhere.token) is not None, "nothing was changed"
+    now = sessions.change_password(desk, here, GOOD, OTHER, "1.2.3.4")
+
+    assert sessions.signed_in(desk, now.token) is not None
+    assert [sessions.signed_in(desk, one.token) for one in (here, elsewhere)] == [None, None]
+    assert signed(desk, password=OTHER).user.name == "ann"
+    with pytest.raises(SignInError):
+        signed(desk, password=GOOD)
+    assert ("ann", "user.password", "user ann") in told(desk)
+
+
+def test_a_password_that_was_changed_meanwhile_is_not_changed_again(desk, ann):
+    here = signed(desk)
+    users.set_password(desk, ROOT, "ann", OTHER)
+
+    with pytest.raises(SignInError):
+        sessions.change_password(desk, here, GOOD, "a third one of its kind", "1.2.3.4")
+    assert signed(desk, password=OTHER).user.name == "ann"
+
+
+def test_guesses_at_the_password_that_holds_pause_as_at_the_door(desk, ann):
+    here = signed(desk)
+    for _ in range(6):
+        with pytest.raises(SignInError):
+            sessions.change_password(desk, here, "a wrong password", OTHER, "1.2.3.4")
+    with pytest.raises(PausedError):
+        sessions.change_password(desk, here, GOOD, OTHER, "1.2.3.4")
+
+
+def test_who_signs_in_at_a_provider_has_no_password_here(desk, ann):
+    here = replace(signed(desk), user=replace(ann, subject="https://login sub"))
+    with pytest.raises(UsageError, match="signs in at the OpenID provider"):
+        sessions.change_password(desk, here, "", OTHER)
+
+
 def test_what_a_page_asks_by_itself_is_no_use(desk, ann, clock):
     now = signed(desk)
-    clock.now_ms += sessions.IDLE_MS - 1
+    clock.now_ms += TIMES.idle_ms - 1
     assert sessions.signed_in(desk, now.token, is_use=False) is not None
     clock.now_ms += 1
 

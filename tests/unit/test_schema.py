@@ -94,6 +94,7 @@ sign_in:
     claim: groups
     roles: { fraud-team: analyst, "fraud leads": admin }
     ca: certs/ca.pem
+sessions: { idle: 15m, lasts: 8h }
 snapshots:
   every: 10m
   events: 1000000

@@ -181,3 +181,23 @@ def test_a_registry_is_an_address_or_one_with_certificates():
     assert none.registry == {}
     assert "a key is for the certificate" in problem(f"{head}{{ url: 'https://r', key: c.key }} }} }}")
     assert "begins with https://" in problem(f"{head}{{ url: 'http://r', ca: ca.pem }} }} }}")
+
+
+@pytest.mark.parametrize(
+    ("written", "minutes"),
+    [("", (60, 720)), ("sessions: { idle: 15m }", (15, 720)), ("sessions: { idle: 15m, lasts: 8h }", (15, 480))],
+)
+def test_how_long_people_stay_signed_in_is_said_in_minutes_and_hours(written, minutes):
+    times = systems_of(f"{BASE}{written}\n").sessions
+
+    assert (times.idle_ms // 60_000, times.lasts_ms // 60_000) == minutes
+
+
+@pytest.mark.parametrize("written", ["{ idle: 10s }", "{ idle: 2h, lasts: 1h }", "{ lasts: 31d }", "{ lasts: 30m }"])
+def test_times_of_sessions_that_cannot_be_are_refused(written):
+    found = loaded(f"{BASE}sessions: {written}\n")
+
+    assert found.definitions is None
+    assert [str(one).partition(": ")[2] for one in found.problems] == [
+        "a session may be idle for 1m or more, and lasts no less than that and at most 30d."
+    ]

@@ -14,6 +14,7 @@ import pytest
 from shroff import app
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import links, sessions
+from shroff.people.access import Right, Role
 from shroff.web import live as board
 from shroff.web import streaming
 from shroff.web.asgi import Application
@@ -22,7 +23,7 @@ from shroff.web.pages import live
 from shroff.web.pages.charts import bars_of, line_of
 from shroff.web.pages.words import per_second
 from shroff.web.table import table
-from tests.webs import Asker, Browser, asker
+from tests.webs import Asker, Browser, Gate, asker, who
 
 pytestmark = pytest.mark.slow
 
@@ -202,6 +203,36 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
         assert pulse.figures(DAY_MS, HOUR_MS).newest[0].id == "p-20"
 
     run(bank, steps)
+
+
+def test_open_cases_are_told_with_what_they_have_at_stake(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await figures(browser))["cases"] == {"open": 0, "at_stake": None, "first_due": None}
+        large = payment(1, "2026-01-05T08:30:00Z", "1234.50"), payment(2, "2026-01-05T08:31:00Z", "2000.00")
+        await post(browser, *large)
+        for _ in range(600):
+            found = (await figures(browser))["cases"]
+            if found["open"] == 2:
+                break
+            await asyncio.sleep(0.05)
+        assert found["at_stake"] == "3234.50"
+        assert found["first_due"] is not None
+        page = (await browser.get("/live")).body.decode()
+        assert "3,234.50\N{NO-BREAK SPACE}EUR at stake" in page
+
+    run(bank, steps)
+
+
+def test_a_key_that_may_not_read_cases_gets_no_figures_of_them(bank):
+    async def whole() -> None:
+        async with asker(bank) as asks:
+            gate = asks.service.gate
+            assert isinstance(gate, Gate)
+            gate.known["narrow"] = who(Role.VIEWER, frozenset([Right.READ_DECISIONS]))
+            assert "cases" in (await asks.ask("GET", "/api/v1/live", key="viewer")).json()
+            assert "cases" not in (await asks.ask("GET", "/api/v1/live", key="narrow")).json()
+
+    asyncio.run(whole())
 
 
 # ---- the page and its stream

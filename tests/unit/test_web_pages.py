@@ -176,6 +176,44 @@ def test_a_session_is_a_new_one_at_each_sign_in_and_ends_with_sign_out(bank):
     run(bank, steps)
 
 
+def test_one_changes_ones_own_password_and_stays_signed_in_here_alone(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        other = Browser(asks)
+        await other.post("/login", {"name": "ann", "password": PASSWORD})
+        new = "another horse, another battery"
+        csrf = await browser.csrf()
+        for form, status, words in (
+            ({"password": PASSWORD, "new": new, "again": "x"}, 422, b"The two new passwords differ."),
+            ({"password": "wrong", "new": new, "again": new}, 422, b"That is not your password."),
+            ({"password": PASSWORD, "new": "short", "again": "short"}, 422, b'role="alert"'),
+        ):
+            found = await browser.post("/me", {"csrf": csrf, **form})
+            assert (found.status, words in found.body) == (status, True), form
+            assert new.encode() not in found.body
+        assert (await browser.post("/me", {"password": PASSWORD, "new": new, "again": new})).status == 403
+        done = await browser.post("/me", {"csrf": csrf, "password": PASSWORD, "new": new, "again": new})
+        assert (done.status, done.headers["location"]) == (303, "/me?said=changed")
+        assert b"Your password is changed" in (await browser.get("/me?said=changed")).body
+        assert (await other.get("/me")).status == 303
+        assert (await other.post("/login", {"name": "ann", "password": PASSWORD})).status == 403
+
+    run(bank, steps)
+
+
+def test_a_cookie_lasts_as_long_as_the_project_lets_sessions_last(bank):
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + "sessions: { idle: 5m, lasts: 10m }\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+        assert "Max-Age=600;" in found.headers["set-cookie"]
+        page = (await browser.get("/settings/users")).body.decode()
+        assert "5\N{NO-BREAK SPACE}min" in page
+
+    run(bank, steps)
+
+
 # ---- what pages show
 
 
@@ -200,6 +238,7 @@ def test_pages_show_a_decision_and_its_entity(bank):
         entity = (await browser.get("/entities/card/c-1")).body.decode()
         assert path in entity
         assert "pending" in entity
+        assert "Windows</h2><span>over 1 decision," in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
         for page in (listed, shown, entity, (await browser.get("/find?q=" + "%3Cscript%3E")).body.decode()):
             assert "<script>" not in page

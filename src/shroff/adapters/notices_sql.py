@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, selec
 
 from shroff.adapters.people_schema import scripted, tables_of
 from shroff.adapters.people_sql import SqlPeople, connection_of
-from shroff.notices.store import DROPPED, OPEN, WAITING, Due, Letter, NoticeChange, NoticeLook, Question
+from shroff.notices.store import DROPPED, OPEN, WAITING, Asked, Due, Letter, NoticeChange, NoticeLook, Question
 from shroff.people.store import Change as PeopleChange
 
 VERSION: Final = 1  # of the tables: the number of the last script
@@ -136,6 +136,15 @@ class _Looking:
         table = self._questions
         asked = select(table).where(table.c.answered_ms >= max(start_ms, 1), table.c.answered_ms < end_ms)
         return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
+
+    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:
+        table = self._questions
+        asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)
+        by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
+        counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
+        over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
+        ended = int(self._connection.execute(over).scalar() or 0)
+        return Asked(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def last_made_ms(self, notice: str) -> int:
         table = self._letters

@@ -1,14 +1,14 @@
-"""What labels say together: contradictions about one event, and how long frauds take to become known."""
+"""What labels say together: contradictions about one event, how long frauds take to become known, what came of whom."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.history import Records, standing_of
+from shroff.decisions.history import Records
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, Standing, counted_verdict
@@ -29,7 +29,20 @@ class Said:
     known_at_ms: int
     seq: int
     reason: str | None
-    in_force: bool
+    in_force: bool = False
+
+
+@dataclass(slots=True)
+class History:
+    """The labels of one event in the order of the log, and when that event was."""
+
+    time_ms: int
+    said: list[Said]
+
+    @property
+    def force(self) -> int:
+        """Which of them is in force."""
+        return _in_force(self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +99,60 @@ class _Fraud:
     source: str
 
 
+Histories = dict[tuple[str, str], History]  # by the type and id of the event
+
+
+class Labels:
+    """The labels of a part of a log, in memory, brought up to date when asked. For one thread at a time.
+
+    Memory: some 400 bytes for each labelled event.
+    """
+
+    def __init__(self, after: int = 0, as_of_ms: int | None = None) -> None:
+        """Labels behind this place, known by a moment."""
+        self.histories: Histories = {}
+        self.after = self.to = after
+        self.count = self.newest_ms = 0
+        self._as_of_ms = as_of_ms
+
+    def follow(self, log: Log, definitions: Definitions) -> None:
+        """Read on to the end of the log."""
+        records, last = Records(definitions.events, definitions.settings.money_places), log.last_seq()
+        for batch in log.labels_after(self.to, last):
+            for record in batch:
+                if self._as_of_ms is not None and record.time_ms > self._as_of_ms:
+                    continue
+                label = records.decode(record)
+                if isinstance(label, LabelEvent):  # none, where its event's type is no longer declared
+                    self._add(record.seq, label)
+        self.to = last
+
+    def _add(self, seq: int, label: LabelEvent) -> None:
+        _, verdict, source, _, reason, _ = label.values
+        said = Said(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
+        self.histories.setdefault((label.of.type, label.of.id), History(label.of.time_ms, [])).said.append(said)
+        self.newest_ms = max(self.newest_ms, label.time_ms)
+        self.count += 1
+
+
 def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -> list[Conflict]:
     """The events of which `fraud` and `genuine` were both said by a moment, in the order of their newest label.
 
-    Cost: a pass over the log. Memory: its labels.
+    Cost: a pass over the labels of the log, which are kept meanwhile.
     """
+    labels = Labels(as_of_ms=as_of_ms)
+    labels.follow(log, definitions)
+    return conflicts_in(labels.histories)
+
+
+def conflicts_in(histories: Histories) -> list[Conflict]:
+    """The same for labels that are at hand."""
     found = []
-    for (type_, id_), labels in _by_event(log, definitions, as_of_ms).items():
-        if not {str(one.values[1]) for _, one in labels} >= SETTLED:
-            continue
-        force = _in_force(labels)
-        said = tuple(
-            Said(*_verdict_and_source(one), one.time_ms, seq, _reason(one), in_force=at == force)
-            for at, (seq, one) in enumerate(labels)
-        )
-        found.append(Conflict(type_, id_, labels[0][1].of.time_ms, _kind(labels), said))
+    for (type_, id_), history in histories.items():
+        if {one.verdict for one in history.said} >= SETTLED:
+            said = list(history.said)
+            said[history.force] = replace(said[history.force], in_force=True)
+            found.append(Conflict(type_, id_, history.time_ms, _kind(said), tuple(said)))
     return sorted(found, key=lambda one: one.labels[-1].seq)
 
 
@@ -126,16 +178,24 @@ def maturity(
         friendly: For event types the reasons of labels whose fraud counts as genuine.
 
     Raises: UsageError for days that are none.
-    Cost: a pass over the log. Memory: its labels.
+    Cost: a pass over the labels of the log, which are kept meanwhile.
     """
     if days is not None and not 0 <= days <= DAYS_MAX:
         raise UsageError(f"a maturity curve goes 0 to {DAYS_MAX:,} days, not {days}.")
-    histories = _by_event(log, definitions, as_of_ms)
-    now_ms = _end(log, histories.values()) if as_of_ms is None else as_of_ms
+    labels = Labels(as_of_ms=as_of_ms)
+    labels.follow(log, definitions)
+    now_ms = max(log.watermark_ms() or 0, labels.newest_ms) if as_of_ms is None else as_of_ms
+    return maturity_in(labels.histories, now_ms, days, friendly)
+
+
+def maturity_in(
+    histories: Histories, now_ms: int, days: int | None = None, friendly: Mapping[str, Collection[str]] | None = None
+) -> Maturity:
+    """The same for labels that are at hand, of which those known at `now_ms` are all."""
     frauds = [
         fraud
-        for (type_, _), labels in histories.items()
-        if (fraud := _fraud(labels, now_ms, (friendly or {}).get(type_, ()))) is not None
+        for (type_, _), history in histories.items()
+        if (fraud := _fraud(history, now_ms, (friendly or {}).get(type_, ()))) is not None
     ]
     old_enough = [one for one in frauds if one.days <= one.age_days]
     last = _last_day(old_enough) if days is None else days
@@ -144,70 +204,88 @@ def maturity(
     return Maturity(now_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
 
+@dataclass(slots=True)
+class Came:
+    """How many labels of a source came since a moment, by verdict; `newest_ms` is when the last became known."""
+
+    source: str
+    verdicts: Counter[str] = field(default_factory=Counter)
+    newest_ms: int | None = None
+
+    @property
+    def count(self) -> int:
+        return self.verdicts.total()
+
+
+def came_since(histories: Histories, since_ms: int) -> list[Came]:
+    """What each source said that became known after a moment, the strongest first; all of them, with nothing too."""
+    found = {source: Came(source) for source in SOURCES}
+    for history in histories.values():
+        for said in history.said:
+            if said.known_at_ms > since_ms:
+                came = found[said.source]
+                came.verdicts[said.verdict] += 1
+                came.newest_ms = max(came.newest_ms or 0, said.known_at_ms)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Of how many events that a weak source called so somebody stronger said something, and how often the same."""
+
+    verdict: str
+    judged: int
+    held: int
+
+
+def held_of(histories: Histories, source: str) -> list[Held]:
+    """How far a source's last words held: fraud and genuine, against what stronger sources said in the end."""
+    judged, held = Counter[str](), Counter[str]()
+    stronger = SOURCES[: SOURCES.index(source)]
+    for history in histories.values():
+        own = [one for one in history.said if one.source == source and one.verdict in SETTLED]
+        force = history.said[history.force]
+        if own and force.source in stronger and force.verdict in SETTLED:
+            judged[own[-1].verdict] += 1
+            held[own[-1].verdict] += own[-1].verdict == force.verdict
+    return [Held(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
+
+
 # ---- below: one event's labels
 
-_Labels = list[tuple[int, LabelEvent]]
 
-
-def _by_event(log: Log, definitions: Definitions, as_of_ms: int | None) -> dict[tuple[str, str], _Labels]:
-    """The labels of each event known by a moment, with their places, in the order of the log."""
-    records = Records(definitions.events, definitions.settings.money_places)
-    found: dict[tuple[str, str], _Labels] = {}
-    for batch in log.read():
-        for record in batch:
-            if record.kind != "label" or (as_of_ms is not None and record.time_ms > as_of_ms):
-                continue
-            event = records.decode(record)
-            if isinstance(event, LabelEvent):  # none, where its event's type is no longer declared
-                found.setdefault((event.of.type, event.of.id), []).append((record.seq, event))
-    return found
-
-
-def _in_force(labels: _Labels) -> int:
+def _in_force(said: Sequence[Said]) -> int:
     """Which of an event's labels is in force."""
     current: Standing | None = None
     found = 0
-    for at, (_, one) in enumerate(labels):
-        new = standing_of(one)
+    for at, one in enumerate(said):
+        new = Standing(one.verdict, one.source, one.known_at_ms)
         if current is None or current.gives_way_to(new):
             current, found = new, at
     return found
 
 
-def _kind(labels: _Labels) -> str:
-    last: dict[str, list[tuple[int, LabelEvent]]] = {}
-    for one in labels:
-        last.setdefault(str(one[1].values[2]), []).append(one)
-    words = {str(of[_in_force(of)][1].values[1]) for of in last.values()}
+def _kind(said: Sequence[Said]) -> str:
+    last: dict[str, list[Said]] = {}
+    for one in said:
+        last.setdefault(one.source, []).append(one)
+    words = {of[_in_force(of)].verdict for of in last.values()}
     return "sources" if words >= SETTLED else "taken back"
-
-
-def _verdict_and_source(label: LabelEvent) -> tuple[str, str]:
-    return str(label.values[1]), str(label.values[2])
-
-
-def _reason(label: LabelEvent) -> str | None:
-    return None if label.values[4] is None else str(label.values[4])
 
 
 # ---- the curve
 
 
-def _end(log: Log, histories: Iterable[_Labels]) -> int:
-    """The time of the last record of the log: of its newest event or label."""
-    return max([log.watermark_ms() or 0, *(one.time_ms for labels in histories for _, one in labels)])
+def _fraud(history: History, now_ms: int, friendly: Collection[str]) -> _Fraud | None:
+    def is_fraud(said: Said) -> bool:
+        return counted_verdict(said.verdict, said.reason, friendly) == "fraud"
 
-
-def _fraud(labels: _Labels, now_ms: int, friendly: Collection[str]) -> _Fraud | None:
-    def is_fraud(label: LabelEvent) -> bool:
-        return counted_verdict(str(label.values[1]), _reason(label), friendly) == "fraud"
-
-    if not is_fraud(labels[_in_force(labels)][1]):
+    if not is_fraud(history.said[history.force]):
         return None
-    telling = [one for _, one in labels if is_fraud(one)]
-    first = min(telling, key=lambda one: (one.time_ms, SOURCES.index(str(one.values[2]))))
-    event_ms = first.of.time_ms
-    return _Fraud(-((event_ms - first.time_ms) // DAY_MS), (now_ms - event_ms) // DAY_MS, str(first.values[2]))
+    telling = [one for one in history.said if is_fraud(one)]
+    first = min(telling, key=lambda one: (one.known_at_ms, SOURCES.index(one.source)))
+    event_ms = history.time_ms
+    return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (now_ms - event_ms) // DAY_MS, first.source)
 
 
 def _last_day(frauds: Sequence[_Fraud]) -> int:

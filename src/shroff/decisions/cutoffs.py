@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +13,11 @@ from shroff.decisions.measured import money_text
 from shroff.decisions.tested_rows import stored_rows, weighed_of
 from shroff.decisions.training import terms_of
 from shroff.errors import UsageError
-from shroff.models.cost_table import Cuts
+from shroff.models.cost_table import Cuts, Point
 from shroff.models.definitions import ModelSettings
 from shroff.models.metrics import Terms
 from shroff.models.registry import Stored
-from shroff.models.thresholds import Elsewhere, Thresholds, thresholds
+from shroff.models.thresholds import Elsewhere, Thresholds, point_at, thresholds
 
 _COSTS: Final = (  # what must stand under costs, so that there is something to weigh
     "    costs:\n      missed_fraud: {event}.AMOUNT\n      false_decline: 15\n      review: 4\n      reviews_a_day: 100"
@@ -25,10 +25,31 @@ _COSTS: Final = (  # what must stand under costs, so that there is something to 
 
 
 @dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
+
+    Args:
+        missed_share: The part of what policy.yaml says that a missed fraud costs.
+        cuts: Cut-offs to try, too.
+    """
+
+    missed_share: float = 1.0
+    false_decline: float | None = None
+    review: float | None = None
+    reviews_a_day: float | None = None
+    cuts: Cuts | None = None
+
+
+AS_IT_IS: Final = WhatIf()
+
+
+@dataclass(frozen=True, slots=True)
 class Cutoffs:
     """What cut-offs of a model's score come to.
 
     Args:
+        terms: What they are weighed by; `declared` is what policy.yaml says.
+        tried: What other cut-offs come to, where some were to be tried.
         money_places: Of all costs, which are in whole units a day.
         events, frauds: The test rows that they are weighed on.
         share: The share of all test rows that these are: of more than five million some are drawn.
@@ -44,6 +65,8 @@ class Cutoffs:
     share: float
     money_places: int
     currency: str = ""
+    declared: Terms | None = None
+    tried: Point | None = None
 
     @property
     def is_beyond_people(self) -> bool:
@@ -72,6 +95,7 @@ class Cutoffs:
             "decline_at_interval": found.declines_at,
             "best": _point(asdict(found.best), places),
             "now": None if found.now is None else _point(asdict(found.now), places),
+            "tried": None if self.tried is None else _point(asdict(self.tried), places),
             "curve": [_point(asdict(one), places) for one in found.curve],
             "reviews_a_day": self.terms.reviews_a_day,
             "reviews_by_rules": found.without.reviews,
@@ -106,7 +130,9 @@ def _point(found: Mapping[str, Any], places: int) -> dict[str, Any]:
     return {name: money_text(value, places) if name in amounts else value for name, value in found.items()}
 
 
-def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored: Stored) -> Cutoffs:
+def cutoffs_of(
+    definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf = AS_IT_IS
+) -> Cutoffs:
     """The cheapest cut-offs for a model, on the rows that its folds were tested on.
 
     The scores are those of the folds' models, which had not seen the rows; the model itself has learnt from newer ones.
@@ -123,7 +149,10 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
         wanted = _COSTS.format(event=stored.event)
         raise UsageError(f"policy.yaml has no costs of {stored.event} to weigh by. Write, for example:\n{wanted}")
+    declared, terms = terms, _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")
+    if what_if.missed_share != 1:
+        weighed = replace(weighed, rows=replace(weighed.rows, amounts=weighed.rows.amounts * what_if.missed_share))
     found = thresholds(weighed, terms, seed=settings.seed if settings else 1)
     frauds = int(np.count_nonzero(weighed.rows.frauds))
     return Cutoffs(
@@ -136,4 +165,11 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
         weighed.share,
         places,
         definitions.settings.currency,
+        declared,
+        None if what_if.cuts is None else point_at(weighed, terms, what_if.cuts),
     )
+
+
+def _weighed_by(terms: Terms, what_if: WhatIf) -> Terms:
+    given = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
+    return replace(terms, **{name: value for name, value in given.items() if value is not None})

@@ -31,12 +31,13 @@ NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the ne
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event of a key, and what was decided of it, where it was."""
+    """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
 
     record: Record
     outcome: str | None = None
     score: float | None = None
     rules: Sequence[str] = ()
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,12 @@ class EntityLook:
         is_full = len(found) > limit or (len(found) == limit and found[-1].seq > 1)
         found = found[:limit]
         looked_to = found[-1].seq - 1 if is_full else looked_to
-        seen = [self._seen(record) for record in found]
-        features, of = self._features(entity, found)
-        return Timeline(seen, looked_to, looked_to > 0, features, of)
+        seen = [self._seen(record, entity) for record in found]
+        newest = next((one for one in seen if one.outcome is not None), None)
+        if newest is None:
+            return Timeline(seen, looked_to, looked_to > 0)
+        of = f"{newest.record.type}/{newest.record.id}"
+        return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
 
     def neighbours(self, entity: str, text: str, timeline: Timeline) -> list[Neighbour]:
         """Keys of the same entity that share keys of other entities with the newest events of this one, up to two hops.
@@ -163,21 +167,13 @@ class EntityLook:
 
     # ---- decisions
 
-    def _seen(self, record: Record) -> Seen:
+    def _seen(self, record: Record, entity: str) -> Seen:
         row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
         if row is None:
             return Seen(record)
-        document = decision_document(row)
-        return Seen(record, row.outcome, document["score"], tuple(document["rules"]))
-
-    def _features(self, entity: str, records: Sequence[Record]) -> tuple[Mapping[str, Any], str]:
-        newest = next((record for record in records if record.decided), None)
-        row = None if newest is None else self._log.decisions(newest.type, [newest.id]).get(newest.id)
-        if row is None:
-            return {}, ""
-        shown: Mapping[str, Any] = decision_document(row)["features"]
-        prefix = f"{entity}."
-        return {name: value for name, value in shown.items() if name.startswith(prefix)}, f"{row.event}/{row.id}"
+        document, prefix = decision_document(row), f"{entity}."
+        features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
+        return Seen(record, row.outcome, document["score"], tuple(document["rules"]), features)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,17 +14,19 @@ from shroff.decisions.additions import Waits
 from shroff.decisions.deeds import Deed
 from shroff.decisions.progress import unheard
 from shroff.decisions.promoting import Promotions
+from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.decisions.views import Files, paths
 from shroff.errors import UsageError
 from shroff.events.encodings import format_by_name
 
 if TYPE_CHECKING:
     from shroff.decisions.comparing import Comparison
-    from shroff.decisions.cutoffs import Cutoffs
+    from shroff.decisions.cutoffs import Cutoffs, WhatIf
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.notebook import Moment
     from shroff.decisions.training import Steps, TrainReport
     from shroff.features.partitioned import Cluster
+    from shroff.models.cost_table import Cuts
     from shroff.models.registry import Stored
     from shroff.streams.log import Log
 
@@ -133,34 +136,72 @@ class Trainings(Promotions):
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def thresholds(
-        self, event: str = "", *, model: str = "", apply: bool = False, waits: Waits = unheard
+        self,
+        event: str = "",
+        *,
+        model: str = "",
+        apply: bool = False,
+        waits: Waits = unheard,
+        what_if: WhatIf | None = None,
     ) -> tuple[Cutoffs, Applied | None]:
         """The cheapest cut-offs of the score by the policy's costs and capacity; with `apply`, put in force.
 
         Args:
             event: The event type whose champion is meant; may be left out where one has a model in force.
             model: A model of the registry instead.
+            what_if: Other costs and capacity to weigh by, and cut-offs to try.
 
         Raises: UsageError where there is no model, no test rows or no costs.
         """
-        from shroff.decisions.cutoffs import cutoffs_of
-        from shroff.decisions.policy_text import POLICY, with_cutoffs
+        from shroff.decisions.cutoffs import AS_IT_IS, cutoffs_of
 
         stored = self.registry.read(model) if model else self._champion(event)
-        found = cutoffs_of(self.definitions, self.definitions.models.get(stored.event), stored)
+        settings = self.definitions.models.get(stored.event)
+        found = cutoffs_of(self.definitions, settings, stored, what_if or AS_IT_IS)
         if not apply:
             return found, None
+        best = found.found.best
+        return found, self.set_cutoffs(stored.event, (best.review_at, best.decline_at), model=stored.id, waits=waits)
+
+    @property
+    def policy_tag(self) -> str:
+        """Changes with the text of policy.yaml."""
+        return sha256(self._policy_text().encode()).hexdigest()[:32]
+
+    def set_cutoffs(
+        self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
+    ) -> Applied:
+        """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
+
+        Args:
+            cuts: Where to review and where to decline; None for nowhere.
+            model: On whose test rows they were chosen, for the record.
+            tag: The `policy_tag` that they were chosen by; left out, they are written whatever stands there.
+
+        Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
+            nothing.
+        """
+        from shroff.decisions.policy_text import POLICY, with_cutoffs
+
         with config.editing(self.places):
-            path = self.places.folder / POLICY
-            text = config.read_text(path) if path.exists() else ""
-            best = found.found.best
-            changed = with_cutoffs(text, stored.event, best.review_at, best.decline_at)
+            if tag and tag != self.policy_tag:
+                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; look again, and choose by that.")
+            self.reload()
+            policy = self.definitions.policy(event)
+            changed = with_cutoffs(self._policy_text(), event, *cuts)
             self.check_with({POLICY: changed})
-            config.write_text(path, changed)
+            config.write_text(self.places.folder / POLICY, changed)
         self.reload()
-        to = {"review_at": str(best.review_at), "decline_at": str(best.decline_at)}
-        told = Deed("thresholds.apply", f"policy of {stored.event}", None, {**to, "model": stored.id})
-        return found, Applied(*self._put_in_force(waits, CUT, told))
+        before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
+        more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
+        told = Deed("thresholds.apply", f"policy of {event}", before, after | more)
+        return Applied(*self._put_in_force(waits, CUT, told))
+
+    def _policy_text(self) -> str:
+        from shroff.decisions.policy_text import POLICY
+
+        path = self.places.folder / POLICY
+        return config.read_text(path) if path.exists() else ""
 
     def compare(
         self,
@@ -212,6 +253,11 @@ class Trainings(Promotions):
         champion = self._in_force()[event].champion
         assert champion is not None, "an event type that has a model in force"
         return self.registry.read(champion.id, champion.digest)
+
+
+def _cuts_told(cuts: Cuts) -> dict[str, str]:
+    named = zip(("review_at", "decline_at"), cuts, strict=True)
+    return {name: str(cut) for name, cut in named if cut is not None}
 
 
 def _check_readable(path: Path) -> None:

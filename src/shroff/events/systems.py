@@ -17,12 +17,12 @@ import msgspec
 from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.events.mail_keys import MAIL, WEB
+from shroff.events.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.events.systems_keys import (
     KAFKA_SOURCE,
     LAKE,
     ONLINE,
     REDIS_SOURCE,
-    SIGN_IN,
     SINKS,
     SNAPSHOTS,
     SOURCE,
@@ -32,13 +32,14 @@ from shroff.events.systems_keys import (
 from shroff.language import yamltext
 from shroff.language.keys import Keys
 from shroff.language.shapes import Plain, read_shape
-from shroff.language.values import parse_duration
+from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Node, Scalar
 
 SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases"])  # which decide nothing
 STORES: Final = ("postgresql", "mariadb")
 SOURCES: Final = ("kafka", "redis", "rediss")
+SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
 ONLINE_IN: Final = ("redis", "rediss")
 _NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
 _NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
@@ -94,6 +95,14 @@ def filled(system: System) -> System:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """How long somebody stays signed in: without a use of the session, and at most."""
+
+    idle_ms: int = 3_600_000
+    lasts_ms: int = 12 * 3_600_000  # a working day
+
+
+@dataclass(frozen=True, slots=True)
 class Systems:
     """The outside systems of a project; without any it is one process and one file."""
 
@@ -105,6 +114,7 @@ class Systems:
     keep_ms: int | None = None
     online: System | None = None
     sign_in: System | None = None
+    sessions: SessionTimes = field(default_factory=SessionTimes)
     mail: System = field(default_factory=lambda: System("mail", {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
@@ -140,6 +150,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         parse_duration(kept) if isinstance(kept, str) else None,
         _online(top, problems),
         _sign_in(top, problems),
+        _sessions(top, problems),
         System("mail", _mapping(_read(top, "mail", MAIL, problems))),
         System("web", _mapping(_read(top, "web", WEB, problems))),
         _second_person(top, problems),
@@ -256,6 +267,19 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
     found = _mapping(_read(top, "sign_in", SIGN_IN, problems))
     return System(*_single({"oidc": found["oidc"]})) if found.get("oidc") else None
+
+
+def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
+    node, usual = top.get("sessions"), SessionTimes()
+    found = _mapping(_read(top, "sessions", SESSIONS, problems))
+    idle_ms, lasts_ms = (
+        parse_duration(str(found[name])) if found.get(name) else default
+        for name, default in (("idle", usual.idle_ms), ("lasts", usual.lasts_ms))
+    )
+    if node is None or SESSION_MS_MIN <= idle_ms <= lasts_ms <= SESSION_MS_MAX:
+        return SessionTimes(idle_ms, lasts_ms)
+    problems.append(node.problem("a session may be idle for 1m or more, and lasts no less than that and at most 30d."))
+    return usual
 
 
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.events.mail_keys import FILE, HTTP, MAIL, VARIABLE, WEB
+from shroff.events.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -378,51 +379,6 @@ SNAPSHOTS: Final = Keys(
     ),
 )
 
-SIGN_IN: Final = Keys(
-    "how people sign in, beside names with passwords",
-    (
-        Key(
-            "oidc",
-            "An OpenID provider, to which people are sent to sign in.",
-            Keys(
-                "an OpenID provider",
-                (
-                    Key(
-                        "issuer",
-                        "The provider's address; what it offers is read from /.well-known/openid-configuration there.",
-                        HTTP,
-                        is_required=True,
-                        examples=("https://login.bank.org/realms/bank",),
-                    ),
-                    Key("client_id", "The name that the provider has for this service.", ANY, is_required=True),
-                    Key(
-                        "client_secret",
-                        "The secret that goes with it, as a variable of the environment. Left out, there is none.",
-                        One("a variable of the environment, such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
-                        examples=("${OIDC_SECRET}",),
-                    ),
-                    Key("claim", "The claim that says what somebody may do here.", ANY, default="groups"),
-                    Key(
-                        "roles",
-                        "Which role each value of that claim gives; of several, the one that may do most. Whoever has "
-                        "none of them is not let in.",
-                        own_names(
-                            "values of the claim with their roles",
-                            choice("admin", "author", "analyst", "viewer"),
-                            pattern="^.{1,200}$",
-                        ),
-                        is_required=True,
-                        examples=("{ fraud-team: analyst, fraud-leads: admin }",),
-                    ),
-                    Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
-                ),
-            ),
-            is_required=True,
-            examples=("{ issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }",),
-        ),
-    ),
-)
-
 SYSTEMS: Final = (
     Key(
         "source",
@@ -454,6 +410,12 @@ SYSTEMS: Final = (
         "How people sign in to the service, beside names with passwords.",
         SIGN_IN,
         examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
+    ),
+    Key(
+        "sessions",
+        "How long people stay signed in to the service.",
+        SESSIONS,
+        examples=("{ idle: 15m, lasts: 8h }",),
     ),
     Key(
         "mail",

@@ -11,7 +11,7 @@ are held against the fold that was left out, for each fold in turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -135,6 +135,18 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
         days=days,
         reviews_most=round(float(by_day.max())),
         days_over=int(np.count_nonzero(by_day > _room(terms, 1))),
+    )
+
+
+def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
+    """What two cut-offs come to, a day, whatever people have time for."""
+    table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
+    review_at, decline_at = cuts
+    days = _span(weighed.rows.days) * weighed.share
+    return replace(
+        table.point(table.place_of(decline_at), table.place_of(review_at), days),
+        review_at=review_at,
+        decline_at=decline_at,
     )
 
 

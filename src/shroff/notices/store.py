@@ -83,6 +83,21 @@ class Question:
     is_released: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of some questions: an answer, none until the link ended, or none yet."""
+
+    yes: int = 0
+    no: int = 0
+    ended: int = 0
+    open: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.yes + self.no + self.ended + self.open
+
+
 class NoticeLook(Protocol):
     """Questions to the store."""
 
@@ -120,6 +135,9 @@ class NoticeLook(Protocol):
 
     def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
         """The questions that were answered in [start, end)."""
+
+    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:
+        """What came by now of the questions that were asked in [start, end)."""
 
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shroff.events.systems import SessionTimes
 from shroff.people.passwords import Passwords
 from shroff.people.store import PeopleStore
 
@@ -27,6 +28,7 @@ class Desk:
     now_ms: Callable[[], int] = _now_ms
     bytes_of: Callable[[int], bytes] = secrets.token_bytes
     passwords: Passwords = field(default_factory=Passwords)
+    times: SessionTimes = field(default_factory=SessionTimes)
 
     def token(self) -> str:
         """A new text of 256 random bits, good for an address and a cookie."""

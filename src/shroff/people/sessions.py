@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shroff.errors import SignInError, UsageError
-from shroff.people import throttle
+from shroff.people import passwords, throttle
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.people.desk import Desk, token_hash
 from shroff.people.store import Change, Session, User
-from shroff.people.users import as_who, known_name
+from shroff.people.users import as_who, check_here, known_name, with_password
 
-IDLE_MS: Final = 3_600_000  # without a request that somebody made
-LASTS_MS: Final = 12 * 3_600_000  # at most: a working day
-SEEN_EVERY_MS: Final = 60_000  # how often a use is written down
+SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most
+SEEN_IN_IDLE: Final = 10  # and so often at least in the time that a session may be idle
 ID_LENGTH: Final = 16  # of the hash of a token, in hexadecimal
 WRONG: Final = "name or password is wrong"  # and no word of which
 
@@ -75,6 +74,28 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
         return open_session(desk, change, replace(now, password=renewed or now.password), address, before)
 
 
+def change_password(desk: Desk, signed: SignedIn, password: str, new: str, address: str = "") -> SignedIn:
+    """Set one's own password, by the one that holds; all one's sessions end, and a new one is open.
+
+    Raises: PausedError; SignInError where the password is not the one that holds; UsageError where the new one will
+        not do, or is set at an OpenID provider.
+    """
+    check_here(signed.user, "password")
+    throttle.begin(desk, signed.user.name, address)
+    if not desk.passwords.is_right(password, signed.user.password):
+        raise SignInError("that is not your password")
+    with desk.store.change() as change:
+        throttle.succeed(change, signed.user.name, address)
+    passwords.check(new, signed.user.name, signed.user.display_name, signed.user.email)
+    hashed = desk.passwords.hash(new)
+    with desk.store.change() as change:
+        now = change.user(signed.user.number)
+        if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
+            raise SignInError(WRONG)
+        user = with_password(desk, change, signed.who, replace(now, password=hashed))
+        return open_session(desk, change, user, address)
+
+
 def open_session(desk: Desk, change: Change, user: User, address: str, before: str = "") -> SignedIn:
     """Open a session for a user who has shown who they are, inside of the transaction in which they did."""
     now_ms = desk.now_ms()
@@ -82,9 +103,9 @@ def open_session(desk: Desk, change: Change, user: User, address: str, before: s
     change.put_user(user)
     if before:
         change.end_session(token_hash(before))
-    change.sweep(now_ms, now_ms - IDLE_MS, now_ms - throttle.FORGOTTEN_MS)
+    change.sweep(now_ms, now_ms - desk.times.idle_ms, now_ms - throttle.FORGOTTEN_MS)
     token = desk.token()
-    ends_at_ms = now_ms + LASTS_MS
+    ends_at_ms = now_ms + desk.times.lasts_ms
     change.put_session(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
     who = as_who(user)
     change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else "password"), f"user {user.name}"), now_ms)
@@ -95,22 +116,23 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None
     """Who has this token; None where nobody does any more. Cost: two questions to the store.
 
     What a page asks for by itself, such as live updates, is no use: else a forgotten one would never end.
-    A session has ended where it was not used for `IDLE_MS`, is older than `LASTS_MS`, or where password, role or
-    disabling of its user were changed since.
+    A session has ended where it was not used for the desk's `idle_ms`, is older than `lasts_ms` was when it began, or
+    where password, role or disabling of its user were changed since.
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         session = look.session(token_hash(token))
         user = None if session is None else look.user(session.user)
-    if session is None or user is None or not _holds(session, user, now_ms):
+    if session is None or user is None or not _holds(desk, session, user, now_ms):
         return None
-    if is_use and now_ms - session.seen_at_ms >= SEEN_EVERY_MS:
+    every_ms = min(SEEN_EVERY_MS, desk.times.idle_ms // SEEN_IN_IDLE)
+    if is_use and now_ms - session.seen_at_ms >= every_ms:
         _seen(desk, session, now_ms)
     return SignedIn(as_who(user), user, token, session.ends_at_ms)
 
 
-def _holds(session: Session, user: User, now_ms: int) -> bool:
-    is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < IDLE_MS
+def _holds(desk: Desk, session: Session, user: User, now_ms: int) -> bool:
+    is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < desk.times.idle_ms
     return is_in_time and session.stamp == user.stamp and not user.is_disabled
 
 
@@ -128,6 +150,7 @@ class Open:
 
     session: Session
     user: User
+    idle_ms: int
 
     @property
     def id(self) -> str:
@@ -136,7 +159,7 @@ class Open:
 
     @property
     def ends_at_ms(self) -> int:
-        return min(self.session.ends_at_ms, self.session.seen_at_ms + IDLE_MS)
+        return min(self.session.ends_at_ms, self.session.seen_at_ms + self.idle_ms)
 
 
 def open_sessions(desk: Desk, name: str = "") -> list[Open]:
@@ -144,8 +167,8 @@ def open_sessions(desk: Desk, name: str = "") -> list[Open]:
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         users = {one.number: one for one in look.users() if not name or one.name == name}
-        found = [Open(one, users[one.user]) for one in look.sessions() if one.user in users]
-    return [one for one in found if _holds(one.session, one.user, now_ms)]
+        found = [Open(one, users[one.user], desk.times.idle_ms) for one in look.sessions() if one.user in users]
+    return [one for one in found if _holds(desk, one.session, one.user, now_ms)]
 
 
 def end_named(desk: Desk, who: Who, id_: str) -> Open:

@@ -12,6 +12,7 @@ from shroff import config
 
 if TYPE_CHECKING:
     from shroff.decisions.deeds import Deed
+    from shroff.events.systems import Systems
     from shroff.people.access import Who
     from shroff.people.audit import Act, Verified
     from shroff.people.desk import Desk
@@ -28,6 +29,11 @@ class PeopleViews:
     now_ms: Callable[[], int]
     via: Literal["command", "program"]
     asked_by: Who | None
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
 
     @abstractmethod
     def has_log(self) -> bool:
@@ -55,7 +61,7 @@ class PeopleViews:
         from shroff.people.desk import Desk
 
         with closing(self.open_people()) as store:
-            yield Desk(store, self.now_ms)
+            yield Desk(store, self.now_ms, times=self.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
         """Put a request into the inbox of the log, and what it does into the record, in one transaction.

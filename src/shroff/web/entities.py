@@ -39,6 +39,7 @@ async def entity(service: Service, request: Request) -> Response:
                     "outcome": one.outcome,
                     "score": one.score,
                     "rules": list(one.rules),
+                    "features": one.features,
                 }
                 for one in timeline.events
             ],

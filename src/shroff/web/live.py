@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from shroff.cases.case import Wanted
 from shroff.decisions.working_counts import Latencies, Work
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, Figures, Pulse
+from shroff.people.access import Right
 from shroff.streams.log import Counts
 from shroff.web.http import Request, Response, json_response
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.app import Project
+    from shroff.cases.desk import CaseDesk
     from shroff.web.service import Service
 
 FRESH_S: Final = 0.9  # for which what was counted serves everybody
@@ -68,8 +71,17 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCases:
+    """Cases that are not closed: how many, what they have at stake, and by when the first is to be answered."""
+
+    count: int = 0
+    stake: str | None = None
+    first_due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
-    """All that the screen shows."""
+    """All that the screen shows. `cases` are those of the store, whatever the period."""
 
     period: Period
     figures: Figures
@@ -77,18 +89,23 @@ class Look:
     counts: Counts
     waiting: int
     waiting_age_s: float
+    cases: OpenCases
 
 
 class Board:
     """Counts for everybody who looks, once a second at most; nothing while nobody does."""
 
     def __init__(
-        self, project: Project, work: Callable[[], Work], clock_s: Callable[[], float] = time.monotonic
+        self,
+        project: Project,
+        work: Callable[[], Work],
+        cases: CaseDesk,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._project, self._work, self._clock_s = project, work, clock_s
+        self._project, self._work, self._desk, self._clock_s = project, work, cases, clock_s
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
-        self._counts = Counts(0, 0, 0)
+        self._counts, self._cases = Counts(0, 0, 0), OpenCases()
         self._figures: dict[str, tuple[tuple[int, int], Figures]] = {}
         self._looked_s = float("-inf")
 
@@ -103,13 +120,14 @@ class Board:
             if figures is None or counted != self._pulse.counted:
                 figures = self._pulse.figures(period.length_ms, period.step_ms)
                 self._figures[period.code] = self._pulse.counted, figures
-            return Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s)
+            return Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s, self._cases)
 
     def _follow(self) -> None:
         try:
             with self._project.reading() as log:
                 self._pulse.follow(log, self._project.definitions)
                 self._counts = log.counts()
+            self._cases = _open_cases(self._desk)
         except UsageError:  # there is no log yet
             return
 
@@ -124,6 +142,13 @@ class Board:
         lately, since_s = work.latencies.since(first.latencies), now_s - first.at_s
         rate = (taken - first.taken) / since_s if since_s > 0 else 0.0
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
+
+
+def _open_cases(desk: CaseDesk) -> OpenCases:
+    with desk.store.look() as look:
+        totals, first = look.totals(Wanted()), look.queue(Wanted(), limit=1)
+    stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
+    return OpenCases(totals.count, stake, first[0].due_ms if first else None)
 
 
 def _quantiles(latencies: Latencies) -> dict[str, float | None]:
@@ -145,7 +170,10 @@ async def look(service: Service, period: Period) -> Look:
 
 async def live(service: Service, request: Request) -> Response:
     """The same figures as the screen has them."""
-    return json_response(document(await look(service, period_of(request.query))))
+    found = document(await look(service, period_of(request.query)))
+    if not request.who.may(Right.READ_CASES):
+        del found["cases"]
+    return json_response(found)
 
 
 def document(found: Look) -> dict[str, Any]:
@@ -187,4 +215,9 @@ def document(found: Look) -> dict[str, Any]:
         "labels_waiting": counts.waiting,
         "outbox": counts.outbox,
         "outbox_stuck": counts.stuck,
+        "cases": {
+            "open": found.cases.count,
+            "at_stake": found.cases.stake,
+            "first_due": None if found.cases.first_due_ms is None else time_text(found.cases.first_due_ms),
+        },
     }

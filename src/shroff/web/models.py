@@ -69,11 +69,17 @@ def shown(project: Project, id_: str) -> Shown:
     return project.model(id_)
 
 
-async def changed(service: Service, request: Request, given: Wish) -> Deployment:
-    """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
-    reason, id_ = given.reason.strip(), request.params["id"]
+def checked_reason(text: str) -> str:
+    """Why something is done, as the record keeps it. Raises: UsageError where nothing is said, or too much."""
+    reason = text.strip()
     if not reason or len(reason) > REASON_MAX or not reason.isprintable():
         raise UsageError(f"say why, on one line of {REASON_MAX:,} characters at most.")
+    return reason
+
+
+async def changed(service: Service, request: Request, given: Wish) -> Deployment:
+    """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
+    reason, id_ = checked_reason(given.reason), request.params["id"]
     found = await service.in_thread(shown, service.project, id_)
     await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
     project = service.project.acting_as(request.who)

@@ -27,10 +27,12 @@ from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
 from shroff.web.gate import Gate, Pace
 from shroff.web.health import HealthBoard
+from shroff.web.labels import LabelBoard
 from shroff.web.live import Board
 from shroff.web.metrics import Requests
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
+from shroff.web.thresholds import Weighings
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -113,7 +115,8 @@ class Service:
         self.work = Work()
         self.streams = Streams()
         self.health = HealthBoard(project)
-        self.board = Board(project, lambda: self.work)
+        self.board = Board(project, lambda: self.work, self.cases)
+        self.weighings, self.label_board = Weighings(project), LabelBoard(project)
         self.is_ending = False
         self._errands = Errands()
         self._copies = asyncio.Semaphore(COPIES_MAX)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.people.access import Right
-from shroff.web import health, lists, live, models
+from shroff.web import health, labels, lists, live, models, thresholds
 from shroff.web.routes import API, Route, Told
 from shroff.web.schemas import list_of, record
 
 _OBJECT: Final[dict[str, str]] = {"type": "object"}
 _TEXT: Final = {"type": "string"}
+_CUT: Final = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 _NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
 _MENDED: Final = {
     400: "One of them is not there.",
@@ -165,6 +166,54 @@ MORE_ROUTES: Final = (
             _OBJECT,
             record("do reason", do=_TEXT, reason=_TEXT, waive=list_of(_TEXT)),
             _WRITTEN | {409: "It failed gates that nobody waives: the answer names them."},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/thresholds",
+        Right.READ_DEFINITIONS,
+        thresholds.thresholds,
+        Told(
+            "Cut-offs of the score that cost least, as `shroff thresholds` gives them; by other costs, too.",
+            "What they cost, and the curve. The ETag is that of policy.yaml.",
+            _OBJECT,
+            problems={400: "There is no model, or no costs, to weigh by.", 404: "", 500: "", 503: ""},
+            query={
+                "event": "The event type, where models of several are in force.",
+                "model": "A model that is not in force.",
+                "missed": "Of what policy.yaml says that a missed fraud costs, so many per cent.",
+                "false_decline": "What a false decline costs.",
+                "review": "What a review costs.",
+                "reviews_a_day": "How many reviews a day people have time for.",
+                "review_at": "A cut-off to try: from here on a score is reviewed.",
+                "decline_at": "The same: declined.",
+            },
+        ),
+    ),
+    Route(
+        "PUT",
+        f"{API}/thresholds/{{event}}",
+        Right.SET_THRESHOLDS,
+        thresholds.put_thresholds,
+        Told(
+            "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
+            "Whether the log has them in force by now.",
+            _OBJECT,
+            record("reason", reason=_TEXT, review_at=_CUT, decline_at=_CUT),
+            _WRITTEN | {412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
+            headers={"If-Match": "The ETag of what was read."},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/labels",
+        Right.READ_DECISIONS,
+        labels.labels,
+        Told(
+            "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
+            "Of the log up to `counted_to`.",
+            _OBJECT,
+            problems={500: "", 503: ""},
         ),
     ),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.notices.store import DROPPED, OPEN, PASSED, REFUSED, SENT, Due, Letter, NoticeStore, Question
+from shroff.notices.store import DROPPED, OPEN, PASSED, REFUSED, SENT, Asked, Due, Letter, NoticeStore, Question
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
@@ -221,6 +221,20 @@ class NoticesContract(Contract):
 
         assert found == [question("q-1"), answered]
         assert between == [answered]
+
+    def test_what_came_of_questions_is_counted_by_when_they_were_asked(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        said = {"q-1": "yes", "q-2": "no", "q-3": "no", "q-4": "", "q-5": "", "q-6": "yes"}
+        with store.change() as change:
+            for at, (id_, answer) in enumerate(said.items()):
+                ends_ms = 9_000 if id_ == "q-5" else 5_000
+                change.put_question(replace(question(id_), made_ms=1_000 + at, ends_ms=ends_ms, answer=answer))
+        with store.look() as look:
+            found, none = look.asked_between(1_000, 1_005, 5_000), look.asked_between(0, 1_000, 5_000)
+        store.close()
+
+        assert found == Asked(yes=1, no=2, ended=1, open=1)
+        assert (found.count, none.count) == (5, 0)
 
     def test_a_change_that_fails_leaves_nothing_of_it_nor_of_people(self, tmp_path: Path) -> None:
         store, people = self.make_store(tmp_path), self.make_people(tmp_path)

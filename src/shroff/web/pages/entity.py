@@ -11,6 +11,7 @@ from shroff.web.http import Request, Response
 from shroff.web.pages import lists
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page
+from shroff.web.pages.windows import windows_of
 from shroff.web.paging import cursor_of, limit_of, next_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ async def show(service: Service, request: Request) -> Response:
         before=before,
         decision_path=decision_path,
         entity_path=entity_path,
+        windows=windows_of(timeline.events),
         in_lists=in_lists,
         said=lists.said_of(request),
         may_edit=request.who.may(Right.EDIT_LISTS),

@@ -1,22 +1,52 @@
-"""The first page, and what somebody sees of themselves."""
+"""The first page, and what somebody sees of themselves: what they may do, their password, and the way out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from shroff.errors import PausedError, SignInError, UsageError
+from shroff.people import sessions
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import page, screens_of, see_other
+from shroff.web.pages.signing import let_in
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
+
+ME: Final = "/me"
+DONE: Final = f"{ME}?said=changed"
+PASSWORDS: Final = ("password", "new", "again")
 
 
 async def first(service: Service, request: Request) -> Response:
     """Go on with the first screen that they may see."""
     screens = screens_of(request.who)
-    return see_other(screens[0].path if screens else "/me")
+    return see_other(screens[0].path if screens else ME)
 
 
 async def me(service: Service, request: Request) -> Response:
     """Who is signed in, what they may do, and the way out."""
-    return page(service, request, "me.html", signed_in=request.signed_in)
+    return _me(service, request)
+
+
+async def change_password(service: Service, request: Request) -> Response:
+    """Another password of one's own: all one's sessions end, and this browser goes on with a new one."""
+    form, signed_in = await request.form(), request.signed_in
+    assert signed_in is not None
+    now, new, again = (form.get(name, "") for name in PASSWORDS)
+    if new != again:
+        return _me(service, request, "The two new passwords differ.")
+    try:
+        found = await service.in_thread(sessions.change_password, service.desk, signed_in, now, new, request.address)
+    except PausedError as error:
+        return _me(service, request, sentence(str(error)), 429)
+    except (SignInError, UsageError) as error:
+        return _me(service, request, sentence(str(error)))
+    return let_in(service, request, found, DONE)
+
+
+def _me(service: Service, request: Request, mistake: str = "", status: int = 422) -> Response:
+    said = request.query.get("said") == "changed"
+    shown = {"signed_in": request.signed_in, "mistake": mistake, "is_changed": said and not mistake}
+    return page(service, request, "me.html", status if mistake else 200, **shown)

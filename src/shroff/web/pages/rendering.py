@@ -48,6 +48,8 @@ SCREENS: Final = (
     Screen("Backtest", "/backtests", Right.READ_DEFINITIONS),
     Screen("Lists", "/lists", Right.READ_DEFINITIONS),
     Screen("Models", "/models", Right.READ_DEFINITIONS),
+    Screen("Thresholds", "/thresholds", Right.READ_DEFINITIONS),
+    Screen("Labels", "/labels", Right.READ_DECISIONS),
     Screen("Mails", "/mails", Right.SEND_NOTICES),
     Screen("Health", "/checks", Right.READ_METRICS),
     Screen("Settings", "/settings", Right.READ_AUDIT),

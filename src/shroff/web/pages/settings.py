@@ -190,8 +190,8 @@ async def _users(
         link=link,
         of=of,
         me=request.who.name,
-        idle_s=sessions.IDLE_MS // 1_000,
-        lasts_s=sessions.LASTS_MS // 1_000,
+        idle_s=service.desk.times.idle_ms // 1_000,
+        lasts_s=service.desk.times.lasts_ms // 1_000,
     )
 
 

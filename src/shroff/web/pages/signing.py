@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
 from shroff.people import links, oidc, sessions
-from shroff.people.sessions import LASTS_MS, SignedIn
+from shroff.people.sessions import SignedIn
 from shroff.web.gate import COOKIE
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import alone, see_other
@@ -50,7 +50,7 @@ async def sign_in(service: Service, request: Request) -> Response:
         return _login(service, back, name, sentence(str(error)), 429)
     except SignInError as error:
         return _login(service, back, name, sentence(str(error)), 403)
-    return _let_in(service, request, found, back)
+    return let_in(service, request, found, back)
 
 
 async def sign_out(service: Service, request: Request) -> Response:
@@ -79,7 +79,7 @@ async def use_link(service: Service, request: Request) -> Response:
         return _link_gone(error)
     except UsageError as error:
         return await _link_page(service, token, form, sentence(str(error)))
-    return _let_in(service, request, found, FIRST)
+    return let_in(service, request, found, FIRST)
 
 
 async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:
@@ -145,7 +145,7 @@ async def end_visit(service: Service, request: Request) -> Response:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
     gone = _cookie(service, request, VISIT, "", 0)
-    response = _let_in(service, request, found, back)
+    response = let_in(service, request, found, back)
     response.headers = (*response.headers, gone)
     return response
 
@@ -158,8 +158,9 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
     return alone("login.html", status, has_provider=provider is not None, provider=host, **shown)
 
 
-def _let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
-    return see_other(back, (_cookie(service, request, COOKIE, found.token, LASTS_MS // 1_000),))
+def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
+    """Go on as somebody who is signed in from now on."""
+    return see_other(back, (_cookie(service, request, COOKIE, found.token, service.desk.times.lasts_ms // 1_000),))
 
 
 def _cookie(service: Service, request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:

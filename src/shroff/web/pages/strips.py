@@ -26,7 +26,7 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
     """The strip of a value; None where it is no number or too little is known."""
     if usual is None or usual.count < ENOUGH:
         return None
-    found = [_number(one) for one in (value, usual.lowest, usual.highest)]
+    found = [number_of(one) for one in (value, usual.lowest, usual.highest)]
     now, low, high = found
     if now is None or low is None or high is None:
         return None
@@ -39,7 +39,8 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
     return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), not low <= now <= high)
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """A value of a decision as a number; None for what is none, and for what is missing."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):

@@ -16,6 +16,7 @@ from shroff.web.pages import (
     editor,
     entity,
     health,
+    labels,
     lists,
     live,
     mails,
@@ -25,6 +26,7 @@ from shroff.web.pages import (
     rules,
     settings,
     signing,
+    thresholds,
 )
 from shroff.web.routes import Route
 
@@ -40,7 +42,8 @@ PAGES: Final = (
     Route("GET", f"{oidc.PATH}/begin", None, signing.begin_visit, is_page=True),
     Route("GET", oidc.PATH, None, signing.end_visit, is_page=True),
     Route("GET", "/", Right.READ_DECISIONS, own.first, is_page=True),
-    Route("GET", "/me", Right.READ_DECISIONS, own.me, is_page=True),
+    Route("GET", own.ME, Right.READ_DECISIONS, own.me, is_page=True),
+    Route("POST", own.ME, Right.READ_DECISIONS, own.change_password, is_page=True),
     Route("GET", "/find", Right.READ_DECISIONS, decisions.find, is_page=True),
     Route("GET", "/live", Right.READ_DECISIONS, live.show, is_page=True),
     Route("GET", "/live/stream", Right.READ_DECISIONS, live.stream, is_page=True),
@@ -54,6 +57,9 @@ PAGES: Final = (
     Route("GET", "/models", Right.READ_DEFINITIONS, models.show, is_page=True),
     Route("GET", "/models/{id}", Right.READ_DEFINITIONS, models.show_one, is_page=True),
     Route("POST", "/models/{id}", Right.PROMOTE_MODELS, models.change, is_page=True),
+    Route("GET", thresholds.PATH, Right.READ_DEFINITIONS, thresholds.show, is_page=True),
+    Route("POST", thresholds.PATH, Right.SET_THRESHOLDS, thresholds.apply, is_page=True),
+    Route("GET", labels.PATH, Right.READ_DECISIONS, labels.show, is_page=True),
     Route("GET", health.PATH, Right.READ_METRICS, health.show, is_page=True),
     Route("POST", health.PATH, Right.READ_METRICS, health.again, is_page=True),
     Route("POST", f"{health.PATH}/quarantine", Right.MEND_INPUT, health.mend, is_page=True),

@@ -1,0 +1,210 @@
+"""What labels say together: what came of whom, how fast, what contradicts, what waits, and what customers answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.cases.labels import (
+    Came,
+    Conflict,
+    Held,
+    Labels,
+    Maturity,
+    came_since,
+    conflicts_in,
+    held_of,
+    maturity_in,
+)
+from shroff.decisions.history import Waiting, waiting_row
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.notices.store import Asked
+from shroff.web.http import Request, Response, json_response
+
+if TYPE_CHECKING:
+    from shroff.app import Project
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+LOOK_BACK: Final = 500_000  # places of the log: some 200 MB where each has a label, and 5 s for the first look
+DAYS_MAX: Final = 3_650  # that are drawn
+LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
+SHOWN: Final = 25
+ASKED_MS: Final = 7 * DAY_MS
+CUSTOMER: Final = "customer"
+_NOTHING: Final = Maturity(0, 0, 0, 0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What all counted labels say. Conflicts are newest first; `came` is of all, by source."""
+
+    events: int
+    in_force: Mapping[str, int]
+    came: Sequence[Came]
+    conflicts: Sequence[Conflict]
+    maturity: Maturity
+    held: Sequence[Held]
+
+
+_NONE: Final = Together(0, {}, (), (), _NOTHING, ())
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
+
+    `came` is what came in the `period_ms` up to the newest label; `by_day` counts labels and frauds of each of its
+    days, from `first_day` on. `asked` is what came of the questions of seven days, by the clock. `waits` may be more
+    than what is listed.
+    """
+
+    counted_after: int
+    counted_to: int
+    newest_ms: int
+    together: Together
+    came: Sequence[Came]
+    first_day: int
+    by_day: Sequence[tuple[int, int]]
+    asked: Asked
+    waits: int
+    waiting: Sequence[Waiting]
+
+
+@dataclass(slots=True)
+class LabelBoard:
+    """Follows the labels of a log while somebody looks; what they say together is kept until more come."""
+
+    project: Project
+    _labels: Labels | None = None
+    _known: tuple[int, Together] = (-1, _NONE)
+    _lock: Lock = field(default_factory=Lock)
+
+    def look(self, period_ms: int | None) -> LabelLook:
+        """What there is now, of a period up to the newest label or of all; from any thread."""
+        with self._lock:
+            try:
+                with self.project.reading() as log:
+                    labels = self._followed(log)
+                    watermark_ms = log.watermark_ms() or 0
+                    waits = log.counts().waiting
+                    rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
+                with self.project.told() as store, store.look() as look:
+                    now_ms = self.project.now_ms()
+                    asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
+            except UsageError:  # there is no log yet
+                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())
+            together = self._together(labels, watermark_ms)
+            since_ms = -1 if period_ms is None else labels.newest_ms - period_ms
+            return LabelLook(
+                labels.after,
+                labels.to,
+                labels.newest_ms,
+                together,
+                came_since(labels.histories, since_ms),
+                *_days(labels, since_ms),
+                asked,
+                waits,
+                [waiting_row(one) for one in rows],
+            )
+
+    def _followed(self, log: Log) -> Labels:
+        last = log.last_seq()
+        if self._labels is None or last - self._labels.to > LOOK_BACK:
+            self._labels = Labels(max(0, last - LOOK_BACK))
+        self._labels.follow(log, self.project.definitions)
+        return self._labels
+
+    def _together(self, labels: Labels, watermark_ms: int) -> Together:
+        if self._known[0] != labels.count:
+            histories, now_ms = labels.histories, max(watermark_ms, labels.newest_ms)
+            friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
+            found = Together(
+                len(histories),
+                Counter(one.said[one.force].verdict for one in histories.values()),
+                came_since(histories, -1),
+                conflicts_in(histories)[::-1],
+                maturity_in(histories, now_ms, friendly=friendly),
+                held_of(histories, CUSTOMER),
+            )
+            self._known = labels.count, found
+        return self._known[1]
+
+
+def _days(labels: Labels, since_ms: int) -> tuple[int, list[tuple[int, int]]]:
+    """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
+    every, frauds = Counter[int](), Counter[int]()
+    for history in labels.histories.values():
+        for said in history.said:
+            if said.known_at_ms > since_ms:
+                day = said.known_at_ms // DAY_MS
+                every[day] += 1
+                frauds[day] += said.verdict == "fraud"
+    if not every:
+        return 0, []
+    last = max(every)
+    first = max(min(every), last - DAYS_MAX)
+    return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
+
+
+async def labels(service: Service, request: Request) -> Response:
+    """The same as the screen has it."""
+    return json_response(document(await service.in_thread(service.label_board.look, None)))
+
+
+def document(found: LabelLook) -> dict[str, Any]:
+    """What labels say, for programs."""
+    together, curve = found.together, found.together.maturity
+    return {
+        "counted_from": found.counted_after + 1,
+        "counted_to": found.counted_to,
+        "events": together.events,
+        "in_force": dict(sorted(together.in_force.items())),
+        "came": [
+            {
+                "source": one.source,
+                "verdicts": dict(sorted(one.verdicts.items())),
+                "newest": None if one.newest_ms is None else time_text(one.newest_ms),
+            }
+            for one in together.came
+        ],
+        "conflicts": len(together.conflicts),
+        "newest_conflicts": [_conflict(one) for one in together.conflicts[:SHOWN]],
+        "maturity": {
+            "frauds": curve.frauds,
+            "too_young": curve.too_young,
+            "later": curve.later,
+            "curve": [{"days": one.days, "share": one.share, "by_source": dict(one.by_source)} for one in curve.points],
+        },
+        "waiting": found.waits,
+        "customers": {
+            "asked_7d": found.asked.count,
+            "yes": found.asked.yes,
+            "no": found.asked.no,
+            "no_answer": found.asked.ended,
+            "open": found.asked.open,
+            "held": [{"verdict": one.verdict, "judged": one.judged, "held": one.held} for one in together.held],
+        },
+    }
+
+
+def _conflict(one: Conflict) -> dict[str, Any]:
+    return {
+        "event": one.event,
+        "id": one.id,
+        "kind": one.kind,
+        "labels": [
+            {
+                "verdict": said.verdict,
+                "source": said.source,
+                "known_at": time_text(said.known_at_ms),
+                "in_force": said.in_force,
+            }
+            for said in one.labels
+        ],
+    }

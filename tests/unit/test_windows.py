@@ -1,0 +1,86 @@
+"""Windows of an entity as charts: what is drawn of features over decisions, and where the band lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shroff.decisions.entities import Seen
+from shroff.streams.log import Record
+from shroff.web.pages.plots import Axis, plot_of
+from shroff.web.pages.windows import Window, windows_of
+
+
+def seen(seq: int, time_ms: int, **features: Any) -> Seen:
+    """A decided event; its features are those of card."""
+    record = Record(seq, "event", "payment", f"p-{seq}", time_ms, b"{}", True)
+    return Seen(record, "approve", None, (), {f"card.{name}": value for name, value in features.items()})
+
+
+def chart_of(*values: Any) -> Window:
+    """The chart of a feature with these values, a second apart."""
+    events = [seen(at + 1, 1_000 * at, spent=value) for at, value in enumerate(values)]
+    found = windows_of(events[::-1])
+    assert found is not None
+    return found.charts[0]
+
+
+def ys(one: Window) -> list[float]:
+    """Where the points lie above the bottom, in per cent."""
+    ((_, points),) = one.plot.lines
+    return [round(100 - 100 * float(place.split(",")[1]) / one.plot.height, 1) for place in points.split()]
+
+
+def test_a_key_without_decisions_has_no_windows():
+    assert windows_of([Seen(Record(1, "event", "login", "l-1", 5, b"{}", False))]) is None
+
+
+def test_a_feature_is_a_line_over_the_time_of_its_decisions_oldest_first():
+    found = windows_of([seen(3, 4_000, spent="40.00"), seen(2, 1_000, spent="10.00"), seen(1, 0, spent="20.00")])
+
+    assert found is not None
+    assert (found.start_ms, found.end_ms) == (0, 4_000)
+    (one,) = found.charts
+    assert [place.split(",")[0] for place in one.plot.lines[0][1].split()] == ["0.0", "250.0", "1000.0"]
+    assert ys(one) == pytest.approx([50, 25, 100], abs=0.3)
+    assert one.now == "40.00"
+
+
+def test_what_is_no_number_or_has_one_value_is_told_beside():
+    found = windows_of([seen(2, 9, spent=1, last="DE", new=7), seen(1, 5, spent=2, last="DE")])
+
+    assert found is not None
+    assert [one.feature for one in found.charts] == ["card.spent"]
+    assert found.others == {"card.last": "DE", "card.new": 7}
+
+
+def test_missing_values_leave_no_point():
+    assert len(ys(chart_of(1, None, 3, 4))) == 3
+
+
+@pytest.mark.parametrize(("last", "is_far"), [(5, False), (50, True), (0, True)])
+def test_the_band_holds_nine_of_ten_earlier_values_and_the_newest_lies_in_it_or_beside(last, is_far):
+    one = chart_of(4, 5, 5, 6, 6, 4, last)
+
+    assert (one.low, one.high, one.is_far) == (4, 6, is_far)
+    assert one.plot.spots[0].kind == ("dot-bad" if is_far else "dot-now")
+
+
+def test_few_earlier_values_say_nothing_of_what_is_normal():
+    one = chart_of(4, 5, 6, 5, 90)
+
+    assert (one.low, one.is_far) == (None, False)
+
+
+def test_equal_and_empty_values_are_drawn_at_the_bottom_and_nowhere_else():
+    assert ys(chart_of(0, 0, 0)) == [0, 0, 0]
+    assert ys(chart_of(-2, 0)) == [0, 100]
+
+
+def test_equal_ends_of_an_axis_put_all_in_its_middle():
+    made = plot_of({"now": [(5, 1)]}, x=Axis(5, 5), y=Axis(0, 2), height=100, spots=[((5, 1), "dot-now", "here")])
+
+    assert made.lines == [("now", "500.0,50.0")]
+    assert (made.spots[0].x, made.spots[0].y) == (50, 50)
+    assert [one.says for one in made.across] == ["0.5", "1", "1.5", "2"]
