@@ -215,6 +215,34 @@ def test_programs_apply_what_they_read(bank):
     run(bank, steps)
 
 
+def test_without_a_name_the_champion_is_weighed(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        project = asks.service.project
+        refused = await asyncio.to_thread(project.promote, "m-1")
+        waived = [one.words for one in refused.failed]
+        promoted = await asyncio.to_thread(lambda: project.promote("m-1", waive=waived, reason="a test", by="ann"))
+        assert promoted.champion == "m-1"
+        page = await browser.get("/thresholds")
+        assert page.status == 200
+        assert b'href="/models/m-1"' in page.body
+        named = await browser.get(f"/thresholds?{WHICH}")
+        assert field(page, "review-at") == field(named, "review-at")
+        applied = await browser.post(
+            "/thresholds",
+            {
+                "csrf": await browser.csrf(),
+                "event": "payment",
+                "tag": hidden(page, "tag"),
+                "review_at": "0.4",
+                "reason": "a",
+            },
+        )
+        assert applied.headers["location"] == "/thresholds?event=payment&said=done"
+        assert (await browser.get(applied.headers["location"])).status == 200
+
+    run(bank, steps)
+
+
 def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         desk, admin = asks.service.desk, asks.service.project.who

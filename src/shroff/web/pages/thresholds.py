@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import log10
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -14,7 +15,7 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.people.store import Wanted
 from shroff.web.http import Request, Response
-from shroff.web.pages.plots import Axis, Plot, plot_of, ticks
+from shroff.web.pages.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import money, sentence
 from shroff.web.thresholds import Look, put, what_if_of
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 PATH: Final = "/thresholds"
 HEIGHT: Final = 220
 REVIEWS_HEIGHT: Final = 80
-TIMES_THE_BEST: Final = 5  # what costs more would make the rest of the curve look flat
+TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
+LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
 APPLIED_SHOWN: Final = 6
 APPLY: Final = "thresholds.apply"
 CUTS: Final = ("review_at", "decline_at")
@@ -308,29 +310,39 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     named = [("dot-ref", "in force", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)]
     marked = [(kind, says, one) for kind, says, one in named if one is not None]
     every = [*points, *(one for _, _, one in marked)]
-    x = Axis(min(map(place_of, every)), max(map(place_of, every)))
+    ends = min(map(place_of, every)), max(map(place_of, every))
+    x = Axis(_along(ends[0]), _along(ends[1]))
     limit = found.terms.reviews_a_day
-    lines = {"now": [(place_of(one), one.reviews) for one in points]}
+    lines = {"now": [(_along(place_of(one)), one.reviews) for one in points]}
     if limit is not None:
         lines["warn-line dash"] = [(x.low, limit), (x.high, limit)]
     costs = plot_of(
-        {"now": [(place_of(one), one.cost) for one in points]},
+        {"now": [(_along(place_of(one)), one.cost) for one in points]},
         x=x,
         y=Axis(0.0, nice(max(one.cost for one in every))),
         height=HEIGHT,
-        spots=[((place_of(one), one.cost), kind, says) for kind, says, one in marked],
+        spots=[((_along(place_of(one)), one.cost), kind, says) for kind, says, one in marked],
     )
     reviews = plot_of(
         lines,
         x=x,
         y=Axis(0.0, nice(max(1.0, limit or 0.0, *(one.reviews for one in every)))),
         height=REVIEWS_HEIGHT,
-        spots=[((place_of(one), one.reviews), kind, "") for kind, _, one in marked],
-        below=[(value, f"{value:g}") for value in _marks(x)],
+        spots=[((_along(place_of(one)), one.reviews), kind, "") for kind, _, one in marked],
+        below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
     )
     return costs, reviews
 
 
-def _marks(x: Axis) -> list[float]:
-    """What is written below the axis: its ends, and round values between them."""
-    return [x.low, *(one for one in ticks(x.low, x.high) if x.low < one < x.high - (x.high - x.low) / 20), x.high]
+def _along(score: float) -> float:
+    """Where a score stands on the axis: equal factors are equally far apart."""
+    return log10(max(score, LEAST_SCORE))
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """The scores that are written below the axis: its ends, and round ones that leave them room."""
+    room = (_along(high) - _along(low)) / 12
+    tens = range(int(log10(LEAST_SCORE)), 1)
+    scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
+    round_ones = [float(f"{one}e{ten}") for ten in tens for one in scales]
+    return [low, *(one for one in round_ones if _along(low) + room < _along(one) < _along(high) - room), high]

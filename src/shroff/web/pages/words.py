@@ -99,6 +99,15 @@ def value(found: object) -> Markup:
     return escape(f"{found:.6g}" if isinstance(found, float) else str(found))
 
 
+def rough(value: float) -> str:
+    """A number in three digits, such as 0.00861 or 951; longer ones as whole ones.
+
+    >>> rough(0.00860962), rough(2.0), rough(12345.6)
+    ('0.00861', '2', '12,346')
+    """
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
 def signed(value: float) -> str:
     """Such as +1.31."""
     return _signed(f"{value:+.2f}")
@@ -115,6 +124,7 @@ FILTERS: Final = {
     "moment": moment,
     "money": money,
     "per_second": per_second,
+    "rough": rough,
     "score": score,
     "sentence": sentence,
     "share": share,
