@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from shroff import app
 from shroff.notices.store import Question
 from shroff.people import links
-from shroff.web import labels
+from shroff.web import labels, thresholds
 from shroff.web.gate import gate_of
+from shroff.web.server import THREADS
 from tests.webs import Asker, Browser, asker
 
 pytestmark = pytest.mark.slow
@@ -185,5 +187,29 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
         found = await figures(browser)
         assert (found["events"], found["counted_from"], found["counted_to"]) == (4, last - 3, last)
         assert f"Counted from place {last - 3}" in (await browser.get("/labels")).body.decode()
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize("path, of", [("/labels", labels.LabelBoard), ("/thresholds", thresholds.Weighings)])
+def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypatch, path, of):
+    begun, may_end = threading.Event(), threading.Event()
+    look = of.look
+
+    def slow(self: Any, *asked: Any) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return look(self, *asked)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(of, "look", slow)
+        waiting = [asyncio.ensure_future(browser.get(path)) for _ in range(2 * THREADS)]
+        try:
+            await asyncio.to_thread(begun.wait, 60)
+            assert (await asyncio.wait_for(browser.get("/settings/users"), 30)).status == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            may_end.set()
+        assert {one.status for one in await asyncio.gather(*waiting)} == {200}
 
     run(bank, steps)

@@ -51,6 +51,7 @@ def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(TEMPLATE, tmp_path / "bank")
     (tmp_path / "bank" / "rules" / "large.yaml").write_text(RULE, encoding="utf-8")
     monkeypatch.setattr(board, "FRESH_S", 0.0)
+    monkeypatch.setattr(board, "CASES_FRESH_S", 0.0)
     monkeypatch.setattr(live, "EVERY_S", 0.01)
     return tmp_path / "bank"
 
@@ -233,6 +234,19 @@ def test_a_key_that_may_not_read_cases_gets_no_figures_of_them(bank):
             assert "cases" not in (await asks.ask("GET", "/api/v1/live", key="narrow")).json()
 
     asyncio.run(whole())
+
+
+def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_once(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, payment(1, "2026-01-05T08:30:00Z"))
+        monkeypatch.setattr(board, "FRESH_S", 600.0)
+        look = asks.service.board.look
+        first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
+        assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
+        assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
+        assert live._rendered(first, "EUR") is live._rendered(first, "EUR")
+
+    run(bank, steps)
 
 
 # ---- the page and its stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,12 @@ class LabelBoard:
     _labels: Labels | None = None
     _known: tuple[int, Together] = (-1, _NONE)
     _lock: Lock = field(default_factory=Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def asked(self, service: Service, period_ms: int | None) -> LabelLook:
+        """What there is now, as `look` has it; who waits for another's look waits in no thread."""
+        async with self._turn:
+            return await service.in_thread(self.look, period_ms)
 
     def look(self, period_ms: int | None) -> LabelLook:
         """What there is now, of a period up to the newest label or of all; from any thread."""
@@ -154,7 +161,7 @@ def _days(labels: Labels, since_ms: int) -> tuple[int, list[tuple[int, int]]]:
 
 async def labels(service: Service, request: Request) -> Response:
     """The same as the screen has it."""
-    return json_response(document(await service.in_thread(service.label_board.look, None)))
+    return json_response(document(await service.label_board.asked(service, None)))
 
 
 def document(found: LabelLook) -> dict[str, Any]:

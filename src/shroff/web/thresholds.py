@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -13,6 +15,9 @@ import msgspec
 from shroff.decisions.cutoffs import AS_IT_IS, Cutoffs, WhatIf
 from shroff.decisions.trainings import Applied
 from shroff.errors import UsageError
+from shroff.people.audit import Row
+from shroff.people.store import PeopleStore
+from shroff.people.store import Wanted as Acts
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.models import checked_reason
 from shroff.web.problems import ProblemError
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX: Final = 64 * 1024
 KEPT: Final = 32  # answers, each some kilobytes: as one moves a slider to and fro
 COST_MAX: Final = 1e9
+APPLY: Final = "thresholds.apply"
+ACTS_SHOWN: Final = 6
+ACTS_FRESH_S: Final = 60.0
 _AMOUNTS: Final = ("false_decline", "review", "reviews_a_day")
 _CUTS: Final = ("review_at", "decline_at")
 
@@ -51,6 +59,8 @@ class Weighings:
 
     def __init__(self, project: Project) -> None:
         self._project, self._lock = project, Lock()
+        self._turn = asyncio.Lock()
+        self._acts: dict[str, tuple[float, str, Sequence[Row]]] = {}
         self._kept: OrderedDict[tuple[str, str, str, WhatIf], Cutoffs] = OrderedDict()
 
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
@@ -66,16 +76,36 @@ class Weighings:
                     self._kept.popitem(last=False)
             return Look(found, tag, what_if)
 
+    async def weighed(self, service: Service, query: Mapping[str, str]) -> Look:
+        """The cut-offs that a query asks for; who waits for them waits in no thread."""
+        what_if = what_if_of(query)
+        async with self._turn:
+            return await service.in_thread(self.look, query.get("event", ""), query.get("model", ""), what_if)
+
+    def applied(self, store: PeopleStore, event: str, tag: str) -> Sequence[Row]:
+        """The acts by which cut-offs were put in force last, newest first.
+
+        They are kept for a minute of the same policy.yaml: the record is asked by an act, and so read as a whole.
+        """
+        found = self._acts.get(event)
+        if found is None or found[1] != tag or time.monotonic() - found[0] > ACTS_FRESH_S:
+            wanted = Acts(action=APPLY, subject=f"policy of {event}")
+            with store.look() as look:
+                rows = look.record(wanted, before=None, limit=ACTS_SHOWN, is_newest_first=True)
+            found = self._acts[event] = time.monotonic(), tag, rows
+        return found[2]
+
+    def forget_applied(self, event: str) -> None:
+        """Ask the record again."""
+        self._acts.pop(event, None)
+
 
 # ---- for programs
 
 
 async def thresholds(service: Service, request: Request) -> Response:
     """The cheapest cut-offs, what they cost, and the curve."""
-    query = request.query
-    found = await service.in_thread(
-        service.weighings.look, query.get("event", ""), query.get("model", ""), what_if_of(query)
-    )
+    found = await service.weighings.weighed(service, request.query)
     return json_response(found.found.as_document(), headers=_tag(found.tag))
 
 
@@ -104,7 +134,9 @@ async def put(
     if any(cut is not None and not 0 <= cut <= 1 for cut in cuts):
         raise UsageError("a cut-off is a score, from 0 to 1.")
     project = service.project.acting_as(request.who)
-    return await service.in_thread(lambda: project.set_cutoffs(event, cuts, model=model, reason=why, tag=tag))
+    found = await service.in_thread(lambda: project.set_cutoffs(event, cuts, model=model, reason=why, tag=tag))
+    service.weighings.forget_applied(event)
+    return found
 
 
 # ---- what is asked

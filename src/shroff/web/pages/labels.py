@@ -63,7 +63,7 @@ async def show(service: Service, request: Request) -> Response:
     code = request.query.get("period", FIRST)
     if code not in PERIODS:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
-    found = await service.in_thread(service.label_board.look, PERIODS[code][1])
+    found = await service.label_board.asked(service, PERIODS[code][1])
     together = found.together
     delay_ms = max((one.label_delay_ms for one in service.project.definitions.models.values()), default=LABEL_DELAY_MS)
     return page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.monitoring.pulse import RuleHits
@@ -80,7 +81,7 @@ async def stream(service: Service, request: Request) -> Response:
     currency = service.project.definitions.settings.currency
 
     async def changed() -> bytes | None:
-        now = await service.in_thread(_rendered, screen_of(await look(service, period), currency))
+        now = await service.in_thread(_rendered, await look(service, period), currency)
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
         return told("parts", found) if found else None
@@ -88,6 +89,9 @@ async def stream(service: Service, request: Request) -> Response:
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 
 
-def _rendered(screen: Screen) -> dict[str, str]:
+@lru_cache(maxsize=2 * len(PERIODS))
+def _rendered(found: Look, currency: str) -> Mapping[str, str]:
+    """The parts of the page, made once for all who are shown the same look."""
+    screen = screen_of(found, currency)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}

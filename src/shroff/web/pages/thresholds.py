@@ -13,12 +13,11 @@ import msgspec
 from shroff.decisions.measured import money_text
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
-from shroff.people.store import Wanted
 from shroff.web.http import Request, Response
 from shroff.web.pages.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import money, sentence
-from shroff.web.thresholds import Look, put, what_if_of
+from shroff.web.thresholds import Look, put
 
 if TYPE_CHECKING:
     from shroff.decisions.cutoffs import Cutoffs
@@ -31,8 +30,6 @@ HEIGHT: Final = 220
 REVIEWS_HEIGHT: Final = 80
 TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
 LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
-APPLIED_SHOWN: Final = 6
-APPLY: Final = "thresholds.apply"
 CUTS: Final = ("review_at", "decline_at")
 WHICH: Final = ("event", "model")
 NOTHING: Final[Mapping[str, str]] = {}
@@ -119,7 +116,7 @@ async def _page(
     why_not, shown = "", None
     event = query.get("event", "")
     try:
-        look = await service.in_thread(service.weighings.look, event, query.get("model", ""), what_if_of(query))
+        look = await service.weighings.weighed(service, query)
         shown = shown_of(look, {name: query[name] for name in WHICH if query.get(name)})
     except UsageError as error:
         why_not = str(error)
@@ -159,11 +156,8 @@ def _scored(service: Service) -> list[str]:
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:
     """The cut-offs that were applied last, newest first."""
-    with service.desk.store.look() as look:
-        wanted = Wanted(action=APPLY, subject=f"policy of {shown.found.event}")
-        rows = look.record(wanted, before=None, limit=APPLIED_SHOWN, is_newest_first=True)
     found = []
-    for row in rows:
+    for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
         after = msgspec.json.decode(row.after, type=_After)
         cuts = _score(after.review_at), _score(after.decline_at)
         named = {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
