@@ -41,8 +41,8 @@ fix: $(READY)  ## format and mend what ruff can mend
 docs: $(READY)  ## write the reference that is made from the program, check the links of all pages
 	$(BIN)/python docs/build.py
 
-demo: $(READY)  ## a made-up bank: payments stream in and are decided, with reasons
-	@$(BIN)/shroff demo --once
+demo: $(READY)  ## a made-up bank: payments stream in, cases appear; ends with an address to open
+	@$(BIN)/shroff demo
 
 NAME ?= kafka-paysim
 example: $(READY)  ## an example with real servers, started for it: make example NAME=kafka-paysim, or cards-mongo

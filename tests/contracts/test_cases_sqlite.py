@@ -146,6 +146,12 @@ class CountsWhatLabelsClosed(Broken):
             return Done(found.answered, found.closed + 1, found.opened)
 
 
+class TakesOneForAll(Broken):
+    class changing(CaseChanging):  # noqa: N801 - as above
+        def has_answered(self, who: str, start_ms: int) -> bool:
+            return super().done_since(start_ms).answered > 0
+
+
 BROKEN = {
     CommitsAtOnce: "test_a_change_that_fails_leaves_nothing",
     HoldsNothing: "test_of_many_who_claim_next_no_two_get_the_same",
@@ -161,6 +167,7 @@ BROKEN = {
     CutsFiles: "test_files_are_kept_byte_for_byte",
     SharesAll: "test_views_are_ones_own_and_those_that_are_shared",
     CountsWhatLabelsClosed: "test_what_was_done_is_counted",
+    TakesOneForAll: "test_who_answered_since_a_moment_is_known",
 }
 
 

@@ -1,4 +1,4 @@
-"""`shroff demo` as somebody runs it: its figures fit each other, and it leaves behind what it says."""
+"""`shroff demo` as somebody runs it: its figures fit each other, what it serves, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from shroff.examples.bank import bank
@@ -56,6 +59,7 @@ def test_the_figures_fit_each_other():
     assert found["events_per_second"] == pytest.approx(EVENTS / found["seconds"], rel=0.01)
     assert found["url"] is None
     assert found["project"] is None
+    assert (found["cases"], found["asked"]) == (0, 0)
 
 
 def test_rules_hit_at_least_what_they_stop_alone():
@@ -114,6 +118,23 @@ def test_where_the_rules_own_bank_is_shown_the_model_comes_from_another():
     assert other["model"]["id"] != summary()["model"]["id"]
 
 
+@contextmanager
+def served_demo(temporary: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A demo that is served, and what it told when its address could be opened."""
+    arguments = (*PROGRAM, "--events", str(EVENTS), "--port", "0", "--json")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(arguments, **pipes, env=os.environ | {"TMPDIR": str(temporary)})
+    try:
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        assert line, running.communicate()
+        yield running, json.loads(line)
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate()
+
+
 def timeless(found: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in OF_THE_CLOCK}
 
@@ -133,7 +154,7 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
         "of another bank, seed 1",
         "Neither the rules nor the model have seen",
         "One decision explained",
-        "serves no screens yet",
+        "Without --once this bank is served",
     ):
         assert words in printed, words
     for words in ("60,000 payments of another bank", "training a model: test 2 of 2", "deciding 2,000 payments"):
@@ -142,14 +163,30 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_once_the_project_stays_and_its_log_can_be_asked(tmp_path):
+def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     import shroff
 
-    ran = demo("--events", "2000", "--json", temporary=tmp_path)
-    found = json.loads(ran.stdout)
+    with served_demo(tmp_path) as (running, found):
+        url, _, path = found["url"].partition("/login/")
+        assert path.startswith("once/")
+        assert httpx2.get(f"{url}/health/live").status_code == 200
+        assert httpx2.get(f"{url}/login/{path}").text.count("signed in as Guest") == 1
+        port = url.rpartition(":")[2]
+        another = demo("--port", port, temporary=tmp_path)
+        assert (another.returncode, another.stdout) == (2, "")
+        assert f"127.0.0.1 port {port} cannot be had" in another.stderr
+        assert "Choose another with --port" in another.stderr
+        running.send_signal(signal.SIGINT)
+        out, error = running.communicate(timeout=60)
     project = shroff.open(found["project"])
     recorded, computed = project.replay(found["example"]["id"])
 
+    assert (running.returncode, out) == (0, "")
+    assert "Ended. The project stays where it is." in error
+    assert "Traceback" not in error
+    assert found["events"] == found["decisions"] == EVENTS
+    assert found["cases"] > 5
+    assert found["asked"] > 0
     assert Path(found["project"]).is_relative_to(tmp_path)
     assert recorded.document == computed.document
     assert json.loads(project.explain(found["example"]["id"]).json()) == found["example"]
@@ -162,7 +199,7 @@ WRONG = [
     ("--events", "0", "at least 1, got 0"),
     ("--seed", "spring", "'spring' is not a valid integer"),
     ("--seed", "-1", "at least 0, got -1"),
-    ("--port", "0", "at least 1, got 0"),
+    ("--port", "-1", "-1 is not in the range"),
 ]
 
 
@@ -179,7 +216,7 @@ def test_wrong_use_is_said_in_words(option, value, words, tmp_path):
 
 def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path):
     running = subprocess.Popen(
-        [*PROGRAM, "--events", "1000000"],
+        [*PROGRAM, "--events", "300000", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -187,7 +224,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path):
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if "of 1,000,000 payments" in line:
+        if "of 300,000 payments" in line:
             break
     running.send_signal(signal.SIGINT)
     out, error = running.communicate(timeout=60)

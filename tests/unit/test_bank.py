@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -14,8 +14,19 @@ from itertools import islice
 import pytest
 
 from shroff.errors import UsageError
-from shroff.examples.bank import Label, Payment, bank, labels, with_labels
+from shroff.examples.bank import (
+    START_MS,
+    Label,
+    Payment,
+    Stretch,
+    bank,
+    bank_from,
+    labels,
+    stretch_upto,
+    with_labels,
+)
 from shroff.examples.crimes import FRAUDS
+from shroff.examples.days import DAY_MS
 
 EVENTS = 30_000
 SEEDS = (1, 2, 3, 4, 5)
@@ -94,7 +105,35 @@ def test_as_many_payments_come_as_were_asked_for(events):
     assert len(list(bank(events, 1))) == events
 
 
+# ---- a bank that is shown as of now
+
+
+@pytest.mark.parametrize("events", [1, 3_000])
+@pytest.mark.parametrize("now_ms", [START_MS + 3 * DAY_MS + 7, START_MS + 300 * DAY_MS])
+def test_of_so_many_payments_the_last_has_just_arrived_and_more_come(events, now_ms):
+    stretch = stretch_upto(events, 2, now_ms)
+    found = list(islice(bank_from(events, 2, stretch), events + 200))
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC)
+
+    assert (stretch.start_ms - START_MS) % (7 * DAY_MS) == 0
+    assert max(map(paid_at, found[:events])) <= now
+    assert paid_at(found[events - 1]) > now - timedelta(days=1)
+    assert [one.event["payment_id"] for one in found] == [f"p-{number}" for number in range(1, events + 201)]
+    # What arrives later was paid at most an hour before.
+    assert min(map(paid_at, found[events:])) > now - timedelta(hours=1)
+    assert max(map(paid_at, found[events:])) > now
+
+
+def test_a_stretch_from_the_beginning_is_the_bank_itself():
+    assert list(islice(bank_from(2_000, 3, Stretch(START_MS, 0)), 2_000)) == list(bank(2_000, 3))
+    shown = list(islice(bank_from(2_000, 3, Stretch(START_MS, 500)), 1_500))
+    numbered = [Payment({**one.event, "payment_id": ""}, one.fraud) for one in shown]
+    assert numbered == [Payment({**one.event, "payment_id": ""}, one.fraud) for one in list(bank(2_000, 3))[500:]]
+
+
 def test_fewer_than_none_are_refused():
+    with pytest.raises(UsageError, match="must not be below 0, got -1"):
+        stretch_upto(-1, 1, START_MS)
     with pytest.raises(UsageError, match="must not be below 0, got -1"):
         next(bank(-1, 1))
 

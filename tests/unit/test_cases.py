@@ -11,6 +11,7 @@ from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Wanted
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
+from shroff.cases.following import begin_behind
 from shroff.cases.hearing import Label
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people.access import Role
@@ -653,3 +654,32 @@ def test_an_address_says_which_cases():
             filters.wanted_of(wrong, ANN, NOW_MS, 2)
     with pytest.raises(UsageError, match="stake"):
         filters.order_of({"order": "steak"})
+
+
+# ---- who is here for the first time
+
+
+def test_who_is_new_and_may_answer_is_here_for_the_first_time_until_they_answer(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2, "c-2"))
+        assert reading.is_first(at.desk, ANN, NOW_MS)
+        assert not reading.is_first(at.desk, VIEWER, NOW_MS)
+        assert not reading.is_first(at.desk, ANN, NOW_MS - 24 * 60 * MINUTE_MS)  # a user since yesterday
+        deciding.decide(at.desk, ANN, 1, "fraud")
+
+        assert not reading.is_first(at.desk, ANN, NOW_MS)
+        assert reading.is_first(at.desk, BEN, NOW_MS)
+
+
+# ---- a log that was there before
+
+
+def test_what_a_log_has_up_to_a_place_raises_nothing_where_somebody_else_looked_after_it(tmp_path):
+    with office(tmp_path) as at:
+        begin_behind(at.desk.store, 7)
+        with at.desk.store.look() as look:
+            assert look.place() == (7, 0)
+        at.raised(alert(9))
+        begin_behind(at.desk.store, 8)  # it was followed beyond that already
+        with at.desk.store.look() as look:
+            assert look.place() == (9, 1)

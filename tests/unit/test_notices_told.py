@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from shroff.notices.mailer import DoubtError, Unmailed
 from shroff.notices.planning import quiet_end_ms
 from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
+from shroff.notices.telling import begin_behind, begun_at, telling
 from shroff.streams.sink import AwayError
 from tests.telling import Bank, notice, payment, text_of
 
@@ -39,6 +41,23 @@ def test_a_flag_asks_the_customer_whom_the_event_names(tmp_path):
     assert "https://answer.bank.example/confirm/" in text_of(mail)
     assert "https://answer.bank.example/confirm/" in text_of(mail, "html")
     assert [one.state for one in bank.letters()] == [SENT]
+
+
+def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(payment("p-1", "111.00"), payment("p-2", "222.00"), payment("p-3", "333.00"))
+    with closing(bank.project.open_log(read_only=False)) as log:
+        places = [row.seq for row in log.outbox()]
+        begin_behind(log, places[0])
+        begin_behind(log, places[2])  # too late, there is a place already
+        assert begun_at(log) == places[0]
+        with telling(bank.office, log) as teller:
+            end_s = time.monotonic() + 60
+            while len(bank.post.mails) < 2 and time.monotonic() < end_s:
+                teller.tend(log)
+                time.sleep(0.02)
+
+    assert sorted(text.partition("? ")[2][:6] for text in subjects(bank)) == ["222.00", "333.00"]
 
 
 def test_what_was_told_is_not_told_again_by_another_process(tmp_path):

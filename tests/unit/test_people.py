@@ -112,6 +112,7 @@ def test_nobody_changes_users_without_the_right(desk, ann):
         lambda: users.delete(desk, NOBODY, "ann"),
         lambda: links.for_admin(desk, NOBODY),
         lambda: links.for_password(desk, NOBODY, "ann"),
+        lambda: links.for_signing_in(desk, NOBODY, "ann"),
     ]
     for call in calls:
         with pytest.raises(NotAllowedError):
@@ -575,3 +576,53 @@ def test_a_link_of_somebody_who_is_disabled_or_gone_does_nothing(desk, ann):
     for token in ("", "made up", "\ud800"):
         with pytest.raises(SignInError):
             links.use(desk, token, GOOD, name="eve")
+
+
+def once_of(path: str) -> str:
+    assert path.startswith(links.ONCE)
+    return path.removeprefix(links.ONCE)
+
+
+def test_a_link_signs_a_user_in_once_and_leaves_the_password(desk, ann):
+    before, path = signed(desk), links.for_signing_in(desk, ROOT, "Ann")
+    assert links.signs_in(desk, once_of(path)).name == "ann"
+    now = links.sign_in(desk, once_of(path), "1.2.3.4")
+
+    assert sessions.signed_in(desk, now.token).user.number == ann.number
+    assert sessions.signed_in(desk, before.token) is not None
+    assert signed(desk)
+    for call in (links.signs_in, lambda *words: links.sign_in(*words, "1.2.3.4")):
+        with pytest.raises(SignInError):
+            call(desk, once_of(path))
+    assert ("root", "link.make", "user ann") in told(desk)
+    assert ("ann", "sign_in.by_link", "user ann") in told(desk)
+
+
+def test_a_link_that_signs_in_sets_no_password_and_one_that_sets_a_password_does_not_sign_in(desk, ann):
+    for_password, once = links.for_password(desk, ROOT, "ann"), links.for_signing_in(desk, ROOT, "ann")
+    for call in (links.asks_for, lambda *words: links.use(*words, OTHER)):
+        for token in (once_of(once), once, once.removeprefix("/login/")):
+            with pytest.raises(SignInError):
+                call(desk, token)
+    for call in (links.signs_in, lambda *words: links.sign_in(*words, "1.2.3.4")):
+        with pytest.raises(SignInError):
+            call(desk, token_of(for_password))
+    assert links.use(desk, token_of(for_password), OTHER)
+    assert links.sign_in(desk, once_of(once), "1.2.3.4")
+
+
+def test_a_link_that_signs_in_has_its_end_and_nobody_disabled_comes_in(desk, clock, ann):
+    path = links.for_signing_in(desk, ROOT, "ann")
+    users.disable(desk, ROOT, "ann")
+    with pytest.raises(SignInError):
+        links.sign_in(desk, once_of(path), "1.2.3.4")
+    users.enable(desk, ROOT, "ann")
+    path = links.for_signing_in(desk, ROOT, "ann")
+    clock.now_ms += links.ONCE_LASTS_MS
+    with pytest.raises(SignInError, match="shroff users link"):
+        links.sign_in(desk, once_of(path), "1.2.3.4")
+    for token in ("", "made up", "\ud800"):
+        with pytest.raises(SignInError):
+            links.sign_in(desk, token, "1.2.3.4")
+    with pytest.raises(UsageError, match="there is no user"):
+        links.for_signing_in(desk, ROOT, "eve")

@@ -141,6 +141,28 @@ def test_a_link_works_once_and_only_when_its_form_is_sent(bank):
     run(bank, steps)
 
 
+def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        browser.cookies.clear()
+        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.who, "ann")
+        for _ in range(2):  # opening it changes nothing
+            assert b"signed in as Ann Lee" in (await browser.get(link)).body
+        assert (await browser.post(link, {}, origin="https://evil.example")).status == 403
+        assert not browser.cookies
+        found = await browser.post(link, {})
+        assert (found.status, found.headers["location"]) == (303, "/queue")
+        assert (await browser.get("/queue")).status == 200
+        again = await browser.get(link)
+        assert (again.status, again.headers["location"]) == (303, "/queue")  # who is in goes on
+        assert (await browser.post(link, {})).status == 404
+        browser.cookies.clear()
+        for gone in (link, f"{links.ONCE}x"):
+            assert b"This link does nothing any more" in (await browser.get(gone)).body
+
+    run(bank, steps)
+
+
 def test_what_another_site_sends_is_refused(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await let_in(asks, browser)

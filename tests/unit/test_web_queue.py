@@ -125,6 +125,18 @@ def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
     run(bank, steps)
 
 
+def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answered(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        told = "Press <kbd>F</kbd> for fraud"
+        assert told in (await browser.get("/queue")).body.decode()
+        await form(browser, "/cases/1/claim")
+        assert told in (await browser.get("/queue")).body.decode()
+        await form(browser, "/cases/1/decide", verdict="fraud")
+        assert told not in (await browser.get("/queue")).body.decode()
+
+    run(bank, steps)
+
+
 def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         tag = (await browser.get("/api/v1/cases/1")).json()["tag"]

@@ -145,6 +145,11 @@ class CaseLooking:
         closed = count(cases.c.closed_ms, cases.c.closed_by != "")
         return Done(count(alerts.c.decided_ms), closed, count(cases.c.opened_ms))
 
+    def has_answered(self, who: str, start_ms: int) -> bool:
+        alerts = self._tables.case_alerts
+        is_theirs = and_(alerts.c.decided_ms >= start_ms, alerts.c.decided_by == who)
+        return bool(self._rows(select(alerts.c.seq).where(is_theirs).limit(1)))
+
     def agreement(self) -> Agreement:
         table = self._tables.cases
 

@@ -70,6 +70,17 @@ def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> Opening:
     return Opening(case.number, alert.seq, said_ms.get(alert.seq, alert.time_ms), alert.named, case.reason)
 
 
+def begin_behind(store: CaseStore, seq: int) -> None:
+    """Raise nothing of what a log has up to a place: whoever looks after that does so elsewhere.
+
+    Does nothing where the log was followed beyond it already.
+    """
+    with store.change() as change:
+        place, last_case = change.place()
+        if place < seq:
+            change.put_place(seq, last_case)
+
+
 class Follower:
     """Follows one log for alerts, and for labels of events that have one. For one thread.
 

@@ -178,6 +178,14 @@ def undoable(desk: CaseDesk, who: Who) -> Pending | None:
     return own[-1] if own else None
 
 
+def is_first(desk: CaseDesk, who: Who, made_ms: int) -> bool:
+    """Whether somebody is here for the first time: a user since this day, who may answer cases and answered none."""
+    if not who.may(Right.WORK_CASES) or desk.now_ms() - made_ms >= DAY_MS:
+        return False
+    with desk.store.look() as look:
+        return not look.has_answered(who.id, made_ms)
+
+
 # ---- views
 
 

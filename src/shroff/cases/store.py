@@ -69,6 +69,9 @@ class CaseLook(Protocol):
         What was closed by labels from elsewhere does not count.
         """
 
+    def has_answered(self, who: str, start_ms: int) -> bool:
+        """Whether somebody answered an alert since a moment, by the clock."""
+
     def agreement(self) -> Agreement:
         """How second looks came out."""
 

@@ -1,17 +1,19 @@
-"""`shroff demo`: a model from one made-up bank's past, and another one's payments streamed, decided and summed up."""
+"""`shroff demo`: a model from one made-up bank's past; another one's payments decided, summed up, and served."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
-from shroff.cli.session import Session, command, dump
+from shroff.cli.session import Session, argument, command, dump, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +22,17 @@ if TYPE_CHECKING:
     from shroff.cli.demo_progress import Progress
     from shroff.cli.demo_report import Summary
     from shroff.decisions.explain import Explained
+    from shroff.decisions.ingest import IngestReport
     from shroff.decisions.writer import Answer
-    from shroff.examples.demo import Example
+    from shroff.examples.bank import Label, Payment, Stretch
+    from shroff.examples.demo import Example, Tally
 
 # A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
 EVENTS: Final = 100_000
 SEED: Final = 2  # the template's rules were written looking at seed 1
 TEMPLATE: Final = "payments"
 PAST: Final = "past"  # the project that learns, beside the one that is shown
+HOST: Final = "127.0.0.1"
 PORT: Final = 8000
 
 
@@ -40,7 +45,13 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     return check
 
 
-@command("demo", "shroff demo", "shroff demo --once --events 20000 --seed 7", "shroff demo --once --json")
+@command(
+    "demo",
+    "shroff demo",
+    "shroff demo --port 9000",
+    "shroff demo --once --events 20000 --seed 7",
+    "shroff demo --once --json",
+)
 @click.option(
     "--events",
     metavar="N",
@@ -60,53 +71,94 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     help="Another one is another bank.",
 )
 @click.option(
-    "--port", metavar="P", type=int, default=PORT, callback=_at_least(1), help="Not used yet: nothing is served."
+    "--port",
+    metavar="P",
+    type=click.IntRange(0, 65_535),
+    default=PORT,
+    show_default=True,
+    help="Where it is served; 0 for any that is free.",
 )
 @click.option("--once", is_flag=True, help="End after the summary, and remove the project.")
 def demo(session: Session, events: int, seed: int, port: int, once: bool) -> None:
-    """Train on one made-up bank, stream another one's payments, and sum up what rules and model decided.
+    """Train on one made-up bank, decide another one's payments before your eyes, and serve that bank.
 
     A bank has customers with habits and a few frauds among them; the project is the
     template `payments`, in a temporary folder. Its model learns from the past of another
-    bank, and neither its rules nor its model have seen the one that is shown. Nothing is
-    served yet. Without --once the project stays, and the last lines say how to look into it.
+    bank, and neither its rules nor its model have seen the one that is shown. The last
+    lines have the address to open: a queue of cases, mails that ask customers, rules and
+    the model, while payments go on coming. Ctrl-C ends that; the project stays.
     """
+    session.stopped = "The demo's project was removed."
+    if once:
+        with _project_folder(keep=False) as folder:
+            _answer(session, _run(folder, events, seed, is_served=False).summary)
+    else:
+        _serve(session, events, seed, port)
+
+
+def _serve(session: Session, events: int, seed: int, port: int) -> None:
+    """Make the bank and serve it, at a port that is held from the start: else a minute's work might be for nothing."""
+    from shroff.cli.demo_served import serve_bank
+    from shroff.web.server import At, bound
+
+    with bound(At(HOST, port)) as listening:
+        listening.listen()
+        with _project_folder(keep=True) as folder:
+            made = _run(folder, events, seed, is_served=True)
+
+            def begun(url: str) -> None:
+                _answer(session, replace(made.summary, url=url))
+                session.flush()
+
+            def tell(words: str) -> None:
+                session.say(f"shroff: {one_line(words)}")
+
+            serve_bank(made.project, listening, made.going, begun, tell)
+    session.say("Ended. The project stays where it is.")
+    session.next(f"shroff -C {argument(folder)} serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the demo made. `going` is what comes behind it as time goes on; nothing where it is not served."""
+
+    project: Project
+    summary: Summary
+    going: Iterator[Payment | Label]
+
+
+def _run(folder: Path, events: int, seed: int, *, is_served: bool) -> Made:
     from shroff.cli.demo_progress import shown_progress
 
-    session.stopped = "The demo's project was removed."
-    with _project_folder(keep=not once) as folder:
-        with shown_progress() as progress:
-            summary = run_demo(folder, events, seed, progress, keep=not once)
-        _answer(session, summary)
+    with shown_progress() as progress:
+        return run_demo(folder, events, seed, progress, is_served=is_served)
 
 
-def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, keep: bool) -> Summary:
-    """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project."""
+def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_served: bool) -> Made:
+    """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project.
+
+    The stream of one that is served ends now; any other is the same whenever it runs.
+    """
     from shroff import app
-    from shroff.cli import demo_past
+    from shroff.cli import demo_past, demo_served
     from shroff.cli.demo_report import Summary
 
     progress.phase(f"making a project from the template {TEMPLATE}")
     past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
     _load_kernels(progress)
-    from shroff.decisions.ingest import ingest
-    from shroff.examples.demo import Tally, Truth, stream
+    from shroff.examples.bank import START_MS, Stretch, stretch_upto
 
-    learnt = demo_past.learn_from_past(past, _past_seed(seed), progress)
+    stretch = stretch_upto(events, seed, past.now_ms()) if is_served else Stretch(START_MS, 0)
+    learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms)
     project = _copied(past, folder)
-    definitions, truth = project.definitions, Truth()
-    tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
-    intake = project.intake(keeps_hashes=False)
-    with project.writing() as (writer, log):
-        progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
-
-        def on_batch(answers: Sequence[Answer]) -> None:
-            tally.add(answers)
-            progress.decided(tally)
-
-        report = ingest(writer, stream(intake, events, seed, truth), on_batch=on_batch, between=log.maintain)
+    shutil.rmtree(past.places.folder, ignore_errors=True)
+    if is_served:
+        demo_served.ask_of_old_ones(project)
+    progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
+    decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
     progress.phase("explaining one decision")
-    return Summary(
+    definitions, report, tally = project.definitions, decided.report, decided.tally
+    summary = Summary(
         tally,
         learnt,
         seed,
@@ -116,8 +168,50 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, keep: 
         definitions.settings.currency,
         definitions.policy(demo_past.EVENT),
         _explained(project, tally.example),
-        str(folder) if keep else None,
+        str(folder) if is_served else None,
+        demo_served.raise_cases(project, decided.reviewed) if is_served else 0,
+        decided.asked,
     )
+    return Made(project, summary, decided.going)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What came of the stream: `reviewed` are the places of the newest decisions that want eyes."""
+
+    report: IngestReport
+    tally: Tally
+    reviewed: Sequence[int]
+    asked: int
+    going: Iterator[Payment | Label]
+
+
+def _decide(
+    project: Project, events: int, seed: int, stretch: Stretch, progress: Progress, *, is_served: bool
+) -> _Decided:
+    from shroff.cli import demo_served
+    from shroff.decisions.ingest import ingest
+    from shroff.examples.bank import bank_from, known_at_the_end, with_labels
+    from shroff.examples.demo import REVIEW, Tally, Truth, stream, submitted
+
+    definitions, truth = project.definitions, Truth()
+    tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
+    intake, reviewed = project.intake(keeps_hashes=False), deque[int](maxlen=demo_served.CASES)
+
+    def on_batch(answers: Sequence[Answer]) -> None:
+        tally.add(answers)
+        reviewed.extend(one.seq for one in answers if one.outcome == REVIEW)
+        progress.decided(tally)
+
+    going: Iterator[Payment | Label] = iter(())
+    submissions = stream(intake, events, seed, truth)
+    if is_served:
+        going = with_labels(bank_from(events, seed, stretch), seed)
+        submissions = submitted(intake, known_at_the_end(going, events), truth)
+    with project.writing() as (writer, log):
+        report = ingest(writer, submissions, on_batch=on_batch, between=log.maintain)
+        asked = demo_served.leave_questions(log) if is_served else 0
+    return _Decided(report, tally, reviewed, asked, going)
 
 
 def _past_seed(seed: int) -> int:

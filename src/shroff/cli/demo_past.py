@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.examples.bank import START_MS
 from shroff.examples.days import DAY_MS
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
 SEED: Final = 1  # of the bank that the template's rules were written looking at
-STARTS_MS: Final = START_MS - 63 * DAY_MS  # a Monday, so early that all of the past is over when the stream begins
+BEFORE_MS: Final = 63 * DAY_MS  # whole weeks, so many that all of the past is over when the stream begins
 MODEL_FILE: Final = "model.yaml"
 EVENT: Final = "payment"
 # Eight weeks hold two folds, and a demo is to be over before somebody leaves: few trees that learn fast.
@@ -55,8 +54,11 @@ class Learnt:
         return None if found is None else found.mean
 
 
-def learn_from_past(project: Project, seed: int, progress: Progress) -> Learnt:
+def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: int) -> Learnt:
     """Fill a project's log with another bank's past, train on it, and put the model with its cut-offs in force.
+
+    Args:
+        upto_ms: The first instant of the stream that follows, a Monday.
 
     Cost: about 10 s of one core, half of it training.
     """
@@ -65,7 +67,7 @@ def learn_from_past(project: Project, seed: int, progress: Progress) -> Learnt:
     from shroff.examples.demo import Tally, Truth, stream
 
     _shorten(project)
-    project.now_ms = lambda: START_MS  # a demo gives the same each time, the model's id too
+    project.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
     truth = Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
     intake = project.intake(keeps_hashes=False)
@@ -76,7 +78,7 @@ def learn_from_past(project: Project, seed: int, progress: Progress) -> Learnt:
         progress.decided(tally)
 
     with project.writing() as (writer, log):
-        past = stream(intake, EVENTS, seed, truth, STARTS_MS, ends_at_once=True)
+        past = stream(intake, EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
         taken = ingest(writer, past, on_batch=on_batch, between=log.maintain)
     progress.phase("training a model on what was known then")
     steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))

@@ -33,7 +33,7 @@ SAVED: Final = (
     "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. What "
     "reviews and honest payments declined cost stands in policy.yaml, and is taken off in the last line alone."
 )
-NOT_YET: Final = "This version serves no screens yet, so there is no address to open."
+NOT_SERVED: Final = "Without --once this bank is served: a queue to work through, at an address to open."
 MODEL_REASONS: Final = (
     "The figure before a reason says what it added to the score, in log-odds. What is normal is this card's own, "
     "or that of every card where this one has too little past."
@@ -43,7 +43,11 @@ REASONS_SHOWN: Final = 6  # of the model's, for people
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo did. `currency` and `policy` are the project's; `explained` is the tally's example."""
+    """What the demo did. `currency` and `policy` are the project's; `explained` is the tally's example.
+
+    Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is
+    the address that lets somebody in, once it can be opened.
+    """
 
     tally: Tally
     learnt: Learnt
@@ -55,6 +59,9 @@ class Summary:
     policy: Policy
     explained: Explained | None
     folder: str | None = None
+    cases: int = 0
+    asked: int = 0
+    url: str | None = None
 
 
 # ---- for programs
@@ -105,7 +112,9 @@ def document(summary: Summary) -> dict[str, Any]:
         "example": json.loads(summary.explained.json()) if summary.explained else None,
         "example_fraud": example.fraud.kind if example and example.fraud else None,
         "project": summary.folder,
-        "url": None,
+        "cases": summary.cases,
+        "asked": summary.asked,
+        "url": summary.url,
     }
 
 
@@ -173,9 +182,11 @@ def print_report(summary: Summary, console: Console) -> None:
     if tally.example is not None and summary.explained is not None:
         _explain(tally.example, summary.explained, summary.currency, console)
     console.print()
-    console.print(NOT_YET)
-    if summary.folder is not None:
-        _print_next(summary.folder, summary.learnt.model, summary.explained, console)
+    if summary.folder is None or summary.url is None:
+        console.print(NOT_SERVED)
+        return
+    _print_next(summary.folder, summary.learnt.model, summary.explained, console)
+    _print_way_in(summary.url, summary.cases, summary.asked, console)
 
 
 def _print_head(summary: Summary, console: Console) -> None:
@@ -398,8 +409,20 @@ def _value(value: object) -> str:
 
 def _print_next(folder: str, model: str, explained: Explained | None, console: Console) -> None:
     ids: Sequence[str] = [explained.row.id] if explained else []
-    console.print()
-    console.print("The project stays where it is. Try next:")
+    console.print("It stays where it is. In another terminal:")
     commands = [*(f"explain {argument(id_)}" for id_ in ids), f"models show {argument(model)}", "verify"]
     for command in commands:
         console.print(escape(one_line(f"  shroff -C {argument(folder)} {command}")), soft_wrap=True)
+
+
+def _print_way_in(url: str, cases: int, asked: int, console: Console) -> None:
+    """Last what is done next, so that it stands at the foot of the terminal."""
+    waiting = f"{many(cases, 'case')} in the queue"
+    mails = f", {many(asked, 'mail')} to customers to answer" if asked else ""
+    console.print()
+    console.print(f"[bold]The bank is open:[/] {waiting}{mails}.")
+    console.print("Open this address; it lets you in once, and only on this machine:")
+    console.print()
+    console.print(escape(one_line(f"  {url}")), style="bold", soft_wrap=True)
+    console.print()
+    console.print("Payments go on coming. Ctrl-C ends it.")

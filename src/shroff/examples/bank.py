@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ WRONG_RATE = 0.02
 ASKED_RATE = 0.005
 """Share of honest payments that somebody asks about, and gets a label for."""
 
+_WEEKS, _WEEK_MS = 10, 7 * DAY_MS
 _LATE_RATE = 0.03
 _DELAY_DAYS = {
     "stolen_card": (0.2, 12.0, "customer"),
@@ -78,20 +80,68 @@ def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
     Raises: UsageError if `events` is below 0.
     Cost: about 5 us a payment; memory for the town (events / 60 customers, at most 200,000) and one day.
     """
-    import numpy as np
+    _check(events)
+    return islice(_payments_of(events, seed, start_ms), events)
 
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where in its time a bank is shown: from its first instant, a Monday, without so many payments at first."""
+
+    start_ms: int
+    skipped: int
+
+
+def stretch_upto(events: int, seed: int, now_ms: int) -> Stretch:
+    """The stretch of which so many payments have arrived by a moment, the last of them just then.
+
+    Raises: UsageError if `events` is below 0.
+    Cost: about 5 us a payment.
+    """
+    _check(events)
+    monday_ms = now_ms - (now_ms - START_MS) % _WEEK_MS
+    start_ms, arrived = monday_ms, 0
+    while arrived < events:  # mostly once
+        start_ms -= _WEEKS * _WEEK_MS
+        arrived = _arrived(events, seed, start_ms, now_ms)
+    return Stretch(start_ms, arrived - events)
+
+
+def bank_from(events: int, seed: int, stretch: Stretch) -> Iterator[Payment]:
+    """Give the payments of a stretch of a bank that is made for so many, and go on for ever."""
+    return _payments_of(events, seed, stretch.start_ms, stretch.skipped)
+
+
+def _check(events: int) -> None:
     if events < 0:
         raise UsageError(f"the number of payments must not be below 0, got {events}")
+
+
+def _life(events: int, seed: int) -> Life:
+    import numpy as np
+
     rng = np.random.Generator(np.random.PCG64(seed))
-    town = draw_town(events, rng)
-    life = Life(town, rng, Random(seed))  # noqa: S311 - made-up data, nothing secret
-    given = 0
+    return Life(draw_town(events, rng), rng, Random(seed))  # noqa: S311 - made-up data, nothing secret
+
+
+def _arrived(events: int, seed: int, start_ms: int, now_ms: int) -> int:
+    """How many payments have arrived by a moment."""
+    count = 0
+    for day, rows in enumerate(_days(_life(events, seed), start_ms)):
+        if start_ms + day * DAY_MS > now_ms:
+            break
+        count += int((rows[:, -1] <= now_ms).sum())
+    return count
+
+
+def _payments_of(events: int, seed: int, start_ms: int, skipped: int = 0) -> Iterator[Payment]:
+    """The payments of a bank made for so many, for ever; the first that are given are numbered from 1."""
+    life, given = _life(events, seed), 0
     for rows in _days(life, start_ms):
-        wanted = rows[: events - given]
-        yield from _payments(town, wanted, given)
-        given += len(wanted)
-        if given >= events:
-            return
+        left_out = min(skipped, len(rows))
+        skipped -= left_out
+        yield from _payments(life.town, rows[left_out:], given)
+        given += len(rows) - left_out
 
 
 def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | Label]:

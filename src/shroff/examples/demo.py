@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.decisions.policy import Policy, outcome
-from shroff.examples.bank import START_MS, Payment, bank, known_at_the_end, with_labels
+from shroff.examples.bank import START_MS, Label, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import parse_money
 
 if TYPE_CHECKING:
@@ -61,9 +61,14 @@ def stream(
     Raises: UsageError if `events` is below 0.
     Cost: about 15 us a payment.
     """
-    encode = msgspec.json.encode
     items = with_labels(bank(events, seed, start_ms), seed)
-    for place, item in enumerate(known_at_the_end(items, events) if ends_at_once else items, start=1):
+    return submitted(intake, known_at_the_end(items, events) if ends_at_once else items, truth)
+
+
+def submitted(intake: Intake, items: Iterable[Payment | Label], truth: Truth) -> Iterator[Submission]:
+    """Payments and labels as they come, by the way any event takes into a project."""
+    encode = msgspec.json.encode
+    for place, item in enumerate(items, start=1):
         if isinstance(item, Payment):
             type_name = "payment"
             if item.fraud is not None:

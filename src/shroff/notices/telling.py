@@ -175,8 +175,17 @@ def begun_at(log: Log) -> int:
     if known is not None:
         return int(known)
     last = log.last_seq()
-    log.append(Batch(offsets=[Offset(SOURCE, BEGUN, str(last), before=None)]))
+    begin_behind(log, last)
     return last
+
+
+def begin_behind(log: Log, seq: int) -> None:
+    """Tell what a log has behind a place, though it was there before anybody was to be told: by whoever writes the log.
+
+    Does nothing where notices were looked at already.
+    """
+    if log.offset(SOURCE, BEGUN) is None:
+        log.append(Batch(offsets=[Offset(SOURCE, BEGUN, str(seq), before=None)]))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Links that work once: the first admin's, and those by which users set their passwords."""
+"""Links that work once: the first admin's, those by which users set their passwords, and those that sign them in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from shroff.people.store import Link, User
 
 FIRST_LASTS_MS: Final = 3_600_000
 PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000
+ONCE_LASTS_MS: Final = 3_600_000  # a guest comes at once; later "shroff users link" lets them in
 PATH: Final = "/login/link/"  # the token behind it
+ONCE: Final = "/login/once/"  # the same; neither kind of token does what the other does
 GONE: Final = "this link was used, has expired or was never there. Ask for a new one: 'shroff users link'"
 
 
@@ -42,13 +44,32 @@ def for_password(desk: Desk, who: Who, name: str) -> str:
     return _made(desk, who, found.number, f"user {known}", PASSWORD_LASTS_MS)
 
 
-def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int) -> str:
+def for_signing_in(desk: Desk, who: Who, name: str) -> str:
+    """The path of a link that signs a user in without a password, once and within an hour.
+
+    For who shows somebody round. Raises: as `for_password`.
+    """
+    known = users.known_name(name)
+    with desk.store.look() as look:
+        found = users.in_look(look, known)
+    users.check_here(found, "password")
+    return _made(desk, who, found.number, f"user {known}", ONCE_LASTS_MS, ONCE)
+
+
+def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:
     who.require(Right.MANAGE_USERS)
     token, now_ms = desk.token(), desk.now_ms()
+    told = {"hours": lasts_ms // 3_600_000, **({"signs_in": True} if path == ONCE else {})}
     with desk.store.change() as change:
-        change.put_link(Link(token_hash(token), user, now_ms + lasts_ms))
-        change.audit(Act(who, "link.make", subject, None, {"hours": lasts_ms // 3_600_000}), now_ms)
-    return PATH + token
+        change.put_link(Link(_kept(path, token), user, now_ms + lasts_ms))
+        change.audit(Act(who, "link.make", subject, None, told), now_ms)
+    return path + token
+
+
+def _kept(path: str, token: str) -> bytes:
+    """What is kept of a token, by what its link does: backwards it is the hash of no other text that could be sent."""
+    kept = token_hash(token)
+    return kept if path == PATH else kept[::-1]
 
 
 def asks_for(desk: Desk, token: str) -> User | None:
@@ -91,6 +112,22 @@ def use(
         return open_session(desk, change, user, address, before)
 
 
+def signs_in(desk: Desk, token: str) -> User:
+    """Whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError where it does nothing."""
+    with desk.store.look() as look:
+        link = look.link(_kept(ONCE, token))
+        user = None if link is None or link.user is None else look.user(link.user)
+    return _there(link, user, desk.now_ms())
+
+
+def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
+    """Use a link up that signs a user in; their password stays. Raises: SignInError where it does nothing."""
+    with desk.store.change() as change:
+        link = change.take_link(_kept(ONCE, token))
+        user = None if link is None or link.user is None else change.user(link.user)
+        return open_session(desk, change, _there(link, user, desk.now_ms()), address, before, by="link")
+
+
 def _new(desk: Desk, asked: User | None, password: str, name: str, display_name: str) -> User:
     """The user of a link as they will be. Raises: UsageError where name or password will not do."""
     if asked is not None:
@@ -105,3 +142,10 @@ def _check(link: Link | None, user: User | None, now_ms: int) -> None:
     is_whole = link is not None and (link.user is None or (user is not None and not user.is_disabled))
     if not is_whole or link is None or now_ms >= link.ends_at_ms:
         raise SignInError(GONE)
+
+
+def _there(link: Link | None, user: User | None, now_ms: int) -> User:
+    """The user of a link that signs in. Raises: SignInError where it does nothing."""
+    _check(link, user, now_ms)
+    assert user is not None, "a link that signs in has a user"
+    return user

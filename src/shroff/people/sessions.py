@@ -96,8 +96,10 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
         return open_session(desk, change, user, address)
 
 
-def open_session(desk: Desk, change: Change, user: User, address: str, before: str = "") -> SignedIn:
-    """Open a session for a user who has shown who they are, inside of the transaction in which they did."""
+def open_session(
+    desk: Desk, change: Change, user: User, address: str, before: str = "", *, by: str = "password"
+) -> SignedIn:
+    """Open a session for a user who has shown who they are, and by what, in the transaction in which they did."""
     now_ms = desk.now_ms()
     user = replace(user, last_login_ms=now_ms)
     change.put_user(user)
@@ -108,7 +110,7 @@ def open_session(desk: Desk, change: Change, user: User, address: str, before: s
     ends_at_ms = now_ms + desk.times.lasts_ms
     change.put_session(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
     who = as_who(user)
-    change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else "password"), f"user {user.name}"), now_ms)
+    change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else by), f"user {user.name}"), now_ms)
     return SignedIn(who, user, token, ends_at_ms)
 
 

@@ -364,6 +364,18 @@ class CaseContract(Contract):
             assert change.done_since(NOW_MS - 1) == Done(answered=2, closed=2, opened=4)
             assert change.agreement() == Agreement(waiting=1, decided=2, agreed=1)
 
+    def test_who_answered_since_a_moment_is_known(self, tmp_path: Path) -> None:
+        alerts = [alert(1, decided_ms=NOW_MS, decided_by="u-1"), alert(2, decided_ms=NOW_MS - 1, decided_by="u-2")]
+        with self.opened(tmp_path) as store, store.change() as change:
+            change.add_cases([case(1)])
+            change.add_alerts([*alerts, alert(3)])
+
+            assert change.has_answered("u-1", NOW_MS)
+            assert not change.has_answered("u-1", NOW_MS + 1)
+            assert not change.has_answered("u-2", NOW_MS)
+            assert change.has_answered("u-2", NOW_MS - 1)
+            assert not change.has_answered("", 0)
+
 
 _ABOUT = (
     *((1, "a", UNCLOSED[0]), (2, "a", UNCLOSED[1]), (3, "a", CLOSED), (4, "b", UNCLOSED[2])),

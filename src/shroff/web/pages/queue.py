@@ -34,7 +34,7 @@ from shroff.web.streaming import Stream, told, updates
 
 if TYPE_CHECKING:
     from shroff.cases.store import Cursor
-    from shroff.people.access import Who
+    from shroff.people.sessions import SignedIn
     from shroff.web.service import Service
 
 SHOWN: Final = 25
@@ -63,6 +63,7 @@ class Seen:
     after: Cursor | None
     newest: int
     is_new: bool
+    is_first: bool  # for whoever looks: they are told what to do here
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -79,7 +80,8 @@ async def _page(
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
         raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
-    found = await service.in_thread(_seen, service, request.who, where, cursor)
+    assert request.signed_in is not None
+    found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
     definitions = service.project.definitions
     order = order_of(query_of(where.filter))
     return page(
@@ -105,8 +107,8 @@ async def _page(
     )
 
 
-def _seen(service: Service, who: Who, where: Where, cursor: Cursor | None) -> Seen:
-    desk, query = service.cases, query_of(where.filter)
+def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> Seen:
+    desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = wanted_of(query, who, desk.now_ms(), desk.money_places)
     newest = reading.newest(desk, who)  # asked first: what opens meanwhile is told as new once too often, not never
     listed = reading.listed(desk, who, wanted, order_of(query), cursor, SHOWN)
@@ -125,6 +127,7 @@ def _seen(service: Service, who: Who, where: Where, cursor: Cursor | None) -> Se
         listed.after,
         newest,
         is_new=not lines and reading.totals(desk, who, Wanted(states=STATES)).count == 0,
+        is_first=bool(lines) and reading.is_first(desk, who, signed_in.user.made_at_ms),
     )
 
 

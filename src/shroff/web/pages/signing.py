@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VISIT: Final = "shroff_visit"
 FIRST: Final = "/"
+WORK: Final = "/queue"
 ENDED: Final = "You are signed out, or this session has ended. Sign in to go on."
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -80,6 +81,28 @@ async def use_link(service: Service, request: Request) -> Response:
     except UsageError as error:
         return await _link_page(service, token, form, sentence(str(error)))
     return let_in(service, request, found, FIRST)
+
+
+async def show_once(service: Service, request: Request) -> Response:
+    """Whom a link signs in that works once; who came in by it before and is still there goes on."""
+    try:
+        user = await service.in_thread(links.signs_in, service.desk, request.params["token"])
+    except SignInError as error:
+        token = request.cookie(COOKIE)
+        is_in = bool(token) and await service.in_thread(service.gate.signed_in, token) is not None
+        return see_other(WORK) if is_in else _link_gone(error)
+    return alone("once.html", user=user)
+
+
+async def use_once(service: Service, request: Request) -> Response:
+    """Use that link up, and begin where work is."""
+    check_origin(request)
+    token, before = request.params["token"], request.cookie(COOKIE)
+    try:
+        found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
+    except SignInError as error:
+        return _link_gone(error)
+    return _let_in(request, found, WORK)
 
 
 async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:

@@ -1,0 +1,148 @@
+"""What the demo serves: a queue that is filled, customers to be asked, somebody to sign in as, payments that go on."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff import config
+from shroff.cases import following, reading
+from shroff.cases.case import Wanted
+from shroff.examples.bank import Payment
+from shroff.language.values import parse_time
+from shroff.notices import telling
+from shroff.people import keys, links, users
+from shroff.people.access import Role
+
+if TYPE_CHECKING:
+    import socket
+
+    from shroff.app import Project
+    from shroff.examples.bank import Label
+    from shroff.streams.log import Log
+
+CASES: Final = 30  # of decisions that want eyes the newest: less than a day's, so that few are late
+ASKED: Final = 8  # customers, the newest
+GUEST: Final = "guest"
+ADDRESS: Final = "guest@bank.example"  # where the daily report goes
+QUESTIONS: Final = "notice:customer"  # in the log's outbox
+OUTBOX_MAX: Final = 1_000_000
+QUESTIONS_FILE: Final = "notices/customer.yaml"
+WITHIN: Final = "within: 90d                         # a small bank has few new devices, so old ones are news\n"
+AGAIN_S: Final = 1.0  # after which what was not taken is sent again
+PATIENCE_S: Final = 30.0
+API: Final = "/api/v1"
+
+
+# ---- before it is served
+
+
+def ask_of_old_ones(project: Project) -> None:
+    """Have customers be asked of payments of some weeks ago, too."""
+    path = project.places.folder / QUESTIONS_FILE
+    text, found = re.subn(r"(?m)^(when: .*\n)", rf"\1{WITHIN}", config.read_text(path))
+    assert found == 1, "the template says once who is asked"
+    config.write_text(path, text)
+    project.reload()
+
+
+def leave_questions(log: Log) -> int:
+    """Leave the newest questions to customers to be sent, and no older ones; gives how many."""
+    rows = [row for row in log.outbox(OUTBOX_MAX) if row.kind == QUESTIONS]
+    left = rows[-ASKED:]
+    telling.begin_behind(log, left[0].seq - 1 if left else 0)
+    return len(left)
+
+
+def raise_cases(project: Project, reviewed: Sequence[int]) -> int:
+    """Raise cases from the first of these places of the log on; gives how many are open."""
+    with project.people() as people, project.reading() as log:
+        desk = project.case_desk(people)
+        if reviewed:
+            following.begin_behind(desk.store, reviewed[0] - 1)
+        project.case_follower(desk, log).follow()
+        return reading.totals(desk, project.who, Wanted()).count
+
+
+# ---- served
+
+
+def serve_bank(
+    project: Project,
+    listening: socket.socket,
+    going: Iterator[Payment | Label],
+    begun: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> None:
+    """Serve until Ctrl-C, while payments and labels go on coming as their times come.
+
+    Args:
+        begun: Told the address that signs in, once, when it can be opened.
+    """
+    from shroff.web.gate import gate_of
+    from shroff.web.server import serve
+
+    host, port = listening.getsockname()[:2]
+    project.served_at = f"http://{host}:{port}"
+    with project.people() as desk, gate_of(desk) as gate:
+        users.add(desk, project.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
+        _, key = keys.create(desk, project.who, "the made-up bank", Role.SERVICE)
+        link = links.for_signing_in(desk, project.who, GUEST)
+        with going_on(host, port, key, going):
+            serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.served_at}{link}"))
+
+
+@contextmanager
+def going_on(host: str, port: int, key: str, going: Iterator[Payment | Label]) -> Iterator[None]:
+    """Send what comes, each as its time comes, from a thread, over HTTP: as the programs of a bank would."""
+    stop = Event()
+    thread = Thread(target=_send_all, args=(_Sender(host, port, key), going, stop), name="made-up bank", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+
+
+def _send_all(sender: _Sender, going: Iterator[Payment | Label], stop: Event) -> None:
+    for item in going:
+        while (left_s := _moment_s(item) - time.time()) > 0:
+            if stop.wait(left_s):
+                return
+        while not sender.send(item):
+            if stop.wait(AGAIN_S):
+                return
+        if stop.is_set():
+            return
+
+
+def _moment_s(item: Payment | Label) -> float:
+    return parse_time(item.event["paid_at" if isinstance(item, Payment) else "known_at"]) / 1_000
+
+
+class _Sender:
+    """Sends one payment or label at a time."""
+
+    def __init__(self, host: str, port: int, key: str) -> None:
+        self._host, self._port = host, port
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def send(self, item: Payment | Label) -> bool:
+        """Whether it was taken, or will never be."""
+        path = f"{API}/events/payment" if isinstance(item, Payment) else f"{API}/labels"
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE_S)
+        try:
+            connection.request("POST", path, msgspec.json.encode(item.event), self._headers)
+            return connection.getresponse().status not in {429, 503}
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,82 @@
+"""A stranger in a real Chromium: from the address that the demo prints to a decided case and a customer's answer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browsers import DESK, Looker, chromium
+from tests.journeys.test_cases import labels, until
+from tests.journeys.test_demo import served_demo
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_MS = 60_000
+SAID_NO = "the customer says that it was not them"
+PHONE = {"width": 390, "height": 844}
+
+
+def written(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The labels of the demo's log."""
+    return labels(Path(found["project"]))
+
+
+def first_mail(page: Page) -> None:
+    """Open the newest mail that asks a customer; mails leave a moment after the start."""
+    question = page.get_by_role("link", name=re.compile("Was this you")).first
+    for _ in range(60):
+        page.get_by_role("link", name="Mails", exact=True).click()
+        if question.count():
+            break
+        page.wait_for_timeout(500)
+    question.click()
+    page.wait_for_url("**/mails/kept/**")
+
+
+def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_path):
+    with served_demo(tmp_path) as (_, found), chromium() as browser:
+        here = browser.new_context(viewport={"width": DESK[0], "height": DESK[1]})
+        here.set_default_timeout(PATIENCE_MS)
+        page = here.new_page()
+        looker = Looker(page, found["url"].partition("/login/")[0])
+        page.goto(found["url"])
+        looker.look()
+        page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/queue")
+
+        # The queue says by itself what to do; one key does it.
+        cases = page.locator("tr[data-row]")
+        assert 0 < cases.count() <= found["cases"]
+        expect(page.locator(".note")).to_contain_text("Press F for fraud or G for genuine")
+        looker.look()
+        page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+        number = page.get_attribute("tr[data-row][aria-current=true]", "data-number")
+        page.keyboard.press("f")
+        expect(page.locator(".toast")).to_contain_text(f"Case {number} closed as fraud")
+        expect(page.locator(".note")).to_have_count(0)
+        assert page.locator(f"tr[data-number='{number}']").count() == 0
+
+        # The same address once more does not keep out who is in.
+        page.goto(found["url"])
+        page.wait_for_url("**/queue")
+
+        first_mail(page)
+        with here.expect_page() as opened:
+            page.get_by_role("link", name="Open the customer's page").click()
+        customer = opened.value
+        customer.set_viewport_size(PHONE)
+        expect(customer.get_by_role("heading", level=1)).to_have_text("Was this you?")
+        customer.locator("button[value=no]").click()
+        expect(customer.locator("button[value=no]")).to_have_count(0)
+
+        case = page.request.get(f"{looker.url}/api/v1/cases/{number}").json()
+        decided = {(one["event"], "fraud", "analyst") for one in case["alerts"]}
+        until(lambda: decided <= {(one["event"], one["verdict"], one["source"]) for one in written(found)})
+        until(lambda: [one for one in written(found) if one.get("reason") == SAID_NO and one["verdict"] == "fraud"])
+
+    assert not looker.mistakes, "\n".join(looker.mistakes)

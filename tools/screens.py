@@ -1,0 +1,210 @@
+"""Pictures of every screen with the demo's data, for the docs: docs/screens/NAME-VIEW.webp.
+
+python -m tools.screens [NAME...] [--events 100000] [--to docs/screens]
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from playwright.sync_api import Page
+
+from tools.browser import browser
+
+ROOT: Final = Path(__file__).parent.parent
+FOLDER: Final = ROOT / "docs" / "screens"
+EVENTS: Final = 100_000
+PATIENCE_MS: Final = 120_000
+ENDS_S: Final = 60
+ZONE: Final = "Europe/Berlin"
+RULE: Final = "amount_far_above_mean"
+QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Through what a screen is looked at."""
+
+    name: str
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+
+
+DESK: Final = View("1280", 1280, 900, "light")
+DARK: Final = View("1280-dark", 1280, 900, "dark")
+PHONE: Final = View("390", 390, 844, "light")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One screen: how somebody who is signed in comes to it, and its views."""
+
+    name: str
+    open: Callable[[Page], object]
+    views: tuple[View, ...] = (DESK,)
+
+
+# ---- the ways to screens
+
+
+def at(path: str) -> Callable[[Page], object]:
+    """The way to a screen that has an address of its own."""
+    return lambda page: page.goto(path)
+
+
+def case(page: Page) -> None:
+    page.goto("/queue")
+    page.locator("tr[data-row] th a").first.click()
+    page.wait_for_url("**/cases/**")
+
+
+def decision(page: Page) -> None:
+    case(page)
+    page.get_by_role("link", name="The whole decision").click()
+    page.wait_for_url("**/decisions/**")
+
+
+def entity(page: Page) -> None:
+    case(page)
+    page.locator(".case-head h1 a").click()
+    page.wait_for_url("**/entities/**")
+
+
+def draft(page: Page) -> None:
+    page.goto(f"/rules/{RULE}/draft")
+    text = page.locator("textarea#text")
+    text.fill(text.input_value().replace("this.amount > 300", "this.amount > 400"))
+    text.press("Control+s")
+    page.get_by_text("Saved", exact=True).wait_for()
+
+
+def backtest(page: Page) -> None:
+    draft(page)
+    page.get_by_role("button", name="Backtest").click()
+    page.get_by_role("heading", name="From old outcome to new").wait_for()
+
+
+def model(page: Page) -> None:
+    page.goto("/models")
+    page.locator("tbody th a").first.click()
+    page.wait_for_url("**/models/*")
+
+
+def mail(page: Page) -> None:
+    page.goto("/mails")
+    page.get_by_role("link", name="Was this you").first.click()
+    page.wait_for_url("**/mails/kept/**")
+
+
+def customer(page: Page) -> None:
+    mail(page)
+    path = page.get_by_role("link", name="Open the customer's page").get_attribute("href")
+    assert path is not None
+    page.goto(path)
+
+
+# As somebody meets them. What customers see is last: they are not signed in.
+PICTURES: Final = (
+    Picture("queue", at("/queue"), (DESK, DARK, PHONE)),
+    Picture("case", case, (DESK, PHONE)),
+    Picture("decision", decision, (DESK, DARK, PHONE)),
+    Picture("entity", entity, (DESK, PHONE)),
+    Picture("live", at("/live"), (DESK, DARK)),
+    Picture("decisions", at("/decisions")),
+    Picture("rules", at("/rules")),
+    Picture("rule", at(f"/rules/{RULE}")),
+    Picture("draft", draft, (DESK, DARK)),
+    Picture("backtest", backtest, (DESK, DARK)),
+    Picture("models", at("/models")),
+    Picture("model", model),
+    Picture("lists", at("/lists")),
+    Picture("mails", at("/mails")),
+    Picture("mail", mail),
+    Picture("health", at("/checks")),
+    Picture("settings", at("/settings")),
+    Picture("users", at("/settings/users")),
+    Picture("customer", customer, (DESK, PHONE)),
+)
+
+
+def files() -> list[str]:
+    """The names of all pictures' files."""
+    return [f"{one.name}-{view.name}.webp" for one in PICTURES for view in one.views]
+
+
+# ---- taking them
+
+
+@contextmanager
+def demo(events: int) -> Iterator[dict[str, Any]]:
+    """The demo, served; gives what it told when it could be opened."""
+    with tempfile.TemporaryDirectory(prefix="shroff-screens-") as folder:
+        command = [sys.executable, "-m", "shroff", "demo", "--json", "--port", "0", "--events", str(events)]
+        environment = os.environ | {"TMPDIR": folder, "PYTHONPATH": str(ROOT / "src")}
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            assert running.stdout is not None
+            line = running.stdout.readline()
+            if not line:
+                raise SystemExit("the demo did not come to be served; see above")
+            yield json.loads(line)
+        finally:
+            running.send_signal(signal.SIGINT)
+            running.wait(ENDS_S)
+
+
+def take(page: Page, picture: Picture, folder: Path) -> None:
+    """Open a screen and take its pictures."""
+    picture.open(page)
+    page.evaluate("document.fonts.ready")
+    camera = page.context.new_cdp_session(page)  # Playwright itself makes PNG and JPEG alone
+    for view in picture.views:
+        page.set_viewport_size({"width": view.width, "height": view.height})
+        page.emulate_media(color_scheme=view.scheme, reduced_motion="reduce")
+        file = folder / f"{picture.name}-{view.name}.webp"
+        taken = camera.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+        file.write_bytes(base64.b64decode(taken["data"]))
+        print(f"{file.name}  {file.stat().st_size // 1_024} kB", flush=True)
+    page.set_viewport_size({"width": DESK.width, "height": DESK.height})
+    page.emulate_media(color_scheme=DESK.scheme, reduced_motion="reduce")
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("name", nargs="*")
+    arguments.add_argument("--events", type=int, default=EVENTS)
+    arguments.add_argument("--to", type=Path, default=FOLDER)
+    chosen = arguments.parse_args()
+    if unknown := set(chosen.name) - {one.name for one in PICTURES}:
+        arguments.error(f"there is no screen {', '.join(sorted(unknown))}")
+    chosen.to.mkdir(parents=True, exist_ok=True)
+    wanted = [one for one in PICTURES if not chosen.name or one.name in chosen.name]
+    with demo(chosen.events) as told, browser() as found:
+        base = told["url"].partition("/login/")[0]
+        size = {"width": DESK.width, "height": DESK.height}
+        here = found.new_context(base_url=base, viewport=size, timezone_id=ZONE, reduced_motion="reduce")
+        here.set_default_timeout(PATIENCE_MS)
+        page = here.new_page()
+        page.goto(told["url"])
+        page.get_by_role("button").click()
+        page.wait_for_url("**/queue")
+        for picture in wanted:
+            take(page, picture, chosen.to)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
