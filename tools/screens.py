@@ -130,6 +130,8 @@ PICTURES: Final = (
     Picture("backtest", backtest, (DESK, DARK)),
     Picture("models", at("/models")),
     Picture("model", model),
+    Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
+    Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("lists", at("/lists")),
     Picture("mails", at("/mails")),
     Picture("mail", mail),

@@ -255,9 +255,8 @@ def _steps(project: Project, look: RuleLook, typed: Typed, checked: Checked, jud
     told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
     found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
     tests = len(checked.tests)
-    words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else f"{tests} tests pass"
-    if not mistakes and not tests:
-        words = "No tests"
+    passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
+    words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else passing
     found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
     path = "" if judged is None else f"/backtests/{judged.id}"
     found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))

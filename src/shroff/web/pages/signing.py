@@ -96,13 +96,13 @@ async def show_once(service: Service, request: Request) -> Response:
 
 async def use_once(service: Service, request: Request) -> Response:
     """Use that link up, and begin where work is."""
-    check_origin(request)
+    service.address.check_origin(request)
     token, before = request.params["token"], request.cookie(COOKIE)
     try:
         found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
     except SignInError as error:
         return _link_gone(error)
-    return _let_in(request, found, WORK)
+    return let_in(service, request, found, WORK)
 
 
 async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:

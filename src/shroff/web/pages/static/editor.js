@@ -172,7 +172,7 @@ function say(found) {
   step(first, count ? "stop" : isKept ? "done" : "now", words);
   const all = found.tests.length;
   const failed = found.tests.filter((one) => !one.passed).length;
-  const results = failed ? `${failed} of ${all} tests fail` : `${all} tests pass`;
+  const results = failed ? `${failed} of ${all} tests fail` : `${all} test${all > 1 ? "s pass" : " passes"}`;
   const state = count || !all ? "todo" : failed ? "stop" : "done";
   step(first.nextElementSibling, state, count ? "Tests" : all ? results : "No tests");
   draw();
