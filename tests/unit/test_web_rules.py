@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.adapters.people_sql import SqlPeople
+from shroff.errors import LogBusyError
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
@@ -228,6 +230,25 @@ def test_readers_read_and_do_no_more(bank):
             "type",
             "says",
         }
+
+    run(bank, steps)
+
+
+def test_what_cannot_be_recorded_is_not_put_in_force(bank, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        which = await written(asks)
+
+        def change(*_: object) -> None:
+            raise LogBusyError("another process holds it", "a backup")
+
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change", change)
+            for step in ("shadow", "activate"):
+                assert (await asks.ask("POST", f"{DRAFT}/{step}", which)).status == 503
+            assert (await asks.ask("PUT", "/api/v1/rules/dear.yaml", {"text": RULE}, headers=NEW)).status == 503
+        assert not (bank / "rules" / "dear_one.yaml").exists()
+        assert not (bank / "rules" / "dear.yaml").exists()
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which)).json()["in_force"] is True
 
     run(bank, steps)
 

@@ -10,7 +10,6 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,16 @@ import msgspec
 from shroff import config
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.laid_over import RULES, DraftFile
-from shroff.decisions.rule_files import FOLDER, TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile, RuleFiles
+from shroff.decisions.rule_files import (
+    FOLDER,
+    TEXT_BYTES_MAX,
+    Before,
+    ChangedMeanwhileError,
+    RuleFile,
+    RuleFiles,
+    tag_of,
+    unrecorded,
+)
 from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
 from shroff.events.systems import Systems
@@ -152,13 +160,15 @@ class RuleDrafts(RuleFiles):
             config.write_text(self._folder / f"{id}.yaml", text)
         return Draft(id, text, note)
 
-    def drop_draft(self, id: str, tag: str) -> None:
+    def drop_draft(self, id: str, tag: str, before: Before = unrecorded) -> None:
         """Throw a draft away, and take its trial out of the project's files. Raises: ChangedMeanwhileError."""
         with config.editing(self.places):
             self._require(id, tag)
             standing = self.standing(id)
             if standing is not None and standing.trial:
-                self._put_rules(standing.file.name, texts.without_rule(standing.file.text, standing.trial))
+                self._put_rules(standing.file.name, texts.without_rule(standing.file.text, standing.trial), before)
+            else:
+                before("", "")
             self._forget(id)
 
     def approve_draft(self, id: str, tag: str, author: Author) -> Draft:
@@ -214,7 +224,7 @@ class RuleDrafts(RuleFiles):
                 found[id] = Standing(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
         return found
 
-    def shadow_draft(self, id: str, tag: str, file: str, used: Sequence[str]) -> str:
+    def shadow_draft(self, id: str, tag: str, file: str, used: Sequence[str], before: Before = unrecorded) -> str:
         """Put a draft into the project's files in shadow: recorded, without effect. Gives the name of the file.
 
         A new rule goes to the end of `file`; one that is in force keeps its place, and its draft stands beside it under
@@ -228,15 +238,15 @@ class RuleDrafts(RuleFiles):
             text, standing = texts.in_shadow(draft.text, shadow=True), self.standing(id)
             if standing is None or standing.is_shadow:
                 name = file if standing is None else standing.file.name
-                return self._put_rules(name, texts.with_rule(self._text(name), id, text))
-            name, before = standing.file.name, standing.file.text
+                return self._put_rules(name, texts.with_rule(self._text(name), id, text), before)
+            name, there = standing.file.name, standing.file.text
             if standing.trial:
-                before = texts.without_rule(before, standing.trial)
+                there = texts.without_rule(there, standing.trial)
             numbers = [_number(one) for one in (*used, standing.trial) if trial_of(one) == id]
             trial = f"{id}_try{max(numbers, default=0) + 1}"
-            return self._put_rules(name, texts.beside_rule(before, id, texts.renamed(text, trial)))
+            return self._put_rules(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
-    def activate_draft(self, id: str, tag: str, file: str) -> str:
+    def activate_draft(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
         """Put a draft into the project's files as it is, in the place of the rule and of its trial; it is none then.
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotAllowedError where nobody approved it.
@@ -248,14 +258,14 @@ class RuleDrafts(RuleFiles):
                 raise NotAllowedError("a second person has to approve this draft first: shroff.yaml says so")
             standing = self.standing(id)
             name = file if standing is None else standing.file.name
-            before = self._text(name)
+            there = self._text(name)
             if standing is not None and standing.trial:
-                before = texts.without_rule(before, standing.trial)
-            self._put_rules(name, texts.with_rule(before, id, texts.in_shadow(draft.text, shadow=False)))
+                there = texts.without_rule(there, standing.trial)
+            self._put_rules(name, texts.with_rule(there, id, texts.in_shadow(draft.text, shadow=False)), before)
             self._forget(id)
         return name
 
-    def put_back(self, id: str, text: str, file: str) -> str:
+    def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
         """Put an earlier text of a rule into the project's files; an empty one takes the rule out.
 
         It was in force before, so nobody is asked again. Raises: DefinitionError for what does not fit the project now.
@@ -263,9 +273,9 @@ class RuleDrafts(RuleFiles):
         with config.editing(self.places):
             standing = self.standing(id)
             name = file if standing is None else standing.file.name
-            before = self._text(name)
-            after = texts.with_rule(before, id, text) if text else texts.without_rule(before, id)
-            return self._put_rules(name, after)
+            there = self._text(name)
+            after = texts.with_rule(there, id, text) if text else texts.without_rule(there, id)
+            return self._put_rules(name, after, before)
 
     # ---- inside
 
@@ -319,20 +329,16 @@ class RuleDrafts(RuleFiles):
         found = self.rule_file(name)
         return "" if found is None else found.text
 
-    def _put_rules(self, name: str, text: str) -> str:
+    def _put_rules(self, name: str, text: str, before: Before) -> str:
         """Write a file of rules that is held already, or take it away where nothing is left of it."""
         if text.strip():
-            self._write_rules(name, text)
+            self._write_rules(name, text, before)
         else:
             self.check_with({}, without=[f"{FOLDER}{name}"])
+            before(name, tag_of(""))
             (self.places.folder / FOLDER / name).unlink(missing_ok=True)
             self.reload()
         return name
-
-
-def tag_of(text: str) -> str:
-    """What stands for a text, and changes with it."""
-    return sha256(text.encode()).hexdigest()[:32]
 
 
 def trial_of(id: str) -> str:

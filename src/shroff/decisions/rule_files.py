@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -34,7 +34,19 @@ class RuleFile:
     @property
     def tag(self) -> str:
         """Changes with the text."""
-        return sha256(self.text.encode()).hexdigest()[:32]
+        return tag_of(self.text)
+
+
+def tag_of(text: str) -> str:
+    """What stands for a text, and changes with it."""
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+Before = Callable[[str, str], None]  # is told a file of rules and the tag of what it is about to have; "" where none
+
+
+def unrecorded(file: str, tag: str) -> None:
+    """Nobody is told."""
 
 
 class RuleFiles(Additions):
@@ -62,10 +74,11 @@ class RuleFiles(Additions):
         """One file of rules; None where there is none of this name."""
         return next((one for one in self.rule_files() if one.name == name), None)
 
-    def write_rules(self, name: str, text: str, tag: str) -> None:
+    def write_rules(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
         """Write a file of rules, if it is still what `tag` says; empty for one that is not there yet.
 
-        It comes into force when the process that writes the log is asked to look at the files, or starts.
+        It comes into force when the process that writes the log is asked to look at the files, or starts. Nothing is
+        written where `before` raises.
 
         Raises: ChangedMeanwhileError; UsageError for a name that cannot be; DefinitionError where the project would
             have mistakes.
@@ -73,17 +86,18 @@ class RuleFiles(Additions):
         _require_name(name)
         with config.editing(self.places):
             self.reload()
-            before = self.rule_file(name)
-            if (before.tag if before is not None else "") != tag:
+            now = self.rule_file(name)
+            if (now.tag if now is not None else "") != tag:
                 raise ChangedMeanwhileError(f"{FOLDER}{name} was changed meanwhile; read it again, and change that.")
-            self._write_rules(name, text)
+            self._write_rules(name, text, before)
 
-    def _write_rules(self, name: str, text: str) -> None:
+    def _write_rules(self, name: str, text: str, before: Before) -> None:
         """The same where the files are held already, whatever was there before."""
         _require_name(name)
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
         self.check_with({f"{FOLDER}{name}": text})
+        before(name, tag_of(config.lines_ended(text)))
         config.make_folder(self.places.folder / FOLDER)
         config.write_text(self.places.folder / FOLDER / name, text)
         self.reload()

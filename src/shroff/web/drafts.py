@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.decisions.inbox import ADOPT
-from shroff.decisions.rule_drafts import Author, Checked, Draft, tag_of
+from shroff.decisions.rule_drafts import Author, Checked, Draft
+from shroff.decisions.rule_files import Before, tag_of
 from shroff.errors import NotAllowedError, Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.people.access import Right
@@ -123,8 +124,9 @@ async def save(service: Service, request: Request, id_: str, text: str, tag: str
 
 async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
     """Throw a draft away."""
-    await service.in_thread(service.project.drop_draft, id_, tag)
-    await adopted(service, Act(request.who, "draft.drop", subject_of(id_), {"draft": tag}))
+    act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag})
+    await service.in_thread(service.project.drop_draft, id_, tag, lambda file, tag: service.record_now(act))
+    await adopted(service)
 
 
 async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
@@ -141,15 +143,17 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     look = await service.in_thread(one_rule, service, id_)
     used = list(service.rule_looks.histories.of)
     file = file or file_for(look)
-    put = await service.in_thread(service.project.shadow_draft, id_, tag, file, used)
-    return put, await adopted(service, await _act(service, request, "rule.shadow", id_, put, {"draft": tag}))
+    before = _before(service, request, "rule.shadow", id_, {"draft": tag})
+    put = await service.in_thread(service.project.shadow_draft, id_, tag, file, used, before)
+    return put, await adopted(service)
 
 
 async def activate(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
     """Put a draft in force; gives the same."""
     look = await service.in_thread(one_rule, service, id_)
-    put = await service.in_thread(service.project.activate_draft, id_, tag, file or file_for(look))
-    return put, await adopted(service, await _act(service, request, "rule.activate", id_, put, {"draft": tag}))
+    before = _before(service, request, "rule.activate", id_, {"draft": tag})
+    put = await service.in_thread(service.project.activate_draft, id_, tag, file or file_for(look), before)
+    return put, await adopted(service)
 
 
 async def put_back(service: Service, request: Request, id_: str, seq: int, reason: str) -> tuple[str, str]:
@@ -161,23 +165,29 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
         raise ProblemError(404, "no-version", "There is no such version", f"{id_} did not change at place {seq}")
     if seq == 0 and look.state == OFF:
         raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
-    put = await service.in_thread(service.project.put_back, id_, text, file_for(look))
     act = "rule.back" if text else "rule.off"
-    after = {"reason": reason, "version": seq}
-    return put, await adopted(service, await _act(service, request, act, id_, put, after))
+    before = _before(service, request, act, id_, {"reason": reason, "version": seq})
+    put = await service.in_thread(service.project.put_back, id_, text, file_for(look), before)
+    return put, await adopted(service)
 
 
-async def _act(service: Service, request: Request, action: str, id_: str, file: str, after: dict[str, Any]) -> Act:
-    """What was done to a rule, with the text that its file has now: by that its version is found again."""
-    now = await service.in_thread(service.project.rule_file, file)
-    tags = {"file": file, "file_tag": tag_of("") if now is None else now.tag}
-    return Act(request.who, action, subject_of(id_), None, {**after, **tags})
+def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
+    """What records a deed to a rule before it is done.
+
+    With it stands what stands for the text that its file will have: by that its version is found again.
+    """
+
+    def record(file: str, tag: str) -> None:
+        told = {**after, "file": file, "file_tag": tag}
+        service.record_now(Act(request.who, action, subject_of(id_), None, told))
+
+    return record
 
 
-async def adopted(service: Service, act: Act) -> str:
-    """Record an act, and have the log take the project's files up; gives why that is not done yet, where it is not."""
+async def adopted(service: Service) -> str:
+    """Have the log take the project's files up; gives why that is not done yet, where it is not."""
     try:
-        await service.asked_of_log(act, ADOPT, [b"null"])
+        await service.asked_of_log(None, ADOPT, [b"null"])
     except ShroffError as error:  # the files are written; they come into force later
         return str(error)
     return ""

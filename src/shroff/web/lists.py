@@ -90,8 +90,7 @@ async def change(
 
     def recorded(found: Edited) -> None:
         act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
-        with service.desk.store.change() as change:
-            change.audit(act, service.project.now_ms())
+        service.record_now(act)
 
     def write() -> Edited:
         return service.project.write_list(name, put, out, is_whole=is_whole, before=recorded)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.inbox import ADOPT
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
-from shroff.errors import ShroffError
 from shroff.people.audit import Act
 from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
+from shroff.web.drafts import adopted
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API
@@ -74,20 +73,20 @@ async def put_rules(service: Service, request: Request) -> Response:
         raise ProblemError(409, "second-person", "This needs a second person", words)
     before = await service.in_thread(project.rule_file, name)
     tag = "" if is_new else matched.strip('"')
+
+    def recorded(file: str, new: str) -> None:
+        old = None if before is None else before.tag
+        service.record_now(Act(request.who, "rules.put", f"rules/{file}", old, new))
+
     try:
-        await service.in_thread(project.write_rules, name, given.text, tag)
+        await service.in_thread(project.write_rules, name, given.text, tag, recorded)
     except ChangedMeanwhileError as error:
         headers = () if before is None else _tag(before)
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
-    act = Act(request.who, "rules.put", f"rules/{name}", None if before is None else before.tag, None)
     now = await service.in_thread(project.rule_file, name)
     assert now is not None
-    in_force, why_not = True, ""
-    try:
-        await service.asked_of_log(Act(act.who, act.action, act.subject, act.before, now.tag), ADOPT, [b"null"])
-    except ShroffError as error:  # the file is written; it comes into force later
-        in_force, why_not = False, str(error)
-    return json_response({**_shown(now), "in_force": in_force, "why_not": why_not or None}, headers=_tag(now))
+    why_not = await adopted(service)
+    return json_response({**_shown(now), "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
 
 
 def _shown(one: RuleFile) -> dict[str, Any]:

@@ -295,6 +295,11 @@ class Service:
         """Put an act into the record, durable on return."""
         await self.changed(lambda change, now_ms: change.audit(act, now_ms))
 
+    def record_now(self, act: Act) -> None:
+        """The same, for a thread: what it is about to do is in the record first. Raises: where it cannot be."""
+        with self.desk.store.change() as change:
+            change.audit(act, self.project.now_ms())
+
     async def changed(self, step: Step) -> None:
         """Change what is kept of people, durable on return; what many requests change at once, in one transaction.
 
