@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-FEW: Final = 3
+FEW: Final = 5
 FAILED: Final = 1  # pytest's status where tests failed; others are of runs that were cut off or never began
 ROOT: Final = Path(__file__).parent.parent
 LAST: Final = Path(".pytest_cache/v/cache/lastfailed")

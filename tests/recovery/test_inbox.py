@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -54,6 +55,7 @@ def forked(work: Callable[[], object]) -> int:
     """Begin some work in a process of its own; gives its id."""
     child = os.fork()
     if child == 0:
+        gc.disable()  # as in `harness.in_a_process`
         try:
             work()
         except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
