@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,16 +16,19 @@ import msgspec
 
 from shroff import app
 from shroff.errors import SignInError
+from shroff.people import links
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.desk import Desk
 from shroff.web.address import origin_of
 from shroff.web.asgi import Application
 from shroff.web.gate import Gate as GateContract
+from shroff.web.gate import gate_of
 from shroff.web.service import Limits, Service
 from shroff.web.table import table
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+PASSWORD = "correct horse battery"
 
 
 def who(role: Role, rights: frozenset[Right] | None = None) -> Who:
@@ -170,3 +173,20 @@ async def asker(
             yield found
         finally:
             await asyncio.to_thread(service.end)
+
+
+Steps = Callable[[Asker, Browser], Awaitable[None]]
+
+
+def run(folder: Path, steps: Steps) -> None:
+    """Steps of the first admin of a service, `ann`, who is signed in."""
+
+    async def whole() -> None:
+        async with asker(folder, gate=gate_of) as asks:
+            browser = Browser(asks)
+            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+            assert link is not None
+            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
+            await steps(asks, browser)
+
+    asyncio.run(whole())

@@ -66,14 +66,14 @@ class HoldsNothing(SqlCases):
 
 
 class KeepsTheState(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def put_cases(self, cases: Sequence[Case]) -> None:
             super().put_cases(cases)
             self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
 
 
 class ChangesReasons(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def put_alerts(self, alerts: Sequence[Alert]) -> None:
             super().put_alerts(alerts)
             for alert in alerts:
@@ -83,71 +83,71 @@ class ChangesReasons(Broken):
 
 
 class SkipsEqualOnes(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
             return super().queue(wanted, order, after and (after[0], 2**60), limit)
 
 
 class TakesSignsForWildcards(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
             found = super().queue(wanted, order, after, limit)
             return found or super().queue(Wanted(), order, after, limit) if wanted.text == "'" else found
 
 
 class FindsClosedOnes(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
             rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
             return {row[1]: Case(*row) for row in rows if row[1] in abouts}
 
 
 class ForgetsNobody(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def end_pending(self, number: int) -> None:
             return
 
 
 class WakesTooEarly(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
             return super().lapsed(now_ms + 1, limit)
 
 
 class IsDueTooLate(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
             return super().due(now_ms - 1, limit)
 
 
 class TellsTheOldest(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def history(self, case: int, limit: int = 1_000) -> list[Happened]:
             return super().history(case)[:limit]
 
 
 class CutsFiles(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def attach(self, attached: Attached, content: bytes) -> Attached:
             return super().attach(attached, content.rstrip(b"\0"))
 
 
 class SharesAll(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def put_view(self, view: View) -> None:
             super().put_view(view)
             self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
 
 
 class CountsWhatLabelsClosed(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def done_since(self, start_ms: int) -> Done:
             found = super().done_since(start_ms)
             return Done(found.answered, found.closed + 1, found.opened)
 
 
 class TakesOneForAll(Broken):
-    class changing(CaseChanging):  # noqa: N801 - as above
+    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
         def has_answered(self, who: str, start_ms: int) -> bool:
             return super().done_since(start_ms).answered > 0
 

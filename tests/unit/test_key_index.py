@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -240,12 +241,16 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
     assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
 
 
-def test_explanations_are_the_same_with_and_without_it(bank):
+def test_explanations_are_the_same_with_and_without_it(bank, monkeypatch):
+    let_go_first: list[int] = []
+    monkeypatch.setattr(os, "nice", let_go_first.append)  # else the process of the tests would be the last in line
+
     def text():
         return repr(app.open(bank).explain("payment/e396"))
 
     with_none = text()
     assert run(["-C", str(bank), "index", "--json"]) == 0
+    assert let_go_first == [19]
     assert text() == with_none
     shutil.rmtree(bank / ".shroff" / "keys")
     assert text() == with_none

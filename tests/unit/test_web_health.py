@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,22 @@ import pytest
 
 from shroff import app, config
 from shroff.decisions.doctor import OK, WRONG, Finding
-from shroff.people import links, users
+from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
-from shroff.web.gate import gate_of
 from shroff.web.health import HealthBoard
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
 EVIL = "<script>alert(1)</script>"
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
     shutil.copytree(TEMPLATE, tmp_path / "bank")
     return tmp_path / "bank"
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,14 @@ import pytest
 
 from shroff import app
 from shroff.notices.store import Question
-from shroff.people import links
 from shroff.web import labels, thresholds
-from shroff.web.gate import gate_of
 from shroff.web.server import THREADS
-from tests.webs import Asker, Browser, asker
+from tests.webs import Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
 EVIL = "<script>alert(1)</script>"
-Steps = Callable[[Asker, Browser], Awaitable[None]]
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 @pytest.fixture

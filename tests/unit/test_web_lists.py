@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,14 @@ from shroff import app
 from shroff.adapters.people_sql import SqlPeople
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.errors import LogBusyError, UsageError
-from shroff.people import links, users
+from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
 from shroff.web import list_csv
-from shroff.web.gate import gate_of
 from shroff.web.pages.lists import instant
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
 LIST = "blocked_cards"
 HEAD = "value,note,added_by,expires_at\n"
 PAYMENT = {
@@ -47,7 +44,6 @@ RULE = """
   reason: This card is on the list of blocked cards
   effect: decline
 """
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 @pytest.fixture
@@ -56,18 +52,6 @@ def bank(tmp_path: Path) -> Path:
     (tmp_path / "bank" / "rules" / "lists.yaml").write_text(RULE, encoding="utf-8")
     (tmp_path / "bank" / "lists" / f"{LIST}.csv").write_text(HEAD, encoding="utf-8")
     return tmp_path / "bank"
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 async def send(browser: Browser, path: str, **form: str) -> Answered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,20 @@ import pytest
 
 from shroff import app
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
-from shroff.people import links, sessions
+from shroff.people import sessions
 from shroff.people.access import Right, Role
 from shroff.web import live as board
 from shroff.web import streaming
 from shroff.web.asgi import Application
-from shroff.web.gate import gate_of
 from shroff.web.pages import live
 from shroff.web.pages.charts import bars_of, line_of
 from shroff.web.pages.words import per_second
 from shroff.web.table import table
-from tests.webs import Asker, Browser, Gate, asker, who
+from tests.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
 EVIL = '<script>alert("x")</script>'
 RULE = """
 - id: large
@@ -38,7 +36,6 @@ RULE = """
   reason: Paid at {this.merchant}
   effect: review
 """
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 def payment(number: int, paid_at: str, amount: str = "20.00", **fields: str) -> dict[str, str]:
@@ -54,18 +51,6 @@ def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(board, "CASES_FRESH_S", 0.0)
     monkeypatch.setattr(live, "EVERY_S", 0.01)
     return tmp_path / "bank"
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 async def post(browser: Browser, *events: object) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -13,29 +11,13 @@ import pytest
 from shroff import app
 from shroff.decisions.promoting import Deployment
 from shroff.models.registry import GateResult, Stored
-from shroff.people import links
 from shroff.people.store import Wanted
 from shroff.web import models as web_models
-from shroff.web.gate import gate_of
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
-Steps = Callable[[Asker, Browser], Awaitable[None]]
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 @pytest.fixture

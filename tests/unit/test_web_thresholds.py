@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -15,32 +14,17 @@ import pytest
 
 from shroff import app
 from shroff.decisions.tested_rows import TESTED, file_of
-from shroff.people import links, users
+from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
-from shroff.web.gate import gate_of
 from shroff.web.pages.thresholds import nice
 from tests.unit.trained import fitted_to
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
-PASSWORD = "correct horse battery"
 WHICH = "model=m-1"
-Steps = Callable[[Asker, Browser], Awaitable[None]]
-
-
-def run(folder: Path, steps: Steps) -> None:
-    async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
-            browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
-            await steps(asks, browser)
-
-    asyncio.run(whole())
 
 
 @pytest.fixture

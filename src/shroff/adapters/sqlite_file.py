@@ -122,29 +122,10 @@ def connect_beside(path: Path, version: int) -> sqlite3.Connection:
 
 
 def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> int:
-    """Insert a row between two transactions of the file's writer; gives the row's number.
+    """Insert a row between two transactions of others in the file; gives the row's number.
 
     A writer at work leaves gaps of less than a millisecond. SQLite's own waiting looks every 100 ms in the end and
-    was seen to miss them all for 5 s; this one looks every millisecond or so.
-
-    Raises: sqlite3.OperationalError where there is no gap for `BUSY_S`.
-    """
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            return connection.execute(sql, values).lastrowid or 0
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
-
-
-def begin_between(connection: sqlite3.Connection) -> None:
-    """Begin a transaction that writes, between two of others, as `write_between` does.
-
-    Cases, people and notices are changed in the same file by whoever serves it, each in a transaction of a millisecond
-    and a flush, and they look every millisecond for their turn. A writer that left the looking to SQLite, which looks
-    every 100 ms in the end, was seldom quick enough where they had much to do. SQLite must not wait by itself, so the
+    was seen to miss them all for 5 s; this one looks every millisecond or so. SQLite must not wait by itself, so the
     connection's `busy_timeout` is 0.
 
     Raises: sqlite3.OperationalError where there is no gap for `BUSY_S`.
@@ -152,15 +133,24 @@ def begin_between(connection: sqlite3.Connection) -> None:
     deadline = 0.0
     while True:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            return connection.execute(sql, values).lastrowid or 0
         except sqlite3.OperationalError as error:
             now = time.monotonic()
             deadline = deadline or now + BUSY_S
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now > deadline:
                 raise
-        else:
-            return
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
+
+
+def begin_between(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, in the same way.
+
+    Cases, people and notices are changed in the same file by whoever serves it, each in a transaction of a millisecond
+    and a flush, and a writer that left the looking to SQLite was seldom quick enough where they had much to do.
+
+    Raises: as `write_between`.
+    """
+    write_between(connection, "BEGIN IMMEDIATE", ())
 
 
 def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:

@@ -25,8 +25,11 @@ class ListFiles(Additions):
 
     __slots__ = ()
 
-    def make_list(self, name: str) -> None:
-        """Write a new list without entries. Raises: UsageError where it is there, or the name cannot be one."""
+    def make_list(self, name: str, before: Callable[[], None] = lambda: None) -> None:
+        """Write a new list without entries; where `before` raises, there is none.
+
+        Raises: UsageError where it is there, or the name cannot be one.
+        """
         from shroff.decisions.lists import file_of
         from shroff.decisions.reference import LIST_COLUMNS
 
@@ -38,6 +41,7 @@ class ListFiles(Additions):
             if name in self.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
             self.check_with({file_of(name): text})
+            before()
             config.make_folder(self.places.folder / FOLDER)
             config.write_text(self.places.folder / file_of(name), text)
         self.reload()

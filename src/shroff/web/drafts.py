@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.inbox import ADOPT
 from shroff.decisions.rule_drafts import Author, Checked, Draft
 from shroff.decisions.rule_files import Before, tag_of
-from shroff.errors import NotAllowedError, Problem, ShroffError
+from shroff.errors import NotAllowedError, Problem
 from shroff.events.event import time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -126,7 +125,7 @@ async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
     """Throw a draft away."""
     act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag})
     await service.in_thread(service.project.drop_draft, id_, tag, lambda file, tag: service.record_now(act))
-    await adopted(service)
+    await service.adopted()
 
 
 async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
@@ -145,7 +144,7 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     file = file or file_for(look)
     before = _before(service, request, "rule.shadow", id_, {"draft": tag})
     put = await service.in_thread(service.project.shadow_draft, id_, tag, file, used, before)
-    return put, await adopted(service)
+    return put, await service.adopted()
 
 
 async def activate(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
@@ -153,7 +152,7 @@ async def activate(service: Service, request: Request, id_: str, tag: str, file:
     look = await service.in_thread(one_rule, service, id_)
     before = _before(service, request, "rule.activate", id_, {"draft": tag})
     put = await service.in_thread(service.project.activate_draft, id_, tag, file or file_for(look), before)
-    return put, await adopted(service)
+    return put, await service.adopted()
 
 
 async def put_back(service: Service, request: Request, id_: str, seq: int, reason: str) -> tuple[str, str]:
@@ -168,7 +167,7 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
     act = "rule.back" if text else "rule.off"
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
     put = await service.in_thread(service.project.put_back, id_, text, file_for(look), before)
-    return put, await adopted(service)
+    return put, await service.adopted()
 
 
 def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
@@ -182,15 +181,6 @@ def _before(service: Service, request: Request, action: str, id_: str, after: di
         service.record_now(Act(request.who, action, subject_of(id_), None, told))
 
     return record
-
-
-async def adopted(service: Service) -> str:
-    """Have the log take the project's files up; gives why that is not done yet, where it is not."""
-    try:
-        await service.asked_of_log(None, ADOPT, [b"null"])
-    except ShroffError as error:  # the files are written; they come into force later
-        return str(error)
-    return ""
 
 
 def file_for(look: RuleLook) -> str:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.inbox import ADOPT
 from shroff.decisions.lists import Edited, Entry, Summary
-from shroff.errors import ShroffError
 from shroff.people.audit import Act
 from shroff.web import list_csv
 from shroff.web.http import Request, Response, json_response
@@ -98,29 +96,16 @@ async def change(
     found = await service.in_thread(write)
     told: dict[str, Any] = {"list": name, **found.counts, "in_force": True, "why_not": None}
     if found.before or found.after:
-        told["why_not"] = await put_in_force(service)
+        told["why_not"] = await service.adopted() or None
         told["in_force"] = told["why_not"] is None
     return told
 
 
 async def make(service: Service, request: Request, name: str) -> None:
     """A new list without entries. Raises: UsageError."""
-    await service.in_thread(service.project.make_list, name)
-    await put_in_force(service, Act(request.who, "list.make", f"list {name}"))
-
-
-async def put_in_force(service: Service, act: Act | None = None) -> str | None:
-    """Have the files as they are now in force from the next event on; why that waits, None where it does not.
-
-    `act` is recorded with it, where it is not yet.
-
-    The file is written by now: whatever goes wrong here, it comes into force later.
-    """
-    try:
-        await service.asked_of_log(act, ADOPT, [b"null"])
-    except ShroffError as error:
-        return str(error)
-    return None
+    act = Act(request.who, "list.make", f"list {name}")
+    await service.in_thread(service.project.make_list, name, lambda: service.record_now(act))
+    await service.adopted()
 
 
 def known(service: Service, request: Request) -> str:

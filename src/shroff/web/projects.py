@@ -12,7 +12,6 @@ import msgspec
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
 from shroff.people.audit import Act
 from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
-from shroff.web.drafts import adopted
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API
@@ -85,7 +84,7 @@ async def put_rules(service: Service, request: Request) -> Response:
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
     now = await service.in_thread(project.rule_file, name)
     assert now is not None
-    why_not = await adopted(service)
+    why_not = await service.adopted()
     return json_response({**_shown(now), "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
 
 

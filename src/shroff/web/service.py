@@ -16,7 +16,7 @@ import msgspec
 from shroff.decisions.answering import AWAY, PATIENCE_S
 from shroff.decisions.errands import Errands
 from shroff.decisions.foreseeing import LATER, answers_of, asking
-from shroff.decisions.inbox import LEFT, result_of
+from shroff.decisions.inbox import ADOPT, LEFT, result_of
 from shroff.decisions.posted import PostReader
 from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.progress import unheard
@@ -290,6 +290,17 @@ class Service:
             await asyncio.sleep(wait_s)  # and not in a thread: others need those
             wait_s = min(wait_s * 1.5, LOOK_S_MAX)
         return replies
+
+    async def adopted(self) -> str:
+        """Have the log take the project's files up, from the next event on; why that waits, empty where it does not.
+
+        The files are written by now: whatever goes wrong here, they come into force later.
+        """
+        try:
+            await self.asked_of_log(None, ADOPT, [b"null"])
+        except ShroffError as error:
+            return str(error)
+        return ""
 
     async def recorded(self, act: Act) -> None:
         """Put an act into the record, durable on return."""
