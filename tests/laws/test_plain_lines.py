@@ -113,6 +113,36 @@ def test_a_line_that_goes_the_short_way_is_what_the_door_makes_of_it():
     assert min(outcomes[True], outcomes[False]) > 200
 
 
+def test_a_list_that_goes_the_short_way_is_what_the_door_makes_of_each():
+    reader, outcomes = plain_reader(TYPE), Counter[bool]()
+    assert reader is not None
+
+    @settings(max_examples=1_000, database=None, derandomize=True)
+    @given(st.lists(lines(), max_size=3), st.sampled_from([b",", b" , "]))
+    def same(ones: list[bytes], comma: bytes) -> None:
+        found = reader.read_list(b"[" + comma.join(ones) + b"]")
+        outcomes[found is not None] += bool(ones)
+        if found is not None:
+            assert [one is None for one in found] == [reader.read(one) is None for one in ones]
+            assert [one for one in found if one] == [
+                by_the_door(raw) for raw, one in zip(ones, found, strict=True) if one
+            ]
+
+    same()
+    assert min(outcomes[True], outcomes[False]) > 100
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_key_that_stands_twice_in_one_of_a_list_sends_it_through_the_door(blank: str):
+    reader = plain_reader(TYPE)
+    assert reader is not None
+    one = f'{{"id":{blank}"p1","at":"2026-03-01T10:00:00Z","amount":"5.00"}}'
+    twice = one.replace("}", ',"amount":"5.00"}')
+
+    assert reader.read_list(f"[{one},{one}]".encode()) is not None
+    assert reader.read_list(f"[{one},{twice}]".encode()) is None
+
+
 def test_the_law_sees_an_amount_that_is_not_as_it_is_stored(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plain._Decimals, "read", lambda self, text: self._read(text) if text[-1:].isdecimal() else None)
     with pytest.raises(AssertionError):

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from shroff import app
-from shroff.decisions import feeding
+from shroff.decisions import source_reading
 from shroff.decisions.draft import Draft
 from shroff.decisions.posts import Posts
 from shroff.errors import UsageError
@@ -49,7 +49,7 @@ def messages(first: int, count: int) -> list[bytes]:
 def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     found = MemoryTopic({part: [] for part in PARTS}, "payment")
     monkeypatch.setattr(app.Project, "open_source", lambda *_: MemorySource(found, name="kafka"))
-    monkeypatch.setattr(feeding, "SOURCE_PAUSES_S", (0.01, 0.1))
+    monkeypatch.setattr(source_reading, "PAUSES_S", (0.01, 0.1))
     return found
 
 

@@ -67,7 +67,17 @@ def test_a_list_and_lines_hold_the_same(are_lines):
     found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
 
     assert [one.event.id for one in found if one.event is not None] == ["p0", "p1", "p2"]
-    assert mistakes == [[], [], []]
+    assert [one.raw() for one in found] == parts
+    assert len(mistakes) == 3
+    assert not any(mistakes)
+
+
+def test_each_of_a_list_is_looked_at_for_its_time():
+    parts = [raw(id="p0"), raw(id="p1", at="2027-03-01T12:00:00Z")]
+    found, _ = reader().many("payment", b"[" + b",".join(parts) + b"]", "me", are_lines=False)
+
+    assert [one.refusal is None for one in found] == [True, False]
+    assert found[1].raw() == parts[1]
 
 
 def test_one_mistake_in_a_list_leaves_the_others():

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import working, working_delivery, working_lead
+from shroff.decisions import source_reading, working, working_delivery, working_lead
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.forgetting import Forgotten, forget, parts_read
 from shroff.decisions.inbox import LABELS, Inbox, labels_request
@@ -109,7 +109,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "PAUSES_S", (0.001, 0.002))
-    monkeypatch.setattr(working_lead, "SOURCE_PAUSES_S", (0.001, 0.002))
+    monkeypatch.setattr(source_reading, "PAUSES_S", (0.001, 0.002))
     monkeypatch.setattr(working_lead, "IDLE_S", 0.001)
 
 

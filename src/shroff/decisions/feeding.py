@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from shroff.decisions.forgetting import known
+from shroff.decisions.source_reading import SourceReading
 from shroff.decisions.working_careful import Careful, SuspectError, is_meant
 from shroff.decisions.working_counts import Work
-from shroff.decisions.working_lead import HEALTH_S, SOURCE_PAUSES_S
+from shroff.decisions.working_lead import HEALTH_S
 from shroff.decisions.working_letters import DeadLetters
 from shroff.decisions.working_lines import Inflow
 from shroff.decisions.writer import Writer
@@ -56,13 +56,11 @@ class Feeding:
         self, feed: Feed, log: Log, writer: Writer, work: Work, careful: Careful, tell: Callable[[str], None]
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
-        self._log, self._writer, self._work, self._careful, self._tell = log, writer, work, careful, tell
+        self._log, self._writer, self._work, self._careful = log, writer, work, careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
-        self._letters = DeadLetters(log, self._source)
-        self._reached = log.offsets(self._source.name)
-        work.offsets = known(self._reached)
-        self._is_reading, self._next_try_s, self._pause_s = False, 0.0, SOURCE_PAUSES_S[0]
+        self._letters = DeadLetters(log, self._source, tell)
+        self._reading = SourceReading(self._source, log.offsets(self._source.name), work, tell)
         self._asked_s = 0.0
         self.is_flowing = False  # whether more may be there at once
 
@@ -95,7 +93,7 @@ class Feeding:
         work.done_s = time.monotonic()
         work.latencies.add(work.done_s - arrived_s, len(submissions))
         reached = {one.part: one.offset for one in offsets}
-        self._reached.update(reached)
+        self._reading.reached.update(reached)
         work.offsets.update(reached)
         self._source.passed(reached)
         self._letters.note(len(prepared.batch.refused))
@@ -109,66 +107,31 @@ class Feeding:
             self._asked_s = now_s
             self._work.health = self._source.health()
         if self._letters.is_due:
-            self._sends_letters()
+            self._letters.send(self._reading.reached.keys())
 
     def end(self) -> None:
         """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
-        while self._letters.has_news and self._sends_letters():
-            pass
-
-    def _sends_letters(self) -> bool:
-        """Send some; whether there may be more that can be sent now."""
-        try:
-            return self._letters.send(self._reached.keys())
-        except TransientError as error:
-            self._tell(f"dead letters are sent later: {error}")
-            return False
+        self._letters.send_all(self._reading.reached.keys())
 
     # ---- reading
 
     def _polled(self, size: int) -> _Gathered:
-        gathered = _Gathered()
-        if not self._reads():
-            return gathered
-        try:
-            found = self._source.poll(size, 0.0)
-        except (TransientError, UsageError, StateError) as error:
-            self._is_away(error)
-            return gathered
-        for taken in found:
-            gathered.submissions += self._inflow.submissions(taken)
-            before = gathered.offsets.get(taken.part)
-            then = self._reached.get(taken.part) if before is None else before.before
-            gathered.offsets[taken.part] = Offset(self._source.name, taken.part, taken.offset, then)
-        return gathered
-
-    def _reads(self) -> bool:
-        """Whether the source was started; one that is away is tried now and then."""
-        if self._is_reading:
-            return True
-        if time.monotonic() < self._next_try_s:
-            return False
-        try:
-            self._source.start(known(self._reached))
-        except (TransientError, UsageError, StateError) as error:
-            self._is_away(error)
-            return False
-        self._is_reading, self._pause_s = True, SOURCE_PAUSES_S[0]
-        self._work.waits_for = ""
-        return True
-
-    def _is_away(self, error: TransientError | UsageError | StateError) -> None:
-        """The source cannot be had now: it is begun again later, and posts go on meanwhile.
+        """What the source has; where it cannot be had it is begun again later, and posts go on meanwhile.
 
         So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
         else to do.
         """
-        self._is_reading = False
-        if not isinstance(error, TransientError):
-            self._pause_s = SOURCE_PAUSES_S[1]
-        self._next_try_s = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, SOURCE_PAUSES_S[1])
-        words = f"waiting for the source: {error}"
-        if words != self._work.waits_for:
-            self._work.waits_for = words
-            self._tell(words)
+        gathered, reading = _Gathered(), self._reading
+        if not reading.is_due:
+            return gathered
+        try:
+            if not reading.is_begun:
+                reading.begin()
+            found = self._source.poll(size, 0.0)
+        except (TransientError, UsageError, StateError) as error:
+            reading.is_away(error, is_lasting=not isinstance(error, TransientError))
+            return gathered
+        for taken in found:
+            gathered.submissions += self._inflow.submissions(taken)
+            reading.add(gathered.offsets, taken)
+        return gathered

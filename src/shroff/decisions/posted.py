@@ -13,6 +13,7 @@ from shroff.decisions.definitions import Definitions
 from shroff.decisions.working_lines import timely
 from shroff.errors import InputError
 from shroff.events.encodings import json_columns
+from shroff.events.event import Event
 from shroff.events.intake import Intake, Submission
 from shroff.events.lines import Line
 from shroff.events.mapping import LABEL
@@ -79,6 +80,9 @@ class PostReader:
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
     ) -> tuple[list[Submission], list[Mistakes]]:
         """A list or JSON lines: each with its mistakes. Raises: TooMuchError."""
+        plain = None if are_lines else self._plain.get(type_name)
+        if plain is not None and (found := plain.read_list(raw)) is not None and len(found) <= COUNT_MAX:
+            return self._mostly_plain(type_name, raw, place, found)
         submissions: list[Submission] = []
         mistakes: list[Mistakes] = []
         for one in pieces(raw, are_lines=are_lines):
@@ -86,6 +90,34 @@ class PostReader:
             submissions.append(self.one(type_name, one, place, own))
             mistakes.append(own)
         return submissions, mistakes
+
+    def _mostly_plain(
+        self, type_name: str, raw: bytes, place: str, found: Sequence[tuple[Event, bytes] | None]
+    ) -> tuple[list[Submission], list[Mistakes]]:
+        whole, now_ms, definitions = _Whole(raw), self._now_ms(), self.definitions
+        submissions, mistakes = list[Submission](), list[Mistakes]([()]) * len(found)
+        for at, plain in enumerate(found):
+            if plain is None:
+                own: list[tuple[str, str]] = []
+                submissions.append(self.one(type_name, whole.piece(at), place, own))
+                mistakes[at] = own
+                continue
+            event, body = plain
+            read = Submission(SOURCE, place, partial(whole.piece, at), type_name, event, None, None, body)
+            submissions.append(timely(read, definitions, now_ms))
+        return submissions, mistakes
+
+
+class _Whole:
+    """A list whose elements are looked for only when one is asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._pieces = raw, list[bytes]()
+
+    def piece(self, at: int) -> bytes:
+        """The bytes of one element."""
+        self._pieces = self._pieces or pieces(self._raw, are_lines=False)
+        return self._pieces[at]
 
 
 def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:

@@ -15,6 +15,7 @@ from shroff.decisions.forgetting import known
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import Committer, short_turns
 from shroff.decisions.lane_work import LaneLead
+from shroff.decisions.source_reading import SourceReading
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError, is_meant
 from shroff.decisions.working_counts import Work
 from shroff.decisions.working_delivery import Outflow, Tended
@@ -30,7 +31,6 @@ from shroff.streams.source import Parted, Source
 
 IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
 HEALTH_S: Final = 0.25
-SOURCE_PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest
 
 
 @dataclass(slots=True)
@@ -71,16 +71,13 @@ class Lead:
         lane: LaneLead | None = None,
     ) -> None:
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
-        self._work, self._careful, self._options, self._tell = work, careful, options, tell
-        self._lane = lane
+        self._work, self._careful, self._options, self._lane = work, careful, options, lane
         self._held = ExitStack()
         self._outflow = Outflow(log, delivering, self._held, tell)
-        self._letters = DeadLetters(log, source)
+        self._letters = DeadLetters(log, source, tell)
         self._saving = Savings(writer, source, work, options, tell)
-        self._reached = log.offsets(source.name)
-        work.offsets = known(self._reached)
+        self._reading = SourceReading(source, log.offsets(source.name), work, tell)
         self._rounds: deque[_Round] = deque()
-        self._is_reading, self._next_try_s, self._pause_s = False, 0.0, SOURCE_PAUSES_S[0]
         self._is_empty = False  # the source, when it was last asked
         self._failure: ShroffError | None = None
         self._committed_s = 0.0
@@ -100,7 +97,7 @@ class Lead:
                 while not stop.is_set() and not self._is_over():
                     self._turn()
                 self._drain()
-                self._send_all_letters()
+                self._letters.send_all(self._reading.reached.keys())
                 self._saving.end()
             except Exception:
                 self._drain()  # what was decided may get there, and counts then; if that failed, it came first
@@ -120,14 +117,14 @@ class Lead:
     def _has_no_more(self) -> bool:
         """Whether whoever is outside says so; where nobody does, the source is begun again later."""
         try:
-            standings = self._source.look(known(self._reached))
+            standings = self._source.look(known(self._reading.reached))
         except TransientError as error:
             self._is_away(error)
             return False
         self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
         if any(one.waiting is None and not one.trouble for one in standings):
             return False  # nobody answers for it
-        are_new = any(one.waiting and one.part not in self._reached for one in standings)
+        are_new = any(one.waiting and one.part not in self._reading.reached for one in standings)
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
@@ -175,40 +172,30 @@ class Lead:
                 submissions = self._lane.checked(taken, submissions)
             gathered.submissions += submissions
             gathered.arrived.append((self._came_s, len(submissions)))
-            before = gathered.offsets.get(taken.part)
-            known = self._reached.get(taken.part) if before is None else before.before
-            gathered.offsets[taken.part] = Offset(self._source.name, taken.part, taken.offset, known)
+            self._reading.add(gathered.offsets, taken)
         return gathered
 
     def _reads(self) -> bool:
         """Whether the source was started; one that is away is tried now and then."""
-        if self._is_reading:
+        reading = self._reading
+        if reading.is_begun:
             return True
-        now_s = time.monotonic()
-        if now_s < self._next_try_s:
+        if not reading.is_due:
             time.sleep(IDLE_S)
             return False
         try:
-            self._source.start(known(self._reached))
+            reading.begin()
         except TransientError as error:
             self._is_away(error)
             return False
         if self._lane is not None and isinstance(self._source, Parted):
             self._lane.hold(self._source.partitions)
-        self._is_reading, self._pause_s = True, SOURCE_PAUSES_S[0]
-        self._work.waits_for = ""
         self._came_s = time.monotonic()
         return True
 
     def _is_away(self, error: TransientError) -> None:
-        """The source cannot be had now: it is begun again later, behind what was gathered from it."""
-        self._is_reading = self._is_empty = False
-        self._next_try_s = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, SOURCE_PAUSES_S[1])
-        words = f"waiting for the source: {error}"
-        if words != self._work.waits_for:
-            self._work.waits_for = words
-            self._tell(words)
+        self._is_empty = False
+        self._reading.is_away(error)
 
     # ---- deciding and committing
 
@@ -218,7 +205,7 @@ class Lead:
         if not writer.looks_ahead:
             self._drain()
         offsets = list(gathered.offsets.values())
-        self._reached.update({one.part: one.offset for one in offsets})
+        self._reading.reached.update({one.part: one.offset for one in offsets})
         try:
             known = writer.look_up(gathered.submissions)
             committer.start()
@@ -284,7 +271,7 @@ class Lead:
         self._work.sinks = self._outflow.health
         if self._letters.is_due:
             self._drain()
-            self._send_letters()
+            self._letters.send(self._reading.reached.keys())
         self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
 
     def _serve(self) -> None:
@@ -294,15 +281,3 @@ class Lead:
             if is_meant(error):
                 raise
             raise RequestError(error) from error
-
-    def _send_letters(self) -> bool:
-        """Send some dead letters; whether there may be more that can be sent now."""
-        try:
-            return self._letters.send(self._reached.keys())
-        except TransientError as error:
-            self._tell(f"dead letters are sent later: {error}")
-            return False
-
-    def _send_all_letters(self) -> None:
-        while self._letters.has_news and self._send_letters():
-            pass

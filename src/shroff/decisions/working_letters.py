@@ -7,9 +7,10 @@ sent again by the next process.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
+from shroff.errors import TransientError
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.source import Source
 
@@ -20,10 +21,10 @@ _PART: Final = "quarantine"
 
 
 class DeadLetters:
-    """The dead letters of a source, in the order of quarantine."""
+    """The dead letters of a source, in the order of quarantine. `tell` is told where they are sent later."""
 
-    def __init__(self, log: Log, source: Source) -> None:
-        self._log, self._source, self._name = log, source, f"{source.name}, refused"
+    def __init__(self, log: Log, source: Source, tell: Callable[[str], None]) -> None:
+        self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"
         self._noted = log.offset(self._name, _PART) if source.takes_refused else None
         self.has_news = source.takes_refused  # the process before this one may have left some
         self._next_s = 0.0
@@ -36,14 +37,20 @@ class DeadLetters:
     def is_due(self) -> bool:
         return self.has_news and time.monotonic() >= self._next_s
 
+    def send_all(self, parts: Collection[str]) -> None:
+        """Send all that can be sent now, no batch being open. `parts` are the source's."""
+        while self.has_news and self.send(parts):
+            pass
+
     def send(self, parts: Collection[str]) -> bool:
-        """Send some that stand behind those that were sent, no batch being open; whether there are more.
+        """Send some that stand behind those that were sent; whether there may be more that can be sent now."""
+        try:
+            return self._send(parts)
+        except TransientError as error:
+            self._tell(f"dead letters are sent later: {error}")
+            return False
 
-        Args:
-            parts: The source's.
-
-        Raises: TransientError where the source cannot take them now.
-        """
+    def _send(self, parts: Collection[str]) -> bool:
         began_s, sent = time.monotonic(), int(self._noted or 0)
         numbers = [number for number in self._log.refused_numbers() if number > sent]
         some = numbers[:AT_ONCE]

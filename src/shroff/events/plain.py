@@ -50,6 +50,7 @@ class PlainReader:
         )
         self._type = event_type.name
         self._decode = msgspec.json.Decoder(shape).decode
+        self._decode_list = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]  # made here
         self._encode = msgspec.json.Encoder().encode
         self._values = attrgetter(*(f"f{at}" for at in range(len(order))))
         self._reads = [
@@ -65,6 +66,33 @@ class PlainReader:
             stored = self._decode(raw)
         except (ValueError, RecursionError):
             return None
+        event = self._event(stored)
+        if event is None:
+            return None
+        body = self._encode(stored)
+        if len(raw) > len(body) + self._longer_max and self._may_double(raw, event):
+            return None
+        return event, body
+
+    def read_list(self, raw: bytes) -> list[tuple[Event, bytes] | None] | None:
+        """The events of a JSON list and their bodies, None for each that has to go through the door; None for all.
+
+        Cost: 0.7 of reading them one by one, which also needs to know where each begins.
+        """
+        try:
+            stored = self._decode_list(raw)
+        except (ValueError, RecursionError):
+            return None
+        bodies = [self._encode(one) for one in stored]
+        length = sum(map(len, bodies)) + len(bodies) + 1  # with what stands between them
+        if len(raw) > length + self._longer_max:  # a key may stand twice
+            present = sum(_present(self._values(one)) for one in stored)
+            if key_count(raw) != present:
+                return None
+        events = map(self._event, stored)
+        return [None if event is None else (event, body) for event, body in zip(events, bodies, strict=True)]
+
+    def _event(self, stored: Any) -> Event | None:
         values = list(self._values(stored))
         for at, read in self._reads:
             text = values[at]
@@ -72,14 +100,16 @@ class PlainReader:
                 value = values[at] = read(text)
                 if value is None:
                     return None
-        body = self._encode(stored)
-        if len(raw) > len(body) + self._longer_max and self._may_double(raw, values):
-            return None
-        return Event(self._type, values[self._id_at], values[self._time_at], tuple(values)), body
+        return Event(self._type, values[self._id_at], values[self._time_at], tuple(values))
 
-    def _may_double(self, raw: bytes, values: list[Any]) -> bool:
+    def _may_double(self, raw: bytes, event: Event) -> bool:
         """Whether a key may stand twice; what is missing may be there as null."""
-        return key_count(raw) != len(values) - values.count(None) and may_double(raw, msgspec.json.decode(raw))
+        return key_count(raw) != _present(event.values) and may_double(raw, msgspec.json.decode(raw))
+
+
+def _present(values: tuple[Any, ...]) -> int:
+    """How many of the values are there."""
+    return len(values) - values.count(None)
 
 
 def plain_reader(event_type: EventType) -> PlainReader | None:
