@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -202,6 +203,18 @@ def test_a_kill_in_the_transaction_that_opens_a_case_leaves_neither_it_nor_a_not
     (alert,) = alerts(bank)
     assert case.alerts == 1
     assert told(bank) == [f"cases/case-1-{alert.seq}"]
+
+
+def test_a_follower_at_the_end_of_the_log_says_that_there_is_no_more_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(following, "PLACES", 2)
+    bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases"))
+    bank.pay(*(payment(f"p-{number}") for number in range(4)))  # behind the version, which has a place as well
+    with follower(bank) as found:
+        steps = [found.step() for _ in range(4)]
+
+    assert steps == [True, True, False, False]
 
 
 # ---- who is told

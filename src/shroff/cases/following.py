@@ -109,21 +109,22 @@ class Follower:
         return self._seen
 
     def step(self) -> bool:
-        """Read on a bit, if there is more; gives whether there was.
+        """Read on a bit, if there is more; gives whether there is more still.
 
         Raises: StorageError, TransientError; then nothing of it was written, and it may be tried again.
         """
         if self._kept is None:
             with self._store.look() as look:
                 self._kept = self._seen = look.place()[0]
-        upto = min(self._log.last_seq(), self._seen + PLACES)
+        last = self._log.last_seq()
+        upto = min(last, self._seen + PLACES)
         if upto <= self._seen:
             return False
         labels = list(heard(self._log, self._seen, upto))
         for end, alerts, said in _parts(self._raiser.alerts(self._seen, upto), labels, upto):
             if not self._take(alerts, said, end):
                 return True
-        return True
+        return upto < last
 
     def follow(self) -> None:
         """Read up to the end of the log."""
