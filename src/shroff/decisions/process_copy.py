@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import Final, NoReturn
 
 from shroff.errors import StorageError
@@ -48,17 +49,13 @@ class Asked:
 
     def __init__(self, questions: list[Callable[[], bytes]]) -> None:
         self._told, telling = os.pipe()
-        self._process = 0
         try:
-            self._process = forked()
+            self._process = _copied(lambda: _answer(questions, telling))
         except OSError as error:
             os.close(self._told)
             raise StorageError(f"this cannot be computed beside the work: {error.strerror}") from error
         finally:
-            if self._process:
-                os.close(telling)
-        if self._process == 0:
-            _answer(questions, telling)
+            os.close(telling)
         with suppress(OSError):  # here, too, so that there is a group to be ended before the copy has made one
             os.setpgid(self._process, self._process)
 
@@ -78,6 +75,33 @@ class Asked:
             with suppress(ChildProcessError):
                 os.waitpid(self._process, 0)
         return _parts(bytes(said))
+
+
+def _copied(work: Callable[[], NoReturn]) -> int:
+    """Begin a copy of this process that does this work; gives its number. Raises: OSError where none can be made.
+
+    A copy has one thread, that which made it. It is a new one: one that has grown trees believes that it has the
+    threads that helped it then, and would wait for them.
+    """
+    found: list[int | OSError] = []
+
+    def run() -> None:
+        try:
+            process = forked()
+        except OSError as error:
+            found.append(error)
+            return
+        if process == 0:
+            work()
+        found.append(process)
+
+    thread = Thread(target=run, name="copy")
+    thread.start()
+    thread.join()
+    (made,) = found
+    if isinstance(made, OSError):
+        raise made
+    return made
 
 
 def _parts(said: bytes) -> list[bytes]:
