@@ -14,6 +14,7 @@ from shroff.app import Project
 from shroff.cli.main import run
 from shroff.decisions import inbox
 from shroff.decisions.lists import Entry
+from shroff.decisions.rule_drafts import Author
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.models.registry import Registry
 from shroff.people.audit import Row
@@ -118,6 +119,35 @@ def test_a_list_is_recorded_once_there_is_a_log(shop):
     ]
 
 
+def unrecordable(project: Project) -> None:
+    """From now on nothing can be recorded: the head of the record is gone."""
+    with closing(sqlite3.connect(project.places.log)) as shell:
+        shell.execute("DELETE FROM audit_head")
+        shell.commit()
+
+
+def files_of(project: Project) -> dict[str, str]:
+    """The project's files by their names, but for what lies beside them."""
+    whole = [one for one in project.places.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
+    return {str(one.relative_to(project.places.folder)): one.read_text() for one in whole if one.suffix != ".ubj"}
+
+
+def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
+    example = json.loads((shop.places.folder / "examples" / "payment.json").read_text())
+    shop.decide([example], as_type="payment")
+    shop.list_add("blocked_cards", Entry("c-1", "", "", ""))
+    before = files_of(shop)
+    unrecordable(shop)
+    for change in (
+        lambda: shop.list_add("blocked_cards", Entry("c-2", "", "", "")),
+        lambda: shop.list_remove("blocked_cards", "c-1"),
+    ):
+        with pytest.raises(StorageError, match="nothing can be recorded"):
+            change()
+
+    assert files_of(shop) == before
+
+
 def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
     with closing(project.open_log(read_only=False)), pytest.raises(LogBusyError, match="waits in the log's inbox"):
@@ -129,9 +159,7 @@ def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
 
 def test_what_cannot_be_recorded_is_not_asked(project):
     project.label("payment/p0", "fraud")
-    with closing(sqlite3.connect(project.places.log)) as shell:
-        shell.execute("DELETE FROM audit_head")
-        shell.commit()
+    unrecordable(project)
     with pytest.raises(StorageError, match="nothing can be recorded"):
         project.label("payment/p1", "fraud")
 
@@ -158,14 +186,39 @@ def test_the_record_of_a_project_is_whole_with_all_of_that(project):
     assert project.verify().mismatches == 0
 
 
-def test_models_that_come_into_force_and_leave_it_are_recorded(tmp_path):
+@pytest.fixture
+def modelled(tmp_path: Path) -> Project:
+    """A project with two models, of which none is in force."""
     folder = tmp_path / "small"
     for name, text in {**FILES, "policy.yaml": POLICY}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    train(Registry(folder / "models"), "m-1", seed=1)
+    for number in (1, 2):
+        train(Registry(folder / "models"), f"m-{number}", seed=number)
     found = app.open(folder)
     found.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c1", "amount": "5.00"}], as_type="payment")
+    return found
+
+
+def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
+    modelled.promote("m-1", by="ann")
+    before = files_of(modelled)
+    unrecordable(modelled)
+    for change in (
+        lambda: modelled.promote("m-2", by="ann"),
+        lambda: modelled.rollback("payment"),
+        lambda: modelled.shadow("m-2"),
+        lambda: modelled.challenge("m-2", 0.1, "card"),
+        lambda: modelled.set_cutoffs("payment", (0.4, 0.8)),
+    ):
+        with pytest.raises(StorageError, match="nothing can be recorded"):
+            change()
+
+    assert files_of(modelled) == before
+
+
+def test_models_that_come_into_force_and_leave_it_are_recorded(modelled):
+    found = modelled
     found.promote("m-1", by="ann")
     found.rollback("payment")
 
@@ -173,3 +226,21 @@ def test_models_that_come_into_force_and_leave_it_are_recorded(tmp_path):
         ("model.change", "model m-1", '{"champion":""}', {"champion": "m-1", "what": "promoted"}),
         ("model.change", "model m-1", '{"champion":"m-1"}', {"champion": "", "what": "rolled back"}),
     ]
+
+
+def test_a_draft_that_cannot_be_recorded_is_neither_kept_nor_approved(project):
+    def away(*_: str) -> None:
+        raise StorageError("nothing can be recorded")
+
+    text = "- { id: dear, on: payment, by: card, when: this.amount > 500, effect: review }\n"
+    ann, ben = Author("user-1", "ann"), Author("user-2", "ben")
+    with pytest.raises(StorageError, match="nothing can be recorded"):
+        project.write_draft("dear", text, "", [ann], away)
+    assert project.draft("dear") is None
+    kept = project.write_draft("dear", text, "", [ann])
+    with pytest.raises(StorageError, match="nothing can be recorded"):
+        project.approve_draft("dear", kept.tag, ben, away)
+
+    found = project.draft("dear")
+    assert found is not None
+    assert not found.is_approved

@@ -356,11 +356,11 @@ class Additions(Elsewhere):
             changed, what = change(text)
             if what != SAME:
                 self.check_with({file_of(name): changed})
+                self.record(Deed("list.change", f"list {name}", None, {"value": value, "what": what}))
                 config.write_text(self.places.folder / file_of(name), changed)
         self.reload()
         before = self._files_in_force()
-        told = None if what == SAME else Deed("list.change", f"list {name}", None, {"value": value, "what": what})
-        in_force, why_not = self._put_in_force(waits, deed=told)
+        in_force, why_not = self._put_in_force(waits)
         now = self._files_in_force() if in_force else before
         others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
         return Change(name, value, what, len(entries(changed)), in_force, why_not, tuple(others) if before else ())
@@ -375,11 +375,11 @@ class Additions(Elsewhere):
                 control.take(record)
         return control.files
 
-    def _put_in_force(self, waits: Waits, written: str = WRITTEN, deed: Deed | None = None) -> tuple[bool, str]:
+    def _put_in_force(self, waits: Waits, written: str = WRITTEN) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
-        The file is written by now, as `written` says, so whatever goes wrong says that it waits, and never that
-        nothing was done.
+        The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
+        waits, and never that nothing was done.
         """
         from shroff.decisions.inbox import ADOPT
 
@@ -389,18 +389,16 @@ class Additions(Elsewhere):
             return False, "this project has no log yet; its files come into force with the first events"
         waits(written)
         if self.is_parted:
-            return self._put_in_force_in_lanes(deed)
+            return self._put_in_force_in_lanes()
         try:
-            self._ask(ADOPT, b"null", waits, deed)
+            self._ask(ADOPT, b"null", waits)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot come into force: {error.problems[0]}"
         except ShroffError as error:
             return False, str(error)
         return True, ""
 
-    def _put_in_force_in_lanes(self, deed: Deed | None) -> tuple[bool, str]:
-        if deed is not None:
-            self.record(deed)
+    def _put_in_force_in_lanes(self) -> tuple[bool, str]:
         try:
             late = behind(self.tell_lanes())
         except ShroffError as error:

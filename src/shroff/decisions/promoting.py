@@ -404,6 +404,8 @@ class Promotions(Additions):
     ) -> Deployment:
         """Change the file as a whole or not at all, and have the process that writes the log adopt it.
 
+        The change stands in the record first, and is not made where that fails.
+
         What the file has and the log has not, since a process was killed between the two, is put in force now.
 
         Args:
@@ -414,16 +416,19 @@ class Promotions(Additions):
             found = in_force.get(event, InForce())
             before = found if logged is None else logged.get(event, InForce())
             after = change(found, before)
+            is_new = after != found or after.meaning() != before.meaning()
+            before = found if after != found else before
+            now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
+            text = text_of({**in_force, event: after})
             if after != found:
-                text = text_of({**in_force, event: after})
                 self.check_with({FILE: text})
+            if is_new:
+                told = {"champion": now, "what": what}
+                self.record(Deed("model.change", f"model {id_ or now or then}", {"champion": then}, told))
+            if after != found:
                 config.write_text(self.places.folder / FILE, text)
         self.reload()
-        is_new = after != found or after.meaning() != before.meaning()
-        before = found if after != found else before
-        now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
-        told = Deed("model.change", f"model {id_ or now or then}", {"champion": then}, {"champion": now, "what": what})
-        done, why_not = self._put_in_force(waits, WRITTEN, told if is_new else None)
+        done, why_not = self._put_in_force(waits, WRITTEN)
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not)
 
 

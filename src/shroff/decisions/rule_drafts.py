@@ -137,11 +137,13 @@ class RuleDrafts(RuleFiles):
         """The draft of a rule; None where there is none."""
         return next((one for one in self.drafts() if one.id == id), None)
 
-    def write_draft(self, id: str, text: str, tag: str, authors: Sequence[Author]) -> Draft:
+    def write_draft(
+        self, id: str, text: str, tag: str, authors: Sequence[Author], before: Before = unrecorded
+    ) -> Draft:
         """Keep a draft, mistakes and all, if it is still what `tag` says; empty for one that is not there yet.
 
-        Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves.
-
+        Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves. Where `before`
+        raises, which is told no file and the new tag, nothing is kept.
 
         Raises: ChangedMeanwhileError; UsageError for an id that cannot be one.
         """
@@ -150,11 +152,12 @@ class RuleDrafts(RuleFiles):
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a draft has at most {TEXT_BYTES_MAX:,} bytes.")
         with config.editing(self.places):
-            before = self._require(id, tag)
+            is_new = self._require(id, tag) is None
             notes = self._notes()
-            note = notes.get(id, Note()) if before is not None else Note()
+            note = Note() if is_new else notes.get(id, Note())
             note.authors = [*note.authors, *(one for one in authors if one not in note.authors)]
             note.saved_at_ms = self.now_ms()
+            before("", tag_of(text))
             config.make_folder(self._folder)
             self._put_notes({**notes, id: note})
             config.write_text(self._folder / f"{id}.yaml", text)
@@ -171,8 +174,8 @@ class RuleDrafts(RuleFiles):
                 before("", "")
             self._forget(id)
 
-    def approve_draft(self, id: str, tag: str, author: Author) -> Draft:
-        """Say, as a second person, that this text may come into force.
+    def approve_draft(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> Draft:
+        """Say, as a second person, that this text may come into force; `before` as `write_draft` tells it.
 
         Raises: ChangedMeanwhileError; NotAllowedError for who wrote some of it; DefinitionError for one with mistakes.
         """
@@ -184,6 +187,7 @@ class RuleDrafts(RuleFiles):
             note = msgspec.structs.replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self.now_ms()
             )
+            before("", draft.tag)
             self._put_notes({**self._notes(), id: note})
         return Draft(id, draft.text, note)
 

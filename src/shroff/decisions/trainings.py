@@ -173,6 +173,8 @@ class Trainings(Promotions):
     ) -> Applied:
         """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
 
+        They stand in the record first, and are not written where that fails.
+
         Args:
             cuts: Where to review and where to decline; None for nowhere.
             model: On whose test rows they were chosen, for the record.
@@ -190,12 +192,12 @@ class Trainings(Promotions):
             policy = self.definitions.policy(event)
             changed = with_cutoffs(self._policy_text(), event, *cuts)
             self.check_with({POLICY: changed})
+            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
+            more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
+            self.record(Deed("thresholds.apply", f"policy of {event}", before, after | more))
             config.write_text(self.places.folder / POLICY, changed)
         self.reload()
-        before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
-        more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-        told = Deed("thresholds.apply", f"policy of {event}", before, after | more)
-        return Applied(*self._put_in_force(waits, CUT, told))
+        return Applied(*self._put_in_force(waits, CUT))
 
     def _policy_text(self) -> str:
         from shroff.decisions.policy_text import POLICY

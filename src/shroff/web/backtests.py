@@ -103,12 +103,17 @@ class Backtests:
         """The newest that judged this text of a rule and did not fail. May wait."""
         return next((one for one in self.listed() if one.rule == rule and one.tag == tag and one.state != FAILED), None)
 
-    def begin(self, service: Service, draft: Draft, kept: Kept) -> Kept:
-        """Begin one, which goes on by itself. Raises: ProblemError where too many wait."""
+    async def begin(self, service: Service, who: Who, draft: Draft, kept: Kept) -> Kept:
+        """Begin one, once it stands in the record; it goes on by itself. Raises: ProblemError where too many wait."""
         if len(self.going) >= WAITING_MAX:
             headers = ((b"retry-after", b"30"),)
             raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", headers)
         self.going[kept.id] = kept
+        try:
+            await service.recorded(act_of(who, kept, draft))
+        except BaseException:
+            del self.going[kept.id]
+            raise
         task = asyncio.get_running_loop().create_task(self._run(service, draft, kept))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

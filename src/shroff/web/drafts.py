@@ -116,9 +116,12 @@ def _put(file: str, why_not: str) -> Response:
 
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
-    found = await service.in_thread(service.project.write_draft, id_, text, tag, await _authors(service, request))
-    await service.recorded(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": found.tag}))
-    return found
+    authors = await authors_of(service, request)
+
+    def recorded(_: str, new: str) -> None:
+        service.record_now(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": new}))
+
+    return await service.in_thread(service.project.write_draft, id_, text, tag, authors, recorded)
 
 
 async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
@@ -132,9 +135,11 @@ async def approve(service: Service, request: Request, id_: str, tag: str) -> Dra
     """Approve a draft. Raises: NotAllowedError for its own author, and for a key, which is nobody's second person."""
     if request.who.kind != "user":
         raise NotAllowedError("a second person signs in to approve a draft; a key cannot do it")
-    found = await service.in_thread(service.project.approve_draft, id_, tag, author_of(request))
-    await service.recorded(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": tag}))
-    return found
+
+    def recorded(_: str, approved: str) -> None:
+        service.record_now(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": approved}))
+
+    return await service.in_thread(service.project.approve_draft, id_, tag, author_of(request), recorded)
 
 
 async def shadow(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
@@ -195,7 +200,7 @@ def author_of(request: Request) -> Author:
     return Author(request.who.id, request.who.name)
 
 
-async def _authors(service: Service, request: Request) -> list[Author]:
+async def authors_of(service: Service, request: Request) -> list[Author]:
     """Who asks, and where that is a key who made it: what somebody's program writes, they wrote."""
     asks = author_of(request)
     if request.who.kind != "key":

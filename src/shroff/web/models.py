@@ -81,9 +81,9 @@ async def changed(service: Service, request: Request, given: Wish) -> Deployment
     """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
     reason, id_ = checked_reason(given.reason), request.params["id"]
     found = await service.in_thread(shown, service.project, id_)
-    await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
     project = service.project.acting_as(request.who)
     do = _deed(project, given.do, found, reason, given.waive, request.who.name)
+    await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
     return await service.in_thread(do)
 
 

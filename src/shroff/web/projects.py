@@ -143,8 +143,7 @@ async def backtest(service: Service, request: Request) -> Response:
             )
     kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
     if not asked.wait:
-        begun = service.backtests.begin(service, asked, kept)
-        await service.recorded(act_of(request.who, begun, asked))
+        begun = await service.backtests.begin(service, request.who, asked, kept)
         return json_response(document(begun), 202, ((b"location", f"{API}/backtests/{begun.id}".encode()),))
     try:
         async with asyncio.timeout(WAITS_S):

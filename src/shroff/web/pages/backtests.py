@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff.decisions.policy import OUTCOMES
 from shroff.people.access import Right
-from shroff.web.backtests import DONE, Draft, Kept, act_of, new_id
+from shroff.web.backtests import DONE, Draft, Kept, new_id
 from shroff.web.http import Request, Response
 from shroff.web.pages.bars import Bars, day_text, signed_bars
 from shroff.web.pages.decision import decision_path
@@ -87,8 +87,7 @@ async def begin(service: Service, request: Request) -> Response:
     rules = await _rules(service, form.get("of", AS_IT_IS), kept)
     kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
     draft = Draft(rules, None, None, kept.start, kept.end, kept.as_of)
-    begun = service.backtests.begin(service, draft, kept)
-    await service.recorded(act_of(request.who, begun, draft))
+    begun = await service.backtests.begin(service, request.who, draft, kept)
     return see_other(f"/backtests/{begun.id}")
 
 
