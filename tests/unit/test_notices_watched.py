@@ -11,13 +11,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
+from shroff.adapters.log_questions import Questions
 from shroff.cases import deciding, working
+from shroff.errors import TransientError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.report import report_due
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.telling import Teller
 from shroff.notices.watching import Watching
 from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.streams.log import Record
 from tests.telling import NOW_MS, Bank, notice, payment, text_of, token_in
 
 TEAM = "to: [team@bank.example]\n"
@@ -77,6 +80,67 @@ def test_the_report_says_what_became_known(tmp_path):
     assert "frauds that were stopped                  1" in text
     assert "frauds that were approved                 1" in text
     assert "false alarms                              1" in text
+
+
+def test_of_labels_that_contradict_each_other_the_one_in_force_counts(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-3", "20.00", at=NOW_MS - 3 * DAY_MS))
+    bank.pay(payment("p-1"), payment("p-2"))
+    bank.project.label("payment/p-3", "fraud", source="chargeback", known_at="2026-05-26T08:00:00Z")
+    for name, verdict, source in (
+        ("p-1", "fraud", "chargeback"),
+        ("p-1", "genuine", "customer"),  # the last word, and a weaker one
+        ("p-2", "genuine", "customer"),
+        ("p-2", "fraud", "analyst"),
+        ("p-3", "fraud", "chargeback"),  # says only what was known two days before
+    ):
+        bank.project.label(f"payment/{name}", verdict, source=source)
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "frauds that were stopped                  2" in text
+    assert "frauds that were approved                 0" in text
+    assert "false alarms                              0" in text
+
+
+def test_a_report_that_leaves_late_says_what_it_would_have_said_at_its_hour(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"))
+    bank.tell()
+    bank.post.failing = [TransientError("the server does not answer")]
+    bank.tell(later_ms=DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+    bank.project.label("payment/p-1", "fraud", source="analyst", known_at="2026-05-28T21:00:00Z")
+    bank.pay(payment("p-2", at=NOW_MS - MINUTE_MS), payment("p-3", card="c-3"))
+    text = text_after(bank, HOUR_MS)
+
+    assert "together                          1             189.90" in text
+    assert "frauds that were stopped                  0" in text
+    assert "open cases 1" in lines_of(text)
+
+
+def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, monkeypatch):
+    bank = reported(tmp_path)
+    bank.pay(
+        *(
+            payment(f"p-{day}-{number}", "5.00", at=MIDNIGHT_MS + (day - 30) * DAY_MS + number * MINUTE_MS)
+            for day in range(32)
+            for number in range(60)
+        )
+    )
+    for day in range(20):  # known long ago, and only now in the log: their times say nothing of where a day begins
+        bank.project.label(f"payment/p-{day}-1", "genuine", source="import", known_at="2026-04-20T08:00:00Z")
+    read: list[int] = []
+    whole = Questions.read
+
+    def counted(self: Questions, *part: int) -> Iterator[list[Record]]:
+        for records in whole(self, *part):
+            read.append(len(records))
+            yield records
+
+    monkeypatch.setattr(Questions, "read", counted)
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "together                         60             300.00" in text
+    assert sum(read) < 64 * 2 * 12 + 3 * 60, "some looks for where the day begins and ends, and the day"
 
 
 def test_customers_answers_stand_in_the_report(tmp_path):

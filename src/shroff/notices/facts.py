@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Facts:
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
+        self._costs: dict[str, tuple[Callable[[Seen], Value], Type] | None] = {}
 
     def told(self, log: Log, name: str) -> Told | None:
         """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
@@ -160,19 +161,27 @@ class Facts:
         return self._amount(event.type, Seen(fields, {}, {}, event.time_ms))
 
     def _amount(self, type_name: str, seen: Seen) -> int | None:
-        definitions, cost = self._definitions, self._definitions.policy(type_name).missed_fraud
-        if cost is None:
-            money = next((one for one in definitions.events.types[type_name].fields if one.type.kind == "money"), None)
-            if money is None:
-                return None
-            cost = ThisField(money.type, money.name)
-        value, of = reader_of(cost, definitions.reference)(seen), cost.type
-        if value is None:
+        if type_name not in self._costs:
+            self._costs[type_name] = self._cost(type_name)
+        found = self._costs[type_name]
+        value, of = (None, None) if found is None else (found[0](seen), found[1])
+        if value is None or of is None:
             return None
-        places = definitions.settings.money_places
+        places = self._definitions.settings.money_places
         if of.kind == "real":
             return round(Fraction(float(value)) * int(10**places))  # exact, as no float of it could overflow
         return rescale_half_even(int(value), of.places, places)
+
+    def _cost(self, type_name: str) -> tuple[Callable[[Seen], Value], Type] | None:
+        """What reads it, and its type."""
+        cost = self._definitions.policy(type_name).missed_fraud
+        if cost is None:
+            fields = self._definitions.events.types[type_name].fields
+            money = next((one for one in fields if one.type.kind == "money"), None)
+            if money is None:
+                return None
+            cost = ThisField(money.type, money.name)
+        return reader_of(cost, self._definitions.reference), cost.type
 
 
 def plain(text: str) -> str:

@@ -12,6 +12,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.office import Office
 from shroff.notices.raising import due_of
+from shroff.notices.reckoning import reckoned
 from shroff.notices.report import report_due
 from shroff.notices.store import Due, NoticeStore
 from shroff.streams.delivering import SinkHealth
@@ -55,8 +56,12 @@ class Watching:
         now_ms = self._office.now_ms()
         for notice in self._office.of_kind("report"):
             due = report_due(notice, now_ms)
-            if due is not None:
-                yield due
+            if due is not None and not self._is_known(due):
+                yield reckoned(self._office, notice, due, self._log, self._store)
+
+    def _is_known(self, due: Due) -> bool:
+        with self._store.look() as look:
+            return look.due(due.key) is not None
 
     def _silence(self) -> Iterator[Due]:
         """That there was nothing, where a notice says so: that the rules ran all the same."""
