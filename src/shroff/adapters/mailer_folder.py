@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 from shroff import config
+from shroff.notices.mailbox import file_name
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.streams.sink import AwayError
-
-ENDING: Final = ".eml"
 
 
 class FolderMailer:
     """Mails as .eml files, which every mail program opens.
 
     A file is called by a hash of its mail's id, and is there whole or not at all: a mail that comes once more takes
-    its own place. Durable when `send` returns. Files are for their owner alone, and nobody removes them but people.
+    its own place. Durable when `send` returns. Files are for their owner alone; `notices.mailbox` removes them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,8 +45,3 @@ class FolderMailer:
 
     def close(self) -> None:
         """There is nothing to let go of."""
-
-
-def file_name(id: str) -> str:
-    """The name of the file of a mail with this id."""
-    return sha256(id.encode()).hexdigest()[:24] + ENDING

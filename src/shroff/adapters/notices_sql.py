@@ -12,7 +12,19 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, selec
 
 from shroff.adapters.people_schema import scripted, tables_of
 from shroff.adapters.people_sql import SqlPeople, connection_of
-from shroff.notices.store import DROPPED, OPEN, WAITING, Asked, Due, Letter, NoticeChange, NoticeLook, Question
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    OPEN,
+    PASSED,
+    WAITING,
+    Asked,
+    Due,
+    Letter,
+    NoticeChange,
+    NoticeLook,
+    Question,
+)
 from shroff.people.store import Change as PeopleChange
 
 VERSION: Final = 1  # of the tables: the number of the last script
@@ -121,6 +133,17 @@ class _Looking:
         asked = asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit)
         return [_letter(row) for row in self._connection.execute(asked)]
 
+    def letters_about(self, events: Collection[str]) -> list[Letter]:
+        dues, ids = self._dues, list[str]()
+        for part in _parts(events):
+            asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
+            ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
+        found: list[Letter] = []
+        for part in _parts(ids):
+            asked = select(self._letters).where(self._letters.c.id.in_(part))
+            found += [_letter(row) for row in self._connection.execute(asked)]
+        return sorted(found, key=lambda one: (one.made_ms, one.id))
+
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         table = self._letters
         asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
@@ -155,10 +178,10 @@ class _Looking:
         return self.questions_about([event])
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
-        table, listed = self._questions, list(dict.fromkeys(events))
+        table = self._questions
         found: list[Question] = []
-        for at in range(0, len(listed), _KEYS_MAX):
-            asked = select(table).where(table.c.event.in_(listed[at : at + _KEYS_MAX]))
+        for part in _parts(events):
+            asked = select(table).where(table.c.event.in_(part))
             found += [_question(row) for row in self._connection.execute(asked)]
         return sorted(found, key=lambda one: (one.made_ms, one.id))
 
@@ -192,6 +215,14 @@ class _Changing(_Looking):
     def put_question(self, question: Question) -> None:
         self._put(self._questions, question)
 
+    def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
+        told, questions = self._letters, self._questions
+        for part in _parts(letters):
+            nobody = {"who": NO_ONE, "shown": "", "reason": ""}
+            self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
+        for part in _parts(events):
+            self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE))
+
     def sweep(self, before_ms: int) -> None:
         dues, letters, questions = self._dues, self._letters, self._questions
         self._connection.execute(delete(dues).where(dues.c.letter != WAITING, dues.c.at_ms < before_ms))
@@ -200,8 +231,7 @@ class _Changing(_Looking):
 
     def _set(self, keys: Sequence[str], values: Mapping[str, Any]) -> None:
         table = self._dues
-        for at in range(0, len(keys), _KEYS_MAX):
-            part = keys[at : at + _KEYS_MAX]
+        for part in _parts(keys):
             asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
             self._connection.execute(asked.values(values))
 
@@ -211,6 +241,12 @@ class _Changing(_Looking):
             self._connection.execute(insert(table).values(values))
         else:
             self._connection.execute(update(table).where(table.c[0] == one.id).values(values))
+
+
+def _parts(keys: Collection[str]) -> Iterator[list[str]]:
+    """Keys, each once, so many at a time as one statement takes."""
+    listed = list(dict.fromkeys(keys))
+    return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
 def _values(table: Table, one: Due | Letter | Question) -> dict[str, Any]:

@@ -5,6 +5,7 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ class Erased:
     """What was found of a key: its events, late ones that are kept included, how many of them had personal values.
 
     `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that
-    only mention it: people look at them.
+    only mention it: people look at them. `mails` are the mails about these events that lay as files, `letters` those
+    of whose recipients nothing is kept any more, sent by a server or not.
     """
 
     events: int
     erased: int
     quarantined: tuple[int, ...]
+    mails: int = 0
+    letters: int = 0
 
 
 class Erasing(Additions):
@@ -58,7 +62,7 @@ class Erasing(Additions):
         progress: Callable[[int], None] | None = None,
         waits: Waits = unheard,
     ) -> Erased:
-        """Remove the personal values of all events with this key, beside a writer too.
+        """Remove the personal values of all events with this key, beside a writer too, and the mails about them.
 
         Args:
             key: As a person writes it; a hashed one in clear, or as the log shows it. Of several parts a list as JSON.
@@ -70,19 +74,29 @@ class Erasing(Additions):
         self._needs_log("so nothing lies beside one")
         definitions = self.definitions
         wanted = _key(definitions, self.hasher, entity, key)
-        events = erased = 0
+        events = erased = mails = letters = 0
+        names: list[str] = []
+        of = f"{entity} {_unnamed(self.hasher, key)}"
         with self.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):
                 events += len(named)
                 there = _with_personal(log, named)
                 erased += len(there)
                 if there and not is_dry:
-                    deed = Deed(
-                        "personal.erase", f"{entity} {_unnamed(self.hasher, key)}", None, {"events": len(there)}
-                    )
-                    self._erase(there, waits, deed)
+                    self._erase(there, waits, Deed("personal.erase", of, None, {"events": len(there)}))
+                names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
-        return Erased(events, erased, mentioned)
+        if names:  # no new mail finds an address by now
+            mails, letters = self.forget_mails(names, None if is_dry else of)
+        return Erased(events, erased, mentioned, mails, letters)
+
+    @abstractmethod
+    def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
+        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
+
+        Gives how many files and how many letters that were; for the record it is done to `of`, and where that is None
+        it is only counted.
+        """
 
     def _erase(self, named: Sequence[Named], waits: Waits, deed: Deed) -> None:
         from shroff.decisions.inbox import ERASE, ask, erase, staying

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice
+from shroff.language.keys import ANY, DURATION, Key, Keys, Many, One, choice
+from shroff.language.values import DAY_MS
+
+MAILS_KEPT: Final = "30d"
+TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 
 VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
 HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
@@ -37,6 +41,14 @@ MAIL: Final = Keys(
         ),
         Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
         Key("timeout", "How long the server may take for an answer.", DURATION, default="30s"),
+        Key(
+            "keep",
+            "How long mails stay that are files: whoever tells (`serve`, `run`) removes older ones each hour. At most "
+            "90d, for which it is known of which event a mail is.",
+            DURATION,
+            default=MAILS_KEPT,
+            examples=("7d",),
+        ),
     ),
 )
 WEB: Final = Keys(
@@ -56,6 +68,24 @@ WEB: Final = Keys(
             "What a customer can do without a link, in the words of a sentence that ends.",
             ANY,
             default="Call the number on the back of your card.",
+        ),
+        Key(
+            "proxies",
+            "The proxies before the service, by address or network. From where a request comes is then read in its "
+            "head, as far as these wrote it: pauses for who asks too often, failed sign-ins and the record go by it. "
+            "Name none that takes requests from others without saying so: whoever reaches it chooses their address.",
+            Many(
+                "a list of addresses and networks",
+                One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$"),
+            ),
+            default="none: a request comes from whoever connected",
+            examples=("[10.0.0.0/8, 127.0.0.1]",),
+        ),
+        Key(
+            "proxy_header",
+            "Where these proxies write it; the other header is not read, since they pass on what a sender wrote there.",
+            choice("x-forwarded-for", "forwarded"),
+            default="x-forwarded-for",
         ),
     ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,7 +17,7 @@ import msgspec
 
 from shroff import config
 from shroff.errors import Problem, UsageError
-from shroff.events.mail_keys import MAIL, WEB
+from shroff.events.mail_keys import MAIL, TOLD_KEPT_MS, WEB
 from shroff.events.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.events.systems_keys import (
     KAFKA_SOURCE,
@@ -151,10 +152,31 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _online(top, problems),
         _sign_in(top, problems),
         _sessions(top, problems),
-        System("mail", _mapping(_read(top, "mail", MAIL, problems))),
-        System("web", _mapping(_read(top, "web", WEB, problems))),
+        _mail(top, problems),
+        _web(top, problems),
         _second_person(top, problems),
     )
+
+
+def _mail(top: YamlMapping, problems: list[Problem]) -> System:
+    found, node = _mapping(_read(top, "mail", MAIL, problems)), top.get("mail")
+    if node is not None and "keep" in found and parse_duration(str(found["keep"])) > TOLD_KEPT_MS:
+        problems.append(node.problem("mails are kept for at most 90d: for so long it is known of which event one is."))
+    return System("mail", found)
+
+
+def _web(top: YamlMapping, problems: list[Problem]) -> System:
+    found, node = dict(_mapping(_read(top, "web", WEB, problems))), top.get("web")
+    for text in found.get("proxies", ()):
+        try:
+            is_everybody = ip_network(text, strict=False).prefixlen == 0
+            words = "would be everybody, and so believe whatever a request says of itself" if is_everybody else ""
+        except ValueError:
+            words = "is no address and no network, such as 10.0.0.0/8"
+        if words and node is not None:
+            problems.append(node.problem(f"proxies: {text} {words}."))
+            found["proxies"] = []
+    return System("web", found)
 
 
 def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]:

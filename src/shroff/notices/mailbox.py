@@ -1,17 +1,19 @@
-"""The built-in mailbox: mails that lie as files in the project's state, to be read on a screen."""
+"""The built-in mailbox: mails that lie as files in the project's state, to be read on a screen, and removed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import SMTP
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 NAME: Final = re.compile(r"[0-9a-f]{24}")
+ENDING: Final = ".eml"
 BYTES_MAX: Final = 4 * 1024 * 1024  # of a file that is looked at
 
 
@@ -36,19 +38,39 @@ def kept_mails(folder: Path, limit: int = 100) -> list[Kept]:
 
 def kept_mail(folder: Path, name: str) -> Kept | None:
     """One mail; None where there is none of this name."""
-    return _read(folder / f"{name}.eml") if NAME.fullmatch(name) else None
+    return _read(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
+
+
+def file_name(id: str) -> str:
+    """The name of the file of a mail with this id."""
+    return sha256(id.encode()).hexdigest()[:24] + ENDING
+
+
+def kept_of(folder: Path, ids: Iterable[str]) -> list[Path]:
+    """The files of the mails with these ids, of those that lie there."""
+    return [path for id_ in dict.fromkeys(ids) if (path := folder / file_name(id_)).is_file()]
+
+
+def remove_older(folder: Path, before_ms: int) -> int:
+    """Remove the mails that were written before a moment; gives how many."""
+    older = [path for written_s, path in _written(folder) if written_s * 1_000 < before_ms]
+    for path in older:
+        path.unlink(missing_ok=True)
+    return len(older)
 
 
 def _newest(folder: Path, limit: int) -> list[Path]:
-    def written() -> Iterator[tuple[float, Path]]:
-        for path in folder.glob("*.eml"):
-            if NAME.fullmatch(path.stem):
-                try:
-                    yield path.stat().st_mtime, path
-                except FileNotFoundError:
-                    continue
+    return [path for _, path in sorted(_written(folder), reverse=True)[:limit]]
 
-    return [path for _, path in sorted(written(), reverse=True)[:limit]] if folder.is_dir() else []
+
+def _written(folder: Path) -> Iterator[tuple[float, Path]]:
+    """The mails of a folder with when each was written, in seconds; none where there is no folder."""
+    for path in folder.glob(f"*{ENDING}"):
+        if NAME.fullmatch(path.stem):
+            try:
+                yield path.stat().st_mtime, path
+            except FileNotFoundError:
+                continue
 
 
 def _read(path: Path) -> Kept | None:

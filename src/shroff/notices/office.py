@@ -49,6 +49,7 @@ class Office:
         lake: Where documents of the lake go.
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
         backlog: What waits for people now.
+        sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
     """
 
     definitions: Definitions
@@ -66,6 +67,7 @@ class Office:
     lake: Callable[[], AbstractContextManager[Patient]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
     backlog: Callable[[], Backlog]
+    sweep_mails: Callable[[], int]
 
     @property
     def letters(self) -> Letters:

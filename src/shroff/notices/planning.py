@@ -17,7 +17,7 @@ from shroff.notices.definitions import Notice, Quiet
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
 from shroff.notices.questions import ID_BYTES
-from shroff.notices.store import DROPPED, PASSED, WAITING, Due, Letter, NoticeChange, NoticeStore, Question
+from shroff.notices.store import DROPPED, NO_ONE, PASSED, WAITING, Due, Letter, NoticeChange, NoticeStore, Question
 from shroff.streams.log import Log
 
 NOBODY: Final = "nobody is named who could be told"
@@ -116,7 +116,7 @@ class _Plan:
         keys = _keys(group)
         rule = first.due.rule if len({one.due.rule for one in group}) == 1 else ""
         is_mail = notice.channel == "mail"
-        who = who_of(self._office.key, first.addresses) if is_mail else bytes(32)
+        who = who_of(self._office.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
         letter = Letter(_random(12), notice.name, rule, who, now_ms, now_ms, _listed(keys), shown=shown)
         if is_mail and not first.addresses:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from shroff.events.event import time_text
-from shroff.notices.store import Due, NoticeStore, Question
+from shroff.notices.store import NO_ONE, Due, NoticeStore, Question
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import Act
 
@@ -30,7 +30,7 @@ VERDICTS: Final = {"yes": "genuine", "no": "fraud"}
 SOURCE: Final = "customer"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
 _FORM: Final = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
-_NOBODY: Final = Question("", "", "", "", "", bytes(32), 0, 0)
+_NOBODY: Final = Question("", "", "", "", "", NO_ONE, 0, 0)
 CUSTOMER: Final = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from shroff.people.store import Change as PeopleChange
 
 WAITING: str = ""  # the `letter` of a due that no letter has taken
+NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
 PASSED: str = "-"  # that of one that is told nobody
 OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
 STATES = (OPEN, SENT, REFUSED, UNKNOWN, DROPPED)
@@ -124,6 +125,9 @@ class NoticeLook(Protocol):
     ) -> list[Letter]:
         """Letters in these states, or all, newest first; behind that of a time and an id."""
 
+    def letters_about(self, events: Collection[str]) -> list[Letter]:
+        """The letters that tell of any of these events, beside others or alone, oldest first."""
+
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         """When letters of this notice and rule to these recipients were made after a moment, oldest first.
 
@@ -170,6 +174,12 @@ class NoticeChange(NoticeLook, Protocol):
 
     def put_question(self, question: Question) -> None:
         """Keep a question, new or changed."""
+
+    def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
+        """Keep nothing of whom these letters were for, nor of who was asked about these events.
+
+        A question that was not answered is answered by nobody any more: its link was signed over who was asked.
+        """
 
     def sweep(self, before_ms: int) -> None:
         """Let go of dues, done letters and questions that ended, all from before a moment."""

@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from shroff.errors import ShroffError
-from shroff.language.values import DAY_MS
+from shroff.events.mail_keys import TOLD_KEPT_MS
 from shroff.notices.facts import Facts
 from shroff.notices.office import Office
 from shroff.notices.planning import plan
@@ -31,7 +31,6 @@ IDLE_S: Final = 0.25
 STORE_EVERY_S: Final = 1.0  # how often the store is looked into where the log brings nothing
 LOOK_EVERY_S: Final = 10.0  # for reports, spikes and failures
 SWEEP_EVERY_S: Final = 3_600.0
-KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told
 ROWS: Final = 500
 WAIT_S: Final = 1.0  # after a failure, twice as long after each further one,
 WAIT_S_MAX: Final = 60.0  # up to this
@@ -154,7 +153,8 @@ class Teller:
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_EVERY_S
             with store.change() as change:
-                change.sweep(self._office.now_ms() - KEPT_MS)
+                change.sweep(self._office.now_ms() - TOLD_KEPT_MS)
+            self._office.sweep_mails()
 
     def _fail(self, error: Exception) -> None:
         """Wait, and begin anew with new connections."""

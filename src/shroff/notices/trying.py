@@ -20,7 +20,7 @@ from shroff.notices.planning import addresses_of
 from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
 from shroff.notices.report import report_due, report_values
-from shroff.notices.store import OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
+from shroff.notices.store import NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
 from shroff.streams.log import Log
 
 LOOK_BACK: Final = 2_000  # places, for an event to show
@@ -45,8 +45,13 @@ def preview(office: Office, notice: Notice, log: Log, event: str = "") -> Mail:
     written = _written(office, letters, notice, told, log)
     addresses = addresses_of(office, letters.facts, notice, told) or (NOWHERE,)
     return mail_of(
-        written, id=f"preview-{notice.name}", sender=office.mail_from, recipients=addresses, made_ms=office.now_ms()
+        written, id=preview_id(notice.name), sender=office.mail_from, recipients=addresses, made_ms=office.now_ms()
     )
+
+
+def preview_id(notice: str) -> str:
+    """The id of every preview and test of a notice."""
+    return f"preview-{notice}"
 
 
 def _event(letters: Letters, notice: Notice, log: Log, event: str) -> Told:
@@ -68,7 +73,7 @@ def _event(letters: Letters, notice: Notice, log: Log, event: str) -> Told:
 def _written(office: Office, letters: Letters, notice: Notice, told: Told | None, log: Log) -> Written:
     now_ms = office.now_ms()
     if notice.asks and told is not None:
-        question = Question("", "", notice.name, told.name, told.receipt, bytes(32), now_ms, now_ms + notice.lasts_ms)
+        question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)
         return letters.question(notice, told, question, office.sender.url.rstrip("/") + PATH + NO_LINK)
     if notice.on == "report":
         due = report_due(notice, now_ms) or _yesterday(notice, now_ms)

@@ -11,6 +11,7 @@ from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded
 from shroff.errors import Problem, UsageError, nearest
 from shroff.events import hash_keys
+from shroff.events.mail_keys import MAILS_KEPT
 from shroff.events.systems import System, Systems
 from shroff.streams.log import Log
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shroff.notices.openings import CasesTold
     from shroff.notices.store import Letter, NoticeStore
     from shroff.notices.telling import Teller
+    from shroff.people.access import Who
     from shroff.people.store import PeopleStore
     from shroff.streams.delivering import Route, SinkHealth
     from shroff.streams.lake import Patient
@@ -53,6 +55,11 @@ class NoticeViews:
     @abstractmethod
     def systems(self) -> Systems:
         """The outside systems of the project."""
+
+    @property
+    @abstractmethod
+    def who(self) -> Who:
+        """Whoever calls."""
 
     @abstractmethod
     def open_log(self, *, read_only: bool) -> Log:
@@ -158,6 +165,7 @@ class NoticeViews:
             self._lake_of_documents,
             self.known_by,
             self.backlog,
+            self._sweep_mails,
         )
 
     def open_notices(self) -> NoticeStore:
@@ -210,6 +218,37 @@ class NoticeViews:
     def _lake_of_documents(self) -> AbstractContextManager[Patient]:
         """The lake, or a folder of the project where none is named."""
         return self._objects_at({"to": LAKE} if self.systems.lake is None else self.systems.lake.options)
+
+    # ---- what is kept of mails
+
+    def _sweep_mails(self) -> int:
+        from shroff.notices.mailbox import remove_older
+
+        return remove_older(self.places.mail, self.now_ms() - self.systems.mail.duration_ms("keep", MAILS_KEPT))
+
+    def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
+        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
+
+        As `Erasing.forget_mails`. Tests of notices are removed, too: nobody knows of which event one is.
+        """
+        from shroff.notices.mailbox import kept_of
+        from shroff.notices.trying import preview_id
+        from shroff.people.audit import Act
+
+        with self.told() as store:
+            with store.look() as look:
+                letters = [one.id for one in look.letters_about(events)]
+                asked = look.questions_about(events)
+            ids = [*letters, *(one.letter for one in asked), *map(preview_id, self.notices)]
+            files = kept_of(self.places.mail, ids)
+            if of is not None and (files or letters or asked):
+                told = {"mails": len(files), "letters": len(letters)}
+                with store.change() as change:
+                    change.people.audit(Act(self.who, "mail.erase", of, None, told), self.now_ms())
+                    change.forget(letters, events)
+                for path in files:
+                    path.unlink(missing_ok=True)
+        return len(files), len(letters)
 
     # ---- telling
 

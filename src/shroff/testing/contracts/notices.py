@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.notices.store import DROPPED, OPEN, PASSED, REFUSED, SENT, Asked, Due, Letter, NoticeStore, Question
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, PASSED, REFUSED, SENT, Asked, Due, Letter, NoticeStore, Question
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
@@ -221,6 +221,31 @@ class NoticesContract(Contract):
 
         assert found == [question("q-1"), answered]
         assert between == [answered]
+
+    def test_of_events_that_are_forgotten_nobody_is_known(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        with store.change() as change:
+            for key, event in (("a", "payment/p-1"), ("b", "payment/p-2"), ("c", "payment/p-1"), ("d", "payment/p-1")):
+                change.add_due(replace(due(key, 1_000), event=event))
+            change.take(["a", "b"], "l-1")  # a mail of both
+            change.take(["c"], PASSED)
+            for id_ in ("l-1", "l-2"):
+                change.put_letter(replace(letter(id_), who=b"\1" * 32, shown="a***@x.example", reason="550 no"))
+            for id_, event in (("q-1", "payment/p-1"), ("q-2", "payment/p-2")):
+                change.put_question(replace(question(id_, event=event), who=b"\1" * 32))
+        with store.look() as look:
+            found = [one.id for one in look.letters_about([f"payment/p-{number}" for number in range(700)])]
+            none = look.letters_about(["payment/p-9"])
+        with store.change() as change:
+            change.forget(found, ["payment/p-1"])
+        with store.look() as look:
+            letters = {one.id: (one.who, one.shown, one.reason) for one in look.letters()}
+            asked = {one.id: one.who for one in look.questions_about(["payment/p-1", "payment/p-2"])}
+        store.close()
+
+        assert (found, none) == (["l-1"], [])
+        assert letters == {"l-1": (NO_ONE, "", ""), "l-2": (b"\1" * 32, "a***@x.example", "550 no")}
+        assert asked == {"q-1": NO_ONE, "q-2": b"\1" * 32}
 
     def test_what_came_of_questions_is_counted_by_when_they_were_asked(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
