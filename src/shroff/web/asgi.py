@@ -48,7 +48,7 @@ class Application:
         if scope["type"] != "http":
             return
         began_s = time.perf_counter()
-        request = Request(scope, receive)
+        request = Request(scope, receive, self.service.proxies)
         name = "none"
         try:
             route = await self._route(request)

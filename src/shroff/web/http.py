@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from shroff.web.problems import ProblemError, problem
+from shroff.web.proxies import Proxies
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -33,6 +34,7 @@ QUERY_FIELDS_MAX: Final = 100
 FORM: Final = b"application/x-www-form-urlencoded"
 FORM_BYTES_MAX: Final = 1024 * 1024
 FORM_FIELDS_MAX: Final = 1_000
+NO_PROXIES: Final = Proxies()
 
 
 class GoneError(Exception):
@@ -48,6 +50,7 @@ class Request:
 
     scope: Scope
     receive: Receive
+    proxies: Proxies = NO_PROXIES
     params: dict[str, str] = field(default_factory=dict)
     signed_in: SignedIn | None = None
     _who: Who | None = None
@@ -67,9 +70,9 @@ class Request:
 
     @property
     def address(self) -> str:
-        """From where it comes, for pauses and the record."""
+        """From where it comes, for pauses and the record: a proxy that is named is passed over."""
         client = self.scope.get("client")
-        return str(client[0]) if client else ""
+        return self.proxies.sender(str(client[0]), self.scope["headers"]) if client else ""
 
     @property
     def is_encrypted(self) -> bool:

@@ -30,6 +30,7 @@ from shroff.web.health import HealthBoard
 from shroff.web.labels import LabelBoard
 from shroff.web.live import Board
 from shroff.web.metrics import Requests
+from shroff.web.proxies import proxies_of
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
 from shroff.web.thresholds import Weighings
@@ -100,7 +101,7 @@ class Service:
     ) -> None:
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
-        self.address = Address(project.systems.public_url)
+        self.address, self.proxies = Address(project.systems.public_url), proxies_of(project.systems.web)
         self._threads, self.limits = threads, limits or Limits()
         self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
         self._reads_source = reads_source
