@@ -14,6 +14,7 @@ from shroff.cases.gathering import recounted
 from shroff.cases.store import CaseChange
 from shroff.cases.working import ALL, FREED, OPENED, free_lapsed
 from shroff.decisions.inbox import LABELS, ROWS_MAX, labels_request
+from shroff.errors import UsageError
 from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
@@ -34,7 +35,8 @@ Kind = Literal["user", "key", "command", "program"]
 def carry_out(desk: CaseDesk) -> int:
     """Do all that is due by now; gives how much that was. Each is done once, whoever is killed and when.
 
-    A label is asked of the log in the transaction that lets go of what could be undone.
+    A label is asked of the log in the transaction that lets go of what could be undone. An answer that cannot be read
+    goes to the log's quarantine, and keeps no other waiting.
     """
     done = 0
     while part := _part(desk):
@@ -51,16 +53,36 @@ def _part(desk: CaseDesk) -> int:
         due = change.due(now_ms, AT_ONCE)
         for pending in due:
             if pending.kind == "decide":
-                _write(desk, change, pending, now_ms)
+                try:
+                    body, who = body_of(pending), _who(pending)
+                except UsageError as error:
+                    _put_aside(desk, change, pending, str(error))
+                else:
+                    _write(desk, change, pending, body, who)
             change.end_pending(pending.number)
         return len(due) + free_lapsed(Hand(change, CLOCK, now_ms))
 
 
-def _write(desk: CaseDesk, change: CaseChange, pending: Pending, now_ms: int) -> None:
+def _who(pending: Pending) -> Who:
+    try:
+        role = Role(pending.role)
+    except ValueError:
+        raise UsageError(f"{pending.role!r} is no role") from None
+    return Who(cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role])
+
+
+def _put_aside(desk: CaseDesk, change: CaseChange, pending: Pending, why: str) -> None:
+    """Have an answer that cannot be read put into the log's quarantine, where people see it: others go on."""
+    place = f"answer {pending.number}"
+    words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
+    refused = Submission(SOURCE, place, lambda: pending.body, LABEL, refusal=words)
+    change.people.ask(LABELS, labels_request([refused], desk.money_places), desk.now_ms())
+    change.people.audit(Act(CLOCK, "label.refuse", place, None, {"name": pending.name}), desk.now_ms())
+
+
+def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
-    body = body_of(pending)
-    role = Role(pending.role)
-    who = Who(cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role])
+    now_ms = desk.now_ms()
     events: dict[tuple[str, str], Alert] = {}
     for one in body.cases:
         answered = {tuple(alert) for alert in one.alerts}

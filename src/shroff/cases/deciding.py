@@ -168,10 +168,13 @@ def _one_of(
     raise UsageError(f"{action[:40]!r} cannot be done with many cases: decide, claim or snooze them.")
 
 
-def undo(desk: CaseDesk, who: Who, number: int) -> Undone:
+def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
     """Take back what was done a moment ago, by the number that it was given, for whoever did it.
 
-    Raises: NotAllowedError; TooLateError where it was written by now.
+    Args:
+        case: What is to be taken back is of this case, and maybe of others; 0 for any.
+
+    Raises: NotAllowedError; NoCaseError where it is of other cases; TooLateError where it was written by now.
     """
     require_work(who)
     with desk.store.change() as change:
@@ -180,14 +183,16 @@ def undo(desk: CaseDesk, who: Who, number: int) -> Undone:
         if pending is None or pending.who != who.id:
             raise TooLateError("there is nothing of yours to undo any more; reopen the case to answer it again.")
         body = body_of(pending)
+        if case and case not in {one.case for one in body.cases}:
+            raise NoCaseError(f"what has the number {number} was not done with case {case}.")
         restored: list[Case] = []
         left: list[Undoable] = []
         for one in body.cases:
-            case = change.case(one.case)
-            if case is None or case.version != one.version:
+            now = change.case(one.case)
+            if now is None or now.version != one.version:
                 left.append(one)
             else:
-                restored.append(_restored(hand, case, one, pending.at_ms))
+                restored.append(_restored(hand, now, one, pending.at_ms))
         change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             change.add_pending(replace(pending, body=msgspec.json.encode(Body(left, body.verdict, body.reason))))
@@ -207,8 +212,14 @@ def _restored(hand: Hand, case: Case, one: Undoable, at_ms: int) -> Case:
 
 
 def body_of(pending: Pending) -> Body:
-    """What can be undone, as it was kept."""
-    return msgspec.json.decode(pending.body, type=Body)
+    """What can be undone, as it was kept. Raises: UsageError where that cannot be read."""
+    try:
+        body = msgspec.json.decode(pending.body, type=Body)
+    except ValueError as error:
+        raise UsageError(f"what is kept of answer {pending.number} cannot be read: {error}") from None
+    if pending.kind == "decide":
+        _check(body.verdict, body.reason)
+    return body
 
 
 # ---- below: one case

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
-from shroff.notices.facts import Told
+from shroff.decisions.definitions import Definitions, load_definitions
+from shroff.decisions.history import Control
+from shroff.decisions.stored import telling_damage
+from shroff.notices.facts import Facts, Told
 from shroff.notices.letters import Letters
 from shroff.notices.office import Office
 from shroff.notices.questions import Effect, Found, State, answer, label_of, look_up
@@ -42,6 +45,7 @@ class Confirming:
         self._lock = Lock()
         self._office: Office | None = None
         self._store: NoticeStore | None = None
+        self._known: tuple[Mapping[str, str], Definitions] | None = None  # another version that was in force, by names
 
     def page(self, token: str, language: str = "") -> Page:
         """What a link shows. Changes nothing."""
@@ -73,16 +77,31 @@ class Confirming:
             return self._office, self._store
 
     def _effect(self, office: Office, question: Question) -> Effect:
-        letters, log = office.letters, office.open_log()
+        log = office.open_log()
         try:
-            told = letters.facts.told(log, question.event)
+            definitions = self._in_force(office.definitions, log)
+            facts = Facts(definitions)
+            told = facts.told(log, question.event)
         finally:
             log.close()
         now_ms = question.answered_ms
-        is_released = question.answer == "yes" and told is not None and is_released_by_yes(office, letters, told)
+        is_released = question.answer == "yes" and told is not None and is_released_by_yes(definitions, facts, told)
         known_at_ms = now_ms if told is None else max(now_ms, told.time_ms)  # no label is older than its event
         kind, body = self._request(label_of(question, known_at_ms))
         return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
+
+    def _in_force(self, own: Definitions, log: Log) -> Definitions:
+        """The version that decides now: a policy may have changed since this was opened. Cost: the log's controls."""
+        control = Control()
+        for record in log.controls():
+            control.take(record)
+        now = control.versions
+        if not now or all(now.get(name) == getattr(own.versions, name) for name in ("definitions", "policy")):
+            return own
+        if self._known is None or self._known[0] != now:
+            with telling_damage():
+                self._known = now, load_definitions(control.files).or_raise()
+        return self._known[1]
 
     def _shown(self, office: Office, found: Found, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
@@ -118,10 +137,10 @@ class Confirming:
         }
 
 
-def is_released_by_yes(office: Office, letters: Letters, told: Told) -> bool:
+def is_released_by_yes(definitions: Definitions, facts: Facts, told: Told) -> bool:
     """Whether a customer's yes lets this event go: it is held, not declined, and below the amount of its policy."""
-    below = office.definitions.policy(told.type).release_below_minor
-    amount = letters.facts.amount_minor(told)
+    below = definitions.policy(told.type).release_below_minor
+    amount = facts.amount_minor(told)
     return told.outcome in HELD and below is not None and amount is not None and amount < below
 
 

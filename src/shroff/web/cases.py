@@ -222,7 +222,8 @@ async def undo(service: Service, request: Request) -> Response:
     if not 0 < given.undo <= LARGEST:
         raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
     desk = service.cases
-    found = await done(service, deciding.undo, desk, request.who, given.undo)
+    case = number_of(request) if "id" in request.params else 0
+    found = await done(service, deciding.undo, desk, request.who, given.undo, case)
     return json_response(
         {
             "cases": [documents.case(desk, reading.shown(one)) for one in found.restored],

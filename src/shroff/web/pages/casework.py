@@ -12,7 +12,7 @@ from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case
 from shroff.cases.deciding import body_of
 from shroff.cases.filters import MEANINGS, query_of, query_text
 from shroff.cases.raising import strength
-from shroff.errors import ShroffError
+from shroff.errors import ShroffError, UsageError
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.web.asked import Asked, asked_about, foremost
@@ -223,7 +223,10 @@ def toast(desk: CaseDesk, who: Who) -> Toast | None:
     pending = reading.undoable(desk, who)
     if pending is None:
         return None
-    body = body_of(pending)
+    try:
+        body = body_of(pending)
+    except UsageError:  # it is put aside when its time comes
+        return None
     with desk.store.look() as look:
         found = look.cases([one.case for one in body.cases])
     cases = [found[one.case] for one in body.cases if one.case in found]
