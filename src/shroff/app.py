@@ -27,6 +27,7 @@ from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
 from shroff.decisions.progress import Progress, unheard
 from shroff.decisions.pruning import Pruning
+from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.retrainings import Retrainings
 from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
@@ -109,6 +110,7 @@ class Project(
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
     asked_by: Who | None = None
+    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     _loaded: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     _registry: Registry | None = None
     _systems: MadeOnce[Systems] = field(default_factory=MadeOnce)
@@ -126,7 +128,7 @@ class Project(
 
     def _load(self) -> Loaded:
         files, problems, warnings = files_of(self.places.folder, self.files_in_lane())
-        loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load))
+        loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
         if loaded.definitions is not None and not self.places.is_elsewhere:
             problems += lane_problems(loaded.definitions, self.systems, files.get(config.PROJECT_FILE, ""))
         return loaded.beside(problems, warnings)
@@ -167,7 +169,7 @@ class Project(
         """Raises: DefinitionError where the project would have mistakes with these texts, and without some files."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
         files = {name: text for name, text in config.read_files(self.places.folder, []).items() if name not in without}
-        loaded = load_definitions(files | changed, self.hasher, self.registry.load)
+        loaded = load_definitions(files | changed, self.hasher, self.registry.load, read=self.read_once)
         replace(self, _loaded=MadeOnce(loaded)).checked()
 
     def _at(self, places: config.Places) -> Project:

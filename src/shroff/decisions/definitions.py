@@ -18,7 +18,8 @@ from shroff.decisions.calls import Call, load_calls
 from shroff.decisions.laid_over import DraftFile, laid_over
 from shroff.decisions.meaning import meaning_of, redefined
 from shroff.decisions.policy import Policy, load_policy
-from shroff.decisions.reference import ListFile, load_list, load_table
+from shroff.decisions.read_once import ReadOnce
+from shroff.decisions.reference import ListFile, load_table
 from shroff.decisions.scoring import (
     LoadModel,
     Scorer,
@@ -170,13 +171,16 @@ def load_definitions(
     hasher: Hasher | None = None,
     load_model: LoadModel | None = None,
     draft: Sequence[DraftFile] = (),
+    read: ReadOnce | None = None,
 ) -> Loaded:
     """Read the files of a project, by their names inside its folder. Names every mistake, not only the first.
 
     Args:
         load_model: Gives the models in force; without it they are known by name, and what they score cannot be decided.
         draft: Files that are laid over them, see `laid_over`; what comes of it cannot be put in force.
+        read: Keeps what is read of each file for the next time, for one `hasher`.
     """
+    read = ReadOnce() if read is None else read
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if "shroff.yaml" not in files:
@@ -186,7 +190,7 @@ def load_definitions(
             [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
         )
     rule_files = sorted(name for name in files if name.startswith("rules/"))
-    trees = {name: yamltext.read(files[name], name, problems) for name in (*YAML_FILES, *rule_files) if name in files}
+    trees = {name: read.tree(name, files[name], problems) for name in (*YAML_FILES, *rule_files) if name in files}
     if draft:
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
@@ -194,7 +198,7 @@ def load_definitions(
     top = trees.get("shroff.yaml")
     if isinstance(top, YamlMapping):
         load_systems(top, problems, warnings)  # for its mistakes: where things are decides nothing
-    lists = {name: load_list(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
+    lists = {name: read.list_file(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
     list_names = frozenset(one.name for one in lists.values())
     events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
     load_case_settings(top, problems, events)  # for its mistakes, as above
@@ -214,7 +218,7 @@ def load_definitions(
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
     hashed = hashed_lists(events, features, rules, models, scoring)
-    lists = {name: _hash_values(one, hashed, hasher) for name, one in lists.items()}
+    lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
     definitions = Definitions(
         settings,
         events,
@@ -340,10 +344,10 @@ def hashed_lists(
     return frozenset(part.list for part in asked if reads_hashed(part.operand))
 
 
-def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None) -> ListFile:
+def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None, read: ReadOnce) -> ListFile:
     if found.name not in hashed or hasher is None:
         return found
-    return found.mapped(lambda value: value if HASHED.fullmatch(value) else hasher(value))
+    return read.mapped(found, lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 
 def _version(trees: Iterable[yamltext.Node | None]) -> str:

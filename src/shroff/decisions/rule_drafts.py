@@ -18,6 +18,7 @@ import msgspec
 from shroff import config
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.laid_over import RULES, DraftFile
+from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.rule_files import (
     FOLDER,
     TEXT_BYTES_MAX,
@@ -110,6 +111,8 @@ class RuleDrafts(RuleFiles):
 
     __slots__ = ()
 
+    read_once: ReadOnce
+
     @property
     @abstractmethod
     def systems(self) -> Systems:
@@ -194,11 +197,15 @@ class RuleDrafts(RuleFiles):
     # ---- what is to be said of one
 
     def check_draft(self, id: str, text: str) -> Checked:
-        """Hold a text, as the rule of this id, against the project: types, names, tests. Nothing is written."""
+        """Hold a text, as the rule of this id, against the project: types, names, tests. Nothing is written.
+
+        Cost: reading what was changed of the project's files since somebody read them last, and typing all of it.
+        """
         name = f"{DRAFTS}/{id}.yaml"
         text = config.lines_ended(text)
         files = config.read_files(self.places.folder, [])
-        loaded = load_definitions(files, self.hasher, self.registry.load, [DraftFile(RULES, name, text)])
+        draft = [DraftFile(RULES, name, text)]
+        loaded = load_definitions(files, self.hasher, self.registry.load, draft, self.read_once)
         mine = [one for one in loaded.problems if one.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():

@@ -1,0 +1,50 @@
+"""What was read of the files of a project, kept while their texts stay: most of loading a project is reading YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from shroff.decisions.reference import ListFile, load_list
+from shroff.errors import Problem
+from shroff.language import yamltext
+
+Value = TypeVar("Value")
+
+
+class ReadOnce:
+    """Reads each text of a file once, and keeps the newest of each; from any thread, which may read one twice.
+
+    What it gives is shared: nobody changes it.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
+
+    def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
+        """A file as YAML."""
+        return self._of("tree", name, text, lambda found: yamltext.read(text, name, found), problems)
+
+    def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
+        """A file as a list."""
+        return self._of("list", name, text, lambda found: load_list(name, text, found), problems)
+
+    def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
+        """A list with each value changed, where that is one and the same change for each list at all times."""
+        return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
+
+    def _of(
+        self, kind: str, name: str, given: object, read: Callable[[list[Problem]], Value], problems: list[Problem]
+    ) -> Value:
+        kept = self._kept.get((kind, name))
+        if kept is not None and (kept[0] is given or (isinstance(given, str) and kept[0] == given)):
+            value: Value = kept[1]
+            problems += kept[2]
+            return value
+        found: list[Problem] = []
+        value = read(found)
+        self._kept[kind, name] = given, value, tuple(found)
+        problems += found
+        return value
