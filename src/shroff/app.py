@@ -33,7 +33,7 @@ from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
-from shroff.decisions.silences import Silences
+from shroff.decisions.silence_wishes import SilenceWishes
 from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
@@ -90,7 +90,7 @@ class Project(
     Erasing,
     RuleDrafts,
     RuleImports,
-    Silences,
+    SilenceWishes,
     Pruning,
     OnlineViews,
     Deliveries,

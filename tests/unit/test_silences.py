@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from shroff import app
 from shroff.cli.main import run
+from shroff.decisions import adopting
 from shroff.decisions.definitions import load_definitions
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
+from shroff.rules.silences import rule_of
 from tests.unit.projects import FILES
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")
@@ -119,6 +123,39 @@ def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
 
     (changed,) = [one for one in bank.backtest(rules=draft).rules if one.rule.id == "large"]
     assert (changed.old.count, changed.new.count) == (0, 1)
+
+
+@pytest.mark.parametrize("rule", ["large", "again"])
+def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
+    """Not even of one that looks since its own flags, nor of one whose condition counts."""
+    for number in (1, 2, 3):
+        hits(bank, number, number)
+
+    def folds(*_: object) -> NoReturn:
+        raise AssertionError("the log is folded")
+
+    with bank.writing() as (writer, log):
+        bank.make_silence_list(rule)
+        bank.write_silence(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
+        monkeypatch.setattr(adopting, "fold", folds)
+        with closing(bank.inbox(writer, log)) as inbox:
+            number = log.ask("adopt", b"null", NOW_MS)
+            assert inbox.replied(number)
+        assert rule in {rule_of(name) for name in writer.definitions.reference.lists}
+
+    assert hits(bank, 4, 4) == [one for one in ("again", "large") if one != rule]
+    assert bank.verify().mismatches == 0
+
+
+def test_a_trial_of_a_rule_is_silent_where_the_rule_is(tmp_path):
+    trial = FILES["rules/large.yaml"].replace("id: large", "id: large_try1").replace("> 100", "> 50")
+    bank = project(tmp_path / "small", {**FILES, "rules/trial.yaml": trial})
+    assert hits(bank, 1, 1, amount="80.00") == ["large_try1"]
+    bank.silence("large", "c1", UNTIL)
+
+    assert hits(bank, 2, 2, amount="80.00") == []
+    assert hits(bank, 3, 3, "c2", "80.00") == ["large_try1"]
+    assert bank.verify().mismatches == 0
 
 
 def test_the_rules_own_tests_hold_whatever_is_silenced(tmp_path):

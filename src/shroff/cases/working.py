@@ -31,6 +31,10 @@ OPENED: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 ALL: Final = 1_000_000  # alerts of one case: every one
+SILENCED: Final = "silenced"  # what happened to a case for whom a rule is silent,
+SILENCE_ENDED: Final = "silence_ended"  # speaks again,
+SILENCE_ASKED: Final = "silence_asked"  # is to be silent, if a second person approves it,
+SILENCE_DROPPED: Final = "silence_dropped"  # or is not, since somebody took that back
 
 
 def claim(desk: CaseDesk, who: Who, number: int, tag: str = "") -> Case:
@@ -126,13 +130,13 @@ def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
         return case
 
 
-def silenced(desk: CaseDesk, act: Act, number: int, words: str, *, is_over: bool = False) -> None:
-    """Write down, in a case and in the record, that a rule is silent for whom it is about, or speaks again."""
+def silenced(desk: CaseDesk, act: Act, number: int, words: str, what: str = SILENCED) -> None:
+    """Write down, in a case and in the record, what becomes of a rule's being silent for whom the case is about."""
     require_work(act.who)
     with desk.store.change() as change:
         hand = Hand(change, act.who, desk.now_ms())
         hand.case(number)
-        hand.happened(number, "silence_ended" if is_over else "silenced", words)
+        hand.happened(number, what, words)
         change.people.audit(act, hand.now_ms)
 
 

@@ -21,6 +21,7 @@ from shroff.decisions.let_through import LetThrough
 from shroff.errors import UsageError
 from shroff.features.computed import Computed
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
+from shroff.rules.silences import without_silence
 from shroff.streams.log import Log
 
 NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
@@ -126,8 +127,13 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:
-    """What is computed of each event that state may be made of: scores are not."""
-    return [one for one in computed_of(definitions) if not one.is_score]
+    """What is computed of each event that state may be made of: scores are not.
+
+    Nor is for whom a rule is silent: what it aggregates is the same, and hits of the past, since which one may look,
+    are those that the log has.
+    """
+    computed = (one for one in computed_of(definitions) if not one.is_score)
+    return [replace(one, node=without_silence(one.node)) if one.is_condition else one for one in computed]
 
 
 def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:

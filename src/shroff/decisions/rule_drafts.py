@@ -35,11 +35,11 @@ from shroff.events.systems import Systems
 from shroff.models.registry import Registry
 from shroff.rules import texts
 from shroff.rules.definitions import Rule
+from shroff.rules.silences import trial_number, trial_of
 
 DRAFTS: Final = "drafts"
 LEDGER: Final = "drafts.json"
 _ID: Final = re.compile(r"[a-z][a-z0-9_]{0,180}")
-_TRIAL: Final = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
 EVERYWHERE: Final = "rules"  # of `second_person` in shroff.yaml
 
 
@@ -228,7 +228,7 @@ class RuleDrafts(RuleFiles):
         found: dict[str, Standing] = {}
         for file in self.rule_files():
             there = texts.rule_texts(file.text)
-            trials = {trial_of(one): one for one in sorted(there, key=_number) if trial_of(one)}
+            trials = {trial_of(one): one for one in sorted(there, key=trial_number) if trial_of(one)}
             for id, rule in there.items():
                 trial = trials.get(id, "")
                 trial_text = there[trial].text if trial else ""
@@ -253,7 +253,7 @@ class RuleDrafts(RuleFiles):
             name, there = standing.file.name, standing.file.text
             if standing.trial:
                 there = texts.without_rule(there, standing.trial)
-            numbers = [_number(one) for one in (*used, standing.trial) if trial_of(one) == id]
+            numbers = [trial_number(one) for one in (*used, standing.trial) if trial_of(one) == id]
             trial = f"{id}_try{max(numbers, default=0) + 1}"
             return self._put_rules(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
@@ -350,21 +350,6 @@ class RuleDrafts(RuleFiles):
             (self.places.folder / FOLDER / name).unlink(missing_ok=True)
             self.reload()
         return name
-
-
-def trial_of(id: str) -> str:
-    """The rule of which this id is a trial; empty where it is none.
-
-    >>> trial_of("many_payments_try2"), trial_of("many_payments")
-    ('many_payments', '')
-    """
-    found = _TRIAL.fullmatch(id)
-    return "" if found is None else found["of"]
-
-
-def _number(id: str) -> int:
-    found = _TRIAL.fullmatch(id)
-    return 0 if found is None else int(found["number"])
 
 
 def _require_id(id: str) -> None:

@@ -432,8 +432,8 @@ SYSTEMS: Final = (
     Key(
         "second_person",
         "What comes into force over the service only when somebody approves it who did not write it.",
-        Many("a list of what is approved by a second person: rules", choice("rules")),
-        examples=("[rules]",),
+        Many("a list of what is approved by a second person: rules, silences", choice("rules", "silences")),
+        examples=("[rules, silences]",),
     ),
     Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
     Key(

@@ -6,6 +6,7 @@ engine, replay, verification and backtest obeys it. Its name is one that no expr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -14,6 +15,7 @@ from shroff.language.expression import InList, IsMissing, Logic, Node, Not
 from shroff.language.types import BOOLEAN
 
 PREFIX: Final = "silence."
+_TRIAL: Final = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
 
 
 def list_of(rule: str) -> str:
@@ -32,12 +34,49 @@ def key_of(entities: Mapping[str, Entity], by: str, on: str) -> Node | None:
     return parts[0] if len(parts) == 1 and parts[0].type.is_text else None
 
 
+def trial_of(id: str) -> str:
+    """The rule of which this id is a trial; empty where it is none.
+
+    >>> trial_of("many_payments_try2"), trial_of("many_payments")
+    ('many_payments', '')
+    """
+    found = _TRIAL.fullmatch(id)
+    return "" if found is None else found["of"]
+
+
+def trial_number(id: str) -> int:
+    """Which of the trials of a rule it is; 0 where it is none."""
+    found = _TRIAL.fullmatch(id)
+    return 0 if found is None else int(found["number"])
+
+
 def with_silence(
     when: Node, rule: str, by: str, on: str, entities: Mapping[str, Entity], lists: Collection[str]
 ) -> Node:
-    """The condition, not true where the rule is silent. An event without a key is of nobody, so nothing is silent."""
-    name, key = list_of(rule), key_of(entities, by, on)
-    if name not in lists or key is None:
+    """The condition, not true where the rule is silent. An event without a key is of nobody, so nothing is silent.
+
+    A trial is silent where its rule is, so that the two are held against each other on the same events.
+    """
+    key = key_of(entities, by, on)
+    if key is None:
         return when
-    speaks = Logic(BOOLEAN, "or", IsMissing(BOOLEAN, key), Not(BOOLEAN, InList(BOOLEAN, key, name)))
-    return Logic(BOOLEAN, "and", when, speaks)
+    for name in map(list_of, filter(None, (trial_of(rule), rule))):
+        if name in lists:
+            speaks = Logic(BOOLEAN, "or", IsMissing(BOOLEAN, key), Not(BOOLEAN, InList(BOOLEAN, key, name)))
+            when = Logic(BOOLEAN, "and", when, speaks)
+    return when
+
+
+def without_silence(when: Node) -> Node:
+    """The condition as it was before `with_silence`: no other one asks a list of such a name."""
+    while isinstance(when, Logic) and when.operator == "and" and _is_silence(when.right):
+        when = when.left
+    return when
+
+
+def _is_silence(node: Node) -> bool:
+    match node:
+        case Logic(right=Not(operand=InList() as asked)):
+            return asked.list.startswith(PREFIX)
+        case _:
+            return False

@@ -257,6 +257,12 @@ CASE_WHOLE: Final = record(
     questions=list_of(ref("CaseQuestion")),
 )
 CASE_ACTED: Final = record("case undo undo_until", case=ref("Case"), undo=COUNT, undo_until=TIME)
+CASE_SILENCED: Final = {
+    "allOf": [
+        ref("Case"),
+        record("in_force why_not", in_force={"type": "boolean"}, why_not={"type": ["string", "null"]}),
+    ]
+}
 CASES_ACTED: Final = record(
     "cases failed undo undo_until",
     cases=list_of(ref("Case")),
@@ -299,6 +305,7 @@ SCHEMAS: Final = {
     "CaseFile": CASE_FILE,
     "CaseQuestion": CASE_QUESTION,
     "CaseLine": CASE_LINE,
+    "CaseSilenced": CASE_SILENCED,
     "CaseView": CASE_VIEW,
     "CaseWhole": CASE_WHOLE,
     "CasesActed": CASES_ACTED,

@@ -10,6 +10,7 @@ import msgspec
 
 from shroff.decisions.lists import Edited, Entry, Summary
 from shroff.people.audit import Act
+from shroff.rules.silences import rule_of
 from shroff.web import list_csv
 from shroff.web.http import Request, Response, json_response
 from shroff.web.problems import ProblemError
@@ -83,8 +84,12 @@ async def change(
 
     It stands in the record before it is written: a list that nobody changed can never be other than it was.
 
-    Raises: as `ListFiles.write_list`; TransientError where it cannot be recorded, and nothing is changed.
+    Raises: as `ListFiles.write_list`; TransientError where it cannot be recorded, and nothing is changed;
+    ProblemError with 409 for a silence that a second person has to approve.
     """
+    if put and rule_of(name) is not None and service.project.silences_need_second_person:
+        words = "a second person approves silences here; ask for one from a case, by POST /api/v1/cases/{id}/silence"
+        raise ProblemError(409, "second-person", "This needs a second person", words)
 
     def recorded(found: Edited) -> None:
         act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.decisions.hit_records import HitRecords, RuleRecord
-from shroff.decisions.rule_drafts import Draft, Standing, trial_of
+from shroff.decisions.rule_drafts import Draft, Standing
 from shroff.decisions.rule_history import Histories, Version
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.wording import Teller
 from shroff.people.store import Wanted, rows_of
+from shroff.rules.silences import trial_of
 from shroff.rules.spoken import spoken
 from shroff.web.problems import ProblemError
 

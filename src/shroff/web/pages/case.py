@@ -21,10 +21,11 @@ from shroff.web.http import Request, Response
 from shroff.web.pages.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.routes import API
-from shroff.web.silencing import end_for, silence_for, silences_of
+from shroff.web.silencing import WAITS, approve_for, end_for, silence_for, silences_of, wishes_of
 
 if TYPE_CHECKING:
     from shroff.cases.case import Case
+    from shroff.decisions.silence_wishes import Wish
     from shroff.decisions.silences import Silence
     from shroff.web.service import Service
 
@@ -38,7 +39,9 @@ async def show(service: Service, request: Request) -> Response:
     return await _page(service, request, where_of(request.query))
 
 
-async def _page(service: Service, request: Request, where: Where, changed: Case | None = None) -> Response:
+async def _page(
+    service: Service, request: Request, where: Where, changed: Case | None = None, why_not: str = ""
+) -> Response:
     number = number_of(request)
     found = await tried(service, opened, service, request.who, number)
     return page(
@@ -49,6 +52,7 @@ async def _page(service: Service, request: Request, where: Where, changed: Case 
         found=found,
         where=where,
         changed=changed,
+        why_not=why_not,
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
         currency=service.cases.currency,
@@ -64,19 +68,22 @@ async def _page(service: Service, request: Request, where: Where, changed: Case 
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about."""
+    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about, `wish` where
+    somebody asked for that and a second person has to approve it.
+    """
 
     id: str
     text: str
     can_be_silent: bool
     silence: Silence | None
+    wish: Wish | None = None
 
 
 def _rules(service: Service, found: Opened) -> list[RuleLine]:
     """The rules that raised it, those that are asked most first."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
-    silent = silences_of(service, case)
+    silent, wishes = silences_of(service, case), wishes_of(service, case)
     known = {rule.id: rule for rule in definitions.rules}
     return [
         RuleLine(
@@ -84,6 +91,7 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
             sentence(rule),
             rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
             silent.get(name),
+            wishes.get(name),
         )
         for name, _ in raised.most_common()
         if (rule := known.get(name)) is not None
@@ -174,15 +182,29 @@ async def silence(service: Service, request: Request) -> Response:
     """Let one of its rules be silent for whom it is about, for a while."""
     form = await request.form()
     until = time_text(service.cases.now_ms() + _duration(form.get("for", "")))
-    case = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
-    return see_other(where_from(form).case(case.number))
+    case, why_not = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
+    return await _silenced(service, request, case, why_not)
 
 
 async def end_silence(service: Service, request: Request) -> Response:
     """Let one of its rules speak again for whom it is about."""
     form = await request.form()
-    case = await end_for(service, request, form.get("rule", ""))
-    return see_other(where_from(form).case(case.number))
+    case, why_not = await end_for(service, request, form.get("rule", ""))
+    return await _silenced(service, request, case, why_not)
+
+
+async def approve_silence(service: Service, request: Request) -> Response:
+    """Let a rule be silent as somebody else asked for."""
+    form = await request.form()
+    case, why_not = await approve_for(service, request, form.get("rule", ""), form.get("etag", ""))
+    return await _silenced(service, request, case, why_not)
+
+
+async def _silenced(service: Service, request: Request, case: Case, why_not: str) -> Response:
+    """The case again; with the words for it where what was written is not in force yet."""
+    where = where_from(await request.form())
+    is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
+    return see_other(where.case(case.number)) if is_shown else await _page(service, request, where, why_not=why_not)
 
 
 async def _with_words(service: Service, request: Request, function: Callable[..., Case]) -> Response:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.decisions.hit_records import RuleRecord
-from shroff.decisions.rule_drafts import Checked, Draft, trial_of
+from shroff.decisions.rule_drafts import Checked, Draft
 from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.people.access import Right
+from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.web.backtests import DONE, Kept
 from shroff.web.drafts import (

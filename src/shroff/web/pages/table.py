@@ -100,6 +100,7 @@ PAGES: Final = (
             ("note", case.note),
             ("silence", case.silence),
             ("end-silence", case.end_silence),
+            ("approve-silence", case.approve_silence),
         )
     ),
     *mails.ROUTES,
