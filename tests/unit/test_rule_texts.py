@@ -94,8 +94,8 @@ def test_shadow_is_one_line_more_and_without_it_one_less():
     assert in_shadow(rule.replace("  tests:", "  shadow: false\n  tests:"), shadow=False) == rule
 
 
-@pytest.mark.parametrize("text", ["- { id: a, effect: note }\n", "[{ id: a, effect: note }]\n", "id: a\n", "- id: a\n"])
-def test_what_cannot_be_changed_line_by_line_is_refused(text):
+@pytest.mark.parametrize("text", ["[{ id: a, effect: note }]\n", "id: a\n", "- id: a\n", "- { id: a }\n"])
+def test_what_is_not_one_rule_with_an_effect_is_refused(text):
     with pytest.raises(UsageError):
         in_shadow(text, shadow=True)
 
@@ -106,8 +106,59 @@ def test_a_new_rule_goes_behind_all_others_and_the_last_leaves_nothing():
     assert with_rule("", "a", one) == one
     assert with_rule(one, "b", one.replace("a", "b", 1)).count("\n\n- id: b") == 1
     assert without_rule(one, "a") == ""
-    with pytest.raises(UsageError, match="line by line"):
+    with pytest.raises(UsageError, match="one list in brackets"):
         with_rule("[{ id: a }]", "b", one)
+    with pytest.raises(UsageError, match="no list of rules"):
+        with_rule("{ id: a }", "b", one)
+
+
+BRACED = (
+    "- { id: a, on: payment, effect: note }   # why\n- {id: b, on: payment,\n   effect: 'review' , reason: '}, {'}\n",
+    "[{ id: a, on: payment, effect: note }, { id: b, effect: review }]\n",
+    "# all\n[\n  { id: a, on: payment, effect: note },   # the first\n  {\n    effect: review,\n    id: b\n  }\n]\n",
+    '[\n  { "id": a, "effect": "note", "on": payment },\n  { id: b, effect: review },\n]',
+    "[{ id: a,\non: payment,\neffect: note }, {id: b, effect: note}]",
+)
+
+
+@pytest.mark.parametrize("file", BRACED)
+def test_rules_in_braces_are_changed_and_all_else_keeps_its_bytes(file):
+    there = rule_texts(file)
+
+    assert list(there) == ["a", "b"]
+    for id_, rule in there.items():
+        assert rule_texts(rule.text)[id_].text == rule.text, "a draft of it is read as one rule"
+        assert with_rule(file, id_, rule.text) == file
+        assert in_shadow(in_shadow(rule.text, shadow=True), shadow=False) == rule.text
+        trial = renamed(in_shadow(rule.text, shadow=True), "other")
+        assert is_in_shadow(trial)
+        beside = beside_rule(file, id_, trial)
+        assert rule_texts(beside)["other"].text.replace("other", id_) == in_shadow(rule.text, shadow=True)
+        assert without_rule(beside, "other") == file
+        (left,) = set(there) - {id_}
+        without = without_rule(file, id_)
+        assert list(rule_texts(without)) == [left]
+        assert rule_texts(without)[left].text.strip() == there[left].text.strip()
+        assert without_rule(without, left).strip() in {"", "# all"}
+
+
+@pytest.mark.parametrize(
+    "before", ["- { shadow: true, id: a, effect: note }\n", "- { id: a, effect: note,\n    shadow: true }\n"]
+)
+def test_shadow_leaves_braces_with_its_comma_wherever_it_stands(before):
+    after = in_shadow(before, shadow=False)
+
+    assert after == "- { id: a, effect: note }\n"
+    assert in_shadow(before, shadow=True) == "- { id: a, effect: note, shadow: true }\n"
+
+
+def test_a_list_in_brackets_takes_no_lines_and_loses_no_comment():
+    file = "[{ id: a, effect: note }]\n"
+
+    assert with_rule(file, "b", "- { id: b, effect: note }\n") == "[{ id: a, effect: note }, { id: b, effect: note }]\n"
+    for text in ("- id: a\n  effect: note\n", "# why\n- { id: a, effect: note }\n", "- { id: a } # why\n"):
+        with pytest.raises(UsageError, match="one list in brackets"):
+            with_rule(file, "a", text)
 
 
 @pytest.mark.parametrize(

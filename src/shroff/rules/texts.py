@@ -1,10 +1,12 @@
 """One rule as a text of its own inside a file of rules: cut out, put back, taken away, all else left as it is written.
 
-A rule's text is its lines with the comments right above it, as far left as they can stand.
+A rule's text is its lines with the comments right above it, as far left as they can stand. Of a file that is one list
+in brackets it is the rule's braces behind a dash, and what stands between two of them stays with the file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,25 +14,32 @@ from typing import Final
 from shroff.errors import Problem, UsageError
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, read
 
-BRACED: Final = "is written in braces or brackets. Write it line by line, as '- id: ...' with one key a line"
+IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
+NO_LIST: Final = "the text is no list of rules. Begin each of them with '- id: ...'"
+_DASH: Final = "- "
+_COMMA: Final = re.compile(r"\s*,[ \t]*")
+_END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """A rule where it stands in a file: from `first` to `last`, counted from 1, moved in by `indent` spaces."""
+    """A rule where it stands in a file: the stretch [start, end), its lines moved in by `indent` spaces."""
 
     id: str
-    first: int
-    last: int
+    start: int
+    end: int
     indent: int
     text: str
+    in_brackets: bool = False
 
 
 def rule_texts(file_text: str) -> dict[str, RuleText]:
     """The rules of a file by their ids, those that can be told apart; of a file that cannot be read none."""
     top = read(file_text, "", [])
-    if not isinstance(top, Sequence) or top.source:
+    if not isinstance(top, Sequence):
         return {}
+    if top.source:
+        return _in_brackets(file_text, top)
     lines = file_text.split("\n")
     starts = [_first_line(lines, item, top.column) for item in top.items]
     found: dict[str, RuleText] = {}
@@ -41,7 +50,20 @@ def rule_texts(file_text: str) -> dict[str, RuleText]:
         if id_ is not None and id_.text not in found:
             indent = top.column - 1
             text = "\n".join(_moved(line, -indent) for line in lines[start - 1 : last])
-            found[id_.text] = RuleText(id_.text, start, last, indent, f"{text}\n")
+            at = _offset(file_text, start, 1)
+            end = _offset(file_text, last, 1) + len(lines[last - 1])
+            found[id_.text] = RuleText(id_.text, at, end, indent, f"{text}\n")
+    return found
+
+
+def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
+    found: dict[str, RuleText] = {}
+    for item in top.items:
+        id_ = _value(item, "id")
+        if id_ is not None and isinstance(item, Mapping) and id_.text not in found:
+            start = _offset(file_text, item.line, item.column)
+            text = _DASH + _all_moved(item.source, len(_DASH))
+            found[id_.text] = RuleText(id_.text, start, start + len(item.source), 0, f"{text}\n", in_brackets=True)
     return found
 
 
@@ -50,24 +72,45 @@ def with_rule(file_text: str, id: str, text: str) -> str:
 
     Raises: UsageError where its rules cannot be told apart.
     """
-    found = rule_texts(file_text).get(id)
-    own = text.strip("\n").split("\n")
-    if found is None:
-        _require_lines(file_text)
-        kept = file_text.rstrip("\n")
-        indent = _indent(file_text)
-        added = "\n".join(_moved(line, indent) for line in own)
-        return f"{kept}\n\n{added}\n" if kept else f"{added}\n"
-    lines = file_text.split("\n")
-    return "\n".join([*lines[: found.first - 1], *(_moved(line, found.indent) for line in own), *lines[found.last :]])
+    there = rule_texts(file_text)
+    found = there.get(id)
+    if found is not None:
+        return file_text[: found.start] + _own(found, text) + file_text[found.end :]
+    top = read(file_text, "", [])
+    if isinstance(top, Sequence) and top.source and there:
+        return beside_rule(file_text, list(there)[-1], text)
+    if top is not None and (not isinstance(top, Sequence) or top.source):
+        raise UsageError(NO_LIST)
+    kept, indent = file_text.rstrip("\n"), 0 if top is None else top.column - 1
+    added = "\n".join(_moved(line, indent) for line in text.strip("\n").split("\n"))
+    return f"{kept}\n\n{added}\n" if kept else f"{added}\n"
+
+
+def _own(found: RuleText, text: str) -> str:
+    """A rule's text as it stands where another one stood. Raises: UsageError where it cannot stand there."""
+    if not found.in_brackets:
+        return "\n".join(_moved(line, found.indent) for line in text.strip("\n").split("\n"))
+    top = read(text, "", [])
+    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
+    if not isinstance(rule, Mapping) or text.strip() != f"{_DASH}{rule.source}":
+        raise UsageError(f"the file of this rule {IN_LIST}")
+    return _all_moved(rule.source, -len(_DASH))
 
 
 def beside_rule(file_text: str, id: str, text: str) -> str:
-    """The file with another rule's text right behind a rule that it has."""
+    """The file with another rule's text right behind a rule that it has. Raises: UsageError as `with_rule`."""
     found = rule_texts(file_text)[id]
-    lines = file_text.split("\n")
-    own = [_moved(line, found.indent) for line in text.strip("\n").split("\n")]
-    return "\n".join([*lines[: found.last], "", *own, *lines[found.last :]])
+    own, before, after = _own(found, text), file_text[: found.end], file_text[found.end :]
+    if not found.in_brackets:
+        is_close = after.startswith("\n") and bool(after[1:].partition("\n")[0].strip())
+        return before + ("\n" if is_close else "\n\n") + own + after
+    margin = file_text[: found.start].rpartition("\n")[2]
+    if margin.strip():
+        return f"{before}, {own}{after}"
+    line = _END_OF_LINE.match(after)
+    if line is None:
+        return f"{before},\n{margin}{own}{after}"
+    return f"{before}{line[0]}\n{margin}{own},{after[line.end() :]}"
 
 
 def without_rule(file_text: str, id: str) -> str:
@@ -75,30 +118,57 @@ def without_rule(file_text: str, id: str) -> str:
     found = rule_texts(file_text).get(id)
     if found is None:
         return file_text
-    lines = file_text.split("\n")
-    before, after = lines[: found.first - 1], lines[found.last :]
-    while before and after and not after[0].strip():
-        after = after[1:]
-    if not before and not "".join(after).strip():
-        return ""
-    return "\n".join([*before, *after]).rstrip("\n") + "\n"
+    before, after = file_text[: found.start], file_text[found.end :]
+    if found.in_brackets:
+        return "" if len(rule_texts(file_text)) == 1 else _closed_up(before, after)
+    after = after.lstrip("\n") if before else after
+    return f"{before}{after}".rstrip("\n") + "\n" if f"{before}{after}".strip() else ""
+
+
+def _closed_up(before: str, after: str) -> str:
+    """A list in brackets without what stood between: its comma goes, and its line where nothing else is left of it."""
+    comma = _COMMA.match(after)
+    if comma is None:
+        return before.rstrip().removesuffix(",") + after
+    rest = after[comma.end() :]
+    lines, _, last = before.rpartition("\n")
+    return f"{lines}{rest}" if rest.startswith("\n") and lines and not last.strip() else f"{before}{rest}"
 
 
 def in_shadow(text: str, *, shadow: bool) -> str:
-    """The same rule in shadow, or with effect: one line more or less. Raises: UsageError for one in braces."""
+    """The same rule in shadow, or with effect: one line more or less, or one key in braces.
+
+    Raises: UsageError for what is not one rule, or has no effect.
+    """
     rule = _only(text)
-    lines = text.split("\n")
     key = _key(rule, "shadow")
     if key is not None:
-        kept = lines[: key.line - 1] + lines[key.line :]
-        return in_shadow("\n".join(kept), shadow=True) if shadow else "\n".join(kept)
+        kept = _without_key(text, rule, key)
+        return in_shadow(kept, shadow=True) if shadow else kept
     if not shadow:
         return text
     effect, value = _key(rule, "effect"), _value(rule, "effect")
     if effect is None or value is None:
         raise UsageError("the rule has no effect yet")
-    at = value.line
+    if rule.source:
+        at = _end(text, value)
+        return f"{text[:at]}, shadow: true{text[at:]}"
+    lines, at = text.split("\n"), value.line
     return "\n".join([*lines[:at], f"{' ' * (effect.column - 1)}shadow: true", *lines[at:]])
+
+
+def _without_key(text: str, rule: Mapping, key: Scalar) -> str:
+    """The rule without one of its keys, which has a value of one word."""
+    if not rule.source:
+        lines = text.split("\n")
+        return "\n".join(lines[: key.line - 1] + lines[key.line :])
+    start, value = _offset(text, key.line, key.column), _value(rule, key.text)
+    end = start + len(key.source) if value is None else _end(text, value)
+    before, after = text[:start], text[end:]
+    if before.rstrip().endswith(","):
+        return before.rstrip()[:-1] + after
+    comma = _COMMA.match(after)
+    return before + (after[comma.end() :] if comma else after)
 
 
 def is_in_shadow(text: str) -> bool:
@@ -110,14 +180,11 @@ def is_in_shadow(text: str) -> bool:
 
 
 def renamed(text: str, id: str) -> str:
-    """The same rule by another id. Raises: UsageError for one in braces, or without an id."""
+    """The same rule by another id. Raises: UsageError for what is not one rule, or has no id."""
     found = _value(_only(text), "id")
     if found is None:
         raise UsageError("the rule has no id")
-    lines = text.split("\n")
-    line, start = lines[found.line - 1], found.column - 1
-    lines[found.line - 1] = line[:start] + id + line[start + len(found.source or found.text) :]
-    return "\n".join(lines)
+    return text[: _offset(text, found.line, found.column)] + id + text[_end(text, found) :]
 
 
 def id_in(text: str) -> str | None:
@@ -134,7 +201,7 @@ def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
     top = read(text, file, [])
     if top is None:
         return []
-    if not isinstance(top, Sequence) or len(top.items) != 1:
+    if not isinstance(top, Sequence) or len(top.items) != 1 or top.source:
         return [top.problem(f"a draft is one rule. Begin it with '- id: {id}'.")]
     found = _value(top.items[0], "id")
     if found is None or found.text == id:
@@ -144,11 +211,9 @@ def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
 
 def _only(text: str) -> Mapping:
     top = read(text, "", [])
-    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 else None
+    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
     if not isinstance(rule, Mapping):
-        raise UsageError("the text is not one rule")
-    if rule.source or (isinstance(top, Sequence) and top.source):
-        raise UsageError(f"the rule {BRACED}")
+        raise UsageError("the text is not one rule. Begin it with '- id: ...'")
     return rule
 
 
@@ -172,15 +237,20 @@ def _first_line(lines: list[str], item: Node, column: int) -> int:
     return line
 
 
-def _require_lines(file_text: str) -> None:
-    top = read(file_text, "", [])
-    if top is not None and (not isinstance(top, Sequence) or top.source):
-        raise UsageError(f"the file {BRACED}")
+def _offset(text: str, line: int, column: int) -> int:
+    """Where a place, counted from 1, is in a text."""
+    return sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
 
 
-def _indent(file_text: str) -> int:
-    top = read(file_text, "", [])
-    return 0 if top is None else top.column - 1
+def _end(text: str, found: Scalar) -> int:
+    """Where a value ends in a text."""
+    return _offset(text, found.line, found.column) + len(found.source or found.text)
+
+
+def _all_moved(text: str, by: int) -> str:
+    """All lines but the first moved in or out."""
+    first, *others = text.split("\n")
+    return "\n".join([first, *(_moved(line, by) for line in others)])
 
 
 def _moved(line: str, by: int) -> str:

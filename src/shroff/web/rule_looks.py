@@ -72,7 +72,7 @@ class RuleLook:
     @property
     def state(self) -> str:
         """Active, in shadow, a draft alone, or taken out."""
-        if self.standing is None and self.rule is not None:  # it is written in braces, so its lines are not known
+        if self.standing is None and self.rule is not None:  # its file changed between two looks
             return SHADOW if self.rule.is_shadow else ACTIVE
         if self.standing is None:
             return DRAFT if self.draft is not None else OFF

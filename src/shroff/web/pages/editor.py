@@ -231,7 +231,7 @@ def _with_effect(text: str) -> str:
     """A rule's text without its line of shadow, where it has one of its own."""
     try:
         return in_shadow(text, shadow=False)
-    except UsageError:  # it is written in braces
+    except UsageError:  # it is not one rule yet
         return text
 
 
