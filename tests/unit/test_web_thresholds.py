@@ -92,9 +92,21 @@ def test_without_a_model_the_page_says_how_one_comes(tmp_path):
         page = await browser.get("/thresholds")
         assert page.status == 200
         assert b"shroff train --promote" in page.body
-        assert (await browser.get("/api/v1/thresholds")).status == 400
+        assert b"--model" not in page.body, "an option of a command is no way for whoever looks at a page"
+        refused = await browser.get("/api/v1/thresholds", accept="*/*")
+        assert (refused.status, refused.json()["detail"].endswith("There is none: train one first.")) == (400, True)
 
     run(tmp_path / "bank", steps)
+
+
+def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = await browser.get("/thresholds")
+        assert b'href="/thresholds?model=m-1"' in page.body
+        refused = await browser.get("/api/v1/thresholds", accept="*/*")
+        assert refused.json()["detail"].endswith("Name one of the registry as ?model=ID: m-1.")
+
+    run(bank, steps)
 
 
 def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weighs_by_other_costs(bank):

@@ -84,3 +84,16 @@ def test_equal_ends_of_an_axis_put_all_in_its_middle():
     assert made.lines == [("now", "500.0,50.0")]
     assert (made.spots[0].x, made.spots[0].y) == (50, 50)
     assert [one.says for one in made.across] == ["0.5", "1", "1.5", "2"]
+
+
+def test_the_words_of_dots_in_a_valley_stand_where_the_line_is_not():
+    places = {"left": (1, 8), "least": (5, 2), "right": (9, 9)}
+    spots = [(place, "dot-now", says) for says, place in places.items()]
+    axis = Axis(0, 10)
+    made = plot_of({"now": list(places.values())}, x=axis, y=axis, height=100, spots=spots, is_valley=True)
+
+    assert [(one.says, one.is_below, one.is_left) for one in made.spots] == [
+        ("left", False, False),
+        ("least", True, False),
+        ("right", False, True),
+    ]

@@ -8,6 +8,8 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.session import Session, command, many, one_line, table
+from shroff.decisions.promoting import NoChampionError
+from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from shroff.decisions.cutoffs import Cutoffs
@@ -45,7 +47,10 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
     of days (costs.reviews_a_day). Their cost is told of those events, and of folds on which they were not chosen.
     --apply changes nothing of policy.yaml but `score`.
     """
-    found, applied = session.project.thresholds(event, model=model, apply=apply, waits=session.waits)
+    try:
+        found, applied = session.project.thresholds(event, model=model, apply=apply, waits=session.waits)
+    except NoChampionError as error:
+        raise UsageError(f"{error} Name one of the registry with --model.") from None
     document = found.as_document()
     if applied is not None:
         document |= {"in_force": applied.in_force, "why_not": applied.why_not}

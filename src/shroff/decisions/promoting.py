@@ -43,6 +43,10 @@ TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model sc
 WRITTEN: Final = f"{FILE} is written; it comes into force with the next command that writes."
 
 
+class NoChampionError(UsageError):
+    """No model is in force where one is asked for; each way in says how another one is named there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What became of a call that changes which models are in force.
@@ -385,7 +389,7 @@ class Promotions(Additions):
         if event in known or (not event and len(known) == 1):
             return event or known[0]
         if not known:
-            raise UsageError(f"no model is in force, {otherwise}.")
+            raise NoChampionError(f"no model is in force, {otherwise}.")
         if not event:
             raise UsageError(f"models of several event types are in force; name one: {', '.join(known)}.")
         hint = nearest(event, known) or f"There is one of {', '.join(known)}."

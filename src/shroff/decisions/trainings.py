@@ -251,7 +251,7 @@ class Trainings(Promotions):
         return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not)
 
     def _champion(self, event: str) -> Stored:
-        event = self._one_event(event, "so there is no score to weigh; name one with --model")
+        event = self._one_event(event, "so there is no score to weigh")
         champion = self._in_force()[event].champion
         assert champion is not None, "an event type that has a model in force"
         return self.registry.read(champion.id, champion.digest)

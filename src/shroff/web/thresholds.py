@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.decisions.cutoffs import AS_IT_IS, Cutoffs, WhatIf
+from shroff.decisions.promoting import NoChampionError
 from shroff.decisions.trainings import Applied
 from shroff.errors import UsageError
 from shroff.people.audit import Row
@@ -105,7 +106,12 @@ class Weighings:
 
 async def thresholds(service: Service, request: Request) -> Response:
     """The cheapest cut-offs, what they cost, and the curve."""
-    found = await service.weighings.weighed(service, request.query)
+    try:
+        found = await service.weighings.weighed(service, request.query)
+    except NoChampionError as error:
+        known = ", ".join(await service.in_thread(ids_of, service.project))
+        cure = f"Name one of the registry as ?model=ID: {known}." if known else "There is none: train one first."
+        raise UsageError(f"{error} {cure}") from None
     return json_response(found.found.as_document(), headers=_tag(found.tag))
 
 
@@ -137,6 +143,11 @@ async def put(
     found = await service.in_thread(lambda: project.set_cutoffs(event, cuts, model=model, reason=why, tag=tag))
     service.weighings.forget_applied(event)
     return found
+
+
+def ids_of(project: Project) -> list[str]:
+    """The models that can be named where none is in force, the newest first."""
+    return [one.summary.id for one in project.models()]
 
 
 # ---- what is asked

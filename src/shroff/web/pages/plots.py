@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shroff.web.pages.charts import WIDTH
 
 LINES: Final = 4  # across, at most
+LEFT, RIGHT = 20, 60  # per cent: words of dots before the first stand right of them, of those behind the second left
 _STEPS: Final = (1, 2, 2.5, 5)
 
 Place = tuple[float, float]
@@ -36,17 +37,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A dot at per cent from the left and the top; `kind` is a class of the stylesheet."""
+    """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
+
+    Its words stand above it, or below; right of it, or left.
+    """
 
     x: float
     y: float
     kind: str
     says: str = ""
-
-    @property
-    def is_right(self) -> bool:
-        """Whether its words must stand left of it, so that they do not leave the chart."""
-        return self.x > 60
+    is_below: bool = False
+    is_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +69,40 @@ def plot_of(
     height: int,
     spots: Iterable[tuple[Place, str, str]] = (),
     below: Iterable[tuple[float, str]] = (),
+    is_valley: bool = False,
 ) -> Plot:
     """A chart of these lines.
 
     Args:
         spots: Places with their kind and what stands beside them.
         below: Values of the axis below, with what stands there.
+        is_valley: Whether the line falls to the lowest of the spots, and rises from it.
     """
+    placed = [
+        Spot(round(x.at(at), 2), round(100 - y.at(to), 2), kind, says, is_left=x.at(at) > RIGHT)
+        for (at, to), kind, says in spots
+    ]
     across = [Mark(round(100 - y.at(value), 2), f"{value:,.10g}") for value in ticks(y.low, y.high)]
     return Plot(
         [(kind, _points(places, x, y, height)) for kind, places in lines.items() if places],
         across,
         [Mark(round(x.at(value), 2), says) for value, says in below],
-        [Spot(round(x.at(at), 2), round(100 - y.at(to), 2), kind, says) for (at, to), kind, says in spots],
+        _in_valley(placed) if is_valley else placed,
         height,
     )
+
+
+def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
+    """Dots on a line that has its least value at the lowest of them, with words that do not touch the line.
+
+    The words of that one stand below. Those of others stand above and towards the lowest, where the line falls away
+    from them, unless they would leave the chart there.
+    """
+    lowest = max(spots, key=lambda one: one.y)
+    return [
+        replace(one, is_below=one.y == lowest.y, is_left=one.x > RIGHT or (one.x > LEFT and one.x > lowest.x))
+        for one in spots
+    ]
 
 
 def ticks(low: float, high: float) -> list[float]:

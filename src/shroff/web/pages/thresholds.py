@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log10
 from typing import TYPE_CHECKING, Final
@@ -11,13 +11,14 @@ from urllib.parse import urlencode
 import msgspec
 
 from shroff.decisions.measured import money_text
+from shroff.decisions.promoting import NoChampionError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.web.http import Request, Response
 from shroff.web.pages.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import money, sentence
-from shroff.web.thresholds import Look, put
+from shroff.web.thresholds import Look, ids_of, put
 
 if TYPE_CHECKING:
     from shroff.decisions.cutoffs import Cutoffs
@@ -113,11 +114,13 @@ async def apply(service: Service, request: Request) -> Response:
 async def _page(
     service: Service, request: Request, query: Mapping[str, str], mistake: str = "", typed: Mapping[str, str] = NOTHING
 ) -> Response:
-    why_not, shown = "", None
+    why_not, shown, others = "", None, list[str]()
     event = query.get("event", "")
     try:
         look = await service.weighings.weighed(service, query)
         shown = shown_of(look, {name: query[name] for name in WHICH if query.get(name)})
+    except NoChampionError as error:
+        why_not, others = str(error), await service.in_thread(ids_of, service.project)
     except UsageError as error:
         why_not = str(error)
     return page(
@@ -127,7 +130,8 @@ async def _page(
         422 if mistake else 200,
         shown=shown,
         applied=[] if shown is None else await service.in_thread(_applied, service, shown),
-        why_not=why_not,
+        why_not=sentence(why_not),
+        others=others,
         asked=event,
         types=await service.in_thread(_scored, service),
         may_apply=request.who.may(Right.SET_THRESHOLDS),
@@ -301,8 +305,7 @@ def place_of(point: Point) -> float:
 def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     """Cost over the lower cut-off, and the reviews that go with it beside the most that people have time for."""
     best, now, tried = found.found.best, in_force(found), found.tried
-    named = [("dot-ref", "in force", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)]
-    marked = [(kind, says, one) for kind, says, one in named if one is not None]
+    marked = _marked([("dot-ref", "in force", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
     every = [*points, *(one for _, _, one in marked)]
     ends = min(map(place_of, every)), max(map(place_of, every))
     x = Axis(_along(ends[0]), _along(ends[1]))
@@ -316,6 +319,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
         y=Axis(0.0, nice(max(one.cost for one in every))),
         height=HEIGHT,
         spots=[((_along(place_of(one)), one.cost), kind, says) for kind, says, one in marked],
+        is_valley=True,
     )
     reviews = plot_of(
         lines,
@@ -326,6 +330,17 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
         below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
     )
     return costs, reviews
+
+
+def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
+    """What is marked on the curve; what lies at one place has one dot, which says all of it."""
+    found: dict[tuple[float, float], tuple[str, str, Point]] = {}
+    for kind, says, point in named:
+        if point is not None:
+            place = round(place_of(point), 3), round(point.cost)
+            before = found.get(place)
+            found[place] = kind, says if before is None else f"{before[1]}, {says}", point
+    return list(found.values())
 
 
 def _along(score: float) -> float:
