@@ -70,6 +70,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         gates=stored.gates,
         measured=_measured(stored.metrics),
         may_change=request.who.may(Right.PROMOTE_MODELS),
+        may_read_audit=request.who.may(Right.READ_AUDIT),
         mistake=mistake,
         reason=form.get("reason", ""),
         said=DONE.get(request.query.get("said", ""), ""),

@@ -1,6 +1,6 @@
 // Parts of a page that change while it is looked at: each comes whole, as the server made it for the page.
 
-import { localTimes } from "./page.js";
+import { localTimes, namedCells } from "./page.js";
 
 const says = document.querySelector("[data-updates]");
 const pause = document.querySelector("[data-pause]");
@@ -22,6 +22,7 @@ function show(parts) {
       details.open = isOpen;
     }
     localTimes(place);
+    namedCells(place);
   }
 }
 

@@ -123,6 +123,23 @@ export function localTimes(root = document) {
   }
 }
 
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+
+/** On a phone rows of tables are cards, in which each value has the head of its column before it. Without this they
+ * scroll. What is laid out as cards is told as a table all the same: hence the roles. */
+export function namedCells(root = document) {
+  for (const table of root.querySelectorAll(".scroll > .table:not(.cases)")) {
+    const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    table.classList.add("as-cards");
+    for (const element of [table, ...table.querySelectorAll("thead, tbody, tr, td, th")]) {
+      element.setAttribute("role", ROLES[element.tagName] ?? (element.scope === "col" ? "columnheader" : "rowheader"));
+    }
+    for (const row of table.querySelectorAll("tbody tr")) {
+      [...row.cells].forEach((cell, at) => cell.tagName === "TD" && cell.colSpan === 1 && heads[at] && (cell.dataset.head = heads[at]));
+    }
+  }
+}
+
 function onClick(event) {
   const target = event.target instanceof Element ? event.target : null;
   const copied = target?.closest("[data-copy]");
@@ -160,4 +177,5 @@ for (const element of document.querySelectorAll("[data-with-script]")) {
   element.hidden = false;
 }
 localTimes();
+namedCells();
 showHints();
