@@ -8,7 +8,7 @@ values of the columns that features read are held.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -336,7 +336,7 @@ def _rows_of_a_batch(metadata: Any) -> int:
     return max(EVENTS, min(ROWS, BYTES * rows // max(taken, 1)))
 
 
-def ahead(items: Iterator[One]) -> Iterator[One]:
+def ahead(items: Iterator[One]) -> Generator[One, None, None]:
     """The same items; a thread has the next ones ready."""
     ready: Queue[tuple[One | None, BaseException | None]] = Queue(AHEAD)
     is_over = Signal()

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.documents import NO_SCORE, DocumentWriter, Verdict
 from shroff.decisions.few import FewDecider
-from shroff.decisions.let_through import LetThrough, explorable
+from shroff.decisions.let_through import LET_THROUGH, LetThrough, explorable
 from shroff.decisions.scoring import scored
 from shroff.decisions.training_wanted import missed_fraud
 from shroff.decisions.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
@@ -71,6 +73,24 @@ class Engine:
         effects.outbox.sort(key=lambda row: (row.seq, row.number))
         effects.remarks = _remarks(self.online.remarks, batch)
         return effects
+
+    def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Mapping[int, Hits]) -> None:
+        """Take records of the past by columns into state, `hits` by their rows.
+
+        State is then as `step` leaves it, told of the same hits; behind the last of them `passed` is to be called.
+        """
+        past: list[Hits] = [{}] * size
+        for row, found in hits.items():
+            past[row] = found
+        self.online.pass_over(frames, size, past)
+        rows = np.array([row for row, found in hits.items() if LET_THROUGH in found], np.int64)
+        for name, frame in frames.items() if len(rows) else ():
+            for at in np.flatnonzero(np.isin(frame.rows, rows)).tolist():
+                self.let_through.note(name, int(frame.times[at]), past[frame.rows[at]])
+
+    def passed(self) -> None:
+        """No more is passed over by these columns."""
+        self.online.passed()
 
     def _decider(self, name: str) -> FewDecider:
         """What decides events of a type one by one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
@@ -17,6 +18,7 @@ from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.streams.log import Log, Record
 
+BY_COLUMNS: Final = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
 Progress = Callable[[int], None]
 
 
@@ -74,6 +76,13 @@ def fold(
     folded = empty(definitions, lateness_of(log, definitions)) if start is None else start
     try:
         with calm_collector():
+            end = log.last_seq() if upto is None else min(upto, log.last_seq())
+            if end - folded.seq >= BY_COLUMNS:
+                from shroff.decisions.fold_columns import (
+                    fold_columns,
+                )  # it loads kernels, which takes longer than few events
+
+                fold_columns(log, folded, end, progress)
             for placed in placed_batches(log, folded, upto):
                 folded.engine.step(placed)
                 if progress is not None:

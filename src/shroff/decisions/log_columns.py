@@ -47,6 +47,7 @@ from shroff.streams.log import Log, Record
 
 LINES: Final = 1 << 16  # of a piece
 LINE_END: Final = 10
+TEXTS: Final = frozenset({"text", "choice"})  # kinds of fields
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
@@ -87,9 +88,9 @@ def log_columns(
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
     """
-    reader = _Reader(definitions)
+    reader = LineReader(definitions)
     for lines in ahead(log.lines(after, upto, places)):
-        reader = _Reader(definitions) if is_apart else reader
+        reader = LineReader(definitions) if is_apart else reader
         piece = reader.piece(lines, after)
         after += piece.size
         yield piece
@@ -114,6 +115,26 @@ def outcomes_of(log: Log, after: int = 0, upto: int | None = None) -> tuple[Word
     return all_places, all_outcomes
 
 
+def check_unread(piece: LogPiece) -> None:
+    """Hold the fields that nobody has read to their types as well, as whoever reads events one by one does.
+
+    Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
+    """
+    for frame in piece.frames.values():
+        if isinstance(frame, ColumnFrame):
+            assert isinstance(frame.columns, _BodyColumns)
+            frame.columns.check_unread()
+
+
+def _check_letters(lines: bytes, after: int) -> None:
+    """Raises: StorageError where text is none."""
+    try:
+        lines.decode()
+    except UnicodeDecodeError as error:
+        place = after + 1 + lines[: error.start].count(b"\n")
+        raise damaged(f"the record at place {place}", "it is no UTF-8") from None
+
+
 def ids_of(frame: Frame) -> Any:
     """The ids of the events of a piece, as Arrow has texts."""
     assert isinstance(frame, ColumnFrame)
@@ -121,8 +142,11 @@ def ids_of(frame: Frame) -> Any:
     return frame.columns.texts(frame.type.id_field)
 
 
-class _Reader:
-    """Turns lines into pieces; the numbers of texts stay the same over all of them."""
+class LineReader:
+    """Turns lines into pieces; the numbers of texts stay the same over all of them.
+
+    Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
+    """
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
@@ -137,6 +161,8 @@ class _Reader:
         self._coders: dict[tuple[str, str], Coder] = {}
 
     def piece(self, lines: bytes, after: int) -> LogPiece:
+        if not lines.isascii():
+            _check_letters(lines, after)
         data = np.frombuffer(bytearray(lines), np.uint8)
         ends = np.flatnonzero(data == LINE_END)
         size = len(ends)
@@ -189,7 +215,9 @@ class _Reader:
 class _BodyColumns(Mapping[str, Column | Coded]):
     """The fields of some events of one type, each made when it is asked for."""
 
-    def __init__(self, reader: _Reader, type_: EventType, data: Bytes, begins: Words, ends: Words, seqs: Words) -> None:
+    def __init__(
+        self, reader: LineReader, type_: EventType, data: Bytes, begins: Words, ends: Words, seqs: Words
+    ) -> None:
         self._reader, self._type, self._data = reader, type_, data
         self._begins, self._ends, self._seqs = begins, ends, seqs
         self._made: dict[str, Column | Coded] = {}
@@ -222,9 +250,24 @@ class _BodyColumns(Mapping[str, Column | Coded]):
         """A text field as Arrow has it, null where it is missing."""
         return self._arrow(name)[0]
 
+    def check_unread(self) -> None:
+        """Hold the fields that nobody has asked for to their types. Texts are not put together for that."""
+        for name, number in self._numbers.items():
+            kind = self._type.fields[self._type.at(name)].type.kind
+            if name in self._made:
+                continue
+            if kind not in TEXTS:
+                self._made[name] = self._values(name, kind)
+                continue
+            odd = self._kinds[number] > TEXT
+            if name == self._type.id_field:
+                odd |= self._kinds[number] == MISSING
+            for row in np.flatnonzero(odd).tolist():
+                self._event(row)
+
     def _make(self, name: str) -> Column | Coded:
         kind = self._type.fields[self._type.at(name)].type.kind
-        if kind in {"text", "choice"}:
+        if kind in TEXTS:
             return self._reader.coder(self._type, name).code(self.texts(name))
         return self._values(name, kind)
 

@@ -105,6 +105,10 @@ class Codes:
             found = self._translated[coded.dictionary] = np.concatenate([found[:-1], new, found[-1:]])
         return found.take(coded.codes)
 
+    def forget_columns(self) -> None:
+        """Let go of what `of_coded` has learnt of other dictionaries, and so of them: no more of theirs will come."""
+        self._translated.clear()
+
 
 class Frame:
     """The events of one type in a batch: `rows` are their places in it.

@@ -21,7 +21,7 @@ from shroff.features.frames import Codes, Frame, frames_of, masked, times_of
 from shroff.features.kernel_layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.packing import pack, unpack
-from shroff.features.plan import Plan, make_plan
+from shroff.features.plan import Plan, kept_of, make_plan
 from shroff.features.remarks import Remarks
 from shroff.features.row_engine import RowEngine
 from shroff.features.row_reads import Row, RowReads
@@ -75,6 +75,7 @@ class Online:
         ]
         self._by_row = {rule.wanted.name for rule in self.rules}
         self._by_row |= {one.name for found in self._after.values() for one in found}
+        self._kept = kept_of(self._plan)
         self._rows = RowEngine(self._plan, self.groups, self.rules, self._after, events, reference, self.remarks)
         self.watermark_ms: int | None = None
 
@@ -106,6 +107,28 @@ class Online:
             for wanted in self._after.get(rule.wanted.rule or "", ()):  # another rule may ask the same since its own
                 compute(wanted, frames)
         self._advance(frames)
+
+    def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits]) -> None:
+        """Take a batch of the past into state, of which nobody asks anything: what state is not made of stays out.
+
+        What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
+        """
+        times, kept = times_of(frames, size), self._kept
+        for stage in range(self._plan.stages):
+            for group, is_asked in zip(self.groups, kept.asked, strict=True):
+                if group.key.stage == stage and group.key.rule is None:
+                    (group.run if is_asked else group.pass_over)(times, frames, self.watermark_ms)
+            for at, wanted in self._plan.computed:
+                if at == stage and wanted.name in kept.names:
+                    compute(wanted, frames)
+        for rule in self.rules:
+            rule.run(times, frames, self.watermark_ms, hits)
+        self._advance(frames)
+
+    def passed(self) -> None:
+        """Let go of the columns that were passed over."""
+        for codes in (self._texts, *self._keys.values()):
+            codes.forget_columns()
 
     def takes_few(self, batch: Sequence[LogEvent]) -> bool:
         """Whether `few` is to take a batch that is decided now."""

@@ -187,6 +187,37 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is computed of events that nobody asks about any more, since state is made of it.
+
+    Args:
+        names: The features that aggregates read of the events that they take in.
+        asked: For each group whether it answers all the same: those features stand on it, or it lets go of cells only
+            where it is asked, as what counts different values since the log began does.
+    """
+
+    names: frozenset[str]
+    asked: tuple[bool, ...]
+
+
+def kept_of(plan: Plan) -> Kept:
+    """What of a plan state is made of."""
+    taken = chain.from_iterable(group.aggregates for group in plan.groups)
+    names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}
+    answers: set[Aggregate] = set()
+    for _, one in reversed(plan.computed):  # each stands behind the features that it reads
+        if one.name in names:
+            names |= {part.name for part in walk(one.node) if isinstance(part, FeatureValue)}
+            answers |= set(aggregates(one.node))
+    asked = (any(one in answers or _is_ever_distinct(one) for one in group.aggregates) for group in plan.groups)
+    return Kept(frozenset(names), tuple(asked))
+
+
+def _is_ever_distinct(aggregate: Aggregate) -> bool:
+    return aggregate.function == "distinct" and query_of(aggregate, 0).is_ever
+
+
+@dataclass(frozen=True, slots=True)
 class KernelPlan:
     """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order.
 

@@ -161,7 +161,7 @@ class Running:
 
     # ---- what the kernel is fed, and what it gives
 
-    def feed(self, frames: Mapping[str, Frame], size: int) -> Feed:
+    def feed(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool = True) -> Feed:
         assert self.kernel is not None
         series, operands = self.kernel.series, self.kernel.operands
         values = np.zeros((len(series) + len(operands), size), np.int64)
@@ -171,6 +171,8 @@ class Running:
         if frame is not None:
             for at, key in enumerate(series):
                 values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
+        if not is_asked:
+            return Feed(inserts, np.full(size, -1, np.int64), values, kept)
         for event in self.group.asked_at & frames.keys() if operands else ():
             frame = frames[event]
             for at, node in enumerate(operands, len(series)):
@@ -224,6 +226,18 @@ class Running:
         out, valid = self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
         self.note_sums(valid, fed.asks, frames)
         self.deliver(out, valid, frames)
+
+    def pass_over(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+        """Take the events of a batch as `run` does, and answer nobody."""
+        if self.look is not None:
+            inserts, items = self._look_items(frames, len(times))
+            for at, time_ms in enumerate(times.tolist()):
+                if inserts[at] >= 0:
+                    self.look.row(time_ms, (inserts[at], items.get(at, {})), None)
+            return
+        assert self.history is not None
+        fed = self.feed(frames, len(times), is_asked=False)
+        self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
 
     def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
         """Put a kernel's answers for a batch into the frames that ask."""
@@ -295,19 +309,21 @@ class Running:
 
     def look_rows(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> LookRows:
         """Of each row the key code that comes in, the one that asks, and what is read of item and of `this`."""
-        size = len(times)
-        inserts = self.inserts(frames, size)
-        asks = self.asks(frames, size).tolist()
-        items: dict[int, dict[str, Value]] = {}
+        inserts, items = self._look_items(frames, len(times))
+        asks = self.asks(frames, len(times)).tolist()
         this: dict[int, dict[str, Value]] = {}
-        frame = frames.get(self.key.event)
-        if frame is not None:
-            items = _rows(frame, [node for one in self.group.aggregates for node in leaves_of_item(one)])
-            for key in self.looked_at:
-                self._series(key, frame, inserts)  # for what it notes
         for event in self.group.asked_at & frames.keys():
             this |= _rows(frames[event], [node for one in self.group.aggregates for node in leaves_of_this(one)])
-        return inserts.tolist(), asks, items, this
+        return inserts, asks, items, this
+
+    def _look_items(self, frames: Mapping[str, Frame], size: int) -> tuple[list[int], dict[int, dict[str, Value]]]:
+        """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
+        inserts, frame = self.inserts(frames, size), frames.get(self.key.event)
+        if frame is None:
+            return inserts.tolist(), {}
+        for key in self.looked_at:
+            self._series(key, frame, inserts)  # for what it notes
+        return inserts.tolist(), _rows(frame, [one for each in self.group.aggregates for one in leaves_of_item(each)])
 
     def look_row(
         self,

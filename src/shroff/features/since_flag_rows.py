@@ -47,7 +47,8 @@ class RuleByRows:
             _step(group, fed, looked, times, watermark_ms, now)
             for group, fed, looked in zip(self.groups, feeds, looks, strict=True)
         ]
-        ask = condition(self.wanted, frames, now)
+        # Of rows of the past alone nothing else may be there that a condition reads.
+        ask = condition(self.wanted, frames if (answers == ASKED).any() else {}, now)
         for row, key in enumerate(keys.tolist()):
             for step in steps:
                 step(row)
