@@ -78,9 +78,8 @@ def fold(
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
             if end - folded.seq >= BY_COLUMNS:
-                from shroff.decisions.fold_columns import (
-                    fold_columns,
-                )  # it loads kernels, which takes longer than few events
+                # It loads kernels, which takes longer than few events.
+                from shroff.decisions.fold_columns import fold_columns
 
                 fold_columns(log, folded, end, progress)
             for placed in placed_batches(log, folded, upto):
