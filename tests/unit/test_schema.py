@@ -81,11 +81,14 @@ mail:
   from: Bank <notices@bank.example>
   security: tls
   ca: ca.pem
+  keep: 7d
   timeout: 30s
 web:
   url: https://answer.bank.example
   name: Bank
   help: Call us.
+  proxies: [10.0.0.0/8]
+  proxy_header: forwarded
 sign_in:
   oidc:
     issuer: https://login.bank.org/realms/bank
@@ -103,7 +106,7 @@ snapshots:
   endpoint: http://localhost:9000
   region: eu-central-1
 keep: 400d
-second_person: [rules]
+second_person: [rules, silences]
 cases:
   outcomes: [review, decline]
   about: { payment: card }
