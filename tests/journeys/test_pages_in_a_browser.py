@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,26 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from shroff import app
+from shroff.examples.bank import START_MS
+from shroff.examples.bank import bank as made_up
+from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.web.pages.rendering import SCREENS
 from tests.browsers import DESK, Looker, chromium
 from tests.served import ME, Served, served
+from tools.weighing import weigh
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 PASSWORD = "correct horse battery"
 PATIENCE_MS = 60_000
+BYTES_MAX = 150_000  # of a page's first load, over the wire
+DAYS_BEFORE = [
+    {**one.event, "payment_id": f"before-{number}"}
+    for number, one in enumerate(made_up(400, seed=4, start_ms=START_MS - 7 * DAY_MS))
+]
 RULE = """
 - id: far_above
   on: payment
@@ -68,6 +78,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         users.add(desk, ME, "ann", Role.ADMIN, display_name="Ann Lee", password=PASSWORD)
     with served(folder) as service:
         with service.client() as client:
+            assert client.post("/api/v1/events/payment", json=DAYS_BEFORE).status_code == 200
             events = [payment(number, "1500.00" if number % 7 == 0 else "20.00") for number in range(30)]
             broken = {"payment_id": "p-x", "card": "c-1", "amount": "64,00"}
             assert client.post("/api/v1/events/payment", json=[*events, broken]).status_code == 200
@@ -169,3 +180,14 @@ def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
     page.keyboard.press("p")
     expect(page.locator("[data-pause]")).to_have_attribute("aria-pressed", "false")
     page.evaluate("localStorage.clear()")
+
+
+def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
+    most = Counter(one["card"] for one in DAYS_BEFORE).most_common(1)[0][0]
+    whole = {}
+    for path in (*(one.path for one in SCREENS), *MORE, f"/entities/card/{most}", "/decisions?limit=100"):
+        whole[path] = weigh(context.browser, f"{bank.url}{path}", context.storage_state()).whole
+    print(*(f"{size / 1_000:6.1f} kB  {path}" for path, size in sorted(whole.items())), sep="\n")
+
+    assert {path: size for path, size in whole.items() if size > BYTES_MAX} == {}
+    assert min(whole.values()) > 60_000, "fonts were not sent: something was kept from before"
