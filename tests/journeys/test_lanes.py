@@ -23,6 +23,7 @@ from shroff.cli.main import run
 from shroff.decisions.lanes import partition_of
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from tests.recovery.faults_spark import is_gone, kill, processes_below
 from tools.servers.keep import Kept
 
 PROGRAM = (sys.executable, "-m", "shroff", "-C")
@@ -175,6 +176,29 @@ def test_two_lanes_of_which_one_dies_decide_as_one_does(bank: Bank, start: Any, 
     assert bank.asked("export", "decisions")[0] == 2  # of which lane?
     code, found = bank.asked("doctor")
     assert (code, {"lane 0: log", "lane 1: log"} - {one["subject"] for one in found["findings"]}) == (0, set())
+
+
+def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(bank: Bank, start: Any, tmp_path: Path):
+    file = payments(tmp_path / "payments.jsonl")
+    bank.send(file)
+    parent = start(bank, "run")
+    wait_until(lambda: min(bank.taken(0), bank.taken(1)) > 50)
+    workers = processes_below(parent.pid)
+    assert len(workers) == 2
+    try:
+        os.kill(workers[1], signal.SIGSTOP)
+        parent.kill()
+        parent.wait()
+        assert is_gone(workers[0])
+        code, found = bank.asked("--lane", "1", "run", "--until-idle", "1s")
+        assert (code, "is being written by" in json.dumps(found)) == (3, True)  # by the one that stands still
+        os.kill(workers[1], signal.SIGCONT)
+        assert is_gone(workers[1])
+    finally:
+        kill(workers)
+    assert bank.asked("run", "--until-idle", "2s")[0] == 0
+    assert said(bank.documents(0) | bank.documents(1)) == said(of_one_lane(bank, file))
+    assert bank.asked("verify")[1]["mismatches"] == 0
 
 
 def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(bank: Bank, start: Any, tmp_path: Path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shroff.cli import completion
+from shroff.cli.belonging import end_with
 from shroff.cli.ingest import QUARANTINED, document_of, text_of
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
@@ -63,6 +64,7 @@ PARTS_SHOWN = 8
 )
 @click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long, such as 5s.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End when so many messages are done.")
+@click.option("--ends-with", type=int, hidden=True, help="A pipe of the process that started this one.")
 def run(
     session: Session,
     sources: tuple[str, ...],
@@ -71,6 +73,7 @@ def run(
     stands_by: bool,
     until_idle: str | None,
     limit: int | None,
+    ends_with: int | None,
 ) -> int:
     """Take events from a live source as they come, decide them, and keep all that came of it, until it is stopped.
 
@@ -89,6 +92,8 @@ def run(
                 raise UsageError(f"{name} is for one lane: name it with --lane.")
         return run_lanes(session, ends)
     stop = Event()
+    if ends_with is not None:
+        end_with(ends_with)
     with (
         _ended_cleanly(stop),
         session.project.worker(

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from shroff.cli.belonging import Pipe
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.session import Session, many, table
 
@@ -25,20 +26,25 @@ LOOK_S: Final = 0.2
 def run_lanes(session: Session, options: Sequence[str]) -> int:
     """Start a worker for each lane, and wait until all have ended; gives the worst of their statuses.
 
-    One that ends by itself is told of, and the others go on. Ctrl-C and SIGTERM are passed on.
+    One that ends by itself is told of, and the others go on. Ctrl-C and SIGTERM are passed on; and where this process
+    is killed, the workers end as well.
     """
     if not session.project.has_log():
         session.project.checked()  # mistakes are told once
     folder = str(session.project.places.folder)
     program = (sys.executable, "-m", "shroff", "-C", folder)
+    pipe = Pipe()
+    options = [*options, "--ends-with", str(pipe.inherited)]
     workers = [
-        # In a session of its own, so that Ctrl-C comes to it once, from here.
         subprocess.Popen(  # noqa: S603 - this program, with its own options
-            [*program, "--lane", str(lane), "run", "--json", *options], stdout=subprocess.PIPE, start_new_session=True
+            [*program, "--lane", str(lane), "run", "--json", *options],
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # so that Ctrl-C comes to it once, from here
+            pass_fds=[pipe.inherited],
         )
         for lane in range(session.project.lanes)
     ]
-    with _passed_on(workers):
+    with closing(pipe), _passed_on(workers):
         documents = _ended(session, workers)
     statuses = [one.returncode for one in workers]
     sums = {name: sum(one.get(name, 0) for one in documents) for name in SUMMED}
