@@ -1,4 +1,7 @@
-"""PaySim through files, Kafka and Redis, into SQLite, PostgreSQL and MariaDB: the same decisions to the byte."""
+"""PaySim through files, posts, Kafka and Redis, into SQLite, PostgreSQL and MariaDB: the same decisions to the byte.
+
+That Spark decides the recorded log alike is in tests/contracts/test_spark_stream.py.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ import redis as redis_library
 from confluent_kafka.admin import AdminClient
 
 from shroff import app
+from tests.served import served
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
 PAYSIM = "paysim_sample_51392.csv"
@@ -30,16 +34,24 @@ HEAD = (
 )
 TYPES = ("PAYMENT", "TRANSFER", "CASH_OUT", "DEBIT", "CASH_IN")
 ENGINES = ("online", "batch")  # of all events; what the definition says of a sample of them is `naive`
+POSTED = 2_000  # of one request
+AS_JSON, AS_LINES = {"content-type": "application/json"}, {"content-type": "application/x-ndjson"}
 NAMES = (f"same-bytes-{os.getpid()}-{number}" for number in itertools.count())
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Payments in order of time, and what they gave in one process on one file."""
+    """Payments in order of time, and what they gave in one process on one file: their records, and decisions."""
 
     file: Path
     count: int
+    recorded: list[tuple[Any, ...]]
     decided: list[tuple[Any, ...]]
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The payments as JSON."""
+        return [row[-1] for row in self.recorded]
 
 
 def opened(folder: Path, **systems: Any) -> app.Project:
@@ -57,6 +69,13 @@ def decided(project: app.Project) -> list[tuple[Any, ...]]:
         return [
             (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions_after() for row in rows
         ]
+
+
+def recorded(project: app.Project) -> list[tuple[Any, ...]]:
+    """Place, name, time and body of every event, in the order of places."""
+    with project.reading() as log:
+        rows = (row for rows in log.read() for row in rows if row.kind == "event")
+        return [(row.seq, row.type, row.id, row.time_ms, row.body) for row in rows]
 
 
 def made_up(count: int) -> Iterator[str]:
@@ -87,7 +106,7 @@ def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     embedded.ingest(folder / "paysim.csv", as_type="payment")
     found = embedded.verify(ENGINES if is_whole else (*ENGINES, "naive"))
     assert (found.events, found.mismatches) == (len(lines), 0)
-    return Sent(folder / "paysim.csv", len(lines), decided(embedded))
+    return Sent(folder / "paysim.csv", len(lines), recorded(embedded), decided(embedded))
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +163,11 @@ def stream(redis: Any) -> Iterator[dict[str, Any]]:
         client.delete(name, *client.keys(f"shroff:{name}*"))
 
 
+def parts(bodies: list[bytes], size: int) -> Iterator[list[bytes]]:
+    """So many at a time."""
+    return (bodies[at : at + size] for at in range(0, len(bodies), size))
+
+
 def taken(project: app.Project, count: int) -> None:
     """Let two workers take it in, the second one where the first one stopped."""
     first = project.run(limit=count // 3)
@@ -154,6 +178,7 @@ def taken(project: app.Project, count: int) -> None:
 
 
 def holds_the_same(project: app.Project, sent: Sent) -> None:
+    assert recorded(project) == sent.recorded
     assert decided(project) == sent.decided
     found = project.verify(ENGINES)
     assert (found.events, found.mismatches) == (sent.count, 0)
@@ -177,6 +202,39 @@ def test_a_stream_of_redis_and_sqlite_give_the_receipts_of_the_file(sent, stream
     project = opened(tmp_path / "paysim", source=stream)
     assert project.produce(sent.file, as_type="payment").sent == sent.count
     taken(project, sent.count)
+
+    holds_the_same(project, sent)
+
+
+def test_a_worker_that_reads_the_file_gives_its_receipts_too(sent, tmp_path):
+    project = opened(tmp_path / "paysim")
+    assert project.run([sent.file], as_type="payment").counts.events.read == sent.count
+
+    holds_the_same(project, sent)
+
+
+@pytest.mark.parametrize("form", ["lists", "JSON lines"])
+def test_posts_give_the_receipts_of_the_file_and_answer_by_them(sent, form, tmp_path):
+    project, answers = opened(tmp_path / "paysim"), list[bytes]()
+    with served(tmp_path / "paysim") as service, service.client() as client:
+        for bodies in parts(sent.bodies, POSTED):
+            if form == "lists":
+                found = client.post("/api/v1/events/payment", content=b"[%b]" % b",".join(bodies), headers=AS_JSON)
+                answers += map(bytes, msgspec.json.decode(found.content, type=list[msgspec.Raw]))
+            else:
+                found = client.post("/api/v1/events/payment", content=b"\n".join(bodies), headers=AS_LINES)
+                answers += found.content.splitlines()
+            assert found.status_code == 200
+
+    assert answers == [row[-1] for row in sent.decided]
+    holds_the_same(project, sent)
+
+
+def test_calls_from_python_give_the_receipts_of_the_file_however_many_a_call_brings(sent, tmp_path):
+    project, payments = opened(tmp_path / "paysim"), map(msgspec.json.decode, sent.bodies)
+    for size in (1, 2, 30, 400):
+        project.decide(itertools.islice(payments, size), as_type="payment")
+    project.decide(payments, as_type="payment")
 
     holds_the_same(project, sent)
 
