@@ -130,10 +130,18 @@ def make_topic(brokers: str, name: str, partitions: int = 1, settings: Mapping[s
         time.sleep(0.1)
 
 
-def fill(brokers: str, topic: str, messages: Iterable[tuple[str, bytes]]) -> int:
+def fill(
+    brokers: str, topic: str, messages: Iterable[tuple[str, bytes]], partitioner: str = "consistent_random"
+) -> int:
     """Send messages with their keys, acknowledged by all copies; gives how many."""
     producer = Producer(
-        {"bootstrap.servers": brokers, "linger.ms": 20, "acks": "all", "queue.buffering.max.messages": 1_000_000}
+        {
+            "bootstrap.servers": brokers,
+            "linger.ms": 20,
+            "acks": "all",
+            "queue.buffering.max.messages": 1_000_000,
+            "partitioner": partitioner,
+        }
     )
     failed: list[object] = []
     sent = 0

@@ -2,6 +2,7 @@
 
     make faults
     SHROFF_FAULT_SEED=4f1cb8e COUNT=100 make faults
+    python -m tools.faults 500 --kept FILE      # a run that was stopped goes on from FILE
 
 Of a hundred faults sixty strike a worker on a pipe, fifteen one that takes a file, and twenty-five workers on brokers
 and a store; sixteen more strike the servers of tier 2, and one Spark. Worlds are given up after some faults, so that
@@ -11,12 +12,13 @@ logs stay short and each fault is looked at in a second.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -53,65 +55,124 @@ FILES: Final = Place("file", 0.15, faults_files.FAULTS)
 STREAMS: Final = Place("streams", 0.25, faults_outside.FAULTS)
 TIER_2: Final = Place("tier 2", 0.16, faults_tier2.FAULTS)
 SPARK: Final = Place("spark", 0.01, faults_spark.FAULTS)  # each takes most of a minute
+PLACES: Final = (STREAMS, SPARK, TIER_2, PIPE, FILES)
 
 
 def main() -> int:
     """0 when nothing was lost, doubled or changed, 1 else; 3 where servers cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("count", nargs="?", type=int, default=COUNT, help=f"how many faults; {COUNT} without")
-    count: int = parser.parse_args().count
-    began, rows = time.monotonic(), list[Row]()
+    names = [place.name for place in PLACES]
+    parser.add_argument("--places", nargs="+", choices=names, default=names, help="only these; no table is written")
+    parser.add_argument("--kept", type=Path, help="a file that a run which was stopped goes on from")
+    chosen = parser.parse_args()
+    began, kept = time.monotonic(), Kept(chosen.kept, chosen.count)
     print(f"{SEED}={seed()}", flush=True)
     try:
-        failed = in_all_places(count, rows)
+        failed = in_places(chosen.places, chosen.count, kept)
     except (UnavailableError, ServerError) as error:
         print(f"{error}", file=sys.stderr)
         return 3
-    text = "\n".join(table(rows))
+    text = "\n".join(table(kept.rows))
     print(text)
     if failed:
-        print(failed, file=sys.stderr)
         return 1
-    minutes = (time.monotonic() - began) / 60
-    write_result("faults", page(text, sum(row.times for row in rows), minutes))
+    if chosen.places == names:
+        minutes = kept.minutes + (time.monotonic() - began) / 60
+        write_result("faults", page(text, sum(row.times for row in kept.rows), minutes))
     return 0
 
 
-def in_all_places(count: int, rows: list[Row]) -> str:
-    """Let faults strike in one place after the other, and add what came of each; gives what went wrong, in words."""
-    check_spark()  # before an hour has gone by
+class Kept:
+    """What came of each world, in a file where one is named: a run that goes on with it passes over what is there.
+
+    Raises: SystemExit where the file is of another seed, or of another number of faults.
+    """
+
+    def __init__(self, file: Path | None, count: int) -> None:
+        self.rows: list[Row] = []
+        self.minutes = 0.0  # of the runs before
+        self._file, self._worlds = file, set[tuple[str, int]]()
+        head = {"seed": seed(), "count": count}
+        if file is None:
+            return
+        if not file.exists():
+            file.write_text(f"{json.dumps(head)}\n", encoding="utf-8")
+        found, *lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+        if found != head:
+            raise SystemExit(f"{file} is of {found}, and this is {head}: name another file, or set {SEED}")
+        for one in lines:
+            self._worlds.add((one["place"], one["world"]))
+            self.rows += [Row(*values) for values in one["rows"]]
+            self.minutes += one["minutes"]
+
+    def has(self, place: str, world: int) -> bool:
+        return (place, world) in self._worlds
+
+    def add(self, place: str, world: int, rows: Sequence[Row], minutes: float) -> None:
+        """Keep what came of a world."""
+        self.rows += rows
+        if self._file is not None:
+            line = {"place": place, "world": world, "minutes": minutes, "rows": [astuple(row) for row in rows]}
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
+
+
+def in_places(names: Sequence[str], count: int, kept: Kept) -> list[str]:
+    """Let faults strike in one place after the other; tells what goes wrong, and gives it, in words for each world."""
+    if SPARK.name in names:
+        check_spark()  # before an hour has gone by
+    failed: list[str] = []
     with Stable() as stable:
-        failed = struck(PIPE, lambda folder, name: PipeWorld(folder, name, stable), count, rows)
-        failed = failed or struck(FILES, lambda folder, name: FileWorld(folder, name, stable), count, rows)
-        if not failed:
+        if STREAMS.name in names and missing(STREAMS, count, kept):
             with Servers() as first:
-                failed = struck(STREAMS, lambda folder, name: StreamWorld(folder, name, stable, first), count, rows)
-        if not failed:
+                failed += struck(STREAMS, lambda to, name: StreamWorld(to, name, stable, first), count, kept)
+        if SPARK.name in names:
+            failed += struck(SPARK, SparkWorld, count, kept)
+        if TIER_2.name in names and missing(TIER_2, count, kept):
             with SecondServers() as second:
-                failed = struck(TIER_2, lambda folder, name: SecondWorld(folder, name, stable, second), count, rows)
-    return failed or struck(SPARK, SparkWorld, count, rows)
+                failed += struck(TIER_2, lambda to, name: SecondWorld(to, name, stable, second), count, kept)
+        if PIPE.name in names:
+            failed += struck(PIPE, lambda to, name: PipeWorld(to, name, stable), count, kept)
+        if FILES.name in names:
+            failed += struck(FILES, lambda to, name: FileWorld(to, name, stable), count, kept)
+    return failed
 
 
-def struck(place: Place, make: Make, count: int, rows: list[Row]) -> str:
+def worlds_of(place: Place, count: int) -> list[list[Fault]]:
+    """The faults of a place, in worlds."""
+    own = round(count * place.share)
+    return planned(place.faults, seed(), own, max(1, -(-own // IN_A_WORLD)))
+
+
+def missing(place: Place, count: int, kept: Kept) -> list[int]:
+    """The worlds that there are still to be."""
+    return [number for number, _ in enumerate(worlds_of(place, count)) if not kept.has(place.name, number)]
+
+
+def struck(place: Place, make: Make, count: int, kept: Kept) -> list[str]:
     """Let a place's share of so many faults strike, in worlds one after the other; gives what went wrong, in words.
 
-    The folder of a world in which something did stays.
+    The folder of a world in which something did stays, and the next world is made.
     """
-    own = round(count * place.share)
-    worlds = max(1, -(-own // IN_A_WORLD))
-    for number, part in enumerate(planned(place.faults, seed(), own, worlds)):
+    worlds, failed = worlds_of(place, count), list[str]()
+    for number in missing(place, count, kept):
         folder = Path(tempfile.mkdtemp(prefix="shroff-faults-"))
-        world = make(folder / "world", f"{seed()} {place.name} {number}")
+        world, rows, began = make(folder / "world", f"{seed()} {place.name} {number}"), list[Row](), time.monotonic()
         try:
             world.begin_settled()
-            strike_all(world, part, rows)
-        except AssertionError as error:
-            return f"{SEED}={seed()} repeats it: {error}"
+            strike_all(world, worlds[number], rows)
+        except (AssertionError, OSError) as error:
+            failed.append(f"{SEED}={seed()} repeats it: {error}")
+            print(failed[-1], file=sys.stderr, flush=True)
+        else:
+            shutil.rmtree(folder)
+            kept.add(place.name, number, rows, (time.monotonic() - began) / 60)
         finally:
             world.close()
-        shutil.rmtree(folder)
-        print(f"{place.name}: world {number + 1} of {worlds}, {sum(row.times for row in rows)} faults", flush=True)
-    return ""
+        told = f"{sum(row.times for row in kept.rows)} faults{f', {len(failed)} worlds failed' if failed else ''}"
+        print(f"{place.name}: world {number + 1} of {len(worlds)}, {told}", flush=True)
+    return failed
 
 
 def page(text: str, count: int, minutes: float) -> str:

@@ -141,6 +141,12 @@ class StreamWorld(World):
                     env=self.env(way),
                 )
 
+    def replace_overtaken(self) -> None:
+        """Start a worker in the place of one that lost the lead in a fault before, and found that out by now."""
+        gone = [one.status for one in self.workers if one is not None and not one.is_running]
+        if gone and set(gone) == {OVERTAKEN}:
+            self.begin()
+
     def env(self, way: int) -> Mapping[str, str]:
         """The environment of a worker."""
         lake = self.servers.lake.removeprefix("http://")
