@@ -164,12 +164,12 @@ def report(ways: Sequence[Way], events: int, runs: int) -> str:
 store and workers share the machine. Work: 20 features of the card, 7 rules, a decision with its receipt, durable with
 the source's offsets.
 
-| way | events/s, median (range) | whole processes | beside one lane | µs of a processor an event: workers, with their start |
+| way | events/s, median (range) | whole processes | beside one lane | µs of a processor an event |
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-Two lanes have two workers and two logs. Where they have a machine each they share the brokers alone: the last column
-says what an event costs a core of it.
+Two lanes have two workers and two logs. Where they have a machine each they share the brokers alone: the last column,
+of the workers with their start, says what an event costs a core of it.
 """
 
 
