@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 import shutil
@@ -57,67 +56,6 @@ class Sender(threading.Thread):
                         self.answered[number] = found.content
         except httpx2.TransportError:
             return
-
-
-class Roaming:
-    """Posts events over a few connections, to whichever of the services takes them, each until it is answered."""
-
-    def __init__(self, urls: list[str], key: str, events: list[bytes]) -> None:
-        self.urls, self.key, self.left = urls, key, list(enumerate(events))[::-1]
-        self.answered: dict[int, bytes] = {}
-        self.turned_away = 0
-
-    async def run(self, connections: int) -> None:
-        await asyncio.gather(*(self._send() for _ in range(connections)))
-
-    async def _send(self) -> None:
-        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as client:
-            at = 0
-            while self.left:
-                number, event = self.left.pop()
-                while number not in self.answered:
-                    try:
-                        found = await client.post(f"{self.urls[at]}/api/v1/events/payment", content=event)
-                    except httpx2.TransportError:
-                        found = None
-                    if found is not None and found.status_code == 200:
-                        self.answered[number] = found.content
-                    else:
-                        assert found is None or found.status_code == 503, found.content
-                        self.turned_away += 1
-                        at = (at + 1) % len(self.urls)
-                        await asyncio.sleep(0.05)
-
-
-def test_a_rolling_restart_under_load_loses_nothing(project):
-    events = [msgspec.json.encode(one.event) for one in bank(EVENTS, seed=5)]
-    key = key_of(project)
-    first = started(project, key=key)
-    second = started(project, "--standby", key=key, is_waited_for=False)
-    roaming = Roaming([first.url, second.url], key, events)
-
-    sending = threading.Thread(target=lambda: asyncio.run(roaming.run(connections=16)), daemon=True)
-    try:
-        sending.start()
-        while len(roaming.answered) < EVENTS // 4:
-            time.sleep(0.01)
-        ended_s = time.monotonic()
-        done = first.stop()
-        second.wait()
-        took_s = time.monotonic() - ended_s
-        sending.join(120)
-        second.stop()
-    finally:
-        first.kill()
-        second.kill()
-
-    assert 0 < done["decisions"] < EVENTS
-    assert took_s < 5
-    assert sorted(roaming.answered) == list(range(EVENTS))
-    with app.open_exactly(project).reading() as log:
-        there = [row.document for rows in log.decisions_after() for row in rows]
-    assert sorted(there) == sorted(roaming.answered.values())
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -63,6 +64,8 @@ _SETTINGS: Final = {
     # It looked at each of these ids, too, to guess how many rows there are: 25 ms.
     "plan_cache_mode": "force_generic_plan",
 }
+# What the library says of a connection that broke is told in our words; without a handler it goes to stderr by itself.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class PostgresSession(Session):
