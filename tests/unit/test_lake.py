@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.lake_folder import FolderObjects
 from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.lake_check import check
+from shroff.decisions.lake_check import LakeCheck, check
 from shroff.decisions.lake_compaction import Compaction
 from shroff.decisions.lake_documents import file_name
 from shroff.decisions.lake_reader import LakeReader
@@ -434,6 +434,41 @@ def test_documents_lie_in_the_folders_that_were_asked_for():
     assert msgspec.json.decode(found[confirmed])["verdict"] == "fraud"
     with pytest.raises(StateError, match="has places as JSON documents alone"):
         LakeReader(patient(objects))
+
+
+@pytest.mark.parametrize("parquet", [True, False])
+@pytest.mark.parametrize("places", [5, 1 << 15])
+def test_a_check_finds_each_document_that_is_gone_or_changed(parquet: bool, places: int):
+    objects, log = MemoryObjects(), small_log()
+    write(objects, log, Layout(parquet, FOLDERS), places=places)
+    right = check_of(objects, log)
+    (lines,) = [name for name in objects.objects if name.startswith("lines/000000000002-")]
+    spoilt = {
+        "transaction/p3.json": "the document is not there",
+        "decided/payment/p7.json": "the document is not as it was written",
+        lines: "the document is not as it was written",
+    }
+    for name, words in spoilt.items():
+        data = objects.objects[name][0]
+        objects.delete(name)
+        if "not as" in words:
+            objects.put(name, data.replace(b"c", b"d", 1))
+    found = check_of(objects, log)
+
+    assert (right.documents, right.unchecked, right.problems) == (63, 0, [])
+    assert sorted(found.problems) == sorted(f"{name}: {words}" for name, words in spoilt.items())
+
+
+def test_documents_of_places_that_nobody_has_any_more_are_counted_as_unchecked():
+    objects, log = MemoryObjects(), small_log()
+    write(objects, log, Layout(parquet=False, documents=FOLDERS))
+    objects.delete("transaction/p3.json")
+
+    assert (check_of(objects, None).unchecked, check_of(objects, None).problems) == (63, [])
+
+
+def check_of(objects: Any, log: Log | None) -> LakeCheck:
+    return check(patient(objects), read_state(patient(objects)), log=log)
 
 
 def test_a_document_that_is_there_with_other_content_stops_the_writer():

@@ -61,7 +61,7 @@ def test_a_lake_is_written_put_together_checked_and_listed(bank: Path, capsys: p
     assert answer(capsys, bank, "write")["commits"] == 0
     assert answer(capsys, bank, "check") == {
         "lake": str(bank / "lake"), "ok": True, "upto": 12, "files": written["files"], "rows": 46,
-        "bytes": written["bytes"], "problems": []
+        "documents": 0, "documents_unchecked": 0, "bytes": written["bytes"], "problems": []
     }  # fmt: skip
     listed = answer(capsys, bank, "files", "events/type=payment")
     assert [(one["rows"], one["first"], one["last"]) for one in listed["files"]] == [(10, 2, 11)]
@@ -98,6 +98,18 @@ def test_documents_come_as_shroff_yaml_says(bank: Path, capsys: pytest.CaptureFi
 
     assert answer(capsys, bank, "write")["documents"] == {"transaction": 10, "fraud_confirmation": 1}
     assert json.loads((bank / "lake" / "transaction" / "p3.json").read_text())["amount"] == "150.00"
+    assert answer(capsys, bank, "check")["documents"] == 11
+
+
+def test_a_document_that_is_gone_is_found_and_the_answer_is_no(bank: Path, capsys: pytest.CaptureFixture[str]):
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + DOCUMENTS)
+    answer(capsys, bank, "write")
+    (bank / "lake" / "transaction" / "p3.json").unlink()
+
+    report = answer(capsys, bank, "check", status=1)
+    assert report["problems"] == ["transaction/p3.json: the document is not there"]
+    run(["-C", str(bank), "lake", "check"])
+    assert "11 documents" in capsys.readouterr().out
     assert len(list((bank / "lake" / "fraud_confirmation").iterdir())) == 1
 
 

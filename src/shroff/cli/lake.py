@@ -105,7 +105,11 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
 @command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)
 @at
 def check(session: Session, to: str | None) -> int:
-    """Fetch every file: its hash must fit, and each place of the log be there once. Exit status 1 where not."""
+    """Fetch every file: its hash must fit, and each place of the log be there once. Exit status 1 where not.
+
+    JSON documents are fetched, too: each must be there as the rows of the lake say, or those of the log where the lake
+    has documents alone.
+    """
     from shroff.decisions.doctor import bytes_text
 
     with session.project.lake(to) as found, bars("checking, files") as (progress,):
@@ -117,10 +121,17 @@ def check(session: Session, to: str | None) -> int:
         "upto": report.upto,
         "files": report.files,
         "rows": report.rows,
+        "documents": report.documents,
+        "documents_unchecked": report.unchecked,
         "bytes": report.bytes,
         "problems": report.problems,
     }
-    what = f"{many(report.files, 'file')}, {many(report.rows, 'row')}, {bytes_text(report.bytes)}"
+    parts = [many(report.files, "file"), many(report.rows, "row")]
+    if report.documents:
+        parts.append(many(report.documents, "document"))
+    if report.unchecked:
+        parts.append(f"{many(report.unchecked, 'document')} not checked, as their rows are gone")
+    what = ", ".join([*parts, bytes_text(report.bytes)])
     told = "".join(f"\n  {one}" for one in report.problems[:SHOWN])
     words = "nothing is wrong." if not report.problems else f"{many(len(report.problems), 'problem')}:{told}"
     session.answer(document, f"{address}: {what}, up to place {report.upto:,}; {words}")

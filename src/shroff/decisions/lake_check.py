@@ -1,4 +1,4 @@
-"""Checking a lake: every file as it was written, every place of the log once, and nothing beyond."""
+"""Checking a lake: every file and document as it was written, every place of the log once, and nothing beyond."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from shroff.decisions.lake_check_documents import check_documents
 from shroff.decisions.lake_files import data_of
-from shroff.decisions.lake_reader import RECORDS
+from shroff.decisions.lake_reader import RECORDS, LakeReader
 from shroff.errors import StorageError
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import File, LakeState
+from shroff.streams.log import Log
 
 
 @dataclass(slots=True)
 class LakeCheck:
-    """What a check looked at, and what is wrong, in sentences."""
+    """What a check looked at, and what is wrong, in sentences.
+
+    `unchecked` counts documents whose rows neither the lake nor the log has any more.
+    """
 
     files: int = 0
     rows: int = 0
+    documents: int = 0
+    unchecked: int = 0
     bytes: int = 0
     upto: int = 0
     problems: list[str] = field(default_factory=list)
@@ -70,8 +77,16 @@ def _more(count: int) -> str:
     return f", and so are {count - 1:,} others" if count > 1 else ""
 
 
-def check(objects: Patient, state: LakeState, progress: Callable[[int], None] | None = None) -> LakeCheck:
-    """Fetch all files and look at them; `progress` is told of each.
+def check(
+    objects: Patient,
+    state: LakeState,
+    progress: Callable[[int], None] | None = None,
+    log: Log | None = None,
+) -> LakeCheck:
+    """Fetch all files and documents and look at them; `progress` is told of each.
+
+    Args:
+        log: What documents are held against where the lake has no rows; the lake must be of this log.
 
     Cost: the whole lake is read. Memory: three bytes for each place of the log, and the flags and hits.
     """
@@ -83,6 +98,11 @@ def check(objects: Patient, state: LakeState, progress: Callable[[int], None] | 
             progress(1)
     if state.is_whole:
         found.problems += places.problems()
+    rows = LakeReader(objects, state.lane, state) if state.number and state.is_whole else log
+    looked = check_documents(objects, state, rows, progress)
+    found.documents, found.unchecked = looked.documents, looked.unchecked
+    found.bytes += looked.bytes
+    found.problems += looked.problems
     return found
 
 

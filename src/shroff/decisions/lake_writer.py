@@ -138,6 +138,10 @@ class LakeWriter:
         self._on_step("done")
         return found
 
+    def check_log(self, state: LakeState) -> None:
+        """Raises: StateError where this log is not the one that the lake is of, or has lost places of it."""
+        self._check_log(state, state.log, state.upto)
+
     # ---- one commit
 
     def _commit(

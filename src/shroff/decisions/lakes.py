@@ -86,10 +86,19 @@ class Lake:
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
-        """Fetch every file and look at it (see `lake_check`)."""
-        from shroff.decisions.lake_check import check
+        """Fetch every file and document and look at it (see `lake_check`).
 
-        return check(self.objects, self.state, progress)
+        Raises: StateError where documents are to be held against a log that is not the lake's.
+        """
+        from shroff.decisions.lake_check import check
+        from shroff.decisions.lake_writer import LakeWriter
+
+        state = self.state
+        if state.is_whole:
+            return check(self.objects, state, progress)
+        with self.project.reading() as log:
+            LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).check_log(state)
+            return check(self.objects, state, progress, log)
 
     def files(self, folder: str = "") -> list[File]:
         """The files that count, in the order of their names; of a folder such as `events/type=payment`, those in it."""
