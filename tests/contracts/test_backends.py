@@ -269,11 +269,11 @@ def assert_all_elsewhere(done: Sequence[Done]) -> None:
 
 
 class TestTheContract:
-    def test_rejects_a_backend_that_computes_in_the_asking_process(self):
+    def test_the_contract_rejects_a_backend_that_computes_in_the_asking_process(self):
         with pytest.raises(AssertionError):
             BackendContract().test_nothing_is_computed_in_the_asking_process(HereBackend())
 
-    def test_rejects_a_backend_that_gives_a_result_twice(self):
+    def test_the_contract_rejects_a_backend_that_gives_a_result_twice(self):
         class Doubling(HereBackend):
             def run(self, function: Any, items: Any) -> Iterator[Any]:
                 return map(function, [*items, *items])
@@ -281,7 +281,7 @@ class TestTheContract:
         with pytest.raises(AssertionError):
             BackendContract().test_each_item_has_its_result_once_in_any_order(Doubling())
 
-    def test_rejects_a_backend_whose_errors_lose_their_type(self):
+    def test_the_contract_rejects_a_backend_whose_errors_lose_their_type(self):
         class Wrapping(HereBackend):
             def run(self, function: Any, items: Any) -> Iterator[Any]:
                 try:

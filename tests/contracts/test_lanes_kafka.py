@@ -83,7 +83,7 @@ class TestTheContract:
         def start(self, offset: str) -> None:
             super().start("")
 
-    def test_one_that_tells_one_lane_of_what_the_other_cannot_be_told_is_refused(self) -> None:
+    def test_the_contract_rejects_one_that_tells_one_lane_of_what_the_other_cannot_be_told(self) -> None:
         class Broken(TestMemoryControls):
             def make_post(self, place: str) -> LanePost:
                 return TestTheContract.One(self.told)
@@ -98,7 +98,7 @@ class TestTheContract:
             (Again, "test_reading_goes_on_behind_what_was_read"),
         ],
     )
-    def test_one_that_gives_what_was_read_is_refused(self, kind: type[MemoryControls], test: str) -> None:
+    def test_the_contract_rejects_one_that_gives_what_was_read(self, kind: type[MemoryControls], test: str) -> None:
         class Broken(TestMemoryControls):
             def make_controls(self, place: str, lane: int) -> Controls:
                 return kind(self.told, lane)

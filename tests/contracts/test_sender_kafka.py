@@ -18,7 +18,8 @@ from shroff.adapters import kafka_topics
 from shroff.adapters.sender_kafka import KafkaSender
 from shroff.errors import TransientError, UsageError
 from shroff.events.systems import System
-from shroff.streams.sender import Target
+from shroff.streams.sender import Sender, Target
+from shroff.testing.contracts.sender import PASSWORD, SenderContract
 from tools.servers.errors import UnavailableError
 from tools.servers.kafka import Kafka
 
@@ -67,6 +68,34 @@ def values(address: str, topic: str) -> dict[int, list[tuple[bytes | None, bytes
             found[message.partition()].append((message.key(), message.value()))
     consumer.close()
     return found
+
+
+class TestKafkaSender(SenderContract):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, kafka: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(kafka_topics, "ANSWER_S", 1.0)  # where nobody answers
+        self.address = kafka.address
+        self.topics: list[str] = []
+        yield
+        if self.topics:
+            AdminClient({"bootstrap.servers": kafka.address} | QUIET).delete_topics(self.topics)
+
+    @pytest.fixture
+    def place(self) -> str:
+        name = next(NAMES)
+        self.topics += [name, f"{name}.any"]
+        return name
+
+    def make_sender(self, place: str, *, has_any: bool = True) -> Sender:
+        return sender_of(self.address, place, **({} if has_any else {"topics": {"payment": place}}))
+
+    def make_unreachable(self, place: str) -> Sender:
+        sasl = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "me"}
+        return sender_of("127.0.0.1:9", place, client=sasl | {"sasl.password": PASSWORD})
+
+    def arrived(self, target: str) -> list[bytes]:
+        found = values(self.address, target)
+        return [value for partition in sorted(found) for _, value in found[partition]]
 
 
 def test_messages_of_a_key_are_in_one_partition_and_in_their_order(kafka, topic, opened):

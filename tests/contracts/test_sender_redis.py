@@ -18,7 +18,8 @@ from shroff.adapters.redis_server import RedisServer
 from shroff.adapters.sender_redis import RedisSender
 from shroff.errors import TransientError, UsageError
 from shroff.events.systems import System
-from shroff.streams.sender import Target
+from shroff.streams.sender import Sender, Target
+from shroff.testing.contracts.sender import PASSWORD, SenderContract
 from tools.servers.databases import Redis
 
 NAMES = (f"test-sender-{os.getpid()}-{number}" for number in itertools.count())
@@ -45,6 +46,22 @@ def opened(url: str, stream: str, **options: Any) -> RedisSender:
 
 def values(client: library.Redis, stream: str, field: bytes = b"event") -> list[bytes]:
     return [entry[field] for _, entry in client.xrange(stream)]
+
+
+class TestRedisSender(SenderContract):
+    @pytest.fixture
+    def place(self, redis: Any, client: library.Redis, stream: str) -> str:
+        self.address, self.client = redis.address, client
+        return stream
+
+    def make_sender(self, place: str, *, has_any: bool = True) -> Sender:
+        return opened(self.address, place, **({} if has_any else {"streams": {"payment": place}}))
+
+    def make_unreachable(self, place: str) -> Sender:
+        return opened(f"redis://:{PASSWORD}@127.0.0.1:9/0", place)
+
+    def arrived(self, target: str) -> list[bytes]:
+        return values(self.client, target)
 
 
 def test_messages_arrive_in_their_order_with_their_bytes(redis, client, stream):

@@ -86,7 +86,9 @@ def grown(folder: Path) -> Recorded:
 
 
 @pytest.mark.parametrize("broken", [Forgetting, Newest, Ahead, Recut, Silent, Again])
-def test_an_engine_that_breaks_a_promise_at_a_new_start_is_refused(broken: type[FoldingBackend], tmp_path: Path):
+def test_the_contract_rejects_an_engine_that_breaks_a_promise_at_a_new_start(
+    broken: type[FoldingBackend], tmp_path: Path
+):
     (tmp_path / "out").mkdir()
 
     with pytest.raises((AssertionError, pytest.fail.Exception)):
@@ -113,7 +115,7 @@ class Half(FoldingBackend):
 
 
 @pytest.mark.parametrize("broken", [Lossy, Half])
-def test_an_engine_that_decides_otherwise_is_refused(
+def test_the_contract_rejects_an_engine_that_decides_otherwise(
     broken: type[FoldingBackend], recorded_once: Recorded, tmp_path: Path
 ):
     (tmp_path / "out").mkdir()

@@ -38,7 +38,7 @@ class _Reached:
 
 
 class FileSource:
-    """Keeps every promise of `streams.source.Source` over some files, one after the other; a part is a file's name.
+    """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
 
     A file that begins otherwise than it did is another one of that name, and read from its first line; one that got
     longer is read on. What is there already is known by its ids either way.

@@ -21,6 +21,7 @@ pytest.register_assert_rewrite(
     "shroff.testing.contracts.log_unique",
     "shroff.testing.contracts.online",
     "shroff.testing.contracts.schemas",
+    "shroff.testing.contracts.sender",
     "shroff.testing.contracts.wire",
     "shroff.testing.contracts.sink",
     "shroff.testing.contracts.source",
