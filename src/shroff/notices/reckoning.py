@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -23,6 +24,8 @@ BLOCK: Final = 65_536  # places that are in memory together
 QUARTER_MS: Final = 15 * MINUTE_MS  # the hours of every zone begin with one
 STOPPED: Final = ("challenge", "review", "decline")
 _IDS: Final = 500  # events that are asked for together
+_LOOKED_AT: Final = 256  # places, for the next event
+_EVENT: Final = re.compile(rb"(?m)^e")
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -131,7 +134,7 @@ def _turn(log: Log, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
     high = upto + 1
     while high - low > 1:
         middle = (low + high) // 2
-        event = next(_events(log, middle - 1, high - 1), None)
+        event = _event(log, middle - 1, high - 1)
         if event is not None and event.time_ms < moment_ms:
             low = event.seq
         else:
@@ -139,8 +142,15 @@ def _turn(log: Log, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
     return low, high
 
 
-def _events(log: Log, after: int, upto: int) -> Iterator[Record]:
-    return (one for records in log.read(after, upto, 64) for one in records if one.kind == "event")
+def _event(log: Log, after: int, upto: int) -> Record | None:
+    """The first event behind a place. Cost: 0.3 µs for each label that stands before it."""
+    for text in log.lines(after, upto, _LOOKED_AT):
+        found = _EVENT.search(text)
+        if found is not None:
+            seq = after + text.count(b"\n", 0, found.start()) + 1
+            return next(one for records in log.read(seq - 1, seq) for one in records)
+        after += text.count(b"\n")
+    return None
 
 
 def _decided(
