@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from shroff.adapters.mailer_folder import FolderMailer
 from shroff.cli.main import run
 from shroff.language.values import DAY_MS
-from shroff.notices.store import NO_ONE
+from shroff.notices.mailer import Mail, Unmailed
+from shroff.notices.store import NO_ONE, SENT
 from shroff.people.store import Wanted
 from tests.telling import FILES, Bank, payment
 
@@ -42,6 +45,28 @@ def test_erasing_removes_the_mails_of_a_customer_and_who_was_asked(tmp_path):
     assert token is not None
     assert bank.project.confirming().answer(token[1], "yes").kind == "forged"
     assert bank.project.erase("card", "c-1").mails == 0
+
+
+class Erases(FolderMailer):
+    """A mailbox that is slow: while a mail is on its way, whom it is for is forgotten."""
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__(bank.project.places.mail)
+        self.bank = bank
+
+    def send(self, mail: Mail) -> Sequence[Unmailed]:
+        self.bank.project.erase("card", "c-1")
+        return super().send(mail)
+
+
+def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
+    bank = Bank(tmp_path)
+    bank.office.open_mailer = lambda: Erases(bank)
+    bank.pay(payment("p-1"))
+    bank.tell()
+
+    assert list(bank.project.places.mail.glob("*.eml")) == []
+    assert [(one.state, one.who == NO_ONE, one.shown) for one in bank.letters()] == [(SENT, True, "")]
 
 
 def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, capsys):

@@ -17,7 +17,7 @@ from shroff.people.store import rows_of
 from tests.unit.test_web_pages import PAYMENT
 from tests.unit.test_web_queue import bank as bank  # noqa: PLC0414 - three cases, opened by a rule that hits all
 from tests.unit.test_web_queue import form, run
-from tests.webs import Answered, Asker, Browser
+from tests.webs import Answered, Asker, Browser, asker
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +102,26 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
         assert (found.status, b"second person approves" in found.body) == (409, True)
 
     run(bank, steps)
+
+
+def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
+    second(bank)
+
+    async def steps() -> None:
+        async with asker(bank) as asks:
+            await asks.ask("POST", "/api/v1/events/payment", {**PAYMENT, "payment_id": "p-1", "card": "c-1"})
+            for _ in range(1_200):
+                if (await asks.ask("GET", "/api/v1/cases")).json()["totals"]["count"]:
+                    break
+                await asyncio.sleep(0.05)
+            until = time_text(asks.service.project.now_ms() + DAY_MS)
+            wish = {"rule": "any_payment", "until": until, "text": "a wedding"}
+            asked = await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")
+            assert (asked.status, asked.json()["in_force"]) == (200, False)
+            (kept,) = asks.service.project.silence_wishes()
+            approved = {"rule": "any_payment", "etag": kept.tag}
+            path = "/api/v1/cases/1/approve-silence"
+            assert (await asks.ask("POST", path, approved, key="admin")).status == 403, "a key is no second person"
+            assert (await asks.ask("POST", path, approved, key="person")).json()["in_force"] is True
+
+    asyncio.run(steps())

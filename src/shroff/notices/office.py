@@ -50,6 +50,7 @@ class Office:
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
         backlog: What waits for people now.
         sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
+        remove_mail: Removes the mail of this id, where it lies as a file.
     """
 
     definitions: Definitions
@@ -68,6 +69,7 @@ class Office:
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
     backlog: Callable[[], Backlog]
     sweep_mails: Callable[[], int]
+    remove_mail: Callable[[str], None]
 
     @property
     def letters(self) -> Letters:

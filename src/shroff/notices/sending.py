@@ -22,7 +22,7 @@ from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of, keys_of
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.report import report_values
-from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
 from shroff.notices.texts import TextError
 from shroff.notices.wording import covered
 from shroff.streams.log import Log
@@ -119,9 +119,16 @@ class Sending:
             return claimed
 
     def _keep(self, letter: Letter, state: str, reason: str) -> None:
-        done = replace(letter, state=state, claimed_ms=0, done_ms=self._office.now_ms(), reason=_short(reason))
+        self._put_back(replace(letter, state=state, claimed_ms=0, done_ms=self._office.now_ms(), reason=_short(reason)))
+
+    def _put_back(self, letter: Letter) -> None:
+        """Keep what became of a letter. Whoever was forgotten while it was being sent stays so, its text included."""
         with self._store.change() as change:
-            change.put_letter(done)
+            now = change.letter(letter.id)
+            is_forgotten = now is not None and now.who == NO_ONE != letter.who
+            change.put_letter(replace(letter, who=NO_ONE, shown="", reason="") if is_forgotten else letter)
+        if is_forgotten:
+            self._office.remove_mail(letter.id)
 
     def _doubted(self, letter: Letter, reason: str) -> None:
         """Nobody knows whether it left: once more, and then people look."""
@@ -136,8 +143,7 @@ class Sending:
             self._keep(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
             return
         due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
-        with self._store.change() as change:
-            change.put_letter(replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason)))
+        self._put_back(replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason)))
 
     # ---- what leaves
 

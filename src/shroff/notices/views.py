@@ -166,6 +166,7 @@ class NoticeViews:
             self.known_by,
             self.backlog,
             self._sweep_mails,
+            self._remove_mail,
         )
 
     def open_notices(self) -> NoticeStore:
@@ -225,6 +226,12 @@ class NoticeViews:
         from shroff.notices.mailbox import remove_older
 
         return remove_older(self.places.mail, self.now_ms() - self.systems.mail.duration_ms("keep", MAILS_KEPT))
+
+    def _remove_mail(self, id: str) -> None:
+        from shroff.notices.mailbox import kept_of
+
+        for path in kept_of(self.places.mail, [id]):
+            path.unlink(missing_ok=True)
 
     def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
         """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
