@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -199,7 +200,7 @@ def run(folder: Path, loads: int, *, keep: bool) -> None:
     print(f"{places:,} places, prepared in {time.perf_counter() - began:.0f} s", flush=True)
     with running([str(SHROFF), "-C", str(folder), "serve", "--port", "0"], 0) as port:
         url = f"http://127.0.0.1:{port}"
-        with signed_in(url, password) as client:
+        with closing(signed_in(url, password)) as client:
             times, where = all_times(client, paths, loads)
         weighed = weights(url, password, where)
     about = (__doc__ or "").split("\n\n")[1].replace("\n", " ")

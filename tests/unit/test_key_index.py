@@ -124,6 +124,14 @@ def test_it_reads_no_more_of_the_log_than_it_must(bank, monkeypatch):
     assert places(project, of(project), {"card": [("c-1",)]}, EVENTS // LINES * LINES)
 
 
+def _noted(told, function):
+    def noting(self, start, end, wanted):
+        told.append((start, end))
+        return function(self, start, end, wanted)
+
+    return noting
+
+
 def _never(self, *words) -> Iterator[int]:
     raise AssertionError("the log was read")
 
@@ -265,6 +273,19 @@ def test_a_stretch_that_is_missing_ends_what_is_covered(bank):
 
     assert [one.upto for one in runs.cover()] == [found[0].upto]
     assert places(project, of(project), QUESTIONS[5]) == places(project, None, QUESTIONS[5])
+
+
+@pytest.mark.parametrize("wanted", QUESTIONS, ids=str)
+def test_blocks_grow_so_that_a_key_that_comes_often_is_found_in_a_small_one(bank, monkeypatch, wanted):
+    project = app.open(bank)
+    at_once = places(project, None, wanted)
+    monkeypatch.setattr(finding_keys, "_FIRST_BLOCK", 8)
+    monkeypatch.setattr(finding_keys, "_BLOCK", 64)
+    read = []
+    monkeypatch.setattr(KeyEvents, "_read", _noted(read, KeyEvents._read))
+
+    assert places(project, None, wanted) == at_once
+    assert [end - start for start, end in read][:5] == [8, 16, 32, 64, 64]
 
 
 def test_only_so_much_of_a_log_without_an_index_is_read(bank, monkeypatch):

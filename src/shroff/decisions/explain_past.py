@@ -22,7 +22,8 @@ from shroff.language.types import Type
 from shroff.language.values import Value, parse_decimal, rescale_half_even
 from shroff.streams.log import Log, Record
 
-EARLIER_MAX: Final = 1_000  # of an entity's earlier decisions the latest ones are looked at
+EARLIER_MAX: Final = 200  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
+OF_ALL_MAX: Final = 1_000  # of everybody's, which lie side by side
 _OF_ALL_BLOCK: Final = 4_096
 
 
@@ -112,12 +113,12 @@ class Past:
         """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
         found: list[Record] = []
         end = before - 1
-        while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < EARLIER_MAX:
+        while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
             start = max(0, end - _OF_ALL_BLOCK)
             block = [one for records in self._log.read(start, end) for one in records]
             found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
             end = start
-        return self._decided(found[-EARLIER_MAX:])
+        return self._decided(found[-OF_ALL_MAX:])
 
     def _decided(self, records: Sequence[Record]) -> list[Seen]:
         ids: dict[str, list[str]] = {}

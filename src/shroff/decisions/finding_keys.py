@@ -19,7 +19,8 @@ from shroff.streams.key_runs import Run
 from shroff.streams.log import Log, Record
 
 LOOK_BACK: Final = 1_000_000  # places that are read for one question: 0.3 µs each in SQLite
-_BLOCK: Final = 65_536
+_BLOCK: Final = 65_536  # the most that is read at once; the first is small, as keys that come often need no more
+_FIRST_BLOCK: Final = 2_048
 _NEAR: Final = 16  # places so near to each other are read together
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
@@ -90,8 +91,9 @@ class KeyEvents:
             yield from self._backwards(end, stop, wanted)
 
     def _backwards(self, end: int, least: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+        size = _FIRST_BLOCK
         while end > least:
-            start = max(least, end - _BLOCK)
+            start, size = max(least, end - size), min(2 * size, _BLOCK)
             yield start, self._read(start, end, wanted)
             end = start
 
