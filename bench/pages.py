@@ -129,7 +129,7 @@ def timed(client: httpx2.Client, name: str, paths: Iterator[str]) -> tuple[Times
     """Load these pages; gives what it took and the pages."""
     taken, texts = [], []
     for path in paths:
-        answer = client.get(path)
+        answer = client.get(path, follow_redirects=True)
         found = _TIME.search(answer.headers.get("server-timing", ""))
         if answer.status_code != 200 or found is None:
             raise SystemExit(f"{path} was answered by {answer.status_code}")

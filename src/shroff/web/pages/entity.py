@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff.people.access import Right
 from shroff.web.entities import known_entity, looked
@@ -16,6 +16,8 @@ from shroff.web.paging import cursor_of, limit_of, next_of
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
+
+IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -39,6 +41,7 @@ async def show(service: Service, request: Request) -> Response:
         decision_path=decision_path,
         entity_path=entity_path,
         windows=windows_of(timeline.events),
+        in_table=IN_TABLE,
         in_lists=in_lists,
         said=lists.said_of(request),
         may_edit=request.who.may(Right.EDIT_LISTS),
