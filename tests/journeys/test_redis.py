@@ -1,4 +1,4 @@
-"""A project on Redis: events from a stream, features for others; the same decisions to the byte as from a file."""
+"""A project on Redis: events from a stream, features for others. What is decided of them is in test_same_bytes.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shroff import app
 from shroff.errors import StateError
 from shroff.examples.bank import bank as made_up
 
-TEMPLATES = Path(str(resources.files("shroff"))) / "templates"
+TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "payments"
 NAMES = (f"test-journey-{os.getpid()}-{number}" for number in itertools.count())
 pytestmark = pytest.mark.slow
 
@@ -36,15 +36,12 @@ def name(client: library.Redis) -> Iterator[str]:
     client.delete(made, *client.keys(f"{made}*"), *client.keys(f"shroff:{made}*"))
 
 
-def opened(folder: Path, template: str, redis: Any = None, name: str = "") -> app.Project:
-    """A project of a template, on Redis where one is named."""
-    shutil.copytree(TEMPLATES / template, folder)
-    if redis is not None:
-        with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
-            file.write(
-                f"\nsource: {{ redis: {{ url: '{redis.address}', streams: {{ payment: {name} }}, trim: true }} }}\n"
-            )
-            file.write(f"online: {{ url: '{redis.address}', prefix: {name} }}\n")
+def opened(folder: Path, redis: Any, name: str) -> app.Project:
+    """A project of a template, on Redis."""
+    shutil.copytree(TEMPLATE, folder)
+    with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nsource: {{ redis: {{ url: '{redis.address}', streams: {{ payment: {name} }}, trim: true }} }}\n")
+        file.write(f"online: {{ url: '{redis.address}', prefix: {name} }}\n")
     return app.open(folder)
 
 
@@ -63,26 +60,8 @@ def last_of_keys(project: app.Project, entity: str, field: str) -> dict[str, dic
     return found
 
 
-def test_paysim_through_a_stream_is_decided_as_from_a_file(data, redis, client, name, tmp_path):
-    head, *rows = (data / "paysim_sample_51392.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    at = head.strip().split(",").index("step")
-    file = tmp_path / "paysim.csv"
-    file.write_text(head + "".join(sorted(rows, key=lambda row: int(row.split(",")[at]))), encoding="utf-8")
-    embedded = opened(tmp_path / "embedded", "paysim")
-    embedded.ingest(file, as_type="payment")
-    streamed = opened(tmp_path / "streamed", "paysim", redis, name)
-    sent = streamed.produce(file, as_type="payment")
-    assert client.xlen(name) == sent.sent == 51_392
-
-    first = streamed.run(limit=20_000)
-    rest = streamed.run(until_idle_s=1.0)
-
-    assert (first.counts.events.read, rest.counts.events.read) == (20_000, 31_392)
-    assert documents(streamed) == documents(embedded)
-
-
 def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client, name, tmp_path):
-    project = opened(tmp_path / "bank", "payments", redis, name)
+    project = opened(tmp_path / "bank", redis, name)
     file = tmp_path / "payments.jsonl"
     file.write_bytes(b"".join(msgspec.json.encode(one.event) + b"\n" for one in made_up(3_000, 7)))
     project.produce(file, as_type="payment")
@@ -100,7 +79,7 @@ def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client
 def test_a_worker_stops_where_entries_were_removed_unread_and_goes_on_with_another_stream(
     redis, client, name, tmp_path
 ):
-    project = opened(tmp_path / "bank", "payments", redis, name)
+    project = opened(tmp_path / "bank", redis, name)
     events = [msgspec.json.encode(one.event) for one in made_up(300, 7)]
     for event in events[:100]:
         client.xadd(name, {"event": event})

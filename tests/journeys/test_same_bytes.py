@@ -178,8 +178,13 @@ def taken(project: app.Project, count: int) -> None:
 
 
 def holds_the_same(project: app.Project, sent: Sent) -> None:
+    """A log of the same bytes verifies as that of the file did."""
     assert recorded(project) == sent.recorded
     assert decided(project) == sent.decided
+
+
+def verifies(project: app.Project, sent: Sent) -> None:
+    """For logs that are read from elsewhere than a file."""
     found = project.verify(ENGINES)
     assert (found.events, found.mismatches) == (sent.count, 0)
 
@@ -189,6 +194,7 @@ def test_one_partition_and_postgresql_give_the_receipts_of_the_file(sent, topics
     taken(project, sent.count)
 
     holds_the_same(project, sent)
+    verifies(project, sent)
 
 
 def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, mariadb_store, tmp_path):
@@ -196,6 +202,7 @@ def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, m
     taken(project, sent.count)
 
     holds_the_same(project, sent)
+    verifies(project, sent)
 
 
 def test_a_stream_of_redis_and_sqlite_give_the_receipts_of_the_file(sent, stream, tmp_path):
