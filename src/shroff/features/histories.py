@@ -150,7 +150,8 @@ class History:
             times: Event times, UTC milliseconds; late ones too, at most `lateness_ms`
                 behind the greatest time before them.
             insert_keys: Key of the row's event in this history; -1: it is none of its events.
-            query_keys: Key that is asked about; -1: nobody, every answer is missing.
+            query_keys: Key that is asked about; -1: nobody, every answer is missing. `UNREAD`: nobody, and nothing is
+                written for the row.
             values: One row per series, then one for each thing that looks read of who asks;
                 not read where `kept` is 0.
             kept: 1 where the series has a value; bool does as well.

@@ -39,6 +39,7 @@ from shroff.features.kernel_layout import (
     T_RIGHT,
     TRACK_WORDS,
     TRACKS,
+    UNREAD,
 )
 from shroff.features.kernel_look import look_step
 from shroff.features.kernel_numbers import Word, compiled, entry_point
@@ -131,7 +132,7 @@ def row_step(
     """Answer and insert one row; False where the heap must grow first, to be called again."""
     if not room_for_key(heap, max(asked, inserted)):
         return False
-    if asked < 0:
+    if asked < 0 and asked != UNREAD:
         answer_nothing(heap, row, out, valid)
     # Step 0 asks before the event is in, step 1 behind it.
     for step in range(heap[PHASE], 2):

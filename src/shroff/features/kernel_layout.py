@@ -178,3 +178,4 @@ F_MAX: Final = 5
 COUNT_BITS: Final = 40
 COUNT_MASK: Final = (1 << 40) - 1
 NEVER_MS: Final = -(1 << 61)  # before all times
+UNREAD: Final = -2  # the key of a row that nobody asks about, and whose answers nobody reads

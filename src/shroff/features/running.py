@@ -17,6 +17,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.histories import History
+from shroff.features.kernel_layout import UNREAD
 from shroff.features.links import Links
 from shroff.features.look_plan import look_plan
 from shroff.features.looks import LookHistory
@@ -172,7 +173,7 @@ class Running:
             for at, key in enumerate(series):
                 values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
         if not is_asked:
-            return Feed(inserts, np.full(size, -1, np.int64), values, kept)
+            return Feed(inserts, np.full(size, UNREAD, np.int64), values, kept)
         for event in self.group.asked_at & frames.keys() if operands else ():
             frame = frames[event]
             for at, node in enumerate(operands, len(series)):
@@ -237,7 +238,7 @@ class Running:
             return
         assert self.history is not None
         fed = self.feed(frames, len(times), is_asked=False)
-        self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
+        self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms, self.history.room(0))
 
     def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
         """Put a kernel's answers for a batch into the frames that ask."""
