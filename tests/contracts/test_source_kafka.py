@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from shroff.adapters import source_kafka
@@ -19,6 +19,7 @@ from shroff.events.systems import System
 from shroff.events.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
+from shroff.streams.source import shown
 from shroff.testing.contracts.source import HOUR_MS, Outside, SourceContract, lines, message, moment, numbers, read
 from tools.servers.errors import UnavailableError
 from tools.servers.kafka import Kafka
@@ -82,6 +83,20 @@ class Topics(Outside):
             found.append({**dict(message.headers() or ()), "raw": message.value() or b""})
         consumer.close()
         return found
+
+    def make_anew(self) -> None:
+        """Delete the topic, and make another one of that name."""
+        self.admin.delete_topics([self.topic])[self.topic].result()
+
+        def is_made() -> bool:
+            try:
+                self.admin.create_topics([NewTopic(self.topic, len(self.parts), 3)])[self.topic].result()
+            except KafkaException:  # the old one is not gone everywhere yet
+                return False
+            return True
+
+        wait_until(is_made)
+        self.at(self.address, self.topic)
 
     def close(self) -> None:
         for future in self.admin.delete_topics([self.topic, self.refused]).values():
@@ -183,7 +198,9 @@ def test_topics_that_do_not_exist_are_told_together_with_what_makes_them(topics,
 
 def test_a_look_names_parts_that_are_not_there_any_more(topics, opened):
     offsets = {f"{topics.topic}/7": "3", topics.parts[0]: "99", "another/0": "1"}
-    found = {one.part: one for one in opened().look(offsets)}
+    source = opened()
+    source.start({})  # it waits until all brokers know the topic
+    found = {one.part: one for one in source.look(offsets)}
 
     assert "another/0" not in found, "a topic that is not read any more"
     assert "no such partition any more" in found[f"{topics.topic}/7"].trouble
@@ -254,7 +271,7 @@ def test_where_a_part_begins_is_told_before_its_messages(topics, opened):
     source.start({})
     found = read(source, 2)
 
-    assert {one.part: one.offset for one in found[:3]} == dict(zip(topics.parts, "300", strict=True))
+    assert {one.part: shown(one.offset) for one in found[:3]} == dict(zip(topics.parts, "300", strict=True))
     assert [len(one.lines) for one in found] == [0, 0, 0, 2]
 
 
@@ -264,7 +281,7 @@ def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_noth
     source.start({})
     stored = {one.part: one.offset for one in source.poll(10, 1.0)}
     source.close()
-    assert stored == dict(zip(topics.parts, "500", strict=True))
+    assert {part: shown(at) for part, at in stored.items()} == dict(zip(topics.parts, "500", strict=True))
     topics.put(topics.parts[0], [message(5)])
     new = topics.add_part()
     topics.put(new, [message(6)])
@@ -281,6 +298,48 @@ def test_a_topic_with_fewer_partitions_than_were_read_was_made_anew(topics, open
     opened().start({"another/7": "3"})
 
 
+def test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_was_read(topics, opened):
+    part, other = topics.parts[:2]
+    topics.put(part, [message(n) for n in range(5)])
+    source = opened()
+    source.start({})
+    stored = {one.part: one.offset for one in read(source, 5)}
+    source.close()
+    topics.make_anew()
+    topics.put(part, [message(n) for n in range(100, 106)])
+
+    with pytest.raises(StateError, match=rf"{part} is not .* 5: its topic was deleted since.*source forget {part}'"):
+        opened().start({part: stored[part]})
+    assert "of that name made anew" in opened().look({part: stored[part]})[0].trouble
+    skipping = opened(gone="skip")
+    skipping.start(stored)
+    found = read(skipping, len(stored) + 6)
+    gaps = {one.part: one.lines[0].error or "" for one in found if one.lines and one.lines[0].error}
+    assert numbers(found, part) == list(range(100, 106))
+    assert gaps.keys() == set(stored)
+    assert all("of that name made anew" in words for words in gaps.values())
+    opened().start({part: "5", other: "0"})
+
+
+def test_a_topic_that_is_made_anew_while_it_is_read_stops_the_reading(topics, opened, monkeypatch):
+    monkeypatch.setattr(source_kafka, "LOOK_S", 0.2)
+    part = topics.parts[0]
+    topics.put(part, [message(n) for n in range(5)])
+    source = opened()
+    source.start({})
+    read(source, 5)
+    topics.make_anew()
+    topics.put(part, [message(n) for n in range(100, 106)])
+
+    def read_on() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            source.poll(10, 0.5)
+
+    with pytest.raises(StateError, match="is not the partition that was read up to offset"):
+        read_on()
+
+
 def test_with_skip_a_gap_is_a_line_with_an_error_and_the_part_goes_on(topics, opened):
     part, other = topics.parts[:2]
     for each in (part, other):
@@ -291,7 +350,7 @@ def test_with_skip_a_gap_is_a_line_with_an_error_and_the_part_goes_on(topics, op
     first = [one for one in source.poll(10, 5.0) if one.lines]
     found = [*first, *read(source, 35)]
 
-    assert {one.part: (one.lines[0].place, one.offset) for one in first} == {
+    assert {one.part: (one.lines[0].place, shown(one.offset)) for one in first} == {
         part: ("before 25", "25"),
         other: ("before 0", "0"),
     }
@@ -330,7 +389,7 @@ def test_messages_of_transactions_that_were_aborted_do_not_come_and_offsets_go_p
     assert numbers(found, part) == [0, 2]
     topics.put(part, [message(9)])
     last = read(source, 1)
-    assert (numbers(last, part), last[-1].offset) == ([9], "9")
+    assert (numbers(last, part), shown(last[-1].offset)) == ([9], "9")
     source.start(stored)
     assert numbers(read(source, 1), part) == [9]
     assert source.health().lag == 0
@@ -473,6 +532,44 @@ def test_brokers_that_are_all_away_are_waited_for(own):
 
     assert numbers(found, part) == list(range(20))
     source.close()
+
+
+@pytest.mark.slow
+def test_messages_that_were_lost_and_replaced_by_others_are_noticed(own):
+    """An unclean election: a broker that lagged leads, what it lacked is gone, and more than that came since."""
+    topics = Topics(own.address)
+    topics.at(own.address, f"{topics.topic}.cut")
+    part, config = f"{topics.topic}/0", {"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}
+    made = NewTopic(topics.topic, 1, replica_assignment=[[1, 2]], config=config)
+    for future in topics.admin.create_topics([made, NewTopic(topics.refused, 1, 3)]).values():
+        future.result()
+    first, second = own.brokers[:2]
+    topics.put(part, [message(n) for n in range(10)])
+    second.kill()
+    topics.put(part, [message(n) for n in range(10, 15)])
+    source = source_of(topics)
+    source.start({})
+    stored = {one.part: one.offset for one in read(source, 15)}
+    source.close()
+    first.kill()
+    second.start(lambda: True)
+    wait_until(lambda: leader_of(topics, 0) == 2)
+    topics.at(own.address, topics.topic).put(part, [message(n) for n in range(100, 108)])
+    again = source_of(topics)
+    again.start(stored)
+
+    with pytest.raises(StateError, match=rf"{part} is not the partition that was read up to offset 15"):
+        read(again, 3)
+    again.close()
+    skipping = source_of(topics, gone="skip")
+    skipping.start(stored)
+    with pytest.raises(TransientError, match="the brokers lost messages of it"):
+        read(skipping, 3)
+    skipping.start(stored)
+    found = read(skipping, 19)
+    assert numbers(found, part) == [*range(10), *range(100, 108)]
+    skipping.close()
+    own.start()
 
 
 @pytest.mark.slow

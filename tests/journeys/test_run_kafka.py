@@ -20,6 +20,7 @@ from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from shroff.streams.source import shown
 from tests.served import served, started
 
 PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
@@ -112,7 +113,7 @@ def holds_each_message_once(bank, capfd, kafka, topic):
 
     assert sorted(decided) == sorted(one.event["payment_id"] for one in made_up(EVENTS, 11))
     assert sorted(one.raw for one in refused) == sorted(BAD)
-    assert sum(int(offset) for offset in offsets.values()) == EVENTS + len(BAD)
+    assert sum(int(shown(offset)) for offset in offsets.values()) == EVENTS + len(BAD)
     assert {(one.raw, one.source, one.place) for one in refused} == dead_letters(kafka, topic[1], len(refused))
     assert asked(capfd, "verify")[1]["mismatches"] == 0
 
@@ -202,7 +203,7 @@ def test_a_service_reads_the_topic_beside_posts_also_after_a_kill(bank, capfd, k
 def read(bank):
     """How many messages the log is behind."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
-        return sum(int(offset) for offset in log.offsets("kafka").values())
+        return sum(int(shown(offset)) for offset in log.offsets("kafka").values())
 
 
 def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgotten(bank, capfd, kafka, topic):

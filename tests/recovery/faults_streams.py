@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shroff.errors import ShroffError
+from shroff.streams.source import shown
 from tools.servers.objects import S3
 
 from .faults_avro import Encoder
@@ -199,7 +200,7 @@ class StreamWorld(World):
         """How many messages are behind the offsets that the store has."""
         with self.project.reading() as log:
             found = log.offsets("kafka")
-        return sum(int(offset) for offset in found.values())
+        return sum(int(shown(offset)) for offset in found.values())
 
     def is_settled(self) -> bool:
         self._opened().poll(0)

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from shroff.adapters.kafka_client import ANSWER_S, Cluster, let_go
 from shroff.adapters.kafka_dead_letters import KafkaDeadLetters
-from shroff.adapters.source_kafka_parts import Part, Partitions, gone
-from shroff.errors import SchemasAwayError, ShroffError, TransientError, UsageError
+from shroff.adapters.source_kafka_marks import Mark
+from shroff.adapters.source_kafka_part import Part
+from shroff.adapters.source_kafka_parts import LOOKED_S, Partitions, gone
+from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.lines import Line
 from shroff.events.systems import System
 from shroff.events.wire import Decoder
@@ -28,7 +30,6 @@ PART_LINES_MIN: Final = 1_000
 PART_BYTES_MIN: Final = 1024 * 1024
 WAIT_S: Final = 0.1  # the longest single wait for a message
 LOOK_S: Final = 30.0  # between two looks for new partitions
-LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
 CERTAIN_S: Final = 5.0  # so long it counts that a partition had nothing more
 PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
 COMMIT_S: Final = 1.0  # between two hints to the brokers
@@ -87,6 +88,7 @@ class KafkaSource:
         self._merge.clear()
         self._parts, self._begun, self._pending = {}, [], ()
         self._consumer.assign([part.position for part in parts])
+        self._partitions.have_checked(self._consumer, parts)
         self._take_on(parts)
         self._looked_s = self._doubted_s = time.monotonic()
 
@@ -156,7 +158,7 @@ class KafkaSource:
             self._merge.open(part.name, part.type)
             if part.is_new and part.next >= 0:
                 told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
-                self._begun.append(Taken(part.name, part.type, self._decoder.format, told, str(part.next)))
+                self._begun.append(Taken(part.name, part.type, self._decoder.format, told, part.mark(part.next)))
 
     def _fetch(self, limit: int) -> None:
         """Take over what the library has, where more is wanted here."""
@@ -194,6 +196,7 @@ class KafkaSource:
             if self._is_keyed:
                 line.key = message.key()
             part.next = offset + 1
+            part.epochs.came(offset, message.leader_epoch())
             part.bytes += 0 if value is None else len(value)
             if part in made:
                 made[part].append(line)
@@ -219,10 +222,16 @@ class KafkaSource:
             part.trouble = self._cluster.words_of(error)
 
     def _gone(self, part: Part) -> ShroffError:
-        """The error that ends reading; one that is to be skipped is so at the next start."""
+        """The error for messages that are gone."""
         bounds = self._partitions.bounds(self._consumer, [part])
         begin, end = bounds.get((part.topic, part.partition), (part.next, part.next))
         error = gone(part, begin, end)
+        if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
+            self._partitions.cut[part.name] = error
+        return self._stopped(error)
+
+    def _stopped(self, error: StateError) -> ShroffError:
+        """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
         return TransientError(str(error)) if self._partitions.skips else error
 
     def _hold(self, part: Part) -> None:
@@ -258,8 +267,10 @@ class KafkaSource:
         part.bytes = part.bytes * left // (left + len(lines))
         if part.is_held:
             self._hold(part)
-        offset = lines[-1].number + 1 if left else part.next
-        return Taken(part.name, part.type, self._decoder.format, lines, str(offset))
+        last = lines[-1].number
+        return Taken(
+            part.name, part.type, self._decoder.format, lines, part.mark(last + 1 if left else part.next, last)
+        )
 
     def _passes(self, now_s: float) -> bool:
         """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
@@ -280,16 +291,22 @@ class KafkaSource:
     # ---- beside it
 
     def _look_around(self) -> None:
-        """Find partitions that are new, now and then; they begin at their first message."""
+        """Find partitions that are new, now and then; they begin at their first message.
+
+        Raises: as `_stopped`, where a topic is another one than before.
+        """
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
         try:
             found = self._partitions.found(self._consumer, WAIT_S * 10)
+            replaced = self._partitions.replaced(WAIT_S * 10)
         except (TransientError, UsageError) as error:
             self._cluster.tell(str(error))
             return
+        if replaced is not None:
+            raise self._stopped(replaced)
         new = [key for key in found if key not in self._parts]
         if new:
             parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, is_running=True)
@@ -301,7 +318,7 @@ class KafkaSource:
         self._committed_s = time.monotonic()
         hints, self._hints = self._hints, {}
         positions = [
-            self._partitions.by_name[name].at(int(offset))
+            self._partitions.by_name[name].at(Mark.parse(name, offset).offset)
             for name, offset in hints.items()
             if name in self._partitions.by_name
         ]

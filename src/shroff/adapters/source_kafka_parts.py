@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka_client import NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka_client import ANSWER_S, NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka_topics import no_topics
+from shroff.adapters.source_kafka_marks import NO_EPOCH, Mark, topic_ids
+from shroff.adapters.source_kafka_part import BEGINNING, UNKNOWN, Key, Part
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.systems import System
 from shroff.events.systems_keys import TOPIC
 from shroff.streams.source import Standing
 
 LABEL: Final = "label"
-UNKNOWN: Final = -1
 AGAIN: Final = (
     "To go on with what is there, write 'gone: skip' into the source, or have 'shroff source forget {}' begin that one "
     "anew: what is read twice changes nothing"
@@ -27,79 +28,10 @@ GROWN: Final = (
     "another, and what they did before is in another log. Begin a project anew with topics of that many partitions, "
     "and send it what there was"
 )
-_BEGINNING: Final = -2  # as the library writes it in place of an offset
+LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
+ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
+ASSIGNED_LOOK_S: Final = 0.005
 _END: Final = -1
-
-Key = tuple[str, int]  # topic and partition
-
-
-class Part:
-    """One partition and how far it was taken over.
-
-    `next` is the offset behind the last message that came, `end` the one behind the last that there was when somebody
-    looked, at `certain_s`; both UNKNOWN where the brokers could not say.
-    """
-
-    __slots__ = (
-        "_partition_class",
-        "_silent_s",
-        "bytes",
-        "certain_s",
-        "end",
-        "gap",
-        "is_held",
-        "is_new",
-        "name",
-        "next",
-        "partition",
-        "topic",
-        "trouble",
-        "type",
-    )
-
-    def __init__(self, key: Key, type_name: str | None, start: int, end: int, *, is_new: bool) -> None:
-        self._partition_class = library("source").TopicPartition
-        self.topic, self.partition = key
-        self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
-        self.next, self.end, self.certain_s = start, end, time.monotonic()
-        self.bytes, self.is_held, self.trouble = 0, False, ""  # of messages that wait for their turn
-        self.gap = ""  # what is missing before its first message
-        self._silent_s: float | None = None
-
-    @property
-    def position(self) -> Any:
-        """The partition with where to read on, for the library."""
-        return self.at(self.next if self.next >= 0 else _BEGINNING)
-
-    def at(self, offset: int) -> Any:
-        """The partition with an offset, for the library."""
-        return self._partition_class(self.topic, self.partition, offset)
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether all that there was has come."""
-        return 0 <= self.end <= self.next
-
-    def came(self) -> None:
-        """Take note that it gave something."""
-        self._silent_s, self.trouble = None, ""
-
-    def ends_at(self, offset: int, *, is_read: bool = True) -> None:
-        """Take note of where it ends; with `is_read`, everything before came, or was nothing to come."""
-        self.end, self.certain_s = offset, time.monotonic()
-        if is_read:
-            self.next = max(self.next, offset)
-        if self.is_at_end:
-            self.came()
-
-    def is_left(self, now_s: float, patience_s: float) -> bool:
-        """Whether it is waited for, and was for so long in vain that it is not any more."""
-        if self._silent_s is None:
-            self._silent_s = now_s
-        if now_s - self._silent_s < patience_s:
-            return False
-        self.trouble = f"it has messages and gave none for {patience_s:.0f} s, so the others go on without it"
-        return True
 
 
 class Partitions:
@@ -122,6 +54,8 @@ class Partitions:
         self._lane = (int(lane), system.lanes) if (lane := system.text("lane")) else None
         self.count = 0  # of each topic's partitions, where there are lanes
         self._leaderless: set[Key] = set()  # partitions of which all brokers are away
+        self._admin: Any = None
+        self.cut: dict[str, StateError] = {}  # parts that brokers have lost messages of: they are read anew
         self.by_name: dict[str, Part] = {}
 
     def found(
@@ -193,6 +127,7 @@ class Partitions:
         A partition that came to a topic of which others were read begins at its first message: nobody has seen it yet.
         Raises: StateError where messages behind an offset are gone, or the topic is not the one that was read.
         """
+        ids = self.ids({topic for topic, _ in found}) if not is_running else {}
         known = {topic for topic, partition in found if f"{topic}/{partition}" in offsets}
         if not self.skips:
             _check_there(found, offsets)
@@ -202,10 +137,15 @@ class Partitions:
             begin, end = bounds.get(key, (UNKNOWN, UNKNOWN))
             stored = offsets.get(f"{key[0]}/{key[1]}")
             is_last = self._starts_at_end and key[0] not in known and not is_running
-            start = (end if is_last else begin) if stored is None else _number(key, stored)
-            part = Part(key, type_name, start, end, is_new=stored is None)
-            if key in bounds and not begin <= start <= end:
-                part = self._behind(part, begin, end)
+            at, id_ = end if is_last else begin, ids.get(key[0]) or self._id_of(key[0])
+            read = Mark(at, id_) if stored is None else Mark.parse(f"{key[0]}/{key[1]}", stored)
+            part = Part(key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None)
+            if not read.is_of(id_):
+                part = self._behind(part, begin, end, anew(part.name, read))
+            elif part.name in self.cut:
+                part = self._behind(part, begin, end, self.cut.pop(part.name))
+            elif key in bounds and not begin <= read.offset <= end:
+                part = self._behind(part, begin, end, gone(part, begin, end))
             if is_last and key not in bounds:
                 raise TransientError(f"source: {part.name}: no broker says where it ends")
             parts.append(part)
@@ -219,7 +159,11 @@ class Partitions:
     ) -> tuple[list[Standing], dict[Key, int]]:
         """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
         bounds = self._bounds(consumer, list(found), is_needed=False)
-        states = [self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}")) for key in found]
+        ids = self.ids({topic for topic, _ in found}, within_s=LOOKED_S)
+        states = [
+            self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
+            for key in found
+        ]
         names, topics = {one.part for one in states}, {topic for topic, _ in found}
         states += [
             Standing(name, None, NOT_THERE.format(name))
@@ -228,24 +172,59 @@ class Partitions:
         ]
         return sorted(states), {key: end for key, (_, end) in bounds.items()}
 
-    def _standing(self, key: Key, bounds: tuple[int, int] | None, stored: str | None) -> Standing:
+    def _standing(self, key: Key, bounds: tuple[int, int] | None, stored: str | None, id_: str) -> Standing:
         name = f"{key[0]}/{key[1]}"
         if bounds is None:
             return Standing(name, None)
         begin, end = bounds
-        at = (end if self._starts_at_end else begin) if stored is None else _number(key, stored)
-        if begin <= at <= end:
-            return Standing(name, end - at)
-        return Standing(name, end - begin, str(gone(Part(key, None, at, end, is_new=False), begin, end)))
+        read = Mark(end if self._starts_at_end else begin) if stored is None else Mark.parse(name, stored)
+        if not read.is_of(id_):
+            return Standing(name, end - begin, str(anew(name, read)))
+        if begin <= read.offset <= end:
+            return Standing(name, end - read.offset)
+        return Standing(name, end - begin, str(gone(Part(key, None, read, end, is_new=False), begin, end)))
 
-    def _behind(self, part: Part, begin: int, end: int) -> Part:
-        """A part behind its messages that are gone. Raises: StateError where these are not to be skipped."""
-        error = gone(part, begin, end)
+    def ids(self, topics: Collection[str], *, within_s: float = ANSWER_S) -> dict[str, str]:
+        """The ids of topics, as far as brokers have and show them. Raises: TransientError where nobody answers."""
+        self._admin = self._admin or self._cluster.admin()
+        return topic_ids(self._cluster, self._admin, topics, within_s)
+
+    def _id_of(self, topic: str) -> str:
+        """The id of a topic that was opened."""
+        return next((part.topic_id for part in self.by_name.values() if part.topic == topic), "")
+
+    def replaced(self, within_s: float) -> StateError | None:
+        """The error for a topic that was made anew while it is read. Raises: TransientError where nobody answers."""
+        ids = self.ids({part.topic for part in self.by_name.values()}, within_s=within_s)
+        reads = {part.name: (ids.get(part.topic, ""), Mark(part.next, part.topic_id)) for part in self.by_name.values()}
+        return next((anew(name, read) for name, (id_, read) in reads.items() if not read.is_of(id_)), None)
+
+    def _behind(self, part: Part, begin: int, end: int, error: StateError) -> Part:
+        """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
         if not self.skips:
             raise error
-        found = Part((part.topic, part.partition), part.type, begin, end, is_new=True)
+        start = Mark(begin, part.topic_id)
+        found = Part((part.topic, part.partition), part.type, start, end, is_new=True)
         found.gap = str(error).partition(". ")[0]
         return found
+
+    def have_checked(self, consumer: Any, parts: Iterable[Part]) -> None:
+        """Have the library ask brokers whether they still have what was read of these parts, which are just assigned.
+
+        It does so where it is told to go to an offset with an epoch, and not where it begins at one. What it finds
+        comes as an error in place of messages.
+        """
+        confluent = library("source")
+        until_s = time.monotonic() + ASSIGNED_WITHIN_S
+        for part in parts:
+            while part.start_epoch != NO_EPOCH and part.next >= 0:
+                try:
+                    consumer.seek(part.position)
+                    break
+                except confluent.KafkaException as error:
+                    if error.args[0].name() != "_STATE" or time.monotonic() > until_s:
+                        raise self._cluster.raised(error, f"{part.name} cannot be read") from None
+                time.sleep(ASSIGNED_LOOK_S)
 
     def bounds(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, tuple[int, int]]:
         """The first offset of each and the one behind its last message, as far as the brokers say so at once."""
@@ -255,7 +234,7 @@ class Partitions:
         confluent = library("source")
         found: list[dict[Key, int]] = []
         keys = [key for key in keys if key not in self._leaderless]
-        for moment in (_BEGINNING, _END):
+        for moment in (BEGINNING, _END):
             asked = [confluent.TopicPartition(topic, partition, moment) for topic, partition in keys]
             try:
                 answers = consumer.offsets_for_times(asked, timeout=10.0 if is_needed else 1.0)
@@ -287,6 +266,14 @@ class Partitions:
         return list(consumer.list_topics(timeout=within_s).topics)
 
 
+def anew(name: str, read: Mark) -> StateError:
+    """The error for a partition whose topic is another one than was read."""
+    return StateError(
+        f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted since, and one "
+        f"of that name made anew. Bring what is missing in with 'shroff ingest'. {AGAIN.format(name)}"
+    )
+
+
 def gone(part: Part, begin: int, end: int) -> StateError:
     """The error for a partition that cannot be read on where it was read to."""
     again = AGAIN.format(part.name)
@@ -314,12 +301,6 @@ def _check_there(found: Mapping[Key, str | None], offsets: Mapping[str, str]) ->
                 f"{name} was read, and topic {topic} has no such partition any more: it was made anew. "
                 f"{AGAIN.format(name)}"
             )
-
-
-def _number(key: Key, offset: str) -> int:
-    if not offset.isascii() or not offset.isdecimal():
-        raise StateError(f"{offset!r} is no offset of {key[0]}/{key[1]}, as 4711 would be")
-    return int(offset)
 
 
 def _types(system: System) -> dict[str, str | None]:

@@ -119,12 +119,14 @@ def run(
 
 def work_document(work: Work) -> dict[str, Any]:
     """What a worker did, as JSON."""
+    from shroff.streams.source import shown
+
     counts = document_of(work.counts)
     return {
         **counts,
         "quarantined": work.quarantined,
         "late": work.counts.events.late,
-        "offset": dict(work.offsets),
+        "offset": {part: shown(at) for part, at in work.offsets.items()},
         "latency_ms": {
             "p50": _rounded(work.latencies.quantile_ms(0.5)),
             "p99": _rounded(work.latencies.quantile_ms(0.99)),
@@ -140,11 +142,13 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _text(work: Work) -> str:
+    from shroff.streams.source import shown
+
     lines = [text_of(work.counts)]
-    shown = list(work.offsets.items())[:PARTS_SHOWN]
-    if shown:
-        more = f" and {len(work.offsets) - len(shown):,} more" if len(work.offsets) > len(shown) else ""
-        lines.append(f"Read up to {', '.join(f'{one_line(part)} {one_line(at)}' for part, at in shown)}{more}.")
+    parts = list(work.offsets.items())[:PARTS_SHOWN]
+    if parts:
+        more = f" and {len(work.offsets) - len(parts):,} more" if len(work.offsets) > len(parts) else ""
+        lines.append(f"Read up to {', '.join(f'{one_line(part)} {one_line(shown(at))}' for part, at in parts)}{more}.")
     if work.unbearable:
         lines.append(
             f"{many(work.unbearable, 'message')} that shroff itself failed at went to quarantine: please report that."

@@ -44,6 +44,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float, 
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
+    from shroff.streams.source import shown
     from shroff.web.gate import gate_of
     from shroff.web.server import At, bound, serve
     from shroff.web.service import Limits
@@ -77,7 +78,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float, 
         "decisions": work.counts.decisions,
         "by_outcome": dict(work.counts.by_outcome),
         "quarantined": work.quarantined,
-        "offset": dict(work.offsets),
+        "offset": {part: shown(at) for part, at in work.offsets.items()},
         "restored": work.restored,
     }
     session.answer(document, f"{many(requests, 'request')} answered, {many(work.counts.decisions, 'decision')} made.")

@@ -53,11 +53,13 @@ def forget(session: Session, part: str, is_sure: bool) -> None:
     id, so what is read twice changes nothing. Messages that are gone stay gone. No worker may run. When it was
     forgotten, and where it had been read to, stays in the log: 'shroff source list' shows it.
     """
+    from shroff.streams.source import shown
+
     if not is_sure:
         if not sys.stdin.isatty():
             raise UsageError(f"this lets {one_line(part)} begin anew. Add --yes, since nobody is here to be asked.")
         click.confirm(f"Let {one_line(part)} begin anew?", abort=True, err=True)
-    before = session.project.forget_part(part)
+    before = shown(session.project.forget_part(part))
     session.answer(
         {"part": part, "offset": before}, f"{one_line(part)} was read up to {one_line(before)}; that is forgotten."
     )
@@ -71,25 +73,27 @@ def _kind(session: Session) -> str | None:
 
 def _document(kind: str, one: PartRead) -> dict[str, Any]:
     from shroff.events.event import time_text
+    from shroff.streams.source import shown
 
     told = one.forgotten
     return {
         "source": kind,
         "part": one.part,
-        "offset": one.offset or None,
+        "offset": shown(one.offset) or None,
         "waiting": one.waiting,
         "trouble": one.trouble or None,
-        "forgotten": None if told is None else {"offset": told.offset, "at": time_text(told.at_ms)},
+        "forgotten": None if told is None else {"offset": shown(told.offset), "at": time_text(told.at_ms)},
     }
 
 
 def _text(parts: list[tuple[str, PartRead]]) -> str:
     from shroff.events.event import time_text
+    from shroff.streams.source import shown
 
     if not parts:
         return "Nothing of a source was read, and shroff.yaml names none."
     rows = [
-        (kind, one.part, one.offset or "nothing", "?" if one.waiting is None else f"{one.waiting:,}")
+        (kind, one.part, shown(one.offset) or "nothing", "?" if one.waiting is None else f"{one.waiting:,}")
         for kind, one in parts
     ]
     lines = [table(rows, ("source", "part", "read up to", "waiting"))]
@@ -97,6 +101,6 @@ def _text(parts: list[tuple[str, PartRead]]) -> str:
         if one.trouble:
             lines.append(one_line(f"{one.part}: {one.trouble}"))
         if one.forgotten is not None:
-            at, before = time_text(one.forgotten.at_ms), one.forgotten.offset
+            at, before = time_text(one.forgotten.at_ms), shown(one.forgotten.offset)
             lines.append(one_line(f"{one.part}: at {at} it was forgotten that it had been read up to {before}."))
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff.decisions.draft import REFUSED, TAKEN, UNTAKEN, Answer
 from shroff.errors import UsageError
+from shroff.streams.source import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,4 +128,4 @@ def _await(lanes: Sequence[LaneViews], sent: Mapping[str, int]) -> None:
 def _has_read(lane: LaneViews, part: str, offset: int) -> bool:
     with closing(lane.open_log(read_only=True)) as log:
         reached = log.offset("kafka", part)
-        return reached is not None and int(reached) > offset
+        return reached is not None and int(shown(reached)) > offset

@@ -109,6 +109,11 @@ class Source(Protocol):
         """Let go. Closing twice does nothing."""
 
 
+def shown(offset: str) -> str:
+    """An offset for people: without what a source keeps behind an `@` to know again what it read."""
+    return offset.partition("@")[0]
+
+
 @runtime_checkable
 class Parted(Protocol):
     """A source that gives one lane its share. Not every source is one; ask `isinstance`."""

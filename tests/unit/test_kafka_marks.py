@@ -1,0 +1,48 @@
+"""What an offset of Kafka is kept with, as text and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.adapters.source_kafka_marks import NO_EPOCH, Epochs, Mark
+from shroff.errors import StateError
+from shroff.streams.source import shown
+
+ID = "bGx1mZ3oTnOq0Yk2b1-_7g"
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("0", Mark(0)),
+        ("4711", Mark(4711)),
+        (f"4711@{ID}", Mark(4711, ID)),
+        (f"4711@{ID}.12", Mark(4711, ID, 12)),
+        (f"4711@{ID}.0", Mark(4711, ID, 0)),
+    ],
+)
+def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
+    assert Mark.parse("payments/0", text) == mark
+    assert str(mark) == text
+    assert shown(text) == str(mark.offset)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "4711@", "4711@short", f"4711@{ID}.", f"4711@{ID}.x", "٣", "4711\n"])
+def test_what_is_none_is_refused(text):
+    with pytest.raises(StateError, match="is no offset of payments/0, as 4711 would be"):
+        Mark.parse("payments/0", text)
+
+
+def test_a_mark_without_an_id_may_be_of_any_topic_and_one_with_an_id_of_that_alone():
+    assert Mark(1).is_of(ID)
+    assert Mark(1, ID).is_of("")
+    assert Mark(1, ID).is_of(ID)
+    assert not Mark(1, ID).is_of("x" * 22)
+
+
+def test_each_message_has_the_epoch_of_the_leader_that_gave_it():
+    epochs = Epochs()
+    for offset, epoch in ((10, 3), (11, 3), (14, 5), (15, None), (16, 7)):
+        epochs.came(offset, epoch)
+
+    assert [epochs.of(offset) for offset in (9, 10, 13, 14, 15, 16, 99)] == [NO_EPOCH, 3, 3, 5, NO_EPOCH, 7, 7]
