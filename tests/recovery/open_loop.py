@@ -49,7 +49,9 @@ class Told:
     changes: list[Moment] = field(default_factory=list)
 
     def took_s(self, since_s: float, port: int) -> float:
-        """From a moment to the first answer of another service."""
+        """From a moment to the first answer of another service; 0 where that one has answered already."""
+        if [one.port for one in self.changes if one.at_s < since_s][-1:] == [port]:
+            return 0.0
         return next(one.at_s for one in self.changes if one.port == port and one.at_s >= since_s) - since_s
 
     def quantile_s(self, share: float) -> float:
