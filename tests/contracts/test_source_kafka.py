@@ -597,4 +597,17 @@ def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, m
 
     assert [numbers(found, part) for part in topics.parts] == [list(range(40))] * 3
     assert not any("go on without it" in words for words in source.health().words)
+
+    stored = {one.part: one.offset for one in found}
     source.close()
+    own.brokers[leader_of(topics, 0) - 1].kill()
+    wait_until(lambda: leader_of(topics, 0) == -1)
+    again = source_of(topics)
+    began_s = time.monotonic()
+    again.start(stored)  # what the brokers have of a part that nobody leads is asked later
+    took_s = time.monotonic() - began_s
+    topics.put(others[0], [message(40, at=40 * HOUR_MS)])
+    assert numbers(read(again, 1), others[0]) == [40]
+    again.close()
+    own.start()
+    assert took_s < 15
