@@ -191,8 +191,8 @@ def _serve(connection: socket.socket) -> None:
 
 def _load() -> None:
     """Import what commands need, and load compiled code: the first start pays for all."""
-    for name in ("confluent_kafka", "psycopg", "redis", "pymysql", "obstore"):
-        import_module(name)
+    for name in ("confluent_kafka", "psycopg", "redis", "pymysql", "obstore", "shroff.__main__", "shroff.cli.main"):
+        import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
     from shroff import app
     from shroff.cli import decide, ingest, label, quarantine, run, snapshot, verify  # noqa: F401 - it only loads
     from shroff.decisions import snapshots
@@ -228,9 +228,9 @@ def _run(
         sys.argv = ["shroff", *command]
         from shroff.__main__ import main
 
-        from . import faults_broken
-
         if broken:
+            from . import faults_broken
+
             getattr(faults_broken, broken)()
 
         main()
