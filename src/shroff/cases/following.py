@@ -7,9 +7,10 @@ before anybody looked for alerts (see docs/decisions/0037).
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from shroff.cases.case import Alert, Case
 from shroff.cases.gathering import gather
@@ -22,8 +23,11 @@ from shroff.people.store import Change
 from shroff.streams.log import Log
 
 PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts
-ALERTS: Final = 200  # in one transaction: some 10 ms
+ALERTS: Final = 32  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
 LAZY: Final = 200_000  # places without an alert before how far it was read is written: a second's reading
+
+
+_Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[Label]]  # up to which place, and what is written of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ class Follower:
         self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells
         self._raiser = Raiser(log, settings, money_places)
         self._kept: int | None = None  # as the store has it
-        self._seen = 0
+        self._seen = self._last = 0  # of the log, the end when it was last looked at
+        self._parts: deque[_Part] = deque()  # that were read and are not written yet
 
     @property
     def seq(self) -> int:
@@ -109,29 +114,37 @@ class Follower:
         return self._seen
 
     def step(self) -> bool:
-        """Read on a bit, if there is more; gives whether there is more still.
+        """Go on by one transaction, if there is more; gives whether there is more still.
 
         Raises: StorageError, TransientError; then nothing of it was written, and it may be tried again.
         """
         if self._kept is None:
             with self._store.look() as look:
                 self._kept = self._seen = look.place()[0]
-        last = self._log.last_seq()
-        upto = min(last, self._seen + PLACES)
+        if not self._parts and not self._read():
+            return False
+        if self._take(*self._parts[0]):
+            self._parts.popleft()
+        else:
+            self._parts.clear()
+        return bool(self._parts) or self._seen < self._last
+
+    def _read(self) -> bool:
+        """Read what is to be written next; whether there was something."""
+        self._last = self._log.last_seq()
+        upto = min(self._last, self._seen + PLACES)
         if upto <= self._seen:
             return False
         labels = list(heard(self._log, self._seen, upto))
-        for end, alerts, said in _parts(self._raiser.alerts(self._seen, upto), labels, upto):
-            if not self._take(alerts, said, end):
-                return True
-        return upto < last
+        self._parts.extend(_parts(self._raiser.alerts(self._seen, upto), labels, upto))
+        return True
 
     def follow(self) -> None:
         """Read up to the end of the log."""
         while self.step():
             pass
 
-    def _take(self, alerts: Sequence[Alert], labels: Sequence[Label], end: int) -> bool:
+    def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[Label]) -> bool:
         """Write what lies between, where there is something; False where another follower was there first."""
         found = followed(self._store, labels, alerts)
         raised = sorted((*alerts, *self._raiser.denied(found.denials)), key=lambda alert: alert.place)
@@ -153,9 +166,7 @@ class Follower:
             self._tells(change.people, case=one.case, seq=one.seq, at_ms=one.at_ms, event=one.event, why=one.why)
 
 
-def _parts(
-    alerts: Sequence[Alert], labels: Sequence[Label], upto: int
-) -> Iterator[tuple[int, Sequence[Alert], Sequence[Label]]]:
+def _parts(alerts: Sequence[Alert], labels: Sequence[Label], upto: int) -> Iterator[_Part]:
     """What is written in a transaction each, with the place up to which it goes; what is of one place stays together.
 
     Denials count as alerts, since they may become some.

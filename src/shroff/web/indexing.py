@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 EVERY_S: Final = 15.0
+DUE: Final = 2 * PLACES  # lacking: a process that indexes takes half a second to start
 PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
 
 
@@ -24,7 +25,7 @@ async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
     while True:
         await asyncio.sleep(wait_s)
         wait_s = every_s
-        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= PLACES:
+        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= DUE:
             await _index(service)
             wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
 
