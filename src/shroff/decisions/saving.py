@@ -25,7 +25,6 @@ from shroff.streams.snapshots import Header, Snapshots
 
 PATIENCE_S: Final = 600.0  # a process that came to nothing by then is ended
 _WORDS_MAX: Final = 65_536
-_LOWEST: Final = 19  # priority
 
 
 class _Told(msgspec.Struct):
@@ -108,7 +107,6 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
     """In the new process, which never goes on with anything else."""
     try:
         let_go(telling)
-        os.nice(_LOWEST)  # events wait for the processors, and nobody for this
         file = snapshots.write(header, parts_of(folded))
         told = _Told(str(file), file.stat().st_size)
     except StorageError as error:
