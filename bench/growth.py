@@ -13,7 +13,6 @@ that look at each event of their window have a table of their own: there a hot k
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -21,7 +20,7 @@ from time import perf_counter
 import numpy as np
 
 from bench.backfill import DAY_MS, HOUR_MS, KEYS, PLAN, Payments, made_up, with_late
-from bench.machine import describe, first_touch_ms, keep_memory, write_result
+from bench.machine import describe, first_touch_ms, keep_memory, spread, write_result
 from bench.online import columns_of, feed, histories
 from shroff.features.backfill import Backfill
 from shroff.features.histories import History, HistoryPlan, Look, Query, Series
@@ -99,10 +98,7 @@ def table(name: str, found: dict[str, list[float]]) -> list[str]:
     first = next(iter(found.values()))
     for case, rate in found.items():
         ratios = [one / other for one, other in zip(rate, first, strict=True)]
-        spread = f"{statistics.median(rate) / 1e6:.2f} ({min(rate) / 1e6:.2f} to {max(rate) / 1e6:.2f})"
-        lines.append(
-            f"| {case} | {spread} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
-        )
+        lines.append(f"| {case} | {spread([one / 1e6 for one in rate], '.2f')} | {spread(ratios, '.2f')} |")
     return [*lines, ""]
 
 

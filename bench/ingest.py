@@ -31,7 +31,7 @@ from typing import Any
 
 import msgspec
 
-from bench.machine import describe, write_result
+from bench.machine import describe, spread, write_result
 from shroff import app, config
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.writer import Writer
@@ -227,8 +227,8 @@ def report(results: Sequence[Result], runs: int) -> str:
     for one in results:
         ratios = [a / b for a, b in zip(one.ours, one.loop, strict=True)]
         paces.append(
-            f"| {CASES[one.name]} | {one.events:,} | {_spread(one.ours)} | {_spread(one.loop)} | "
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+            f"| {CASES[one.name]} | {one.events:,} | {spread(one.ours, ',.0f')} | {spread(one.loop, ',.0f')} | "
+            f"{spread(ratios, '.2f')} |"
         )
         assert one.stages is not None
         spent = " | ".join(f"{value:.1f}" for value in asdict(one.stages).values())
@@ -256,10 +256,6 @@ Microseconds are an event's, one stage after the other on one thread. In the com
 deciding of the next one and the reading of the one after that, as far as Python's lock allows. Bytes on disk are an
 event's with its decision, index and flags; peak memory is that of the largest run so far.
 """
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 if __name__ == "__main__":

@@ -12,11 +12,7 @@ would not. Ways take turns.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,12 +21,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.machine import describe, write_result
-from bench.streams_setup import fill, lines
+from bench.machine import describe, spread, write_result
+from bench.streams_setup import ended, fill, fresh_copy, lines, program, settings, started
 from tools.servers.databases import MariaDB, Postgres
 from tools.servers.kafka import Kafka
 
@@ -85,9 +80,9 @@ def main() -> int:
 
 def sent(brokers: str, folder: Path, events: int) -> list[int]:
     """Make the topics and send payments, parted as `produce` does; gives how many came into each partition."""
-    fresh(folder, brokers, lanes=2)
+    fresh_copy(PROJECT, folder, where(brokers, lanes=2))
     made = ["produce", "--create-topics", "--partitions", str(PARTITIONS)]
-    subprocess.run([*program(folder), *made], check=True, capture_output=True)
+    program([sys.executable, "-m", "shroff", "-C", str(folder), *made])
     fill(brokers, TOPIC, islice(lines(events), events), partitioner="murmur2_random")
     reader = Consumer({"bootstrap.servers": brokers, "group.id": "counting"})
     try:
@@ -96,49 +91,26 @@ def sent(brokers: str, folder: Path, events: int) -> list[int]:
         reader.close()
 
 
-def fresh(folder: Path, brokers: str, lanes: int, store: str = "") -> Path:
-    """The project without a log, with so many lanes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(PROJECT, folder)
-    source: dict[str, Any] = {"brokers": brokers, "topics": {"payment": TOPIC}}
-    source |= {"lanes": lanes, "key": "card"} if lanes > 1 else {}
-    with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"source: {json.dumps({'kafka': source})}\n")
-        file.write(f"store: {store}\n" if store else "")
-    return folder
-
-
-def program(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "shroff", "-C", str(folder)]
+def where(brokers: str, lanes: int, store: str = "") -> str:
+    """The lines of shroff.yaml for so many lanes."""
+    text = settings(brokers, TOPIC, more=f", lanes: {lanes}, key: card" if lanes > 1 else "")
+    return text + (f"store: {store}\n" if store else "")
 
 
 def run(way: Way, brokers: str, folder: Path, counts: Sequence[int]) -> Run:
-    """The work of one way, from empty logs, each worker a process of its own."""
+    """The work of one way, from empty logs, each worker a process of its own, which takes all of its partitions."""
     with ExitStack() as open_:
         kind = STORES[way.store]
         store = "" if kind is None else open_.enter_context(kind()).address
-        fresh(folder, brokers, way.lanes, store)
+        fresh_copy(PROJECT, folder, where(brokers, way.lanes, store))
+        of_lanes = [sum(counts[lane :: way.lanes]) for lane in range(way.lanes)]
         before, began = processor_s(), time.perf_counter()
-        workers = [started(folder, way.lanes, lane, sum(counts[lane :: way.lanes])) for lane in range(way.lanes)]
-        told = [done(worker, count) for worker, count in workers]
+        workers = [
+            started(folder, count, *(["--lane", str(lane)] if way.lanes > 1 else []))
+            for lane, count in enumerate(of_lanes)
+        ]
+        told = [ended(worker, count, WITHIN_S) for worker, count in zip(workers, of_lanes, strict=True)]
         return Run(time.perf_counter() - began, max(one["seconds"] for one in told), processor_s() - before)
-
-
-def started(folder: Path, lanes: int, lane: int, count: int) -> tuple[subprocess.Popen[bytes], int]:
-    """The worker of a lane, which ends when it has all that is in its partitions."""
-    words = ["run", "--json", "--limit", str(count), *(["--lane", str(lane)] if lanes > 1 else [])]
-    return subprocess.Popen([*program(folder), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE), count
-
-
-def done(worker: subprocess.Popen[bytes], count: int) -> dict[str, Any]:
-    """What a worker told at its end."""
-    out, errors = worker.communicate(timeout=WITHIN_S)
-    if worker.returncode:
-        raise SystemExit(f"the worker ended with {worker.returncode}: {errors.decode()[-800:]}")
-    found: dict[str, Any] = json.loads(out)
-    if found["decisions"] != count:
-        raise SystemExit(f"not every event was decided: {found}")
-    return found
 
 
 def processor_s() -> float:
@@ -156,7 +128,7 @@ def report(ways: Sequence[Way], events: int, runs: int) -> str:
         beside = [pace * one.own_s / events for pace, one in zip(paces, single[way.store].runs, strict=True)]
         each = [one.processor_s / events * 1e6 for one in way.runs]
         whole = [events / one.whole_s for one in way.runs]
-        shown = (_spread(paces, ",.0f"), _spread(whole, ",.0f"), _spread(beside, ".2f"), _spread(each, ".1f"))
+        shown = (spread(paces, ",.0f"), spread(whole, ",.0f"), spread(beside, ".2f"), spread(each, ".1f"))
         rows.append(f"| {way.name} | {' | '.join(shown)} |")
     return f"""# Several lanes
 
@@ -171,10 +143,6 @@ the source's offsets.
 Two lanes have two workers and two logs. Where they have a machine each they share the brokers alone: the last column,
 of the workers with their start, says what an event costs a core of it.
 """
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 if __name__ == "__main__":

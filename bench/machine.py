@@ -1,12 +1,14 @@
-"""What a benchmark says of the machine it ran on, and where it leaves its table."""
+"""What a benchmark says of the machine it ran on and of its runs, and where it leaves its table."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sqlite3
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -54,6 +56,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown processor"
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """What runs gave, for a table: the median, and from least to most."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def write_result(name: str, text: str) -> None:

@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -48,6 +48,8 @@ SHROFF = Path(sys.executable).parent / "shroff"
 CONNECTIONS = 128
 WARM_S = 3.0
 P99_MS_MAX = 20.0
+UNANSWERED = 0  # in place of a status
+PATIENCE_S = 30.0  # for answers behind the last request
 PEER = Path(__file__).parent / "peers" / "fastapi_service.py"
 ME = Who("command", "os-bench", "bench", Role.ADMIN, RIGHTS[Role.ADMIN])
 _ADDRESS = re.compile(r"at http://127.0.0.1:(\d+)")
@@ -89,7 +91,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._sender.is_over:
-            raise RuntimeError(f"the service closed a connection: {error}")
+            self._sender.lost(self)
 
     def send(self, due_s: float, request: bytes) -> None:
         assert self.transport is not None
@@ -121,11 +123,12 @@ class _Sender:
         self.is_over = False
         self._requests, self._rate, self._left = requests, rate, count
         self._late: deque[tuple[float, bytes]] = deque()
-        self._open = count
+        self._open, self._connected = count, 0
         self._done = asyncio.get_running_loop().create_future()
 
     async def run(self, port: int, connections: int) -> Load:
         loop = asyncio.get_running_loop()
+        self._connected = connections
         for _ in range(connections):
             await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
         began_s = time.perf_counter()
@@ -140,7 +143,10 @@ class _Sender:
             wait_s = began_s + sent / self._rate - time.perf_counter()
             # The system's timers are late by a tenth of a millisecond: the last bit is spent looking at the clock.
             await asyncio.sleep(wait_s - 0.0003 if wait_s > 0.0005 else 0)
-        await self._done
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._done), PATIENCE_S)
+        if self._open:
+            self.load.others[UNANSWERED] = self.load.others.get(UNANSWERED, 0) + self._open
         self.load.seconds = time.perf_counter() - began_s
         self.is_over = True
         for one in self.idle:
@@ -151,28 +157,45 @@ class _Sender:
     def _send(self, due_s: float, request: bytes) -> None:
         if self.idle:
             self.idle.popleft().send(due_s, request)
-        else:
+        elif self._connected:
             self._late.append((due_s, request))
+        else:
+            self._count(UNANSWERED)
 
     def answered(self, connection: _Connection, status: int, due_s: float) -> None:
         if status == 200:
             self.load.latencies.append(time.perf_counter() - due_s)
-        else:
-            self.load.others[status] = self.load.others.get(status, 0) + 1
-        self._open -= 1
         if self._late:
             connection.send(*self._late.popleft())
         else:
             self.idle.append(connection)
+        self._count(status)
+
+    def lost(self, connection: _Connection) -> None:
+        """The service closed a connection: what was on its way there, and what finds none any more, has no answer."""
+        self._connected -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        else:
+            self._count(UNANSWERED)
+        while self._late and not self._connected:
+            self._late.popleft()
+            self._count(UNANSWERED)
+
+    def _count(self, status: int) -> None:
+        if status != 200:
+            self.load.others[status] = self.load.others.get(status, 0) + 1
+        self._open -= 1
         if not self._open:
             self._done.set_result(None)
 
 
 def load(port: int, requests: Iterator[bytes], rate: float, count: int, connections: int = CONNECTIONS) -> Load:
-    """Send so many requests, each when it is due."""
+    """Send so many requests, each when it is due. They are made first: making some takes tens of milliseconds."""
+    made = list(islice(requests, count))
 
     async def run() -> Load:
-        return await _Sender(requests, rate, count).run(port, connections)
+        return await _Sender(iter(made), rate, count).run(port, connections)
 
     gc.collect()
     gc.disable()

@@ -15,7 +15,6 @@ FOLDER has an environment with quixstreams and bytewax; without it they are left
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from bench.machine import describe, write_result
+from bench.machine import describe, spread, write_result
 from bench.streams_setup import Taken, fill, lines, make_topic, program, scored_project, send_avro, settings, worker
 from tools.servers.databases import MariaDB, Postgres
 from tools.servers.kafka import Kafka
@@ -130,8 +129,8 @@ def report(ways: Sequence[Way], chosen: argparse.Namespace) -> str:
         to_loop = [pace / top for pace, top in zip(paces, named[way.beside].paces(), strict=True)]
         faster = [pace / slow for pace, slow in zip(ours, paces, strict=True)]
         own = [way.events / one.own_s for one in way.taken if one.own_s]
-        within = _spread(own, ",.0f") if own else ""
-        shown = f"{_spread(paces, ',.0f')} | {within} | {_spread(to_loop, '.2f')} | {_spread(faster, '.1f')}"
+        within = spread(own, ",.0f") if own else ""
+        shown = f"{spread(paces, ',.0f')} | {within} | {spread(to_loop, '.2f')} | {spread(faster, '.1f')}"
         rows.append(f"| {way.name} | {way.events:,} | {shown} |")
     return f"""# The worker on Kafka
 
@@ -148,10 +147,6 @@ polls one by one and decodes by `json`. Quix Streams: 16 features of the card (n
 key), exactly once, into a topic. Bytewax: all 40 features by deques in Python, with recovery, into a topic at least
 once. Neither has rules, a model, decisions or a store.
 """
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
@@ -60,16 +61,26 @@ def program(command: Sequence[str], within_s: float | None = None) -> Taken:
 def worker(project: Path, folder: Path, where: str, events: int) -> Taken:
     """Run `shroff run` over so many messages, from an empty log."""
     fresh_copy(project, folder, where)
-    command = [sys.executable, "-m", "shroff", "-C", str(folder), "run", "--limit", str(events), "--json"]
     began = time.perf_counter()
-    ran = subprocess.run(command, capture_output=True, check=False)
-    whole_s = time.perf_counter() - began
-    if ran.returncode:
-        raise SystemExit(f"the worker ended with {ran.returncode}: {ran.stderr.decode()[-800:]}")
-    done = json.loads(ran.stdout)
-    if done["decisions"] != events:
-        raise SystemExit(f"not every event was decided: {done}")
-    return Taken(whole_s, done["seconds"])
+    told = ended(started(folder, events), events)
+    return Taken(time.perf_counter() - began, told["seconds"])
+
+
+def started(folder: Path, events: int, *options: str) -> subprocess.Popen[bytes]:
+    """`shroff run` over so many messages, in a process that has just begun."""
+    command = [sys.executable, "-m", "shroff", "-C", str(folder), "run", "--limit", str(events), "--json", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def ended(worker: subprocess.Popen[bytes], events: int, within_s: float | None = None) -> dict[str, Any]:
+    """What a worker told at its end. Raises: SystemExit where it did not decide as many events."""
+    out, errors = worker.communicate(timeout=within_s)
+    if worker.returncode:
+        raise SystemExit(f"the worker ended with {worker.returncode}: {errors.decode()[-800:]}")
+    told: dict[str, Any] = json.loads(out)
+    if told["decisions"] != events:
+        raise SystemExit(f"not every event was decided: {told}")
+    return told
 
 
 def send_avro(project: Path, folder: Path, where: str, events: int) -> None:
