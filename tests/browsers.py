@@ -55,7 +55,8 @@ class Looker:
         self.page.goto(f"{self.url}{path}")
 
     def look(self) -> None:
-        """Look at the page that is open in light and dark, at a desk and on a phone."""
+        """Look at the page that is open in light and dark, at a desk and on a phone, once it shows all that it will."""
+        self.page.locator("[data-again]").wait_for(state="detached", timeout=60_000)
         for (width, height), scheme, is_judged in (
             (DESK, "light", True),
             (DESK, "dark", False),

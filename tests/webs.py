@@ -154,10 +154,16 @@ async def asker(
     folder: Path,
     limits: Limits | None = None,
     gate: Callable[[Desk], AbstractContextManager[GateContract]] = known_keys,
+    now_ms: Callable[[], int] | None = None,
 ) -> AsyncIterator[Asker]:
-    """A service on this project, that leads its log, and what asks it."""
+    """A service on this project, that leads its log, and what asks it.
+
+    Args:
+        now_ms: Another clock than today's, for all but how long somebody is signed in.
+    """
     project, told = app.open_exactly(folder), list[str]()
     with ThreadPoolExecutor(4) as threads, project.people() as desk, gate(desk) as at_gate:
+        project.now_ms = now_ms or project.now_ms
         routes = table(project.definitions).routes
         provider = project.open_provider()
         service = Service(project, at_gate, desk, threads, limits, routes=routes, provider=provider, tell=told.append)
@@ -178,15 +184,26 @@ async def asker(
 Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
+async def first_link(asks: Asker) -> str:
+    """The link by which the first admin comes in."""
+    found = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+    assert found is not None
+    return found
+
+
+async def let_in(asks: Asker, browser: Browser) -> None:
+    """The first admin, by the link."""
+    form = {"name": "ann", "display_name": "Ann Lee", "password": PASSWORD, "again": PASSWORD}
+    assert (await browser.post(await first_link(asks), form)).headers["location"] == "/"
+
+
 def run(folder: Path, steps: Steps) -> None:
     """Steps of the first admin of a service, `ann`, who is signed in."""
 
     async def whole() -> None:
         async with asker(folder, gate=gate_of) as asks:
             browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
+            await let_in(asks, browser)
             await steps(asks, browser)
 
     asyncio.run(whole())

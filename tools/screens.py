@@ -62,7 +62,12 @@ class Picture:
 
 def at(path: str) -> Callable[[Page], object]:
     """The way to a screen that has an address of its own."""
-    return lambda page: page.goto(path)
+
+    def go(page: Page) -> None:
+        page.goto(path)
+        page.locator("[data-again]").wait_for(state="detached")  # it shows all that it will
+
+    return go
 
 
 def case(page: Page) -> None:

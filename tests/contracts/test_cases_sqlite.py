@@ -17,6 +17,7 @@ from shroff.cases.case import Alert, Attached, Case, Done, Happened, Pending, Vi
 from shroff.cases.store import CaseChange, CaseLook, Cursor
 from shroff.errors import ShroffError
 from shroff.testing.contracts.cases import SEAL, CaseContract
+from tests.contracts.broken_stores import changing
 
 
 class TestSqliteCases(CaseContract):
@@ -49,12 +50,12 @@ class Broken(SqlCases):
             yield self.changing(connection, self._tables, people)
 
 
-class CommitsAtOnce(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def add_cases(self, cases: Sequence[Case]) -> None:
-            super().add_cases(cases)
-            self._connection.connection.driver_connection.commit()
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+@changing(Broken)
+class CommitsAtOnce(CaseChanging):
+    def add_cases(self, cases: Sequence[Case]) -> None:
+        super().add_cases(cases)
+        self._connection.connection.driver_connection.commit()
+        self._connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class HoldsNothing(SqlCases):
@@ -65,91 +66,91 @@ class HoldsNothing(SqlCases):
             yield CaseChanging(connection, self._tables, people)
 
 
-class KeepsTheState(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def put_cases(self, cases: Sequence[Case]) -> None:
-            super().put_cases(cases)
-            self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
+@changing(Broken)
+class KeepsTheState(CaseChanging):
+    def put_cases(self, cases: Sequence[Case]) -> None:
+        super().put_cases(cases)
+        self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
 
 
-class ChangesReasons(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def put_alerts(self, alerts: Sequence[Alert]) -> None:
-            super().put_alerts(alerts)
-            for alert in alerts:
-                self._connection.exec_driver_sql(
-                    "UPDATE case_alerts SET reason = ? WHERE seq = ?", (alert.reason, alert.seq)
-                )
+@changing(Broken)
+class ChangesReasons(CaseChanging):
+    def put_alerts(self, alerts: Sequence[Alert]) -> None:
+        super().put_alerts(alerts)
+        for alert in alerts:
+            self._connection.exec_driver_sql(
+                "UPDATE case_alerts SET reason = ? WHERE seq = ?", (alert.reason, alert.seq)
+            )
 
 
-class SkipsEqualOnes(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
-            return super().queue(wanted, order, after and (after[0], 2**60), limit)
+@changing(Broken)
+class SkipsEqualOnes(CaseChanging):
+    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+        return super().queue(wanted, order, after and (after[0], 2**60), limit)
 
 
-class TakesSignsForWildcards(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
-            found = super().queue(wanted, order, after, limit)
-            return found or super().queue(Wanted(), order, after, limit) if wanted.text == "'" else found
+@changing(Broken)
+class TakesSignsForWildcards(CaseChanging):
+    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+        found = super().queue(wanted, order, after, limit)
+        return found or super().queue(Wanted(), order, after, limit) if wanted.text == "'" else found
 
 
-class FindsClosedOnes(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
-            rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
-            return {row[1]: Case(*row) for row in rows if row[1] in abouts}
+@changing(Broken)
+class FindsClosedOnes(CaseChanging):
+    def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
+        rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
+        return {row[1]: Case(*row) for row in rows if row[1] in abouts}
 
 
-class ForgetsNobody(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def end_pending(self, number: int) -> None:
-            return
+@changing(Broken)
+class ForgetsNobody(CaseChanging):
+    def end_pending(self, number: int) -> None:
+        return
 
 
-class WakesTooEarly(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
-            return super().lapsed(now_ms + 1, limit)
+@changing(Broken)
+class WakesTooEarly(CaseChanging):
+    def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
+        return super().lapsed(now_ms + 1, limit)
 
 
-class IsDueTooLate(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
-            return super().due(now_ms - 1, limit)
+@changing(Broken)
+class IsDueTooLate(CaseChanging):
+    def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
+        return super().due(now_ms - 1, limit)
 
 
-class TellsTheOldest(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def history(self, case: int, limit: int = 1_000) -> list[Happened]:
-            return super().history(case)[:limit]
+@changing(Broken)
+class TellsTheOldest(CaseChanging):
+    def history(self, case: int, limit: int = 1_000) -> list[Happened]:
+        return super().history(case)[:limit]
 
 
-class CutsFiles(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def attach(self, attached: Attached, content: bytes) -> Attached:
-            return super().attach(attached, content.rstrip(b"\0"))
+@changing(Broken)
+class CutsFiles(CaseChanging):
+    def attach(self, attached: Attached, content: bytes) -> Attached:
+        return super().attach(attached, content.rstrip(b"\0"))
 
 
-class SharesAll(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def put_view(self, view: View) -> None:
-            super().put_view(view)
-            self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
+@changing(Broken)
+class SharesAll(CaseChanging):
+    def put_view(self, view: View) -> None:
+        super().put_view(view)
+        self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
 
 
-class CountsWhatLabelsClosed(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def done_since(self, start_ms: int) -> Done:
-            found = super().done_since(start_ms)
-            return Done(found.answered, found.closed + 1, found.opened)
+@changing(Broken)
+class CountsWhatLabelsClosed(CaseChanging):
+    def done_since(self, start_ms: int) -> Done:
+        found = super().done_since(start_ms)
+        return Done(found.answered, found.closed + 1, found.opened)
 
 
-class TakesOneForAll(Broken):
-    class changing(CaseChanging):  # noqa: N801 - it stands for the attribute of this name
-        def has_answered(self, who: str, start_ms: int) -> bool:
-            return super().done_since(start_ms).answered > 0
+@changing(Broken)
+class TakesOneForAll(CaseChanging):
+    def has_answered(self, who: str, start_ms: int) -> bool:
+        return super().done_since(start_ms).answered > 0
 
 
 BROKEN = {

@@ -320,6 +320,5 @@ def test_the_contract_rejects_a_broken_mailer(kind: type[FolderMailer], tmp_path
     suite.kind = kind
     test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
 
-    with pytest.raises(BaseException) as raised:
+    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):  # none arrived where one was to
         test(suite, str(tmp_path / "mail"))
-    assert not isinstance(raised.value, KeyboardInterrupt)

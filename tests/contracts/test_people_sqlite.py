@@ -13,10 +13,12 @@ import pytest
 
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.adapters.people_sql import SqlPeople, _Changing
+from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, Row, Seal, row_of
 from shroff.people.store import Attempts, Change, Link, User
 from shroff.testing.contracts.people import SEAL, PeopleContract
+from tests.contracts.broken_stores import changing
 
 APPEND = """
 import pathlib, sys
@@ -54,41 +56,41 @@ class Broken(SqlPeople):
     @contextmanager
     def change(self) -> Iterator[Change]:
         with self._database.transaction(is_change=True) as connection:
-            made = self.changing(connection, self._tables, self._seal, self.place)
+            made = self.changing(connection, self._tables, self.seal, self.place)
             made.hold()
             yield made
 
 
-class CommitsAtOnce(Broken):
-    class changing(_Changing):  # noqa: N801 - it stands for the attribute of this name
-        def add_user(self, user: User) -> User:
-            made = super().add_user(user)
-            self._connection.connection.driver_connection.commit()
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-            return made
+@changing(Broken)
+class CommitsAtOnce(_Changing):
+    def add_user(self, user: User) -> User:
+        made = super().add_user(user)
+        self._connection.connection.driver_connection.commit()
+        self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return made
 
 
 class HoldsNothing(SqlPeople):
     @contextmanager
     def change(self) -> Iterator[Change]:
         with self._database.transaction(is_change=False) as connection:
-            yield _Changing(connection, self._tables, self._seal, self.place)
+            yield _Changing(connection, self._tables, self.seal, self.place)
 
 
-class LeavesLinks(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def take_link(self, hash: bytes) -> Link | None:
-            return self.link(hash)
+@changing(Broken)
+class LeavesLinks(_Changing):
+    def take_link(self, hash: bytes) -> Link | None:
+        return self.link(hash)
 
 
-class ForgetsTheRowBefore(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def audit(self, act: Act, at_ms: int) -> Row:
-            row = super().audit(act, at_ms)
-            alone = row_of(act, row.number, at_ms, FIRST)
-            sql = "UPDATE audit_head SET hash = ?"
-            self._connection.exec_driver_sql(sql, (alone.hash,))
-            return row
+@changing(Broken)
+class ForgetsTheRowBefore(_Changing):
+    def audit(self, act: Act, at_ms: int) -> Row:
+        row = super().audit(act, at_ms)
+        alone = row_of(act, row.number, at_ms, FIRST)
+        sql = "UPDATE audit_head SET hash = ?"
+        self._connection.exec_driver_sql(sql, (alone.hash,))
+        return row
 
 
 class SealsNothing(Broken):
@@ -96,49 +98,49 @@ class SealsNothing(Broken):
         super().__init__(place, lambda *_: bytes(32))
 
 
-class TakesTheLowestNumber(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def add_user(self, user: User) -> User:
-            self._connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'users'")
-            return super().add_user(user)
+@changing(Broken)
+class TakesTheLowestNumber(_Changing):
+    def add_user(self, user: User) -> User:
+        self._connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'users'")
+        return super().add_user(user)
 
 
-class KeepsSessions(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def end_sessions(self, user: int) -> int:
-            return 0
+@changing(Broken)
+class KeepsSessions(_Changing):
+    def end_sessions(self, user: int) -> int:
+        return 0
 
 
-class KeepsTheRole(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def put_user(self, user: User) -> None:
-            super().put_user(User(user.number, user.name, *(getattr(user, name) for name in User.__slots__[2:])))
-            self._connection.exec_driver_sql("UPDATE users SET role = ?", (Role.VIEWER.value,))
+@changing(Broken)
+class KeepsTheRole(_Changing):
+    def put_user(self, user: User) -> None:
+        super().put_user(User(user.number, user.name, *(getattr(user, name) for name in User.__slots__[2:])))
+        self._connection.exec_driver_sql("UPDATE users SET role = ?", (Role.VIEWER.value,))
 
 
-class SharesNames(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def _check_free(self, user: User, own: int | None) -> None:
-            return
+@changing(Broken)
+class SharesNames(_Changing):
+    def _check_free(self, user: User, own: int | None) -> None:
+        return
 
 
-class AsksNobody(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-            return 2
+@changing(Broken)
+class AsksNobody(_Changing):
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        return 2
 
 
-class NeverForgets(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def put_attempts(self, attempts: Attempts) -> None:
-            if self.attempts(attempts.hash) is None:
-                super().put_attempts(attempts)
+@changing(Broken)
+class NeverForgets(_Changing):
+    def put_attempts(self, attempts: Attempts) -> None:
+        if self.attempts(attempts.hash) is None:
+            super().put_attempts(attempts)
 
 
-class AnswersForAll(Broken):
-    class changing(_Changing):  # noqa: N801 - used as a function
-        def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
-            super().put_answered(bytes(32), outcome, at_ms)
+@changing(Broken)
+class AnswersForAll(_Changing):
+    def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
+        super().put_answered(bytes(32), outcome, at_ms)
 
 
 BROKEN = {
@@ -163,9 +165,8 @@ def test_the_contract_rejects_a_broken_store(kind: type[SqlPeople], tmp_path: Pa
     suite.kind = kind
     test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
 
-    with pytest.raises(BaseException) as raised:
+    with pytest.raises((AssertionError, ShroffError)):  # what is not free, or not held, the database says itself
         test(suite, tmp_path)
-    assert not isinstance(raised.value, KeyboardInterrupt)
 
 
 def test_tables_of_an_earlier_version_are_brought_up_to_date(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.journeys.test_training import MODEL, POLICY, made_up
 PRECISION_DIFFERENCE = 0.05  # of average precision, over all folds
 SCORE_DIFFERENCE = 0.02  # in the mean
 KILLED_AFTER_S = (1.5, 6.0)  # from when trees are asked for: a fast machine has grown them all after the second
+PATIENCE_S = 60  # for a process of a cluster to be begun anew in place of one that was killed
 PLAIN = MODEL.replace("    leak_test: required\n", "") % 0.1
 pytestmark = pytest.mark.slow
 __all__ = ["dask", "spark"]
@@ -62,6 +65,15 @@ def as_it_was(bank: Path):
 def kill(process: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+def soon(happens: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while not happens():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def models(bank: Path) -> list[Path]:
@@ -131,7 +143,7 @@ class Training:
     ) -> None:
         (bank / "model.yaml").write_text(PLAIN.replace("trees: 25", "trees: 10000"), encoding="utf-8")
         before = models(bank)
-        processes = sorted(set(backend.run(process_after, [0.1] * 8)))
+        count, processes = backend.processes, sorted(set(backend.run(process_after, [0.1] * 8)))
         owner, name = self.grower()
         grow = getattr(owner, name)
 
@@ -155,6 +167,7 @@ class Training:
         assert str(raised.value).startswith(GREW_NOTHING)
         assert models(bank) == before
         assert sorted(backend.run(process_after, [0.0] * 3)), "it goes on"
+        assert soon(lambda: backend.processes == count), "with as many as before, which other tests count on"
 
 
 class TestDask(Training):

@@ -127,8 +127,13 @@ def ingest_in_a_process(
     return in_a_process(ingest_all, after_s=after_s)
 
 
-def in_a_process(work: Callable[[], None], *, after_s: float | None = None) -> int:
-    """Do something in a forked process; gives the signal that ended it, 0 where it ran to its end.
+def in_a_process(work: Callable[[], object], *, after_s: float | None = None) -> int:
+    """Do something in a forked process; gives the signal that ended it, 0 where it ran to its end."""
+    return ended(forked(work, after_s=after_s))
+
+
+def forked(work: Callable[[], object], *, after_s: float | None = None) -> int:
+    """Begin some work in a forked process; gives its id.
 
     The child changes its own copy of the program as it likes.
     """
@@ -141,6 +146,11 @@ def in_a_process(work: Callable[[], None], *, after_s: float | None = None) -> i
         # copied, and a child that waited for them, or freed what they hold, would end by another signal than ours.
         gc.disable()
         _run(work, after_s)
+    return child
+
+
+def ended(child: int) -> int:
+    """Wait for a process; gives the signal that ended it, 0 where it ran to its end."""
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
         assert os.WEXITSTATUS(status) == 0, "the process failed by itself; its error is above"
@@ -148,7 +158,7 @@ def in_a_process(work: Callable[[], None], *, after_s: float | None = None) -> i
     return os.WTERMSIG(status)
 
 
-def _run(work: Callable[[], None], after_s: float | None) -> NoReturn:
+def _run(work: Callable[[], object], after_s: float | None) -> NoReturn:
     """In the child: never comes back."""
     try:
         if after_s is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +26,7 @@ from shroff.events.intake import Submission
 from shroff.streams.log import Batch
 from shroff.testing.kill import KillSwitch
 
-from .harness import make_project, write_events
+from .harness import ended, forked, make_project, write_events
 
 EVENTS = 1_200
 BATCH_SIZE = 16
@@ -51,35 +49,12 @@ def bank(tmp_path: Path, events: Path) -> Path:
     return project
 
 
-def forked(work: Callable[[], object]) -> int:
-    """Begin some work in a process of its own; gives its id."""
-    child = os.fork()
-    if child == 0:
-        gc.disable()  # as in `harness.in_a_process`
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 (a forked child must not go on with the tests)
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
-
-
 def begun(project: Path, file: Path, on_step: Callable[[str], None] = lambda _step: None) -> int:
     """Begin an ingest in a process of its own, and wait until it has the log; gives its id."""
     child = forked(lambda: ingest(project, file, on_step))
     while (project / ".shroff" / "log.lock").read_text(encoding="ascii").strip() != str(child):
         time.sleep(0.002)
     return child
-
-
-def ended(child: int) -> int:
-    """Wait for a process; gives the signal that ended it, 0 where it ran to its end."""
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0, "the process failed by itself; its error is above"
-        return 0
-    return os.WTERMSIG(status)
 
 
 def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _step: None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -104,10 +104,15 @@ def show(capsys: pytest.CaptureFixture[str], what: str, told: Told, asked: list[
     return took_s
 
 
-def until_ready(service: Served) -> None:
-    """Wait until it leads, and a while longer."""
-    service.wait()
+def taken_over(standby: Served, end: Callable[[], object]) -> tuple[float, Served]:
+    """End the leader some way, and wait until the one that stands by leads, and a while longer; since when, and who."""
+    stands_by(standby)
     time.sleep(BETWEEN_S)
+    since_s = time.monotonic()
+    end()
+    standby.wait()
+    time.sleep(BETWEEN_S)
+    return since_s, standby
 
 
 @pytest.mark.parametrize("project", ["sqlite", "postgres"], indirect=True)
@@ -118,17 +123,10 @@ def test_a_rolling_restart_under_a_thousand_events_a_second_loses_nothing(projec
     second = started(project, "--standby", key=first.key, is_waited_for=False)
     services += [first, second]
     with OpenLoop([first.url, second.url], first.key, events(), RATE) as sending:
-        stands_by(second)
-        time.sleep(BETWEEN_S)
-        asked = [(time.monotonic(), second)]
-        first.stop()
-        until_ready(second)
+        asked = [taken_over(second, first.stop)]
         third = again(first)
         services.append(third)
-        stands_by(third)
-        asked.append((time.monotonic(), third))
-        second.stop()
-        until_ready(third)
+        asked.append(taken_over(third, second.stop))
     took_s = show(capsys, request.node.name, sending.told, asked)
     third.stop()
 
@@ -143,18 +141,10 @@ def test_a_leader_that_is_killed_and_one_that_is_frozen_are_taken_over_from(proj
     second = started(project, "--standby", key=first.key, is_waited_for=False)
     services += [first, second]
     with OpenLoop([first.url, second.url], first.key, events(), RATE) as sending:
-        stands_by(second)
-        time.sleep(BETWEEN_S)
-        asked = [(time.monotonic(), second)]
-        first.kill()
-        until_ready(second)
-
+        asked = [taken_over(second, first.kill)]
         third = again(first)
         services.append(third)
-        stands_by(third)
-        asked.append((time.monotonic(), third))
-        second.process.send_signal(signal.SIGSTOP)
-        until_ready(third)
+        asked.append(taken_over(third, lambda: second.process.send_signal(signal.SIGSTOP)))
 
         second.process.send_signal(signal.SIGCONT)
         refused = posted(second)

@@ -62,9 +62,8 @@ class Office:
     def heard(self, *alerts: Alert, labels: Sequence[Label] = ()) -> list[Opening]:
         """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
-            found = take_in(change, alerts, labels, self.now_ms)
-            change.put_place(max(one.seq for one in (*alerts, *labels)), change.place()[1])
-        return found
+            upto = max(one.seq for one in (*alerts, *labels))
+            return take_in(change, alerts, labels, self.now_ms, upto, change.place()[1])
 
     def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[Opening]:
         """At a place a customer said that it was not them, of the event `payment/p-OF`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.cases import deciding
+from shroff.cases import deciding, raising
 from shroff.cases.carrying import carry_out
 from shroff.cases.desk import NoCaseError
 from shroff.cases.raising import Raiser
@@ -98,3 +98,16 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
 
     assert [one.id for one in alerts] == ["p-1", "p-10", "p-11", "p-12"]
     assert sum(len(text) for _, files in raiser._versions._files for text in files.values()) < 5_000
+
+
+def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, monkeypatch):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(*(payment(f"p-{number}", card=f"c-{number % 3}") for number in range(7)))
+    with bank.project.reading() as log:
+        raiser = Raiser(log, bank.project.case_settings, 2)
+        together = raiser.alerts(0, log.last_seq())
+        for at_once in (1, 3):
+            monkeypatch.setattr(raising, "AT_ONCE", at_once)
+            assert raiser.alerts(0, log.last_seq()) == together
+
+    assert [(one.id, one.outcome) for one in together] == [(f"p-{number}", "review") for number in range(7)]

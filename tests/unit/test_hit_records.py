@@ -47,9 +47,9 @@ def test_no_more_is_kept_than_there_is_room_for_while_it_is_read(tmp_path, monke
     most = 0
 
     class Watched(HitRecords):
-        def _add(self, *given):
+        def _add(self, *given, **more):
             nonlocal most
-            super()._add(*given)
+            super()._add(*given, **more)
             most = max(most, len(self.events))
 
     bank, records = Bank(tmp_path), Watched()

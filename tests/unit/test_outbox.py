@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,10 @@ from shroff import app, config, webhooks
 from shroff.cli.main import run
 from shroff.decisions.inbox import tend_outbox
 from shroff.decisions.outbox import OUTBOX, key_of, moved_request
+from shroff.decisions.posts import Posts
 from shroff.errors import LogBusyError, UsageError
-from shroff.streams.delivering import Moved
+from shroff.notices.raising import BEGUN, SOURCE
+from shroff.streams.delivering import THROUGH, Moved, source_of
 from shroff.streams.log import Request
 from tests.contracts.receivers import receiver
 from tests.unit.projects import FILES
@@ -190,6 +192,28 @@ def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project)
 
     assert [one.lag for one in project.sink_states()] == [0, 0]
     assert [one.sent for one in project.deliver()] == [0, 0]
+
+
+@pytest.mark.parametrize("is_delivered_elsewhere", [False, True])
+def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_anything(
+    tmp_path, received, is_delivered_elsewhere
+):
+    project = bank(tmp_path / "bank", SINKS + (HOOK % received.url).replace("start: first", "start: now"))
+    project.decide(events(1, 3), as_type="payment")
+    stop, noted = threading.Event(), {}
+
+    def begun(writer: object) -> None:
+        with project.reading() as log:
+            for sink in ("table", "hook"):
+                noted[sink] = log.offset(source_of(sink), THROUGH)
+            noted["told"] = log.offset(SOURCE, BEGUN)
+        stop.set()
+
+    elsewhere = config.delivering(project.places) if is_delivered_elsewhere else nullcontext()
+    with elsewhere, project.answerer(Posts(print), begun, lambda writer, log: None, stop=stop) as answerer:
+        answerer.run()
+
+    assert noted == {"table": "0", "hook": "4", "told": "4"}
 
 
 # ---- what is stuck

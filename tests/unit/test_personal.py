@@ -147,22 +147,10 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
 def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     taken(project)
     before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}
-    assert run(["-C", str(project.places.folder), "erase", "card", "4111111111111", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "events": 2,
-        "erased": 2,
-        "quarantined": [],
-        "mails": 0,
-        "letters": 0,
-    }
-    assert run(["-C", str(project.places.folder), "erase", "card", "4111111111111", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "events": 2,
-        "erased": 2,
-        "quarantined": [],
-        "mails": 0,
-        "letters": 0,
-    }
+    for options in (["--dry-run", "--json"], ["--json"]):
+        assert run(["-C", str(project.places.folder), "erase", "card", "4111111111111", *options]) == 0
+        told = {"events": 2, "erased": 2, "quarantined": [], "mails": 0, "letters": 0}
+        assert json.loads(capsys.readouterr().out) == told
 
     with project.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]

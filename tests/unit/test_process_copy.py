@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import io
 import os
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.csv
 import xgboost
 
 from shroff.decisions.process_copy import Asked
@@ -47,6 +50,27 @@ def test_one_that_fails_ends_the_row_and_one_that_hangs_is_ended_with_all_its_co
 def test_a_copy_collects_no_garbage_whose_end_could_wait_for_threads_that_it_lacks():
     assert gc.isenabled()
     assert Asked([lambda: str(gc.isenabled()).encode()]).answers(PATIENCE_S) == [b"False"]
+
+
+def test_copies_answer_where_a_library_wants_its_own_pipe_back_at_each_copy():
+    read = pyarrow.csv.read_csv(io.BytesIO(b"a\n1\n"))  # from then on Arrow has a pipe for signals, and renews it
+
+    assert read.num_rows == 1
+    assert Asked([lambda: b"a", lambda: b"b"]).answers(PATIENCE_S) == [b"a", b"b"]
+
+
+def test_a_copy_holds_no_file_of_the_process_that_was_open(tmp_path: Path):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        numbers = [lock.fileno(), os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)]
+
+        def opened() -> bytes:
+            return " ".join(os.path.realpath(f"/dev/fd/{number}") for number in numbers).encode()
+
+        found = Asked([opened]).answers(PATIENCE_S)
+    os.close(numbers[1])
+
+    assert found == [b"/dev/null /dev/null"]
 
 
 def test_a_process_that_has_grown_trees_has_copies_that_score_whoever_grew_them():

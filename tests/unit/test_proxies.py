@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+from shroff.people import users
+from shroff.people.access import Role
 from shroff.web.proxies import FORWARDED, FORWARDED_FOR, Proxies
 from shroff.web.service import STRANGERS_RATE
+from tests.served import ME, served
 from tests.telling import FILES, Bank
 from tests.unit.projects import systems_of
-from tests.webs import asker
+from tests.webs import PASSWORD, asker
 
 NETWORKS = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
 CLIENT, PROXY = "198.51.100.9", "10.1.1.1"
@@ -56,6 +60,8 @@ def test_the_sender_is_the_last_address_that_no_proxy_has(peer, said, sender):
         (f'for="a,for={CLIENT}"', PROXY),
         (f"for={CLIENT}, for=_hidden", PROXY),
         (f"host=for;proto=for={CLIENT}", PROXY),
+        (f'host="x;for=203.0.113.5";for={CLIENT}', CLIENT),  # the host is what the sender wrote
+        (f'for={CLIENT};host="a\\",for=203.0.113.5;b=\\""', CLIENT),
         ("nothing", PROXY),
     ],
 )
@@ -63,6 +69,48 @@ def test_the_standard_header_is_read_where_it_is_named(said, sender):
     headers = [(FORWARDED, said.encode()), (FORWARDED_FOR, b"203.0.113.77")]
 
     assert Proxies(NETWORKS, FORWARDED).sender(PROXY, headers) == sender
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "is_encrypted"),
+    [
+        (PROXY, ["https"], True),
+        (PROXY, [" HTTPS "], True),
+        (PROXY, ["http"], False),
+        (PROXY, [], False),
+        (PROXY, ["https, http"], False),  # the first was there before: its sender forged it
+        (PROXY, ["https", "http"], False),
+        (PROXY, ["http, https"], True),
+        ("::ffff:10.1.1.1", ["https"], True),
+        (CLIENT, ["https"], False),  # past the proxies
+        ("", ["https"], False),
+    ],
+)
+def test_a_way_is_believed_of_a_named_proxy_alone(peer, said, is_encrypted):
+    headers = [(b"host", b"x"), *((b"x-forwarded-proto", one.encode()) for one in said)]
+
+    assert Proxies(NETWORKS).is_encrypted(peer, headers) is is_encrypted
+    assert not Proxies().is_encrypted(peer, headers)
+    assert not Proxies(NETWORKS, FORWARDED).is_encrypted(peer, headers), "that header is not the one that is named"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_encrypted"),
+    [
+        (f"for={CLIENT};proto=https", True),
+        ('Proto="HTTPS"', True),
+        (f"for={CLIENT};proto=http", False),
+        (f"for=203.0.113.5;proto=https, for={CLIENT};proto=http", False),
+        (f"for=203.0.113.5;proto=https, for={CLIENT}", False),
+        ('for="a;proto=https"', False),
+        ("https", False),
+    ],
+)
+def test_the_way_stands_in_the_standard_header_where_that_is_named(said, is_encrypted):
+    headers = [(FORWARDED, said.encode())]
+
+    assert Proxies(NETWORKS, FORWARDED).is_encrypted(PROXY, headers) is is_encrypted
+    assert not Proxies(NETWORKS).is_encrypted(PROXY, headers)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +144,25 @@ def test_customers_behind_one_proxy_have_a_pace_each(tmp_path: Path, proxies: st
             assert await status("198.51.100.10") == others
 
     asyncio.run(steps())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("named", "is_encrypted"), [("proxies: [127.0.0.0/8]", True), ("name: Bank", False)])
+def test_a_service_marks_a_cookie_for_tls_by_the_word_of_a_named_proxy_alone(
+    tmp_path: Path, named: str, is_encrypted: bool
+) -> None:
+    settings = re.sub(r"web: {.*}", f"web: {{ {named} }}", FILES["shroff.yaml"])
+    bank = Bank(tmp_path, {"shroff.yaml": settings})
+    with bank.project.people() as desk:
+        users.add(desk, ME, "ann", Role.ANALYST, password=PASSWORD)
+
+    with served(bank.folder) as service, service.client(key="") as client:
+
+        def cookie(**headers: str) -> str:
+            form = {"name": "ann", "password": PASSWORD}
+            given = {"origin": service.url, **{name.replace("_", "-"): text for name, text in headers.items()}}
+            return client.post("/login", data=form, headers=given).headers["set-cookie"]
+
+        assert cookie(x_forwarded_proto="https").endswith("; Secure") is is_encrypted
+        assert not cookie(x_forwarded_proto="https, http").endswith("; Secure")
+        assert not cookie().endswith("; Secure")

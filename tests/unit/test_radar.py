@@ -348,3 +348,15 @@ def test_nothing_is_overwritten(shop, capsys):
     assert run(["-C", str(shop), "import-rules", str(shop.parent / "rules.txt"), "--out", str(out)]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
     assert (out / "rules.yaml").read_bytes() == before
+
+
+def test_no_rule_comes_past_a_second_person(shop, capsys):
+    file, settings = shop.parent / "rules.txt", shop / "shroff.yaml"
+    file.write_text("Block if :amount_in_usd: > 5\n", encoding="utf-8")
+    settings.write_text(settings.read_text(encoding="utf-8") + "second_person: [rules]\n", encoding="utf-8")
+    before = sorted((shop / "rules").iterdir())
+
+    assert run(["-C", str(shop), "import-rules", str(file), "--out", str(shop / "drafts" / ".." / "rules")]) == 2
+    assert "a second person approves rules here" in capsys.readouterr().err
+    assert sorted((shop / "rules").iterdir()) == before
+    imported(shop, "Block if :amount_in_usd: > 5\n", capsys, "--out", str(shop.parent / "drafts"))

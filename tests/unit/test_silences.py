@@ -14,7 +14,9 @@ from shroff import app
 from shroff.cli.main import run
 from shroff.decisions import adopting
 from shroff.decisions.definitions import load_definitions
-from shroff.errors import UsageError
+from shroff.decisions.lists import Entry
+from shroff.decisions.rule_drafts import Author
+from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import parse_time
 from shroff.rules.silences import rule_of
 from tests.unit.projects import FILES
@@ -194,6 +196,37 @@ def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
         bank.silence("large", "c1", UNTIL)
 
 
+def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_cannot_approve(tmp_path):
+    bank, (ann, ben, cem) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b", "c")]
+    bank.ask_silence("large", "c2", UNTIL, "another card", [ann], lambda: None)
+    for author in (ann, ben):
+        wish = bank.ask_silence("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
+    for author in (ann, ben):
+        with pytest.raises(NotAllowedError):
+            bank.approve_silence("large", "c1", wish.tag, author, lambda: None)
+    assert [(one.key, one.note) for one in bank.silence_wishes()] == [("c1", "says b"), ("c2", "another card")]
+    bank.approve_silence("large", "c1", wish.tag, cem, lambda: None)
+
+    assert [(one.key, one.by) for one in bank.silences()] == [("c1", "b")]
+    assert [one.key for one in bank.silence_wishes()] == ["c2"]
+
+
+def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(tmp_path, monkeypatch):
+    bank, (ann, ben) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b")]
+    wish = bank.ask_silence("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
+    write = bank.write_silence
+
+    def meanwhile(_: object, *words: str, **more: object) -> None:
+        bank.drop_silence_wish("large", "c1", lambda: None)
+        write(*words, **more)
+
+    monkeypatch.setattr(type(bank), "write_silence", meanwhile)
+    with pytest.raises(UsageError, match="nobody asks any more"):
+        bank.approve_silence("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
+
+    assert bank.silences() == bank.silence_wishes() == []
+
+
 def test_a_list_that_silences_no_rule_is_told():
     loaded = load_definitions({**FILES, "lists/silence.larg.csv": "value,expires_at\nc1,\n"})
 
@@ -216,6 +249,43 @@ def test_the_command_silences_shows_and_ends(tmp_path, capsys):
     assert (one["rule"], one["entity"], one["key"], one["note"]) == ("large", "card", "c1", "a wedding")
     assert asked("end", "large", "c1")["what"] == "removed"
     assert asked()["silences"] == []
+
+
+def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path, capsys):
+    bank = project(tmp_path / "small", {**FILES, "rules/again.yaml": SINCE})
+    until = bank_time(app.open(bank.places.folder).now_ms() + 3_600_000)
+
+    def code(*words: str) -> int:
+        return run(["-C", str(bank.places.folder), *words])
+
+    assert code("silences", "add", "large", "c1", "--until", until) == 0
+    settings = FILES["shroff.yaml"] + "second_person: [silences]\n"
+    (bank.places.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
+    lists = bank.places.folder / "lists"
+    before = {one.name: one.read_bytes() for one in lists.iterdir()}
+    capsys.readouterr()
+
+    assert code("silences", "add", "again", "c2", "--until", until) == 2
+    assert code("lists", "add", "silence.large", "c2", "--expires", until) == 2
+    told = capsys.readouterr().err
+    assert told.count("a second person approves silences here") == 2
+    assert "POST /api/v1/cases/{id}/silence" in told
+    assert {one.name: one.read_bytes() for one in lists.iterdir()} == before
+    assert code("silences", "end", "large", "c1") == 0
+
+
+def test_a_second_person_for_rules_leaves_silences_to_one(tmp_path):
+    bank = project(tmp_path / "small", {**FILES, "shroff.yaml": FILES["shroff.yaml"] + "second_person: [rules]\n"})
+
+    assert bank.silence("large", "c1", UNTIL).what == "added"
+
+
+def test_no_command_makes_a_silence_without_an_end(bank):
+    bank.silence("large", "c1", UNTIL)
+
+    with pytest.raises(UsageError, match="say when that ends"):
+        bank.list_add("silence.large", Entry("c2"))
+    assert len(bank.silences()) == 1
 
 
 def bank_time(at_ms: int) -> str:

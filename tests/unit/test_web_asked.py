@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 
@@ -15,23 +15,17 @@ from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.mailer import Unmailed
 from shroff.web.gate import gate_of
 from tests.telling import Bank, notice, payment, token_in
-from tests.unit.test_web_pages import let_in
-from tests.webs import Asker, Browser, asker
+from tests.webs import Asker, Browser, Steps, asker, let_in
 
 pytestmark = pytest.mark.slow
-
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 def run(bank: Bank, steps: Steps) -> None:
     """The steps of an admin, by the bank's clock."""
 
     async def whole() -> None:
-        async with asker(bank.folder, gate=gate_of) as asks:
-            service = asks.service
-            service.project.now_ms = lambda: bank.clock_ms
-            service.confirming = service.project.confirming()
-            service.cases = replace(service.cases, now_ms=lambda: bank.clock_ms)
+        async with asker(bank.folder, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
+            asks.service.cases = replace(asks.service.cases, now_ms=lambda: bank.clock_ms)
             browser = Browser(asks)
             await let_in(asks, browser)
             await until(browser, lambda cases: len(cases) > 0)

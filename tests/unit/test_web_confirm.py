@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from html import unescape
 
@@ -17,11 +16,10 @@ from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.web.service import STRANGERS_RATE
 from tests.telling import Bank, notice, payment, token_in
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, Steps, asker
 
 pytestmark = pytest.mark.slow
 
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 EVIL = '<script>alert("x")</script>{{ 7001 * 7001 }}'
 ASKS = "to: { field: email }\nask: true\nshow: { amount: this.amount, merchant: this.merchant, card: this.card }\n"
 
@@ -37,10 +35,7 @@ def asked(bank: Bank, **more: object) -> str:
 
 def run(bank: Bank, steps: Steps) -> None:
     async def whole() -> None:
-        async with asker(bank.folder) as asks:
-            project = asks.service.project
-            project.now_ms = lambda: bank.clock_ms
-            asks.service.confirming = project.confirming()
+        async with asker(bank.folder, now_ms=lambda: bank.clock_ms) as asks:
             await steps(asks, Browser(asks))
 
     asyncio.run(whole())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ import pytest
 
 from shroff import app, config
 from shroff.decisions.doctor import OK, WRONG, Finding
+from shroff.errors import StorageError
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
-from shroff.web.health import HealthBoard
+from shroff.web.health import HealthBoard, Known
 from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
@@ -46,6 +48,16 @@ async def refuse(browser: Browser, *ids: str) -> list[Any]:
     return found
 
 
+async def looked(browser: Browser) -> str:
+    """The page, once it shows what was found."""
+    for _ in range(1_200):
+        page = (await browser.get("/checks")).body.decode()
+        if "data-again" not in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(page)
+
+
 def acts(asks: Asker, action: str) -> list[Any]:
     with asks.service.desk.store.look() as look:
         return look.record(Wanted(action=action))
@@ -56,7 +68,7 @@ def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
         found = (await call(browser, "GET", "/api/v1/health")).json()
         assert (found["ok"], found["ready"], found["state"]) == (True, True, "leading")
         assert {"project", "log", "clock"} <= {one["subject"] for one in found["findings"]}
-        page = (await browser.get("/checks")).body.decode()
+        page = await looked(browser)
         assert "Nothing is wrong." in page
         assert "Nothing is in quarantine" in page
         again = await browser.post("/checks", {"csrf": await browser.csrf()})
@@ -67,10 +79,10 @@ def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
 
 def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
     found = [Finding("clock", OK, "well"), Finding("disk", WRONG, f"full of {EVIL}", "Make room.")]
-    monkeypatch.setattr(app.Project, "doctor", lambda self: found)
+    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: found)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        page = (await browser.get("/checks")).body.decode()
+        page = await looked(browser)
         assert "1 thing is wrong" in page
         assert page.index("full of &lt;script&gt;") < page.index("Make room.") < page.index("Clock")
         assert EVIL not in page
@@ -123,7 +135,7 @@ def test_quarantine_is_for_who_may_mend_it(bank):
 
 def test_looks_are_shared_and_who_wants_a_new_one_has_it_after_a_moment(bank, monkeypatch):
     project, now, looked = app.open_exactly(bank), [0.0], list[int]()
-    monkeypatch.setattr(app.Project, "doctor", lambda self: looked.append(1) or [])
+    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: looked.append(1) or [])
     board = HealthBoard(project, lambda: now[0])
 
     board.look()
@@ -137,6 +149,62 @@ def test_looks_are_shared_and_who_wants_a_new_one_has_it_after_a_moment(bank, mo
     now[0] = 70.0
     board.look()
     assert len(looked) == 3
+
+
+def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
+    answers, asked = Event(), Event()
+
+    def doctor(*_: object) -> list[Finding]:
+        asked.set()
+        assert answers.wait(60)
+        return [Finding("disk", WRONG, "full", "Make room.")]
+
+    monkeypatch.setattr(app.Project, "doctor", doctor)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        first = (await browser.get("/checks")).body.decode()
+        assert asked.is_set()
+        assert "A look is under way." in first
+        assert "Nothing is wrong" not in first
+        assert "Nothing is in quarantine" in first
+        answers.set()
+        assert "1 thing is wrong" in await looked(browser)
+
+        answers.clear()
+        monkeypatch.setattr("shroff.web.health.FRESH_S", 0.0)
+        stale = (await browser.get("/checks")).body.decode()
+        assert "1 thing is wrong" in stale
+        assert "; a new look is under way." in stale
+        monkeypatch.setattr("shroff.web.health.OLD_S", 0.0)
+        assert "1 thing is wrong" not in (await browser.get("/checks")).body.decode(), "that said nothing of now"
+        answers.set()
+        assert (await call(browser, "GET", "/api/v1/health")).json()["findings"][0]["subject"] == "disk"
+
+    run(bank, steps)
+
+
+def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_again(bank, monkeypatch):
+    fails, found = Event(), list[object]()
+
+    def doctor(*_: object) -> list[Finding]:
+        if found:
+            return []
+        assert fails.wait(60)
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(app.Project, "doctor", doctor)
+    board = HealthBoard(app.open_exactly(bank))
+
+    async def steps() -> None:
+        assert await board.known(asyncio.to_thread) == Known(None, is_looking=True)
+        monkeypatch.setattr("shroff.web.health.PATIENCE_S", 60.0)
+        fails.set()
+        with pytest.raises(StorageError, match="disk is gone"):
+            await board.known(asyncio.to_thread)
+        found.append(1)
+        assert (await board.known(asyncio.to_thread)).look is not None
+
+    asyncio.run(steps())
 
 
 def test_what_is_known_of_drift_is_shown_furthest_first(bank):
@@ -155,7 +223,7 @@ def test_what_is_known_of_drift_is_shown_furthest_first(bank):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         config.write_text(asks.service.project.places.drift, msgspec.json.encode(record).decode())
-        page = (await browser.get("/checks")).body.decode()
+        page = await looked(browser)
         assert page.index("card.b") < page.index("card.a")
         assert "Moved" in page
 

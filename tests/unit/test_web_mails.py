@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
 from shroff.notices.mailer import Unmailed
-from shroff.people import links
 from shroff.web.gate import gate_of
 from tests.telling import Bank, notice, payment
-from tests.unit.test_web_confirm import EVIL, Steps, says
-from tests.webs import Asker, Browser, asker
+from tests.unit.test_web_confirm import EVIL, says
+from tests.webs import Asker, Browser, Steps, asker, let_in
 
 pytestmark = pytest.mark.slow
 
-PASSWORD = "correct horse battery"
 FROM = "/mails/kept/"
 
 
 def run(bank: Bank, steps: Steps) -> None:
     """The pages of this bank, looked at by its admin."""
-    import asyncio
 
     async def whole() -> None:
-        async with asker(bank.folder, gate=gate_of) as asks:
-            asks.service.project.now_ms = lambda: bank.clock_ms
+        async with asker(bank.folder, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
             browser = Browser(asks)
-            link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
-            assert link is not None
-            form = {"name": "ann", "display_name": "Ann Lee", "password": PASSWORD, "again": PASSWORD}
-            assert (await browser.post(link, form)).status == 303
+            await let_in(asks, browser)
             await steps(asks, browser)
 
     asyncio.run(whole())

@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -20,14 +20,13 @@ from shroff.people.store import rows_of
 from shroff.web.gate import COOKIE, gate_of
 from shroff.web.pages.signing import VISIT
 from tests.providers import claimed, provider_started, sent_back
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, Steps, asker
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 PUBLIC = "https://fraud.bank.example"
 BEGIN = "/login/oidc/begin"
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -22,12 +21,10 @@ from shroff.web.gate import gate_of
 from shroff.web.pages import queue
 from shroff.web.pages.casework import where_from, where_of
 from tests.unit.test_web_live import Listener
-from tests.unit.test_web_pages import EVIL, PASSWORD, PAYMENT, RULE, TEMPLATE, let_in
-from tests.webs import Asker, Browser, asker
+from tests.unit.test_web_pages import EVIL, PAYMENT, RULE, TEMPLATE
+from tests.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
 
 pytestmark = pytest.mark.slow
-
-Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 
 @pytest.fixture

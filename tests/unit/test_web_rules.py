@@ -15,10 +15,12 @@ import pytest
 
 from shroff import app
 from shroff.adapters.people_sql import SqlPeople
+from shroff.decisions import hit_records
 from shroff.errors import LogBusyError
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
+from shroff.web import rule_looks
 from shroff.web.gate import gate_of
 from tests.served import ME
 from tests.webs import Answered, Asker, Browser, asker
@@ -523,3 +525,58 @@ def test_what_is_no_text_is_refused(bank):
         assert (await asks.ask("PUT", DRAFT, {"text": "x" * 600_000}, headers=NEW)).status == 400
 
     run(bank, steps)
+
+
+# ---- a long log
+
+
+@asynccontextmanager
+async def hit_eleven_times(bank: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
+    """Somebody looks at a rule that hit, where a page counts one block at once."""
+    monkeypatch.setattr(rule_looks, "SLICE_S", 0.0)
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    async with signed_in(bank) as browser:
+        key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        posted = [payment(number, "600.00") for number in range(1, 12)]
+        await browser.send("POST", "/api/v1/events/payment", encoded(posted), key)
+        yield browser
+
+
+def test_pages_show_the_hits_counted_so_far_and_programs_have_all(bank, monkeypatch):
+    monkeypatch.setattr(hit_records, "_BLOCK", 3)
+
+    async def steps() -> None:
+        async with hit_eleven_times(bank, monkeypatch) as browser:
+            looks = browser.asks.service.rule_looks
+            monkeypatch.setattr(looks.__class__, "count_on", lambda *_: None)
+            seen = []
+            for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits"):
+                page = (await browser.get(path)).body.decode()
+                assert "data-again" in page
+                assert "so far" in page
+                assert "again.js" in page
+                seen.append(len(looks.records.newest("dear_one", None, 100)))
+            assert seen == [3, 6, 9]
+            found = await browser.send("GET", "/api/v1/rules/dear_one/record", b"", {"accept": "application/json"})
+            assert found.json()["record"]["hits"] == 11
+            whole = (await browser.get("/rules/dear_one/hits")).body.decode()
+            assert ("data-again" in whole, "so far" in whole, "again.js" in whole) == (False, False, False)
+            assert whole.count("/decisions/payment/") == 11
+
+    asyncio.run(steps())
+
+
+def test_the_rest_is_counted_beside_whoever_looks(bank, monkeypatch):
+    monkeypatch.setattr(hit_records, "_BLOCK", 1)
+
+    async def steps() -> None:
+        async with hit_eleven_times(bank, monkeypatch) as browser:
+            records = browser.asks.service.rule_looks.records
+            assert b"data-again" in (await browser.get("/rules")).body
+            for _ in range(1_200):
+                if records.is_whole:
+                    break
+                await asyncio.sleep(0.05)
+            assert len(records.newest("dear_one", None, 100)) == 11
+
+    asyncio.run(steps())

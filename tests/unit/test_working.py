@@ -397,21 +397,19 @@ def test_a_source_that_somebody_else_read_on_ends_the_worker(place):
         Worker(place, MemorySource(feed), AT_END).run()
 
 
-class place_offset:  # noqa: N801 - used as a function
+@contextmanager
+def place_offset(place: Place, offset: str) -> Iterator[None]:
     """Let the first commit of a worker find another offset than the one it began with."""
 
-    def __init__(self, place: Place, offset: str) -> None:
-        self.place, self.offset = place, offset
+    def move(batch: Batch) -> None:
+        if batch.decisions:
+            place.store.offsets["memory", "payments/0"] = offset
 
-    def __enter__(self) -> None:
-        def move(batch: Batch) -> None:
-            if batch.decisions:
-                self.place.store.offsets["memory", "payments/0"] = self.offset
-
-        self.place.on_append = move
-
-    def __exit__(self, *_: object) -> None:
-        self.place.on_append = lambda batch: None
+    place.on_append = move
+    try:
+        yield
+    finally:
+        place.on_append = lambda batch: None
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, exists, func, literal, or_, select
@@ -31,6 +32,11 @@ from shroff.cases.store import Cursor
 AT_ONCE: Final = 500  # values in one list of a statement
 _LOOK_WAITS: Final = 1
 _LOOK_DONE: Final = 2
+_RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
+CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__slots__)
+_ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__slots__)
+_case_parts: Final = attrgetter(*Case.__slots__)
+_alert_parts: Final = attrgetter(*Alert.__slots__)
 
 
 class CaseLooking:
@@ -226,14 +232,12 @@ def event_hash(event: str, id_: str) -> bytes:
 
 def case_values(case: Case) -> dict[str, Any]:
     """The row of a case."""
-    renamed = {"key": "key_", "rule": "rule_", "look": "look_"}
-    return {renamed.get(name, name): getattr(case, name) for name in Case.__slots__}
+    return dict(zip(CASE_COLUMNS, _case_parts(case), strict=True))
 
 
 def alert_values(alert: Alert) -> dict[str, Any]:
     """The row of an alert."""
-    renamed = {"key": "key_", "rule": "rule_", "case": "case_"}
-    row = {renamed.get(name, name): getattr(alert, name) for name in Alert.__slots__}
+    row = dict(zip(_ALERT_COLUMNS, _alert_parts(alert), strict=True))
     return row | {"rules": f" {' '.join(alert.rules)} ", "event_hash": event_hash(alert.event, alert.id)}
 
 

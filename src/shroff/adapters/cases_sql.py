@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, update
 
-from shroff.adapters.cases_questions import CaseLooking, alert_values, case_values
+from shroff.adapters.cases_questions import CASE_COLUMNS, CaseLooking, alert_values, case_values
 from shroff.adapters.cases_schema import CaseTables, case_tables
 from shroff.adapters.people_sql import SqlPeople
 from shroff.cases.case import Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseLook
 from shroff.people.store import Change, PeopleStore
 
+_CASE_KEY = ("number",)
+_CASE_REST = tuple(name for name in CASE_COLUMNS if name not in _CASE_KEY)
+_ALERT_KEY = ("seq", "entity")
 _ANSWERED = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
 
 
@@ -63,30 +67,13 @@ class CaseChanging(CaseLooking):
         self._run_all(insert(self._tables.cases), [case_values(case) for case in cases])
 
     def put_cases(self, cases: Sequence[Case]) -> None:
-        table = self._tables.cases
-        names = [column.name for column in table.c if column.name != "number"]
-        changed = update(table).where(table.c.number == bindparam("of_number"))
-        changed = changed.values({name: bindparam(f"to_{name}") for name in names})
-        rows = [case_values(case) for case in cases]
-        self._run_all(
-            changed, [{"of_number": row["number"], **{f"to_{name}": row[name] for name in names}} for row in rows]
-        )
+        self._put(self._tables.cases, _CASE_KEY, _CASE_REST, map(case_values, cases))
 
     def add_alerts(self, alerts: Sequence[Alert]) -> None:
         self._run_all(insert(self._tables.case_alerts), [alert_values(alert) for alert in alerts])
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        table = self._tables.case_alerts
-        changed = update(table).where(table.c.seq == bindparam("of_seq"), table.c.entity == bindparam("of_entity"))
-        changed = changed.values({name: bindparam(f"to_{name}") for name in _ANSWERED})
-        rows = [alert_values(alert) for alert in alerts]
-        self._run_all(
-            changed,
-            [
-                {"of_seq": row["seq"], "of_entity": row["entity"], **{f"to_{name}": row[name] for name in _ANSWERED}}
-                for row in rows
-            ],
-        )
+        self._put(self._tables.case_alerts, _ALERT_KEY, _ANSWERED, map(alert_values, alerts))
 
     def add_history(self, rows: Sequence[Happened]) -> None:
         names = self._tables.case_history.c.keys()[1:]
@@ -140,8 +127,26 @@ class CaseChanging(CaseLooking):
         if rows:
             self._connection.execute(statement, rows)
 
+    def _put(
+        self, table: Table, key: tuple[str, ...], names: tuple[str, ...], rows: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Have the rows of these keys hold these values in some columns."""
+        self._run_all(
+            _putting(table, key, names),
+            [
+                {**{f"of_{name}": row[name] for name in key}, **{f"to_{name}": row[name] for name in names}}
+                for row in rows
+            ],
+        )
+
     def _add(self, table: Any, values: dict[str, Any]) -> int:
         """Keep a row whose number the database gives."""
         made = self._connection.execute(insert(table).values(values)).inserted_primary_key
         assert made is not None
         return int(made[0])
+
+
+@cache
+def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    changed = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
+    return changed.values({name: bindparam(f"to_{name}") for name in names})

@@ -73,6 +73,7 @@ from shroff.adapters.sqlite_file import (
     connect_beside,
     damaged,
     storage_error,
+    turn_of,
     write_between,
 )
 from shroff.errors import StateError, StorageError
@@ -146,7 +147,7 @@ class SqliteLog(SqliteQuestions):
         self._on_step = on_step
         self._unusable = ""
         self._pages = 0
-        self._beside = CheckpointBeside(path, VERSION)
+        self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -188,26 +189,27 @@ class SqliteLog(SqliteQuestions):
         committing = False
         if batch.erased:
             self._ask("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only let go
-        try:
-            begin_between(sql)
-            self._on_step("begin")
-            self._insert(batch, self._led_end())
-            self._on_step("before commit")
-            committing = True
-            sql.execute("COMMIT")
-        except sqlite3.IntegrityError as error:
-            self._undo()
-            raise self._taken(batch, error) from error
-        except sqlite3.Error as error:
-            self._undo()
-            told = storage_error(error, self.path)
-            if committing and _is_in_doubt(error):
-                self._unusable = f"{told}. Whether the last batch is stored shows when the log is opened again"
-                raise StorageError(self._unusable) from error
-            raise told from error
-        except BaseException:
-            self._undo()
-            raise
+        with self._turn:
+            try:
+                begin_between(sql)
+                self._on_step("begin")
+                self._insert(batch, self._led_end())
+                self._on_step("before commit")
+                committing = True
+                sql.execute("COMMIT")
+            except sqlite3.IntegrityError as error:
+                self._undo()
+                raise self._taken(batch, error) from error
+            except sqlite3.Error as error:
+                self._undo()
+                told = storage_error(error, self.path)
+                if committing and _is_in_doubt(error):
+                    self._unusable = f"{told}. Whether the last batch is stored shows when the log is opened again"
+                    raise StorageError(self._unusable) from error
+                raise told from error
+            except BaseException:
+                self._undo()
+                raise
         self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
         if batch.erased:
             self._beside.end()  # which would keep the next one from its work
@@ -363,17 +365,18 @@ class SqliteLog(SqliteQuestions):
     def _transact(self, write: Callable[[], _Given]) -> _Given:
         """Write something in a transaction of its own."""
         sql = self._writable()
-        try:
-            begin_between(sql)
-            self._check_lead()
-            given = write()
-            sql.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._undo()
-            raise storage_error(error, self.path) from error
-        except BaseException:
-            self._undo()
-            raise
+        with self._turn:
+            try:
+                begin_between(sql)
+                self._check_lead()
+                given = write()
+                sql.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise storage_error(error, self.path) from error
+            except BaseException:
+                self._undo()
+                raise
         return given
 
     def _lead(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shroff.adapters.deadline import Deadline
 from shroff.adapters.people_schema import VERSION, statements, version
 from shroff.adapters.server_url import ServerUrl, server_url
-from shroff.adapters.sqlite_file import begin_between, connect_beside, storage_error
+from shroff.adapters.sqlite_file import begin_between, connect_beside, storage_error, turn_of
 from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError, UsageError
 
 _CONNECTIONS: Final = 8  # of one process, and as many more for a moment
@@ -154,7 +154,7 @@ class Database(ABC):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        """Within the time that a server has for its answers; a file has none, and PyMySQL sees to it itself."""
+        """Within the time that a server has for its answers, and in the turn to write a file. PyMySQL keeps to it."""
         yield
 
 
@@ -164,7 +164,7 @@ class SqliteDatabase(Database):
     kind = "sqlite"
 
     def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
-        self._path, self.place = path, str(path)
+        self._path, self._turn, self.place = path, turn_of(path), str(path)
 
         def connect() -> sqlite3.Connection:
             connection = connect_beside(path, log_version)
@@ -182,6 +182,12 @@ class SqliteDatabase(Database):
                 path.chmod(path.stat().st_mode & 0o770)
         with super()._making() as connection:
             yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        """In this process's turn to write the file, where something is to be written."""
+        with self._turn if connection.get_execution_options().get(_IS_CHANGE) else nullcontext():
+            yield
 
     def told(self, error: BaseException) -> ShroffError:
         if isinstance(error, sqlite3.Error):

@@ -84,7 +84,8 @@ class KafkaSource:
     def start(self, offsets: Mapping[str, str]) -> None:
         self._connect()
         found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
-        parts = self._partitions.opened(self._consumer, found, offsets)
+        ids = self._partitions.ids(found, ANSWER_S)
+        parts = self._partitions.opened(self._consumer, found, offsets, ids)
         self._merge.clear()
         self._parts, self._begun, self._pending = {}, [], ()
         self._consumer.assign([part.position for part in parts])
@@ -268,9 +269,8 @@ class KafkaSource:
         if part.is_held:
             self._hold(part)
         last = lines[-1].number
-        return Taken(
-            part.name, part.type, self._decoder.format, lines, part.mark(last + 1 if left else part.next, last)
-        )
+        mark = part.mark(last + 1 if left else part.next, last)
+        return Taken(part.name, part.type, self._decoder.format, lines, mark)
 
     def _passes(self, now_s: float) -> bool:
         """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
@@ -301,15 +301,16 @@ class KafkaSource:
         self._looked_s = now_s
         try:
             found = self._partitions.found(self._consumer, WAIT_S * 10)
-            replaced = self._partitions.replaced(WAIT_S * 10)
+            ids = self._partitions.ids(found, WAIT_S * 10)
         except (TransientError, UsageError) as error:
             self._cluster.tell(str(error))
             return
+        replaced = self._partitions.replaced(ids)
         if replaced is not None:
             raise self._stopped(replaced)
         new = [key for key in found if key not in self._parts]
         if new:
-            parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, is_running=True)
+            parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, ids, is_running=True)
             self._consumer.incremental_assign([part.position for part in parts])
             self._take_on(parts)
             self._rebalances += 1

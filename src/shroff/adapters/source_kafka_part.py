@@ -72,8 +72,8 @@ class Part:
 
         The epoch of that message says nothing of what lies between it and a later offset.
         """
-        is_behind = last is not None and offset == last + 1
-        return str(Mark(offset, self.topic_id, self.epochs.of(last) if is_behind and last is not None else NO_EPOCH))
+        epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
+        return str(Mark(offset, self.topic_id, epoch))
 
     @property
     def is_at_end(self) -> bool:

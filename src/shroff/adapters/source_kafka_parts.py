@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka_client import ANSWER_S, NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka_client import NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka_topics import no_topics
 from shroff.adapters.source_kafka_marks import NO_EPOCH, Mark, topic_ids
 from shroff.adapters.source_kafka_part import BEGINNING, UNKNOWN, Key, Part
@@ -119,15 +119,16 @@ class Partitions:
         consumer: Any,
         found: Mapping[Key, str | None],
         offsets: Mapping[str, str],
+        ids: Mapping[str, str],
         *,
         is_running: bool = False,
     ) -> list[Part]:
         """These partitions, each from its offset; without one from its beginning, or its end, as the settings say.
 
+        `ids` are those of their topics.
         A partition that came to a topic of which others were read begins at its first message: nobody has seen it yet.
         Raises: StateError where messages behind an offset are gone, or the topic is not the one that was read.
         """
-        ids = self.ids({topic for topic, _ in found}) if not is_running else {}
         known = {topic for topic, partition in found if f"{topic}/{partition}" in offsets}
         if not self.skips:
             _check_there(found, offsets)
@@ -137,7 +138,7 @@ class Partitions:
             begin, end = bounds.get(key, (UNKNOWN, UNKNOWN))
             stored = offsets.get(f"{key[0]}/{key[1]}")
             is_last = self._starts_at_end and key[0] not in known and not is_running
-            at, id_ = end if is_last else begin, ids.get(key[0]) or self._id_of(key[0])
+            at, id_ = end if is_last else begin, ids.get(key[0], "")
             read = Mark(at, id_) if stored is None else Mark.parse(f"{key[0]}/{key[1]}", stored)
             part = Part(key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None)
             if not read.is_of(id_):
@@ -159,7 +160,7 @@ class Partitions:
     ) -> tuple[list[Standing], dict[Key, int]]:
         """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
         bounds = self._bounds(consumer, list(found), is_needed=False)
-        ids = self.ids({topic for topic, _ in found}, within_s=LOOKED_S)
+        ids = self.ids(found, LOOKED_S)
         states = [
             self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
             for key in found
@@ -184,20 +185,21 @@ class Partitions:
             return Standing(name, end - read.offset)
         return Standing(name, end - begin, str(gone(Part(key, None, read, end, is_new=False), begin, end)))
 
-    def ids(self, topics: Collection[str], *, within_s: float = ANSWER_S) -> dict[str, str]:
-        """The ids of topics, as far as brokers have and show them. Raises: TransientError where nobody answers."""
+    def ids(self, found: Iterable[Key], within_s: float) -> dict[str, str]:
+        """The ids of the topics of partitions, as far as brokers have and show them.
+
+        Raises: TransientError where nobody answers.
+        """
         self._admin = self._admin or self._cluster.admin()
-        return topic_ids(self._cluster, self._admin, topics, within_s)
+        return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
 
-    def _id_of(self, topic: str) -> str:
-        """The id of a topic that was opened."""
-        return next((part.topic_id for part in self.by_name.values() if part.topic == topic), "")
-
-    def replaced(self, within_s: float) -> StateError | None:
-        """The error for a topic that was made anew while it is read. Raises: TransientError where nobody answers."""
-        ids = self.ids({part.topic for part in self.by_name.values()}, within_s=within_s)
-        reads = {part.name: (ids.get(part.topic, ""), Mark(part.next, part.topic_id)) for part in self.by_name.values()}
-        return next((anew(name, read) for name, (id_, read) in reads.items() if not read.is_of(id_)), None)
+    def replaced(self, ids: Mapping[str, str]) -> StateError | None:
+        """The error for a topic that was made anew while it is read, by the ids that topics have now."""
+        for part in self.by_name.values():
+            read = Mark(part.next, part.topic_id)
+            if not read.is_of(ids.get(part.topic, "")):
+                return anew(part.name, read)
+        return None
 
     def _behind(self, part: Part, begin: int, end: int, error: StateError) -> Part:
         """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""

@@ -13,8 +13,10 @@ import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from threading import Lock
 from typing import Final
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
 
@@ -151,6 +153,40 @@ def begin_between(connection: sqlite3.Connection) -> None:
     Raises: as `write_between`.
     """
     write_between(connection, "BEGIN IMMEDIATE", ())
+
+
+class Turn:
+    """The turn to write into one file, of all threads of this process: who waits goes on as soon as it is free.
+
+    Without it each would look again and again for a gap between the transactions of the others, and miss some; other
+    processes still have to. It is no second lock: SQLite's own keeps transactions apart.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, Lock()
+
+    def __enter__(self) -> None:
+        """Raises: LogBusyError where others have it for `BUSY_S`."""
+        if not self._lock.acquire(timeout=BUSY_S):
+            raise LogBusyError(f"{self._path} is being written without a pause by this process. Try again")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+_turns: Final[WeakValueDictionary[Path, Turn]] = WeakValueDictionary()
+_turns_lock: Final = Lock()
+
+
+def turn_of(path: Path) -> Turn:
+    """The one turn of this file, for as long as anybody has it."""
+    whole = path.absolute()
+    with _turns_lock:
+        turn = _turns.get(whole) or Turn(whole)
+        _turns[whole] = turn
+    return turn
 
 
 def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:

@@ -48,19 +48,22 @@ class Tells(Protocol):
         """One case opened."""
 
 
-def take_in(change: CaseChange, alerts: Sequence[Alert], labels: Sequence[Label], now_ms: int) -> list[Opening]:
+def take_in(
+    change: CaseChange, alerts: Sequence[Alert], labels: Sequence[Label], now_ms: int, upto: int, last_case: int
+) -> list[Opening]:
     """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
 
-    The place up to which that was read is the caller's to put, in the same transaction.
+    Args:
+        upto: The place up to which that was read.
+        last_case: The number of the newest case.
     """
-    seq, last_case = change.place()
     gathered = gather(alerts, change.open_about({one.about for one in alerts}), last_case, now_ms)
     change.add_cases(gathered.new)
     change.put_cases(gathered.changed)
     change.add_alerts(gathered.alerts)
     change.add_history(gathered.happened)
     reopened = write_labels(change, labels)
-    change.put_place(seq, gathered.last_case)
+    change.put_place(upto, gathered.last_case)
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:
         first.setdefault(alert.case, alert)
@@ -152,11 +155,10 @@ class Follower:
             self._seen = end
             return True
         with self._store.change() as change:
-            place, _ = change.place()
+            place, last_case = change.place()
             if place == self._kept:
-                for one in take_in(change, raised, found.labels, self._now_ms()):
+                for one in take_in(change, raised, found.labels, self._now_ms(), end, last_case):
                     self._tell(change, one)
-                change.put_place(end, change.place()[1])
         is_ours = place == self._kept
         self._kept = self._seen = end if is_ours else place
         return is_ours

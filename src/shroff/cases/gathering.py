@@ -32,16 +32,18 @@ def gather(alerts: Iterable[Alert], open_cases: Mapping[bytes, Case], last_case:
         now_ms: For what happens to a case beside; its own times are those of events.
     """
     cases, raised, happened = dict(open_cases), list[Alert](), list[Happened]()
+    touched = set[bytes]()
     for alert in alerts:
-        case = cases.get(alert.about)
+        about = alert.about
+        touched.add(about)
+        case = cases.get(about)
         if case is None:
             last_case += 1
             case = _opened(alert, last_case)
         elif case.state == SNOOZED:
             happened.append(Happened(0, case.number, now_ms, "", "", WOKE, "another alert came"))
-        cases[alert.about] = with_alert(case, alert)
+        cases[about] = with_alert(case, alert)
         raised.append(replace(alert, case=case.number))
-    touched = {alert.about for alert in raised}
     new = [case for about, case in cases.items() if about not in open_cases]
     changed = [case for about, case in cases.items() if about in open_cases and about in touched]
     return Gathered(new, changed, raised, happened, last_case)
@@ -54,12 +56,15 @@ def _opened(alert: Alert, number: int) -> Case:
 def with_alert(case: Case, alert: Alert) -> Case:
     """The case with one more alert. Its version stays: who decides says which alerts were seen."""
     before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
-    if case.alerts == 0 or now > before:
-        case = replace(case, outcome=alert.outcome, rule=alert.rule, reason=alert.reason)
-    if case.state == SNOOZED:
-        case = replace(case, state=OPEN, snoozed_ms=None)
+    leads = alert if case.alerts == 0 or now > before else case
+    is_woken = case.state == SNOOZED
     return replace(
         case,
+        state=OPEN if is_woken else case.state,
+        snoozed_ms=None if is_woken else case.snoozed_ms,
+        outcome=leads.outcome,
+        rule=leads.rule,
+        reason=leads.reason,
         alerts=case.alerts + 1,
         last_seq=max(case.last_seq, alert.seq),
         opened_ms=min(case.opened_ms, alert.time_ms),

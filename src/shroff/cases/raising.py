@@ -26,10 +26,11 @@ from shroff.events.labels import Standing
 from shroff.language.shares import key_text
 from shroff.language.values import rescale_half_even
 from shroff.rules.definitions import Rule
-from shroff.streams.log import HitRow, Log, Record
+from shroff.streams.log import DecisionRow, HitRow, Log, Record
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
 NOT_THEM: Final = "the customer says that it was not them"
+AT_ONCE: Final = 500  # events whose decisions are read together
 NEAR: Final = 16  # places: what lies so near together is read in one go
 _CONTROL: Final = re.compile(rb"(?m)^c")
 _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which no alert is made, though definitions name them
@@ -128,8 +129,13 @@ class Raiser:
         places = self._places(after, upto)
         if not places:
             return []
-        records = {record.seq: record for record in self._records(sorted(places), upto)}
-        return [alert for seq, raised in sorted(places.items()) for alert in self._at(records[seq], raised)]
+        records, found = list(self._records(sorted(places), upto)), list[Alert]()
+        for start in range(0, len(records), AT_ONCE):
+            part = records[start : start + AT_ONCE]
+            rows = self._decisions(part)
+            for record in part:
+                found += self._at(record, places[record.seq], rows.get((record.type, record.id)))
+        return found
 
     def denied(self, labels: Sequence[Label]) -> list[Alert]:
         """The alerts of events that have none and that customers deny, at the places of their labels.
@@ -162,7 +168,8 @@ class Raiser:
         event = version.records.decode(record)
         if not isinstance(event, Event):
             return None
-        made = _Made(self._log, version, self._settings, self._money_places, record, event, _Raised())
+        row = self._decisions([record]).get((record.type, record.id))
+        made = _Made(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
         alert = made.denied(label)
         if before is None:
             return alert
@@ -192,14 +199,26 @@ class Raiser:
             for records in self._log.read(start, end):
                 yield from (record for record in records if record.seq in wanted)
 
+    def _decisions(self, records: Sequence[Record]) -> dict[tuple[str, str], DecisionRow]:
+        """What was decided of these events, by type and id."""
+        ids: dict[str, list[str]] = {}
+        for record in records:
+            if record.decided:
+                ids.setdefault(record.type, []).append(record.id)
+        return {
+            (type_, id_): row
+            for type_, wanted in ids.items()
+            for id_, row in self._log.decisions(type_, wanted).items()
+        }
+
     # ---- the alerts of one place
 
-    def _at(self, record: Record, raised: _Raised) -> list[Alert]:
+    def _at(self, record: Record, raised: _Raised, row: DecisionRow | None) -> list[Alert]:
         version = self._versions.at(record.seq)
         event = version.records.decode(record)
         if not isinstance(event, Event):  # its type was not declared any more when the version came into force
             return []
-        return _Made(self._log, version, self._settings, self._money_places, record, event, raised).alerts()
+        return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
 def _runs(places: Sequence[int], near: int) -> Iterator[tuple[int, int]]:
@@ -222,6 +241,7 @@ class _Made:
     settings: CaseSettings
     money_places: int
     record: Record
+    row: DecisionRow | None
     event: Event
     raised: _Raised
 
@@ -252,8 +272,7 @@ class _Made:
 
     def _base(self) -> tuple[Alert, Mapping[str, Any]]:
         """The alert before anybody says whom it is about and why, and the decision's document, empty without one."""
-        row = self.log.decisions(self.event.type, [self.event.id]).get(self.event.id) if self.record.decided else None
-        document = {} if row is None else decision_document(row)
+        document = {} if self.row is None else decision_document(self.row)
         score = document.get("score")
         base = Alert(
             self.record.seq,
@@ -263,7 +282,7 @@ class _Made:
             self.event.id,
             self.event.time_ms,
             self._due_ms(),
-            "" if row is None else row.outcome,
+            "" if self.row is None else self.row.outcome,
             None if score is None else round(score * SCORE_PARTS),
             stake=self._stake(),
         )

@@ -57,6 +57,8 @@ def import_rules(
     add. What is written loads with the project: it is a draft for 'shroff backtest --rules DIR'. The exit status is 1
     where a rule was refused.
     """
+    if out is not None:
+        session.project.refuse_rules_in(out)
     found = session.project.import_rules(file, event=event or "", by=by or "", mapping=mapping, shadow=shadow)
     written = _write(found, out) if out is not None else []
     session.answer(_document(found, written), _text(found, written))

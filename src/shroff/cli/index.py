@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command
+from shroff.decisions.giving_way import give_way
 
 
 @command("index", "shroff index", "shroff -C mybank index --json")
@@ -17,7 +16,7 @@ def index(session: Session) -> None:
     are in .shroff/keys/ and hold no keys, only hashes of them; the folder may be removed at any time. Whatever else
     wants the processor goes first.
     """
-    os.nice(19)
+    give_way()
     with bars("noting keys, events") as (noting,):
         places = session.project.index_keys(noting)
     session.answer({"indexed": places}, f"{places:,} further places of the log are in the index.")

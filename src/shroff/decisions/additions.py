@@ -21,6 +21,7 @@ from shroff.decisions.progress import Progress, counted, unheard
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.events.encodings import format_by_name, read_lines
 from shroff.events.event import time_text
+from shroff.rules.silences import rule_of
 from shroff.streams.log import Batch, Log, Request
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ RETRIED: Final = (
     "what is quarantined in one lane may belong to another; 'shroff quarantine show' has the bytes, and who sends them "
     "to their topic again has them in the lane where they belong"
 )
+ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
 WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
@@ -95,6 +97,10 @@ class Additions(Elsewhere):
     @abstractmethod
     def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
         """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
+
+    @abstractmethod
+    def refuse_alone(self, name: str) -> None:
+        """Raises: NotAllowedError for a list to which nobody adds alone, where shroff.yaml says so."""
 
     @abstractmethod
     def reload(self) -> None:
@@ -303,10 +309,14 @@ class Additions(Elsewhere):
 
         A value that is compared with a hashed field is written hashed.
 
-        Raises: UsageError where there is no such list; DefinitionError where the project would have mistakes.
+        Raises: UsageError where there is no such list, or a silence has no end; DefinitionError where the project would
+            have mistakes; NotAllowedError for a silence where a second person approves those.
         """
         from shroff.decisions.lists import with_entry
 
+        self.refuse_alone(name)
+        if rule_of(name) is not None and not entry.expires_at:
+            raise UsageError(ENDLESS)
         if not entry.value:
             raise UsageError("an entry of a list needs a value.")
         if "\r" in "".join(astuple(entry)):
@@ -367,13 +377,11 @@ class Additions(Elsewhere):
 
     def _files_in_force(self) -> Mapping[str, str]:
         """The project's files as the log has them in force; none where there is no log, or none that can be read."""
-        from shroff.decisions.history import Control
+        from shroff.decisions.history import control_at
 
-        control = Control()
         with suppress(ShroffError), self.each_lane()[0].reading() as log:
-            for record in log.controls():
-                control.take(record)
-        return control.files
+            return control_at(log).files
+        return {}
 
     def _put_in_force(self, waits: Waits, written: str = WRITTEN) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.

@@ -80,6 +80,7 @@ class Answering:
         """
         with short_turns(), calm_collector(), self._held:
             self._work.seq = self._log.last_seq()
+            self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
             self._posts.open(self._begun(self._writer))
             try:
                 is_ending = is_busy = False

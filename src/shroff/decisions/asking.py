@@ -86,7 +86,7 @@ class Asking(Elsewhere):
         from shroff.decisions.explain import definitions_at
 
         with self.reading() as log:
-            definitions = definitions_at(log, log.last_seq(), self.registry.load)
+            definitions = definitions_at(log, log.last_seq())  # models are not asked; what they need takes longest
             return self.key_index(definitions).extend(log, progress)
 
     def verify(

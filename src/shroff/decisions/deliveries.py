@@ -89,6 +89,10 @@ class Deliveries(Additions):
         """Whether there are notices, or rules that name somebody to be told."""
 
     @abstractmethod
+    def begin_telling(self, log: Log) -> None:
+        """Note in the log from where on is told, where that is not known yet. Raises: as the log's `append`."""
+
+    @abstractmethod
     def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Telling | None]:
         """Tell what is to be told while this process writes the log; None where there is nothing."""
 
@@ -128,11 +132,17 @@ class Deliveries(Additions):
     def delivering(self, log: Log) -> Iterator[Outgo]:
         """Deliver to the project's sinks, and tell whom notices name, while this process writes the log.
 
+        Where each of them begins is noted first, also where another process delivers: what this one takes from then on
+        is delivered by whoever does so next.
+
         Raises: LogBusyError where another process delivers on this machine; as `routes`.
         """
-        from shroff.streams.delivery import delivering
+        from shroff.streams.delivery import begin, delivering
 
-        with config.delivering(self.places), delivering(self.routes(), log, self._reader, self.now_ms) as delivery:
+        routes = self.routes()
+        begin(routes, log)
+        self.begin_telling(log)
+        with config.delivering(self.places), delivering(routes, log, self._reader, self.now_ms) as delivery:
 
             def others() -> list[SinkHealth]:
                 return delivery.health(0)

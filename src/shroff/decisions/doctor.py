@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.config import UNFINISHED_S, Places, unfinished_files
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.history import Control
-from shroff.decisions.later_labels import CORRECT, labels_after, now_of
+from shroff.decisions.doctor_seen import Seen
+from shroff.decisions.history import control_at
+from shroff.decisions.later_labels import CORRECT, now_of
 from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
 from shroff.decisions.outbox import sink_states
 from shroff.decisions.scoring import redefined_words
@@ -77,8 +78,9 @@ def look(
     reading: Callable[[], AbstractContextManager[Log]],
     now_ms: int,
     sinks: Mapping[str, System],
+    seen: Seen,
 ) -> list[Finding]:
-    """Look at everything; what cannot be had is a finding too."""
+    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
     found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
     found.append(look_at_folder("folder", places.state))
     try:
@@ -93,9 +95,9 @@ def look(
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
     try:
         with reading() as log:
-            found += look_at_log(log, definitions, now_ms)
+            found += look_at_log(log, definitions, now_ms, seen)
             found += look_at_sinks(log, sinks)
-            found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq()))
+            found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen))
     except ShroffError as error:
         found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
     return found
@@ -178,7 +180,7 @@ def look_at_models(definitions: Definitions) -> Iterator[Finding]:
         yield Finding("models", OK, words)
 
 
-def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Iterator[Finding]:
+def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Seen) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
     yield Finding(
         "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
@@ -204,7 +206,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int) -> Itera
         yield Finding("labels", NOTE, words, cure)
     else:
         yield Finding("labels", OK, "none waits for its event")
-    later = labels_after(log, now_of(log, now_ms))
+    later = seen.labels.follow(log, now_of(log, now_ms))
     if later.count:
         yield Finding("labels", NOTE, later.words, CORRECT)
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
@@ -306,7 +308,7 @@ def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_
         return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
 
 
-def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
+def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Seen) -> Finding:
     """The newest snapshot: whether it is whole, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
@@ -314,7 +316,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
         return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
     name = files[0].name
     try:
-        header = snapshots.check(files[0])
+        header, checked_ms = seen.checked(snapshots, files[0], now_ms)
     except (StateError, OSError) as error:
         cure = "The next start removes it, and takes an older one or reads the whole log."
         return Finding("snapshots", NOTE, f"{name} cannot be used: {error}", cure)
@@ -322,7 +324,8 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int) -> Finding:
         words = "made by another version of the program" if header is None else "newer than the log"
         return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
     age = f"{_counted(last_seq - header.seq, 'place')} old, {bytes_text(files[0].stat().st_size)}"
-    return Finding("snapshots", OK, f"{name} is whole: state at place {header.seq:,}, {age}")
+    whole = "is whole" if checked_ms == now_ms else f"was whole at {time_text(checked_ms)}, when it was read"
+    return Finding("snapshots", OK, f"{name} {whole}: state at place {header.seq:,}, {age}")
 
 
 def _counted(count: int, what: str) -> str:
@@ -343,9 +346,7 @@ def _clock(newest_ms: int | None, now_ms: int) -> Finding:
 
 
 def _in_force(log: Log, definitions: Definitions) -> Finding:
-    control = Control()
-    for record in log.controls():
-        control.take(record)
+    control = control_at(log)
     names = sorted({*control.files, *definitions.files})
     changed = [name for name in names if control.files.get(name) != definitions.files.get(name)]
     if not changed:

@@ -18,7 +18,7 @@ from shroff.decisions.decision import html_table
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.explain_model import ModelPart, ModelReason, Story
 from shroff.decisions.explain_past import Past
-from shroff.decisions.history import Control, Records
+from shroff.decisions.history import Records, control_at
 from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.scoring import LoadModel
 from shroff.decisions.stored import damaged, decision_document, telling_damage
@@ -164,10 +164,7 @@ def explain(
 
 def definitions_at(log: Log, seq: int, load_model: LoadModel | None = None) -> Definitions:
     """The definitions in force at a place. Raises: ReplayError where there are none."""
-    control = Control()
-    for record in log.controls():
-        if record.seq <= seq:
-            control.take(record)
+    control = control_at(log, seq)
     if not control.files:
         raise ReplayError(f"the log has no definitions before place {seq}")
     found = _loaded(tuple(sorted(control.files.items())), load_model)

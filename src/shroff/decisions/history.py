@@ -263,6 +263,18 @@ class Control:
         return _sorted_json({"files": changed, "removed": removed, "versions": versions})
 
 
+def control_at(log: Log, seq: int | None = None) -> Control:
+    """What was in force at a place of a log, by default at its end; nothing where no version was yet.
+
+    Raises: StorageError where a control event is damaged.
+    """
+    control = Control()
+    for record in log.controls():
+        if seq is None or record.seq <= seq:
+            control.take(record)
+    return control
+
+
 def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """The recorded hits of `after < seq <= upto`, place by place."""
     place, rules = 0, dict[str, str | None]()

@@ -1,11 +1,13 @@
 """What rules hit in the newest part of the log, and what became of it: in memory, brought up to date when asked.
 
-A look reads what came since the look before. Hits stand in the log by place; what they are worth is read beside them,
-and what was found out about them later follows from labels.
+A look reads what came since the look before, and of what was there before the first as much as it has time for, the
+newest first. Hits stand in the log by place; what they are worth is read beside them, and what was found out about them
+later follows from labels.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,9 +27,22 @@ if TYPE_CHECKING:
 LOOK_BACK: Final = 500_000  # places of the log
 EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
 _BLOCK: Final = 4_096
+AFRESH: Final = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
 _SLACK: Final = 20_000  # above which they are sorted out
-_CROWDED: Final = 16  # events of a block that are read one by one at most
+_CROWDED: Final = 100  # events of a block that are read one by one at most
 _MONEY: Final = "money"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a label says of an event."""
+
+    standing: Standing
+    reason: str | None
+
+    def later(self, other: Said | None) -> Said:
+        """What holds of the two, where `other` comes later in the log."""
+        return self if other is None or not self.standing.gives_way_to(other.standing) else other
 
 
 @dataclass(slots=True)
@@ -40,8 +55,13 @@ class HitEvent:
     time_ms: int
     amount_minor: int | None
     rules: dict[str, bool]
-    standing: Standing | None = None
+    said: Said | None = None
     verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        """As labels call it."""
+        return f"{self.event}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +100,7 @@ class _Label(msgspec.Struct):
 
 @dataclass(slots=True)
 class HitRecords:
-    """Hits by rule, for one project's log; for many threads."""
+    """Hits by rule, for one project's log; for many threads. What is counted are places behind `from_seq`."""
 
     events: dict[int, HitEvent] = field(default_factory=dict)
     by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -89,29 +109,50 @@ class HitRecords:
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
     _upto: int = -1
+    _floor: int = 0  # to which it goes back
     _named: dict[str, int] = field(default_factory=dict)
+    _unplaced: dict[str, Said] = field(default_factory=dict)  # of events that may stand further back
+    _made: dict[str, RuleRecord] = field(default_factory=dict)
+    _made_by: Definitions | None = None
     _lock: Lock = field(default_factory=Lock)
 
-    def follow(self, log: Log, definitions: Definitions) -> None:
-        """Take what the log has had since."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether it went back as far as it does."""
+        return self._upto >= 0 and self.from_seq <= self._floor
+
+    def follow(self, log: Log, definitions: Definitions, within_s: float | None = None) -> None:
+        """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole."""
+        end_s = None if within_s is None else time.monotonic() + within_s
         with self._lock:
-            last = log.last_seq()
-            if self._upto < 0 or last - self._upto > LOOK_BACK:  # long not looked at: what lies between is too much
-                self._begin(log, last)
-            if last <= self._upto:
-                return
-            for after in range(self._upto, last, _BLOCK):
-                self._take_hits(log, definitions, after, min(after + _BLOCK, last))
-                self._forget()
-            self._take_labels(log, definitions, self._upto, last)
-            self.last_ms = log.watermark_ms() or 0
-            self.now_ms = max(self.now_ms, self.last_ms)
-            self._upto = last
+            try:
+                self._follow(log, definitions, end_s)
+            except BaseException:
+                self._upto = -1  # some of a block may be counted: the next look begins anew
+                raise
+
+    def _follow(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
+        last = log.last_seq()
+        if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK):
+            self._begin(log, last)
+        if last > self._upto:
+            self._go_on(log, definitions, last)
+        if not self.is_whole:
+            self._floor = max(self._floor, log.pruned_to())
+            self._count_back(log, definitions, end_s)
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
         """What one rule did."""
         with self._lock:
-            found = [self.events[seq] for seq in self.by_rule.get(rule, ())]
+            if self._made_by is not definitions:
+                self._made.clear()
+                self._made_by = definitions
+            if rule not in self._made:
+                self._made[rule] = self._record(rule, definitions)
+            return self._made[rule]
+
+    def _record(self, rule: str, definitions: Definitions) -> RuleRecord:
+        found = [self.events[seq] for seq in self.by_rule.get(rule, ())]
         if not found:
             return RuleRecord()
         counts = dict.fromkeys(("fraud", "genuine", "unclear", "immature"), 0)
@@ -161,54 +202,87 @@ class HitRecords:
         return one.verdict or "genuine"
 
     def _begin(self, log: Log, last: int) -> None:
-        self.events, self._named, self.since_ms = {}, {}, None
+        self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
         self.by_rule.clear()
-        self._upto = self.from_seq = max(0, last - LOOK_BACK, log.pruned_to())
-        for records in log.read(self._upto, min(last, self._upto + _BLOCK)):
+        self._upto = self.from_seq = last
+        self._floor = max(0, last - LOOK_BACK, log.pruned_to())
+        self._note_moment(log)
+
+    def _go_on(self, log: Log, definitions: Definitions, last: int) -> None:
+        for after in range(self._upto, last, _BLOCK):
+            upto = min(after + _BLOCK, last)
+            self._add(_hit_events(log, definitions, after, upto), is_older=False)
+            self._forget()
+            for name, said in self._labels(log, after, upto).items():
+                if name in self._named:
+                    event = self.events[self._named[name]]
+                    _judge(event, said if event.said is None else event.said.later(said), definitions)
+                elif not self.is_whole:
+                    before = self._unplaced.get(name)
+                    self._unplaced[name] = said if before is None else before.later(said)
+        self._made.clear()
+        self._upto = last
+        self._note_moment(log)
+        if self.since_ms is None:
+            self._note_since(log)
+
+    def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
+        has_time = True
+        while has_time and not self.is_whole:
+            self._go_back(log, definitions)
+            has_time = end_s is None or time.monotonic() < end_s
+        self._made.clear()
+        self._note_since(log)
+
+    def _go_back(self, log: Log, definitions: Definitions) -> None:
+        """One block back. What labels of it say is older than all that was read, and some of it is of older events."""
+        start = max(self._floor, self.from_seq - _BLOCK)
+        found = _hit_events(log, definitions, start, self.from_seq)
+        for name, said in self._labels(log, start, self.from_seq).items():
+            self._unplaced[name] = said.later(self._unplaced.get(name))
+        self._add(found, is_older=True)
+        for event in found:
+            if event.name in self._unplaced:
+                _judge(event, self._unplaced.pop(event.name), definitions)
+        self.from_seq = start
+        if len(self.events) >= EVENTS_KEPT:
+            self._floor = start
+        if self.is_whole:
+            self._unplaced.clear()
+
+    def _note_moment(self, log: Log) -> None:
+        self.last_ms = log.watermark_ms() or 0
+        self.now_ms = max(self.now_ms, self.last_ms)
+
+    def _note_since(self, log: Log) -> None:
+        """Since when events are counted, by the first of them."""
+        for records in log.read(self.from_seq, self.from_seq + _BLOCK, _BLOCK):
             times = [one.time_ms for one in records if one.kind == "event"]
-            if times:
-                self.since_ms = min(times)
-                return
+            self.since_ms = min(times, default=self.since_ms)
 
-    def _take_hits(self, log: Log, definitions: Definitions, after: int, upto: int) -> None:
-        places: defaultdict[int, list[HitRow]] = defaultdict(list)
-        for rows in log.hits_after(after, upto):
-            for row in rows:
-                places[row.seq].append(row)
-        if not places:
-            return
-        spans = [(after, upto)] if len(places) > _CROWDED else [(seq - 1, seq) for seq in places]
-        for start, end in spans:
-            for records in log.read(start, end):
-                for record in records:
-                    if record.seq in places:
-                        self._add(record, places[record.seq], definitions)
+    def _add(self, found: Sequence[HitEvent], *, is_older: bool) -> None:
+        rules: defaultdict[str, list[int]] = defaultdict(list)
+        for event in found:
+            self.events[event.seq] = event
+            self._named[event.name] = event.seq
+            for rule in event.rules:
+                rules[rule].append(event.seq)
+        for rule, seqs in rules.items():
+            at = 0 if is_older else len(self.by_rule[rule])
+            self.by_rule[rule][at:at] = seqs
 
-    def _add(self, record: Record, rows: Sequence[HitRow], definitions: Definitions) -> None:
-        rules = {row.rule: row.shadow for row in rows}
-        amount = _amount(record, definitions)
-        self.events[record.seq] = HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
-        self._named[f"{record.type}/{record.id}"] = record.seq
-        for rule in rules:
-            self.by_rule[rule].append(record.seq)
-
-    def _take_labels(self, log: Log, definitions: Definitions, after: int, upto: int) -> None:
-        decoder = msgspec.json.Decoder(_Label)
+    def _labels(self, log: Log, after: int, upto: int) -> dict[str, Said]:
+        """What the labels of some places say in the end, by the names of their events."""
+        decoder, found = msgspec.json.Decoder(_Label), dict[str, Said]()
         for records in log.labels_after(after, upto):
             for record in records:
-                found = decoder.decode(record.body)
-                self.now_ms = max(self.now_ms, parse_time(found.known_at))
-                seq = self._named.get(found.event)
-                if seq is None:
-                    continue
-                one = self.events[seq]
-                new = Standing(found.verdict, found.source, parse_time(found.known_at))
-                if one.standing is None or one.standing.gives_way_to(new):
-                    model = definitions.models.get(one.event)
-                    one.standing = new
-                    one.verdict = counted_verdict(
-                        found.verdict, found.reason, model.friendly_reasons if model is not None else ()
-                    )
+                label = decoder.decode(record.body)
+                known_at_ms = parse_time(label.known_at)
+                self.now_ms = max(self.now_ms, known_at_ms)
+                said = Said(Standing(label.verdict, label.source, known_at_ms), label.reason)
+                before = found.get(label.event)
+                found[label.event] = said if before is None else before.later(said)
+        return found
 
     def _forget(self) -> None:
         """Let go of the oldest where there are too many."""
@@ -216,11 +290,37 @@ class HitRecords:
             return
         kept = sorted(self.events)[-EVENTS_KEPT:]
         first = kept[0]
-        self.since_ms, self.from_seq = self.events[first].time_ms, first - 1
+        self.since_ms, self.from_seq, self._floor = self.events[first].time_ms, first - 1, first - 1
+        self._unplaced.clear()
         self.events = {seq: self.events[seq] for seq in kept}
-        self._named = {f"{one.event}/{one.id}": seq for seq, one in self.events.items()}
+        self._named = {one.name: seq for seq, one in self.events.items()}
         for rule, seqs in list(self.by_rule.items()):
             self.by_rule[rule] = [seq for seq in seqs if seq >= first]
+
+
+def _hit_events(log: Log, definitions: Definitions, after: int, upto: int) -> list[HitEvent]:
+    """The events of some places at which rules hit, in order."""
+    places: defaultdict[int, list[HitRow]] = defaultdict(list)
+    for rows in log.hits_after(after, upto):
+        for row in rows:
+            places[row.seq].append(row)
+    if not places:
+        return []
+    spans = [(after, upto)] if len(places) > _CROWDED else [(seq - 1, seq) for seq in places]
+    records = (one for start, end in spans for part in log.read(start, end) for one in part if one.seq in places)
+    return [_hit_event(one, places[one.seq], definitions) for one in records]
+
+
+def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions) -> HitEvent:
+    rules, amount = {row.rule: row.shadow for row in rows}, _amount(record, definitions)
+    return HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
+
+
+def _judge(event: HitEvent, said: Said, definitions: Definitions) -> None:
+    """Have an event known as what its labels say in the end."""
+    model = definitions.models.get(event.event)
+    friendly = model.friendly_reasons if model is not None else ()
+    event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
 
 
 def _amount(record: Record, definitions: Definitions) -> int | None:

@@ -30,7 +30,7 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     from shroff.decisions.log_columns import LogPiece
 
-PLACES: Final = 1 << 14  # of the log that a run covers when it is made; so many are read at most behind the index
+PLACES: Final = 1 << 14  # of the log that a run covers when it is made; each question reads what is behind the last run
 LEVEL: Final = 8  # as many runs of one size are put together
 LARGEST: Final = 1 << 20  # places of a run: one of more would take more memory to make than it saves looks
 _VERSION: Final = 1  # of what is hashed, and how

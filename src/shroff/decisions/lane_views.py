@@ -255,7 +255,7 @@ class LaneViews:
 
     def files_in_lane(self) -> Mapping[str, str] | None:
         """The files of the version that this lane has in force, or is to begin with; None where it has neither."""
-        from shroff.decisions.history import Control
+        from shroff.decisions.history import control_at
         from shroff.decisions.lane_work import CONTROLS
 
         if self.places.lane is None or self.places.is_elsewhere:
@@ -263,10 +263,8 @@ class LaneViews:
         told = self._told
         if not self.has_log():
             return told[0] if told is not None else None
-        control, reached = Control(), 0
         with closing(self.open_log(read_only=True)) as log:
-            for record in log.controls():
-                control.take(record)
+            control = control_at(log)
             reached = max((int(one) for one in log.offsets(CONTROLS).values() if one), default=0)
         if told is not None and told[1] > reached:
             return told[0]
@@ -320,15 +318,13 @@ class LaneViews:
 
 
 def _state(number: int, lane: LaneViews, wanted: Mapping[str, str]) -> LaneState:
-    from shroff.decisions.history import Control
+    from shroff.decisions.history import control_at
 
     name = f"lane {number}"
     if not lane.has_log():
         return LaneState(number, name, trouble="it has no log yet: its worker was never started")
-    control = Control()
     with suppress(ShroffError), lane.reading() as log:
-        for record in log.controls():
-            control.take(record)
+        control = control_at(log)
         return LaneState(number, log.place, log.last_seq(), dict(control.versions), control.versions == wanted)
     return LaneState(number, name, trouble="its log cannot be read now")
 

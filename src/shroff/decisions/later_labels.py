@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
 from shroff.streams.log import Log
 
 CORRECT: Final = (
@@ -39,15 +40,35 @@ def now_of(log: Log, now_ms: int) -> int:
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
 
 
+@dataclass(slots=True)
+class LaterLabels:
+    """Labels of one log that become known only after now, followed: a look reads what came since the one before.
+
+    Now moves on, so a label that was known at one look is known at each later one; what a clock that is set back
+    would make unknown again is held for a day.
+    """
+
+    _upto: int = 0
+    _held: list[tuple[int, str]] = field(default_factory=list)
+
+    def follow(self, log: Log, now_ms: int) -> Later:
+        """Those of now. Cost: the first time a pass over the log, then over what came since, for its labels."""
+        last = log.last_seq()
+        if last < self._upto:  # it is another log
+            self._upto, self._held = 0, []
+        since_ms = now_ms - DAY_MS
+        self._held = [one for one in self._held if one[0] > since_ms]
+        for records in log.labels_after(self._upto, last):
+            self._held += [(one.time_ms, one.id.partition("#")[0]) for one in records if one.time_ms > since_ms]
+        self._upto = last
+        later = [one for one in self._held if one[0] > now_ms]
+        last_ms, event = max(later, key=lambda one: one[0], default=(0, ""))
+        return Later(len(later), last_ms, event)
+
+
 def labels_after(log: Log, now_ms: int) -> Later:
-    """The labels of a log that become known only after a moment. Cost: a look at each label."""
-    count, last_ms, event = 0, 0, ""
-    for records in log.labels_after():
-        for record in records:
-            count += record.time_ms > now_ms
-            if record.time_ms > max(now_ms, last_ms):
-                last_ms, event = record.time_ms, record.id.partition("#")[0]
-    return Later(count, last_ms, event)
+    """The labels of a log that become known only after a moment. Cost: as the first look of `LaterLabels`."""
+    return LaterLabels().follow(log, now_ms)
 
 
 def told_of(later: Later) -> list[str]:

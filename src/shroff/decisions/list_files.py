@@ -8,7 +8,7 @@ from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.decisions.additions import Additions
+from shroff.decisions.additions import ENDLESS, Additions
 from shroff.errors import UsageError
 from shroff.rules.silences import rule_of
 
@@ -102,7 +102,7 @@ def _check(name: str, entry: Entry) -> None:
     if not entry.value:
         raise UsageError("an entry of a list needs a value.")
     if rule_of(name) is not None and not entry.expires_at:
-        raise UsageError("a rule is silent until a time: say when that ends. For good, change the rule.")
+        raise UsageError(ENDLESS)
     if any(sign in text for text in astuple(entry) for sign in "\r\n\0"):
         raise UsageError("an entry of a list stands on one line.")
     if max(len(text) for text in astuple(entry)) > _TEXT_MAX:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Final, NoReturn
 
@@ -28,16 +29,20 @@ def forked() -> int:
 
 
 def let_go(kept: int) -> None:
-    """In a new process: ignore signals, close all that was open but one descriptor, and collect no garbage.
+    """In a new process: ignore signals, hold nothing of what was open but one descriptor, and collect no garbage.
 
-    Who stops the worker means the worker; and locks and connections would outlive it. What is collected may end what
-    is not here: threads of a library, which a copy does not have, are waited for without an end.
+    Who stops the worker means the worker; and locks and connections would outlive it. In their places stands what
+    leads nowhere: a library that begins anew in each copy, as Arrow does, closes what it had, and ends the process
+    where it cannot. What is collected may end what is not here: threads of a library, which a copy does not have, are
+    waited for without an end.
     """
     gc.disable()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
-    os.closerange(_KEPT_DESCRIPTORS, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in [int(one.name) for one in Path("/dev/fd").iterdir()]:
+        if number >= _KEPT_DESCRIPTORS and number not in {kept, nowhere}:
+            os.dup2(nowhere, number, inheritable=False)
 
 
 class Asked:

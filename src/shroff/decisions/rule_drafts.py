@@ -128,6 +128,12 @@ class RuleDrafts(RuleFiles):
         """Whether a rule comes into force only when somebody who did not write it approves it."""
         return EVERYWHERE in self.systems.second_person
 
+    def refuse_rules_in(self, folder: Path) -> None:
+        """Raises: NotAllowedError for the folder of the project's rules, where a second person approves those."""
+        if self.needs_second_person and folder.resolve() == (self.places.folder / FOLDER).resolve():
+            words = "a second person approves rules here, as shroff.yaml says, and only the service knows two people"
+            raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
+
     # ---- drafts as texts
 
     def drafts(self) -> list[Draft]:

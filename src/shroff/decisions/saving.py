@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from shroff.decisions.fold import Folded
+from shroff.decisions.giving_way import give_way
 from shroff.decisions.process_copy import forked, let_go
 from shroff.decisions.snapshots import Saved, header_of, parts_of
 from shroff.errors import StorageError
@@ -107,6 +108,8 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
     """In the new process, which never goes on with anything else."""
     try:
         let_go(telling)
+        os.setsid()
+        give_way()
         file = snapshots.write(header, parts_of(folded))
         told = _Told(str(file), file.stat().st_size)
     except StorageError as error:

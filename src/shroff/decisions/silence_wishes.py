@@ -19,9 +19,11 @@ from shroff.decisions.silences import Silences
 from shroff.errors import NotAllowedError, StorageError, UsageError
 from shroff.events.systems import Systems
 from shroff.language.values import parse_time
+from shroff.rules.silences import rule_of
 
 ASKED_FOR: Final = "silences"  # of `second_person` in shroff.yaml
 LEDGER: Final = "silences.json"
+THE_WAY: Final = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
 
 
@@ -60,6 +62,12 @@ class SilenceWishes(Silences):
         """Whether a rule is silent only when somebody approves it who did not ask for it."""
         return ASKED_FOR in self.systems.second_person
 
+    def refuse_alone(self, name: str) -> None:
+        """As `Additions` says. A name of this machine's users is nobody who signed in: two may be one person."""
+        if rule_of(name) is not None and self.silences_need_second_person:
+            words = "a second person approves silences here, as shroff.yaml says, and only the service knows two people"
+            raise NotAllowedError(f"{words}; {THE_WAY}")
+
     def silence_wishes(self) -> list[Wish]:
         """Those whose time is not over, by their rules and keys."""
         now_ms = self.now_ms()
@@ -77,12 +85,12 @@ class SilenceWishes(Silences):
         entry = self.silence_entry(rule, key, until, note, authors[-1].name)
         entity = next(one.by for one in self.definitions.rules if one.id == rule)
         with config.editing(self.places):
-            others = [one for one in self.silence_wishes() if (one.rule, one.key) != (rule, key)]
-            was = self._wish(rule, key)
+            wishes = self.silence_wishes()
+            was = next((one for one in wishes if (one.rule, one.key) == (rule, key)), None)
             hands = [] if was is None else [one for one in was.authors if one not in authors]
             wish = Wish(rule, entity, key, entry.expires_at, note, [*hands, *authors])
             before()
-            self._put(others, wish)
+            self._put([one for one in wishes if one != was], wish)
         return wish
 
     def approve_silence(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
@@ -91,12 +99,15 @@ class SilenceWishes(Silences):
         Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
             NotAllowedError for who had a hand in it.
         """
-        wish = self._known_wish(rule, key)
-        if wish.tag != tag:
-            raise ChangedMeanwhileError(f"another silence of {rule} is asked for now; look again, and approve that.")
+        wish = self._known_wish(rule, key, tag)
         if author.id in {one.id for one in wish.authors}:
             raise NotAllowedError(f"{author.name} asked for this silence; somebody else has to approve it")
-        self.write_silence(rule, key, wish.until, note=wish.note, by=wish.by, before=lambda _: before())
+
+        def still_asked(_: object) -> None:
+            self._known_wish(rule, key, tag)  # nobody took it back meanwhile
+            before()
+
+        self.write_silence(rule, key, wish.until, note=wish.note, by=wish.by, before=still_asked)
         self._drop(wish)
 
     def drop_silence_wish(self, rule: str, key: str, before: Recorded) -> None:
@@ -120,13 +131,12 @@ class SilenceWishes(Silences):
             words = "Delete it: silences that wait for a second person are then to be asked for again"
             raise StorageError(f"{self._wishes_file} cannot be read. {words}.") from None
 
-    def _wish(self, rule: str, key: str) -> Wish | None:
-        return next((one for one in self.silence_wishes() if (one.rule, one.key) == (rule, key)), None)
-
-    def _known_wish(self, rule: str, key: str) -> Wish:
-        found = self._wish(rule, key)
+    def _known_wish(self, rule: str, key: str, tag: str | None = None) -> Wish:
+        found = next((one for one in self.silence_wishes() if (one.rule, one.key) == (rule, key)), None)
         if found is None:
             raise UsageError(f"nobody asks any more for rule {rule[:100]!r} to be silent there.")
+        if tag not in {None, found.tag}:
+            raise ChangedMeanwhileError(f"another silence of {rule} is asked for now; look again, and approve that.")
         return found
 
     def _drop(self, wish: Wish) -> None:

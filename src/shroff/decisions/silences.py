@@ -68,8 +68,9 @@ class Silences(ListFiles):
         """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
 
         Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
-            within a year from now.
+            within a year from now; NotAllowedError where a second person approves silences.
         """
+        self.refuse_alone(list_of(rule))
         entry = self.silence_entry(rule, key, until, note, by)
         self.make_silence_list(rule)
         return self.list_add(list_of(rule), entry, waits)

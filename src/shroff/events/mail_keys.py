@@ -73,6 +73,7 @@ WEB: Final = Keys(
             "proxies",
             "The proxies before the service, by address or network. From where a request comes is then read in its "
             "head, as far as these wrote it: pauses for who asks too often, failed sign-ins and the record go by it. "
+            "Where there is no url, they say whether they were asked over TLS, too. "
             "Name none that takes requests from others without saying so: whoever reaches it chooses their address.",
             Many(
                 "a list of addresses and networks",
@@ -83,7 +84,8 @@ WEB: Final = Keys(
         ),
         Key(
             "proxy_header",
-            "Where these proxies write it; the other header is not read, since they pass on what a sender wrote there.",
+            "Where these proxies write it; the other header is not read, since they pass on what a sender wrote there. "
+            "Whether they were asked over TLS stands in x-forwarded-proto beside the one, in the other itself.",
             choice("x-forwarded-for", "forwarded"),
             default="x-forwarded-for",
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from operator import attrgetter
+from types import GenericAlias
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -50,7 +51,7 @@ class PlainReader:
         )
         self._type = event_type.name
         self._decode = msgspec.json.Decoder(shape).decode
-        self._decode_list = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]  # made here
+        self._decode_list = msgspec.json.Decoder(GenericAlias(list, (shape,))).decode
         self._encode = msgspec.json.Encoder().encode
         self._values = attrgetter(*(f"f{at}" for at in range(len(order))))
         self._reads = [

@@ -431,7 +431,7 @@ SYSTEMS: Final = (
     ),
     Key(
         "second_person",
-        "What comes into force over the service only when somebody approves it who did not write it.",
+        "What comes into force only when somebody approves it who did not write it. Commands leave it to the service.",
         Many("a list of what is approved by a second person: rules, silences", choice("rules", "silences")),
         examples=("[rules, silences]",),
     ),

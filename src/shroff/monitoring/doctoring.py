@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shroff.decisions.doctor import Finding
+    from shroff.decisions.doctor_seen import Seen
     from shroff.decisions.doctor_systems import Try
     from shroff.decisions.lake_reader import LakeReader
     from shroff.decisions.ruletests import CheckReport
@@ -84,15 +85,21 @@ class Doctoring(ABC):
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
         """A folder or bucket by its settings."""
 
-    def doctor(self) -> list[Finding]:
+    def doctor(self, seen: Seen | None = None) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
 
         Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
         once for each.
+
+        Args:
+            seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
         """
-        if self.is_parted:
-            return _together([one.doctor() for one in self.each_lane()])
         from shroff.decisions.doctor import look
+        from shroff.decisions.doctor_seen import Seen
+
+        seen = Seen() if seen is None else seen
+        if self.is_parted:
+            return _together([one.doctor(seen.of(one.places.state)) for one in self.each_lane()])
         from shroff.decisions.doctor_systems import LIMIT_S, asked, look_at_variables, within
         from shroff.monitoring.drift_record import findings
 
@@ -110,7 +117,7 @@ class Doctoring(ABC):
 
         report = self.check(with_log=is_there)
         definitions, errors = report.definitions, report.errors
-        found = look(self.places, definitions, errors, has_log, self.reading, self.now_ms(), systems.sinks)
+        found = look(self.places, definitions, errors, has_log, self.reading, self.now_ms(), systems.sinks, seen)
         tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
         known = {one.subject: one.state for one in found}
         found += [

@@ -7,7 +7,7 @@ Pages of metrics and `doctor` read it, and what gathers alerts into cases.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,7 +17,9 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.monitoring.drift import LIMIT
-from shroff.monitoring.drifting import DriftReport
+
+if TYPE_CHECKING:
+    from shroff.monitoring.drifting import DriftReport
 
 ALERTS_KEPT: Final = 1_000
 SHOWN: Final = 5  # names in a line of `doctor`

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.history import Control
+from shroff.decisions.history import control_at
 from shroff.decisions.stored import telling_damage
 from shroff.notices.facts import Facts, Told
 from shroff.notices.letters import Letters
@@ -92,9 +92,7 @@ class Confirming:
 
     def _in_force(self, own: Definitions, log: Log) -> Definitions:
         """The version that decides now: a policy may have changed since this was opened. Cost: the log's controls."""
-        control = Control()
-        for record in log.controls():
-            control.take(record)
+        control = control_at(log)
         now = control.versions
         if not now or all(now.get(name) == getattr(own.versions, name) for name in ("definitions", "policy")):
             return own

@@ -31,8 +31,8 @@ _EVENT: Final = re.compile(rb"(?m)^e")
 class Figures(msgspec.Struct, frozen=True):
     """The figures of a report. Money in smallest units; `hours` are counts by the hour of the day in its zone.
 
-    The last seven are of the moment when it was due: what waits for people, and the shares of frauds that are known
-    after so many days.
+    From `open` on they are of the moment when it was due: what waits for people, and the shares of frauds that are
+    known after so many days.
     """
 
     counts: dict[str, int]
@@ -72,9 +72,14 @@ class Day:
 
 def day_of(notice: Notice, due: Due) -> Day:
     """The day that a report is of."""
-    zone = ZoneInfo(notice.zone if isinstance(notice.zone, str) else "UTC")
+    zone = zone_of(notice)
     day = date.fromisoformat(msgspec.json.decode(due.told, type=_Told).day)
     return Day(start_of(day, zone), start_of(day + timedelta(days=1), zone), zone)
+
+
+def zone_of(notice: Notice) -> ZoneInfo:
+    """The zone of a report, whose days it is about: no event says it."""
+    return ZoneInfo(notice.zone if isinstance(notice.zone, str) else "UTC")
 
 
 def start_of(day: date, zone: ZoneInfo) -> int:
@@ -106,20 +111,20 @@ def _figures(office: Office, day: Day, log: Log, store: NoticeStore) -> Figures:
         answers = Counter(one.answer for one in look.answered_between(day.start_ms, day.end_ms))
     waits = office.backlog()
     return Figures(
-        counts,
-        money,
-        hours,
-        sum(frauds[one] for one in STOPPED),
-        frauds["approve"],
-        sum(genuine[one] for one in STOPPED),
-        answers["yes"],
-        answers["no"],
-        waits.open,
-        waits.late,
-        waits.escalated,
-        waits.stake,
-        waits.left_ms,
-        dict(office.known_by(AGES_DAYS)),
+        counts=counts,
+        money=money,
+        hours=hours,
+        caught=sum(frauds[one] for one in STOPPED),
+        missed=frauds["approve"],
+        false_alarms=sum(genuine[one] for one in STOPPED),
+        yes=answers["yes"],
+        no=answers["no"],
+        open=waits.open,
+        late=waits.late,
+        escalated=waits.escalated,
+        stake=waits.stake,
+        left_ms=waits.left_ms,
+        known=dict(office.known_by(AGES_DAYS)),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from shroff.decisions.policy import OUTCOMES
 from shroff.language.values import HOUR_MS
@@ -13,7 +12,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.office import Office
 from shroff.notices.raising import due_of
-from shroff.notices.reckoning import Figures, day_of, figures_of, start_of
+from shroff.notices.reckoning import Figures, day_of, figures_of, start_of, zone_of
 from shroff.notices.store import Due, NoticeStore
 from shroff.notices.wording import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.words import WORDS
@@ -25,7 +24,7 @@ LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made an
 
 def report_due(notice: Notice, now_ms: int) -> Due | None:
     """The report that is due by now: of the day before the last time of day that `at` names; None where it is late."""
-    zone = ZoneInfo(notice.zone if isinstance(notice.zone, str) else "UTC")
+    zone = zone_of(notice)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
     day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
     at_ms = start_of(day, zone) + notice.at_minute * 60_000

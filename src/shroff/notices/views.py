@@ -263,6 +263,13 @@ class NoticeViews:
         """Whether there is anything to do beside the log: notices, or rules that name somebody to be told."""
         return bool(self.notices) or any(rule.notify for rule in self.definitions.rules)
 
+    def begin_telling(self, log: Log) -> None:
+        """Note in the log from where on is told, where that is not known yet. Raises: as the log's `append`."""
+        if self.tells():
+            from shroff.notices.telling import begun_at
+
+            begun_at(log)
+
     def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Teller | None]:
         """Tell while this process writes the log (see `notices.telling.telling`)."""
         if not self.tells():

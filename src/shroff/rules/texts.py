@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 from shroff.errors import Problem, UsageError
@@ -16,6 +18,8 @@ from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, read
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST: Final = "the text is no list of rules. Begin each of them with '- id: ...'"
+FILES_KEPT: Final = 256  # whose rules are known by their texts, as reading YAML takes 10 ms a file
+RULES_KEPT: Final = 4_096
 _DASH: Final = "- "
 _COMMA: Final = re.compile(r"\s*,[ \t]*")
 _END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
@@ -35,12 +39,17 @@ class RuleText:
 
 def rule_texts(file_text: str) -> dict[str, RuleText]:
     """The rules of a file by their ids, those that can be told apart; of a file that cannot be read none."""
+    return dict(_rule_texts(file_text))
+
+
+@lru_cache(FILES_KEPT)
+def _rule_texts(file_text: str) -> dict[str, RuleText]:
     top = read(file_text, "", [])
     if not isinstance(top, Sequence):
         return {}
     if top.source:
         return _in_brackets(file_text, top)
-    lines = file_text.split("\n")
+    lines, begins = file_text.split("\n"), _begins(file_text)
     starts = [_first_line(lines, item, top.column) for item in top.items]
     found: dict[str, RuleText] = {}
     for item, start, following in zip(top.items, starts, [*starts[1:], len(lines) + 1], strict=True):
@@ -50,18 +59,18 @@ def rule_texts(file_text: str) -> dict[str, RuleText]:
         if id_ is not None and id_.text not in found:
             indent = top.column - 1
             text = "\n".join(_moved(line, -indent) for line in lines[start - 1 : last])
-            at = _offset(file_text, start, 1)
-            end = _offset(file_text, last, 1) + len(lines[last - 1])
-            found[id_.text] = RuleText(id_.text, at, end, indent, f"{text}\n")
+            end = begins[last - 1] + len(lines[last - 1])
+            found[id_.text] = RuleText(id_.text, begins[start - 1], end, indent, f"{text}\n")
     return found
 
 
 def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
     found: dict[str, RuleText] = {}
+    begins = _begins(file_text)
     for item in top.items:
         id_ = _value(item, "id")
         if id_ is not None and isinstance(item, Mapping) and id_.text not in found:
-            start = _offset(file_text, item.line, item.column)
+            start = begins[item.line - 1] + item.column - 1
             text = _DASH + _all_moved(item.source, len(_DASH))
             found[id_.text] = RuleText(id_.text, start, start + len(item.source), 0, f"{text}\n", in_brackets=True)
     return found
@@ -171,6 +180,7 @@ def _without_key(text: str, rule: Mapping, key: Scalar) -> str:
     return before + (after[comma.end() :] if comma else after)
 
 
+@lru_cache(RULES_KEPT)
 def is_in_shadow(text: str) -> bool:
     """Whether a rule's text says that it is in shadow."""
     top = read(text, "", [])
@@ -237,9 +247,14 @@ def _first_line(lines: list[str], item: Node, column: int) -> int:
     return line
 
 
+def _begins(text: str) -> list[int]:
+    """Where each line begins in a text."""
+    return list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+
+
 def _offset(text: str, line: int, column: int) -> int:
     """Where a place, counted from 1, is in a text."""
-    return sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
+    return _begins(text)[line - 1] + column - 1
 
 
 def _end(text: str, found: Scalar) -> int:

@@ -91,13 +91,19 @@ class Delivery:
         return courier.is_waiting or courier.through >= self._target or self._clock() >= self._end_at
 
 
+def begin(routes: Sequence[Route], log: Log) -> None:
+    """Note in the log where each sink begins that it does not know yet. Raises: as the log's `append`."""
+    offsets = first_offsets(log, {route.name: route.from_now for route in routes}, lambda: secrets.token_hex(8))
+    if offsets:
+        log.append(Batch(offsets=offsets))
+
+
 @contextmanager
 def delivering(
     routes: Sequence[Route],
     log: Log,
     opened: Callable[[], Log],
     now_ms: Callable[[], int],
-    token: Callable[[], str] = lambda: secrets.token_hex(8),
 ) -> Iterator[Delivery]:
     """Deliver while a process writes this log; `tend` is to be called between its batches.
 
@@ -108,9 +114,7 @@ def delivering(
 
     Raises: as the log's `append`.
     """
-    offsets = first_offsets(log, {route.name: route.from_now for route in routes}, token)
-    if offsets:
-        log.append(Batch(offsets=offsets))
+    begin(routes, log)
     delivery = Delivery([Courier(route, opened, now_ms) for route in routes], lambda moved: record(log, moved))
     try:
         yield delivery

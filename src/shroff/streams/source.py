@@ -110,7 +110,7 @@ class Source(Protocol):
 
 
 def shown(offset: str) -> str:
-    """An offset for people: without what a source keeps behind an `@` to know again what it read."""
+    """An offset alone, for people and to be counted by: without what a source keeps behind an `@` to know it again."""
     return offset.partition("@")[0]
 
 

@@ -5,7 +5,6 @@ A program of its own beside the service's, so that deciding has the interpreter 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import app
+from shroff.decisions.giving_way import give_way
 from shroff.errors import DefinitionError, ShroffError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 TELL_S: Final = 0.2
 ROWS: Final = 200  # changed events that are kept to look at
 DAYS_A_WEEK: Final = 7
-NICE: Final = 5  # it gives way to what is decided
+NICENESS: Final = 5  # it gives way to what is decided, and somebody waits for it
 
 
 def main() -> int:
     """Judge; a line of JSON for each thing that is said."""
-    os.nice(NICE)
+    give_way(NICENESS)
     job = msgspec.json.decode(sys.argv[1], type=dict[str, str | None])
     try:
         say({"result": judged(job)})

@@ -163,6 +163,7 @@ async def computed(service: Service, draft: Draft, kept: Kept) -> dict[str, Any]
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             limit=64 * 1024 * 1024,
+            start_new_session=True,  # see `giving_way`
         )
         try:
             async with asyncio.timeout(SECONDS_MAX):

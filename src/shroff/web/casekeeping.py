@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shroff.cases.following import Follower
     from shroff.streams.log import Log
 
-LOOK_S: Final = 0.25  # between two looks at the log and the clock
+LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
 GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
 AFTER_FAILURE_S: Final = 5.0
 

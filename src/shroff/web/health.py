@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from shroff.decisions.doctor import NOTE, WRONG, Finding
+from shroff.decisions.doctor_seen import Seen
 from shroff.decisions.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.decisions.outbox import SinkState
 from shroff.decisions.retrying import Retried, known_numbers
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
 
 FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
 AGAIN_S: Final = 5.0  # and at least, for who wants another one now
+OLD_S: Final = 600.0  # from when on a look says nothing of now
+PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
 BODY_BYTES_MAX: Final = 1024 * 1024
 NUMBERS_MAX: Final = 10_000
 RAW_SHOWN: Final = 2_000  # bytes of an entry
+InThread: TypeAlias = "Callable[[Callable[[], Look]], Awaitable[Look]]"
 _ORDER: Final = {WRONG: 0, NOTE: 1}
 
 
@@ -55,6 +60,16 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a page can show at once: the newest look, if there is one that says something of now, and whether another
+    is under way.
+    """
+
+    look: Look | None
+    is_looking: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """An entry of quarantine; `raw` is empty where it may hold what is personal, and who looks may not see that."""
 
@@ -65,13 +80,33 @@ class Kept:
 
 
 class HealthBoard:
-    """Looks once a minute at most, whoever asks; never while nobody does."""
+    """Looks once a minute at most, whoever asks; never while nobody does.
+
+    The first look at a long log reads all its labels and the newest snapshot, and a system outside may take seconds to
+    say nothing. So who asks for a page is shown what is known, and a look goes on beside it.
+    """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._project, self._clock_s = project, clock_s
         self._lock = Lock()
         self._looked_s = float("-inf")
         self._found: Look | None = None
+        self._seen = Seen()
+        self._beside: asyncio.Task[Look] | None = None
+
+    async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
+        """What is known at once; begins a look where that is old, and waits for it for a moment. In the event loop.
+
+        Raises: what a look raised.
+        """
+        task = self._beside
+        if task is None or (task.done() and task.exception() is None):  # one that failed is told once
+            task = self._beside = asyncio.ensure_future(in_thread(lambda: self.look(is_now=is_now)))
+        if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
+            self._beside = None if self._beside is task else self._beside
+            return Known(task.result(), is_looking=False)
+        is_old = self._clock_s() - self._looked_s >= OLD_S
+        return Known(None if is_old else self._found, is_looking=True)
 
     def look(self, *, is_now: bool = False) -> Look:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
@@ -84,7 +119,7 @@ class HealthBoard:
 
     def _look(self) -> Look:
         project = self._project
-        findings = sorted(project.doctor(), key=lambda one: _ORDER.get(one.state, 2))
+        findings = sorted(project.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
         try:
             sinks: Sequence[SinkState] = project.sink_states()
         except UsageError:  # there is no log yet

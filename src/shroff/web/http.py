@@ -76,8 +76,11 @@ class Request:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the browser speaks TLS, with this service or with what stands before it."""
-        return self.scope.get("scheme") == "https" or self.header(b"x-forwarded-proto").lower() == b"https"
+        """Whether the browser speaks TLS, with this service or with what stands before it, as a named proxy says."""
+        if self.scope.get("scheme") == "https":
+            return True
+        client = self.scope.get("client")
+        return client is not None and self.proxies.is_encrypted(str(client[0]), self.scope["headers"])
 
     @property
     def wants_page(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL
-from contextlib import suppress
+from collections.abc import Sequence
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Final
 
 from shroff.decisions.key_index import PLACES
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 EVERY_S: Final = 15.0
-DUE: Final = 2 * PLACES  # lacking: a process that indexes takes half a second to start
+DUE: Final = 2 * PLACES  # so many have to lack: a process that indexes takes half a second to start
 PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
 
 
@@ -41,9 +42,16 @@ def _lacks(service: Service) -> int:
 
 async def _index(service: Service) -> None:
     words = (sys.executable, "-m", "shroff", "-C", str(service.project.places.folder), "index")
-    process = await asyncio.create_subprocess_exec(*words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
+    process = await asyncio.to_thread(_begun, words)
     try:
-        await process.wait()
+        await asyncio.to_thread(process.wait)
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
+        process.terminate()  # which its thread then sees; nothing, where it has ended
+
+
+def _begun(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Begin a program, alone in its session (see `decisions.giving_way`)."""
+    return subprocess.Popen(  # noqa: S603 - this program
+        words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+    )

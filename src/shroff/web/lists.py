@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.decisions.lists import Edited, Entry, Summary
+from shroff.decisions.silence_wishes import THE_WAY
 from shroff.people.audit import Act
 from shroff.rules.silences import rule_of
 from shroff.web import list_csv
@@ -88,7 +89,7 @@ async def change(
     ProblemError with 409 for a silence that a second person has to approve.
     """
     if put and rule_of(name) is not None and service.project.silences_need_second_person:
-        words = "a second person approves silences here; ask for one from a case, by POST /api/v1/cases/{id}/silence"
+        words = f"a second person approves silences here; {THE_WAY}"
         raise ProblemError(409, "second-person", "This needs a second person", words)
 
     def recorded(found: Edited) -> None:

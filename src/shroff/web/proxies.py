@@ -16,8 +16,10 @@ from shroff.events.systems import System
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 FORWARDED: Final = b"forwarded"
 FORWARDED_FOR: Final = b"x-forwarded-for"
-_FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^;",\s]*))', re.IGNORECASE)
-_PARTS: Final = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # commas outside of what stands in quotation marks
+FORWARDED_PROTO: Final = b"x-forwarded-proto"
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
+_PAIR: Final = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
+_PART: Final = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks
 
 
 class Proxies:
@@ -26,7 +28,8 @@ class Proxies:
     Args:
         networks: Their addresses or networks, such as 10.0.0.0/8.
         header: In which of the two they say from whom they have a request. The other is never read: a proxy that does
-            not write it passes on what somebody forged.
+            not write it passes on what somebody forged. Whether they were asked over TLS stands in X-Forwarded-Proto
+            beside the one, in the other itself.
     """
 
     def __init__(self, networks: Sequence[str] = (), header: bytes = FORWARDED_FOR) -> None:
@@ -49,24 +52,43 @@ class Proxies:
                 break
         return str(found)
 
+    def is_encrypted(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether the proxy that connected says that it was asked over TLS; of nobody else that is believed.
+
+        Of several the last one counts: that proxy wrote it.
+        """
+        found = _address(peer) if self._networks else None
+        if found is None or not self._has(found):
+            return False
+        if self._header == FORWARDED_FOR:
+            said = [value for name, value in headers if name == FORWARDED_PROTO]
+            return bool(said) and said[-1].rpartition(b",")[2].strip().lower() == b"https"
+        return _named("proto", next(self._parts(headers), "")).lower() == "https"
+
     def _has(self, address: IP) -> bool:
         return any(address in one for one in self._networks)
 
     def _hops(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
         """What the head says from whom each proxy had it, the last one first."""
+        for part in self._parts(headers):
+            yield part if self._header == FORWARDED_FOR else _named("for", part)
+
+    def _parts(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
+        """What each proxy wrote, the last one first."""
         values = [value.decode("latin-1") for name, value in headers if name == self._header]
         for value in reversed(values):
-            if self._header == FORWARDED_FOR:
-                yield from reversed(value.split(","))
-                continue
-            for part in reversed(_PARTS.split(value)):
-                named = _FOR.search(part)
-                yield "" if named is None else named[1] or named[2]
+            is_list = self._header == FORWARDED_FOR
+            yield from reversed(value.split(",") if is_list else [one[0] for one in _PART.finditer(value)])
 
 
 def proxies_of(web: System) -> Proxies:
     """The proxies that shroff.yaml names."""
     return Proxies(web.options.get("proxies", ()), web.text("proxy_header", FORWARDED_FOR.decode()).encode())
+
+
+def _named(name: str, part: str) -> str:
+    """What one proxy wrote of something into the standard header: by the name of a pair, never within a text."""
+    return next((one[2] or one[3] for one in _PAIR.finditer(part) if one[1].lower() == name), "")
 
 
 def _address(text: str) -> IP | None:

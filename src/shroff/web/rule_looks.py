@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -32,6 +34,7 @@ ACTIVE: Final = "active"
 SHADOW: Final = "shadow"
 DRAFT: Final = "draft"
 OFF: Final = "off"
+SLICE_S: Final = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
 STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
 
 
@@ -42,23 +45,38 @@ class RuleLooks:
     records: HitRecords = field(default_factory=HitRecords)
     histories: Histories = field(default_factory=Histories)
     _lock: Lock = field(default_factory=Lock)
+    _beside: asyncio.Task[bool] | None = None
 
-    def follow(self, project: Project) -> None:
-        """Bring both up to date with the log, where there is one."""
-        with self._lock:
-            try:
-                with project.reading() as log:
-                    self.histories.follow(log)
-                    self.records.follow(log, project.definitions)
-            except UsageError:  # there is no log yet
-                return
+    def follow(self, project: Project, *, is_whole: bool) -> bool:
+        """Bring both up to date with the log, where there is one; gives whether hits are counted as far as they go.
+
+        `is_whole`: however long that takes.
+        """
+        while True:
+            with self._lock:
+                try:
+                    with project.reading() as log:
+                        self.histories.follow(log)
+                        self.records.follow(log, project.definitions, SLICE_S)
+                except UsageError:  # there is no log yet
+                    return True
+            if self.records.is_whole or not is_whole:
+                return self.records.is_whole
+
+    def count_on(self, project: Project, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
+        """Count hits back beside whoever looks, as far as they go. In the event loop."""
+        if self._beside is None or self._beside.done():
+            with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them
+                _ = self._beside and self._beside.result()
+            self._beside = asyncio.ensure_future(in_thread(lambda: self.follow(project, is_whole=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class RuleLook:
     """One rule. `rule` is None where it is no rule of the project's files, or these have mistakes.
 
-    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back.
+    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;
+    `has_all_hits` whether they are counted as far back as they go.
     """
 
     id: str
@@ -68,6 +86,7 @@ class RuleLook:
     record: RuleRecord
     versions: Sequence[Version]
     says: str = ""
+    has_all_hits: bool = True
 
     @property
     def state(self) -> str:
@@ -104,34 +123,39 @@ class RuleLook:
         return next((one.text for one in self.versions if one.text), "")
 
 
-def all_rules(service: Service) -> list[RuleLook]:
-    """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait."""
+def all_rules(service: Service, *, is_whole: bool = False) -> list[RuleLook]:
+    """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait.
+
+    `is_whole`: with hits counted as far back as they go; else each says whether they are.
+    """
     project, looks = service.project, service.rule_looks
-    looks.follow(project)
+    has_all = looks.follow(project, is_whole=is_whole)
     drafts, standings = {one.id: one for one in project.drafts()}, project.standings()
     ids = {rule.id for rule in _rules(project)} | standings.keys() | drafts.keys() | looks.histories.of.keys()
-    found = [_look(project, looks, id_, drafts.get(id_), standings.get(id_)) for id_ in sorted(ids)]
+    found = [_look(project, looks, id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
     return sorted(found, key=lambda one: one.state == OFF)
 
 
-def one_rule(service: Service, id_: str) -> RuleLook:
-    """One rule. Raises: ProblemError with 404 where nobody ever knew it."""
+def one_rule(service: Service, id_: str, *, is_whole: bool = False) -> RuleLook:
+    """One rule, as `all_rules` gives it. Raises: ProblemError with 404 where nobody ever knew it."""
     project, looks = service.project, service.rule_looks
-    looks.follow(project)
-    found = _look(project, looks, id_, project.draft(id_), project.standing(id_))
+    has_all = looks.follow(project, is_whole=is_whole)
+    found = _look(project, looks, id_, project.draft(id_), project.standing(id_), has_all=has_all)
     if found.rule is None and found.standing is None and found.draft is None and not found.versions:
         raise ProblemError(404, "no-rule", "There is no such rule", f"there is no rule {id_!r}, and there never was")
     return found
 
 
-def _look(project: Project, looks: RuleLooks, id_: str, draft: Draft | None, standing: Standing | None) -> RuleLook:
+def _look(
+    project: Project, looks: RuleLooks, id_: str, draft: Draft | None, standing: Standing | None, *, has_all: bool
+) -> RuleLook:
     rule = next((one for one in _rules(project) if one.id == id_), None)
     try:
         record = looks.records.record(id_, project.definitions)
     except DefinitionError:
         record = RuleRecord()
     says = "" if rule is None else spoken(rule, teller_of(project.definitions))
-    return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says)
+    return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says, has_all)
 
 
 def teller_of(definitions: Definitions) -> Teller:

@@ -30,7 +30,7 @@ class Back(msgspec.Struct, forbid_unknown_fields=True):
 
 async def records(service: Service, request: Request) -> Response:
     """Every rule with what it did."""
-    found = await service.in_thread(all_rules, service)
+    found = await service.in_thread(lambda: all_rules(service, is_whole=True))
     since_ms = service.rule_looks.records.since_ms
     return json_response(
         {
@@ -42,16 +42,18 @@ async def records(service: Service, request: Request) -> Response:
 
 async def record(service: Service, request: Request) -> Response:
     """One rule: its text, read back, and what it did."""
-    found = await service.in_thread(one_rule, service, request.params["rule"])
+    id_ = request.params["rule"]
+    found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
     return json_response({**_shown(found, service.project), "text": found.text, "says": found.says or None})
 
 
 async def hits(service: Service, request: Request) -> Response:
     """The newest events at which a rule hit."""
-    await service.in_thread(one_rule, service, request.params["rule"])
+    id_ = request.params["rule"]
+    await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
     limit, before = limit_of(request.query), cursor_of(request.query, int)
-    found = service.rule_looks.records.newest(request.params["rule"], before, limit)
-    shown = [_hit(one, request.params["rule"], service) for one in found]
+    found = service.rule_looks.records.newest(id_, before, limit)
+    shown = [_hit(one, id_, service) for one in found]
     return json_response({"hits": shown, "next": next_of(found[-1].seq) if len(found) == limit else None})
 
 

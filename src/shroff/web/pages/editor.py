@@ -207,7 +207,7 @@ async def _editor(
         may_approve=request.who.may(Right.APPROVE_RULES)
         and draft is not None
         and author_of(request).id not in {one.id for one in draft.note.authors},
-        **await common(service),
+        **await common(service, has_all_hits=look.has_all_hits),
     )
 
 

@@ -43,7 +43,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def again(service: Service, request: Request) -> Response:
     """Look now."""
-    await service.in_thread(lambda: service.health.look(is_now=True))
+    await service.health.known(service.in_thread, is_now=True)
     return see_other(PATH)
 
 
@@ -65,7 +65,7 @@ async def mend(service: Service, request: Request) -> Response:
 
 
 async def _page(service: Service, request: Request, mistake: str = "") -> Response:
-    found = await service.in_thread(service.health.look)
+    known = await service.health.known(service.in_thread)
     may_mend = request.who.may(Right.MEND_INPUT)
     kept = await service.in_thread(entries, service.project, request.who, ENTRIES_SHOWN) if may_mend else []
     return page(
@@ -73,12 +73,13 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         request,
         "health.html",
         422 if mistake else 200,
-        found=found,
+        found=known.look,
+        is_looking=known.is_looking,
         live=await look_live(service, period_of({})),
         state=service.state,
         entries=kept,
         may_mend=may_mend,
-        drift=_drifted(found),
+        drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),
         mistake=mistake,
     )

@@ -63,7 +63,7 @@ async def show(service: Service, request: Request) -> Response:
         which=which,
         counts=counts,
         may_edit=may_edit(request),
-        **await common(service),
+        **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
     )
 
 
@@ -111,7 +111,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         silence_list=f"/lists/{list_of(id_)}",
         entity_path=entity_path,
         may_edit_lists=request.who.may(Right.EDIT_LISTS),
-        **await common(service),
+        **await common(service, has_all_hits=look.has_all_hits),
     )
 
 
@@ -131,7 +131,7 @@ async def hits(service: Service, request: Request) -> Response:
         older=next_of(found[-1].seq) if len(found) == HITS_SHOWN else None,
         before=before,
         decision_path=decision_path,
-        **await common(service),
+        **await common(service, has_all_hits=look.has_all_hits),
     )
 
 
@@ -152,11 +152,14 @@ def rule_path(id_: str) -> str:
     return f"/rules/{quote(id_, safe='')}"
 
 
-async def common(service: Service) -> dict[str, Any]:
-    """What all of these pages show: since when hits are counted, and how money is written."""
-    settings = service.project.definitions.settings
+async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
+    """What all of these pages show: since when hits are counted, whether that goes on, and how money is written."""
+    settings, looks = service.project.definitions.settings, service.rule_looks
+    if not has_all_hits:
+        looks.count_on(service.project, service.in_thread)
     return {
-        "since_ms": service.rule_looks.records.since_ms,
+        "since_ms": looks.records.since_ms,
+        "is_counting": not has_all_hits,
         "currency": settings.currency,
         "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
         "rule_path": rule_path,
