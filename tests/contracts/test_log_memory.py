@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,16 @@ class FindsWhatLooksAlike(MemoryLog):
 class FindsTheFirstThousand(MemoryLog):
     def find(self, type: str, ids: Any) -> dict[str, Record]:
         return super().find(type, ids[:1_000])
+
+
+class TakesPlacesInTurn(MemoryLog):
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        return dict(zip(places, super().records_at(sorted(places)).values(), strict=False))
+
+
+class FindsAThousandPlaces(MemoryLog):
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        return super().records_at(list(places)[:1_000])
 
 
 class ChangesBytes(MemoryLog):
@@ -607,6 +617,8 @@ BROKEN = {
     ReadsOn: "test_reading_ends_where_the_log_ended_when_it_began",
     FindsWhatLooksAlike: "test_records_and_decisions_are_found_by_any_id",
     FindsTheFirstThousand: "test_long_lists_are_no_different",
+    TakesPlacesInTurn: "test_records_are_found_at_their_places",
+    FindsAThousandPlaces: "test_long_lists_are_no_different",
     ChangesBytes: "test_what_is_appended_is_read_back",
     SortsFlags: "test_several_flags_and_hits_of_one_event_keep_their_order",
     WatermarkOfAll: "test_the_watermark_is_the_greatest_time_of_events",

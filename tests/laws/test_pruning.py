@@ -118,6 +118,7 @@ def test_a_pruned_log_is_the_log_that_never_was(some: list[Version], made: Made,
 
 def assert_found_alike(log: Log, undisturbed: Log) -> None:
     records = list(chain.from_iterable(undisturbed.read()))
+    assert log.records_at(range(len(records) + 5)) == {record.seq: record for record in records}
     for type_ in {record.type for record in records}:
         ids = [record.id for record in records if record.type == type_] + ["never there"]
         assert log.find(type_, ids) == undisturbed.find(type_, ids)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.cases import deciding, filters, reading, working
 from shroff.cases.carrying import carry_out
@@ -603,7 +604,7 @@ def test_capacity_says_when_the_queue_is_clear(tmp_path):
         at.now_ms = NOW_MS + 3 * 3_600_000
         assert reading.capacity(at.desk, ANN).clear_at_ms is None
         deciding.bulk(at.desk, ANN, dict.fromkeys((1, 2, 3, 4), ""), "decide", verdict="fraud")
-        found = reading.capacity(replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
+        found = reading.capacity(dataclasses.replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
 
     assert (found.reviews_a_day, found.today.answered, found.today.closed, found.open.count) == (100, 4, 4, 6)
     assert found.pace == (2.0, 0.0)

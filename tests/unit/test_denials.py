@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.cases_sql import SqlCases, beside
 from shroff.adapters.people_sql import SqlPeople
@@ -170,7 +171,7 @@ def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[Follower]:
         desk = bank.project.case_desk(people)
         assert isinstance(people.store, SqlPeople)
         store = Mortal(people.store) if is_doomed else beside(people.store)
-        yield bank.project.case_follower(replace(desk, store=store), log)
+        yield bank.project.case_follower(dataclasses.replace(desk, store=store), log)
 
 
 def told(bank: Bank) -> list[str]:

@@ -96,10 +96,12 @@ def test_new_events_need_no_lake_and_what_comes_to_an_old_one_says_what_is_away(
     assert start[0][0].kind == "control"
 
     assert log.find("payment", ["p29", "new"]).keys() == {"p29"}
+    assert log.records_at([1, log.last_seq(), 999]).keys() == {1, log.last_seq()}
     for ask in (
         lambda: log.find("payment", ["p3"]),
         lambda: log.decisions("payment", ["p3"]),
         lambda: log.find_unique("payment", "arn", ["A3"]),
+        lambda: log.records_at([3]),
         lambda: list(log.read()),
         lambda: list(log.lines()),
     ):

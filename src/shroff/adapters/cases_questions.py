@@ -33,10 +33,10 @@ AT_ONCE: Final = 500  # values in one list of a statement
 _LOOK_WAITS: Final = 1
 _LOOK_DONE: Final = 2
 _RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
-CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__slots__)
-_ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__slots__)
-_case_parts: Final = attrgetter(*Case.__slots__)
-_alert_parts: Final = attrgetter(*Alert.__slots__)
+CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
+_ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
+_case_parts: Final = attrgetter(*Case.__struct_fields__)
+_alert_parts: Final = attrgetter(*Alert.__struct_fields__)
 
 
 class CaseLooking:

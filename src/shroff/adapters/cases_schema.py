@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -19,11 +19,20 @@ class AnyText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else escaped(value)
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """Each value of each row comes by here, so by one call; `process_bind_param` takes three."""
+        return _escaped
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else unescaped(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None]:
+        return _unescaped
+
+
+def _escaped(value: str | None) -> str | None:
+    return None if value is None else escaped(value)
+
+
+def _unescaped(value: str | None) -> str | None:
+    return None if value is None else unescaped(value)
 
 
 @dataclass(frozen=True, slots=True)

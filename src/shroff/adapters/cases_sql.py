@@ -103,7 +103,7 @@ class CaseChanging(CaseLooking):
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
         table = self._tables.case_files
-        parts = [getattr(attached, name) for name in Attached.__slots__[1:]]
+        parts = [getattr(attached, name) for name in Attached.__struct_fields__[1:]]
         number = self._add(table, dict(zip(table.c.keys()[1:], (*parts, content), strict=True)))
         return Attached(number, *parts)
 

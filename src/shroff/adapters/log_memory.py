@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import attrgetter
@@ -162,28 +163,32 @@ class MemoryLog:
         records = self._rows(lambda store: store.records, after, upto)
         return _slices([record for record in records if record.kind == "label"], size)
 
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out."""
+        with self._held() as store:
+            kept = {one.seq: one for one in store.earlier_controls}
+            first, end = store.pruned + 1, store.pruned + len(store.records)
+            there = {seq: store.records[seq - first] for seq in places if first <= seq <= end}
+            return there | {seq: kept[seq] for seq in places if seq in kept}
+
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
-        store = self._usable()
-        with store.lock:
+        with self._held():
             return self._find(type, ids)
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out."""
-        store = self._usable()
-        with store.lock:
+        with self._held():
             return self._find_unique(type, field, values)
 
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return [one for _, one in sorted(store.indexed.items())]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             places = ((id_, store.places.get((type, id_), 0)) for id_ in ids)
             return {id_: store.decisions[place] for id_, place in places if place in store.decisions}
 
@@ -221,14 +226,12 @@ class MemoryLog:
 
     def waiting_all(self) -> list[WaitingLabel]:
         """All waiting labels, in the order of their arrival."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return list(store.waiting.values())
 
     def refused_list(self) -> list[tuple[int, Refused]]:
         """Quarantined input with its number, oldest first."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return list(store.refused.values())
 
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
@@ -242,28 +245,24 @@ class MemoryLog:
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, is stuck, and came too late."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return Counts(len(store.refused), len(store.waiting), len(store.outbox), len(store.stuck), len(store.late))
 
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return [one for _, one in sorted(store.remarks.items())]
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox; gives its number."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             store.inbox_count += 1
             store.inbox[store.inbox_count] = Request(store.inbox_count, kind, body, at_ms)
             return store.inbox_count
 
     def asked(self, limit: int = 1_000) -> list[Request]:
         """The requests that wait, in the order of their arrival."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return list(islice(store.inbox.values(), limit))
 
     def reply_to(self, number: int) -> bytes | None:
@@ -276,14 +275,12 @@ class MemoryLog:
 
     def offsets(self, source: str) -> dict[str, str]:
         """How far each part of the source was read."""
-        store = self._usable()
-        with store.lock:
+        with self._held():
             return self._offsets(source)
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
         """What still has to leave, oldest first."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return sorted(store.outbox.values(), key=attrgetter("seq", "number"))[:limit]
 
     def outbox_done(self, keys: Iterable[str]) -> None:
@@ -298,28 +295,24 @@ class MemoryLog:
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
         """What sinks would not take, behind a key, in the order of keys."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             keys = sorted(key for key in store.stuck if key > after and (not sink or key[0] == sink))
             rows = (store.stuck[key] for key in keys)
             return list(islice((row for row in rows if row.is_due or not is_due), limit))
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """What lies beside the events of one type with these ids, by id and field."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return {id_: dict(store.personal[type, id_]) for id_ in ids if (type, id_) in store.personal}
 
     def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
         """The events of one type with these ids that came too late and are kept."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return {id_: store.late[type, id_] for id_ in ids if (type, id_) in store.late}
 
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
         """The kept late events behind this one, in the order of type and id."""
-        store = self._usable()
-        with store.lock:
+        with self._held() as store:
             return [one for key, one in sorted(store.late.items()) if key > (type, id)][:limit]
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
@@ -357,6 +350,12 @@ class MemoryLog:
         if not self._closed and not self._read_only and self.epoch == self.store.epoch:
             self.store.is_written = False
         self._closed = True
+
+    @contextmanager
+    def _held(self) -> Iterator[MemoryStore]:
+        store = self._usable()
+        with store.lock:
+            yield store
 
     def _usable(self) -> MemoryStore:
         if self._closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from shroff.adapters.log_rows import id_digest
@@ -101,6 +101,13 @@ class Questions(ABC):
         """The labels in order, in lists. Cost in SQLite: 0.1 µs for each record that is none, 3 µs for each label."""
         for rows in self._slices(self.wording.labels, EVENT_SHAPE, after, upto, size):
             yield [_record(row) for row in rows]
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out.
+
+        Cost in SQLite: 3 µs a record.
+        """
+        return {row[0]: _record(row) for row in self._with_ids(self.wording.records_at, EVENT_SHAPE, places)}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out.

@@ -100,6 +100,7 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
         return About(f"{head} WHERE {listed.format(column, '{}')}{tail}", kind)
 
     return {
+        "records_at": about(f"SELECT {event_columns(dialect)} FROM {events}", "seq", kind="i"),
         "find": about(f"SELECT {event_columns(dialect)} FROM {events}{by_id}", "id", " AND type = %s"),
         "find_unique": about(
             f"SELECT u.value, {event_columns(dialect, 'e.')} FROM {unique} u JOIN {events} e ON e.seq = u.seq",

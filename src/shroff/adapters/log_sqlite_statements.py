@@ -126,6 +126,7 @@ _FIND: Final = Statement(
     "(?)",
     f") SELECT {event_columns(_DIALECT)} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
 )
+_RECORDS_AT: Final = Statement(f"SELECT {event_columns(_DIALECT)} FROM events WHERE seq IN (VALUES ", "(?)", ")")
 _FIND_UNIQUE: Final = Statement(
     "WITH wanted (wanted_value) AS (VALUES ",
     "(?)",
@@ -173,6 +174,7 @@ WORDING: Final = wording(
     unique_places=_UNIQUE_PLACES,
     personal=_PERSONAL,
     late=_LATE,
+    records_at=_RECORDS_AT,
     find=_FIND,
     find_unique=_FIND_UNIQUE,
     find_decisions=_FIND_DECISIONS,

@@ -59,6 +59,7 @@ class Wording:
     stuck: str
     late_after: str
     pruned: str
+    records_at: Any
     find: Any
     find_unique: Any
     find_decisions: Any

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, Literal, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, Alert, Case, Pending
 from shroff.cases.deciding import Body, body_of

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 OPEN: Final = "open"
 CLAIMED: Final = "claimed"
@@ -19,8 +20,7 @@ THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """One event that wants eyes, about one entity. There is one of each place of the log and entity.
 
     Args:
@@ -79,8 +79,7 @@ class Alert:
         return f"{self.event}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, gc=False):
     """Alerts about one key of an entity, under review together.
 
     Args:
@@ -98,7 +97,7 @@ class Case:
     """
 
     number: int
-    about: bytes = field(repr=False)
+    about: bytes
     entity: str
     key: str
     opened_ms: int
@@ -148,8 +147,7 @@ class Case:
         return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(msgspec.Struct, frozen=True, gc=False):
     """One thing that was done with a case. `words` is what somebody wrote, `more` JSON with what changed."""
 
     number: int
@@ -162,8 +160,7 @@ class Happened:
     more: str = "{}"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """What was done a moment ago and can be undone: a decision whose labels are not written, a snooze, a claim.
 
     `body` is JSON: for each case what it was before. `who_kind` and `role` say again later who that was.
@@ -180,8 +177,7 @@ class Pending:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True, gc=False):
     """A file that belongs to a case. `sha256` is of its bytes."""
 
     number: int
@@ -195,8 +191,7 @@ class Attached:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True, gc=False):
     """A filter that somebody keeps under a name, for themselves or for all. `query` is that of its address."""
 
     owner: str
@@ -207,8 +202,7 @@ class View:
     changed_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """Which cases are asked for. Empty and None ask for nothing.
 
     Args:
@@ -234,16 +228,14 @@ class Wanted:
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True, gc=False):
     """How many cases there are, and what they have at stake together; None where none has an amount."""
 
     count: int
     stake: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, gc=False):
     """What was done since a moment: alerts that were answered, cases closed and opened."""
 
     answered: int
@@ -251,8 +243,7 @@ class Done:
     opened: int
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(msgspec.Struct, frozen=True, gc=False):
     """Second looks: how many are waiting, how many were decided, and in how many both said the same."""
 
     waiting: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, SNOOZED, VERDICTS, Alert, Case, Pending
 from shroff.cases.desk import (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.store import CaseChange, CaseStore

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from shroff.cases.case import OPEN, SNOOZED, Alert, Case, Happened
 from shroff.cases.hearing import FRAUD

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, OPEN, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.gathering import recounted

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
@@ -163,7 +165,7 @@ def _blind(found: Detail) -> Detail:
     """Without what was answered first."""
     alerts = [replace(alert, decided_ms=None, decided_by="", **_unsaid(alert)) for alert in found.alerts]
     history = [row for row in found.history if row.what not in _HIDDEN]
-    return replace(found, case=shown(found.case), alerts=alerts, history=history)
+    return Detail(shown(found.case), alerts, history, found.files)
 
 
 def _unsaid(alert: Alert) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Alert, Attached, Case, Wanted
 from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, require_work, text_of

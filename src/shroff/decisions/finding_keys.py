@@ -21,7 +21,6 @@ from shroff.streams.log import Log, Record
 LOOK_BACK: Final = 1_000_000  # places that are read for one question: 0.3 µs each in SQLite
 _BLOCK: Final = 65_536  # the most that is read at once; the first is small, as keys that come often need no more
 _FIRST_BLOCK: Final = 2_048
-_NEAR: Final = 16  # places so near to each other are read together
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
 
@@ -110,11 +109,9 @@ class KeyEvents:
 
     def _these(self, places: Sequence[int], wanted: Wanted) -> list[Record]:
         """The events at these places that have one of the keys, newest first."""
-        at = set(places)
-        needles = self._needles(wanted)
-        read = (record for part in _stretches(places) for records in self._log.read(*part) for record in records)
-        found = [record for record in read if record.seq in at and self._has_any(record, needles)]
-        return found[::-1]
+        needles, there = self._needles(wanted), self._log.records_at(places)
+        newest_first = (there[place] for place in reversed(places) if place in there)
+        return [record for record in newest_first if self._has_any(record, needles)]
 
     # ---- by reading
 
@@ -179,15 +176,3 @@ def _lines_with(text: bytes, needle: bytes, start: int) -> Iterator[int]:
             return
         place, counted = place + 1, end + 1
         at = text.find(needle, end)
-
-
-def _stretches(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches `(after, upto]` that have these places, near ones together."""
-    first = last = 0
-    for place in places:
-        if last and place - last > _NEAR:
-            yield first - 1, last
-            first = place
-        first, last = first or place, place
-    if last:
-        yield first - 1, last

@@ -29,7 +29,6 @@ EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
 _BLOCK: Final = 4_096
 AFRESH: Final = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
 _SLACK: Final = 20_000  # above which they are sorted out
-_CROWDED: Final = 100  # events of a block that are read one by one at most
 _MONEY: Final = "money"
 
 
@@ -304,11 +303,8 @@ def _hit_events(log: Log, definitions: Definitions, after: int, upto: int) -> li
     for rows in log.hits_after(after, upto):
         for row in rows:
             places[row.seq].append(row)
-    if not places:
-        return []
-    spans = [(after, upto)] if len(places) > _CROWDED else [(seq - 1, seq) for seq in places]
-    records = (one for start, end in spans for part in log.read(start, end) for one in part if one.seq in places)
-    return [_hit_event(one, places[one.seq], definitions) for one in records]
+    records = log.records_at(places)
+    return [_hit_event(records[seq], rows, definitions) for seq, rows in places.items() if seq in records]
 
 
 def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions) -> HitEvent:

@@ -6,7 +6,7 @@ id gets its record wherever it lies (docs/decisions/0033).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -26,6 +26,7 @@ class _Placed(Protocol):
 
 
 Row = TypeVar("Row", bound=_Placed)
+Name = TypeVar("Name")
 
 
 class WholeLog:
@@ -153,7 +154,17 @@ class WholeLog:
     def _end(self, upto: int | None) -> int:
         return self.last_seq() if upto is None else min(upto, self.last_seq())
 
-    # ---- by id
+    # ---- by place or id
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places, pruned or not; places that are not there are left out.
+
+        Cost: as the store's, and `LakeReader.records_at` where some were pruned.
+        """
+        found = self._store.records_at(places)
+        pruned = self._pruned() if len(found) < len(places) else 0  # behind it: what goes meanwhile is pruned now
+        rest = [seq for seq in places if 0 < seq <= pruned and seq not in found]
+        return {**found, **self._records_at({seq: seq for seq in rest})}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out.
@@ -193,7 +204,7 @@ class WholeLog:
         rest = [id_ for id_ in ids if id_ not in found]
         return self._store.pruned_places(type_, rest) if rest and self._pruned() else {}
 
-    def _records_at(self, places: Mapping[str, int]) -> dict[str, Record]:
+    def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
         if not places:
             return {}
         lake = self._lake(max(places.values()))

@@ -1,12 +1,12 @@
 """The log contract: one ordered record of events, and in the same transaction what came of them.
 
-A log gives each record a dense place (`seq`, from 1). What one `append` holds is there
-as a whole or not at all, and is durable when `append` returns.
+A log gives each record a dense place (`seq`, from 1). What one `append` holds is there as a whole or not at all, and
+is durable when `append` returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -33,8 +33,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One place of the log.
 
     A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
-    `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is
-    unique per `type`; labels and control events have ids of their own.
+    `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is unique per `type`; labels and
+    control events have ids of their own.
     """
 
     seq: int
@@ -85,9 +85,8 @@ class HitRow:
 class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
-    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the
-    same place of the same source are one entry, however often they are read; its reason and
-    time are those of the last time.
+    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source are
+    one entry, however often they are read; its reason and time are those of the last time.
     """
 
     source: str
@@ -223,8 +222,7 @@ class LateEvent:
 class Remark:
     """What people should be told of the values that `asker`, a feature or a rule, is made of, and at how many events.
 
-    Remarks of the same about the same add up: `first_seq` and `first_ms` stay those of the
-    first event, `last_seq` and `last_ms` are those of the newest.
+    Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
     """
 
     what: str
@@ -315,9 +313,8 @@ class Batch:
 class Log(Protocol):
     """A log and the store in the same place.
 
-    One process at a time may write; a second one gets `LogBusyError` at once. Readers
-    work beside a writer and see whole batches only. What a reader wants written it asks
-    of the writer, through the inbox.
+    One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
+    whole batches only. What a reader wants written it asks of the writer, through the inbox.
 
     Who opens a log for writing leads it from then on, and whoever led it before can write nothing more, whatever it
     still believes: each opening has an `epoch`, and nothing of an older one is committed.
@@ -383,6 +380,9 @@ class Log(Protocol):
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The records of kind `label` with `after < seq <= upto` in order, in lists of at most `size`."""
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out."""
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""

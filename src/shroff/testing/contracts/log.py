@@ -203,6 +203,18 @@ class LogContract(
         assert log.decisions("login", ODD_IDS) == {}
         log.close()
 
+    def test_records_are_found_at_their_places(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        assert log.records_at([]) == log.records_at([0, 1]) == {}
+        batch = everything(1)
+        log.append(batch)
+        log.append(payments(log.last_seq() + 1, 2))
+
+        there = {each.seq: each for part in log.read() for each in part}
+        assert log.records_at(there) == there
+        assert log.records_at([5, 2, 5, 99, 0, -1, 1]) == {seq: there[seq] for seq in (5, 2, 1)}
+        log.close()
+
     def test_long_lists_are_no_different(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         batch = payments(1, 5_003)
@@ -211,6 +223,7 @@ class LogContract(
         ids = [f"new-{number}" for number in range(5_000)] + [each.id for each in batch.records]
         assert log.find("payment", ids) == {each.id: each for each in batch.records}
         assert log.decisions("payment", ids) == {each.id: each for each in batch.decisions}
+        assert log.records_at(range(10_000, 0, -1)) == {each.seq: each for each in batch.records}
         assert [each for part in log.read() for each in part] == batch.records
         assert [each for part in log.decisions_after() for each in part] == batch.decisions
         log.close()

@@ -105,6 +105,7 @@ class LogPruningContract(Contract):
         assert log.controls() == controls
         assert log.find("control", ["1", "3", "5"]) == {one.id: one for one in controls}
         assert [one.seq for one in _flat(log.read(4))] == [5, 6]
+        assert log.records_at(range(8)) == {one.seq: one for one in (*controls, rest[-1])}
         log.close()
 
     def test_ids_are_remembered_for_ever(self, tmp_path: Path) -> None:
