@@ -331,14 +331,17 @@ def test_init_writes_a_project_that_check_finds_well(template, nowhere, capsys):
     assert json.loads(capsys.readouterr().out)["errors"] == []
 
 
-def test_check_leads_to_what_the_project_is_made_for(nowhere, capsys):
+def test_check_leads_to_what_the_project_is_made_for(nowhere, capsys, monkeypatch):
     run(["init", "bank", "--template", "payments"])
     run(["-C", "bank", "check"])
-    assert "Next: shroff ingest FILE" in capsys.readouterr().err
+    assert "Next: shroff -C bank ingest FILE" in capsys.readouterr().err
     with (nowhere / "bank" / "shroff.yaml").open("a") as file:
         file.write("\nsource: kafka://localhost:9092/payments\n")
 
     run(["-C", "bank", "check"])
+    assert "Next: shroff -C bank run" in capsys.readouterr().err
+    monkeypatch.chdir("bank")
+    run(["check"])
     assert "Next: shroff run" in capsys.readouterr().err
 
 

@@ -217,6 +217,26 @@ def test_the_draft_loads_with_the_project_and_its_rules_hit(shop, capsys):
     }
 
 
+def test_in_the_folder_of_drafts_each_rule_is_a_draft(shop, capsys):
+    rules = "Block if :amount_in_usd: > 5\nReview if :total_charges_per_card_number_hourly: > 5\n"
+    found = imported(shop, rules, capsys, "--out", str(shop / "rules" / ".." / "drafts"))
+    project = app.open(shop)
+    plain, counting = drafts = project.drafts()
+    names = ["features.yaml", *(f"{one.id}.yaml" for one in drafts)]
+
+    assert [one.id for one in drafts] == sorted(one["id"] for one in found["carried"])
+    assert sorted(Path(one).name for one in found["files"]) == sorted(names)
+    assert project.check_draft(plain.id, plain.text).is_ok
+    (mistake,) = project.check_draft(counting.id, counting.text).mistakes
+    assert "reads 'card.payments_1h', which no feature declares" in mistake.message
+    own, theirs = (one / "features.yaml" for one in (shop, shop / "drafts"))
+    own.write_text(own.read_text(encoding="utf-8") + theirs.read_text(encoding="utf-8"), encoding="utf-8")
+    assert project.check_draft(counting.id, counting.text).is_ok
+
+    with pytest.raises(UsageError, match="and not features or policy"):
+        project.write_draft("features", "- id: features\n", "", [])
+
+
 # ---- mistakes
 
 MISTAKES = {

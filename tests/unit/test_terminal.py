@@ -62,7 +62,7 @@ def test_an_id_is_shown_written_out_and_quoted_for_the_shell(bank, capsys):
 
     captured = capsys.readouterr()
     assert captured.out.startswith(r"payment p\x1b[2J\n\u202eNext: shroff\x9b, place 2: ")
-    assert captured.err == "Next: shroff replay 'payment/p\\x1b[2J\\n\\u202eNext: shroff\\x9b'\n"
+    assert captured.err == f"Next: shroff -C {bank} replay 'payment/p\\x1b[2J\\n\\u202eNext: shroff\\x9b'\n"
 
 
 def test_json_has_the_id_as_it_is(bank, capsys):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shroff.rules.radar_carrying import Refused
 
 SHOWN_MAX = 100  # characters of a rule in a table
+NAMED_MAX = 5  # files
 
 
 @command(
@@ -55,13 +56,16 @@ def import_rules(
 
     Each is a rule of the project with the same hits, or it is refused with the attribute that is missing and what to
     add. What is written loads with the project: it is a draft for 'shroff backtest --rules DIR'. The exit status is 1
-    where a rule was refused.
+    where a rule was refused. In the folder 'drafts' of the project each rule has a file of its own, as the page of
+    rules shows them.
     """
+    project = session.project
     if out is not None:
-        session.project.refuse_rules_in(out)
-    found = session.project.import_rules(file, event=event or "", by=by or "", mapping=mapping, shadow=shadow)
+        project.refuse_rules_in(out)
+    apart = out is not None and project.has_drafts_in(out)
+    found = project.import_rules(file, event=event or "", by=by or "", mapping=mapping, shadow=shadow, apart=apart)
     written = _write(found, out) if out is not None else []
-    session.answer(_document(found, written), _text(found, written))
+    session.answer(_document(found, written), _text(found, written, apart=apart))
     if written:
         session.next(f"shroff backtest --rules {argument(out)}")
     elif found.files:
@@ -85,6 +89,13 @@ def _write(found: Imported, out: Path) -> list[Path]:
     for path, text in zip(paths, found.files.values(), strict=True):
         config.write_text(path, text)
     return paths
+
+
+def _named(written: list[Path]) -> str:
+    """The files, or of many their folder."""
+    if len(written) <= NAMED_MAX:
+        return ", ".join(str(path) for path in written)
+    return f"{len(written)} files in {written[0].parent}"
 
 
 def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def _missing(found: Imported) -> list[tuple[str, int]]:
     return Counter(one.attribute for one in found.outcome.refused if one.attribute).most_common()
 
 
-def _text(found: Imported, written: list[Path]) -> str:
+def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
     outcome = found.outcome
     parts = []
     if outcome.carried:
@@ -143,5 +154,7 @@ def _text(found: Imported, written: list[Path]) -> str:
     parts += [f"Note: {note}" for note in outcome.notes]
     total = len(outcome.carried) + len(outcome.refused)
     parts.append(f"{len(outcome.carried):,} of {many(total, 'rule')} carried over, {len(outcome.refused):,} refused.")
-    parts += [f"Written: {', '.join(str(path) for path in written)}."] if written else []
+    parts += [f"Written: {_named(written)}."] if written else []
+    if apart and outcome.added:
+        parts.append("Their drafts ask for features that are not in features.yaml yet: they stand beside the drafts.")
     return "\n\n".join(parts)

@@ -100,9 +100,17 @@ class Session:
             self.say(f"shroff: {self._project.warnings.pop(0)}")
 
     def next(self, *commands: str) -> None:
-        """Name what one may want to do next."""
+        """Name what one may want to do next, as it is typed where this command was."""
         if not self.is_json or sys.stderr.isatty():
-            self.say("Next: " + "   or: ".join(map(one_line, commands)))
+            self.say("Next: " + "   or: ".join(one_line(self._of_this_project(one)) for one in commands))
+
+    def _of_this_project(self, command: str) -> str:
+        """A command with the project that was named, if one was."""
+        words = [] if self.folder is None else ["-C", argument(self.folder)]
+        words += [] if self.lane is None else [f"--lane {self.lane}"]
+        if not words or not command.startswith("shroff ") or command.startswith("shroff -C "):
+            return command
+        return " ".join(["shroff", *words, command.removeprefix("shroff ")])
 
 
 class Examples(click.Command):

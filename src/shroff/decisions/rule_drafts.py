@@ -40,6 +40,7 @@ from shroff.rules.silences import trial_number, trial_of
 DRAFTS: Final = "drafts"
 LEDGER: Final = "drafts.json"
 _ID: Final = re.compile(r"[a-z][a-z0-9_]{0,180}")
+_NO_RULES: Final = ("features", "policy")  # names of files beside drafts that hold no rule
 EVERYWHERE: Final = "rules"  # of `second_person` in shroff.yaml
 
 
@@ -134,12 +135,16 @@ class RuleDrafts(RuleFiles):
             words = "a second person approves rules here, as shroff.yaml says, and only the service knows two people"
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
+    def has_drafts_in(self, folder: Path) -> bool:
+        """Whether this is the folder of the project's drafts, in which each file is one rule's."""
+        return folder.resolve() == self._folder.resolve()
+
     # ---- drafts as texts
 
     def drafts(self) -> list[Draft]:
         """All drafts, by their ids."""
         notes = self._notes()
-        found = sorted(one for one in self._folder.glob("*.yaml") if _ID.fullmatch(one.stem))
+        found = sorted(one for one in self._folder.glob("*.yaml") if _can_be_id(one.stem))
         return [Draft(one.stem, config.read_text(one), notes.get(one.stem, Note())) for one in found]
 
     def draft(self, id: str) -> Draft | None:
@@ -358,9 +363,13 @@ class RuleDrafts(RuleFiles):
         return name
 
 
+def _can_be_id(id: str) -> bool:
+    return _ID.fullmatch(id) is not None and id not in _NO_RULES
+
+
 def _require_id(id: str) -> None:
-    if not _ID.fullmatch(id) or trial_of(id):
+    if not _can_be_id(id) or trial_of(id):
         raise UsageError(
             f"{id!r} cannot be a rule's id: a small letter first, then small letters, digits and _, at most 180, "
-            "and no _try1 at its end."
+            f"no _try1 at its end, and not {' or '.join(_NO_RULES)}."
         )

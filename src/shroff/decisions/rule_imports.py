@@ -66,6 +66,7 @@ class RuleImports(Elsewhere):
         by: str = "",
         mapping: str | Path | None = None,
         shadow: bool = False,
+        apart: bool = False,
     ) -> Imported:
         """Carry rules in the syntax of Stripe Radar over to this project. Nothing is written.
 
@@ -75,6 +76,7 @@ class RuleImports(Elsewhere):
             by: The entity that they flag; by default the one whose features a rule reads, or the first of the event.
             mapping: A file that says what attributes, entities, lists and past charges are here.
             shadow: The rules are evaluated and recorded, without effect.
+            apart: Each rule has a file named after it, as the project's drafts have; else one file has all.
         """
         path = Path(file)
         target = self._target(event, by, mapping)
@@ -83,7 +85,7 @@ class RuleImports(Elsewhere):
         outcome = carry_over(rules, target, Options(path.name, by, taken))
         outcome.refused += [Refused(text, "", problem) for text, problem in unread]
         outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
-        files = _files(path, target.event, outcome, is_shadow=shadow) if outcome.carried else {}
+        files = _files(path, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
         self._check(files)
         return Imported(target.event, outcome, files)
 
@@ -130,11 +132,13 @@ def _mapped(path: Path) -> Mapped:
 # ---- as text
 
 
-def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool) -> dict[str, str]:
+def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
+    rules = {one.id: _rule(one, event, is_shadow=is_shadow) for one in outcome.carried}
     name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()).strip("_")
     name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
     head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
-    files = {f"{name}.yaml": head + "\n".join(_rule(one, event, is_shadow=is_shadow) for one in outcome.carried)}
+    texts = rules if apart else {name: head + "\n".join(rules.values())}
+    files = {f"{name}.yaml": text for name, text in texts.items()}
     if outcome.added:
         files[FEATURES] = _features(outcome)
     return files
