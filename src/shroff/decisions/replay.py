@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from shroff.decisions.adopting import carried, means_the_same
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.decisions.engine import Effects
-from shroff.decisions.fold import Progress, empty, lateness_of, placed_batches
+from shroff.decisions.fold import Folded, Progress, empty, lateness_of, placed_batches
 from shroff.decisions.history import Control
 from shroff.decisions.scoring import LoadModel, scored_one
 from shroff.decisions.stored import stored, telling_damage
@@ -25,12 +26,16 @@ from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Recor
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the log, (start, end], that one version decided; the files of that version."""
+    """A stretch of the log, (start, end], that one version decided; the files of that version.
+
+    `is_empty` says that nothing came before the next version was in force.
+    """
 
     files: Mapping[str, str]
     start: int
     end: int
     load_model: LoadModel | None = None
+    is_empty: bool = False
 
     @property
     def definitions(self) -> Definitions:
@@ -47,22 +52,32 @@ def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | N
     """The same by all control events up to the place `last`."""
     control = Control()
     found: list[Segment] = []
-    ends = [*(record.seq for record in controls[1:]), *([last] if controls else [])]
-    for record, end in zip(controls, ends, strict=True):
+    following = [*(record.seq for record in controls[1:]), last + 1]
+    for record, next_ in zip(controls, following, strict=False):
         control.take(record)
-        found.append(Segment(dict(control.files), record.seq, end, load_model))
+        found.append(
+            Segment(dict(control.files), record.seq, min(next_, last), load_model, is_empty=next_ == record.seq + 1)
+        )
     return found
 
 
 def redecided(
-    log: Log, segment: Segment, upto: int | None = None, progress: Progress | None = None
+    log: Log,
+    segment: Segment,
+    upto: int | None = None,
+    progress: Progress | None = None,
+    folded: Folded | None = None,
 ) -> Iterator[Effects]:
     """The effects of a segment's events, decided again by the online engine from the log and the models.
 
+    Args:
+        folded: State that this version would have folded, at any place before the segment; it is moved on itself.
+
     Raises: StateError where a model that decided them cannot be loaded.
     """
-    definitions = segment.definitions
-    folded = empty(definitions, lateness_of(log, definitions))
+    if folded is None:
+        definitions = segment.definitions
+        folded = empty(definitions, lateness_of(log, definitions))
     for batch in placed_batches(log, folded, segment.end if upto is None else min(upto, segment.end), segment.start):
         effects = folded.engine.step(batch)
         if progress is not None:
@@ -121,13 +136,17 @@ def verify_online(log: Log, progress: Progress | None = None, load_model: LoadMo
 
 
 def _verify_segments(log: Log, result: Verification, progress: Progress | None, load_model: LoadModel | None) -> None:
+    folded: Folded | None = None
     for segment in segments(log, load_model):
-        if not result.can_read(segment):
+        if segment.is_empty or not result.can_read(segment):
             continue
+        definitions = segment.definitions
+        folded = (folded and carried(folded, log, definitions)) or empty(definitions, lateness_of(log, definitions))
+        mismatches = result.mismatches
         hits: list[HitRow] = []
         flags: list[FlagRow] = []
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
-        _compare(recorded, _decisions(redecided(log, segment, progress=progress), hits, flags), result)
+        _compare(recorded, _decisions(redecided(log, segment, None, progress, folded), hits, flags), result)
         stored_hits = [row for rows in log.hits_after(segment.start, segment.end) for row in rows]
         stored_flags = [row for rows in log.flags_after(segment.start, segment.end) for row in rows]
         found = [(row.seq, row) for row in hits]
@@ -135,6 +154,8 @@ def _verify_segments(log: Log, result: Verification, progress: Progress | None, 
         # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
         as_raised = [(row.seq, replace(row, accuracy=PENDING)) for row in stored_flags]
         compare_marks("flag", as_raised, [(row.seq, row) for row in flags], "online", result)
+        if result.mismatches > mismatches:  # it has seen another past than the log's
+            folded = None
 
 
 def _decisions(computed: Iterable[Effects], hits: list[HitRow], flags: list[FlagRow]) -> Iterator[DecisionRow]:
@@ -192,15 +213,22 @@ def verify_naive(
     Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
     """
     result = Verification()
+    past: tuple[Definitions, Naive, Folded] | None = None
     for segment in segments(log, load_model):
-        if not result.can_read(segment):
+        if segment.is_empty or not result.can_read(segment):
             continue
-        definitions = segment.definitions
-        naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
-        folded = empty(definitions)
         rows = {
             row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)
         }
+        if not rows:
+            continue
+        definitions = segment.definitions
+        computed = computed_of(definitions)
+        if past is not None and means_the_same(past[0], definitions):
+            naive, folded = replace(past[1], computed=computed, reference=definitions.reference), past[2]
+        else:
+            naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
+        past = definitions, naive, folded
         for batch in placed_batches(log, folded, segment.end):
             for one in batch:
                 values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)

@@ -34,27 +34,30 @@ class KeptFrame:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What is kept of some events that follow each other in the log."""
+    """What is kept of some events that follow each other in the log. `version` is that of lists and tables."""
 
     size: int
     times: Words
     frames: dict[str, KeptFrame]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some stretches, as frames again."""
+    """Some stretches, as frames again, all of one version of lists and tables."""
 
     size: int
     times: Words
     frames: dict[str, Frame]
+    version: int = 0
 
 
 class Keeper:
     """Knows what the later rounds of a plan read, and keeps no more than that."""
 
     def __init__(self, plan: Plan, also: Collection[str], events: Events, reference: Reference) -> None:
-        self._plan, self._events, self._reference = plan, events, reference
+        self._plan, self._events = plan, events
+        self.versions = [reference]  # of lists and tables
         self._texts: dict[tuple[str, object], tuple[Codes, Dictionary]] = {}
         self._types = {one.name: one.node.type for _, one in plan.computed}
         self._wanted = frozenset(event for _, one in plan.computed for event in one.events) | frozenset(also)
@@ -69,10 +72,11 @@ class Keeper:
         """Keep what is read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
-        return Stretch(size, times, kept)
+        return Stretch(size, times, kept, len(self.versions) - 1)
 
     def piece(self, stretches: Sequence[Stretch]) -> Piece:
-        """Put stretches together."""
+        """Put stretches together, which are of one version of lists and tables."""
+        version = stretches[0].version
         sizes = [one.size for one in stretches]
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
         times = np.concatenate([one.times for one in stretches])
@@ -81,8 +85,8 @@ class Keeper:
         for name in names:
             parts = [one.frames[name] for one in stretches if name in one.frames]
             places = [(start, one.size) for one, start in zip(stretches, starts, strict=True) if name in one.frames]
-            frames[name] = self._frame(name, parts, places, times)
-        return Piece(sum(sizes), times, frames)
+            frames[name] = self._frame(name, parts, places, times, self.versions[version])
+        return Piece(sum(sizes), times, frames, version)
 
     def _kept(self, stage: int, frame: Frame, fields: Mapping[str, Type], size: int) -> KeptFrame:
         name = frame.type.name
@@ -120,7 +124,12 @@ class Keeper:
         return self._texts[place]
 
     def _frame(
-        self, name: str, parts: Sequence[KeptFrame], places: Sequence[tuple[int, int]], times: Words
+        self,
+        name: str,
+        parts: Sequence[KeptFrame],
+        places: Sequence[tuple[int, int]],
+        times: Words,
+        reference: Reference,
     ) -> ColumnFrame:
         rows = np.concatenate(
             [
@@ -131,7 +140,7 @@ class Keeper:
         type_, first = self._events.types[name], parts[0]
         keyed = {one: np.concatenate([part.keyed[one] for part in parts]) for one in first.keyed}
         columns = {one: joined([part.columns[one] for part in parts]) for one in first.columns}
-        frame = ColumnFrame(type_, columns, times[rows], rows, self._events, self._reference, keyed)
+        frame = ColumnFrame(type_, columns, times[rows], rows, self._events, reference, keyed)
         frame.computed = {one: as_column(joined([part.computed[one] for part in parts])) for one in first.computed}
         frame.aggregates = {
             one: as_column(joined([part.aggregates[one] for part in parts])) for one in first.aggregates

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -62,6 +63,13 @@ class Rounds(ABC):
         """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
         self._stretches.append(self._take(0, frames, size, times_of(frames, size)))
 
+    def refer(self, reference: Reference) -> None:
+        """From here on lists and tables are these, and a piece ends here; what is aggregated asks no other than before.
+
+        So one pass answers versions of a project that differ in what rules ask about the event that is decided.
+        """
+        self._keeper.versions.append(reference)
+
     def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
         """All events of the types that are computed, in log order: pieces by type, with their columns.
 
@@ -74,7 +82,8 @@ class Rounds(ABC):
                 self._stretches = self.waiting()
                 for piece in self._pieces(given, rows):
                     frames = self._answered(stage, piece)
-                    self._stretches.append(self._take(stage + 1, frames, piece.size, piece.times))
+                    kept = self._take(stage + 1, frames, piece.size, piece.times)
+                    self._stretches.append(replace(kept, version=piece.version))
                 self._close_stage(stage)
         for piece in self._pieces(self._stretches, rows):
             yield self._answered(self._plan.stages - 1, piece)
@@ -116,6 +125,10 @@ class Rounds(ABC):
         """Stretches put together; what is read is let go of."""
         while len(stretches):
             taken = [stretches.popleft()]
-            while len(stretches) and sum(one.size for one in taken) + stretches[0].size <= rows:
+            while (
+                len(stretches)
+                and stretches[0].version == taken[0].version
+                and sum(one.size for one in taken) + stretches[0].size <= rows
+            ):
                 taken.append(stretches.popleft())
             yield self._keeper.piece(taken)
