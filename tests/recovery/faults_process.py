@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from tools.servers.surroundings import FILE, Surroundings, library
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHROFF: Final = Path(sys.executable).with_name("shroff")
 ENDS_WITHIN_S: Final = 60.0
+BEGINS_WITHIN_S: Final = 5.0
+_FIRST_LOADED: Final = "/_json."
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 _MESSAGE_BYTES: Final = 65_536
 
@@ -59,6 +62,18 @@ class Process:
         """Send it a signal; one that has ended takes none."""
         if self.is_running:
             os.kill(self.pid, number)
+
+    def begin(self) -> None:
+        """Wait until the program itself runs, which says what Ctrl-C means: in what comes before it is Python's word.
+
+        It is seen by a library that the program loads before all; where Python has that built in, time has to do.
+        """
+        until = time.monotonic() + BEGINS_WITHIN_S
+        with contextlib.suppress(OSError):
+            while self.is_running and time.monotonic() < until:
+                if _FIRST_LOADED in Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8"):
+                    return
+                time.sleep(0.002)
 
     def kill(self) -> int:
         """End it at once, and wait until it is gone."""

@@ -138,6 +138,8 @@ class World(ABC):
     def signal(self, number: int) -> None:
         """Send the worker a signal. One that ends it has ended it when this returns."""
         assert self.worker is not None
+        if number == signal.SIGINT:
+            self.worker.begin()
         self.worker.signal(number)
         if number in ENDING:
             self.worker.wait()
