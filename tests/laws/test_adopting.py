@@ -138,7 +138,7 @@ def swapped(old: Definitions, new: Definitions, history: Sequence[LogEvent], cut
     end = sum(cuts)
     for event in history[:end]:
         writer.write([submission(event)])
-    folded = carried(writer.state, log, new)
+    folded = carried(writer.state, new)
     assert (folded is not None) == must
     if folded is None:
         folded = Adoption(new, lambda: MemoryLog(log.store, read_only=True)).finish(log)

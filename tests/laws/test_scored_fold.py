@@ -150,7 +150,7 @@ def written(
             log = MemoryLog(store)
             writer = Writer(log, definitions, lambda: NOW_MS)
         elif definitions.versions != writer.definitions.versions:
-            folded = carried(writer.state, log, definitions)
+            folded = carried(writer.state, definitions)
             writer.adopt(folded or Adoption(definitions, lambda: MemoryLog(store, read_only=True)).finish(log))
         for at in range(start, end, size):
             writer.write([submission(event) for event in history[at : min(at + size, end)]])

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from shroff.decisions.definitions import HASHED, Definitions
-from shroff.decisions.history import Control, changed_type
+from shroff.decisions.history import changed_type, control_at, events_of
 from shroff.decisions.indexing import check_unique
 from shroff.decisions.stored import stored
-from shroff.events.definitions import EventType, load_events
+from shroff.events.definitions import EventType
 from shroff.events.event import read_time
-from shroff.language import yamltext
 from shroff.streams.log import Log, Record
 
 
@@ -38,19 +37,12 @@ def check_change(log: Log, definitions: Definitions) -> None:
 
 def _concerned(log: Log, definitions: Definitions) -> frozenset[str]:
     """Event types that an earlier version identified, timed or hashed in another way."""
-    control, found = Control(), set[str]()
-    controls = log.controls()
-    for record in controls:
-        control.take(record)
-    if control.versions.get("definitions") == definitions.versions.definitions:
+    if control_at(log).versions.get("definitions") == definitions.versions.definitions:
         return frozenset()
-    control = Control()
-    for record in controls:
-        control.take(record)
-        tree = yamltext.read(control.files.get("events.yaml", ""), "events.yaml", [])
-        earlier = load_events(tree, frozenset(), 0, [])
-        found |= {name for name, one in definitions.events.types.items() if _differs(one, earlier.types.get(name))}
-    return frozenset(found)
+    types = definitions.events.types
+    return frozenset(
+        name for earlier in events_of(log) for name, one in types.items() if _differs(one, earlier.types.get(name))
+    )
 
 
 def _differs(now: EventType, earlier: EventType | None) -> bool:

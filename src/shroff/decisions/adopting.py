@@ -95,7 +95,7 @@ class Adoption:
             raise _StoppedError
 
 
-def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None:
+def carried(folded: Folded, definitions: Definitions) -> Folded | None:
     """The same state for another version, without reading the log; None where it would mean something else to it.
 
     It holds where types, entities and all that is computed are the same, and lists and
@@ -110,7 +110,7 @@ def carried(folded: Folded, log: Log, definitions: Definitions) -> Folded | None
     """
     if not means_the_same(folded.engine.definitions, definitions):
         return None
-    engine = Engine(definitions, lateness_of(log, definitions))
+    engine = Engine(definitions, folded.engine.lateness_ms)  # that of all versions, to which this one adds none
     if engine.online.layout() != folded.engine.online.layout():
         return None
     engine.online.restore(folded.engine.online.state())

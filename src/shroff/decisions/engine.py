@@ -41,9 +41,9 @@ class Engine:
 
     def __init__(self, definitions: Definitions, lateness_ms: int | None = None, online: Online | None = None) -> None:
         self.definitions = definitions
-        lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
+        self.lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
         if online is None:
-            online = Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms)
+            online = Online(definitions.events, computed_of(definitions), definitions.reference, self.lateness_ms)
         self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}

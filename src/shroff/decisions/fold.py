@@ -9,7 +9,7 @@ from typing import Final
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Engine, Placed
-from shroff.decisions.history import Control, Records, hits_by_place, standing_of
+from shroff.decisions.history import Control, Records, hits_by_place, standing_of, texts_of
 from shroff.decisions.reach import lacking
 from shroff.errors import PrunedError
 from shroff.events.labels import LabelEvent, Standing
@@ -49,12 +49,8 @@ def lateness_of(log: Log, definitions: Definitions) -> int:
     An event that an older version let in must still find what it looks back at, though
     the version that computes it would refuse it.
     """
-    control, found = Control(), definitions.settings.lateness_ms
-    for record in log.controls():
-        control.take(record)
-        settings = load_settings(yamltext.read(control.files.get("shroff.yaml", ""), "shroff.yaml", []), [])
-        found = max(found, settings.lateness_ms)
-    return found
+    earlier = (load_settings(yamltext.read(text, "shroff.yaml", []), []) for text in texts_of(log, "shroff.yaml"))
+    return max([definitions.settings.lateness_ms, *(one.lateness_ms for one in earlier)])
 
 
 def fold(

@@ -289,12 +289,28 @@ def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator
         yield place, rules
 
 
-def types_of(log: Log) -> dict[str, bool]:
-    """The event types of every version that this log has had in force, and whether the type was ever decided."""
-    control, found = Control(), dict[str, bool]()
+def texts_of(log: Log, name: str) -> list[str]:
+    """What a file of the project has said in the versions of this log, each text once; empty where it was not there.
+
+    Most versions change a line of a list, and reading YAML takes some milliseconds: so nothing is read for each.
+    """
+    control, found = Control(), dict[str, None]()
     for record in log.controls():
         control.take(record)
-        events = load_events(yamltext.read(control.files.get("events.yaml", ""), "", []), frozenset(), 0, [])
+        found[control.files.get(name, "")] = None
+    return list(found)
+
+
+def events_of(log: Log) -> Iterator[Events]:
+    """The types and entities of every version that this log has had in force, those that differ, in their order."""
+    for text in texts_of(log, "events.yaml"):
+        yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
+
+
+def types_of(log: Log) -> dict[str, bool]:
+    """The event types of every version that this log has had in force, and whether the type was ever decided."""
+    found = dict[str, bool]()
+    for events in events_of(log):
         for name in events.types:
             found[name] = found.get(name, False) or name in events.decided
     return found
@@ -302,13 +318,7 @@ def types_of(log: Log) -> dict[str, bool]:
 
 def has_hashed(log: Log) -> bool:
     """Whether a version of the project that this log has had in force hashed a field."""
-    control = Control()
-    for record in log.controls():
-        control.take(record)
-        tree = yamltext.read(control.files.get("events.yaml", ""), "events.yaml", [])
-        if load_events(tree, frozenset(), 0, []).has_hashed:
-            return True
-    return False
+    return any(events.has_hashed for events in events_of(log))
 
 
 def standing_of(event: LabelEvent) -> Standing:

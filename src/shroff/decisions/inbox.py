@@ -402,7 +402,7 @@ class Inbox:
                     self._log.append(Batch(offsets=list(offsets)))
                 return True
             check_door(self._writer.definitions, definitions)
-            same = carried(self._writer.state, self._log, definitions)
+            same = carried(self._writer.state, definitions)
             if same is not None:
                 self._writer.adopt(same, offsets)
                 return True

@@ -14,6 +14,7 @@ from shroff.decisions.definitions import Definitions, computed_of, load_definiti
 from shroff.decisions.engine import Effects
 from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of, placed_batches
 from shroff.decisions.history import Control
+from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.scoring import LoadModel, scored_one
 from shroff.decisions.stored import stored, telling_damage
 from shroff.errors import ReplayError, StateError
@@ -36,10 +37,11 @@ class Segment:
     end: int
     load_model: LoadModel | None = None
     is_empty: bool = False
+    read: ReadOnce | None = None  # of all versions together, as most of them differ in one file
 
     @property
     def definitions(self) -> Definitions:
-        return load_definitions(self.files, load_model=self.load_model).or_raise()
+        return load_definitions(self.files, load_model=self.load_model, read=self.read).or_raise()
 
 
 def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
@@ -50,14 +52,13 @@ def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
     """The same by all control events up to the place `last`."""
-    control = Control()
+    control, read = Control(), ReadOnce()
     found: list[Segment] = []
     following = [*(record.seq for record in controls[1:]), last + 1]
     for record, next_ in zip(controls, following, strict=False):
         control.take(record)
-        found.append(
-            Segment(dict(control.files), record.seq, min(next_, last), load_model, is_empty=next_ == record.seq + 1)
-        )
+        end, is_empty = min(next_, last), next_ == record.seq + 1
+        found.append(Segment(dict(control.files), record.seq, end, load_model, is_empty, read))
     return found
 
 
@@ -141,7 +142,7 @@ def _verify_segments(log: Log, result: Verification, progress: Progress | None, 
         if segment.is_empty or not result.can_read(segment):
             continue
         definitions = segment.definitions
-        folded = (folded and carried(folded, log, definitions)) or empty(definitions, lateness_of(log, definitions))
+        folded = (folded and carried(folded, definitions)) or empty(definitions, lateness_of(log, definitions))
         mismatches = result.mismatches
         hits: list[HitRow] = []
         flags: list[FlagRow] = []

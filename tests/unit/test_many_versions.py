@@ -1,4 +1,4 @@
-"""A log of many versions is computed again in one pass where their past is the same, and each by its own lists."""
+"""A log of many versions: what they share is read once, and those whose past is the same are one pass of `verify`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import msgspec
 import pytest
 
 from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.fold import Progress
+from shroff.decisions.activation import check_change
+from shroff.decisions.fold import Progress, lateness_of
+from shroff.decisions.history import has_hashed, types_of
 from shroff.decisions.replay import Verification, verify_naive, verify_online
 from shroff.decisions.verifying_batch import AT_ONCE, verify_batch
+from shroff.language import yamltext
 from shroff.streams.log import Log
-from tests.unit.projects import label, payment, writer
+from tests.unit.projects import FILES, definitions, label, payment, writer
 
 Verify = Callable[[Log, Progress | None], Verification]
 CARDS: Final = tuple("abcdef")
@@ -153,3 +156,35 @@ def test_the_last_version_may_have_one_event_or_none():
             found, _ = looked_at(log, verify)
             assert (found.mismatches, found.events) == (0, len(log.store.decisions))
         assert [row.rule for row in log.store.hits if row.seq == log.last_seq()] == ["blocked"] * more
+
+
+# ---- what versions share
+
+
+def test_a_file_that_versions_share_is_read_once(monkeypatch):
+    log, read, texts = grown(30), yamltext.read, list[str]()
+    now = definitions(with_list("another", **{"features.yaml": COUNTED}))
+    monkeypatch.setattr(yamltext, "read", lambda text, *more: texts.append(text) or read(text, *more))
+
+    assert types_of(log) == {"payment": True}
+    assert lateness_of(log, now) == now.settings.lateness_ms
+    check_change(log, now)
+
+    assert texts == [FILES["events.yaml"], FILES["shroff.yaml"], FILES["events.yaml"]]
+
+
+def test_what_one_version_said_counts_for_all_that_come_behind_it():
+    log = grown(2)
+    late = FILES["shroff.yaml"] + "lateness: 48h\n"
+    hashed = FILES["events.yaml"].replace("card: text?", "card: text?, mail: text? hashed")
+    login = FILES["events.yaml"] + "login: { id: id, time: at, fields: { id: text, at: time } }\n"
+    for changes in ({"shroff.yaml": late}, {"events.yaml": login}):
+        writer(log, changes)
+    assert not has_hashed(log)
+    writer(log, {"events.yaml": hashed})
+    now = definitions()
+    writer(log)
+
+    assert lateness_of(log, now) == 2 * 86_400_000 > now.settings.lateness_ms
+    assert types_of(log) == {"payment": True, "login": False}
+    assert has_hashed(log)
