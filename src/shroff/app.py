@@ -165,12 +165,12 @@ class Project(
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.loaded.or_raise()
 
-    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
-        """Raises: DefinitionError where the project would have mistakes with these texts, and without some files."""
+    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
+        """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
         files = {name: text for name, text in config.read_files(self.places.folder, []).items() if name not in without}
         loaded = load_definitions(files | changed, self.hasher, self.registry.load, read=self.read_once)
-        replace(self, _loaded=MadeOnce(loaded)).checked()
+        return replace(self, _loaded=MadeOnce(loaded)).checked()
 
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""

@@ -90,7 +90,7 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE, "lists/known.csv": "value\n"})
     bank.pay(payment("p-1"))
     for number in range(3):
-        bank.project.list_add("known", Entry(f"c-{number}" * 1_000, "", "", ""))
+        bank.project.write_list("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
         bank.pay(payment(f"p-1{number}", card=f"c-{number}"))
     with bank.project.reading() as log:
         raiser = Raiser(log, bank.project.case_settings, 2)

@@ -13,7 +13,7 @@ import pytest
 
 from shroff import app, config
 from shroff.cli.main import run
-from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, entries, with_entry, without_value
+from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
 from shroff.errors import DefinitionError, StorageError, UsageError
 from tests.unit.projects import FILES
 
@@ -69,17 +69,19 @@ def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
     ],
 )
 def test_an_entry_is_put_in_and_every_other_line_stays(text, entry, after, what):
-    found, told = with_entry(text, entry, str)
+    found = edited(text, [entry], [], str)
 
-    assert (found.removeprefix(HEADER), told) == (after.removeprefix(HEADER), what)
-    assert entry in entries(found)
+    assert (found.text.removeprefix(HEADER), found.what) == (after.removeprefix(HEADER), what)
+    assert entry in entries(found.text)
 
 
 def test_a_value_leaves_with_all_its_lines():
     text = 'value,note\n\na,"two\nlines"\nb,\na,\n'
 
-    assert without_value(text, "a", str) == ("value,note\n\nb,\n", REMOVED)
-    assert without_value(text, "c", str) == (text, SAME)
+    gone, same = edited(text, [], ["a"], str), edited(text, [], ["c"], str)
+
+    assert (gone.text, gone.what) == ("value,note\n\nb,\n", REMOVED)
+    assert (same.text, same.what) == (text, SAME)
 
 
 @pytest.mark.parametrize("ending", ["\r", "\r\n"])
@@ -102,13 +104,13 @@ def test_a_list_of_an_old_mac_can_be_changed(folder, capsys):
 
 
 def test_a_value_that_no_file_can_hold_is_refused(folder):
-    with pytest.raises(UsageError, match="no carriage return"):
+    with pytest.raises(UsageError, match="stands on one line"):
         app.open(folder).list_add("blocked", Entry("a\rb"))
 
 
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(UsageError, match="lacks the column note, expires_at"):
-        with_entry("value,added_by\n", Entry("a", "why", "ann", "2027-01-01T00:00:00Z"), str)
+        edited("value,added_by\n", [Entry("a", "why", "ann", "2027-01-01T00:00:00Z")], [], str)
 
 
 # ---- the command

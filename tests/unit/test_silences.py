@@ -16,7 +16,7 @@ from shroff.decisions import adopting
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.lists import Entry
 from shroff.decisions.rule_drafts import Author
-from shroff.errors import NotAllowedError, UsageError
+from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
 from shroff.rules.silences import rule_of
 from tests.unit.projects import FILES
@@ -127,6 +127,18 @@ def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
     assert (changed.old.count, changed.new.count) == (0, 1)
 
 
+def test_a_first_silence_that_cannot_be_recorded_makes_no_list(bank):
+    def away(_: object) -> NoReturn:
+        raise TransientError("the record is away")
+
+    for number in (1, 2):
+        with pytest.raises(TransientError):
+            bank.write_silence("large", f"c{number}", UNTIL, note="", by="ann", before=away)
+
+    assert list((bank.places.folder / "lists").glob("*")) == []
+    assert bank.silences() == []
+
+
 @pytest.mark.parametrize("rule", ["large", "again"])
 def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
     """Not even of one that looks since its own flags, nor of one whose condition counts."""
@@ -137,7 +149,6 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
         raise AssertionError("the log is folded")
 
     with bank.writing() as (writer, log):
-        bank.make_silence_list(rule)
         bank.write_silence(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
         monkeypatch.setattr(adopting, "fold", folds)
         with closing(bank.inbox(writer, log)) as inbox:

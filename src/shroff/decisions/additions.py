@@ -1,4 +1,4 @@
-"""What an opened project adds to its log one by one: labels, quarantined input, changed lists. Beside a writer too."""
+"""What an opened project adds to its log one by one: labels, quarantined input, changed files. Beside a writer too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import astuple, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.deeds import Deed
-from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
+from shroff.decisions.definitions import Definitions
 from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.lane_views import ONLY_ALL, behind
 from shroff.decisions.progress import Progress, counted, unheard
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.events.encodings import format_by_name, read_lines
 from shroff.events.event import time_text
-from shroff.rules.silences import rule_of
 from shroff.streams.log import Batch, Log, Request
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.ingest import IngestReport
-    from shroff.decisions.lists import Change, Entry, Summary
     from shroff.decisions.retrying import Retried
     from shroff.decisions.snapshots import Saved
     from shroff.decisions.writer import Answer, Writer
@@ -42,8 +39,6 @@ RETRIED: Final = (
     "what is quarantined in one lane may belong to another; 'shroff quarantine show' has the bytes, and who sends them "
     "to their topic again has them in the lane where they belong"
 )
-ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
-WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 
 
 class Additions(Elsewhere):
@@ -95,8 +90,8 @@ class Additions(Elsewhere):
         """The door for files and lines."""
 
     @abstractmethod
-    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> None:
-        """Raises: DefinitionError where the project would have mistakes if these files had these texts."""
+    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
+        """The definitions if these files had these texts. Raises: DefinitionError where they would have mistakes."""
 
     @abstractmethod
     def refuse_alone(self, name: str) -> None:
@@ -288,92 +283,7 @@ class Additions(Elsewhere):
         except LogBusyError:
             return saved_of(self._ask(SNAPSHOT, b"null", waits))
 
-    # ---- lists
-
-    def lists(self) -> list[Summary]:
-        """The project's lists, and what reads them."""
-        from shroff.decisions.lists import file_of, summaries
-
-        definitions = self.definitions
-        texts = {file_of(name): self._list_text(name) for name in definitions.reference.lists}
-        return summaries(definitions, texts)
-
-    def list_entries(self, name: str) -> list[Entry]:
-        """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
-        from shroff.decisions.lists import entries, known_list
-
-        return entries(self._list_text(known_list(name, self.definitions)))
-
-    def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
-        """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
-
-        A value that is compared with a hashed field is written hashed.
-
-        Raises: UsageError where there is no such list, or a silence has no end; DefinitionError where the project would
-            have mistakes; NotAllowedError for a silence where a second person approves those.
-        """
-        from shroff.decisions.lists import with_entry
-
-        self.refuse_alone(name)
-        if rule_of(name) is not None and not entry.expires_at:
-            raise UsageError(ENDLESS)
-        if not entry.value:
-            raise UsageError("an entry of a list needs a value.")
-        if "\r" in "".join(astuple(entry)):
-            raise UsageError("an entry of a list holds no carriage return: in a file it ends a line.")
-        hashed = self._stands_for(name)
-        entry = replace(entry, value=hashed(entry.value))
-        return self._change_list(name, entry.value, lambda text: with_entry(text, entry, hashed), waits)
-
-    def list_remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
-        """Take every line of a value out of lists/NAME.csv, and put that in force.
-
-        Raises: UsageError where there is no such list or value; DefinitionError as `list_add`.
-        """
-        from shroff.decisions.lists import SAME, without_value
-
-        hashed = self._stands_for(name)
-
-        def without(text: str) -> tuple[str, str]:
-            changed, what = without_value(text, value, hashed)
-            if what == SAME:
-                raise UsageError(f"{value!r} is not in the list {name}. 'shroff lists show {name}' has what is.")
-            return changed, what
-
-        return self._change_list(name, hashed(value), without, waits)
-
-    def _list_text(self, name: str) -> str:
-        from shroff.decisions.lists import file_of
-
-        return config.read_text(self.places.folder / file_of(name))
-
-    def _stands_for(self, name: str) -> Callable[[str], str]:
-        """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        from shroff.decisions.lists import known_list
-
-        definitions, hasher = self.definitions, self.hasher
-        known_list(name, definitions)
-        read = definitions.events, definitions.features, definitions.rules, definitions.models, definitions.scoring
-        if name not in hashed_lists(*read):
-            return str
-        return lambda value: value if HASHED.fullmatch(value) else hasher(value)
-
-    def _change_list(self, name: str, value: str, change: Callable[[str], tuple[str, str]], waits: Waits) -> Change:
-        from shroff.decisions.lists import SAME, Change, entries, file_of
-
-        with config.editing(self.places):
-            text = self._list_text(name)
-            changed, what = change(text)
-            if what != SAME:
-                self.check_with({file_of(name): changed})
-                self.record(Deed("list.change", f"list {name}", None, {"value": value, "what": what}))
-                config.write_text(self.places.folder / file_of(name), changed)
-        self.reload()
-        before = self._files_in_force()
-        in_force, why_not = self._put_in_force(waits)
-        now = self._files_in_force() if in_force else before
-        others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
-        return Change(name, value, what, len(entries(changed)), in_force, why_not, tuple(others) if before else ())
+    # ---- what comes into force
 
     def _files_in_force(self) -> Mapping[str, str]:
         """The project's files as the log has them in force; none where there is no log, or none that can be read."""
@@ -383,7 +293,7 @@ class Additions(Elsewhere):
             return control_at(log).files
         return {}
 
-    def _put_in_force(self, waits: Waits, written: str = WRITTEN) -> tuple[bool, str]:
+    def _put_in_force(self, waits: Waits, written: str) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
         The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it

@@ -1,4 +1,4 @@
-"""Lists of an opened project as the service changes them: written at once, put in force by whoever leads the log."""
+"""Lists of an opened project: read and changed line by line, by commands, programs and people alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.decisions.additions import ENDLESS, Additions
+from shroff.decisions.additions import Additions, Waits
+from shroff.decisions.deeds import Deed
+from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
+from shroff.decisions.progress import unheard
 from shroff.errors import UsageError
 from shroff.rules.silences import rule_of
 
 if TYPE_CHECKING:
-    from shroff.decisions.lists import Edited, Entry
+    from shroff.decisions.lists import Change, Edited, Entry, Summary
 
 FOLDER: Final = "lists/"
+ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
+WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _TEXT_MAX: Final = 1_000  # characters of a value or a note
 
@@ -25,26 +30,85 @@ class ListFiles(Additions):
 
     __slots__ = ()
 
+    def lists(self) -> list[Summary]:
+        """The project's lists, and what reads them."""
+        from shroff.decisions.lists import file_of, summaries
+
+        definitions = self.definitions
+        texts = {file_of(name): self._list_text(name) for name in definitions.reference.lists}
+        return summaries(definitions, texts)
+
+    def list_entries(self, name: str) -> list[Entry]:
+        """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
+        from shroff.decisions.lists import entries, known_list
+
+        return entries(self._list_text(known_list(name, self.definitions)))
+
+    def in_lists(self, value: str) -> dict[str, Entry]:
+        """The lists that hold a value, by their names, with its entry."""
+        from shroff.decisions.lists import entries
+
+        found, definitions = {}, self.definitions
+        for name in definitions.reference.lists:
+            stands_for = self._stands_for(name, definitions)
+            wanted = stands_for(value)
+            there = [one for one in entries(self._list_text(name)) if stands_for(one.value) == wanted]
+            if there:
+                found[name] = there[0]
+        return found
+
     def make_list(self, name: str, before: Callable[[], None] = lambda: None) -> None:
         """Write a new list without entries; where `before` raises, there is none.
 
         Raises: UsageError where it is there, or the name cannot be one.
         """
-        from shroff.decisions.lists import file_of
-        from shroff.decisions.reference import LIST_COLUMNS
+        from shroff.decisions.lists import EMPTY, file_of
 
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
-        text = ",".join(LIST_COLUMNS) + "\n"
         with config.editing(self.places):
             self.reload()
             if name in self.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
-            self.check_with({file_of(name): text})
+            self.check_with({file_of(name): EMPTY})
             before()
-            config.make_folder(self.places.folder / FOLDER)
-            config.write_text(self.places.folder / file_of(name), text)
+            self._write_list(name, EMPTY)
         self.reload()
+
+    def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
+        """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
+
+        Raises: as `write_list`; NotAllowedError for a silence where a second person approves those.
+        """
+        return self.change_list(name, entry.value, [entry], waits=waits)
+
+    def list_remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
+        """Take every line of a value out of lists/NAME.csv, and put that in force. Raises: as `write_list`."""
+        return self.change_list(name, value, waits=waits)
+
+    def change_list(
+        self, name: str, value: str, put: Sequence[Entry] = (), *, makes: bool = False, waits: Waits = unheard
+    ) -> Change:
+        """Put one value into a list, or take it out where nothing is put, and have that in force.
+
+        Raises: as `write_list`; NotAllowedError for a silence where a second person approves those.
+        """
+        from shroff.decisions.lists import Change, entries, file_of
+
+        if put:
+            self.refuse_alone(name)
+
+        def recorded(found: Edited) -> None:
+            changed = (*found.after, *found.before)[0].value  # hashed where it must be
+            self.record(Deed("list.change", f"list {name}", None, {"value": changed, "what": found.what}))
+
+        found = self.write_list(name, put, () if put else (value,), makes=makes, before=recorded)
+        before = self._files_in_force()
+        in_force, why_not = self._put_in_force(waits, WRITTEN)
+        now = self._files_in_force() if in_force else before
+        others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
+        stands, count = self._stands_for(name, self.definitions)(value), len(entries(found.text))
+        return Change(name, stands, found.what, count, in_force, why_not, tuple(others) if before else ())
 
     def write_list(
         self,
@@ -53,6 +117,7 @@ class ListFiles(Additions):
         out: Sequence[str] = (),
         *,
         is_whole: bool = False,
+        makes: bool = False,
         before: Callable[[Edited], None] = lambda _: None,
     ) -> Edited:
         """Change the entries of a list, as `lists.edited`; values that are compared with a hashed field, hashed.
@@ -60,8 +125,11 @@ class ListFiles(Additions):
         It comes into force when the process that writes the log is asked to look at the files, or starts. `before` is
         told what is about to be written; where it raises, nothing is.
 
-        Raises: UsageError where there is no such list, or one to take out is not in it; DefinitionError where the
-            project would have mistakes.
+        Args:
+            makes: A list that is not there is made.
+
+        Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
+            DefinitionError where the project would have mistakes.
         """
         from shroff.decisions.lists import edited, entries, file_of
 
@@ -69,8 +137,8 @@ class ListFiles(Additions):
             _check(name, one)
         with config.editing(self.places):
             self.reload()
-            stands_for = self._stands_for(name)
-            text = self._list_text(name)
+            definitions, text = self._known(name, makes=makes)
+            stands_for = self._stands_for(name, definitions)
             there = {stands_for(one.value) for one in entries(text)} if out else set()
             for value in out:
                 if stands_for(value) not in there:
@@ -80,22 +148,36 @@ class ListFiles(Additions):
             if found.text != text:
                 self.check_with({file_of(name): found.text})
                 before(found)
-                config.write_text(self.places.folder / file_of(name), found.text)
+                self._write_list(name, found.text)
         self.reload()
         return found
 
-    def in_lists(self, value: str) -> dict[str, Entry]:
-        """The lists that hold a value, by their names, with its entry."""
-        from shroff.decisions.lists import entries
+    def _known(self, name: str, *, makes: bool) -> tuple[Definitions, str]:
+        """The definitions and the text of a list; those with an empty one, where it is to be made."""
+        from shroff.decisions.lists import EMPTY, file_of, known_list
 
-        found = {}
-        for name in self.definitions.reference.lists:
-            stands_for = self._stands_for(name)
-            wanted = stands_for(value)
-            there = [one for one in entries(self._list_text(name)) if stands_for(one.value) == wanted]
-            if there:
-                found[name] = there[0]
-        return found
+        if makes and name not in self.definitions.reference.lists:
+            return self.check_with({file_of(name): EMPTY}), EMPTY
+        return self.definitions, self._list_text(known_list(name, self.definitions))
+
+    def _list_text(self, name: str) -> str:
+        from shroff.decisions.lists import file_of
+
+        return config.read_text(self.places.folder / file_of(name))
+
+    def _write_list(self, name: str, text: str) -> None:
+        from shroff.decisions.lists import file_of
+
+        config.make_folder(self.places.folder / FOLDER)
+        config.write_text(self.places.folder / file_of(name), text)
+
+    def _stands_for(self, name: str, definitions: Definitions) -> Callable[[str], str]:
+        """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
+        hasher = self.hasher
+        read = definitions.events, definitions.features, definitions.rules, definitions.models, definitions.scoring
+        if name not in hashed_lists(*read):
+            return str
+        return lambda value: value if HASHED.fullmatch(value) else hasher(value)
 
 
 def _check(name: str, entry: Entry) -> None:

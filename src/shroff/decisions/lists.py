@@ -18,6 +18,7 @@ ADDED: Final = "added"
 CHANGED: Final = "changed"
 REMOVED: Final = "removed"
 SAME: Final = "same"
+EMPTY: Final = ",".join(LIST_COLUMNS) + "\n"
 _BOM: Final = "\ufeff"
 
 
@@ -94,46 +95,6 @@ def entries(text: str) -> list[Entry]:
     return [entry for entry, _ in _rows(text)]
 
 
-def with_entry(text: str, entry: Entry, stands_for: Callable[[str], str]) -> tuple[str, str]:
-    """The text with an entry, and what that changed: a line of the same value is replaced, else one is added.
-
-    Args:
-        stands_for: Gives what a value is compared by: its hash, in a list that hashed fields are compared with.
-
-    Raises: UsageError where the list lacks a column that the entry fills.
-    """
-    header = _header(text)
-    given = {name: getattr(entry, name) for name in LIST_COLUMNS}
-    lacking = [name for name, value in given.items() if value and name not in header]
-    if lacking:
-        raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
-    first_line = _lines(text)[0]
-    ending = first_line[len(first_line.rstrip("\r\n")) :] or "\n"
-    line = _line([given.get(name, "") for name in header], ending)
-    same = [(one, span) for one, span in _rows(text) if stands_for(one.value) == stands_for(entry.value)]
-    if not same:
-        gap = "" if text.endswith(("\n", "\r")) else ending
-        return f"{text}{gap}{line}", ADDED
-    if [one for one, _ in same] == [entry]:
-        return text, SAME
-    first, *others = (span for _, span in same)
-    lines = _lines(text)
-    for start, end in reversed(others):
-        del lines[start:end]
-    lines[first[0] : first[1]] = [line]
-    return "".join(lines), CHANGED
-
-
-def without_value(text: str, value: str, stands_for: Callable[[str], str]) -> tuple[str, str]:
-    """The text without every line of a value, and whether there was one."""
-    wanted = stands_for(lines_ended(value))
-    spans = [span for one, span in _rows(text) if stands_for(one.value) == wanted]
-    lines = _lines(text)
-    for start, end in reversed(spans):
-        del lines[start:end]
-    return "".join(lines), REMOVED if spans else SAME
-
-
 @dataclass(frozen=True, slots=True)
 class Edited:
     """A list's text after an edit, and the entries that differ: `before` are gone or others now, `after` are new.
@@ -145,6 +106,11 @@ class Edited:
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     counts: Mapping[str, int]
+
+    @property
+    def what(self) -> str:
+        """What became of the one value that was put in or taken out: ADDED, CHANGED, REMOVED or SAME."""
+        return next((what for what in (ADDED, CHANGED, REMOVED) if self.counts[what]), SAME)
 
 
 def edited(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff import config
 from shroff.decisions.additions import Waits
 from shroff.decisions.list_files import ListFiles
 from shroff.decisions.progress import unheard
@@ -72,8 +71,7 @@ class Silences(ListFiles):
         """
         self.refuse_alone(list_of(rule))
         entry = self.silence_entry(rule, key, until, note, by)
-        self.make_silence_list(rule)
-        return self.list_add(list_of(rule), entry, waits)
+        return self.change_list(list_of(rule), entry.value, [entry], makes=True, waits=waits)
 
     def end_silence(self, rule: str, key: str, waits: Waits = unheard) -> Change:
         """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
@@ -85,8 +83,7 @@ class Silences(ListFiles):
     ) -> None:
         """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
         entry = self.silence_entry(rule, key, until, note, by)
-        self.make_silence_list(rule)
-        self.write_list(list_of(rule), [entry], before=before)
+        self.write_list(list_of(rule), [entry], makes=True, before=before)
 
     def write_silence_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
         """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
@@ -101,18 +98,6 @@ class Silences(ListFiles):
         if not key or any(len(text) > TEXT_MAX or not text.isprintable() for text in (key, note, by)):
             raise UsageError(f"a key and a reason have 1 to {TEXT_MAX:,} characters, on one line.")
         return Entry(key, note, by, time_text(self._until_ms(until)))
-
-    def make_silence_list(self, rule: str) -> None:
-        """Make the list of a rule, where there is none yet."""
-        from shroff.decisions.lists import file_of
-        from shroff.decisions.reference import LIST_COLUMNS
-
-        path = self.places.folder / file_of(list_of(rule))
-        with config.editing(self.places):
-            if not path.exists():
-                config.make_folder(path.parent)
-                config.write_text(path, ",".join(LIST_COLUMNS) + "\n")
-        self.reload()
 
     def _known_silence(self, rule: str) -> None:
         if list_of(rule) not in self.definitions.reference.lists:
