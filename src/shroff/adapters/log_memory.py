@@ -154,9 +154,10 @@ class MemoryLog:
         for rows in self.decisions_after(after, upto, size):
             yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
 
-    def controls(self) -> list[Record]:
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """The control events, in order."""
-        return [*self._usable().earlier_controls, *(one for one in self.store.records if one.kind == "control")]
+        kept = (*self._usable().earlier_controls, *self.store.records)
+        return [one for one in kept if one.kind == "control" and after < one.seq and (upto is None or one.seq <= upto)]
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists."""

@@ -93,9 +93,10 @@ class Questions(ABC):
         for rows in self._slices(self.wording.read, EVENT_SHAPE, after, upto, size):
             yield [_record(row) for row in rows]
 
-    def controls(self) -> list[Record]:
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """The control events, in order: found by the index, since all are of the type `control`."""
-        return [_record(row) for row in self._ask(self.wording.controls, shape=EVENT_SHAPE)]
+        places = after, NUMBER_MAX if upto is None else upto
+        return [_record(row) for row in self._ask(self.wording.controls, places, EVENT_SHAPE)]
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists. Cost in SQLite: 0.1 µs for each record that is none, 3 µs for each label."""

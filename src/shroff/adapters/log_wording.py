@@ -113,7 +113,8 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         watermark=f"SELECT time_ms FROM {table('watermark')}",
         epoch=f"SELECT epoch FROM {table('lead')}",
         read=f"SELECT {columns} FROM {events} WHERE {between} ORDER BY seq LIMIT {mark}",
-        controls=f"SELECT {columns} FROM {events} WHERE type = 'control' AND kind = 'control' ORDER BY seq",
+        controls=f"SELECT {columns} FROM {events} WHERE type = 'control' AND kind = 'control' AND {between} "
+        "ORDER BY seq",
         labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
         decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} d {dialect.join} {events} e ON e.seq = d.seq "
         f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",

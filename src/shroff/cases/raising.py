@@ -87,13 +87,12 @@ class Versions:
     def read_to(self, upto: int) -> None:
         """Take note of what came into force up to a place."""
         if not self._files or self._has_control(upto):
-            for record in self._log.controls():
-                if record.seq > self._read_to:
-                    self._control.take(record)
-                    self._control.files |= {name: _named(name, text) for name, text in self._control.files.items()}
-                    if not self._files or self._files[-1][1] != self._control.files:
-                        self._files.append((record.seq, dict(self._control.files)))
-                    self._read_to = record.seq
+            for record in self._log.controls(self._read_to):
+                self._control.take(record)
+                self._control.files |= {name: _named(name, text) for name, text in self._control.files.items()}
+                if not self._files or self._files[-1][1] != self._control.files:
+                    self._files.append((record.seq, dict(self._control.files)))
+                self._read_to = record.seq
         self._read_to = max(self._read_to, upto)
 
     def at(self, seq: int) -> _Version:

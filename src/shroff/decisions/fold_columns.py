@@ -25,7 +25,7 @@ def fold_columns(log: Log, folded: Folded, upto: int, progress: Progress | None 
     Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
     """
     reader = LineReader(folded.engine.definitions)
-    controls = [one for one in log.controls() if folded.seq < one.seq <= upto]
+    controls = log.controls(folded.seq, upto)
     for control in controls:
         folded.control.take(control)
     # Only its thread asks the log from here on: a log is asked one question at a time.

@@ -269,9 +269,8 @@ def control_at(log: Log, seq: int | None = None) -> Control:
     Raises: StorageError where a control event is damaged.
     """
     control = Control()
-    for record in log.controls():
-        if seq is None or record.seq <= seq:
-            control.take(record)
+    for record in log.controls(upto=seq):
+        control.take(record)
     return control
 
 

@@ -81,9 +81,9 @@ class LakeReader:
         for _, _, rows in self._windows(("labels",), after, upto, _records):
             yield from _lists(rows, size)
 
-    def controls(self) -> Iterator[Record]:
-        """All control events in order. Raises: as `records`."""
-        for _, _, rows in self._windows(("controls",), 0, None, _records):
+    def controls(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
+        """Control events in order. Raises: as `records`."""
+        for _, _, rows in self._windows(("controls",), after, upto, _records):
             yield from rows
 
     def records_at(self, places: Iterable[int]) -> dict[int, Record]:

@@ -239,9 +239,7 @@ _OTHER_LAKE: Final = "Write this log into an empty place, or bring back the log 
 
 def _mark(log: Log, seq: int) -> str:
     """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
-    records = [one for one in log.controls() if one.seq == seq] or [
-        one for batch in log.read(seq - 1, seq) for one in batch
-    ]
+    records = log.controls(seq - 1, seq) or [one for batch in log.read(seq - 1, seq) for one in batch]
     return mark_of(records)
 
 

@@ -47,7 +47,7 @@ class Segment:
 def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
     """The versions that were in force, with the stretch of the log that each decided."""
     last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
-    return segments_of([record for record in log.controls() if record.seq <= last], last, load_model)
+    return segments_of(log.controls(upto=last), last, load_model)
 
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:

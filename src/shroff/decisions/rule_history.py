@@ -38,9 +38,7 @@ class Histories:
 
     def follow(self, log: Log) -> None:
         """Take what has come into force since. Cost: reading the files of rules that were changed."""
-        for record in log.controls():
-            if record.seq <= self._seen:
-                continue
+        for record in log.controls(self._seen):
             before = self._rules_files()
             self._control.take(record)
             after = self._rules_files()

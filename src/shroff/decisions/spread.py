@@ -104,7 +104,7 @@ def spread_of(name: str, opened: Callable[[], Objects], reader: LakeReader, mode
     Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
     """
     upto = reader.last_seq
-    segments = segments_of([one for one in reader.controls() if one.seq <= upto], upto, Registry(models).load)
+    segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
     found = [one.definitions for one in segments]
     for definitions, segment in zip(found, segments, strict=True):
         _check(definitions, segment)

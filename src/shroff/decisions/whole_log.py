@@ -77,7 +77,7 @@ class WholeLog:
     def read(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
         if upto == after + 1 and after < self._pruned():
-            control = [one for one in self.controls() if one.seq == upto]
+            control = self.controls(after, upto)
             if control:  # which stay in the store: so a start that looks at the first one needs no lake
                 yield control
                 return
@@ -252,7 +252,7 @@ class WholeLog:
         """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
         from shroff.decisions.lake_writer import mark_of
 
-        first = [one for one in self.controls()[:1] if one.seq == 1]
+        first = self.controls(upto=1)
         if first and mark_of(first) != lake.state.log:
             raise _other_lake(lake, 1)
 

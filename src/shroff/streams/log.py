@@ -375,8 +375,8 @@ class Log(Protocol):
         A piece has those of so many places, and may be empty.
         """
 
-    def controls(self) -> list[Record]:
-        """The control events, in order. Quick, however long the log is."""
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
+        """The control events with `after < seq <= upto`, in order. Quick, however long the log is."""
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The records of kind `label` with `after < seq <= upto` in order, in lists of at most `size`."""

@@ -251,6 +251,9 @@ class LogContract(
             log.append(Batch(records=[record(seq, str(seq), type="control", kind="control")]))
 
         assert [each.seq for each in log.controls()] == [1, 2, 10, 11]
+        assert [each.seq for each in log.controls(1, 10)] == [2, 10]
+        assert [each.seq for each in log.controls(2)] == [10, 11]
+        assert [each.seq for each in log.controls(upto=9)] == [1, 2]
         log.close()
 
     def test_labels_are_found_in_their_order(self, tmp_path: Path) -> None:
