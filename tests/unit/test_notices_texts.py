@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from email import message_from_bytes
 from email.policy import SMTP
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from shroff.errors import UsageError
 from shroff.notices.addresses import is_address, masked, who_of
 from shroff.notices.mails import Written, mail_of
-from shroff.notices.texts import LENGTH_MAX, TextError, Texts
+from shroff.notices.texts import LENGTH_MAX, NAMES, TextError, Texts
 from shroff.notices.wording import covered, last_four, moment_text, money_text
 from shroff.notices.words import LANGUAGES, MARKS, WORDS
+from tests.telling import Bank
 
 VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}
 
@@ -115,6 +117,8 @@ def test_a_sender_that_is_none_is_told(sender):
         "{{ '{:{}}'.format('x', 9999999999) }}",
         "{{ 'x'.ljust(9999999999) }}",
         "{{ 'x' | center(9999999999) }}",
+        f"{{{{ 'xxxxxxxxxx' | join('{'y' * 101}') }}}}",
+        "{{ 'x y' | wordwrap(1, false, subject) }}",
         "{% set a = subject ~ subject %}{{ a }}",
         "{% set a %}{{ subject }}{{ subject }}{% endset %}{{ a }}",
         "{% macro a() %}{{ a() }}{{ a() }}{% endmacro %}{{ a() }}",
@@ -143,6 +147,10 @@ def test_a_text_has_its_end():
         rendered("{% for a in words %}{% for b in words %}{{ words.no_link }}{% endfor %}{% endfor %}")
 
 
+def test_what_is_joined_stays_html_and_values_in_it_are_text():
+    assert rendered("t", "{{ [show.merchant, 'x'] | join(', ') }}").html == "&lt;b&gt;&amp;, x"
+
+
 def test_html_shows_values_as_text():
     assert rendered("t", "<p>{{ show.merchant }}</p>").html == "<p>&lt;b&gt;&amp;</p>"
     assert rendered("{{ show.merchant }}").text == "<b>&"
@@ -158,6 +166,10 @@ def test_html_shows_values_as_text():
         "<p onclick='x'>",
         "<style>@import 'x'</style>",
         "<p style='background:url(x)'>",
+        "<p style='background:u/* */rl(x)'>",
+        "<table background='https://x.example/'>",
+        "<{# #}img src='https://x.example/'>",
+        "<{# a\nb #}script>x</script>",
         "<form action=x>",
         "<iframe src=x>",
         "<base href=x>",
@@ -177,6 +189,41 @@ def test_a_text_of_ones_own_stands_before_that_of_shroff_and_for_its_language():
     assert texts.render(("none", "question"), "de", {}).text == "de"
     assert texts.render(("none", "question"), "en", {}).html == ""
     assert [one.line for one in Texts({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "Subject: hi\n\n{{ words.no }}\n{{ amuont }}",
+            4,
+            "is nothing that a notice has. Did you mean amount?",
+        ),
+        ("Dear customer,\n\n{{ amount }}", 1, "begins with a line 'Subject: …'"),
+    ],
+)
+def test_a_template_of_which_no_mail_can_come_is_told_before_one_is_made(text, line, words):
+    (found,) = Texts({"notices/customer.txt.j2": text}).check()
+
+    assert (found.line, words in found.words) == (line, True), found.words
+
+
+def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch):
+    given: set[str] = set()
+    render = Texts.render
+
+    def noted(self: Texts, names: tuple[str, ...], language: str, values: Mapping[str, object]) -> Written:
+        given.update(values)
+        return render(self, names, language, values)
+
+    monkeypatch.setattr(Texts, "render", noted)
+    daily = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
+    bank = Bank(tmp_path, daily)
+    bank.pay()
+    for name in ("customer", "report", "failure"):
+        bank.project.preview(name)
+
+    assert given == NAMES
 
 
 def test_a_text_without_a_subject_is_told():
@@ -227,6 +274,9 @@ def test_nothing_that_could_be_a_card_number_is_shown(text):
         ("4000 1234 1234 4417", "•••• 4417"),
         ("card 4000-1234-1234-4417, twice 4000123412344417", "card •••• 4417, twice •••• 4417"),
         ("order 2026-05-28 of 12", "order 2026-05-28 of 12"),
+        ("PAN4111111111111111x", "PAN•••• 1111x"),
+        ("4111.1111/1111_1111", "•••• 1111"),
+        ("from 192.168.100.200 at 28.05.2026/14.30", "from 192.168.100.200 at 28.05.2026/14.30"),
         (f"hashed:{'a' * 32}:4417", "•••• 4417"),
     ],
 )

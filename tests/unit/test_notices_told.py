@@ -12,7 +12,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Unmailed
-from shroff.notices.planning import quiet_end_ms
+from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms
 from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.telling import begin_behind, begun_at, telling
@@ -102,16 +102,25 @@ def test_what_is_no_single_address_is_asked_nobody(tmp_path, email):
     bank.tell()
 
     assert bank.post.mails == []
-    assert [(one.state, one.reason) for one in bank.letters()] == [(DROPPED, "nobody is named who could be told")]
+    words = NO_ADDRESS if email else NOBODY
+    assert [(one.state, one.reason) for one in bank.letters()] == [(DROPPED, words)]
 
 
 def test_an_address_that_has_a_card_number_in_it_is_asked_nobody(tmp_path):
     bank = Bank(tmp_path)
-    bank.pay(payment(email="4000123412344417@customers.example"))
+    bank.pay(payment(email="4111111111111111@customers.example"))
     bank.tell()
 
     assert bank.post.mails == []
-    assert "4000123412344417" not in repr(bank.letters())
+    assert [one.reason for one in bank.letters()] == [NO_ADDRESS]
+    assert "4111111111111111" not in repr(bank.letters())
+
+
+def test_an_address_of_many_digits_that_are_no_card_is_asked(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(payment(email="900011112222@customers.example"))
+
+    assert [one["To"] for one in bank.tell().read] == ["900011112222@customers.example"]
 
 
 def test_an_address_is_found_in_a_look_up_table(tmp_path):
@@ -366,7 +375,9 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
 
 
 def test_one_broken_text_keeps_no_other_mail_from_leaving(tmp_path):
-    more = notice(f"{TEAM}on: decision\n", "all") | {"notices/customer.txt.j2": "Subject: x\n\n{{ nothing.of_it }}"}
+    more = notice(f"{TEAM}on: decision\n", "all") | {
+        "notices/customer.txt.j2": "Subject: x\n\n{{ words.nothing.of_it }}"
+    }
     bank = Bank(tmp_path, more)
     bank.pay()
     bank.tell()

@@ -273,9 +273,15 @@ def test_input_that_is_refused_is_told(tmp_path):
         bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
         assert watching.look() == 1
         assert watching.look() == 0
+        bank.pay(*(payment(f"p-{number}", amount="none") for number in range(10, 15)))
+        assert watching.look() == 0  # of an hour once,
+        bank.clock_ms += HOUR_MS
+        watching.go_on(store, log)
+        assert watching.look() == 1  # and then all that came since
     bank.tell()
 
     assert "2 more in quarantine" in text_of(bank.post.read[0])
+    assert "5 more in quarantine" in text_of(bank.post.read[1])
 
 
 # ---- webhooks

@@ -75,20 +75,30 @@ class SmtpMailer:
         return refused
 
     def _announced(self, connection: smtplib.SMTP, mail: Mail) -> list[Unmailed]:
-        """Say who a mail is from and for; gives who is refused. Raises: TransientError where one may be taken later."""
+        """Say who a mail is from and for; gives who is refused, or left out. Raises: TransientError where one may be
+        taken later and the mail may not part, or all may.
+        """
         code, text = connection.mail(mail.sender)
         if code != _TAKEN:
             self._reset()
             return self._answered(code, text, mail.recipients)
         refused: list[Unmailed] = []
+        later: TransientError | None = None
         for one in mail.recipients:
             code, text = connection.rcpt(one)
             if code not in _RECIPIENT_TAKEN:
-                if code < _FOR_GOOD:
-                    self._reset()
-                refused += self._answered(code, text, (one,))
-        if len(refused) == len(mail.recipients):
+                try:
+                    refused += self._answered(code, text, (one,))
+                except AwayError:
+                    raise
+                except TransientError as error:
+                    later = error
+                    refused.append(Unmailed(one, str(error)))
+        is_for_nobody = len(refused) == len(mail.recipients)
+        if is_for_nobody or (later is not None and not mail.may_part):
             self._reset()
+            if later is not None:
+                raise later
         return refused
 
     def _answered(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:

@@ -113,9 +113,11 @@ class _Looking:
         row = self._row(self._letters, id)
         return None if row is None else _letter(row)
 
-    def open_letters(self, now_ms: int, limit: int = 100) -> list[Letter]:
+    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
         table = self._letters
         asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
+        if without:
+            asked = asked.where(table.c.notice.not_in(sorted(without)))
         return [
             _letter(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.id).limit(limit))
         ]

@@ -55,10 +55,13 @@ def flags(log: Log, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[
         yield [_judged(row, in_force.get(row.event)) for row in rows]
 
 
-def verdicts(log: Log, as_of_ms: int | None = None) -> dict[str, Standing]:
-    """The verdict in force of each event that has a label, by its name such as `payment/p-1`."""
+def verdicts(log: Log, as_of_ms: int | None = None, after: int = 0) -> dict[str, Standing]:
+    """The verdict in force of each event with a label behind a place, by its name such as `payment/p-1`.
+
+    The labels of an event all stand behind it.
+    """
     found: dict[str, Standing] = {}
-    for records in log.labels_after():
+    for records in log.labels_after(after):
         for record in records:
             if as_of_ms is not None and record.time_ms > as_of_ms:
                 continue

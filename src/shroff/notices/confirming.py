@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.history import control_at
-from shroff.decisions.stored import telling_damage
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.flags import verdicts
 from shroff.notices.facts import Facts, Told
 from shroff.notices.letters import Letters
 from shroff.notices.office import Office
@@ -22,6 +21,7 @@ from shroff.notices.words import LANGUAGES, WORDS
 from shroff.streams.log import Log
 
 HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
+GENUINE: Final = "genuine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ class Confirming:
         self._lock = Lock()
         self._office: Office | None = None
         self._store: NoticeStore | None = None
-        self._known: tuple[Mapping[str, str], Definitions] | None = None  # another version that was in force, by names
 
     def page(self, token: str, language: str = "") -> Page:
         """What a link shows. Changes nothing."""
@@ -79,27 +78,17 @@ class Confirming:
     def _effect(self, office: Office, question: Question) -> Effect:
         log = office.open_log()
         try:
-            definitions = self._in_force(office.definitions, log)
+            definitions = office.in_force(log)  # a policy may have changed since this was opened
             facts = Facts(definitions)
             told = facts.told(log, question.event)
+            is_yes = question.answer == "yes"
+            is_released = is_yes and told is not None and is_released_by_yes(log, definitions, facts, told)
         finally:
             log.close()
         now_ms = question.answered_ms
-        is_released = question.answer == "yes" and told is not None and is_released_by_yes(definitions, facts, told)
         known_at_ms = now_ms if told is None else max(now_ms, told.time_ms)  # no label is older than its event
         kind, body = self._request(label_of(question, known_at_ms))
         return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
-
-    def _in_force(self, own: Definitions, log: Log) -> Definitions:
-        """The version that decides now: a policy may have changed since this was opened. Cost: the log's controls."""
-        control = control_at(log)
-        now = control.versions
-        if not now or all(now.get(name) == getattr(own.versions, name) for name in ("definitions", "policy")):
-            return own
-        if self._known is None or self._known[0] != now:
-            with telling_damage():
-                self._known = now, load_definitions(control.files).or_raise()
-        return self._known[1]
 
     def _shown(self, office: Office, found: Found, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
@@ -135,11 +124,16 @@ class Confirming:
         }
 
 
-def is_released_by_yes(definitions: Definitions, facts: Facts, told: Told) -> bool:
-    """Whether a customer's yes lets this event go: it is held, not declined, and below the amount of its policy."""
+def is_released_by_yes(log: Log, definitions: Definitions, facts: Facts, told: Told) -> bool:
+    """Whether a customer's yes lets this event go: it is held, not declined, below the amount of its policy, and no
+    label says anything else than genuine. Cost: the labels behind the event.
+    """
     below = definitions.policy(told.type).release_below_minor
-    amount = facts.amount_minor(told)
-    return told.outcome in HELD and below is not None and amount is not None and amount < below
+    amount = facts.paid_minor(told)
+    if told.outcome not in HELD or below is None or amount is None or amount >= below:
+        return False
+    known = verdicts(log, after=told.seq).get(told.name)
+    return known is None or known.verdict == GENUINE
 
 
 def _language(letters: Letters, question: Question, told: Told | None, office: Office) -> str:

@@ -266,6 +266,8 @@ class _Loader:
     def _quiet(self, node: Node | None, plain: Mapping[str, str]) -> Quiet:
         zone = plain.get("zone", "UTC")
         self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
+        if plain["from"] == plain["to"] and node is not None:
+            self._problems.append(node.problem(f"hours from {plain['from']} to {plain['to']} are none, or all."))
         return Quiet(_minute(plain["from"]), _minute(plain["to"]), zone)
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.explain_past import Past, Seen, reader_of
@@ -18,11 +18,12 @@ from shroff.language.values import Value, rescale_half_even, show
 from shroff.notices.addresses import is_address
 from shroff.notices.definitions import FromEvent, Notice, is_zone
 from shroff.notices.mails import one_line
-from shroff.notices.wording import covered, last_four, money_text
+from shroff.notices.wording import covered, has_card, last_four, money_text
 from shroff.notices.words import LANGUAGES, WORDS
 from shroff.streams.log import FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
+_Read: TypeAlias = tuple[Callable[[Seen], Value], Type]  # what reads an amount, and its type
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,25 @@ class Facts:
     """Reads events for notices."""
 
     def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
+        self.definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
-        self._costs: dict[str, tuple[Callable[[Seen], Value], Type] | None] = {}
+        self._costs: dict[str, _Read | None] = {}
+
+    def of(self, definitions: Definitions) -> Facts:
+        """The same by other definitions; itself where they are its own."""
+        return self if definitions is self.definitions else Facts(definitions)
 
     def told(self, log: Log, name: str) -> Told | None:
         """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
         type_, _, id_ = name.partition("/")
-        record = log.find(type_, [id_]).get(id_) if type_ in self._definitions.events.types else None
+        record = log.find(type_, [id_]).get(id_) if type_ in self.definitions.events.types else None
         event = None if record is None else self._records.decode(record)
         if record is None or not isinstance(event, Event):
             return None
         row = log.decisions(type_, [id_]).get(id_) if record.decided else None
         document = None if row is None else decision_document(row)
         flags = [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows]
-        personal = log.personal(type_, [id_]).get(id_, {}) if self._definitions.events.types[type_].personal else {}
+        personal = log.personal(type_, [id_]).get(id_, {}) if self.definitions.events.types[type_].personal else {}
         return Told(
             type_,
             id_,
@@ -79,15 +84,15 @@ class Facts:
 
     def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> Seen:
         if document is not None:
-            return Past(log, self._definitions, self._records).seen(record, document)
-        fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
+            return Past(log, self.definitions, self._records).seen(record, document)
+        fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
         return Seen(fields, {}, {}, event.time_ms)
 
     # ---- what a notice reads
 
     def value(self, node: Node, told: Told) -> Value:
         """The value of an expression of the event."""
-        return reader_of(node, self._definitions.reference)(told.seen)
+        return reader_of(node, self.definitions.reference)(told.seen)
 
     def holds(self, notice: Notice, told: Told) -> bool:
         """Whether a notice is about this event."""
@@ -101,7 +106,7 @@ class Facts:
             return ""
         if of.node is not None:
             value = self.value(of.node, told)
-            return "" if value is None else show(value, of.node.type, self._definitions.settings.money_places)
+            return "" if value is None else show(value, of.node.type, self.definitions.settings.money_places)
         if of.field in told.personal:
             return told.personal[of.field]
         value = told.seen.fields.get(of.field)
@@ -118,9 +123,9 @@ class Facts:
         return found if found in LANGUAGES else LANGUAGES[0]
 
     def address(self, notice: Notice, told: Told | None) -> str:
-        """Where an event says that it is told; empty where it says no address, or one that is a card's number."""
+        """Where an event says that it is told; empty where it says no address, or one with a card's number in it."""
         found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
-        return found if is_address(found) and covered(found) == found else ""
+        return found if is_address(found) and not has_card(found) else ""
 
     def shown(self, notice: Notice, told: Told, language: str) -> dict[str, str]:
         """What `show` names, as people may see it."""
@@ -128,7 +133,7 @@ class Facts:
 
     def _shown(self, name: str, node: Node, told: Told, language: str) -> str:
         value, type_ = self.value(node, told), node.type
-        settings = self._definitions.settings
+        settings = self.definitions.settings
         if value is None:
             return WORDS[language]["none"]
         if type_.kind == "money":
@@ -144,7 +149,7 @@ class Facts:
         return {name: self._json(self.value(node, told), node.type) for name, node in notice.document.items()}
 
     def _json(self, value: Value, type_: Type) -> str:
-        return canonical_value(value, type_, self._definitions.settings.money_places)
+        return canonical_value(value, type_, self.definitions.settings.money_places)
 
     def amount_minor(self, told: Told) -> int | None:
         """What is at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
@@ -152,36 +157,45 @@ class Facts:
         """
         return self._amount(told.type, told.seen)
 
+    def paid_minor(self, told: Told) -> int | None:
+        """The first money field, in the smallest units of money, else what a missed fraud costs; None as above."""
+        read = self._field(told.type)
+        return self._amount(told.type, told.seen) if read is None else self._units(read, told.seen)
+
     def amount_of(self, record: Record) -> int | None:
         """The same of a record of an event, without what was decided."""
-        event = self._records.decode(record) if record.type in self._definitions.events.types else None
+        event = self._records.decode(record) if record.type in self.definitions.events.types else None
         if not isinstance(event, Event):
             return None
-        fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
+        fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
         return self._amount(event.type, Seen(fields, {}, {}, event.time_ms))
 
     def _amount(self, type_name: str, seen: Seen) -> int | None:
         if type_name not in self._costs:
             self._costs[type_name] = self._cost(type_name)
-        found = self._costs[type_name]
-        value, of = (None, None) if found is None else (found[0](seen), found[1])
-        if value is None or of is None:
+        read = self._costs[type_name]
+        return None if read is None else self._units(read, seen)
+
+    def _units(self, read: _Read, seen: Seen) -> int | None:
+        value, of, places = read[0](seen), read[1], self.definitions.settings.money_places
+        if value is None:
             return None
-        places = self._definitions.settings.money_places
         if of.kind == "real":
             return round(Fraction(float(value)) * int(10**places))  # exact, as no float of it could overflow
         return rescale_half_even(int(value), of.places, places)
 
-    def _cost(self, type_name: str) -> tuple[Callable[[Seen], Value], Type] | None:
-        """What reads it, and its type."""
-        cost = self._definitions.policy(type_name).missed_fraud
+    def _cost(self, type_name: str) -> _Read | None:
+        cost = self.definitions.policy(type_name).missed_fraud
         if cost is None:
-            fields = self._definitions.events.types[type_name].fields
-            money = next((one for one in fields if one.type.kind == "money"), None)
-            if money is None:
-                return None
-            cost = ThisField(money.type, money.name)
-        return reader_of(cost, self._definitions.reference), cost.type
+            return self._field(type_name)
+        return reader_of(cost, self.definitions.reference), cost.type
+
+    def _field(self, type_name: str) -> _Read | None:
+        fields = self.definitions.events.types[type_name].fields
+        money = next((one for one in fields if one.type.kind == "money"), None)
+        if money is None:
+            return None
+        return reader_of(ThisField(money.type, money.name), self.definitions.reference), money.type
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,7 @@ from shroff.streams.sink import AwayError
 
 
 class Unmailed(NamedTuple):
-    """An address that the server refuses for good, with its reason in words."""
+    """An address to which a mail does not go, with the reason in words."""
 
     address: str
     reason: str
@@ -21,12 +21,14 @@ class Mail:
     """One mail, as it goes: its bytes by RFC 5322, each line ended by CR and LF, and who it is from and for.
 
     `id` is the text of its Message-ID: the same whenever this mail comes again, so that whoever has it can drop it.
+    Where it may part, whoever could be told later at best is left out, and the others wait no more.
     """
 
     id: str
     sender: str
     recipients: tuple[str, ...]
     data: bytes
+    may_part: bool = False
 
 
 class DoubtError(AwayError):
@@ -37,7 +39,7 @@ class Mailer(Protocol):
     """Hands mails over, used by one thread. Opening one reaches for nothing that may be away."""
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
-        """Hand a mail over, durable there on return; gives the addresses that are refused for good.
+        """Hand a mail over, durable there on return; gives the addresses that are refused for good, or left out.
 
         All others have it. Raises: TransientError, such as `streams.sink.AwayError`, where it may work later, and
         nobody has it; DoubtError where nobody knows; UsageError where the settings cannot be, or the server wants

@@ -30,7 +30,9 @@ class Written:
     html: str
 
 
-def mail_of(written: Written, *, id: str, sender: str, recipients: Sequence[str], made_ms: int) -> Mail:
+def mail_of(
+    written: Written, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
+) -> Mail:
     """A mail; the same arguments give the same bytes. Addresses are plain ones (`is_address`), `sender` may be named.
 
     Raises: UsageError for a sender that is none.
@@ -48,7 +50,7 @@ def mail_of(written: Written, *, id: str, sender: str, recipients: Sequence[str]
     if written.html:
         message.add_alternative(written.html, subtype="html", cte="quoted-printable")
         message.set_boundary(f"=_{sha256(id.encode()).hexdigest()[:32]}")
-    return Mail(id, own.addr_spec, tuple(recipients), message.as_bytes())
+    return Mail(id, own.addr_spec, tuple(recipients), message.as_bytes(), may_part)
 
 
 def sender_of(text: str) -> Address:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from threading import Lock
+from typing import Final, Protocol
 
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.history import Control
+from shroff.decisions.stored import telling_damage
+from shroff.errors import StorageError
 from shroff.notices.definitions import Notice
 from shroff.notices.letters import Letters, Sender
 from shroff.notices.mailer import Mailer
@@ -16,6 +20,8 @@ from shroff.notices.texts import Texts
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink
+
+READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 
 
 class Backlog(Protocol):
@@ -51,6 +57,7 @@ class Office:
         backlog: What waits for people now.
         sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
         remove_mail: Removes the mail of this id, where it lies as a file.
+        load: Definitions of files by their names, which are well.
     """
 
     definitions: Definitions
@@ -70,6 +77,38 @@ class Office:
     backlog: Callable[[], Backlog]
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
+    load: Callable[[Mapping[str, str]], Definitions]
+    _control: Control = field(default_factory=Control, init=False, repr=False)
+    _seen: int = field(default=0, init=False)
+    _in_force: Definitions | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def in_force(self, log: Log) -> Definitions:
+        """The version that decides now. From any thread. Cost: the versions of the log at first, then those that came.
+
+        Raises: StorageError where it cannot be read any more.
+        """
+        with self._lock:
+            for record in log.controls(self._seen):
+                self._control.take(record)
+                self._seen = record.seq
+            known, now = self._in_force or self.definitions, self._control.versions
+            if any(now.get(name, "") != getattr(known.versions, name) for name in READ) and now:
+                with telling_damage():
+                    self._in_force = known = self.load(self._control.files)
+            return known
+
+    def follow(self, log: Log) -> None:
+        """Take over what is in force now, so that an address is looked up in the table that decides. Notices hold as
+        they were at the start, so a version in which something is gone that they might name is not taken over, nor one
+        that cannot be read.
+        """
+        with suppress(StorageError):
+            self._take_over(self.in_force(log))
+
+    def _take_over(self, now: Definitions) -> None:
+        if now is not self.definitions and _has_all_of(self.definitions, now):
+            self.definitions = now
 
     @property
     def letters(self) -> Letters:
@@ -79,3 +118,15 @@ class Office:
     def of_kind(self, on: str) -> list[Notice]:
         """The notices on one thing, by their names."""
         return [one for one in self.notices.values() if one.on == on]
+
+
+def _has_all_of(before: Definitions, now: Definitions) -> bool:
+    """Whether whatever an expression could name before is still there."""
+    types, fresh = before.events.types, now.events.types
+    pairs = [
+        (types, fresh),
+        (before.reference.tables, now.reference.tables),
+        (before.reference.lists, now.reference.lists),
+        *((types[name].field_names, fresh[name].field_names) for name in types if name in fresh),
+    ]
+    return all(set(old) <= set(new) for old, new in pairs)

@@ -11,25 +11,27 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.language.values import DAY_MS
 from shroff.notices.addresses import masked, who_of
 from shroff.notices.definitions import Notice, Quiet
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
 from shroff.notices.questions import ID_BYTES
-from shroff.notices.store import DROPPED, NO_ONE, PASSED, WAITING, Due, Letter, NoticeChange, NoticeStore, Question
+from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, NoticeChange, NoticeStore, Question
 from shroff.streams.log import Log
 
 NOBODY: Final = "nobody is named who could be told"
+NO_ADDRESS: Final = "what is named is not one plain address of mail, or has the number of a card in it"
+AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
 
 
 @dataclass(frozen=True, slots=True)
 class _Addressed:
-    """Something to be told, its event where it has one, and who gets it."""
+    """Something to be told, its event where that says who gets it, and who does."""
 
     due: Due
     told: Told | None
     addresses: tuple[str, ...]
+    why_nobody: str = NOBODY
 
 
 def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
@@ -39,10 +41,12 @@ def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int
         by_notice: dict[str, list[Due]] = {}
         for one in due:
             by_notice.setdefault(one.notice, []).append(one)
-        for name in by_notice:
+        for name, dues in list(by_notice.items()):
             notice = office.notices.get(name)
             if notice is not None and notice.digest_ms:
-                by_notice[name] = look.waiting(name)  # what came later goes with it
+                by_notice[name] = look.waiting(name, AT_ONCE)  # what came later goes with it
+            elif any(one.is_held for one in dues):
+                by_notice[name] = [one for one in look.waiting(name, AT_ONCE) if one.due_ms <= now_ms]
     made = 0
     for name, dues in by_notice.items():
         notice = office.notices.get(name)
@@ -62,8 +66,10 @@ def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
 
 
 def _addressed(office: Office, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:
-    told = facts.told(log, due.event) if due.event else None
-    return _Addressed(due, told, addresses_of(office, facts, notice, told))
+    is_read = notice.asks or notice.to.of_event is not None
+    told = facts.told(log, due.event) if is_read and due.event else None
+    is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
+    return _Addressed(due, told, addresses_of(office, facts, notice, told), NO_ADDRESS if is_said else NOBODY)
 
 
 def addresses_of(office: Office, facts: Facts, notice: Notice, told: Told | None) -> tuple[str, ...]:
@@ -86,16 +92,13 @@ class _Plan:
 
     def letters(self, found: Sequence[_Addressed]) -> int:
         notice = self._notice
-        still = [one for one in found if self._is_waiting(one.due)]
+        waiting = {one.key for one in self._change.waiting(notice.name, AT_ONCE)}
+        still = [one for one in found if one.due.key in waiting]
         end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._now_ms)
         if end_ms is not None:
             self._change.hold(_keys(still), end_ms)
             return 0
         return sum(self._letter(group) for group in self._groups(still))
-
-    def _is_waiting(self, due: Due) -> bool:
-        known = self._change.due(due.key)
-        return known is not None and known.letter == WAITING
 
     def _groups(self, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
         """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
@@ -114,13 +117,17 @@ class _Plan:
     def _letter(self, group: Sequence[_Addressed]) -> int:
         notice, now_ms, first = self._notice, self._now_ms, group[0]
         keys = _keys(group)
-        rule = first.due.rule if len({one.due.rule for one in group}) == 1 else ""
+        rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
         is_mail = notice.channel == "mail"
         who = who_of(self._office.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
         letter = Letter(_random(12), notice.name, rule, who, now_ms, now_ms, _listed(keys), shown=shown)
         if is_mail and not first.addresses:
-            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=NOBODY), keys)
+            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
+            return 0
+        if notice.asks and self._is_asked(first.due.event):
+            words = f"{first.due.event}: the customer was asked about it already"
+            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
             return 0
         free_ms = self._free_ms(rule, who)
         if free_ms > now_ms:
@@ -139,6 +146,11 @@ class _Plan:
             )
             self._change.put_question(question)
         return 1
+
+    def _is_asked(self, event: str) -> bool:
+        """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
+        letters = (self._change.letter(one.letter) for one in self._change.questions_of(event))
+        return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _put(self, letter: Letter, keys: Sequence[str]) -> None:
         self._change.put_letter(letter)
@@ -165,7 +177,7 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
     day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
     end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
     found = round(end.timestamp() * 1_000)
-    return found if found > now_ms else found + DAY_MS  # a clock that is set back passes the end twice
+    return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)  # a clock set back has it twice
 
 
 def _keys(found: Iterable[_Addressed]) -> list[str]:

@@ -71,6 +71,8 @@ class DecisionsTold:
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Keep what is told of these decisions."""
         self._log = log = self._log or self._office.open_log()
+        self._office.follow(log)
+        self._facts = self._facts.of(self._office.definitions)
         notice, now_ms = self._notice, self._office.now_ms()
         found = []
         for row in rows:

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, cast
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes
+from jinja2 import (
+    BaseLoader,
+    Environment,
+    StrictUndefined,
+    TemplateSyntaxError,
+    nodes,
+    pass_environment,
+    pass_eval_context,
+)
 from jinja2.exceptions import SecurityError
-from jinja2.filters import do_format
+from jinja2.filters import do_format, do_join, do_wordwrap
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SIZE_MAX: Final = 64 * 1024  # characters of a template
 LOOPS_MAX: Final = 2  # one within the other
+BETWEEN_MAX: Final = 100  # characters
 _FILTERS: Final = (  # none of them makes much of little, or text HTML
-    "capitalize count d default e escape first float int join last length lower round sort string title trim upper "
-    "wordwrap"
+    "capitalize count d default e escape first float int last length lower round sort string title trim upper"
 )
 _LOADS: Final = re.compile(
     r"<\s*(?:img|link|script|iframe|object|embed|video|audio|source|form|base|svg)\b|url\s*\(|@import|\bon[a-z]+\s*="
+    r"|\bbackground\s*=|\bsrc(?:set)?\s*="
     r"|\{%[+-]?\s*autoescape\b",
     re.IGNORECASE,
 )
+_NOT_RENDERED: Final = re.compile(r"\{#.*?#\}|/\*.*?\*/", re.DOTALL)  # comments, also those of styles
 _WIDE: Final = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or one that is computed
 
 
@@ -52,7 +63,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             cache_size=100,
         )
         self.globals.clear()
-        self.filters = {name: self.filters[name] for name in _FILTERS.split()} | {"format": _format}
+        self.filters = {name: self.filters[name] for name in _FILTERS.split()}
+        self.filters |= {"format": _format, "join": _joined, "wordwrap": _wrapped}
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """The same as there, by a function that is known to be harmless."""
@@ -74,6 +86,20 @@ def _format(text: str, *values: Any, **named: Any) -> str:
     return do_format(text, *_narrow(text, values), **named)
 
 
+@pass_eval_context
+def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute: str | int | None = None) -> str:
+    """Values with a short text between them. Raises: SecurityError for a long one, which makes much of little."""
+    if len(by) > BETWEEN_MAX:
+        raise SecurityError(f"between what is joined stand at most {BETWEEN_MAX} characters")
+    return cast("str", do_join(context, values, by, attribute))  # HTML stays what it is
+
+
+@pass_environment
+def _wrapped(environment: Environment, text: str, width: int = 79) -> str:
+    """A text in lines of a width."""
+    return do_wordwrap(environment, text, width)
+
+
 def _narrow(text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values, where a format of this text cannot make much of little. Raises: SecurityError."""
     if _WIDE.search(text):
@@ -89,12 +115,16 @@ def check_own(environment: Sandbox, name: str, text: str) -> None:
     """
     if len(text) > SIZE_MAX:
         raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)
-    found = _LOADS.search(text) if ".html." in name else None
+    found = _LOADS.search(_NOT_RENDERED.sub(_lines, text)) if ".html." in name else None
     if found is not None:
         words = f"{found[0]!r} is not for mails: nothing is loaded, sent or run by opening one"
         raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
     for words, line in _growing(environment.parse(text, name)):
         raise TemplateSyntaxError(words, line, name)
+
+
+def _lines(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
 
 
 def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:

@@ -7,19 +7,20 @@ Message-ID, and where that too ends in between it stays, for people to look at. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
-from shroff.notices.addresses import with_masked
+from shroff.notices.addresses import who_of, with_masked
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Told
 from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.mails import Written, mail_of
 from shroff.notices.office import Office
-from shroff.notices.planning import addresses_of, keys_of
+from shroff.notices.planning import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.report import report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
@@ -32,8 +33,22 @@ CLAIM_MS: Final = 120_000  # a letter is handed over within the mailer's timeout
 WAIT_MS: Final = 30_000  # after a letter that was put off; twice as long after each further time,
 WAIT_MS_MAX: Final = HOUR_MS  # up to this
 PATIENCE_MS: Final = 3 * DAY_MS  # for which a letter is tried
+PARTS_MS: Final = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
 REASON_MAX: Final = 500
+AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
+AWAY_MS_MAX: Final = MINUTE_MS  # up to this
+MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
 TWICE: Final = "twice the way ended while it was being handed over, so it may have left twice or not at all"
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Why nothing leaves by a way, since when, until when it is left alone, and how often it was tried."""
+
+    words: str
+    since_ms: int
+    until_ms: int
+    times: int
 
 
 class GoneError(ShroffError):
@@ -41,23 +56,42 @@ class GoneError(ShroffError):
 
 
 class Sending:
-    """Hands letters over, on one thread."""
+    """Hands letters over, on one thread.
+
+    Mails leave by one way, and each notice by webhook or lake by one of its own. One that is away is tried less and
+    less often, by one letter each time; the others go on.
+    """
 
     def __init__(self, office: Office, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
         self._office, self._store, self._log, self._claim_ms = office, store, log, claim_ms
         self._letters = office.letters
         self._mailer: Mailer | None = None
         self._hooks: dict[str, Sink] = {}
+        self._away: dict[str, Away] = {}
+
+    @property
+    def away(self) -> Away | None:
+        """The way that has been away for longest; None where all are there, as far as is known."""
+        return min(self._away.values(), key=lambda one: one.since_ms, default=None)
 
     def send(self, limit: int = 20) -> int:
-        """Hand over what is due; gives how many letters left.
-
-        Raises: AwayError and UsageError where nothing can leave now; the letter at which that showed waits.
-        """
+        """Hand over what is due by the ways that are there; gives how many letters left."""
         now_ms = self._office.now_ms()
+        if self._letters.facts.definitions is not self._office.definitions:
+            self._letters = self._office.letters
+        shut = {way for way, one in self._away.items() if now_ms < one.until_ms}
+        without = [name for name, notice in self._office.notices.items() if _way(notice) in shut]
         with self._store.look() as look:
-            found = look.open_letters(now_ms, limit)
-        return sum(self._sent(one) for one in found)
+            found = look.open_letters(now_ms, limit, without)
+        sent, tried = 0, set[str]()
+        for letter in found:
+            notice = self._office.notices.get(letter.notice)
+            way = "" if notice is None else _way(notice)
+            if way not in tried:
+                sent += self._sent(letter, notice, way)
+            if way in self._away:  # the letter at which that shows waits, and so do those behind it
+                tried.add(way)
+        return sent
 
     def close(self) -> None:
         """Let go of the mailer and of connections."""
@@ -70,11 +104,12 @@ class Sending:
 
     # Below: one letter
 
-    def _sent(self, letter: Letter) -> bool:
+    def _sent(self, letter: Letter, notice: Notice | None, way: str) -> bool:
+        if notice is not None and self._is_held(letter, notice):
+            return False
         claimed = self._claimed(letter)
         if claimed is None:
             return False
-        notice = self._office.notices.get(letter.notice)
         if notice is None:
             self._keep(claimed, DROPPED, "the notice is no longer there")
             return False
@@ -88,12 +123,12 @@ class Sending:
             return False
         except DoubtError as error:
             self._doubted(claimed, str(error))
-            self.close()
-            raise
+            self._shut(way, error)
+            return False
         except (AwayError, UsageError) as error:
             self._put_off(claimed, str(error))
-            self.close()
-            raise
+            self._shut(way, error)
+            return False
         except TransientError as error:
             self._put_off(claimed, str(error))
             return False
@@ -101,7 +136,34 @@ class Sending:
             self._keep(claimed, REFUSED, str(error))
             return False
         self._keep(claimed, SENT, reason)
+        self._away.pop(way, None)
         return True
+
+    def _is_held(self, letter: Letter, notice: Notice) -> bool:
+        """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
+        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._office.now_ms())
+        if end_ms is None:
+            return False
+        with self._store.change() as change:
+            now = change.letter(letter.id)
+            if now == letter:
+                change.put_letter(replace(letter, due_ms=end_ms))
+        return True
+
+    def _shut(self, way: str, error: Exception) -> None:
+        """Let go of a way that is away, and leave it alone for a while."""
+        now_ms, before = self._office.now_ms(), self._away.get(way)
+        since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
+        wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
+        if isinstance(error, AwayError):
+            wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
+        self._away[way] = Away(str(error), since_ms, now_ms + wait_ms, times + 1)
+        gone: Mailer | Sink | None = self._hooks.pop(way, None)
+        if way == MAIL:
+            gone, self._mailer = self._mailer, None
+        if gone is not None:
+            with suppress(Exception):  # what is broken may not close either
+                gone.close()
 
     def _claimed(self, letter: Letter) -> Letter | None:
         """The letter, for this process alone; None where another one has it, or it is known to be in doubt twice."""
@@ -196,26 +258,37 @@ class Sending:
         addresses = addresses_of(self._office, self._letters.facts, notice, told)
         if not addresses:
             raise GoneError("nobody is named who could be told; an address may have been erased")
-        written = self._written(notice, letter, dues, told)
+        written = self._written(notice, letter, dues, told, addresses)
         return mail_of(
-            written, id=letter.id, sender=self._office.mail_from, recipients=addresses, made_ms=letter.made_ms
+            written,
+            id=letter.id,
+            sender=self._office.mail_from,
+            recipients=addresses,
+            made_ms=letter.made_ms,
+            may_part=self._office.now_ms() - letter.made_ms > PARTS_MS,
         )
 
-    def _written(self, notice: Notice, letter: Letter, dues: list[Due], told: Told | None) -> Written:
+    def _written(
+        self, notice: Notice, letter: Letter, dues: list[Due], told: Told | None, addresses: Sequence[str]
+    ) -> Written:
         if notice.asks:
-            return self._question(notice, letter, told)
+            return self._question(notice, letter, told, who_of(self._office.key, addresses))
         if dues[0].kind == "report":
             values = report_values(self._office, notice, dues[0], self._log, self._store)
             return self._letters.report(notice, values)
         return self._letters.notice(notice, dues, self._log)
 
-    def _question(self, notice: Notice, letter: Letter, told: Told | None) -> Written:
+    def _question(self, notice: Notice, letter: Letter, told: Told | None, who: bytes) -> Written:
+        """The question with its link. Where its address is another one by now, a link that left before is forged."""
         if told is None:
             raise GoneError("its event is no longer there")
-        with self._store.look() as look:
-            question = next((one for one in look.questions_of(told.name) if one.letter == letter.id), None)
-        if question is None or self._office.now_ms() > question.ends_ms - MINUTE_MS:
-            raise GoneError("its link has ended before it could leave")
+        with self._store.change() as change:
+            question = next((one for one in change.questions_of(told.name) if one.letter == letter.id), None)
+            if question is None or question.answer or self._office.now_ms() > question.ends_ms - MINUTE_MS:
+                raise GoneError("its link has ended before it could leave")
+            if question.who != who:
+                question = replace(question, who=who)
+                change.put_question(question)
         link = self._office.sender.url.rstrip("/") + PATH + token_of(self._office.key, question)
         return self._letters.question(notice, told, question, link)
 
@@ -239,6 +312,10 @@ class _Keyed(Outgoing, frozen=True, gc=False):
 
 class _AllRefusedError(ShroffError):
     """Nobody takes the letter, for good."""
+
+
+def _way(notice: Notice) -> str:
+    return MAIL if notice.channel == "mail" else notice.name
 
 
 def _parted(event: str) -> tuple[str, str]:

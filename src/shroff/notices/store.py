@@ -117,8 +117,11 @@ class NoticeLook(Protocol):
     def letter(self, id: str) -> Letter | None:
         """The letter of this id."""
 
-    def open_letters(self, now_ms: int, limit: int = 100) -> list[Letter]:
-        """Letters that are to leave by now and that nobody is sending, the longest waiting first."""
+    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
+        """Letters that are to leave by now and that nobody is sending, the longest waiting first.
+
+        Those of some notices are left out.
+        """
 
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100

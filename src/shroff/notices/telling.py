@@ -20,7 +20,7 @@ from shroff.notices.facts import Facts
 from shroff.notices.office import Office
 from shroff.notices.planning import plan
 from shroff.notices.raising import BEGUN, SOURCE, flagged
-from shroff.notices.sending import CLAIM_MS, Sending
+from shroff.notices.sending import CLAIM_MS, Away, Sending
 from shroff.notices.store import NoticeStore
 from shroff.notices.watching import Watching
 from shroff.streams.delivering import SinkHealth, Trouble
@@ -66,6 +66,7 @@ class Teller:
         self._copied: set[str] = set()  # keys that the log may let go of
         self._sent = self._attempts = 0
         self._trouble: Trouble | None = None
+        self._away: Away | None = None
         self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
         self._waiting = 0
 
@@ -82,7 +83,10 @@ class Teller:
 
     def health(self) -> SinkHealth:
         """How telling is doing. `lag` is how much waits to become letters."""
-        return SinkHealth(SOURCE, 0, self._waiting, self._sent, self._attempts, self._trouble)
+        attempts, trouble, away = self._attempts, self._trouble, self._away
+        if trouble is None and away is not None:
+            attempts, trouble = away.times, Trouble(away.words, away.since_ms)
+        return SinkHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
 
     # ---- for its own
 
@@ -96,6 +100,7 @@ class Teller:
             self._fail(error)
             return IDLE_S
         self._attempts, self._trouble = 0, None
+        self._away = None if self._sending is None else self._sending.away
         return 0.0 if did else IDLE_S
 
     def close(self) -> None:
@@ -104,7 +109,7 @@ class Teller:
             if one is not None:
                 with suppress(Exception):  # what is broken may not close either
                     one.close()
-        self._log = self._store = self._sending = self._watching = None
+        self._log = self._store = self._sending = None
 
     def _work(self) -> bool:
         log = self._log = self._log or self._office.open_log()
@@ -113,6 +118,8 @@ class Teller:
             return copied
         self._store_s = self._clock() + STORE_EVERY_S
         store = self._store = self._store or self._office.open_store()
+        self._office.follow(log)
+        self._facts = self._facts.of(self._office.definitions)
         self._watch(store, log)
         planned = plan(self._office, self._facts, store, log, self._office.now_ms())
         if self._sending is None:
@@ -147,6 +154,7 @@ class Teller:
         now_s = self._clock()
         if self._watching is None:
             self._watching = Watching(self._office, store, log, self._others)
+        self._watching.go_on(store, log)
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_EVERY_S
             self._watching.look()

@@ -8,21 +8,26 @@ line. HTML shows what it is given as text, and loads nothing: no picture, no sty
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
-from shroff.errors import UsageError
+from shroff.errors import UsageError, nearest
 from shroff.notices.mails import Written
 from shroff.notices.sandbox import Sandbox, check_own
 
 FOLDER: Final = "notices/"
 ENDINGS: Final = (".txt.j2", ".html.j2")
+NO_SUBJECT: Final = "a plain text begins with a line 'Subject: …' and an empty one"
 LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
 _SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
+NAMES: Final = frozenset(  # what templates may name; which of them there are goes by what is told
+    "amount day facts findings help hours is_held items language link maturity more notice outcomes project sender "
+    "show subject title until waiting words zone".split()
+)
 _SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
@@ -31,8 +36,8 @@ class TextError(UsageError):
 
     def __init__(self, name: str, words: str, line: int = 0) -> None:
         self.name, self.line = name, line
-        super().__init__(f"{name}{f':{line}' if line else ''}: {words.rstrip('.')}.")
-        self.words = f"{words.rstrip('.')}."
+        self.words = words if words.endswith("?") else f"{words.rstrip('.')}."
+        super().__init__(f"{name}{f':{line}' if line else ''}: {self.words}")
 
 
 class Texts:
@@ -59,7 +64,7 @@ class Texts:
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
         if head is None:
-            raise TextError(plain, "a plain text begins with a line 'Subject: …' and an empty one", 1)
+            raise TextError(plain, NO_SUBJECT, 1)
         html = ""
         beside = self._named(name, language, ".html.j2")
         if beside and (plain not in self._own or beside in self._own):
@@ -76,7 +81,21 @@ class Texts:
                 found.append(TextError(f"{FOLDER}{name}", error.message or "it cannot be read", error.lineno))
             except TemplateError as error:
                 found.append(TextError(f"{FOLDER}{name}", str(error)))
+            else:
+                found += self._unknown(name)
         return found
+
+    def _unknown(self, name: str) -> Iterator[TextError]:
+        """What a template names that no notice has, and a plain text that says no subject anywhere."""
+        text = self._own[name]
+        tree = self._environment.parse(text, name)
+        unknown = meta.find_undeclared_variables(tree) - NAMES
+        for one in sorted(unknown):
+            line = min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one)
+            words = f"{one!r} is nothing that a notice has. {nearest(one, NAMES)}"
+            yield TextError(f"{FOLDER}{name}", words.rstrip(), line)
+        if name.endswith(".txt.j2") and "Subject:" not in text and not any(tree.find_all(nodes.Include)):
+            yield TextError(f"{FOLDER}{name}", NO_SUBJECT, 1)
 
     # Below: one template
 

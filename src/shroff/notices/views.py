@@ -16,6 +16,7 @@ from shroff.events.systems import System, Systems
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.decisions.read_once import ReadOnce
     from shroff.events.intake import Intake
     from shroff.notices.confirming import Confirming
     from shroff.notices.definitions import Notice
@@ -45,6 +46,7 @@ class NoticeViews:
     places: config.Places
     now_ms: Callable[[], int]
     served_at: str
+    read_once: ReadOnce
 
     @property
     @abstractmethod
@@ -55,6 +57,11 @@ class NoticeViews:
     @abstractmethod
     def systems(self) -> Systems:
         """The outside systems of the project."""
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
 
     @property
     @abstractmethod
@@ -137,6 +144,7 @@ class NoticeViews:
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
+        from shroff.decisions.definitions import load_definitions
         from shroff.notices.letters import Sender
         from shroff.notices.office import Office
         from shroff.notices.texts import Texts
@@ -167,6 +175,7 @@ class NoticeViews:
             self.backlog,
             self._sweep_mails,
             self._remove_mail,
+            lambda files: load_definitions(files, self.hasher, read=self.read_once).or_raise(),
         )
 
     def open_notices(self) -> NoticeStore:

@@ -20,6 +20,7 @@ from shroff.streams.log import Log
 
 HOURS: Final = 7 * 24  # that say what is usual
 LOOK_BACK: Final = 200_000  # places whose flags are read at the start
+QUARANTINE: Final = "quarantine"
 FAILS_MS: Final = MINUTE_MS  # for which something fails before anybody is told
 
 
@@ -38,7 +39,11 @@ class Watching:
         self._recent: dict[str, deque[int]] = {}
         self._flags_to = -1
         self._told_to = log.last_seq()
-        self._refused = log.counts().refused
+        self._refused = self._refused_now = log.counts().refused  # up to which that was told, and by now
+
+    def go_on(self, store: NoticeStore, log: Log) -> None:
+        """Look there from now on: the same store and log, opened anew."""
+        self._store, self._log = store, log
 
     def look(self) -> int:
         """Keep what is due by now; gives how much of it is new."""
@@ -50,7 +55,10 @@ class Watching:
         if not new:
             return 0
         with self._store.change() as change:
-            return sum(change.add_due(one) for one in new)
+            added = sum(change.add_due(one) for one in new)
+        if any(f"/failure-{QUARANTINE}" in one.key for one in new):
+            self._refused = self._refused_now
+        return added
 
     def _reports(self) -> Iterator[Due]:
         now_ms = self._office.now_ms()
@@ -131,9 +139,9 @@ class Watching:
                 words = f"sink {one.name} takes nothing: {one.trouble.words}"
                 yield f"{one.name}-{one.trouble.since_ms}", plain(words)
         counts = self._log.counts()
-        if counts.refused > self._refused:
+        self._refused, self._refused_now = min(self._refused, counts.refused), counts.refused
+        if counts.refused > self._refused:  # told once an hour, all that came since it was told before
             words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
-            yield f"quarantine-{now_ms // HOUR_MS}", words
-        self._refused = max(self._refused, counts.refused)
+            yield f"{QUARANTINE}-{now_ms // HOUR_MS}", words
         if counts.stuck:
             yield f"stuck-{now_ms // (24 * HOUR_MS)}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"

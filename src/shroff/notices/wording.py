@@ -14,7 +14,7 @@ NO_BREAK: Final = "\u00a0"
 MINUS: Final = "\u2212"
 HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
 _CARD: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
-_SHORT: Final = 8  # characters: of longer texts the last four may be shown, as hashed fields have them
+_HIDDEN_CARD: Final = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
 _HIDDEN: Final = "••••"
 
 
@@ -85,22 +85,39 @@ def _at(at_ms: int, zone: str) -> datetime:
 
 
 def last_four(text: str) -> str:
-    """What may be shown of a card or an account: the last four characters, of a short text all.
+    """What may be shown of a card or an account: the last four characters.
 
     >>> last_four("4000123412344417"), last_four("hashed:" + 32 * "a" + ":4417"), last_four("c-1")
     ('4417', '4417', 'c-1')
     """
     found = HASHED.fullmatch(text)
-    if found is not None:
-        return found[1]
-    return text[-4:] if len(text) > _SHORT else text
+    return text[-4:] if found is None else found[1]
 
 
 def covered(text: str) -> str:
     """A text without what could be the number of a card, and with what stands for a hashed value.
 
-    >>> covered("paid with 4000 1234 1234 4417 today")
-    'paid with •••• 4417 today'
+    Within words, and with other signs between its digits, a number is that of a card where its check digit says so.
+
+    >>> covered("paid with 4000 1234 1234 4417 today"), covered("PAN4111.1111.1111.1111, from 192.168.100.200")
+    ('paid with •••• 4417 today', 'PAN•••• 1111, from 192.168.100.200')
     """
     text = HASHED.sub(lambda found: f"{_HIDDEN} {found[1]}".rstrip(), text)
-    return _CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}", text)
+    text = _CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}", text)
+    return _HIDDEN_CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}" if _is_card(found[0]) else found[0], text)
+
+
+def has_card(text: str) -> bool:
+    """Whether a text has the number of a card in it, by its check digit.
+
+    >>> has_card("4111111111111111@bank.example"), has_card("900011112222@bank.example")
+    (True, False)
+    """
+    return any(_is_card(one) for one in _HIDDEN_CARD.findall(text))
+
+
+def _is_card(text: str) -> bool:
+    """Whether digits end in the check digit of a card: ISO/IEC 7812-1, annex B."""
+    digits = [int(one) for one in reversed(text) if one.isdigit()]
+    doubled = (sum(divmod(2 * one, 10)) for one in digits[1::2])
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0

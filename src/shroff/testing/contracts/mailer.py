@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -114,6 +115,17 @@ class MailerContract(Contract):
         mailer.close()
 
         assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-2@bank.example>"]
+
+    @promise("knows who is refused")
+    def test_a_mail_that_may_part_waits_for_nobody(self, place: str) -> None:
+        mailer = self.made(place)
+        left_out = mailer.send(replace(mail("m-1", "ann@bank.example", "later@bank.example"), may_part=True))
+        with pytest.raises(TransientError):
+            mailer.send(replace(mail("m-2", "later@bank.example"), may_part=True))
+        mailer.close()
+
+        assert [one.address for one in left_out] == ["later@bank.example"]
+        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-1@bank.example>"]
 
     def test_a_mailer_that_reaches_nobody_says_so_without_its_password(self, place: str) -> None:
         with self.away(place) as mailer:

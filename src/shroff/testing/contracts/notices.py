@@ -165,11 +165,15 @@ class NoticesContract(Contract):
             change.put_letter(replace(letter("l-2"), claimed_ms=5_000))
             change.put_letter(replace(letter("l-3"), state=SENT))
             change.put_letter(replace(letter("l-4"), due_ms=9_000))
+            change.put_letter(replace(letter("l-5"), notice="team"))
         with store.look() as look:
-            now, later = look.open_letters(4_999), look.open_letters(9_000)
+            now, later = look.open_letters(4_999, without=["team"]), look.open_letters(9_000, without=["team", "none"])
+            others, nobodys = look.open_letters(4_999), look.open_letters(9_000, without=["team", "customer"])
         store.close()
 
         assert [one.id for one in now] == ["l-1"]
+        assert [one.id for one in others] == ["l-1", "l-5"]
+        assert nobodys == []
         assert [one.id for one in later] == ["l-1", "l-2", "l-4"]
 
     def test_letters_come_newest_first_in_parts(self, tmp_path: Path) -> None:
