@@ -343,12 +343,16 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     (letter,) = bank.letters()
     words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
     assert (letter.state, letter.reason) == (REFUSED, words)
+    assert [one.words for one in bank.project.doctor() if one.subject == "mails"] == [
+        "1 refused, of 0 nobody knows whether they left"
+    ]
     bank.tell(later_ms=HOUR_MS)
     assert bank.post.mails == []
     bank.project.retry_letter(letter.id)
     bank.tell()
 
     assert len(bank.post.mails) == 1
+    assert "mails" not in {one.subject for one in bank.project.doctor()}
     with pytest.raises(UsageError, match="is sent"):
         bank.project.retry_letter(letter.id)
 

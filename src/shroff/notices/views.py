@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded
-from shroff.errors import Problem, UsageError, nearest
+from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events import hash_keys
 from shroff.events.mail_keys import MAILS_KEPT
 from shroff.events.systems import System, Systems
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.decisions.doctor import Finding
     from shroff.decisions.read_once import ReadOnce
     from shroff.events.intake import Intake
     from shroff.notices.confirming import Confirming
@@ -35,6 +36,7 @@ FOLDER: Final = "notices/"
 SENDER: Final = "shroff@localhost"
 URL: Final = "http://localhost:8080"
 LAKE: Final = "./lake"  # where documents go, where no lake is named
+LETTERS_SHOWN: Final = 999  # that are counted
 KEY: Final = "shroff question 1"  # the purpose of the key that signs links
 
 
@@ -323,6 +325,21 @@ class NoticeViews:
 
     # ---- for people
 
+    def look_at_letters(self) -> Finding | None:
+        """What the doctor says of letters that did not leave; nothing where all did, or what is kept cannot be had."""
+        from shroff.decisions.doctor import NOTE, Finding
+        from shroff.notices.store import REFUSED, UNKNOWN
+
+        refused = unknown = 0
+        if self.notices:
+            with suppress(ShroffError, OSError), self.told() as store, store.look() as look:
+                refused, unknown = (len(look.letters([one], limit=LETTERS_SHOWN + 1)) for one in (REFUSED, UNKNOWN))
+        if not refused and not unknown:
+            return None
+        words = f"{_many(refused)} refused, of {_many(unknown)} nobody knows whether they left"
+        cure = "'shroff notices letters' says why, and 'shroff notices retry LETTER' has one leave again."
+        return Finding("mails", NOTE, words, cure)
+
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:
         """What is kept of notices: what waits, letters, questions. Raises: UsageError where there is no log yet."""
@@ -356,3 +373,7 @@ class NoticeViews:
 
         with self.told() as store:
             return again(store, id, self.now_ms())
+
+
+def _many(count: int) -> str:
+    return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
