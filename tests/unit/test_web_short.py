@@ -131,6 +131,8 @@ CASES = {
     "another scheme": (request(payment(15), authorization="Basic admin"), 401, False),
     "another method": (request(payment(16), method="PUT"), 405, False),
     "an end": (request(payment(17), connection="close"), 200, False),
+    "an encoding": (request(payment(18), content_encoding="gzip"), 415, False),
+    "no encoding": (request(payment(19), content_encoding="identity"), 200, False),
 }
 
 

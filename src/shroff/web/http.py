@@ -151,7 +151,10 @@ class Request:
         return bool(self.header(b"transfer-encoding")) or (announced.isdigit() and int(announced) > UNREAD_BYTES_MAX)
 
     async def body(self, size_max: int = BODY_BYTES_MAX) -> bytes:
-        """All of the body. Raises: ProblemError where it is too long or too slow, GoneError where it broke off."""
+        """All of the body. Raises: ProblemError where it is encoded, too long or slow; GoneError where it broke off."""
+        encoding = self.header(b"content-encoding").decode("latin-1").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise ProblemError(415, "wrong-encoding", "This body is encoded", f"send it without {encoding[:40]}")
         announced = self.header(b"content-length")
         if announced.isdigit() and int(announced) > size_max:
             raise _too_long(size_max)
