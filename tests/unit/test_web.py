@@ -40,6 +40,7 @@ PAYMENT = {
     "country": "DE",
     "channel": "pos",
 }
+LABEL = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T00:00:00Z"}
 Steps = Callable[[Asker], Awaitable[None]]
 
 
@@ -246,14 +247,48 @@ def test_decisions_are_read_explained_and_replayed(bank):
     run(bank, steps)
 
 
-@pytest.mark.slow
-def test_labels_join_their_events(bank):
-    label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T00:00:00Z"}
+def test_a_query_that_is_refused_has_taken_nothing(bank):
+    one, lines = msgspec.json.encode(payment(1)), "application/x-ndjson"
+    path = "/api/v1/events/payment"
 
     async def steps(asks: Asker) -> None:
-        waits = await asks.ask("POST", "/api/v1/labels", label)
+        refused = [
+            await asks.ask("POST", f"{path}?explain=1", [payment(1)]),
+            await asks.ask("POST", f"{path}?explain=1", one, media_type=lines),
+            await asks.ask("POST", f"{path}?explain=yes", one),
+            await asks.ask("POST", f"{path}?x=%ff", one),
+            await asks.ask("POST", "/api/v1/labels?x=%ff", LABEL),
+        ]
+
+        assert [(found.status, found.json()["type"]) for found in refused] == [(400, "bad-query")] * 5
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status == 404
+        assert b'became="appended"} 1' not in (await asks.ask("GET", "/metrics")).body
+
+    run(bank, steps)
+
+
+def test_explain_1_means_the_same_wherever_a_decision_is_answered(bank):
+    path = "/api/v1/events/payment?explain=1"
+
+    async def steps(asks: Asker) -> None:
+        late = await asks.ask("POST", path, payment(1), headers={"shroff-answered": "review"})
+        told = await asks.ask("GET", "/api/v1/decisions/payment/p-1/explain")
+
+        assert "explanation" in told.json()
+        assert late.json() == told.json()
+        assert (await asks.ask("POST", path, payment(1))).json() == told.json()
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1?explain=1")).json() == told.json()
+        assert (await asks.ask("POST", "/api/v1/score/payment?explain=1", payment(2))).status == 400
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_labels_join_their_events(bank):
+    async def steps(asks: Asker) -> None:
+        waits = await asks.ask("POST", "/api/v1/labels", LABEL)
         await asks.ask("POST", "/api/v1/events/payment", PAYMENT)
-        again = await asks.ask("POST", "/api/v1/labels", [label, {**label, "verdict": "maybe"}])
+        again = await asks.ask("POST", "/api/v1/labels", [LABEL, {**LABEL, "verdict": "maybe"}])
 
         assert waits.json()["state"] == "pending"
         assert again.json()[0]["state"] == "duplicate"

@@ -53,6 +53,8 @@ class Application:
         try:
             route = await self._route(request)
             name = route.path
+            if request.method not in SAFE:
+                _ = request.query  # one that cannot be read is refused before anything is taken
             response = await route.handle(self.service, request)
         except GoneError:
             return

@@ -19,7 +19,7 @@ from shroff.decisions.posted import Mistakes, PostReader, TooMuchError
 from shroff.events.mapping import LABEL
 from shroff.people.audit import Act
 from shroff.web import standing_in
-from shroff.web.http import JSON, LINES, PROBLEM, Request, Response, json_response
+from shroff.web.http import JSON, LINES, PROBLEM, Request, Response
 from shroff.web.problems import ProblemError, at_paths
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ async def post_events(service: Service, request: Request) -> Response:
         raise ProblemError(
             400, "bad-header", "A header cannot be read", f"Shroff-Answered: one of {', '.join(OUTCOMES)}"
         )
-    response = await _taken(service, request, reader, type_name)
+    is_explained = is_explanation_asked(request)
+    response = await _taken(service, request, reader, type_name, is_explained=is_explained)
     if answered and response.status == 200 and response.body[:1] == b"{" and response.media_type == JSON:
-        return Response(await standing_in.kept(service, request.who, response.body, answered))
-    if request.query.get("explain") == "1" and response.status == 200:
+        response = Response(await standing_in.kept(service, request.who, response.body, answered))
+    if is_explained and response.status == 200:
         return await _explained(service, response)
     return response
 
@@ -93,6 +94,9 @@ async def score(service: Service, request: Request) -> Response:
     if type_name not in reader.definitions.events.types:
         there = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    if is_explanation_asked(request):
+        words = "leave explain=1: what is explained is a decision that is in the log"
+        raise ProblemError(400, "bad-query", "What would be decided is not explained", words)
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(
         service, reader, type_name, raw, request.who.id, is_list=is_list, are_lines=are_lines
@@ -109,8 +113,21 @@ async def score(service: Service, request: Request) -> Response:
 # ---- taking
 
 
-async def _taken(service: Service, request: Request, reader: PostReader, type_name: str) -> Response:
+def is_explanation_asked(request: Request) -> bool:
+    """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
+    found = request.query.get("explain", "")
+    if found not in {"", "0", "1"}:
+        raise ProblemError(400, "bad-query", "The query cannot be read", "explain: it is 1, or left out")
+    return found == "1"
+
+
+async def _taken(
+    service: Service, request: Request, reader: PostReader, type_name: str, *, is_explained: bool
+) -> Response:
     raw, is_list, are_lines = await _body(request)
+    if is_list and is_explained:
+        words = "leave explain=1, or send one event; nothing of this was taken"
+        raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
     if not is_list:
         own: list[tuple[str, str]] = []
         one = reader.one(type_name, raw, request.who.id, own)
@@ -225,14 +242,9 @@ def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: b
 
 async def _explained(service: Service, response: Response) -> Response:
     """The same answer with its explanations."""
-    one = response.body
-    if response.media_type != JSON or one.startswith(b"["):
-        raise ProblemError(
-            400, "bad-query", "Only one event is explained at a time", "leave explain=1, or send one event"
-        )
-    document = msgspec.json.decode(one)
+    document = msgspec.json.decode(response.body)
     if "outcome" not in document:
-        return json_response(document)
-    named = f"{document['event']}/{document['id']}"
-    found = await service.in_thread(service.project.explain, named)
-    return Response(found.json())
+        return response
+    event, id_ = document["event"], document["id"]
+    found = await service.in_thread(service.project.explain, f"{event}/{id_}")
+    return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shroff.errors import UsageError
 from shroff.web import standing_in
+from shroff.web.events import is_explanation_asked
 from shroff.web.http import Request, Response, json_response
 from shroff.web.problems import ProblemError
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 async def decision(service: Service, request: Request) -> Response:
-    """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late."""
+    """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late.
+
+    With `?explain=1` it comes with its explanation.
+    """
+    if is_explanation_asked(request):
+        return await explain(service, request)
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     return Response(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
 

@@ -120,6 +120,7 @@ ROUTES: Final = (
             "The bytes as they were answered; and `answered`, what was answered before it came.",
             ref("Decision"),
             problems=_READ,
+            query={"explain": "1: as `/explain` gives it."},
         ),
     ),
     Route(
