@@ -42,12 +42,14 @@ class CallReader:
     Args:
         secret: The fields whose clear value no message may repeat (see `events.door.secret_fields`).
         money_places: As the project's currency has them.
+
+    `mapped` is the event type with the mapping of the call.
     """
 
     def __init__(self, call: Call, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
         self.call, self._type = call, event_type
-        mapped = replace(event_type, mappings={"json": call.mapping})
-        self._mapper = Mapper(mapped, "jsonl", secret)
+        self.mapped = replace(event_type, mappings={"json": call.mapping})
+        self._mapper = Mapper(self.mapped, "jsonl", secret)
         self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
         read = {path[0] for name in self._mapper.names for path in self._mapper.paths(name)}
         self._known = {*call.lists, *(read - self._places.keys())}
@@ -64,9 +66,9 @@ class CallReader:
 
         Raises: InputError with the path of each mistake, where the body is none of this call's.
         """
-        columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
+        columns, words = _columns(raw)
         if columns is None:
-            raise InputError([("", (words or "").replace("the line", "it", 1))])
+            raise InputError([("", words.replace("the line", "it", 1))])
         row = Row("", 0, self._laid_out(columns))
         mapped = self._mapper.fields(row)
         fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
@@ -75,6 +77,25 @@ class CallReader:
             self._complete(fields, raw, now_ms)
         written = ",".join(f'"{name}":{_json(value)}' for name, value in fields.items() if type(value) is not Refused)
         return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
+
+    def values_of(self, raw: bytes) -> Mapping[str, object] | None:
+        """The values of a body by the names that the mapping reads, whatever else stands there; None where it is none.
+
+        A list that has not the length of its names is left out where one of them may stand nowhere in clear.
+        """
+        columns, _ = _columns(raw)
+        if columns is None:
+            return None
+        secret = {path[0] for path in self._mapper.secret_paths}
+        found = dict(columns)
+        for key, names in self.call.lists.items():
+            values = found.get(key)
+            if isinstance(values, list) and len(values) == len(names):
+                del found[key]
+                found |= {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+            elif secret.intersection(names):
+                found.pop(key, None)
+        return found
 
     def place_of(self, path: str) -> str:
         """Where in the body stands what a field is made of; the field itself where that is several values."""
@@ -146,6 +167,12 @@ class CallReader:
                 return lambda found: _read(read, _value(found.features[name]))
             case _:
                 raise AssertionError(f"an answer reads {node}")
+
+
+def _columns(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
+    """The values of a body by name, or the words of why it is none."""
+    columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
+    return columns, words or ""
 
 
 def _value(raw: Raw) -> Any:

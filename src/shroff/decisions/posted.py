@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ import msgspec
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.working_lines import timely
 from shroff.errors import InputError
+from shroff.events.definitions import EventType
 from shroff.events.encodings import json_columns
 from shroff.events.event import Event
 from shroff.events.intake import Intake, Submission
@@ -72,9 +73,17 @@ class PostReader:
         )
         return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 
-    def refused(self, type_name: str, raw: bytes, place: str, words: str) -> Submission:
-        """A body that is no event, as it came, with the words of why."""
-        return self._intake.unreadable(Line(0, raw, None, words, where=place), SOURCE, type_name, words)
+    def refused(
+        self, mapped: EventType, columns: Mapping[str, object] | None, raw: bytes, place: str, words: str
+    ) -> Submission:
+        """A body that is no event by its mapping, as it came, with the words of why.
+
+        Args:
+            columns: Its values, by the names that the mapping reads; None where it could not be read.
+        """
+        if columns is None:
+            return self._intake.unreadable(Line(0, raw, None, words, where=place), SOURCE, mapped.name, words)
+        return self._intake.refused(mapped, columns, source=SOURCE, place=place, raw=raw, words=words)
 
     def many(
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool

@@ -12,7 +12,7 @@ from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro_plain import AvroReader, avro_reader
 from shroff.events.avro_schema import schema_name_of
 from shroff.events.avro_values import schema_name
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, EventType
 from shroff.events.door import Door, LabelInput, secret_fields
 from shroff.events.event import Event
 from shroff.events.given import Number
@@ -151,6 +151,16 @@ class Intake:
             return Submission(source, line.place, line.original, type_name, refusal=words or line.error or "")
         kept, told = unread(line, self._hasher, words)
         return Submission(source, line.place, lambda: kept, type_name, refusal=told)
+
+    def refused(
+        self, mapped: EventType, columns: Mapping[str, object], *, source: str, place: str, raw: bytes, words: str
+    ) -> Submission:
+        """What was read by a mapping of its own, that of `mapped`, and is refused for a reason that the caller has."""
+        kept: Callable[[], bytes] = partial(bytes, raw)
+        if self._hasher is not None:
+            keeper = self._keeper_of_objects(mapped)
+            kept = partial(keeper.line, Line(0, raw, dict(columns)), Row("", 0, columns), mapped.name, None)
+        return Submission(source, place, kept, mapped.name, refusal=words)
 
     def _check_type(self, as_type: str | None) -> None:
         known = (*self._events.types, LABEL)
@@ -291,14 +301,21 @@ class Intake:
             columns = msgspec.json.Decoder(dict[str, object], float_hook=Number).decode(raw)
         except (ValueError, RecursionError):
             return masked(raw, self._hasher)
-        types = {**self._events.types, LABEL: self._events.label_input}
-        mappers = {name: Mapper(replace(one, mappings={}), "jsonl", self._secret[name]) for name, one in types.items()}
-        keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
+        keeper = self._keeper_of_objects()
         line, row = Line(0, raw, columns), Row("", 0, columns)
-        if type_name not in mappers:
+        if type_name not in self._secret:
             return keeper.untaken(line, row)
         named = columns.get(type_name) if len(columns) == 1 else None
         return keeper.line(line, row, type_name, named if isinstance(named, dict) else None)
+
+    def _keeper_of_objects(self, mapped: EventType | None = None) -> Keeper:
+        """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
+        assert self._hasher is not None
+        types = {**self._events.types, LABEL: self._events.label_input}
+        plain = {name: replace(one, mappings={}) for name, one in types.items()}
+        plain |= {} if mapped is None else {mapped.name: mapped}
+        mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
+        return Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
 
 
 def source_name(name: str) -> str:

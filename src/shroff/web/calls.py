@@ -100,15 +100,17 @@ def _read(
     reader: PostReader, calls: CallReader, raw: bytes, place: str, now_ms: int
 ) -> tuple[Submission, list[tuple[str, str]]]:
     """What a body stands for, and its mistakes by their places in it; with any it is refused as it came."""
-    name = calls.call.event
     try:
         written, refused = calls.event_of(raw, now_ms)
+        own: list[tuple[str, str]] = []
+        one = reader.one(calls.call.event, written, place, own)
+        mistakes = calls.told(refused, own)
+        if not mistakes:
+            return one, []
     except InputError as error:
-        return reader.refused(name, raw, place, str(error)), list(error.mistakes)
-    own: list[tuple[str, str]] = []
-    one = reader.one(name, written, place, own)
-    mistakes = calls.told(refused, own)
-    return (reader.refused(name, raw, place, str(InputError(mistakes))) if mistakes else one), mistakes
+        mistakes = list(error.mistakes)
+    words = str(InputError(mistakes))
+    return reader.refused(calls.mapped, calls.values_of(raw), raw, place, words), mistakes
 
 
 async def _body(request: Request) -> bytes:
