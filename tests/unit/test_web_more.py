@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import jsonschema
 import msgspec
@@ -75,6 +76,7 @@ def test_flags_are_read_in_parts_and_judged(bank):
 
         assert [one["id"] for one in first["flags"] + rest["flags"]] == [f"{n}-any_payment" for n in (6, 5, 4, 3, 2)]
         assert rest["next"] is None
+        assert (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1&limit=5")).json()["next"] is None
         assert {one["accuracy"] for one in first["flags"]} == {"PENDING_CONFIRMATION"}
 
         judged = await asks.ask("PATCH", "/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM"}, key="analyst")
@@ -92,6 +94,52 @@ def test_flags_are_read_in_parts_and_judged(bank):
             assert (await asks.ask("PATCH", path, body)).status == status
         for query in ("", "?entity=card", "?entity=card&key=c-1&limit=0", "?entity=card&key=c-1&cursor=AAAA"):
             assert (await asks.ask("GET", f"/api/v1/flags{query}")).status == 400
+
+    run(bank, steps)
+
+
+def test_who_does_not_lead_reads_the_verdicts_of_flags_from_the_log(bank):
+    (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    flags, key = "/api/v1/flags?entity=card&key=c-1", "/api/v1/entities/card/c-1"
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(2)])
+        await asks.ask("PATCH", "/api/v1/flags/3-any_payment", {"accuracy": "FALSE_ALARM"})
+        leads = [(await asks.ask("GET", path)).json()["flags"] for path in (flags, key)]
+        asks.service.posts.pause("this service stands by")
+        stands_by = [(await asks.ask("GET", path)).json()["flags"] for path in (flags, key)]
+
+        assert [one["accuracy"] for one in leads[0]] == ["FALSE_ALARM", "PENDING_CONFIRMATION"]
+        assert stands_by == leads
+        assert not asks.service.is_ready
+
+        judged = await asks.ask("PATCH", "/api/v1/flags/2-any_payment", {"accuracy": "ACCURATE_PREDICTION"})
+
+        assert judged.json()["accuracy"] == "ACCURATE_PREDICTION"
+        assert (await asks.ask("GET", flags)).json()["flags"][1] == judged.json()
+
+    run(bank, steps)
+
+
+def test_a_hashed_key_is_asked_for_in_clear_or_as_the_log_has_it(bank):
+    (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    events = bank / "events.yaml"
+    text = events.read_text(encoding="utf-8").replace("    card: text ", "    card: text hashed ")
+    events.write_text(text, encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(2)])
+        found = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"]
+        hashed = quote(found[0]["key"], safe="")
+
+        assert [one["key"].partition(":")[0] for one in found] == ["hashed", "hashed"]
+        assert (await asks.ask("GET", f"/api/v1/flags?entity=card&key={hashed}")).json()["flags"] == found
+
+        clear = await asks.ask("GET", "/api/v1/entities/card/c-1")
+
+        assert [one["id"] for one in clear.json()["timeline"]] == ["p-1", "p-0"]
+        assert clear.json()["key"] == found[0]["key"]
+        assert clear.json() == (await asks.ask("GET", f"/api/v1/entities/card/{hashed}")).json()
 
     run(bank, steps)
 

@@ -120,8 +120,8 @@ def listed(
     """Cases that a filter finds. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
-        found = [shown(case) for case in look.queue(wanted, order, after, limit)]
-    return Listed(found, _cursor(found[-1], order) if len(found) == limit else None)
+        found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
+    return Listed(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
 
 
 def totals(desk: CaseDesk, who: Who, wanted: Wanted) -> Totals:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,10 +18,9 @@ from shroff.decisions.deeds import Deed
 from shroff.decisions.finding_keys import Keyed
 from shroff.decisions.history import Records
 from shroff.decisions.progress import unheard
+from shroff.decisions.stored_keys import stored_key
 from shroff.errors import UsageError, nearest
-from shroff.events.kept import HASHED
 from shroff.features.key_texts import read_key
-from shroff.language.expression import ThisField
 from shroff.streams.log import LateEvent, Log, Record, Request
 
 if TYPE_CHECKING:
@@ -137,15 +136,7 @@ def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, te
         raise UsageError(
             f"{text!r} is no key of {entity}. One of several parts is a list as JSON, such as '[\"a\", 1]'."
         )
-    parts = found if isinstance(found, tuple) else (found,)
-    name, nodes = next((name, nodes) for name, nodes in keys.items() if nodes)
-    hashed = {one.name for one in events.types[name].fields if one.shape.is_hashed}
-
-    def as_stored(part: Any, node: Any) -> Any:
-        is_hashed = isinstance(node, ThisField) and node.name in hashed
-        return hasher(part) if is_hashed and isinstance(part, str) and not HASHED.fullmatch(part) else part
-
-    return tuple(as_stored(part, node) for part, node in zip(parts, nodes, strict=True))
+    return stored_key(events, hasher, entity, found if isinstance(found, tuple) else (found,))
 
 
 def _events_of(

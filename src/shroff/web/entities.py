@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.decisions.entities import EntityLook, Neighbour, Timeline, fields_of
 from shroff.events.event import time_text
 from shroff.streams.log import FlagRow
-from shroff.web.flags import document, verdicts
+from shroff.web.flags import document, known_key, verdicts
 from shroff.web.http import Request, Response, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of
 from shroff.web.problems import ProblemError
@@ -21,10 +21,11 @@ FLAGS_SHOWN = 20
 
 async def entity(service: Service, request: Request) -> Response:
     """Timeline, features as of the last decision, flags and neighbours of one key."""
-    name, key = known_entity(service, request), request.params["key"]
+    name = known_entity(service, request)
+    key = await service.in_thread(known_key, service.project, name, request.params["key"])
     limit, before = limit_of(request.query), cursor_of(request.query, int)
     timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
-    standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
+    standings = await verdicts(service, [row.event for row in flags])
     return json_response(
         {
             "entity": name,

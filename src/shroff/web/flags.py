@@ -8,6 +8,7 @@ import msgspec
 
 from shroff.decisions.flags import ACCURACY
 from shroff.decisions.inbox import LABELS, answers_of, labels_request
+from shroff.decisions.stored_keys import stored_text
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.mapping import LABEL
@@ -15,7 +16,7 @@ from shroff.people.audit import Act
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.events import label_shown
 from shroff.web.http import PROBLEM, Request, Response, json_response
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ async def flags(service: Service, request: Request) -> Response:
     if not entity or not key:
         raise ProblemError(400, "bad-query", "It is not said whose flags", "write ?entity=card&key=c-1")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
-    rows = await service.in_thread(_rows, service.project, entity, key, before, limit)
+    key = await service.in_thread(known_key, service.project, entity, key)
+    rows, last = parted(await service.in_thread(_rows, service.project, entity, key, before, limit + 1), limit)
     standings = await verdicts(service, [row.event for row in rows])
     found = [document(row, standings.get(row.event)) for row in rows]
-    cursor = next_of((rows[-1].seq, rows[-1].rule)) if len(rows) == limit else None
+    cursor = None if last is None else next_of((last.seq, last.rule))
     return json_response({"flags": found, "next": cursor})
 
 
@@ -83,14 +85,25 @@ async def judge(service: Service, request: Request) -> Response:
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Standing]:
-    """The verdicts in force of these events, as the state of the writer has them."""
+    """The verdicts in force of these events: as the state of the writer has them, else as the log has."""
     wanted = frozenset(events)
 
     def standing(writer: Writer, log: Log) -> dict[str, Standing]:
         known = writer.state.standings
         return {name: known[name] for name in wanted if name in known}
 
-    return await service.run_errand(standing) if wanted else {}
+    def read() -> dict[str, Standing]:
+        with service.project.reading() as log:
+            return service.verdicts.of(log, wanted)
+
+    if not wanted:
+        return {}
+    return await (service.run_errand(standing) if service.is_ready else service.in_thread(read))
+
+
+def known_key(project: Project, entity: str, key: str) -> str:
+    """The key of an entity as the log has it: what is given in clear is hashed where the entity's keys are."""
+    return stored_text(project.definitions.events, project.hasher, entity, key)
 
 
 def document(row: FlagRow, standing: Standing | None) -> dict[str, Any]:

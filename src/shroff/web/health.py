@@ -23,7 +23,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.streams.log import Refused
 from shroff.web.http import Request, Response, json_response
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Numbers(msgspec.Struct, forbid_unknown_fields=True):
 async def quarantine(service: Service, request: Request) -> Response:
     """What was refused, the newest first."""
     limit, before = limit_of(request.query), cursor_of(request.query, int)
-    found = await service.in_thread(entries, service.project, request.who, limit, before)
+    found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
     shown = [
         {
             "number": one.number,
@@ -175,7 +175,7 @@ async def quarantine(service: Service, request: Request) -> Response:
         }
         for one in found
     ]
-    return json_response({"entries": shown, "next": next_of(found[-1].number) if len(found) == limit else None})
+    return json_response({"entries": shown, "next": None if last is None else next_of(last.number)})
 
 
 async def retry(service: Service, request: Request) -> Response:

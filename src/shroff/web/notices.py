@@ -14,7 +14,7 @@ from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Q
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http import Request, Response, json_response
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API, Route, Told
 from shroff.web.schemas import list_of, record
@@ -71,8 +71,9 @@ async def outbox(service: Service, request: Request) -> Response:
     if any(one not in STATES for one in states):
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
-    waiting, letters = await service.in_thread(letters_of, service.project, states, before, limit)
-    cursor = next_of((letters[-1].made_ms, letters[-1].id)) if len(letters) == limit else None
+    waiting, found = await service.in_thread(letters_of, service.project, states, before, limit + 1)
+    letters, last = parted(found, limit)
+    cursor = None if last is None else next_of((last.made_ms, last.id))
     trouble = [one.trouble.words for one in service.work.sinks if one.trouble is not None and one.name == "notices"]
     document = {"waiting": waiting, "trouble": trouble[0] if trouble else None, "next": cursor}
     return json_response(document | {"letters": [letter_shown(one) for one in letters]})

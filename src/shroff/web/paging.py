@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -34,6 +34,15 @@ def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
     except (ValueError, RecursionError):
         words = "cursor: send the 'next' of the answer before, as it is"
         raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
+
+
+def parted(found: Sequence[One], limit: int) -> tuple[Sequence[One], One | None]:
+    """What is shown of up to one more than is wanted, and the last of it where there is more behind.
+
+    >>> parted([3, 2, 1], 2), parted([3, 2], 2)
+    (([3, 2], 2), ([3, 2], None))
+    """
+    return (found[:limit], found[limit - 1]) if len(found) > limit else (found, None)
 
 
 def next_of(value: Any) -> str:

@@ -14,7 +14,7 @@ from shroff.people.access import Who
 from shroff.people.desk import Desk
 from shroff.people.store import Key, User, Wanted
 from shroff.web.http import Request, Response, json_response
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -168,8 +168,9 @@ def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[Key, str]:
 async def audit(service: Service, request: Request) -> Response:
     """Rows of the record, the newest first."""
     limit, before = limit_of(request.query), cursor_of(request.query, int)
-    rows = await service.in_thread(rows_of, service.desk, wanted_of(request.query), before, limit)
-    cursor = next_of(rows[-1].number) if len(rows) == limit else None
+    found = await service.in_thread(rows_of, service.desk, wanted_of(request.query), before, limit + 1)
+    rows, last = parted(found, limit)
+    cursor = None if last is None else next_of(last.number)
     return json_response({"rows": [documents.of_row(one) for one in rows], "next": cursor})
 
 

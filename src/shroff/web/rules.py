@@ -11,7 +11,7 @@ from shroff.events.event import time_text
 from shroff.language.values import show_decimal
 from shroff.web.drafts import body_of, put_back
 from shroff.web.http import Request, Response, json_response
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.rule_looks import RuleLook, all_rules, one_rule, who_changed
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ async def hits(service: Service, request: Request) -> Response:
     id_ = request.params["rule"]
     await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
     limit, before = limit_of(request.query), cursor_of(request.query, int)
-    found = service.rule_looks.records.newest(id_, before, limit)
+    found, last = parted(service.rule_looks.records.newest(id_, before, limit + 1), limit)
     shown = [_hit(one, id_, service) for one in found]
-    return json_response({"hits": shown, "next": next_of(found[-1].seq) if len(found) == limit else None})
+    return json_response({"hits": shown, "next": None if last is None else next_of(last.seq)})
 
 
 async def history(service: Service, request: Request) -> Response:

@@ -15,6 +15,7 @@ import msgspec
 
 from shroff.decisions.answering import AWAY, PATIENCE_S
 from shroff.decisions.errands import Errands
+from shroff.decisions.flags import Verdicts
 from shroff.decisions.foreseeing import LATER, answers_of, asking
 from shroff.decisions.inbox import ADOPT, LEFT, result_of
 from shroff.decisions.posted import PostReader
@@ -114,7 +115,7 @@ class Service:
         self.reader: PostReader | None = None
         self._label_reader: PostReader | None = None
         self.work = Work()
-        self.streams = Streams()
+        self.streams, self.verdicts = Streams(), Verdicts()
         self.health = HealthBoard(project)
         self.board = Board(project, lambda: self.work, self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.people.access import Right
 from shroff.web.entities import known_entity, looked
-from shroff.web.flags import document, verdicts
+from shroff.web.flags import document, known_key, verdicts
 from shroff.web.http import Request, Response
 from shroff.web.pages import lists
 from shroff.web.pages.decision import decision_path, entity_path
@@ -22,10 +22,11 @@ IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more 
 
 async def show(service: Service, request: Request) -> Response:
     """The page of a key."""
-    name, key = known_entity(service, request), request.params["key"]
+    name = known_entity(service, request)
+    key = await service.in_thread(known_key, service.project, name, request.params["key"])
     limit, before = limit_of(request.query), cursor_of(request.query, int)
     timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
-    standings = await verdicts(service, [row.event for row in flags]) if service.is_ready else {}
+    standings = await verdicts(service, [row.event for row in flags])
     in_lists = await service.in_thread(lists.standings, service.project, name, key)
     return page(
         service,

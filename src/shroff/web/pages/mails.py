@@ -22,7 +22,7 @@ from shroff.people.audit import Act
 from shroff.web.http import Request, Response
 from shroff.web.notices import letters_of, mail_shown, notice_shown
 from shroff.web.pages.rendering import HTML, POLICY, page, see_other
-from shroff.web.paging import cursor_of, next_of
+from shroff.web.paging import cursor_of, next_of, parted
 from shroff.web.problems import ProblemError
 from shroff.web.routes import Route
 
@@ -83,8 +83,10 @@ async def letters(service: Service, request: Request) -> Response:
     if state and state not in STATES:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     before = cursor_of(request.query, tuple[int, str])
-    waiting, found = await service.in_thread(letters_of, service.project, [state] if state else [], before, SHOWN)
-    older = next_of((found[-1].made_ms, found[-1].id)) if len(found) == SHOWN else None
+    states = [state] if state else []
+    waiting, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
+    found, last = parted(letters, SHOWN)
+    older = None if last is None else next_of((last.made_ms, last.id))
     trouble = next((one.trouble for one in service.work.sinks if one.name == "notices" and one.trouble), None)
     shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
     more = {"state": state, "states": STATES, "again": (REFUSED, UNKNOWN), "trouble": trouble, "open": OPEN}

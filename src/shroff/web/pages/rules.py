@@ -20,7 +20,7 @@ from shroff.web.pages.bars import Bars, bars_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.diffs import DiffLine, diff
 from shroff.web.pages.rendering import page, see_other
-from shroff.web.paging import cursor_of, next_of
+from shroff.web.paging import cursor_of, next_of, parted
 from shroff.web.problems import ProblemError
 from shroff.web.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, who_changed
 
@@ -120,7 +120,7 @@ async def hits(service: Service, request: Request) -> Response:
     id_, before = request.params["rule"], cursor_of(request.query, int)
     look = await service.in_thread(one_rule, service, id_)
     records, definitions = service.rule_looks.records, service.project.definitions
-    found = records.newest(id_, before, HITS_SHOWN)
+    found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
     return page(
         service,
         request,
@@ -128,7 +128,7 @@ async def hits(service: Service, request: Request) -> Response:
         look=look,
         hits=found,
         is_immature=lambda hit: records.is_immature(hit, definitions),
-        older=next_of(found[-1].seq) if len(found) == HITS_SHOWN else None,
+        older=None if last is None else next_of(last.seq),
         before=before,
         decision_path=decision_path,
         **await common(service, has_all_hits=look.has_all_hits),

@@ -16,7 +16,7 @@ from shroff.people.audit import Row, Verified
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
-from shroff.web.paging import cursor_of, next_of
+from shroff.web.paging import cursor_of, next_of, parted
 from shroff.web.people import Changed, NewKey, NewUser, changed_user, made_key, made_user, rows_of, wanted_of
 from shroff.web.problems import ProblemError
 
@@ -74,10 +74,10 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
     except UsageError as error:
         raise ProblemError(400, "bad-query", "The query cannot be read", str(error)) from None
     before = cursor_of(query, int)
-    rows = await service.in_thread(rows_of, service.desk, wanted, before, ROWS_SHOWN)
+    rows, last = parted(await service.in_thread(rows_of, service.desk, wanted, before, ROWS_SHOWN + 1), ROWS_SHOWN)
     given = {name: query.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
-    older = urlencode({**kept, "cursor": next_of(rows[-1].number)}) if len(rows) == ROWS_SHOWN else ""
+    older = urlencode({**kept, "cursor": next_of(last.number)}) if last is not None else ""
     return _page(
         service,
         request,
