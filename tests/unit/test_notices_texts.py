@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.errors import UsageError
-from shroff.notices.addresses import is_address, masked, who_of
+from shroff.notices.addresses import masked, who_of
 from shroff.notices.mails import Written, mail_of
 from shroff.notices.texts import LENGTH_MAX, NAMES, TextError, Texts
 from shroff.notices.wording import covered, last_four, moment_text, money_text
 from shroff.notices.words import LANGUAGES, MARKS, WORDS
+from shroff.people.addresses import is_address
 from tests.telling import Bank
 
 VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}

@@ -119,6 +119,17 @@ def test_programs_manage_users_as_people_do(bank):
         assert made["link"].startswith("/login/link/")
         changed = await call(browser, "PATCH", "/api/v1/users/ben", {"role": "author", "display_name": "Ben"})
         assert (changed.json()["user"]["role"], changed.json()["user"]["display_name"]) == ("author", "Ben")
+        for wrong in ({"email": "b@x.example", "role": "god"}, {"display_name": "B", "email": "notmail"}):
+            assert (await call(browser, "PATCH", "/api/v1/users/ben", wrong)).status == 400
+        ann = await call(browser, "PATCH", "/api/v1/users/ann", {"email": "a@x.example", "role": "viewer"})
+        assert b"is the only admin" in ann.body
+        kept = (await call(browser, "GET", "/api/v1/users")).json()["users"]
+        assert [(one["name"], one["email"], one["display_name"]) for one in kept] == [
+            ("ann", "", "Ann Lee"),
+            ("ben", "", "Ben"),
+        ]
+        cy = {"name": "cy", "role": "viewer", "email": "notmail"}
+        assert (await call(browser, "POST", "/api/v1/users", cy)).status == 400
         assert (await call(browser, "PATCH", "/api/v1/users/ben", {"disabled": True})).json()["user"]["disabled"]
         again = (await call(browser, "POST", "/api/v1/users/ben/link")).status
         assert again == 200

@@ -18,8 +18,8 @@ from shroff.language.types import BOOLEAN
 from shroff.language.values import DAY_MS, HOUR_MS, parse_duration
 from shroff.language.yamltext import Mapping as YamlMapping
 from shroff.language.yamltext import Node, Scalar
-from shroff.notices.addresses import is_address
 from shroff.notices.keys import NOTICE
+from shroff.people.addresses import is_address
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"

@@ -15,11 +15,11 @@ from shroff.events.event import Event, canonical_value
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
 from shroff.language.values import Value, rescale_half_even, show
-from shroff.notices.addresses import is_address
 from shroff.notices.definitions import FromEvent, Notice, is_zone
 from shroff.notices.mails import one_line
 from shroff.notices.wording import covered, has_card, last_four, money_text
 from shroff.notices.words import LANGUAGES, WORDS
+from shroff.people.addresses import is_address
 from shroff.streams.log import FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of

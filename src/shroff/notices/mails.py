@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Final
 
 from shroff.errors import UsageError
-from shroff.notices.addresses import is_address
 from shroff.notices.mailer import Mail
+from shroff.people.addresses import is_address
 
 SUBJECT_MAX: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

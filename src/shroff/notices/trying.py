@@ -9,7 +9,6 @@ from email.policy import SMTP
 from typing import Any, Final
 
 from shroff.errors import UsageError
-from shroff.notices.addresses import is_address
 from shroff.notices.definitions import OF_EVENTS, Notice
 from shroff.notices.facts import Told
 from shroff.notices.letters import Letters
@@ -21,6 +20,7 @@ from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
 from shroff.notices.report import report_due, report_values
 from shroff.notices.store import NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
+from shroff.people.addresses import is_address
 from shroff.streams.log import Log
 
 LOOK_BACK: Final = 2_000  # places, for an event to show

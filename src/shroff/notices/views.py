@@ -217,7 +217,7 @@ class NoticeViews:
 
     def _addresses_of(self, role: str) -> list[str]:
         """The addresses of the users of a role that have one and may sign in."""
-        from shroff.notices.addresses import is_address
+        from shroff.people.addresses import is_address
 
         with closing(self.open_people()) as store, store.look() as look:
             users = [one for one in look.users() if one.role.value == role and not one.is_disabled]

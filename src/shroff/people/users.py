@@ -65,8 +65,7 @@ def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str
     """A user as they would be kept; nothing is. Raises: UsageError where name, texts or password will not do."""
     known = known_name(name)
     known_role(role.value)
-    for text in (display_name, email):
-        _check_text(text)
+    check_texts(display_name, email)
     if password:
         passwords.check(password, known, display_name, email)
     hashed = desk.passwords.hash(password) if password else ""
@@ -83,9 +82,15 @@ def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str
     )
 
 
-def _check_text(text: str) -> None:
-    if len(text) > _TEXT_MAX or not text.isprintable():
-        raise UsageError(f"a user's display name and e-mail have {_TEXT_MAX} characters at most, on one line.")
+def check_texts(display_name: str, email: str) -> None:
+    """Raises: UsageError where a user cannot be shown or written to so. Both may be empty."""
+    from shroff.people.addresses import is_address
+
+    for text in (display_name, email):
+        if len(text) > _TEXT_MAX or not text.isprintable():
+            raise UsageError(f"a user's display name and e-mail have {_TEXT_MAX} characters at most, on one line.")
+    if email.strip() and not is_address(email.strip()):
+        raise UsageError(f"{email.strip()!r} is no address of mail, such as ann@bank.example.")
 
 
 def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
@@ -111,11 +116,12 @@ def enable(desk: Desk, who: Who, name: str) -> User:
 
 def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) -> User:
     """Change how a user is shown and written to. Raises: NotAllowedError, UsageError."""
-    for text in (display_name, email):
-        _check_text(text)
+    check_texts(display_name, "")
     shown_as = display_name.strip() or name
 
     def now(user: User) -> User:
+        if email != user.email:  # what a provider says is not asked for its form
+            check_texts("", email)
         return replace(user, display_name=shown_as, email=email.strip())
 
     return _changed(desk, who, name, "user.rename", now)

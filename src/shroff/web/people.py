@@ -99,17 +99,19 @@ def made_user(desk: Desk, who: Who, given: NewUser) -> tuple[User, str]:
 
 
 def changed_user(desk: Desk, who: Who, name: str, given: Changed) -> User:
-    """Change a user, each thing in a transaction of its own. Raises: as `users.set_role`."""
+    """Change a user, each thing in a transaction of its own, what may be refused first. Raises: as `users.set_role`."""
+    role = None if given.role is None else users.known_role(given.role)
+    users.check_texts(given.display_name or "", given.email or "")
     with desk.store.look() as look:
         user = users.in_look(look, users.known_name(name))
+    if role is not None and role != user.role:
+        user = users.set_role(desk, who, name, role)
+    if given.disabled is not None and given.disabled != user.is_disabled:
+        user = (users.disable if given.disabled else users.enable)(desk, who, name)
     if given.display_name is not None or given.email is not None:
         shown_as = user.display_name if given.display_name is None else given.display_name
         email = user.email if given.email is None else given.email
         user = users.rename(desk, who, name, display_name=shown_as, email=email)
-    if given.role is not None and given.role != user.role.value:
-        user = users.set_role(desk, who, name, users.known_role(given.role))
-    if given.disabled is not None and given.disabled != user.is_disabled:
-        user = (users.disable if given.disabled else users.enable)(desk, who, name)
     return user
 
 
@@ -195,7 +197,7 @@ def wanted_of(query: Mapping[str, str]) -> Wanted:
         return query.get(name, "").strip()
 
     action = given("action").removesuffix(".")
-    times = moment_ms(given("from") or None), moment_ms(given("to") or None)
+    times = moment_ms(given("from") or None, "from"), moment_ms(given("to") or None, "to")
     return Wanted(given("who"), action, given("subject"), *times)
 
 
