@@ -254,12 +254,27 @@ def test_a_draft_is_held_against_the_log(bank):
         assert report.json()["events"] == 20
         mistaken = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE.replace("> 0", "> x")}})
         assert mistaken.status == 422
-        assert "any.yaml" in mistaken.json()["detail"]
+        assert mistaken.json()["detail"].startswith("rules/any.yaml:5:")
+        assert [(one["file"], one["line"]) for one in mistaken.json()["errors"]] == [("rules/any.yaml", 5)]
+        for draft, words in (
+            ({"rules": {"../x.yaml": RULE}}, "'../x.yaml' is no name of a file of rules"),
+            ({"rules": {"x.yaml": RULE + "# " + "x" * 1_100_000}}, "x.yaml is too long"),
+            ({"from": "zz"}, "from: 'zz' is no time"),
+            ({"to": "zz"}, "to: 'zz' is no time"),
+        ):
+            refused = await asks.ask("POST", "/api/v1/backtests", draft)
+            assert (refused.status, words in refused.json()["detail"]) == (422, True), refused.body
         first, second = (row for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin")
         assert (first.name, first.subject) == ("author", "any.yaml")
         assert msgspec.json.decode(first.after)["rules"] == ["any.yaml"]
         assert second.name == "admin"
-        assert (await asks.ask("POST", "/api/v1/backtests", {"rules": {"../x.yaml": RULE}})).status == 422
+        assert (await asks.ask("GET", "/api/v1/audit?to=zz")).json()["detail"].startswith("to: 'zz' is no time")
+
+        begun = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE}, "wait": False})
+        while (now := (await asks.ask("GET", begun.headers["location"])).json())["state"] != "done":
+            assert now["state"] != "failed", now
+            await asyncio.sleep(0.05)
+        assert now["done"] == now["total"] > 0
 
     run(bank, steps)
 

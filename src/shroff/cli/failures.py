@@ -30,7 +30,14 @@ from shroff.errors import (
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
-_ARGUMENTS: Final = frozenset(["as_of", "reference", "recent"])  # that are read behind the command line
+_OPTIONS: Final = {  # by the arguments that are read behind the command line
+    "as_of": "--as-of",
+    "end": "--to",
+    "recent": "--recent",
+    "reference": "--reference",
+    "start": "--from",
+    "trained_until": "--trained-until",
+}
 MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
@@ -132,7 +139,7 @@ def _words(error: BaseException, session: Session) -> str:
 def _by_option(words: str) -> str:
     """The same where a mistake in an argument of Python stands by the option that has it here."""
     name, colon, rest = words.partition(": ")
-    return f"--{name.replace('_', '-')}{colon}{rest}" if name in _ARGUMENTS else words
+    return f"{_OPTIONS.get(name, name)}{colon}{rest}"
 
 
 def _detail(error: BaseException, session: Session) -> str:

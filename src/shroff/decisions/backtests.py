@@ -86,14 +86,14 @@ class Backtests(Elsewhere):
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or reads_score(definitions)
-        moments = {"start_ms": moment_ms(start), "end_ms": moment_ms(end), "as_of_ms": moment_ms(as_of)}
+        span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end"), "as_of_ms": moment_ms(as_of)}
         with ExitStack() as opened:
             if paths(files):
                 log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True, order=order))
             else:
                 log = opened.enter_context(self.reading())
             return backtest(
-                log, definitions, names, **moments, judges_models=judges_models, reading=reading, computing=computing
+                log, definitions, names, **span, judges_models=judges_models, reading=reading, computing=computing
             )
 
     def _draft(

@@ -80,7 +80,7 @@ class Importings(Trainings):
             foreign,
             Path(check),
             digest=digest,
-            until_ms=moment_ms(trained_until),
+            until_ms=moment_ms(trained_until, "trained_until"),
             calibrate=calibrate,
             tolerance=tolerance,
             by=by,

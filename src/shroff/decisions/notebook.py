@@ -28,13 +28,13 @@ _A_DAY: Final = "A day such as '2026-06-30' is its start, UTC."
 _LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
 
 
-def moment_ms(moment: Moment | None) -> int | None:
+def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
     """UTC milliseconds of a moment: RFC 3339, a `datetime` (without a zone in UTC), or a day, that is its start in UTC.
 
     >>> moment_ms("2026-06-30") == moment_ms("2026-06-30T02:00:00+02:00")
     True
 
-    Raises: UsageError where it is none.
+    Raises: UsageError where it is none, which says so of the argument of this `name`.
     """
     if moment is None:
         return None
@@ -43,11 +43,11 @@ def moment_ms(moment: Moment | None) -> int | None:
     if isinstance(moment, date):
         return instant_of(datetime(moment.year, moment.month, moment.day, tzinfo=UTC))
     if not isinstance(moment, str):
-        raise UsageError(f"as_of: expected a day or a moment, found {moment!r}. {_A_DAY}")
+        raise UsageError(f"{name}: expected a day or a moment, found {moment!r}. {_A_DAY}")
     try:
         return moment_ms(date.fromisoformat(moment)) if len(moment) == len("2026-06-30") else parse_time(moment)
     except ValueError as error:
-        raise UsageError(f"as_of: {error}. {_A_DAY}") from None
+        raise UsageError(f"{name}: {error}. {_A_DAY}") from None
 
 
 def known_by(batches: History, as_of_ms: int | None) -> History:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ import msgspec
 from shroff import app
 from shroff.decisions.giving_way import give_way
 from shroff.errors import DefinitionError, ShroffError
+from shroff.web.problems import places_of
 
 if TYPE_CHECKING:
     from shroff.decisions.backtest import Report
@@ -29,12 +31,13 @@ def main() -> int:
     """Judge; a line of JSON for each thing that is said."""
     give_way(NICENESS)
     job = msgspec.json.decode(sys.argv[1], type=dict[str, str | None])
+    draft = job.get("draft") or "."
     try:
         say({"result": judged(job)})
     except DefinitionError as error:
-        say({"error": "\n".join(str(one) for one in error.problems)})
+        say(mistakes(error, Path(draft)))
     except ShroffError as error:
-        say({"error": str(error)})
+        say({"error": str(error).replace(f"{draft}/", "")})
     return 0
 
 
@@ -56,6 +59,7 @@ def judged(job: dict[str, str | None]) -> dict[str, Any]:
         reading=teller.read,
         computing=teller.computed,
     )
+    teller.end()
     document = report.document(ROWS)
     document["draft"] = []  # names of files that are gone by now
     return {
@@ -65,6 +69,17 @@ def judged(job: dict[str, str | None]) -> dict[str, Any]:
         "weeks": weeks(report),
         "costs": costs(report),
     }
+
+
+def mistakes(error: DefinitionError, draft: Path) -> dict[str, Any]:
+    """The mistakes of a draft, with the names of files that its sender knows."""
+    found = DefinitionError([replace(one, file=_named(one.file, draft)) for one in error.problems])
+    return {"error": "\n".join(str(one) for one in found.problems), "errors": places_of(found)}
+
+
+def _named(file: str, draft: Path) -> str:
+    path = Path(file)
+    return path.relative_to(draft).as_posix() if path.is_relative_to(draft) else file
 
 
 def weeks(report: Report) -> list[dict[str, Any]]:
@@ -105,6 +120,10 @@ class Teller:
     def computed(self, count: int) -> None:
         self._computed += count
         self._say()
+
+    def end(self) -> None:
+        """Say that all is done: what is held against the log reads less of it than there is."""
+        say({"done": 2 * self._total, "total": 2 * self._total})
 
     def _say(self) -> None:
         now_s = time.monotonic()

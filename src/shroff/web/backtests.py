@@ -186,14 +186,15 @@ async def _heard(process: asyncio.subprocess.Process, kept: Kept) -> dict[str, A
             found: dict[str, Any] = said["result"]
             return found
         if "error" in said:
-            raise ProblemError(422, "no-backtest", "The draft cannot be judged", str(said["error"]))
+            more = {"errors": said["errors"]} if "errors" in said else {}
+            raise ProblemError(422, "no-backtest", "The draft cannot be judged", str(said["error"]), **more)
         kept.done, kept.total = said["done"], said["total"]
     raise ProblemError(422, "no-backtest", "The draft cannot be judged", "its process ended without a word")
 
 
 def _job(draft: Draft, folder: Path, project: Path) -> dict[str, str | None]:
     """The draft as files, and what the process is told."""
-    job: dict[str, str | None] = {"project": str(project), "model": draft.model}
+    job: dict[str, str | None] = {"project": str(project), "draft": str(folder), "model": draft.model}
     if draft.rules:
         (folder / "rules").mkdir()
         for name, text in draft.rules.items():

@@ -48,6 +48,21 @@ def at_paths(mistakes: Iterable[Path]) -> list[dict[str, str]]:
     return [{"path": path, "detail": words} for path, words in mistakes]
 
 
+def places_of(error: DefinitionError) -> list[dict[str, Any]]:
+    """Mistakes of definitions with the place of each, as problem documents have them."""
+    return [
+        {
+            "file": one.file,
+            "line": one.line,
+            "column": one.column,
+            "path": one.path,
+            "message": one.message,
+            "hint": one.hint,
+        }
+        for one in error.problems
+    ]
+
+
 def of_error(error: ShroffError) -> ProblemError:
     """The problem that an error of the program is for who asked over HTTP; what stands in it may be told."""
     words = str(error)
@@ -57,18 +72,8 @@ def of_error(error: ShroffError) -> ProblemError:
         case NotThereYetError():
             return ProblemError(501, "not-there-yet", "This is not there yet", words)
         case DefinitionError():
-            places = [
-                {
-                    "file": one.file,
-                    "line": one.line,
-                    "column": one.column,
-                    "path": one.path,
-                    "message": one.message,
-                    "hint": one.hint,
-                }
-                for one in error.problems
-            ]
-            return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=places)
+            errors = places_of(error)
+            return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=errors)
         case ChangedMeanwhileError():
             return ProblemError(412, "changed-meanwhile", "It is not what it was", words)
         case UsageError():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
+from shroff.errors import UsageError
 from shroff.people.audit import Act
 from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http import Headers, Request, Response, json_response
@@ -136,11 +137,7 @@ async def backtest(service: Service, request: Request) -> Response:
         if found is None:
             raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
         asked.rules, kept.tag = {**asked.rules, f"{asked.rule}.yaml": found.text}, found.tag
-    for name, text in asked.rules.items():
-        if Path(name).name != name or not name.endswith(".yaml") or len(text) > TEXT_BYTES_MAX:
-            raise ProblemError(
-                422, "bad-body", "The body cannot be read", f"rules: {name!r} is no name of a file of rules"
-            )
+    _check(asked)
     kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
     if not asked.wait:
         begun = await service.backtests.begin(service, request.who, asked, kept)
@@ -156,6 +153,25 @@ async def backtest(service: Service, request: Request) -> Response:
         return json_response((await computed(service, asked, kept))["report"])
     finally:
         service.backtests.turn.release()
+
+
+def _check(asked: Asked) -> None:
+    """Raises: ProblemError for names of files, texts and times that cannot be."""
+    from shroff.decisions.notebook import moment_ms
+
+    words = ""
+    for name, text in asked.rules.items():
+        if Path(name).name != name or not name.endswith(".yaml"):
+            words = f"rules: {name!r} is no name of a file of rules, such as velocity.yaml"
+        elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+            words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
+    try:
+        for name, moment in (("from", asked.start), ("to", asked.end), ("as_of", asked.as_of)):
+            moment_ms(moment, name)
+    except UsageError as error:
+        words = words or str(error)
+    if words:
+        raise ProblemError(422, "bad-body", "The body cannot be read", words)
 
 
 async def backtests(service: Service, request: Request) -> Response:
