@@ -80,7 +80,8 @@ def test_a_password_comes_from_standard_input_and_is_shown_nowhere(project, caps
         (["keys", "create", "till", "--role", "viewer", "--expires", "soon"], "--expires: 'soon' is no duration"),
         (["keys", "create", "till", "--role", "viewer", "--expires", "0d"], "--expires"),
         (["keys", "revoke", "till"], "there is no key 'till'"),
-        (["audit", "list", "--from", "soon"], "soon"),
+        (["audit", "list", "--from", "soon"], "--from: 'soon' is no time"),
+        (["backtest", "--to", "soon"], "--to: 'soon' is no time"),
     ],
     ids=" ".join,
 )
@@ -129,6 +130,17 @@ def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
     assert answer(capsys, "keys", "list")["keys"][0]["revoked_at"] is not None
 
 
+@pytest.mark.parametrize("group", ["audit", "cases", "notices", "keys", "users", "lists", "silences", "models"])
+def test_a_group_by_itself_gives_its_overview(project, capsys, group):
+    answer(capsys, "users", "add", "Ann", "--role", "analyst")
+    overview = answer(capsys, group)
+
+    assert overview
+    if group in {"audit", "cases", "notices"}:
+        assert overview == answer(capsys, group, "list")
+    assert run([group]) == 0
+
+
 def test_the_tables_for_people_show_users_keys_and_the_audit(project, capsys):
     answer(capsys, "users", "add", "ann", "--role", "viewer", "--display-name", "Ann \x1b[31m"[:4])
     answer(capsys, "keys", "create", "till", "--role", "viewer")
@@ -148,7 +160,7 @@ def test_an_untouched_audit_is_whole_and_noted(project, capsys):
     for name in ("ann", "ben"):
         answer(capsys, "users", "add", name, "--role", "viewer")
 
-    assert answer(capsys, "audit", "verify") == {"ok": True, "rows": 4, "broken_at": None, "why": ""}
+    assert answer(capsys, "audit", "verify") == {"ok": True, "rows": 4, "broken_at": None, "why": None}
     number, _ = noted_head(app.open(project).places)
     assert number == 4
     assert run(["audit", "verify"]) == 0

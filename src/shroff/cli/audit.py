@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shroff.cli.session import ExampleGroup, Session, command, cut, many, table
+from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
 from shroff.cli.users import at_desk, moment_text
 
 if TYPE_CHECKING:
@@ -16,15 +16,19 @@ SHOWN = 100
 WIDTH = 60
 
 
-@click.group("audit", cls=ExampleGroup)
-def audit() -> None:
+@click.group("audit", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def audit(context: click.Context) -> None:
     """The record of who did what, from what to what: every write by a person, a program or a command.
 
     Its rows are chained by hashes and its end is sealed with a key of the project (.shroff/hash.key).
     """
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
 
 
-audit.examples = ("shroff audit verify", "shroff audit list --who ann --from 2026-11-01", "shroff audit list --json")
+audit.examples = ("shroff audit", "shroff audit verify", "shroff audit list --who ann --from 2026-11-01 --json")
 
 
 @command("verify", "shroff audit verify", "shroff audit verify --json", group=audit)
@@ -36,7 +40,7 @@ def verify(session: Session) -> int:
     notices if an older copy takes its place.
     """
     found = session.project.verify_audit()
-    told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why}
+    told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why or None}
     if found.is_whole:
         session.answer(told, f"{many(found.rows, 'row')}, and all of them are as they were recorded.")
         session.next("shroff audit list")
@@ -69,7 +73,7 @@ def list_(
     from shroff.people.documents import of_row
     from shroff.people.store import Wanted
 
-    wanted = Wanted(who, action, subject, moment_ms(start), moment_ms(end))
+    wanted = Wanted(who, action, subject, moment_ms(start, "start"), moment_ms(end, "end"))
     with at_desk(session) as (desk, _), desk.store.look() as look:
         rows = look.record(wanted, limit=limit, is_newest_first=True)
     text = f"{many(len(rows), 'row')}, newest first."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shroff.cli.session import ExampleGroup, Session, command, cut, many, table
+from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
 from shroff.cli.users import moment_text
 from shroff.errors import LogBusyError
 
@@ -20,15 +20,20 @@ SHOWN = 50
 WIDTH = 50
 
 
-@click.group("cases", cls=ExampleGroup)
-def cases() -> None:
+@click.group("cases", cls=ExampleGroup, invoke_without_command=True)
+@json_option
+@click.pass_context
+def cases(context: click.Context) -> None:
     """What people have to look at: alerts of the log, gathered into cases by whom they are about.
 
     The log's alerts are raised first, so these commands need no service. Each answer is in the audit.
     """
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
 
 
 cases.examples = (
+    "shroff cases",
     "shroff cases list",
     "shroff cases list --filter 'state=open&min_stake=1000' --json",
     "shroff cases show 12",

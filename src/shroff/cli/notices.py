@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 REASON_MAX = 80  # characters of a reason in a list
 
 
-@click.group("notices", cls=ExampleGroup, no_args_is_help=False)
+@click.group("notices", cls=ExampleGroup, invoke_without_command=True)
 @json_option
-def notices() -> None:
+@click.pass_context
+def notices(context: click.Context) -> None:
     """Look at notices and the mails that they send: list and preview them, send a test, send again what was refused."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
 
 
 notices.examples = (
-    "shroff notices list",
+    "shroff notices",
     "shroff notices preview customer --event payment/p-1",
     "shroff notices test customer ann@bank.example",
 )
