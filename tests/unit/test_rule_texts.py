@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_rules_of_all_templates_come_back_as_they_were_written(path):
         assert is_in_shadow(trial)
         assert without_rule(beside_rule(text, id_, trial), "other") == text
         assert id_ not in rule_texts(without_rule(text, id_))
+
+
+@pytest.mark.parametrize("template", sorted({path.parents[1] for path in SHIPPED}), ids=lambda path: path.name)
+def test_the_readme_of_a_template_lists_all_its_rules(template):
+    texts = [path.read_text(encoding="utf-8") for path in template.glob("rules/*.yaml")]
+    lines = (template / "README.md").read_text(encoding="utf-8").partition("| rule |")[2].splitlines()
+    listed = [line.split("`")[1] for line in takewhile(lambda line: line.startswith("|"), lines[1:]) if "`" in line]
+
+    assert sorted(listed) == sorted(id_ for text in texts for id_ in rule_texts(text))
 
 
 def test_a_rule_in_a_moved_in_list_is_moved_out_and_in_again():

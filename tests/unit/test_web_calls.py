@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def test_the_columns_of_the_file_give_a_prediction(tmp_path):
         assert wrong.status == mistaken.status == 422
         assert [one["path"] for one in wrong.json()["errors"]] == ["Colour"]
         assert [one["path"] for one in mistaken.json()["errors"]] == ["Amount", "Entry Mode"]
+
+        refuses = (TEMPLATES / "cards" / "README.md").read_text(encoding="utf-8").partition("refuses four columns: ")[2]
+        line = dict.fromkeys(re.findall("`([^`]+)`", refuses.splitlines()[0]), "1")
+        whole = await asks.ask("POST", "/predict/", {**columns, **line})
+
+        assert [one["path"] for one in whole.json()["errors"]] == list(line)
 
     run(project(tmp_path, "cards"), steps)
 
