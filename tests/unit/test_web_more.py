@@ -192,7 +192,9 @@ def test_rules_are_changed_by_who_has_read_them(bank):
     async def steps(asks: Asker) -> None:
         path = "/api/v1/rules/any.yaml"
         assert (await asks.ask("PUT", path, {"text": RULE})).status == 428
-        assert (await asks.ask("PUT", path, {"text": RULE}, headers={"if-match": '"x"'})).status == 412
+        for nobody_has in ('"x"', "*", 'W/"x", "y"'):
+            refused = await asks.ask("PUT", path, {"text": RULE}, headers={"if-match": nobody_has})
+            assert refused.status == 412, nobody_has
 
         made = await asks.ask("PUT", path, {"text": RULE}, headers={"if-none-match": "*"})
         decided = (await asks.ask("POST", "/api/v1/events/payment", payment(1))).json()
@@ -225,10 +227,41 @@ def test_rules_are_changed_by_who_has_read_them(bank):
             "hint": "",
         }
         assert (await asks.ask("GET", path)).json()["text"] == changed["text"]
+        for matched in ("*", f'"x", {put.headers["etag"]}', f"W/{put.headers['etag']}"):
+            assert (await asks.ask("PUT", path, changed, headers={"if-match": matched})).status == 200, matched
         for name in ("..%2Fshroff.yaml", "a.yml", "%2Fetc%2Fpasswd", "A.yaml"):
             asked = await asks.ask("PUT", f"/api/v1/rules/{name}", {"text": RULE}, headers={"if-none-match": "*"})
             assert asked.status == 400
-        assert [act[1:] for act in acts(asks)] == [("rules.put", "rules/any.yaml")] * 2
+        assert [act[1:] for act in acts(asks)] == [("rules.put", "rules/any.yaml")] * 5
+
+    run(bank, steps)
+
+
+def test_cases_are_changed_by_who_has_seen_them_and_those_that_are_none_have_failed(bank):
+    (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", [payment(1), payment(2, card="c-2")])
+        for _ in range(400):
+            found = (await asks.ask("GET", "/api/v1/cases")).json()["cases"]
+            if len(found) == 2:
+                break
+            await asyncio.sleep(0.05)
+        one, other = found
+        path = f"/api/v1/cases/{one['id']}"
+
+        for matched in (f'"x-9", W/"{one["tag"]}"', "*"):
+            claimed = await asks.ask("POST", f"{path}/claim", headers={"if-match": matched})
+            assert claimed.status == 200, claimed.body
+        assert (await asks.ask("POST", f"{path}/release", headers={"if-match": f'"{one["tag"]}"'})).status == 409
+        assert (await asks.ask("GET", "/api/v1/cases?limit=2")).json()["next"] is None
+        assert (await asks.ask("GET", "/api/v1/cases?limit=1")).json()["next"] is not None
+
+        cases = [{"id": number} for number in (other["id"], 2**62 + 1, -(2**70))]
+        done = (await asks.ask("POST", "/api/v1/cases/bulk", {"action": "claim", "cases": cases})).json()
+
+        assert [one["id"] for one in done["cases"]] == [other["id"]]
+        assert [(one["id"], one["changed"]) for one in done["failed"]] == [(2**62 + 1, False), (-(2**70), False)]
 
     run(bank, steps)
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
+from shroff.cases.filters import LARGEST
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.errors import UsageError
 from shroff.events.casework import CaseSettings
@@ -76,7 +77,7 @@ class Hand:
 
     def case(self, number: int, tag: str = "") -> Case:
         """The case; with a tag only as it was seen. Raises: NoCaseError, CaseChangedError; UsageError for a tag."""
-        found = self.change.case(number)
+        found = self.change.case(number) if abs(number) <= LARGEST else None
         if found is None:
             raise NoCaseError(f"there is no case {number}.")
         if tag and version_of(tag) != found.version:

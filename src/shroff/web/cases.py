@@ -19,6 +19,7 @@ from shroff.web import case_documents as documents
 from shroff.web.asked import asked_about, shown
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.preconditions import ANY, seen, tags_of
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ async def attach(service: Service, request: Request) -> Response:
 
 async def decide(service: Service, request: Request) -> Response:
     """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
-    given = await body_of(request, Answer)
+    given, tag = await body_of(request, Answer), await _tag(service, request)
 
     def run() -> deciding.Acted:
         return deciding.decide(
@@ -198,7 +199,7 @@ async def decide(service: Service, request: Request) -> Response:
             request.who,
             number_of(request),
             given.verdict,
-            tag=_tag(request),
+            tag=tag,
             event=given.event,
             reason=given.reason,
         )
@@ -209,9 +210,10 @@ async def decide(service: Service, request: Request) -> Response:
 async def snooze(service: Service, request: Request) -> Response:
     """Put it away until a moment."""
     until_ms = _time((await body_of(request, Until)).until, "until")
+    tag = await _tag(service, request)
 
     def run() -> deciding.Acted:
-        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=_tag(request))
+        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag)
 
     return _acted(service, await done(service, run))
 
@@ -249,7 +251,7 @@ async def bulk(service: Service, request: Request) -> Response:
     """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
     given = await body_of(request, Bulk)
     until_ms = _time(given.until, "until") if given.until else 0
-    numbers = {one.id: one.tag for one in given.cases if abs(one.id) <= LARGEST}
+    numbers = {one.id: one.tag for one in given.cases}
 
     def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
         return deciding.bulk(
@@ -296,7 +298,8 @@ async def remove_view(service: Service, request: Request) -> Response:
 
 
 async def _changed(service: Service, request: Request, function: Callable[..., Case], *more: object) -> Response:
-    found = await done(service, function, service.cases, request.who, number_of(request), *more, _tag(request))
+    tag = await _tag(service, request)
+    found = await done(service, function, service.cases, request.who, number_of(request), *more, tag)
     return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
 
 
@@ -348,10 +351,13 @@ def _is_number(text: str) -> bool:
     return text.isdecimal() and text.isascii() and len(text) <= DIGITS_MAX
 
 
-def _tag(request: Request) -> str:
+async def _tag(service: Service, request: Request) -> str:
     """What was seen, by If-Match; nothing where the newest is meant, whatever it is."""
-    text = request.header(b"if-match").decode("latin-1").strip()
-    return "" if text == "*" else text.removeprefix("W/").strip('"')
+
+    async def there() -> str:
+        return (await done(service, reading.detail, service.cases, request.who, number_of(request))).case.tag
+
+    return "" if tags_of(request) == [ANY] else await seen(request, there)
 
 
 def _tagged(one: Case) -> Headers:

@@ -15,6 +15,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.rules.spoken import spoken
 from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.preconditions import seen, tags_of
 from shroff.web.problems import ProblemError
 from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
 
@@ -59,14 +60,13 @@ async def draft(service: Service, request: Request) -> Response:
 
 async def put_draft(service: Service, request: Request) -> Response:
     """Keep a text as a draft, mistakes and all; says what they are."""
-    matched = request.header(b"if-match").decode("latin-1").strip()
     is_new = request.header(b"if-none-match").strip() == b"*"
-    if not matched and not is_new:
+    if not tags_of(request) and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
     id_ = request.params["rule"]
-    found = await save(service, request, id_, given.text, "" if is_new else matched.strip('"'))
+    found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
     checked = await service.in_thread(service.project.check_draft, id_, found.text)
     return json_response(
         {**shown(found), "text": found.text, "check": checked_document(checked, found.text)}, headers=_tag(found)
@@ -75,10 +75,9 @@ async def put_draft(service: Service, request: Request) -> Response:
 
 async def delete_draft(service: Service, request: Request) -> Response:
     """Throw a draft away, and its trial."""
-    matched = request.header(b"if-match").decode("latin-1").strip().strip('"')
-    if not matched:
+    if not tags_of(request):
         raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
-    await drop(service, request, request.params["rule"], matched)
+    await drop(service, request, request.params["rule"], await _seen(service, request))
     return json_response({"dropped": request.params["rule"]})
 
 
@@ -105,6 +104,14 @@ async def post_activate(service: Service, request: Request) -> Response:
     """Put a draft in force."""
     given = body_of(await request.body(BODY_BYTES_MAX), Step)
     return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
+
+
+async def _seen(service: Service, request: Request) -> str:
+    async def there() -> str:
+        found = await service.in_thread(service.project.draft, request.params["rule"])
+        return "" if found is None else found.tag
+
+    return await seen(request, there)
 
 
 def _put(file: str, why_not: str) -> Response:

@@ -14,6 +14,7 @@ from shroff.errors import UsageError
 from shroff.people.audit import Act
 from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.preconditions import seen, tags_of
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API
 
@@ -61,7 +62,7 @@ class Text(msgspec.Struct, forbid_unknown_fields=True):
 
 async def put_rules(service: Service, request: Request) -> Response:
     """A new text for a file of rules: checked with its tests, written, and put in force."""
-    name, matched = request.params["file"], request.header(b"if-match").decode("latin-1").strip()
+    name, matched = request.params["file"], tags_of(request)
     is_new = request.header(b"if-none-match").strip() == b"*"
     if not matched and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
@@ -72,7 +73,11 @@ async def put_rules(service: Service, request: Request) -> Response:
         words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
         raise ProblemError(409, "second-person", "This needs a second person", words)
     before = await service.in_thread(project.rule_file, name)
-    tag = "" if is_new else matched.strip('"')
+
+    async def there() -> str:
+        return "" if before is None else before.tag
+
+    tag = "" if is_new else await seen(request, there)
 
     def recorded(file: str, new: str) -> None:
         old = None if before is None else before.tag

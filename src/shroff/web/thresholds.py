@@ -21,6 +21,7 @@ from shroff.people.store import PeopleStore
 from shroff.people.store import Wanted as Acts
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.models import checked_reason
+from shroff.web.preconditions import seen
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ async def thresholds(service: Service, request: Request) -> Response:
 
 async def put_thresholds(service: Service, request: Request) -> Response:
     """Other cut-offs for an event type."""
-    event, tag = request.params["event"], request.header(b"if-match").decode("latin-1").strip().strip('"')
+
+    async def there() -> str:
+        return await service.in_thread(lambda: service.project.policy_tag)
+
+    event, tag = request.params["event"], await seen(request, there)
     if not tag:
         words = "send the ETag of GET /api/v1/thresholds as If-Match"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
@@ -126,7 +131,7 @@ async def put_thresholds(service: Service, request: Request) -> Response:
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
     found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag)
-    now = await service.in_thread(lambda: service.project.policy_tag)
+    now = await there()
     return json_response({"in_force": found.in_force, "why_not": found.why_not or None}, headers=_tag(now))
 
 
