@@ -159,6 +159,23 @@ def test_labels_stand_in_the_record_with_who_sent_them(bank):
     run(bank, steps)
 
 
+def test_a_label_that_names_no_id_stands_in_the_record_by_what_names_it(bank):
+    events = bank / "events.yaml"
+    more = "    arn: text? unique\n    ref: text? hashed unique\n    card: text "
+    events.write_text(events.read_text(encoding="utf-8").replace("    card: text ", more), encoding="utf-8")
+    said = {"verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T00:00:00Z"}
+
+    async def steps(asks: Asker) -> None:
+        for by in ({"arn": "7452"}, {"ref": "CLEAR-1"}):
+            await asks.ask("POST", "/api/v1/labels", {**said, **by})
+        subjects = [subject for _, _, subject in acts(asks)]
+
+        assert subjects[0] == "payment with arn 7452"
+        assert subjects[1].startswith("payment with ref hashed:")
+
+    run(bank, steps)
+
+
 def test_an_entity_has_its_events_features_flags_and_neighbours(bank):
     async def steps(asks: Asker) -> None:
         events = [

@@ -17,12 +17,14 @@ from shroff.decisions.ingest import batches
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.posted import Mistakes, PostReader, TooMuchError
 from shroff.events.mapping import LABEL
+from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Act
 from shroff.web import standing_in
 from shroff.web.http import JSON, LINES, PROBLEM, Request, Response
 from shroff.web.problems import ProblemError, at_paths
 
 if TYPE_CHECKING:
+    from shroff.events.door import LabelInput
     from shroff.events.intake import Submission
     from shroff.people.access import Who
     from shroff.web.service import Service
@@ -76,15 +78,20 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
     if not submissions:
         return []
     named = [one.label for one in submissions if one.label is not None]
-    subject = f"{named[0].event_type}/{named[0].event_id}" if len(named) == 1 else f"{len(submissions)} labels"
-    after = [
-        {"event": f"{one.event_type}/{one.event_id}", "verdict": one.verdict, "source": one.source} for one in named
-    ]
+    subject = _labelled(named[0]) if len(named) == 1 else f"{len(submissions)} labels"
+    after = [{"event": _labelled(one), "verdict": one.verdict, "source": one.source} for one in named]
     act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
     places = service.project.definitions.settings.money_places
     bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
     results = await service.asked_of_log(act, LABELS, bodies)
     return [answer for result in results for answer in answers_of(result)]
+
+
+def _labelled(one: LabelInput) -> str:
+    """Which event a label names: `payment/p-1`; or by fields that are unique, those that are hashed by their hashes."""
+    if one.event_id or not one.unique:
+        return f"{one.event_type}/{one.event_id}"
+    return f"{one.event_type} with {', '.join(f'{name} {text[:ID_LENGTH_MAX]}' for name, text in one.unique)}"
 
 
 async def score(service: Service, request: Request) -> Response:
