@@ -416,6 +416,24 @@ def test_health_and_metrics_say_how_it_is(bank):
     run(bank, steps)
 
 
+def test_a_service_that_is_not_ready_says_so_in_a_problem_document(bank):
+    async def steps(asks: Asker) -> None:
+        asks.service.posts.pause("this service restores its state")
+        found = await asks.ask("GET", "/health/ready", key="")
+
+        assert found.status == 503
+        assert found.headers["content-type"] == "application/problem+json"
+        assert found.headers["retry-after"] == "1"
+        assert {name: found.json()[name] for name in ("type", "status", "ready", "state")} == {
+            "type": "not-ready",
+            "status": 503,
+            "ready": False,
+            "state": "leading",
+        }
+
+    run(bank, steps)
+
+
 def test_it_is_not_ready_before_it_takes_posts(bank, monkeypatch):
     begun = Service._begun
 

@@ -14,9 +14,13 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.events.intake import Intake
 from shroff.people.store import Wanted, rows_of
+from shroff.web.openapi import openapi
 from shroff.web.routes import Route
+from shroff.web.schemas import event_schema
 from shroff.web.table import ROUTES
+from tests.unit.projects import FILES, definitions
 from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow
@@ -30,6 +34,7 @@ RULE = """
   reason: A payment of {this.amount}
   effect: review
 """
+WITHOUT = {"features.yaml": None, "rules/large.yaml": None}
 Steps = Callable[[Asker], Awaitable[None]]
 
 
@@ -352,6 +357,64 @@ def test_the_document_tells_every_route_of_the_api(bank):
         assert names <= set(found["components"]["schemas"])
 
     run(bank, steps)
+
+
+def test_the_document_says_what_must_be_sent_and_what_may_be_refused(bank):
+    found = openapi(ROUTES, app.open(bank).definitions.events)["paths"]
+    required = {
+        (path, one["name"])
+        for path, methods in found.items()
+        for method in methods.values()
+        for one in method["parameters"]
+        if one["in"] == "query" and one.get("required")
+    }
+    may_lack = {
+        path for path, methods in found.items() if not methods.get("post", {}).get("requestBody", {}).get("required", 1)
+    }
+
+    assert required == {
+        ("/api/v1/flags", "entity"),
+        ("/api/v1/flags", "key"),
+        ("/api/v1/cases/{id}/attach", "name"),
+    }
+    assert may_lack == {f"/api/v1/cases/{one}" for one in ("{id}/claim", "{id}/release", "claim-next")}
+    for path, method, status in (
+        ("/health/ready", "get", "503"),
+        ("/api/v1/rules/{file}", "put", "409"),
+        ("/api/v1/lists/{list}", "put", "409"),
+        ("/api/v1/lists/{list}/entries", "post", "409"),
+        ("/api/v1/lists/{list}/entries/{value}", "delete", "409"),
+    ):
+        assert "application/problem+json" in found[path][method]["responses"][status]["content"]
+
+
+VALUES = {
+    "integer": (7, "7", 7.0, 7.5),
+    "number(2)": (1.25, "1.25", "1", [1]),
+    "money": ("24.90", 24.9, {"amount": "24.90", "currency": "EUR"}, {"amount": "24.90"}),
+    "real": (0.5, "0.5", 1, None),
+    "boolean": (True, "true", "false", 1),
+    "time": ("2026-01-05T08:30:00Z", 1_767_601_800_000, "2026-01-05T08:30:00+01:00", 0.5),
+    "duration": (90, 1.5, "90s", [90]),
+    "choice(pos, web)": ("pos", "web", "pos", "mail"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_what_the_door_takes_is_what_the_document_says(kind):
+    of = definitions({"events.yaml": FILES["events.yaml"].replace("amount: money", f'amount: "{kind}"'), **WITHOUT})
+    schema, reader = event_schema(of.events.types["payment"]), Intake(of.events, of.settings, None)
+    *taken, wrong = VALUES[kind]
+
+    def is_taken(value: object) -> bool:
+        event = {"id": "p-1", "at": "2026-01-05T08:30:00Z", "amount": value}
+        is_told = jsonschema.Draft202012Validator(schema).is_valid(event)
+        found = reader.submit("payment", event, source="http", place="", raw=b"", is_strict=True)
+        assert (found.event is not None) is is_told, (value, found.refusal)
+        return is_told
+
+    assert all(map(is_taken, taken))
+    assert not is_taken(wrong)
 
 
 def test_what_is_answered_is_as_the_document_says(bank):

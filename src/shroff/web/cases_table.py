@@ -29,9 +29,10 @@ _WRITTEN: Final = record("text", text=TEXT)
 _UNDO: Final = record("undo", undo={"type": "integer"})
 
 
-def _act(verb: str, handle: Handle, summary: str, answer: str, body: dict[str, Any] | None) -> Route:
+def _act(verb: str, handle: Handle, summary: str, answer: str, body: dict[str, Any]) -> Route:
     """Something that is done with one case."""
-    told = Told(summary, "The case as it is now.", ref(answer), body, _CHANGE, headers=_SEEN)
+    may_lack = body is _NOTHING
+    told = Told(summary, "The case as it is now.", ref(answer), body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
     return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
 
 
@@ -97,6 +98,7 @@ ROUTES: Final = (
             {"type": "string", "format": "binary"},
             _CHANGE,
             query={"name": "The file's name."},
+            required=("name",),
             body_types=tuple(TYPES),
         ),
     ),
@@ -149,6 +151,7 @@ ROUTES: Final = (
             _NOTHING,
             {**_BODY, 500: "", 503: ""},
             query=MEANINGS,
+            may_lack_body=True,
         ),
     ),
     Route(

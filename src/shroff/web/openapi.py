@@ -103,13 +103,10 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
             *(
-                {"name": name, "in": "query", "description": words, "schema": {"type": "string"}}
+                _parameter(name, "query", words, is_required=name in told.required)
                 for name, words in told.query.items()
             ),
-            *(
-                {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
-                for name, words in told.headers.items()
-            ),
+            *(_parameter(name, "header", words) for name, words in told.headers.items()),
         ],
         "responses": {str(status): _answer(status, schema, route, event) for status, schema in sorted(answers.items())},
     }
@@ -120,10 +117,15 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     if told.body is not None:
         content = {kind: {"schema": told.body} for kind in told.body_types}
         found["requestBody"] = {
-            "required": True,
+            "required": not told.may_lack_body,
             "content": content or _content(told.body, event, is_many=told.is_many),
         }
     return found
+
+
+def _parameter(name: str, place: str, words: str, *, is_required: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "in": place, "description": words, "schema": {"type": "string"}}
+    return {**found, "required": True} if is_required else found
 
 
 def _answer(status: int, schema: Mapping[str, Any] | None, route: Route, event: str) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from shroff.decisions.posts import RETRY_S
 from shroff.web.http import Request, Response, json_response
 from shroff.web.metrics import TEXT, Family, Samples, lines
+from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -33,9 +35,13 @@ async def live(service: Service, request: Request) -> Response:
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """Whether posts are taken now; 503 where not, with what it does instead."""
-    is_ready = service.is_ready
-    return json_response({"ready": is_ready, "state": service.state}, 200 if is_ready else 503)
+    """Whether posts are taken now. Raises: ProblemError with 503 where not, with what it does instead."""
+    state = service.state
+    if not service.is_ready:
+        retry = ((b"retry-after", b"%d" % RETRY_S),)
+        words = f"this service takes no events now; it is {state}"
+        raise ProblemError(503, "not-ready", "Nothing is decided here now", words, retry, ready=False, state=state)
+    return json_response({"ready": True, "state": state})
 
 
 async def metrics(service: Service, request: Request) -> Response:

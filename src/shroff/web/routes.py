@@ -28,6 +28,8 @@ class Told:
         answer: Its schema; None for a text of `media_type`.
         body: The schema of what is sent; None where nothing is.
         problems: What each further status means here; empty where the common meaning says it.
+        required: The names of the query that must be there.
+        may_lack_body: Nothing has to be sent.
         is_many: What is sent, and the answer, may be one or a list.
         is_by_event: There is a path for each event type, with its schema.
         body_types: What the body may be where it is no JSON.
@@ -46,6 +48,8 @@ class Told:
     is_by_event: bool = False
     body_types: Sequence[str] = ()
     accepted: str = ""
+    required: Sequence[str] = ()
+    may_lack_body: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,19 @@ NULLABLE_TEXT: Final[Schema] = {"type": ["string", "null"]}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it loses nothing."}
+# What is sent, where the door takes more than what is answered.
+_MONEY: Final[Schema] = {
+    "type": ["string", "number", "object"],
+    "description": "A decimal, as a string it loses nothing; or one with the currency, which must be the project's.",
+    "required": ["amount", "currency"],
+    "additionalProperties": False,
+    "properties": {"amount": {"type": ["string", "number"]}, "currency": TEXT},
+}
+_INSTANT: Final[Schema] = {
+    "type": ["string", "integer"],
+    "format": "date-time",
+    "description": "RFC 3339; or whole milliseconds since 1970 began in UTC.",
+}
 
 
 def ref(name: str) -> dict[str, str]:
@@ -71,13 +84,17 @@ def _value_schema(one: Field) -> Schema:
         case "integer":
             return {"type": ["integer", "string"]}
         case "boolean":
-            return {"type": "boolean"}
-        case "money" | "number":
+            return {"type": ["boolean", "string"], "enum": [True, False, "true", "false"]}
+        case "money":
+            return _MONEY
+        case "number":
             return _DECIMAL
-        case "real" | "duration":
-            return {"type": "number"}
+        case "real":
+            return {"type": ["number", "string"]}
+        case "duration":
+            return {"type": ["number", "string"], "description": "Seconds; or a text such as 90s, 1h or 7d."}
         case "time":
-            return TIME
+            return _INSTANT
         case "choice" if type_.choices and not type_.is_open:
             return {"type": "string", "enum": list(type_.choices)}
         case _:
@@ -126,9 +143,9 @@ LABEL: Final = {
         "event": {"type": "string", "description": "payment/p-1; or one of the fields declared unique in its place."},
         "verdict": {"type": "string", "enum": list(VERDICTS)},
         "source": {"type": ["string", "null"], "enum": [*SOURCES, None]},
-        "known_at": TIME,
+        "known_at": _INSTANT,
         "reason": NULLABLE_TEXT,
-        "amount": {"type": ["string", "number", "null"]},
+        "amount": {**_MONEY, "type": [*_MONEY["type"], "null"]},
     },
 }
 LABELLED: Final = record(

@@ -43,6 +43,7 @@ ROUTES: Final = (
             "Whether events are taken now.",
             "They are.",
             record("ready state", ready={"type": "boolean"}, state={"type": "string"}),
+            problems={503: "They are not: `state` says what it does instead, and `ready` is false."},
         ),
     ),
     Route(
@@ -158,6 +159,7 @@ ROUTES: Final = (
             record("flags next", flags=list_of(ref("Flag")), next={"type": ["string", "null"]}),
             problems={400: "", 500: "", 503: ""},
             query={"entity": "Such as card.", "key": "Such as c-1.", **_PAGED},
+            required=("entity", "key"),
         ),
     ),
     Route(
@@ -233,6 +235,7 @@ ROUTES: Final = (
             record("text", text={"type": "string"}),
             {
                 **_BODY,
+                409: "A second person approves rules here: write a draft.",
                 412: "The file was changed meanwhile.",
                 422: "The project would have mistakes: each with file, line and column.",
                 428: "If-Match is missing.",

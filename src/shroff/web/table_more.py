@@ -13,6 +13,7 @@ _OBJECT: Final[dict[str, str]] = {"type": "object"}
 _TEXT: Final = {"type": "string"}
 _CUT: Final = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 _NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
+_SECOND: Final = "A second person approves silences here."
 _MENDED: Final = {
     400: "One of them is not there.",
     408: "The body came too slowly.",
@@ -26,6 +27,7 @@ _WRITTEN: Final = {
     400: "",
     404: "",
     408: "The body came too slowly.",
+    409: _SECOND,
     413: "The body is too long.",
     422: "The body, or the list as it would be, has mistakes.",
     500: "",
@@ -95,7 +97,7 @@ MORE_ROUTES: Final = (
             "Take a value out of a list.",
             "How many were removed, and whether the log has it in force by now.",
             _OBJECT,
-            problems={400: "The value is not in the list.", 404: "", 422: "", 500: "", 503: ""},
+            problems={400: "The value is not in the list.", 404: "", 409: _SECOND, 422: "", 500: "", 503: ""},
         ),
     ),
     Route(
