@@ -43,13 +43,14 @@ class CallReader:
         secret: The fields whose clear value no message may repeat (see `events.door.secret_fields`).
         money_places: As the project's currency has them.
 
-    `mapped` is the event type with the mapping of the call.
+    `mapped` is the event type with the mapping of the call, `hidden` what reads a value that a secret field is made of.
     """
 
     def __init__(self, call: Call, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
         self.call, self._type = call, event_type
         self.mapped = replace(event_type, mappings={"json": call.mapping})
         self._mapper = Mapper(self.mapped, "jsonl", secret)
+        self.hidden = self._mapper.hidden
         self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
         read = {path[0] for name in self._mapper.names for path in self._mapper.paths(name)}
         self._known = {*call.lists, *(read - self._places.keys())}

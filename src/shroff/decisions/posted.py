@@ -54,8 +54,19 @@ class PostReader:
         """The event types that can be posted."""
         return list(self.definitions.events.types)
 
-    def one(self, type_name: str, raw: bytes, place: str, mistakes: list[tuple[str, str]] | None = None) -> Submission:
-        """One event or label. Its source is `http`, its place who sent it; `mistakes` gets those of its fields."""
+    def one(
+        self,
+        type_name: str,
+        raw: bytes,
+        place: str,
+        mistakes: list[tuple[str, str]] | None = None,
+        hidden: frozenset[str] = frozenset(),
+    ) -> Submission:
+        """One event or label. Its source is `http`, its place who sent it; `mistakes` gets those of its fields.
+
+        Args:
+            hidden: As `Intake.submit`.
+        """
         plain = self._plain.get(type_name)
         if plain is not None and (found := plain.read(raw)) is not None:
             event, body = found
@@ -69,7 +80,7 @@ class PostReader:
                 mistakes.append(("", told))
             return self._intake.unreadable(line, SOURCE, type_name, told)
         read = self._intake.submit(
-            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=mistakes
+            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=mistakes, hidden=hidden
         )
         return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 

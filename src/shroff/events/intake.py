@@ -132,13 +132,18 @@ class Intake:
         raw: bytes,
         is_strict: bool,
         mistakes: list[tuple[str, str]] | None = None,
+        hidden: frozenset[str] = frozenset(),
     ) -> Submission:
-        """One event or label from its fields; `mistakes` is given the path and the words of each that is in them."""
+        """One event or label from its fields; `mistakes` is given the path and the words of each that is in them.
+
+        Args:
+            hidden: Fields whose value no message repeats, beside the hashed ones.
+        """
         kept = partial(self._kept_fields, raw, type_name)
         try:
             if type_name == LABEL:
                 return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields, is_strict=is_strict))
-            event, personal = self._door.admit_with_personal(type_name, fields, is_strict=is_strict)
+            event, personal = self._door.admit_with_personal(type_name, fields, is_strict=is_strict, hidden=hidden)
             return Submission(source, place, kept, type_name, event, personal=personal)
         except InputError as error:
             if mistakes is not None:

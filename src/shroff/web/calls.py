@@ -103,7 +103,7 @@ def _read(
     try:
         written, refused = calls.event_of(raw, now_ms)
         own: list[tuple[str, str]] = []
-        one = reader.one(calls.call.event, written, place, own)
+        one = reader.one(calls.call.event, written, place, own, calls.hidden)
         mistakes = calls.told(refused, own)
         if not mistakes:
             return one, []
