@@ -37,8 +37,9 @@ VIEWER = user(3, "Vera", Role.VIEWER)
 
 
 def alert(seq: int, key: str = "c-1", **more: Any) -> Alert:
-    """An alert of which only its place and key matter."""
-    made = Alert(seq, "card", key, "payment", f"p-{seq}", NOW_MS + seq, NOW_MS + seq + 1_000, "review", stake=1_000)
+    """An alert of which only its place and key matter, of an event some time before `NOW_MS`."""
+    time_ms, due_ms = NOW_MS - 1_000 + seq, NOW_MS + seq + 1_000
+    made = Alert(seq, "card", key, "payment", f"p-{seq}", time_ms, due_ms, "review", stake=1_000)
     return replace(made, **more)
 
 

@@ -33,7 +33,7 @@ def test_alerts_about_one_key_gather_in_the_case_that_is_open(tmp_path):
         case, other = at.cases()
 
     assert (case.key, case.alerts, case.stake, case.score, case.last_seq) == ("c-1", 4, 550, 900_000, 5)
-    assert (case.opened_ms, case.due_ms, case.outcome) == (NOW_MS + 1, NOW_MS - 5, "review")
+    assert (case.opened_ms, case.due_ms, case.outcome) == (NOW_MS - 999, NOW_MS - 5, "review")
     assert (other.key, other.alerts, other.number) == ("c-2", 1, 2)
 
 

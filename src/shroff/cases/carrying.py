@@ -92,7 +92,7 @@ def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who
     named = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):
         part = list(events)[start : start + ROWS_MAX]
-        request = labels_request([_label(one, body, pending) for one in part], desk.money_places)
+        request = labels_request([_label(events[one], body, pending) for one in part], desk.money_places)
         change.people.ask(LABELS, request, now_ms)
     told = {"verdict": body.verdict, "events": len(named), "shown": named[:SHOWN]}
     cases = [one.case for one in body.cases]
@@ -101,9 +101,10 @@ def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who
     _draw(desk, change, body, now_ms)
 
 
-def _label(event: tuple[str, str], body: Body, pending: Pending) -> Submission:
-    label = LabelInput(*event, body.verdict, ANALYST, pending.at_ms, body.reason or None)
-    raw = msgspec.json.encode({"event": "/".join(event), "verdict": body.verdict, "source": ANALYST})
+def _label(alert: Alert, body: Body, pending: Pending) -> Submission:
+    known_at_ms = max(pending.at_ms, alert.time_ms)  # no label is older than its event
+    label = LabelInput(alert.event, alert.id, body.verdict, ANALYST, known_at_ms, body.reason or None)
+    raw = msgspec.json.encode({"event": alert.named, "verdict": body.verdict, "source": ANALYST})
     return Submission(SOURCE, pending.who, lambda: raw, LABEL, label=label)
 
 
