@@ -19,7 +19,7 @@ from shroff.adapters.cases_sql import SqlCases
 from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
-from shroff.cases.labelled import DENIED
+from shroff.cases.past import DENIED
 from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.people.access import Who
@@ -53,7 +53,8 @@ class Mortal(SqlCases):
 @dataclass(slots=True)
 class Plain:
     """What a case is, as plainly as it can be said. `answers` are those of its events, empty where there is none;
-    `denied` the events that a customer denies, and `told` how often that was news to whoever works on it.
+    `denied` the events that a customer denies, and `told` how often that was news to whoever works on it. `free` is
+    the state, and `given` to whom it is assigned, while nobody has claimed it.
     """
 
     key: str
@@ -65,6 +66,8 @@ class Plain:
     answers: dict[int, str] = field(default_factory=dict)
     denied: set[int] = field(default_factory=set)
     told: int = 0
+    free: str = "open"
+    given: str = ""
 
 
 @dataclass(slots=True)
@@ -136,7 +139,7 @@ class Cases(RuleBasedStateMachine):
             if one.state == "closed":
                 self._change(number, state="open", who="", verdict="")
             else:
-                self._change(number, state="open" if one.state == "snoozed" else one.state)
+                self._change(number, state=one.free if one.state == "snoozed" else one.state)
 
     def _is_fraud(self, event: int) -> bool:
         return any(one.answers.get(event) == "fraud" for one in self.cases.values())
@@ -148,7 +151,7 @@ class Cases(RuleBasedStateMachine):
         one = self.cases.setdefault(number, Plain(key))
         one.answers[self.seq] = ""
         if one.state == "snoozed":
-            one.state = "open"
+            one.state = one.free
         return one
 
     @rule(ms=st.sampled_from([1, 3_000, 7_999, 8_000, 60_000]))
@@ -212,8 +215,8 @@ class Cases(RuleBasedStateMachine):
             self._fails(NoCaseError if one is None else CaseChangedError, assign)
             return
         assign()
-        state = "open" if one.state == "claimed" else one.state
-        self._change(number, state=state, who=to.id if to else "")
+        state, given = one.free if one.state == "claimed" else one.state, to.id if to else ""
+        self._change(number, state=state, who=given, given=given)
 
     @rule(who=WHO, number=NUMBERS)
     def one_is_released(self, who: Who, number: int) -> None:
@@ -221,10 +224,16 @@ class Cases(RuleBasedStateMachine):
             working.release(self.at.desk, who, number)
 
         one = self.cases.get(number)
-        if one is not None and one.state in {"open", "snoozed"}:
+        if one is not None and one.state in {"open", "snoozed", "escalated"}:
             self._fails(UsageError, release)
         elif self._does(number, who, release):
-            self._change(number, state="open", who="")
+            given = "" if self.cases[number].given == who.id else self.cases[number].given
+            self._change(number, state=self.cases[number].free, who=given, given=given)
+
+    @rule(who=WHO, number=NUMBERS)
+    def one_is_escalated(self, who: Who, number: int) -> None:
+        if self._does(number, who, lambda: working.escalate(self.at.desk, who, number, "hard")):
+            self._change(number, state="escalated", who="", free="escalated", given="")
 
     @rule(who=WHO, number=NUMBERS, verdict=VERDICTS, is_stale=st.booleans())
     def one_is_answered(self, who: Who, number: int, verdict: str, is_stale: bool) -> None:
@@ -256,7 +265,7 @@ class Cases(RuleBasedStateMachine):
         found = self._does(number, who, lambda: deciding.snooze(self.at.desk, who, number, until_ms))
         if found:
             before = self._copy(number)
-            self._change(number, state="snoozed", who="", until_ms=until_ms)
+            self._change(number, state="snoozed", who="", until_ms=until_ms, given="")
             self._promise(found, "snooze", who, "", [(number, self.cases[number].version, before, [])])
 
     @rule(who=WHO, number=NUMBERS)
@@ -377,7 +386,7 @@ class Cases(RuleBasedStateMachine):
     def _lapse(self) -> None:
         for number, one in self.cases.items():
             if one.state in {"claimed", "snoozed"} and one.until_ms <= self.now_ms:
-                self.cases[number] = replace(one, state="open", who="")
+                self.cases[number] = replace(one, state=one.free, who=one.given)
 
     def _answer(self, number: int, who: Who, verdict: str, call: Callable[[], Any], seq: int | None) -> None:
         done = self._does(number, who, call)
@@ -392,7 +401,8 @@ class Cases(RuleBasedStateMachine):
             self._change(number)
         else:
             worst = next(name for name in ("fraud", "unclear", "genuine") if name in one.answers.values())
-            self._change(number, state="closed", who="", verdict=verdict if seq is None else worst)
+            verdict = verdict if seq is None else worst
+            self._change(number, state="closed", who="", verdict=verdict, free="open", given="")
         return number, self.cases[number].version, before, events
 
     def _promise(self, done: deciding.Acted, kind: str, who: Who, verdict: str, cases: list[Any]) -> None:

@@ -11,8 +11,9 @@ from shroff.cases.case import CLOSED, Alert, Case, Pending
 from shroff.cases.deciding import Body, body_of
 from shroff.cases.desk import CaseDesk, Hand
 from shroff.cases.gathering import recounted
+from shroff.cases.past import ALL, SECOND_LOOK
 from shroff.cases.store import CaseChange
-from shroff.cases.working import ALL, FREED, OPENED, free_lapsed
+from shroff.cases.working import FREED, OPENED, free_lapsed
 from shroff.decisions.inbox import LABELS, ROWS_MAX, labels_request
 from shroff.errors import UsageError
 from shroff.events.door import LabelInput
@@ -25,7 +26,6 @@ AT_ONCE: Final = 20  # of what is due in one transaction
 SOURCE: Final = "cases"
 ANALYST: Final = "analyst"  # the source of the labels
 SHOWN: Final = 20  # events that the record names
-SECOND_LOOK: Final = "second_look"  # what happened to a case that another analyst is to decide again
 CLOCK: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
 _STEPS: Final = 1 << 32
 

@@ -23,7 +23,8 @@ from shroff.cases.desk import (
 )
 from shroff.cases.gathering import recounted
 from shroff.cases.labelled import settle_again
-from shroff.cases.working import ALL, FREED, claimed
+from shroff.cases.past import ALL
+from shroff.cases.working import FREED, claimed
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Who
 

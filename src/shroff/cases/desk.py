@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ class Hand:
         by = {"changed_by": self.who.id, "changed_name": self.who.name, "changed_ms": self.now_ms}
         now = replace(before, **{**by, **changes}, version=before.version + 1)
         self.change.put_cases([now])
-        shown_before, shown = _differing(before, now)
+        shown_before, shown = _differing(before, now, _TOLD.get(what, ()))
         self.happened(before.number, what, words, shown)
         action = f"case.{_VERBS[what]}"
         self.change.people.audit(Act(self.who, action, f"case {before.number}", shown_before, shown), self.now_ms)
@@ -122,11 +122,12 @@ _VERBS: Final = {
     "undone": "undo",
 }
 _SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms")
+_TOLD: Final = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 
-def _differing(before: Case, now: Case) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of a case the record shows, before and now, where it differs."""
-    names = [name for name in _SHOWN if getattr(before, name) != getattr(now, name)]
+def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a case the record shows, before and now, where it differs or is told in any case."""
+    names = [name for name in _SHOWN if name in told or getattr(before, name) != getattr(now, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from shroff.cases.case import Alert, Case
+from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.gathering import gather
 from shroff.cases.hearing import Label, heard
 from shroff.cases.labelled import followed, write_labels
+from shroff.cases.past import past_of
 from shroff.cases.raising import NOT_THEM, Raiser
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.events.casework import CaseSettings
@@ -57,7 +58,10 @@ def take_in(
         upto: The place up to which that was read.
         last_case: The number of the newest case.
     """
-    gathered = gather(alerts, change.open_about({one.about for one in alerts}), last_case, now_ms)
+    open_cases = change.open_about({one.about for one in alerts})
+    snoozed = [one for one in open_cases.values() if one.state == SNOOZED]
+    escalated = {one.number for one in snoozed if past_of(change, one).is_escalated}
+    gathered = gather(alerts, open_cases, last_case, now_ms, escalated)
     change.add_cases(gathered.new)
     change.put_cases(gathered.changed)
     change.add_alerts(gathered.alerts)

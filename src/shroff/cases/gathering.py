@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from shroff.cases.case import OPEN, SNOOZED, Alert, Case, Happened
+from shroff.cases.case import ESCALATED, OPEN, SNOOZED, Alert, Case, Happened
 from shroff.cases.hearing import FRAUD
 from shroff.cases.raising import strength
 
@@ -25,13 +25,20 @@ class Gathered:
     last_case: int
 
 
-def gather(alerts: Iterable[Alert], open_cases: Mapping[bytes, Case], last_case: int, now_ms: int) -> Gathered:
+def gather(
+    alerts: Iterable[Alert],
+    open_cases: Mapping[bytes, Case],
+    last_case: int,
+    now_ms: int,
+    escalated: Container[int] = (),
+) -> Gathered:
     """Put alerts, in the order of the log, into cases.
 
     Args:
         open_cases: The cases that are not closed, by what they are about.
         last_case: The number of the newest case.
         now_ms: For what happens to a case beside; its own times are those of events.
+        escalated: Snoozed cases that are escalated when they wake, by their numbers.
     """
     cases, raised, happened = dict(open_cases), list[Alert](), list[Happened]()
     touched = set[bytes]()
@@ -44,7 +51,7 @@ def gather(alerts: Iterable[Alert], open_cases: Mapping[bytes, Case], last_case:
             case = _opened(alert, last_case)
         elif case.state == SNOOZED:
             happened.append(Happened(0, case.number, now_ms, "", "", WOKE, "another alert came"))
-        cases[about] = with_alert(case, alert)
+        cases[about] = with_alert(case, alert, ESCALATED if case.number in escalated else OPEN)
         raised.append(replace(alert, case=case.number))
     new = [case for about, case in cases.items() if about not in open_cases]
     changed = [case for about, case in cases.items() if about in open_cases and about in touched]
@@ -55,14 +62,17 @@ def _opened(alert: Alert, number: int) -> Case:
     return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms)
 
 
-def with_alert(case: Case, alert: Alert) -> Case:
-    """The case with one more alert. Its version stays: who decides says which alerts were seen."""
+def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
+    """The case with one more alert, in the state `woken` where it was snoozed.
+
+    Its version stays: who decides says which alerts were seen.
+    """
     before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
     leads = alert if case.alerts == 0 or now > before else case
     is_woken = case.state == SNOOZED
     return replace(
         case,
-        state=OPEN if is_woken else case.state,
+        state=woken if is_woken else case.state,
         snoozed_ms=None if is_woken else case.snoozed_ms,
         outcome=leads.outcome,
         rule=leads.rule,

@@ -8,15 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, OPEN, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case import CLOSED, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.gathering import recounted
 from shroff.cases.hearing import CUSTOMER, FRAUD, Label
+from shroff.cases.past import ALL, DENIED, SETTLED, past_of
 from shroff.cases.store import CaseChange, CaseStore
-from shroff.cases.working import ALL, FREED, OPENED
+from shroff.cases.working import FREED, OPENED
 from shroff.events.labels import Standing
 
-SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere
-DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
 _SETTLING: Final = ("fraud", "genuine")
 
 
@@ -136,7 +135,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case
     alerts = change.alerts(case.number, ALL)
     change.add_history([Happened(0, case.number, one.known_ms, "", THE_CUSTOMER, DENIED, one.event) for one in denials])
     raised = {alert.seq for alert in alerts}
-    now = _looked_at_again(recounted(case, alerts), [one for one in denials if one.seq not in raised])
+    now = _looked_at_again(change, recounted(case, alerts), [one for one in denials if one.seq not in raised])
     if now.is_open and alerts and all(alert.verdict for alert in alerts):
         now = _settled(change, now, alerts)
     if now != case:
@@ -144,7 +143,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case
     return now
 
 
-def _looked_at_again(case: Case, denials: Sequence[Label]) -> Case:
+def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case:
     """A case after denials of events that it had already: whoever has looked at it before has not seen them, so what
     they answer now is refused once.
     """
@@ -153,7 +152,7 @@ def _looked_at_again(case: Case, denials: Sequence[Label]) -> Case:
     if case.state == CLOSED:
         case = replace(case, **OPENED, look=0, first_by="", first_verdict="")
     elif case.state == SNOOZED:
-        case = replace(case, state=OPEN, snoozed_ms=None)
+        case = replace(case, state=past_of(change, case).state, snoozed_ms=None)
     changed_ms = max(case.changed_ms, *(one.known_ms for one in denials))
     case = replace(case, changed_by="", changed_name=THE_CUSTOMER, changed_ms=changed_ms)
     return replace(case, version=case.version + 1)

@@ -13,6 +13,7 @@ from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Alert, Attached,
 from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
+from shroff.cases.past import ALL, past_of
 from shroff.errors import UsageError
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
@@ -31,7 +32,6 @@ OPENED: Final[Mapping[str, Any]] = MappingProxyType(
         "closed_name": "",
     }
 )
-ALL: Final = 1_000_000  # alerts of one case: every one
 SILENCED: Final = "silenced"  # what happened to a case for whom a rule is silent,
 SILENCE_ENDED: Final = "silence_ended"  # speaks again,
 SILENCE_ASKED: Final = "silence_asked"  # is to be silent, if a second person approves it,
@@ -75,21 +75,26 @@ def claim_next(desk: CaseDesk, who: Who, wanted: Wanted | None = None) -> Case |
 
 
 def free_lapsed(hand: Hand) -> int:
-    """Open again what was claimed or snoozed until now. It was nobody's act, so the version stays."""
+    """Open again what was claimed or snoozed until now. It was nobody's act, so the version stays.
+
+    What was escalated is so again, and what was assigned to somebody is theirs still.
+    """
     lapsed = hand.change.lapsed(hand.now_ms)
-    hand.change.put_cases([replace(case, state=OPEN, **FREED, snoozed_ms=None) for case in lapsed])
+    hand.change.put_cases([replace(case, **past_of(hand.change, case).freed) for case in lapsed])
     return len(lapsed)
 
 
 def release(desk: CaseDesk, who: Who, number: int, tag: str = "") -> Case:
-    """Give a case back. Raises: as `claim`; UsageError where nobody has claimed it."""
+    """Give a case back: one that was escalated to those who decide what is hard, one that was assigned to another to
+    them. Raises: as `claim`; UsageError where nobody has claimed it.
+    """
     require_work(who)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         case = hand.open_case(number, tag)
         if case.state != CLAIMED:
             raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
-        return hand.put(case, "released", state=OPEN, **FREED)
+        return hand.put(case, "released", **past_of(change, case).given_back_by(who.id).freed)
 
 
 def assign(desk: CaseDesk, who: Who, number: int, to: str, tag: str = "") -> Case:
@@ -106,7 +111,7 @@ def assign(desk: CaseDesk, who: Who, number: int, to: str, tag: str = "") -> Cas
         id_, name = _assignee(change.people, to)
         if case.look == 1 and id_ and id_ == case.first_by:
             raise UsageError(f"case {number} is up for a second look, which is for another analyst than the first.")
-        state = OPEN if case.state == CLAIMED else case.state
+        state = past_of(change, case).state if case.state == CLAIMED else case.state
         return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 
 

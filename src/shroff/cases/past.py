@@ -1,0 +1,88 @@
+"""What of a case only its history says: whose it is, whether it is escalated, since when an answer is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
+from shroff.cases.store import CaseLook
+
+ALL: Final = 1_000_000  # alerts or lines of history of one case: every one
+SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere
+DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
+SECOND_LOOK: Final = "second_look"  # that another analyst is to decide again
+_UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
+_ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK})
+_DECODED: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What holds of a case by what was done with it.
+
+    Args:
+        is_escalated: It was escalated, and not closed since.
+        assignee: To whom it was assigned, if they did not give it back; empty for nobody. Who claims a case for a
+            while changes nothing of that.
+        asked_ms: When somebody last asked for an answer anew: by opening it again, by a denial or for a second look.
+            0 where nobody did.
+    """
+
+    is_escalated: bool = False
+    assignee: str = ""
+    assignee_name: str = ""
+    asked_ms: int = 0
+
+    @property
+    def state(self) -> str:
+        """The state of the case while nobody has claimed it, and it is neither snoozed nor closed."""
+        return ESCALATED if self.is_escalated else OPEN
+
+    @property
+    def freed(self) -> dict[str, Any]:
+        """What changes of a case that nobody holds any more and that is not put away any more."""
+        whose = {"assignee": self.assignee, "assignee_name": self.assignee_name, "lock_ms": None}
+        return {"state": self.state, **whose, "snoozed_ms": None}
+
+    def given_back_by(self, who: str) -> Past:
+        """The same once somebody gives the case back: where it was assigned to them, it is assigned to nobody."""
+        return replace(self, assignee="", assignee_name="") if who == self.assignee else self
+
+
+def past_of(look: CaseLook, case: Case) -> Past:
+    """What holds of a case. Cost: a pass over its history."""
+    return told_by(look.history(case.number, ALL))
+
+
+def told_by(history: Iterable[Happened]) -> Past:
+    """The same by the lines of its history, oldest first."""
+    now, before = Past(), list[Past]()
+    last = ""  # who had it, by what was told last
+    for row in history:
+        more = _DECODED.decode(row.more)
+        last = more.get("assignee", last)
+        if row.what == "undone":
+            now = replace(before.pop() if before else now, asked_ms=now.asked_ms)
+            continue
+        if row.what in _UNDOABLE:
+            before.append(now)
+        now = _after(now, row, more, last)
+    return now
+
+
+def _after(now: Past, row: Happened, more: dict[str, Any], last: str) -> Past:
+    if row.what in _ASKING:
+        now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
+    if row.what == SETTLED or more.get("state") == CLOSED:
+        return Past(asked_ms=now.asked_ms)
+    if row.what == "assigned":
+        return replace(now, assignee=last if row.words else "", assignee_name=row.words)
+    if row.what == "escalated":
+        return Past(is_escalated=True, asked_ms=now.asked_ms)
+    if row.what == "snoozed":
+        return replace(now, assignee="", assignee_name="")
+    return now.given_back_by(row.who) if row.what == "released" else now
