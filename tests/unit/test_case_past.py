@@ -7,9 +7,10 @@ import pytest
 from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
+from shroff.cases.hearing import Label
 from shroff.cases.past import Past, told_by
 from shroff.testing.rows import NOW_MS
-from tests.unit.cased import ANN, BEN, alert, office
+from tests.unit.cased import ANN, BEN, alert, denial, office
 
 LOCK_MS = 60_000
 
@@ -149,3 +150,99 @@ def test_a_history_from_before_assignments_always_said_whom_is_read_by_who_had_t
     history = [Happened(0, 1, NOW_MS, "user-1", "Ann", what, words, more) for what, words, more in lines]
 
     assert told_by(history) == Past(assignee="user-1", assignee_name="ann")
+
+
+# ---- settled by labels from elsewhere
+
+
+def chargeback(seq, of, known_ms):
+    return Label(seq, f"payment/p-{of}", "fraud", "chargeback", known_ms)
+
+
+TOUCHES = {
+    "claimed and given back": lambda at: (working.claim(at.desk, ANN, 1), working.release(at.desk, ANN, 1)),
+    "claimed": lambda at: working.claim(at.desk, ANN, 1),
+    "assigned": lambda at: working.assign(at.desk, ANN, 1, "ben"),
+    "escalated": lambda at: working.escalate(at.desk, ANN, 1, "hard"),
+    "snoozed": lambda at: deciding.snooze(at.desk, ANN, 1, at.now_ms + LOCK_MS),
+    "with a note": lambda at: working.note(at.desk, ANN, 1, "rang"),
+    "answered and undone": lambda at: deciding.undo(at.desk, ANN, deciding.decide(at.desk, ANN, 1, "genuine").undo),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+def test_a_chargeback_closes_a_case_though_somebody_had_it_in_hand_after_that_was_known(tmp_path, touch):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        at.now_ms += 7_200_000
+        TOUCHES[touch](at)
+        at.heard(labels=[chargeback(2, of=1, known_ms=NOW_MS + 3_600_000)])
+
+        assert (at.case().state, at.case().verdict, at.case().closed_name) == (
+            CLOSED,
+            "fraud",
+            "labels from chargeback",
+        )
+
+
+def test_a_chargeback_that_comes_late_takes_the_place_of_an_answer_that_is_undone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        at.now_ms += 7_200_000
+        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        at.heard(labels=[chargeback(2, of=1, known_ms=NOW_MS + 3_600_000)])
+        deciding.undo(at.desk, ANN, done.undo)
+
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def reopened(at):
+    deciding.decide(at.desk, ANN, 1, "genuine")
+    working.reopen(at.desk, ANN, 1, "she rang")
+
+
+def looked_at_again(at):
+    deciding.decide(at.desk, ANN, 1, "genuine", undo_ms=0)
+    carry_out(at.desk)
+    assert at.case().look == 1
+
+
+ASKS = {"reopened": reopened, "denied": lambda at: at.denied(2, of=1), "a second look": looked_at_again}
+
+
+@pytest.mark.parametrize("asks", ASKS)
+def test_what_was_known_before_a_new_answer_was_asked_for_settles_nothing(tmp_path, asks):
+    with office(tmp_path, second_look=float(asks == "a second look")) as at:
+        at.raised(alert(1))
+        at.now_ms += 7_200_000
+        ASKS[asks](at)
+        at.now_ms += 1_000
+        working.claim(at.desk, BEN, 1)
+        at.heard(labels=[chargeback(3, of=1, known_ms=NOW_MS + 3_600_000)])
+        assert at.case().state == CLAIMED
+        at.heard(labels=[chargeback(4, of=1, known_ms=at.now_ms - 500)])
+
+        assert at.case().state == (CLAIMED if asks == "a second look" else CLOSED)
+
+
+@pytest.mark.parametrize("is_touched", [True, False])
+def test_a_denial_that_raised_a_case_asks_for_no_new_answer(tmp_path, is_touched):
+    with office(tmp_path) as at:
+        at.now_ms += 7_200_000
+        at.heard(alert(1), labels=[denial(1, of=1, known_ms=at.now_ms)])
+        if is_touched:
+            working.claim(at.desk, ANN, 1)
+        at.heard(labels=[chargeback(2, of=1, known_ms=NOW_MS + 3_600_000)])
+
+        assert at.case().state == CLOSED
+
+
+@pytest.mark.parametrize("is_one_step", [True, False])
+def test_a_chargeback_behind_a_denial_settles_the_same_in_one_step_and_in_two(tmp_path, is_one_step):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        labels = [denial(2, of=1, known_ms=NOW_MS + 2_000), chargeback(3, of=1, known_ms=NOW_MS + 1_000)]
+        for part in [labels] if is_one_step else [labels[:1], labels[1:]]:
+            at.heard(labels=part)
+
+        assert at.case().state == OPEN

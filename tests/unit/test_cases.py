@@ -302,9 +302,13 @@ def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case
 
 
 @pytest.mark.parametrize(("source", "later_ms"), [("chargeback", 0), ("customer", 1)])
-def test_a_weak_word_and_what_was_known_before_an_answer_settle_nothing_when_that_is_undone(tmp_path, source, later_ms):
+def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_nothing_when_that_is_undone(
+    tmp_path, source, later_ms
+):
     with office(tmp_path) as at:
         at.raised(alert(1))
+        deciding.decide(at.desk, BEN, 1, "unclear")
+        working.reopen(at.desk, BEN, 1, "she rang")
         working.claim(at.desk, ANN, 1)
         at.heard(labels=[Label(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
         done = deciding.decide(at.desk, ANN, 1, "genuine")

@@ -194,14 +194,14 @@ def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
             if now is None or now.version != one.version:
                 left.append(one)
             else:
-                restored.append(_restored(hand, now, one, pending.at_ms))
+                restored.append(_restored(hand, now, one))
         change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             change.add_pending(replace(pending, body=msgspec.json.encode(Body(left, body.verdict, body.reason))))
         return Undone(restored, list(change.cases([one.case for one in left]).values()))
 
 
-def _restored(hand: Hand, case: Case, one: Undoable, at_ms: int) -> Case:
+def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
     """The case as it was, with what came since: money and time are those of all that want an answer now."""
     answered = set(one.alerts)
     alerts = hand.change.alerts(case.number, ALL)
@@ -210,7 +210,7 @@ def _restored(hand: Hand, case: Case, one: Undoable, at_ms: int) -> Case:
     hand.change.put_alerts(list(again.values()))
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
     now = hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
-    return settle_again(hand.change, now, answered, at_ms)
+    return settle_again(hand.change, now, answered)
 
 
 def body_of(pending: Pending) -> Body:

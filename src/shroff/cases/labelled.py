@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from shroff.cases.case import CLOSED, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.gathering import recounted
 from shroff.cases.hearing import CUSTOMER, FRAUD, Label
-from shroff.cases.past import ALL, DENIED, SETTLED, past_of
+from shroff.cases.past import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.cases.working import FREED, OPENED
 from shroff.events.labels import Standing
@@ -66,11 +66,15 @@ def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
     for alert in change.alerts_of({label.named for label in labels}):
         by_event.setdefault(alert.named, []).append(alert)
     cases = change.cases({alert.case for alerts in by_event.values() for alert in alerts})
+    raised = {alert.seq for alerts in by_event.values() for alert in alerts}
     denied: dict[int, list[Label]] = {}
     for label in labels:
         if label.event not in by_event:  # no alert could be made of it
             continue
-        heard_it = [_labelled(alert, cases[alert.case], label) for alert in by_event[label.event]]
+        heard_it = list[Alert]()
+        for alert in by_event[label.event]:
+            anew = [one for one in denied.get(alert.case, ()) if one.seq not in raised]
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
     return [
@@ -80,18 +84,17 @@ def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
     ]
 
 
-def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]], since_ms: int) -> Case:
+def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]]) -> Case:
     """Let labels settle what they found answered, after that answer was taken back; gives the case as it is then.
 
     Args:
         places: The alerts whose answer it was.
-        since_ms: When it was given: what was known by then was known to whoever gave it.
     """
     settled = [
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
         if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if (alert.label_ms or 0) > since_ms and case.look != 1
+        if _settles(change, case, alert.label_ms or 0, ())
     ]
     if not settled:
         return case
@@ -99,15 +102,27 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
     return _follow_up(change, case, ())
 
 
-def _labelled(alert: Alert, case: Case, label: Label) -> Alert:
-    """An alert that hears a label of its event."""
+def _labelled(change: CaseChange, alert: Alert, case: Case, label: Label, denials: Sequence[Label]) -> Alert:
+    """An alert that hears a label of its event, after denials of events of its case."""
     if alert.label_ms is None or _standing(alert).gives_way_to(label.standing):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
     if label.source == CUSTOMER:
         return replace(alert, customer=label.verdict)
-    if label.verdict in _SETTLING and not alert.verdict and label.known_ms > case.changed_ms and case.look != 1:
+    if label.verdict in _SETTLING and not alert.verdict and _settles(change, case, label.known_ms, denials):
         return replace(alert, verdict=label.verdict)
     return alert
+
+
+def _settles(change: CaseChange, case: Case, known_ms: int, denials: Sequence[Label]) -> bool:
+    """Whether a label that became known at a moment settles an alert that wants an answer: nobody asked for a new one
+    since. Whatever else was done with the case changes nothing; its history is read only where something was.
+
+    Args:
+        denials: Those that the history does not have yet.
+    """
+    if case.look == 1 or any(known_ms <= one.known_ms for one in denials):
+        return False
+    return known_ms > case.changed_ms or known_ms > past_of(change, case).asked_ms
 
 
 def _standing(alert: Alert) -> Standing:
@@ -133,14 +148,20 @@ def _denied(alerts: Sequence[Alert], label: Label, denied: dict[int, list[Label]
 def _follow_up(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case:
     """What follows for a case from its alerts as they are now; gives it as it is then."""
     alerts = change.alerts(case.number, ALL)
-    change.add_history([Happened(0, case.number, one.known_ms, "", THE_CUSTOMER, DENIED, one.event) for one in denials])
     raised = {alert.seq for alert in alerts}
+    change.add_history([_told(case, one, raised) for one in denials])
     now = _looked_at_again(change, recounted(case, alerts), [one for one in denials if one.seq not in raised])
     if now.is_open and alerts and all(alert.verdict for alert in alerts):
         now = _settled(change, now, alerts)
     if now != case:
         change.put_cases([now])
     return now
+
+
+def _told(case: Case, denial: Label, raised: Collection[int]) -> Happened:
+    """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
+    more = RAISING if denial.seq in raised else "{}"
+    return Happened(0, case.number, denial.known_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
 
 
 def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case:

@@ -14,6 +14,7 @@ from shroff.cases.store import CaseLook
 ALL: Final = 1_000_000  # alerts or lines of history of one case: every one
 SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere
 DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
+RAISING: Final = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
 SECOND_LOOK: Final = "second_look"  # that another analyst is to decide again
 _UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
 _ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK})
@@ -75,7 +76,7 @@ def told_by(history: Iterable[Happened]) -> Past:
 
 
 def _after(now: Past, row: Happened, more: dict[str, Any], last: str) -> Past:
-    if row.what in _ASKING:
+    if row.what in _ASKING and row.more != RAISING:
         now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
     if row.what == SETTLED or more.get("state") == CLOSED:
         return Past(asked_ms=now.asked_ms)
