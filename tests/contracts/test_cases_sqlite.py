@@ -104,6 +104,12 @@ class FindsClosedOnes(CaseChanging):
 
 
 @changing(Broken)
+class KeepsWhatWas(CaseChanging):
+    def put_pending(self, pending: Pending) -> None:
+        return
+
+
+@changing(Broken)
 class ForgetsNobody(CaseChanging):
     def end_pending(self, number: int) -> None:
         return
@@ -161,6 +167,7 @@ BROKEN = {
     SkipsEqualOnes: "test_parts_of_a_queue_make_the_whole",
     TakesSignsForWildcards: "test_a_filter_finds_what_it_names",
     FindsClosedOnes: "test_of_cases_about_one_key_the_newest_that_is_not_closed_is_found",
+    KeepsWhatWas: "test_what_can_be_undone_is_kept_until_it_ends",
     ForgetsNobody: "test_what_can_be_undone_is_kept_until_it_ends",
     WakesTooEarly: "test_what_lapsed_is_found",
     IsDueTooLate: "test_what_can_be_undone_is_kept_until_it_ends",

@@ -278,6 +278,11 @@ class Cases(RuleBasedStateMachine):
             self._fails(NoCaseError if one is None else UsageError, reopen)
             return
         reopen()
+        for kept, promise in list(self.promises.items()):
+            if promise.kind == "decide":
+                promise.cases = [each for each in promise.cases if each[0] != number]
+                if not promise.cases:
+                    del self.promises[kept]
         one.answers = dict.fromkeys(one.answers, "")
         self._change(number, state="open", who="", verdict="")
 
@@ -302,13 +307,19 @@ class Cases(RuleBasedStateMachine):
         del self.promises[number]
         left = [one for one in promise.cases if self.cases[one[0]].version != one[1]]
         assert [case.number for case in undone.changed] == sorted(one[0] for one in left)
-        for case, _, before, events in promise.cases:
+        for case, version, before, events in promise.cases:
             if case not in {one[0] for one in left}:
                 now = self.cases[case]
                 answers = {seq: "" if seq in events else answer for seq, answer in now.answers.items()}
                 self.cases[case] = replace(
                     before, answers=answers, denied=now.denied, told=now.told, version=now.version + 1
                 )
+                for other in self.promises.values():
+                    if other.who == who.id:
+                        other.cases = [
+                            (case, now.version + 1, *more) if (at, seen) == (case, version - 1) else (at, seen, *more)
+                            for at, seen, *more in other.cases
+                        ]
         if left and promise.kind == "decide":
             with self.at.desk.store.look() as look:
                 (kept,) = (one for one in look.due(2**60) if one.number not in self.promises)

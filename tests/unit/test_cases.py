@@ -235,7 +235,8 @@ def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
         deciding.decide(at.desk, ANN, 1, "fraud")
         with pytest.raises(UsageError, match="1 to 4,000"):
             working.reopen(at.desk, BEN, 1, "  ")
-        at.now_ms += 3_000
+        at.now_ms += 8_000
+        carry_out(at.desk)
         case = working.reopen(at.desk, BEN, 1, "the customer rang")
         assert (case.state, case.verdict, case.stake) == (OPEN, "", 2_000)
         deciding.decide(at.desk, BEN, 1, "genuine")
@@ -243,7 +244,40 @@ def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
         carry_out(at.desk)
 
         assert [label[1] for label in at.labels()] == ["fraud", "fraud", "genuine", "genuine"]
-        assert [label[3] for label in at.labels()] == [NOW_MS] * 2 + [NOW_MS + 3_000] * 2
+        assert [label[3] for label in at.labels()] == [NOW_MS] * 2 + [NOW_MS + 8_000] * 2
+
+
+def test_what_is_opened_again_before_its_labels_are_written_writes_none_and_others_of_the_same_answer_do(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in (1, 2)))
+        done, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="fraud")
+        assert done is not None
+        at.now_ms += 3_000
+        working.reopen(at.desk, ANN, 1, "a slip")
+        at.now_ms += 3_000
+        deciding.decide(at.desk, BEN, 1, "genuine")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [label[:2] for label in at.labels()] == [("payment/p-2", "fraud"), ("payment/p-1", "genuine")]
+
+
+def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        by_two = [
+            (who, deciding.decide(at.desk, who, 1, "fraud", event=event))
+            for who, event in ((ANN, "payment/p-1"), (BEN, "payment/p-2"))
+        ]
+        at.now_ms += 3_000
+        working.reopen(at.desk, ANN, 1, "a slip")
+        for who, done in by_two:
+            with pytest.raises(TooLateError):
+                deciding.undo(at.desk, who, done.undo)
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.labels()) == (OPEN, [])
 
 
 def test_words_that_are_no_answer_are_refused(tmp_path):
@@ -276,6 +310,33 @@ def test_a_snoozed_case_comes_back_by_itself(tmp_path):
 
         assert at.case().state == OPEN
         assert at.labels() == []
+
+
+def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2), alert(3, "c-2"))
+        first, _ = deciding.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
+        assert first is not None
+        done = [deciding.decide(at.desk, ANN, 1, "fraud", event=f"payment/p-{number}") for number in (1, 2)]
+        for one in reversed(done):
+            undone = deciding.undo(at.desk, ANN, one.undo)
+            assert ([case.number for case in undone.restored], undone.changed) == ([1], [])
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [one.verdict for one in at.alerts()] == ["", ""]
+        assert [label[0] for label in at.labels()] == ["payment/p-3"]
+
+
+def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_undid_that(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        hers = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        his = deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-2")
+        deciding.undo(at.desk, BEN, his.undo)
+        undone = deciding.undo(at.desk, ANN, hers.undo)
+
+        assert ([one.number for one in undone.changed], undone.restored) == ([1], [])
 
 
 def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
@@ -445,7 +506,7 @@ def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
             4: CaseChangedError,
             99: NoCaseError,
         }
-        working.reopen(at.desk, BEN, 3, "look again")
+        at.denied(6, of=3)
         undone = deciding.undo(at.desk, ANN, done.undo)
         at.now_ms += 8_000
         carry_out(at.desk)

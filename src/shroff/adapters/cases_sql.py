@@ -84,18 +84,11 @@ class CaseChanging(CaseLooking):
         self._run_all(insert(self._tables.case_history), values)
 
     def add_pending(self, pending: Pending) -> int:
-        names = self._tables.case_pending.c.keys()[1:]
-        parts = (
-            pending.kind,
-            pending.who,
-            pending.name,
-            pending.who_kind,
-            pending.role,
-            pending.at_ms,
-            pending.due_ms,
-            pending.body.decode(),
-        )
-        return self._add(self._tables.case_pending, dict(zip(names, parts, strict=True)))
+        return self._add(self._tables.case_pending, self._pending_values(pending))
+
+    def put_pending(self, pending: Pending) -> None:
+        table = self._tables.case_pending
+        self._run(update(table).where(table.c.number == pending.number).values(self._pending_values(pending)))
 
     def end_pending(self, number: int) -> None:
         table = self._tables.case_pending
@@ -118,6 +111,20 @@ class CaseChanging(CaseLooking):
         return bool(self._run(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount)
 
     # Below: how statements are run
+
+    def _pending_values(self, pending: Pending) -> dict[str, Any]:
+        names = self._tables.case_pending.c.keys()[1:]
+        parts = (
+            pending.kind,
+            pending.who,
+            pending.name,
+            pending.who_kind,
+            pending.role,
+            pending.at_ms,
+            pending.due_ms,
+            pending.body.decode(),
+        )
+        return dict(zip(names, parts, strict=True))
 
     def _run(self, statement: Any) -> Any:
         return self._connection.execute(statement)

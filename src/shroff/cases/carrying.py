@@ -8,10 +8,10 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, Alert, Case, Pending
-from shroff.cases.deciding import Body, body_of
 from shroff.cases.desk import CaseDesk, Hand
 from shroff.cases.gathering import recounted
 from shroff.cases.past import ALL, SECOND_LOOK
+from shroff.cases.pending import Body, body_of
 from shroff.cases.store import CaseChange
 from shroff.cases.working import FREED, OPENED, free_lapsed
 from shroff.decisions.inbox import LABELS, ROWS_MAX, labels_request

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, SNOOZED, VERDICTS, Alert, Case, Pending
+from shroff.cases.case import CLOSED, SNOOZED, Alert, Case, Pending
 from shroff.cases.desk import (
     CaseChangedError,
     CaseDesk,
@@ -18,12 +18,12 @@ from shroff.cases.desk import (
     TooLateError,
     require_work,
     seen_of,
-    text_of,
     unanswered,
 )
 from shroff.cases.gathering import recounted
 from shroff.cases.labelled import settle_again
 from shroff.cases.past import ALL
+from shroff.cases.pending import Body, Undoable, body_of, check_answer, follow
 from shroff.cases.working import FREED, claimed
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Who
@@ -31,28 +31,10 @@ from shroff.people.access import Who
 UNDO_MS: Final = 8_000  # for which something can be undone
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
-REASON_MAX: Final = 200
 _RESTORED: Final = (
     *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
     *("closed_ms", "closed_by", "closed_name", "look"),
 )
-
-
-class Undoable(msgspec.Struct):
-    """One case of something that can be undone: what it was before, and its version since."""
-
-    case: int
-    version: int
-    before: dict[str, Any]
-    alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
-
-
-class Body(msgspec.Struct):
-    """What is kept of something that can be undone."""
-
-    cases: list[Undoable]
-    verdict: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +88,7 @@ def decide(
         UsageError for what is no verdict, or where there is nothing to answer.
     """
     require_work(who)
-    _check(verdict, reason)
+    check_answer(verdict, reason)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         done = _decided(hand, number, verdict, tag, event)
@@ -160,7 +142,7 @@ def _one_of(
 ) -> Callable[[int, str], tuple[Case, Undoable]]:
     """What is done with each case of many. Raises: UsageError where that cannot be done with any."""
     if action == "decide":
-        _check(verdict, reason)
+        check_answer(verdict, reason)
         return lambda number, tag: _decided(hand, number, verdict, tag, "")
     if action == "snooze":
         _check_until(until_ms, hand.now_ms)
@@ -210,28 +192,11 @@ def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
     hand.change.put_alerts(list(again.values()))
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
     now = hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    follow(hand.change, hand.who, now, one.version - 1)
     return settle_again(hand.change, now, answered)
 
 
-def body_of(pending: Pending) -> Body:
-    """What can be undone, as it was kept. Raises: UsageError where that cannot be read."""
-    try:
-        body = msgspec.json.decode(pending.body, type=Body)
-    except ValueError as error:
-        raise UsageError(f"what is kept of answer {pending.number} cannot be read: {error}") from None
-    if pending.kind == "decide":
-        _check(body.verdict, body.reason)
-    return body
-
-
 # ---- below: one case
-
-
-def _check(verdict: str, reason: str) -> None:
-    if verdict not in VERDICTS:
-        raise UsageError(f"{verdict[:40]!r} is no verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
-    if reason and (len(text_of(reason, "a reason")) > REASON_MAX or not reason.isprintable()):
-        raise UsageError(f"the reason of a label has at most {REASON_MAX} characters, on one line.")
 
 
 def _check_until(until_ms: int, now_ms: int) -> None:

@@ -104,6 +104,9 @@ class CaseChange(CaseLook, Protocol):
     def add_pending(self, pending: Pending) -> int:
         """Keep what can be undone; its number is not looked at, and given back."""
 
+    def put_pending(self, pending: Pending) -> None:
+        """Keep what can be undone, of this number, as it is here."""
+
     def end_pending(self, number: int) -> None:
         """Let go of it: it was carried out or undone."""
 

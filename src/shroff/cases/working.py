@@ -14,6 +14,7 @@ from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, req
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
 from shroff.cases.past import ALL, past_of
+from shroff.cases.pending import withdraw
 from shroff.errors import UsageError
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
@@ -185,7 +186,8 @@ def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> 
 
 
 def reopen(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
-    """Open a closed case again: its alerts want an answer once more. Labels that were written stay until then.
+    """Open a closed case again: its alerts want an answer once more. Labels that were written stay until then;
+    answers whose labels are not written yet write none for this case.
 
     A case that was opened about the same key meanwhile stays beside it.
     Raises: as `claim`; UsageError where it is not closed.
@@ -197,6 +199,7 @@ def reopen(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Ca
         case = hand.case(number, tag)
         if case.state != CLOSED:
             raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
+        withdraw(change, number)
         alerts = cleared(hand, number)
         again = recounted(case, alerts)
         return hand.put(

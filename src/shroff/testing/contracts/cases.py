@@ -301,6 +301,13 @@ class CaseContract(Contract):
                 assert [one.number for one in look.due(NOW_MS + 9)] == [late, soon]
                 assert look.pending(late) == pending(number=late, due_ms=NOW_MS + 9, body='{"a":"é"}'.encode())
             with store.change() as change:
+                change.put_pending(pending(number=late, due_ms=NOW_MS + 10, body=b'{"b":2}'))
+            with store.look() as look:
+                assert look.due(2**60) == [
+                    pending(number=late, due_ms=NOW_MS + 10, body=b'{"b":2}'),
+                    pending(number=soon, kind="snooze", due_ms=NOW_MS + 7),
+                ]
+            with store.change() as change:
                 change.end_pending(soon)
                 change.end_pending(soon)
 

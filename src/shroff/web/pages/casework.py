@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from shroff.cases import reading
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case
-from shroff.cases.deciding import body_of
 from shroff.cases.filters import MEANINGS, query_of, query_text
+from shroff.cases.pending import body_of
 from shroff.cases.raising import strength
 from shroff.errors import ShroffError, UsageError
 from shroff.language.values import show_decimal

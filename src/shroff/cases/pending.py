@@ -1,0 +1,92 @@
+"""What is kept of something that can be undone, and what becomes of it when its case goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from shroff.cases.case import VERDICTS, Case, Pending
+from shroff.cases.desk import text_of
+from shroff.cases.past import ALL
+from shroff.cases.store import CaseChange
+from shroff.errors import UsageError
+from shroff.people.access import Who
+
+REASON_MAX: Final = 200
+_EVER_MS: Final = 2**62
+
+
+class Undoable(msgspec.Struct):
+    """One case of something that can be undone: what it was before, and its version since."""
+
+    case: int
+    version: int
+    before: dict[str, Any]
+    alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
+
+
+class Body(msgspec.Struct):
+    """What is kept of something that can be undone."""
+
+    cases: list[Undoable]
+    verdict: str = ""
+    reason: str = ""
+
+
+def body_of(pending: Pending) -> Body:
+    """What can be undone, as it was kept. Raises: UsageError where that cannot be read."""
+    try:
+        body = msgspec.json.decode(pending.body, type=Body)
+    except ValueError as error:
+        raise UsageError(f"what is kept of answer {pending.number} cannot be read: {error}") from None
+    if pending.kind == "decide":
+        check_answer(body.verdict, body.reason)
+    return body
+
+
+def follow(change: CaseChange, who: Who, case: Case, version: int) -> None:
+    """Let somebody undo what else they did with a case, now that they have undone what came behind it.
+
+    Args:
+        version: That of the case before what was undone: what was of it is of the case as it is now.
+    """
+    for pending, body in _of_case(change, case.number):
+        if pending.who == who.id:
+            for one in body.cases:
+                if one.case == case.number and one.version == version:
+                    one.version = case.version
+                    change.put_pending(replace(pending, body=msgspec.json.encode(body)))
+
+
+def withdraw(change: CaseChange, case: int) -> None:
+    """Write no label of answers to a case whose labels are not written yet; those to other cases stay."""
+    for pending, body in _of_case(change, case):
+        if pending.kind != "decide":
+            continue
+        body.cases = [one for one in body.cases if one.case != case]
+        if body.cases:
+            change.put_pending(replace(pending, body=msgspec.json.encode(body)))
+        else:
+            change.end_pending(pending.number)
+
+
+def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
+    """All that can be undone of a case; what cannot be read is passed over, and put aside when it is due."""
+    for pending in change.due(_EVER_MS, ALL):
+        try:
+            body = body_of(pending)
+        except UsageError:
+            continue
+        if any(one.case == case for one in body.cases):
+            yield pending, body
+
+
+def check_answer(verdict: str, reason: str) -> None:
+    """Raises: UsageError for what is no verdict, or no reason of a label."""
+    if verdict not in VERDICTS:
+        raise UsageError(f"{verdict[:40]!r} is no verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
+    if reason and (len(text_of(reason, "a reason")) > REASON_MAX or not reason.isprintable()):
+        raise UsageError(f"the reason of a label has at most {REASON_MAX} characters, on one line.")
