@@ -98,6 +98,27 @@ def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_pa
         assert [case and case.number for case in (working.claim_next(at.desk, BEN, Wanted(entity="card")),)] == [1]
 
 
+def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
+    def claimed(**wanted):
+        found = working.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
+        return found and found.number
+
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 9)))
+        working.escalate(at.desk, ANN, 3, "hard")
+        working.assign(at.desk, ANN, 4, "ben")
+        working.assign(at.desk, ANN, 5, "ann")
+        deciding.snooze(at.desk, ANN, 6, NOW_MS + MINUTE_MS)
+        working.claim(at.desk, ANN, 7)
+        deciding.decide(at.desk, ANN, 8, "fraud")
+        assert [claimed(assignee=ANN.id), claimed(state="claimed"), claimed(state="closed")] == [None] * 3
+        assert [claimed(state="escalated"), claimed(state="escalated")] == [3, None]
+        assert [claimed(assignee="me"), claimed(assignee="me")] == [4, None]
+        assert [claimed(state="snoozed,closed"), claimed(state="snoozed")] == [6, None]
+
+        assert [claimed(assignee="free"), claimed(), claimed()] == [1, 2, None]
+
+
 def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
     with office(tmp_path, lock_ms=MINUTE_MS) as at:
         at.raised(alert(1))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Alert, Attached, Case, Wanted
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, Wanted
 from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
@@ -33,6 +33,7 @@ OPENED: Final[Mapping[str, Any]] = MappingProxyType(
         "closed_name": "",
     }
 )
+_CLAIMABLE: Final = frozenset({OPEN, SNOOZED, ESCALATED})
 SILENCED: Final = "silenced"  # what happened to a case for whom a rule is silent,
 SILENCE_ENDED: Final = "silence_ended"  # speaks again,
 SILENCE_ASKED: Final = "silence_asked"  # is to be silent, if a second person approves it,
@@ -62,17 +63,26 @@ def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
 
 
 def claim_next(desk: CaseDesk, who: Who, wanted: Wanted | None = None) -> Case | None:
-    """Take the open case with the least time left, of those that are free or assigned to who asks.
+    """Take the case with the least time left of those that a filter finds, and that are free or assigned to who asks.
 
+    Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
     Two who ask at once never get the same. None where there is none.
     """
     require_work(who)
-    asked = replace(wanted or Wanted(), states=(OPEN,), assignees=("", who.id), not_for=who.id)
+    asked = _claimable(wanted or Wanted(), who)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         free_lapsed(hand)
-        found = change.queue(asked, "due", limit=1)
+        found = change.queue(asked, "due", limit=1) if asked else []
         return claimed(hand, found[0], desk) if found else None
+
+
+def _claimable(wanted: Wanted, who: Who) -> Wanted | None:
+    """Of what a filter finds that which somebody may be given next; None where that can be nothing."""
+    named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
+    states = tuple(state for state in named if state in _CLAIMABLE)
+    assignees = tuple(one for one in ("", who.id) if one in wanted.assignees or not wanted.assignees)
+    return replace(wanted, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
 
 
 def free_lapsed(hand: Hand) -> int:
@@ -177,7 +187,10 @@ def file_of(desk: CaseDesk, who: Who, number: int, file: int) -> tuple[Attached,
 
 
 def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
-    """Put a case before those who decide what is hard: claim-next passes it over. Raises: as `claim`."""
+    """Put a case before those who decide what is hard: claim-next passes it over where nobody asks for such cases.
+
+    Raises: as `claim`.
+    """
     require_work(who)
     words = text_of(why, "why it is escalated")
     with desk.store.change() as change:

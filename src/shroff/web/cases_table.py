@@ -145,12 +145,17 @@ ROUTES: Final = (
         Right.WORK_CASES,
         cases.claim_next,
         Told(
-            "Claim the free case with the least time left; two who ask never get the same.",
+            "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
+            "who ask never get the same.",
             "It, or null where there is none.",
             record("case", case={"anyOf": [ref("Case"), {"type": "null"}]}),
             _NOTHING,
             {**_BODY, 500: "", 503: ""},
-            query=MEANINGS,
+            query={
+                **MEANINGS,
+                "state": f"{MEANINGS['state'].partition(' Left out')[0]} Of these, open, snoozed and escalated cases "
+                "can be claimed. Left out: open ones.",
+            },
             may_lack_body=True,
         ),
     ),
