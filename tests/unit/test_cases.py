@@ -583,6 +583,19 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"]
 
 
+@pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])
+def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second, look):
+    with office(tmp_path, second_look=1.0) as at:
+        at.raised(alert(1), alert(2), alert(3))
+        at.heard(labels=[Label(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
+        deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        deciding.decide(at.desk, second, 1, "fraud", event="payment/p-2")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.case().look) == (OPEN if look else CLOSED, look)
+
+
 def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
     with office(tmp_path, second_look=1.0) as at:
         with at.people.change() as change:

@@ -112,13 +112,16 @@ def _label(alert: Alert, body: Body, pending: Pending) -> Submission:
 
 
 def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
-    """Open a share of what was closed for another analyst; where there is none, nothing is drawn."""
+    """Open a share of what was closed for another analyst; where there is none, nothing is drawn.
+
+    Where two have answered the events of a case, two have looked at it already.
+    """
     closed = [
         case
         for one in body.cases
         if (case := change.case(one.case)) is not None and case.version == one.version and case.state == CLOSED
     ]
-    drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case)]
+    drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case) and _is_of_one(change, case)]
     if not drawn or not _has_another(change, {case.closed_by for case in drawn}):
         return
     for case in drawn:
@@ -129,6 +132,11 @@ def is_drawn(desk: CaseDesk, case: Case) -> bool:
     """Whether a case is in the share that is looked at twice: by a keyed hash, so that nobody can foresee it."""
     digest = desk.seal(case.number, case.about)
     return int.from_bytes(digest[:4]) < desk.settings.second_look * _STEPS
+
+
+def _is_of_one(change: CaseChange, case: Case) -> bool:
+    """Whether all that people answered of a case was answered by who closed it."""
+    return {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}
 
 
 def again_for_another(change: CaseChange, case: Case, now_ms: int) -> None:
