@@ -301,6 +301,16 @@ def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
         assert (at.case().state, at.labels()) == (OPEN, [])
 
 
+@pytest.mark.parametrize("tag", ["7.1", "1.0"])
+def test_of_a_case_that_nobody_changed_is_said_that_it_is_not_as_it_was_read(tmp_path, tag):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        with pytest.raises(CaseChangedError) as raised:
+            deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
+
+        assert str(raised.value) == "case 1 is not as it was read; nothing of yours was saved. Look at it again"
+
+
 def test_words_that_are_no_answer_are_refused(tmp_path):
     with office(tmp_path) as at:
         at.raised(alert(1))

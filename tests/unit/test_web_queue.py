@@ -150,6 +150,49 @@ def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
     run(bank, steps)
 
 
+def test_of_a_case_that_nobody_changed_nobody_is_named_and_no_time(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        headers = {
+            "x-csrf-token": await browser.csrf(),
+            "content-type": "application/json",
+            "accept": "application/json",
+            "if-match": '"9.1"',
+        }
+        found = await browser.send("POST", "/api/v1/cases/1/decide", b'{"verdict": "fraud"}', headers)
+        said = found.json()
+        assert (found.status, said["title"]) == (409, "The case is not as it was read")
+        assert said["detail"].startswith("case 1 is not as it was read;")
+        assert (said["by"], said["at"], said["saved"]) == (None, None, False)
+        status, _, body = await form(browser, "/cases/1/decide", verdict="fraud", tag="9.1")
+        assert status == 409
+        assert "Case 1 is not as it was read. Nothing of yours was saved." in body
+        assert "1970" not in body
+
+    run(bank, steps)
+
+
+def test_what_is_not_there_is_named_by_what_it_is(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        json = "application/json"
+        headers = {"x-csrf-token": await browser.csrf(), "content-type": json, "accept": json}
+        foreign = b'{"verdict": "fraud", "event": "payment/p-99"}'
+        for method, path, body, kind in (
+            ("DELETE", "/api/v1/views/mine", b"", "view"),
+            ("GET", "/api/v1/cases/1/files/99", b"", "file"),
+            ("GET", "/api/v1/cases/1/files/x", b"", "file"),
+            ("POST", "/api/v1/cases/1/decide", foreign, "event"),
+            ("GET", "/api/v1/cases/99", b"", "case"),
+            ("GET", "/api/v1/cases/99/files/1", b"", "file"),
+            ("POST", "/api/v1/cases/99/decide", foreign, "case"),
+        ):
+            found = await browser.send(method, path, body, headers)
+            said = found.json()
+            assert (found.status, said["type"].rpartition("/")[2]) == (404, f"no-{kind}"), path
+            assert said["title"] == f"There is no such {kind}"
+
+    run(bank, steps)
+
+
 def test_who_may_only_look_sees_no_button_and_is_refused(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         desk, here = asks.service.desk, asks.service.project.who

@@ -138,6 +138,11 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         return self.state != CLOSED
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nobody has changed it since it opened."""
+        return not (self.changed_by or self.changed_name)
+
+    @property
     def is_denied_last(self) -> bool:
         """Whether what happened to it last is that a customer denied one of its events."""
         return not self.changed_by and self.changed_name == THE_CUSTOMER

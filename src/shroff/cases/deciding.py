@@ -15,6 +15,7 @@ from shroff.cases.desk import (
     CaseDesk,
     Hand,
     NoCaseError,
+    NoEventError,
     TooLateError,
     require_work,
     seen_of,
@@ -230,14 +231,14 @@ def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tup
 
 
 def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
-    """The alerts that an answer is for. Raises: NoCaseError, CaseChangedError where there is none."""
+    """The alerts that an answer is for. Raises: NoEventError, CaseChangedError where there is none."""
     waiting = unanswered(alerts)
     if event:
         found = [alert for alert in waiting if alert.named == event]
         if not found and any(alert.named == event for alert in alerts):
             raise CaseChangedError(case)
         if not found:
-            raise NoCaseError(f"{event[:200]!r} is none of the events of case {case.number}.")
+            raise NoEventError(f"{event[:200]!r} is none of the events of case {case.number}.")
         return found
     seen = seen_of(tag) if tag else case.last_seq
     found = [alert for alert in waiting if alert.seq <= seen]

@@ -23,7 +23,19 @@ TEXT_MAX: Final = 4_000  # characters of a note or a reason
 
 
 class NoCaseError(UsageError):
-    """There is no case of this number, or no file or event of it."""
+    """There is no case of this number, or nothing of that name that belongs to cases."""
+
+
+class NoFileError(NoCaseError):
+    """A case has no file of this number."""
+
+
+class NoEventError(NoCaseError):
+    """A case has no such event."""
+
+
+class NoViewError(NoCaseError):
+    """Somebody has no view of this name."""
 
 
 class TooLateError(UsageError):
@@ -31,17 +43,25 @@ class TooLateError(UsageError):
 
 
 class CaseChangedError(UsageError):
-    """Somebody else was first, and nothing of what was asked was saved: `case` is what it is now."""
+    """The case is not as it was read, and nothing of what was asked was saved: `case` is what it is now.
+
+    Mostly somebody else was first, which is said then.
+    """
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        super().__init__(f"{self._why(case)}; nothing of yours was saved. Look at it again")
+
+    def _why(self, case: Case) -> str:
+        if case.is_untouched:
+            return f"case {case.number} is not as it was read"
         who, at = case.changed_name or "somebody else", time_text(case.changed_ms)
         what = "decided" if case.state == CLOSED else "changed"
         if case.is_denied_last:
             what = "denied an event of"
         elif case.state == CLAIMED:
             what = "claimed"
-        super().__init__(f"{who} {what} case {case.number} at {at}; nothing of yours was saved. Look at it again")
+        return f"{who} {what} case {case.number} at {at}"
 
 
 @dataclass(frozen=True, slots=True)

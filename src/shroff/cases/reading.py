@@ -24,7 +24,7 @@ from shroff.cases.case import (
     Wanted,
 )
 from shroff.cases.deciding import UNDO_MS
-from shroff.cases.desk import CaseDesk, NoCaseError
+from shroff.cases.desk import CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, wanted_of
 from shroff.cases.store import Cursor
 from shroff.errors import UsageError
@@ -224,11 +224,11 @@ def put_view(desk: CaseDesk, who: Who, name: str, query: str, *, is_shared: bool
 
 
 def remove_view(desk: CaseDesk, who: Who, name: str) -> None:
-    """Let go of a view of one's own. Raises: NotAllowedError; NoCaseError where there is none of this name."""
+    """Let go of a view of one's own. Raises: NotAllowedError; NoViewError where there is none of this name."""
     who.require(Right.READ_CASES)
     with desk.store.change() as change:
         if not change.remove_view(who.id, name):
-            raise NoCaseError(f"you have no view {name[:100]!r}.")
+            raise NoViewError(f"you have no view {name[:100]!r}.")
         change.people.audit(Act(who, "view.remove", f"view {name}"), desk.now_ms())
 
 

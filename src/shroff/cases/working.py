@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, Wanted
-from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoCaseError, require_work, text_of
+from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoFileError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
 from shroff.cases.past import ALL, past_of
@@ -177,12 +177,12 @@ def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, co
 
 
 def file_of(desk: CaseDesk, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
-    """A file of a case. Raises: NotAllowedError; NoCaseError where the case has none of this number."""
+    """A file of a case. Raises: NotAllowedError; NoFileError where the case has none of this number."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         found = look.file(file)
     if found is None or found[0].case != number:
-        raise NoCaseError(f"case {number} has no file {file}.")
+        raise NoFileError(f"case {number} has no file {file}.")
     return found
 
 

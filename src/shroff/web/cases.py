@@ -10,7 +10,7 @@ import msgspec
 
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import CLOSED, Case
-from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
 from shroff.cases.files import SIZE_MAX
 from shroff.cases.filters import LARGEST, order_of, wanted_of
 from shroff.events.event import time_text
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DIGITS_MAX: Final = 18
+_MISSING: Final = {
+    NoEventError: ("no-event", "event"),
+    NoFileError: ("no-file", "file"),
+    NoViewError: ("no-view", "view"),
+}
 
 Body = TypeVar("Body")
 One = TypeVar("One")
@@ -320,23 +325,27 @@ async def tried(service: Service, function: Callable[..., One], *arguments: obje
     try:
         return await service.in_thread(function, *arguments)
     except NoCaseError as error:
-        raise ProblemError(404, "no-case", "There is no such case", str(error)) from None
+        type_, what = _MISSING.get(type(error), ("no-case", "case"))
+        raise ProblemError(404, type_, f"There is no such {what}", str(error)) from None
     except TooLateError as error:
         raise ProblemError(409, "too-late", "It cannot be undone any more", str(error)) from None
 
 
 def _was_first(error: CaseChangedError) -> ProblemError:
-    """The problem of who comes second: who was first, when, and that nothing was saved."""
+    """The problem of who comes second: who was first, when, and that nothing was saved. Of a case that nobody changed,
+    but that was read otherwise, only the last.
+    """
     now = reading.shown(error.case)
     more = {
         "by": now.changed_name or None,
-        "at": time_text(now.changed_ms),
+        "at": None if now.is_untouched else time_text(now.changed_ms),
         "state": now.state,
         "verdict": now.verdict if now.state == CLOSED else None,
         "tag": now.tag,
         "saved": False,
     }
-    return ProblemError(409, "case-changed", "Somebody else was first", str(error), _tagged(now), **more)
+    title = "The case is not as it was read" if now.is_untouched else "Somebody else was first"
+    return ProblemError(409, "case-changed", title, str(error), _tagged(now), **more)
 
 
 def number_of(request: Request) -> int:
