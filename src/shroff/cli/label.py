@@ -39,7 +39,11 @@ DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120
     shell_complete=completion.words("chargeback", "analyst", "customer", "import"),
     help="chargeback, analyst, customer or import, from strong to weak.  [default: import]",
 )
-@click.option("--known-at", metavar="TIME", help="When it became known, as 2026-03-01T10:00:00Z.  [default: now]")
+@click.option(
+    "--known-at",
+    metavar="TIME",
+    help="When it became known, as 2026-03-01T10:00:00Z.  [default: now, or the time of its event where that is later]",
+)
 @click.option("--reason", help="Why, in words.")
 @click.option("--amount", help="An amount of the project's money, such as what was lost, as 12.34.")
 @click.option("--pending", is_flag=True, help="List the labels that wait for their event.")

@@ -44,10 +44,11 @@ def events(name: str, many: Iterable[Mapping[str, Any]]) -> Call:
 
 
 def label(named: str, verdict: str, known_at: datetime | str | None, more: Mapping[str, Any]) -> Call:
-    """One label."""
+    """One label. Where it is not said when it became known, `known_at` is when it is sent, and a header says so."""
     at = datetime.now(UTC) if known_at is None else known_at
+    headers = {"content-type": JSON, **({"shroff-known-at": "sent"} if known_at is None else {})}
     fields = {"event": named, "verdict": verdict, "known_at": at, **{k: v for k, v in more.items() if v is not None}}
-    return Call("POST", f"{API}/labels", encoded(fields), {"content-type": JSON})
+    return Call("POST", f"{API}/labels", encoded(fields), headers)
 
 
 def decision(name: str, id_: str, more: str = "") -> Call:

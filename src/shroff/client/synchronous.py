@@ -125,7 +125,7 @@ class Client:
         known_at: datetime | str | None = None,
         reason: str | None = None,
     ) -> Labelled:
-        """Say what was found out about an event, such as payment/p-1; known now, if nothing else is said."""
+        """Say what was found out about an event, such as payment/p-1; left out, `known_at` is now or its later time."""
         found = self._send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return msgspec.json.decode(found, type=Labelled)
 

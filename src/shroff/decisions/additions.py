@@ -119,7 +119,8 @@ class Additions(Elsewhere):
         Args:
             verdict: `fraud`, `genuine` or `unclear`.
             source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
-            known_at: When it became known, a `datetime` without a zone in UTC; left out, now.
+            known_at: When it became known, a `datetime` without a zone in UTC; left out, now, or the time of its event
+                where that is later.
 
         Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
         """
@@ -127,6 +128,7 @@ class Additions(Elsewhere):
 
         from shroff.decisions.inbox import LABELS, answers_of, labels_request
         from shroff.events.given import text_of
+        from shroff.events.intake import undated
 
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
         given = {"event": event, "verdict": verdict, "known_at": time_text(self.now_ms())}
@@ -134,6 +136,7 @@ class Additions(Elsewhere):
         raw = msgspec.json.encode({"label": given})
         intake = self.intake(keeps_hashes=True)
         one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        one = undated(one) if known_at is None else one
         if one.refusal is not None:
             self._needs_log(f"and what is no label makes none: {one.refusal}")
         deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})

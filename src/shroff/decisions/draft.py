@@ -234,6 +234,7 @@ class Draft:
         if lacking:
             return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the version in force")
         event, record = self._event_of(label)
+        label = label if record is None else label.dated(record.time_ms)
         id_ = label_id(label, places, "" if record is None else record.id)
         misfit = self._misfit(label, event) if event is not None and label.unique else ""
         if not misfit and self._is_known(id_):
@@ -323,7 +324,8 @@ class Draft:
     def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
         """Append a label that had waited, right after its event; one that does not fit it is refused now."""
         settings = self._state.engine.definitions.settings
-        label = waiting_label(waiting.body, settings.money_places)
+        sent = waiting_label(waiting.body, settings.money_places)
+        label = sent.dated(event.time_ms)
         self._batch.joined.append(waiting.id)
         # Past the door's limits are those of a program that did not keep them, and amounts under other places of money.
         reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
@@ -331,13 +333,14 @@ class Draft:
             self._met[waiting.id] = 0
             self._refuse_waiting(waiting, reason)
         else:
-            id_ = label_id(label, settings.money_places, event.id) if waiting.field else waiting.id
+            is_other = bool(waiting.field) or label.known_at_ms != sent.known_at_ms
+            id_ = label_id(label, settings.money_places, event.id) if is_other else waiting.id
             self._met[waiting.id] = self._label_places.get(id_) or self._join(label, id_, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
         """The same for a label of this batch, whose answer then says what became of it."""
         early = self._early.pop(id_)
-        label, answer = early.label, early.answer
+        label, answer = early.label.dated(event.time_ms), early.answer
         reason = self._misfit(label, event) or _too_early(label, event)
         if reason:
             answer.reason = reason

@@ -54,6 +54,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     reason: str | None
     amount: str | None
     unique: dict[str, str] = {}
+    is_undated: bool = False
 
 
 class _StoredControl(msgspec.Struct):
@@ -151,7 +152,7 @@ def waiting_body(label: LabelInput, money_places: int) -> bytes:
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
     return msgspec.json.encode(
-        _WaitingLabel(label.event_type or "", label.event_id, *known, amount, dict(label.unique))
+        _WaitingLabel(label.event_type or "", label.event_id, *known, amount, dict(label.unique), label.is_undated)
     )
 
 
@@ -160,7 +161,7 @@ def label_of(body: bytes, money_places: int) -> LabelInput:
     found = msgspec.json.decode(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
-    return LabelInput(found.event_type, found.event_id, *known, amount, tuple(found.unique.items()))
+    return LabelInput(found.event_type, found.event_id, *known, amount, tuple(found.unique.items()), found.is_undated)
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shroff.decisions.history import Records, label_id, label_key
+from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, Record, WaitingLabel
 
@@ -56,6 +57,7 @@ def look_up(
     found = Known()
     values = _unique(found, submissions, log, coming, types) if types.unique else {}
     labels: list[str] = []
+    undated: list[LabelInput] = []
     for one in submissions:
         if one.event is not None:
             events[one.type].append(one.event.id)
@@ -65,18 +67,22 @@ def look_up(
             if label.event_id:
                 named[label.event_type or ""].add(label.event_id)
             labels.append(label_id(label, places))
+            if label.is_undated:
+                undated.append(label)
             record = found.unique.get(label_key(label)) if label.unique else None
             if record is not None:
                 labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
-    if labels:
-        wanted["label"] = set(labels)
     for type_, ids in wanted.items():
         records = log.find(type_, list(ids))
         found.records.update({(type_, id_): record for id_, record in records.items()})
         again = [id_ for id_ in dict.fromkeys(events.get(type_, ())) if id_ in records] if records else []
         if again:
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, again).items()})
+    if labels:
+        labels += _dated_ids(found, undated, coming, types.money_places)
+        wanted["label"] = set(labels)
+        found.records.update({("label", id_): row for id_, row in log.find("label", list(wanted["label"])).items()})
     if has_waiting:
         for type_, in_order in events.items():
             for waiting in log.waiting_for(type_, in_order):
@@ -91,6 +97,20 @@ def look_up(
     if coming is not None:
         _add(found, wanted, coming)
     return found
+
+
+def _dated_ids(found: Known, undated: Sequence[LabelInput], coming: Batch | None, money_places: int) -> list[str]:
+    """The ids that labels have which nobody dated, where their event is later than they were sent."""
+    if not undated:
+        return []
+    brought = {} if coming is None else {(one.type, one.id): one for one in coming.records if one.kind == "event"}
+    ids: list[str] = []
+    for label in undated:
+        key = label.event_type or "", label.event_id
+        record = found.records.get(key) or brought.get(key) or found.unique.get(label_key(label))
+        if record is not None:
+            ids.append(label_id(label.dated(record.time_ms), money_places, record.id))
+    return ids
 
 
 def _unique(

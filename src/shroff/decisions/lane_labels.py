@@ -6,7 +6,9 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from shroff.decisions.draft import REFUSED, TAKEN, UNTAKEN, Answer
 from shroff.errors import UsageError
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from shroff.events.systems import System, Systems
     from shroff.events.wire import Encoder
     from shroff.streams.controls import LanePost
-    from shroff.streams.log import Log
     from shroff.streams.sender import Sender
 
 TAKEN_WITHIN_S: Final = 20.0
@@ -55,51 +56,56 @@ class Labelled(Protocol):
 def send_labels(project: Labelled, labels: Sequence[Submission]) -> list[Answer]:
     """Send labels in one transaction, and wait for a while until their lanes have them.
 
-    What names no event of any lane is refused, and not sent: it would wait in a lane for an event of another.
+    What names no event of any lane is refused, and not sent: it would wait in a lane for an event of another. What
+    nobody dated is known no earlier than its event.
     Raises: UsageError where lanes did not take up in time what was sent to them, which they will.
     """
     lanes = _lanes_of(project, labels)
     answers = [_answer(one, lanes.get(at)) for at, one in enumerate(labels)]
     bodies: dict[int, list[bytes]] = defaultdict(list)
     for at, body in _bodies(project, labels, lanes).items():
-        bodies[lanes[at]].append(body)
+        bodies[lanes[at].lane].append(body)
     if bodies:
         _await(project.each_lane(), project.open_post().labels(bodies))
     return answers
 
 
-def _answer(one: Submission, lane: int | None) -> Answer:
+class _There(NamedTuple):
+    """Where an event is, and when it happened."""
+
+    lane: int
+    time_ms: int
+
+
+def _answer(one: Submission, there: _There | None) -> Answer:
     label, id_ = one.label, ""
     if label is not None:
         id_ = f"{label.event_type}/{label.event_id}"
     if one.refusal is not None or label is None:
         return Answer(REFUSED if one.refusal else UNTAKEN, "label", id_, reason=one.refusal or "", is_label=True)
-    if lane is None:
+    if there is None:
         return Answer(REFUSED, "label", id_, reason=BY_FIELD if label.unique else NOWHERE, is_label=True)
     return Answer(TAKEN, "label", id_, is_label=True)
 
 
-def _lanes_of(project: Labelled, labels: Sequence[Submission]) -> dict[int, int]:
-    """The lane of each label whose event is in one, by its number among them."""
+def _lanes_of(project: Labelled, labels: Sequence[Submission]) -> dict[int, _There]:
+    """Where the event of each label is that is in a lane, by the label's number among them."""
     wanted: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for at, one in enumerate(labels):
         label = one.label
         if one.refusal is None and label is not None and label.event_type and label.event_id:
             wanted[label.event_type][label.event_id].append(at)
-    found: dict[int, int] = {}
+    found: dict[int, _There] = {}
     for number, lane in enumerate(project.each_lane()):
         if lane.has_log():
             with closing(lane.open_log(read_only=True)) as log:
                 for type_name, ids in wanted.items():
-                    found |= {at: number for id_ in _there(log, type_name, list(ids)) for at in ids[id_]}
+                    for id_, record in log.find(type_name, list(ids)).items():
+                        found |= dict.fromkeys(ids[id_], _There(number, record.time_ms))
     return found
 
 
-def _there(log: Log, type_name: str, ids: list[str]) -> Sequence[str]:
-    return list(log.find(type_name, ids))
-
-
-def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, int]) -> dict[int, bytes]:
+def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, _There]) -> dict[int, bytes]:
     """The messages of the labels that have a lane, as the source reads them."""
     from shroff.decisions.producing import Outgoing
 
@@ -111,7 +117,12 @@ def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int,
     with closing(sender):
         is_json = system.text("format", "json") == "json"
         outgoing = Outgoing(definitions.events, definitions.settings, sender, encoder, is_json=is_json)
-        return {at: outgoing.value(labels[at]) for at in sorted(lanes)}
+        return {at: outgoing.value(_dated(labels[at], lanes[at].time_ms)) for at in sorted(lanes)}
+
+
+def _dated(one: Submission, event_ms: int) -> Submission:
+    assert one.label is not None, "only a label has a lane"
+    return replace(one, label=one.label.dated(event_ms))
 
 
 def _await(lanes: Sequence[LaneViews], sent: Mapping[str, int]) -> None:

@@ -7,7 +7,7 @@ known, a time too late or too far ahead is for the writer of the log, who sees t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from shroff.errors import InputError, nearest
@@ -35,7 +35,8 @@ class LabelInput:
     `event_type` is None where the label names a bare id and no decided type stands for
     it alone, which the door refuses; a label that it admits has one. `event_id` is empty
     where only `unique` fields name the event, by the texts of their values (see
-    `events.unique`). `amount` is in smallest units.
+    `events.unique`). `amount` is in smallest units. Where `is_undated` nobody said when it became known:
+    `known_at_ms` is when it was sent, until the writer sees its event (`dated`).
     """
 
     event_type: str | None
@@ -46,6 +47,13 @@ class LabelInput:
     reason: str | None = None
     amount: int | None = None
     unique: tuple[Named, ...] = ()
+    is_undated: bool = False
+
+    def dated(self, event_ms: int) -> LabelInput:
+        """The label of an event of this time: one that nobody dated is no older than that."""
+        if not self.is_undated:
+            return self
+        return replace(self, known_at_ms=max(self.known_at_ms, event_ms), is_undated=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,11 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     personal: tuple[Named, ...] = ()
 
 
+def undated(one: Submission) -> Submission:
+    """The same, of a label of which nobody said when it became known: `known_at` is when it was sent."""
+    return one if one.label is None else msgspec.structs.replace(one, label=replace(one.label, is_undated=True))
+
+
 Take = Callable[[Line], Submission]
 
 

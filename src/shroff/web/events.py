@@ -16,6 +16,7 @@ from shroff.decisions.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.decisions.ingest import batches
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.posted import Mistakes, PostReader, TooMuchError
+from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Act
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 JSON_TYPES: Final = frozenset([JSON, b"", b"text/json"])
 LINE_TYPES: Final = frozenset([LINES, b"application/jsonl", b"application/json-lines", b"application/x-jsonlines"])
 ANSWERED: Final = b"shroff-answered"
+KNOWN_AT: Final = b"shroff-known-at"
+SENT: Final = "sent"
 LABELS_TOLD: Final = 20  # of those of one request that the record shows
 READ_AT_ONCE: Final = 32 * 1024  # bytes; what is longer would hold up the others
 ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
@@ -62,15 +65,25 @@ async def post_events(service: Service, request: Request) -> Response:
 
 async def post_labels(service: Service, request: Request) -> Response:
     """One label, a list or JSON lines: asked of whoever leads the log, and recorded with who asked."""
-    reader = service.label_reader()
+    reader, is_as_sent = service.label_reader(), _is_known_as_sent(request)
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(
         service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
     )
     check_rate(service, request, len(submissions))
+    if is_as_sent:
+        submissions = [undated(one) for one in submissions]
     answers = await taken_labels(service, request.who, submissions)
     found = [label_shown(*each) for each in zip(answers, mistakes, strict=True)]
     return _response(found, is_list=is_list, are_lines=are_lines)
+
+
+def _is_known_as_sent(request: Request) -> bool:
+    """Whether `known_at` is when the labels were sent, since nobody said when they became known."""
+    said = request.header(KNOWN_AT).decode("latin-1")
+    if said not in {"", SENT}:
+        raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
+    return said == SENT
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:

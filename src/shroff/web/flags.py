@@ -11,6 +11,7 @@ from shroff.decisions.inbox import LABELS, answers_of, labels_request
 from shroff.decisions.stored_keys import stored_text
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.people.audit import Act
 from shroff.streams.log import PENDING, FlagRow
@@ -73,7 +74,7 @@ async def judge(service: Service, request: Request) -> Response:
         **({"reason": given.reason} if given.reason else {}),
     }
     reader = service.label_reader()
-    one = reader.one(LABEL, msgspec.json.encode(label), request.who.id)
+    one = undated(reader.one(LABEL, msgspec.json.encode(label), request.who.id))
     then = document(row, before)
     act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
     places = service.project.definitions.settings.money_places

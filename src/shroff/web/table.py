@@ -108,6 +108,10 @@ ROUTES: Final = (
             {"anyOf": [ref("Labelled"), ref("Problem")]},
             ref("Label"),
             {**_JSON_BODY, **_NOT_READY, 422: "The label is refused, with the path of each mistake."},
+            headers={
+                "Shroff-Known-At": "sent: nobody said when it became known, and known_at is when it was sent. It is "
+                "known at the time of its event then, where that is later."
+            },
             is_many=True,
         ),
     ),
