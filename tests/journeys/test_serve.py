@@ -85,6 +85,11 @@ def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
 
         assert refused.returncode == 3
         assert "shroff serve --standby" in refused.stderr
+        assert " at http://" not in refused.stderr
+        assert "makes the first admin" not in refused.stderr
+
+        listed = subprocess.run([SHROFF, "-C", project, "audit", "list", "--json"], capture_output=True, check=True)
+        assert listed.stdout.count(b'"link.make"') == 1  # of the one that serves
 
         other = started(project, "--standby", key=service.key, is_waited_for=False)
         try:

@@ -157,7 +157,7 @@ class Leader(ABC):
         if is_busy and self._failures > BUSY_TRIES:
             raise error
         words = f"waiting: {error}"
-        self.work.waits_for = words
+        self.work.waits_for, self.work.has_begun = words, True
         if words != self._told or is_new:
             self._told = words
             self._tell(words)
@@ -172,6 +172,7 @@ class Leader(ABC):
         with closing(log), calm_collector():
             definitions = self._place.definitions() if start is None else start[0].engine.definitions
             definitions.require_models()
+            self.work.has_begun = True
             self._shows_words = not definitions.events.has_hashed
             place = self._place
             writer = Writer(log, definitions, place.now_ms, self._restoring, place.snapshots, start)
@@ -193,7 +194,7 @@ class Leader(ABC):
                 return self._place.open_log(read_only=False), None
             except LogBusyError as busy:
                 raise LogBusyError(f"{busy}. {HOW_TO_WAIT.format(self.command)}", busy.by) from busy
-        self.work.state = STANDING_BY
+        self.work.state, self.work.has_begun = STANDING_BY, True
         return Standby(self._place, self.stop, self._tell, self._restoring).lead()
 
 

@@ -62,6 +62,7 @@ class Work:
 
     Args:
         offsets: How far each part is read and durable.
+        has_begun: Whether the log was had once, or is waited for: nothing refuses this worker at its start any more.
         waits_for: What is away and tried again, in words; empty where nothing is.
         unbearable: Messages that the program itself failed at, all of them in quarantine.
         restored: How often state was thrown away and restored.
@@ -77,6 +78,7 @@ class Work:
     offsets: dict[str, str] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     state: str = RESTORING
+    has_begun: bool = False
     waits_for: str = ""
     unbearable: int = 0
     restored: int = 0

@@ -80,7 +80,7 @@ def serve(
     """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
 
     Args:
-        begun: Told when requests are answered.
+        begun: Told when requests are answered; not where the log cannot be had, which ends this.
 
     Raises: whatever ended the work by itself.
     """
@@ -144,7 +144,8 @@ async def _serve(
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, _ended(server, end))
         service.begin(end)
-        begun()
+        if await service.has_begun():
+            begun()
         indexing = asyncio.create_task(keep_indexed(service))
         try:
             await server.serve([listening])

@@ -163,6 +163,14 @@ class Service:
         self._thread.start()
         self._keeper.begin()
 
+    async def has_begun(self) -> bool:
+        """Whether it comes to serve, as soon as that is known: a log that another process writes ends it instead."""
+        while self._thread is not None and self._thread.is_alive() and not self.is_ending:
+            if self.work.has_begun:
+                return True
+            await asyncio.sleep(LOOK_S)
+        return False
+
     def _lead(self, answerer: Answerer) -> None:
         try:
             answerer.run()
