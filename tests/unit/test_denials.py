@@ -52,11 +52,23 @@ def test_a_denial_of_what_was_approved_opens_a_case_about_its_entity(tmp_path):
     (alert,) = alerts(bank)
 
     assert (case.entity, case.key, case.state, case.reason, case.customer) == ("card", "c-2", OPEN, NOT_THEM, "fraud")
-    assert (case.stake, case.outcome, case.version) == (None, "approve", 1)  # what was approved has gone
+    assert (case.stake, case.outcome, case.version) == (2_000, "approve", 1)
     assert (alert.named, alert.stake, alert.customer, alert.label, alert.label_source) == (
         *("payment/p-2", 2_000, "fraud", "fraud", "customer"),
     )
     assert alert.due_ms == NOW_MS - MINUTE_MS + DAY_MS
+
+
+def test_what_was_approved_is_at_stake_for_as_long_as_the_customer_denies_it(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(payment("p-1", SMALL), payment("p-2", SMALL))
+    denied(bank, "p-1", "p-2")
+    (before,) = cases(bank)
+    bank.clock_ms += HOUR_MS
+    bank.project.label("payment/p-2", "genuine", source="customer")
+    (after,) = cases(bank)
+
+    assert (before.stake, after.stake) == (4_000, 2_000)
 
 
 def test_a_denial_that_comes_late_has_its_time_from_when_it_was_said(tmp_path):

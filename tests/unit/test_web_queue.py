@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from shroff.adapters.people_sql import SqlPeople
+from shroff.cases import reading
 from shroff.errors import LogBusyError, TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -130,6 +133,24 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         assert told in (await browser.get("/queue")).body.decode()
         await form(browser, "/cases/1/decide", verdict="fraud")
         assert told not in (await browser.get("/queue")).body.decode()
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("pace", "is_told"), [((0.0, 0.0), False), ((0.0, 0.4), False), ((2.0, 2.0), False), ((1.0, 3.0), True)]
+)
+def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(bank, monkeypatch, pace, is_told):
+    whole = reading.capacity
+
+    def paced(*given: Any) -> reading.Capacity:
+        return dataclasses.replace(whole(*given), pace=pace, clear_at_ms=None)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(reading, "capacity", paced)
+        body = (await browser.get("/queue")).body.decode()
+        assert ("More comes than is closed" in body) is is_told
+        assert ("3 against 1 an hour" in body) is is_told
 
     run(bank, steps)
 

@@ -14,7 +14,8 @@ ESCALATED: Final = "escalated"
 CLOSED: Final = "closed"
 STATES: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
 UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
-VERDICTS: Final = ("fraud", "genuine", "unclear")
+FRAUD: Final = "fraud"
+VERDICTS: Final = (FRAUD, "genuine", "unclear")
 ORDERS: Final = ("due", "stake", "score", "newest")
 THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
@@ -70,8 +71,8 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def at_stake(self) -> int | None:
-        """Its amount, unless it was approved: that money has gone."""
-        return None if self.outcome == "approve" else self.stake
+        """Its amount, unless it was approved and its customer does not deny it: that money has gone as it should."""
+        return None if self.outcome == "approve" and self.customer != FRAUD else self.stake
 
     @property
     def named(self) -> str:

@@ -100,6 +100,11 @@ class Line:
         return None if self.case.score is None else self.case.score / SCORE_PARTS
 
     @property
+    def without_stake(self) -> str:
+        """What is said of an open case without a stake: what was approved has gone, anything else has no amount."""
+        return "nothing" if self.case.outcome == "approve" else "no amount"
+
+    @property
     def about(self) -> str:
         """The address of whom it is about."""
         return entity_path(self.case.entity, self.case.key)
