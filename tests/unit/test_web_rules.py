@@ -20,6 +20,7 @@ from shroff.errors import LogBusyError
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
+from shroff.rules.texts import in_shadow
 from shroff.web import rule_looks
 from shroff.web.gate import gate_of
 from tests.served import ME
@@ -409,6 +410,31 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
             assert b"&lt;b&gt;no&lt;/b&gt;" in (await browser.get("/rules/dear_one")).body
             assert b"dear_one" not in (await browser.get("/rules")).body
             assert b"dear_one" in (await browser.get("/rules?state=off")).body
+
+    asyncio.run(steps())
+
+
+def test_a_draft_is_held_against_what_activating_it_changes_and_nothing_is_claimed_of_what_is_not_saved(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    quiet = in_shadow(RULE.replace("dear_one", "quiet_one"), shadow=True)
+    (bank / "rules" / "quiet.yaml").write_text(quiet, encoding="utf-8")
+
+    async def difference(browser: Browser, rule: str) -> str:
+        body = (await browser.get(f"/rules/{rule}/draft")).body.decode()
+        return body.partition('id="diff"')[2].partition("</section>")[0]
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            unsaved = await difference(browser, "dear_one")
+            assert "No difference." not in unsaved
+            assert "Nothing is saved yet." in unsaved
+
+            await sent(browser, "/rules/dear_one/draft", text=RULE, tag="")
+            assert "No difference." in await difference(browser, "dear_one")
+
+            changed = await difference(browser, "quiet_one")
+            assert "shadow" in changed
+            assert "No difference." not in changed
 
     asyncio.run(steps())
 

@@ -177,7 +177,7 @@ async def _editor(
     theirs = typed.kept.text if typed.kept is not None and not typed.is_kept else ""
 
     def differences() -> tuple[Sequence[DiffLine], Sequence[DiffLine]]:
-        standing = diff(_with_effect(against), typed.text) if against else ()
+        standing = _activated(look, against, typed.text) if against else ()
         return standing, diff(theirs, typed.text) if theirs else ()
 
     from_standing, from_theirs = await service.in_thread(differences)
@@ -233,6 +233,13 @@ def _with_effect(text: str) -> str:
         return in_shadow(text, shadow=False)
     except UsageError:  # it is not one rule yet
         return text
+
+
+def _activated(look: RuleLook, against: str, text: str) -> Sequence[DiffLine]:
+    """What activating a text changes: of a rule that is in shadow its line of that, too."""
+    if look.standing is not None and look.standing.is_shadow:
+        return diff(against, _with_effect(text))
+    return diff(_with_effect(against), text)
 
 
 def _is_shadowed(look: RuleLook, typed: Typed) -> bool:

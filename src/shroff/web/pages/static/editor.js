@@ -114,10 +114,10 @@ function mend(one) {
 }
 
 function linkTo(one, words) {
-  const link = element("button", "linklike", `Line ${one.line}, column ${one.column}: `);
+  const link = element("button", "linklike", `Line ${one.line}, column ${one.column}:`);
   link.type = "button";
   link.addEventListener("click", () => goTo(one));
-  const said = element("span", "", link, words);
+  const said = element("span", "", link, " ", words);
   return said;
 }
 
@@ -195,6 +195,12 @@ function typed() {
   const isKept = area.value === kept;
   if (state) {
     state.textContent = isKept ? keptState : "Not saved";
+  }
+  for (const one of document.querySelectorAll("[data-typed-since]")) {
+    one.hidden = isKept;
+  }
+  for (const one of document.querySelectorAll("[data-no-difference]")) {
+    one.hidden = !isKept;
   }
   for (const button of document.querySelectorAll("[data-step]")) {
     button.dataset.was ??= String(button.disabled);
