@@ -19,6 +19,8 @@ from shroff.decisions.rule_drafts import Author
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
 from shroff.rules.silences import rule_of
+from shroff.rules.spoken import spoken
+from shroff.web.rule_looks import teller_of
 from tests.unit.projects import FILES
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")
@@ -236,6 +238,18 @@ def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(
         bank.approve_silence("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
 
     assert bank.silences() == bank.silence_wishes() == []
+
+
+def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
+    def read_back() -> str:
+        rule = next(one for one in bank.definitions.rules if one.id == "large")
+        return spoken(rule, teller_of(bank.definitions))
+
+    before = read_back()
+    bank.silence("large", "c1", UNTIL)
+
+    assert read_back() == before
+    assert "100" in before
 
 
 def test_a_list_that_silences_no_rule_is_told():

@@ -402,6 +402,7 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
 
             shown = await browser.get("/rules/dear_one")
             assert b"active" in shown.body
+            assert b"the file that lies in the project." in shown.body
             without = await sent(browser, "/rules/dear_one/back", seq="0", reason=" ")
             assert without.status == 422
             assert b"A reason is missing" in without.body

@@ -49,6 +49,7 @@ _AT_LEAST: Final = {
 _EXTREMES: Final = {"min": "smallest", "max": "largest", "mean": "mean", "std": "spread of", "sum": "sum of"}
 _UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
+_OF_TIME: Final = frozenset({"hour", "weekday", "day"})
 _SHORT_DIGITS: Final = 4
 
 
@@ -214,7 +215,10 @@ class Teller:
                 return self._compared(node)
             case Logic() | Not() | IsMissing() | InList() | InValues():
                 return self._truth(node)
-            case Call() if len(node.arguments) == 1 or node.function in {"hour", "weekday"}:
+            case Call() if node.function in _OF_TIME:
+                zone = f" in {node.options[0]}" if node.options else ""
+                return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
+            case Call() if len(node.arguments) == 1:
                 return f"{node.function} of {self.noun(node.arguments[0])}"
             case Lookup():
                 return f"{_words(node.column)} of {self.noun(node.key)}"

@@ -21,6 +21,7 @@ from shroff.language.expression import (
 from shroff.language.values import show_time
 from shroff.language.wording import Teller
 from shroff.rules.definitions import Rule
+from shroff.rules.silences import without_silence
 
 _DOES: Final = {
     "decline": "decline it",
@@ -50,8 +51,9 @@ _SUMMED: Final = frozenset({"count", "sum", "distinct"})
 
 
 def spoken(rule: Rule, teller: Teller) -> str:
-    """What a rule does, when, and to whom, in plain words."""
-    words = f"When {_a(rule.on)} comes with {_Speaker(rule, teller).said(rule.when)}: {_DOES[rule.effect]}"
+    """What a rule does, when, and to whom, in plain words; for whom it is silent stands elsewhere."""
+    when = _Speaker(rule, teller).said(without_silence(rule.when))
+    words = f"When {_a(rule.on)} comes with {when}: {_DOES[rule.effect]}"
     words += "." if rule.effect == "allow" else f", and flag its {_words(rule.by)}."
     if rule.is_shadow:
         words += " In shadow: it is recorded, and has no effect."
