@@ -453,9 +453,29 @@ def test_labels_join_wait_and_come_only_once(bank, asked):
     assert (code, report) == (0, {"read": 2, "appended": 1, "pending": 1, "duplicates": 0, "quarantined": 0})
     assert asked("label", "labels.csv")[1]["duplicates"] == 2
     assert asked("label", "payment/p-1", "fraud", "--source", "chargeback")[1]["appended"] == 1
-    assert asked("label", "p-1", "frod")[0] == 4
+    refused = asked("label", "p-1", "fraud", "--known-at", "soon")
+    assert (refused[0], refused[1]["quarantined"]) == (4, 1)
     waiting = asked("label", "--pending")[1]
     assert (waiting["pending"], waiting["labels"][0]["event"]) == (1, "payment/p-9")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("fruad",), "'fruad' is no verdict. Did you mean fraud?"),
+        (("x",), "'x' is no verdict. There are fraud, genuine and unclear."),
+        (("fraud", "--source", "analist"), "'analist' is no source. Did you mean analyst?"),
+    ],
+)
+def test_a_verdict_or_a_source_that_is_none_is_wrong_use_and_leaves_nothing(bank, asked, printed, words, said):
+    (bank / "in.jsonl").write_text(lines(payment(1)))
+    asked("ingest", "in.jsonl", "--as", "payment")
+    before = asked("audit", "list")[1]
+    code, _, errors = printed("label", "payment/p-1", *words)
+
+    assert (code, said in errors) == (2, True)
+    assert asked("quarantine", "list")[1]["entries"] == []
+    assert asked("audit", "list")[1] == before
 
 
 def test_what_is_exported_comes_back_in_as_what_is_there(bank, asked, printed):

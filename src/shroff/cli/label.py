@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,7 @@ from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
-from shroff.errors import ended
+from shroff.errors import ended, nearest
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
@@ -219,7 +219,10 @@ def _maturity_text(found: Maturity) -> Iterator[str]:
 
 def _one(session: Session, reference: str, verdict: str, fields: dict[str, str]) -> int:
     from shroff.decisions.writer import DUPLICATE, REFUSED, WAITING
+    from shroff.events.definitions import SOURCES, VERDICTS
 
+    _require_one_of(VERDICTS, verdict, "verdict")
+    _require_one_of(SOURCES, fields.get("source", SOURCES[-1]), "source")
     answer = session.project.label(reference, verdict, **fields, waits=session.waits)
     event = one_line(reference)
     if answer.kind == REFUSED:
@@ -246,6 +249,13 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         session.answer(document, text)
         session.next("shroff export labels")
     return 0
+
+
+def _require_one_of(known: Sequence[str], given: str, what: str) -> None:
+    """Raises: click.UsageError; what is mistyped in one's own command is nothing to keep in quarantine."""
+    if given not in known:
+        words = nearest(given, known) or f"There are {', '.join(known[:-1])} and {known[-1]}."
+        raise click.UsageError(f"{one_line(given)!r} is no {what}. {words}")
 
 
 def _understood(reference: str, answer: Answer) -> str:
