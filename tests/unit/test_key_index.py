@@ -249,6 +249,22 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
     assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
 
 
+@pytest.mark.parametrize(
+    ("text", "entities"),
+    [("often", ["card"]), ("c-1", ["card"]), ("zzz", []), ("1", ["lane"]), ('["c-1", "s-1"]', ["pair"])],
+)
+def test_entities_of_which_an_event_has_a_key_are_found_with_and_without_it(bank, text, entities):
+    project = app.open(bank)
+
+    def found(index):
+        with project.reading() as log:
+            return EntityLook(log, project.definitions, index).entities_with(text)[0]
+
+    assert found(None) == entities
+    project.index_keys()
+    assert found(of(project)) == entities
+
+
 def test_explanations_are_the_same_with_and_without_it(bank, monkeypatch):
     let_go_first: list[int] = []
     monkeypatch.setattr(os, "nice", let_go_first.append)  # else the process of the tests would be the last in line

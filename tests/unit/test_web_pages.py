@@ -247,6 +247,10 @@ def test_pages_show_a_decision_and_its_entity(bank):
         assert "pending" in entity
         assert "Windows</h2><span>over 1 decision," in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
+        assert (await browser.get("/find?q=c-1")).headers["location"] == "/entities/card/c-1"
+        nothing = (await browser.get("/find?q=zzz")).body.decode()
+        assert "Nothing is called so" in nothing
+        assert "/entities/" not in nothing
         for page in (listed, shown, entity, (await browser.get("/find?q=" + "%3Cscript%3E")).body.decode()):
             assert "<script>" not in page
             assert str(7001 * 7001) not in page

@@ -120,6 +120,25 @@ class EntityLook:
         ]
         return sorted(found, key=lambda one: (-len(one.through), -one.events, one.key))[:NEIGHBOURS_MAX]
 
+    def entities_with(self, text: str) -> tuple[list[str], int]:
+        """The entities that have this key in some event, and the place behind which all was looked at.
+
+        Cost: as `KeyEvents.backwards`, whatever the number of entities.
+        """
+        keys = {name: read_key(text, one) for name, one in self._definitions.events.entities.items()}
+        wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
+        found, looked_to = set[str](), self._log.last_seq()
+        for start, records in self._events.backwards(looked_to, wanted, self._log.pruned_to()):
+            looked_to = start
+            for record in records:
+                there = [name for name, (key,) in wanted.items() if self._keyed.has(record, name, key)]
+                found.update(there)
+                for name in there:
+                    del wanted[name]
+            if not wanted:
+                break
+        return [name for name in keys if name in found], looked_to
+
     # ---- keys
 
     def _key(self, entity: str, text: str) -> Key:

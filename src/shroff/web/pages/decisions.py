@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.decisions.entities import EntityLook
 from shroff.decisions.policy import OUTCOMES
 from shroff.errors import UsageError
 from shroff.web.http import Request, Response
@@ -65,10 +66,10 @@ async def show(service: Service, request: Request) -> Response:
 async def find(service: Service, request: Request) -> Response:
     """What is called so: the one thing there is, or all of them to choose from."""
     text = request.query.get("q", "").strip()
-    found = await service.in_thread(_found, service.project, text) if text else []
+    found, looked_to = await service.in_thread(_found, service.project, text) if text else ([], 0)
     if len(found) == 1:
         return see_other(found[0][2])
-    return page(service, request, "find.html", text=text, found=found)
+    return page(service, request, "find.html", text=text, found=found, looked_to=looked_to)
 
 
 def _part(project: Project, which: str, before: int | None) -> Part:
@@ -102,14 +103,17 @@ def _line(log: Log, row: DecisionRow) -> Line:
     return Line(row, record.time_ms, msgspec.json.decode(row.document), decision_path(row.event, row.id))
 
 
-def _found(project: Project, text: str) -> list[tuple[str, str, str]]:
-    """What it is, how it is called, and where."""
+def _found(project: Project, text: str) -> tuple[list[tuple[str, str, str]], int]:
+    """What it is, how it is called, and where; and the place of the log up to which nobody looked for keys."""
     definitions = project.definitions
     found = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules if rule.id == text]
     try:
         with project.reading() as log:
             there = [event for event in definitions.events.decided if log.decisions(event, [text])]
             found += [(event, text, decision_path(event, text)) for event in there]
+            if found:
+                return found, 0
+            entities, looked_to = EntityLook(log, definitions, project.key_index(definitions)).entities_with(text)
     except UsageError:  # there is no log yet
-        return found
-    return found or [(entity, text, entity_path(entity, text)) for entity in definitions.events.entities]
+        return found, 0
+    return [(entity, text, entity_path(entity, text)) for entity in entities], looked_to
