@@ -148,6 +148,27 @@ def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
     assert "With it came into force what was changed before: rules/listed.yaml." in capsys.readouterr().out
 
 
+def test_who_runs_the_command_adds_an_entry_where_nobody_else_is_named_and_the_list_has_a_column_for_it(folder, capsys):
+    me = app.open(folder).who.name
+    (folder / "lists" / "bare.csv").write_text("value\n", encoding="utf-8")
+    asked(capsys, folder, "add", "blocked", "c2")
+    code, _ = asked(capsys, folder, "add", "bare", "c2")
+
+    assert (folder / "lists" / "blocked.csv").read_text() == HEADER + f"c1,,ann,\nc2,,{me},\n"
+    assert (code, (folder / "lists" / "bare.csv").read_text()) == (0, "value\nc2\n")
+
+
+def test_an_entry_that_is_over_already_is_written_and_said_to_be(folder, capsys):
+    ingested(folder, 1, "c1")
+    words = ["-C", str(folder), "lists", "add", "blocked", "c2", "--by", "ann", "--expires", "2020-01-01T00:00:00Z"]
+    assert run(words) == 0
+    said = capsys.readouterr().out
+
+    assert "It is over already: it holds for events before 2020-01-01T00:00:00Z." in said
+    assert "in force from the next event on" not in said
+    assert (folder / "lists" / "blocked.csv").read_text() == HEADER + "c1,,ann,\nc2,,ann,2020-01-01T00:00:00Z\n"
+
+
 def test_an_entry_that_is_there_changes_nothing_and_is_no_version(folder, capsys):
     ingested(folder, 1, "c2")
 

@@ -149,9 +149,35 @@ def test_a_list_goes_out_and_comes_in_as_csv(bank):
         done = await send(browser, f"/lists/{LIST}/csv", csv="value,note\nc-2,two\nc-3,three\n", is_whole="yes")
         assert done.headers["location"] == f"/lists/{LIST}?said=done&added=2&removed=1"
         assert lines(bank) == ["c-2,two,ann,", "c-3,three,ann,"]
+        twice = await send(browser, f"/lists/{LIST}/csv", csv="value,note\nc-4,a\nc-4,b\nc-4,c\n")
+        shown = (await browser.get(twice.headers["location"])).body.decode()
+        assert "1 added; 2 lines were left out: of lines with the same value the last one counts." in shown
+        assert lines(bank)[-1] == "c-4,c,ann,"
         broken = await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2,two\n")
         assert broken.status == 422
         assert b"Line 2: it has more cells" in broken.body
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_change_that_a_test_of_a_rule_forbids_says_that_nothing_was_changed(bank):
+    tested = RULE + (
+        "  tests:\n    - name: on the list\n      events:\n        - payment: { card: c-1, "
+        "paid_at: 2026-01-05T10:00:00Z, merchant: m1, amount: 400.00, country: DE, channel: pos }\n      hits: [true]\n"
+    )
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await send(browser, f"/lists/{LIST}", value="c-1")
+        (bank / "rules" / "lists.yaml").write_text(tested, encoding="utf-8")
+        refusals = [
+            await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2\n", is_whole="yes"),
+            await send(browser, f"/lists/{LIST}/out", value="c-1"),
+        ]
+        for refused in refusals:
+            assert refused.status == 422
+            assert b"Nothing was changed." in refused.body
+        assert lines(bank) == ["c-1,,ann,"]
 
     run(bank, steps)
 

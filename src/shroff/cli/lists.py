@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shroff.cli import completion
-from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.decisions.lists import Change
@@ -80,7 +80,9 @@ def show(session: Session, name: str) -> None:
 @click.argument("name", shell_complete=completion.list_names)
 @click.argument("value")
 @click.option("--note", default="", help="Why, in words.")
-@click.option("--by", default="", help="Who adds it.")
+@click.option(
+    "--by", default="", help="Who adds it, where the list has a column for that.  [default: who runs this command]"
+)
 @click.option(
     "--expires", metavar="TIME", default="", help="It holds for events before this time.  [default: for ever]"
 )
@@ -90,8 +92,12 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
     Where the list is compared with a hashed field, the value is written hashed.
     """
     from shroff.decisions.lists import Entry
+    from shroff.language.values import parse_time
 
-    _tell(session, session.project.list_add(name, Entry(value, note, by, expires), session.waits))
+    project = session.project
+    change = project.list_add(name, Entry(value, note, by or project.who.name, expires), session.waits)
+    is_over = bool(expires) and parse_time(expires) <= project.now_ms()
+    _tell(session, change, f" It is over already: it holds for events before {one_line(expires)}." if is_over else "")
 
 
 @command("remove", "shroff lists remove blocked_cards c-17", group=lists)
@@ -102,16 +108,17 @@ def remove(session: Session, name: str, value: str) -> None:
     _tell(session, session.project.list_remove(name, value, session.waits))
 
 
-def _tell(session: Session, change: Change) -> None:
+def _tell(session: Session, change: Change, over: str = "") -> None:
+    """Tell what became of a list; `over` is said in place of from when on that holds."""
     words = {"added": "added to", "changed": "changed in", "removed": "removed from", "same": "as it was in"}
     text = (
         f"{change.value} {words[change.what]} {change.list}, which has {many(change.entries, 'entry', 'entries')} now."
     )
     if change.in_force:
-        text += " That is in force from the next event on."
+        text += over or " That is in force from the next event on."
         if change.others:
             text += f" With it came into force what was changed before: {', '.join(change.others)}."
     else:
-        text += f" It is not in force yet: {change.why_not.rstrip('.')}."
+        text += f"{over} It is not in force yet: {change.why_not.rstrip('.')}."
     session.answer(asdict(change), text)
     session.next(f"shroff lists show {argument(change.list)}", "shroff verify")

@@ -19,6 +19,7 @@ CHANGED: Final = "changed"
 REMOVED: Final = "removed"
 SAME: Final = "same"
 EMPTY: Final = ",".join(LIST_COLUMNS) + "\n"
+_FILLED: Final = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the record has that in any case
 _BOM: Final = "\ufeff"
 
 
@@ -120,7 +121,7 @@ def edited(
 
     Args:
         put: Entries that are to be there, in place of those of the same value; of two of one value the later. One
-            that differs only by who added it stays as it was.
+            that differs only by who added it stays as it was. Who did is written where the list has a column for it.
         out: Values that are to be there no more.
         is_whole: Whatever else is there goes.
 
@@ -128,7 +129,7 @@ def edited(
     """
     header = _header(text)
     wanted = {stands_for(one.value): one for one in put}
-    filled = {name for one in wanted.values() for name in LIST_COLUMNS if getattr(one, name)}
+    filled = {name for one in wanted.values() for name in _FILLED if getattr(one, name)}
     if lacking := [name for name in LIST_COLUMNS if name in filled - set(header)]:
         raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
     gone, lines = {stands_for(value) for value in out}, _lines(text)

@@ -21,7 +21,7 @@ from shroff.web.http import Request, Response
 from shroff.web.lists import change, known, make
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
-from shroff.web.pages.words import sentence
+from shroff.web.pages.words import count, sentence
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CSV: Final = b"text/csv; charset=utf-8"
 SHOWN: Final = 500
+COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -117,7 +118,7 @@ async def take_out(service: Service, request: Request) -> Response:
     form, name = await request.form(), known(service, request)
     try:
         told = await change(service, request, name, out=[form.get("value", "")])
-    except UsageError as error:
+    except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error))
     return _back(form, name, told)
 
@@ -130,7 +131,7 @@ async def upload(service: Service, request: Request) -> Response:
         told = await change(service, request, name, sent, is_whole=form.get("is_whole") == "yes")
     except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error), form=form)
-    return _back({}, name, told)
+    return _back({}, name, {**told, "repeated": len(sent) - len({one.value for one in sent})})
 
 
 def instant(text: str) -> str:
@@ -148,7 +149,7 @@ def instant(text: str) -> str:
 
 def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Response:
     """Go on where the form was, which then says what was done."""
-    counts = {word: str(told[word]) for word in ("added", "changed", "removed") if told[word]}
+    counts = {word: str(told[word]) for word in COUNTED if told.get(word)}
     said = {"said": "done" if told["in_force"] else "waits", **counts}
     back = oidc.back_of(form.get("back", ""))
     path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
@@ -156,7 +157,9 @@ def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Respon
 
 
 def _words(error: UsageError | DefinitionError) -> str:
-    return sentence(str(error.problems[0].message if isinstance(error, DefinitionError) else error))
+    if isinstance(error, DefinitionError):
+        return f"{sentence(error.problems[0].message)} Nothing was changed."
+    return sentence(str(error))
 
 
 # ---- pages
@@ -208,6 +211,10 @@ def said_of(request: Request) -> str:
     query = request.query
     counts = [f"{query[word]} {word}" for word in ("added", "changed", "removed") if query.get(word, "").isdecimal()]
     done = ", ".join(counts) or "nothing changed"
+    repeated = query.get("repeated", "")
+    if repeated.isdecimal():
+        lines = f"{count(int(repeated[:9]))} {'line was' if repeated == '1' else 'lines were'}"
+        done += f"; {lines} left out: of lines with the same value the last one counts"
     match query.get("said"):
         case "made":
             return "The list is there. No rule reads it yet."
