@@ -80,6 +80,15 @@ def test_a_rule_that_tells_nobody_known_is_a_mistake(told, hint):
     assert problem.message == f"{told!r} is nobody to tell and no notice."
 
 
+def test_whom_a_rule_may_tell_is_named_once_though_a_notice_has_that_name():
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: bob")
+    files = {**FILES, "rules/large.yaml": rule, "notices/customer.yaml": "text: Hello\n"}
+
+    assert "Notify analysts, customer, or add notices/bob.yaml." in [
+        one.hint for one in load_definitions(files).problems
+    ]
+
+
 def test_what_a_notice_says_is_no_part_of_what_is_in_force():
     rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: big")
     first, second = (

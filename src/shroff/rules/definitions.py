@@ -93,7 +93,7 @@ class RuleLoader:
     ) -> None:
         self._events, self._names, self._features = events, names, features
         self._problems, self._warnings = problems, warnings
-        self._told = (*TOLD, *notices)
+        self._told = tuple(dict.fromkeys((*TOLD, *notices)))
         self._seen: dict[str, Scalar] = {}
 
     def load(self, node: yamltext.Node | None) -> list[Rule]:
