@@ -181,6 +181,16 @@ def test_forty_rules_of_public_guides_are_carried_over_or_refused_by_name(shop, 
     }
 
 
+@pytest.mark.parametrize(
+    "condition", [":amount_in_usd: > 'abc'", ":email:", ":amount_in_usd: LIKE '5%'", ":amount_in_usd: in @mails"]
+)
+def test_an_attribute_that_is_there_and_used_wrongly_is_not_told_as_missing(condition, shop, capsys):
+    found = imported(shop, f"Block if {condition}\n", capsys)
+
+    assert [one["attribute"] for one in found["refused"]] == [""]
+    assert found["missing"] == {}
+
+
 def test_what_a_mapping_says_of_the_others_carries_them_over_too(shop, capsys):
     found = imported(shop, GUIDES.read_text(encoding="utf-8"), capsys, "--map", str(MAPPING))
     whens = {one["line"]: one["when"] for one in found["carried"]}

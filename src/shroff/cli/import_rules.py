@@ -150,7 +150,8 @@ def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
         parts.append("Features that they need\n" + table(rows_of_features))
     if outcome.refused:
         parts.append("Refused\n" + "\n".join(f"  {one.problem}\n    {one_line(one.text)}" for one in outcome.refused))
-        parts.append("Missing\n" + table(_missing(found), ("", "rules")))
+    if missing := _missing(found):
+        parts.append("Missing\n" + table(missing, ("", "rules")))
     parts += [f"Note: {note}" for note in outcome.notes]
     total = len(outcome.carried) + len(outcome.refused)
     parts.append(f"{len(outcome.carried):,} of {many(total, 'rule')} carried over, {len(outcome.refused):,} refused.")

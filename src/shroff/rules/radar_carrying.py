@@ -123,7 +123,7 @@ class _Carrier:
         self._target, self._options, self._ids = target, options, set(options.taken)
         self._attributes = Attributes(target)
         self.outcome = Outcome()
-        self._now = ""  # the attribute that is looked at
+        self._now = ""  # the attribute whose meaning is looked for
 
     def try_to_carry(self, rule: RadarRule, allows: str) -> None:
         self._now = ""
@@ -136,7 +136,6 @@ class _Carrier:
 
     def _carried(self, rule: RadarRule, allows: str) -> Carried:
         text = self._condition(rule.condition)
-        self._now = ""
         if allows:
             text = f"({text}) and not (({allows}) else false)"
         node = self._typed(text, rule.place)
@@ -202,7 +201,9 @@ class _Carrier:
 
     def _meaning(self, attribute: Attribute) -> Meaning:
         self._now = attribute.shown
-        return self._attributes.meaning(attribute)
+        found = self._attributes.meaning(attribute)
+        self._now = ""  # what is wrong from here on is something else
+        return found
 
     def _truth(self, attribute: Attribute) -> str:
         meaning = self._meaning(attribute)
