@@ -113,6 +113,16 @@ def test_users_are_changed_by_commands_and_each_is_in_the_audit(project, capsys,
     assert answer(capsys, "audit", "list", "--to", "2020-01-01")["rows"] == []
 
 
+def test_who_is_disabled_is_not_told_to_sign_in_again(project, capsys):
+    run(["-C", str(project), "users", "add", "ann", "--role", "analyst"])
+    run(["-C", str(project), "users", "role", "ann", "viewer"])
+    assert "Ann is viewer now, and has to sign in again." in capsys.readouterr().out
+    run(["-C", str(project), "users", "disable", "ann"])
+    run(["-C", str(project), "users", "role", "ann", "author"])
+
+    assert "Ann is author now.\n" in capsys.readouterr().out
+
+
 def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
     told = answer(capsys, "keys", "create", "till", "--role", "service", "--scope", "score", "--expires", "90d")
     assert {"id", "key", "role"} <= set(told)

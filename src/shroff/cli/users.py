@@ -136,7 +136,7 @@ def role(session: Session, name: str, role: str) -> None:
 
     with at_desk(session) as (desk, who):
         now = people.set_role(desk, who, name, people.known_role(role))
-    _tell(session, now, f"{now.name} is {now.role.value} now, and has to sign in again.")
+    _tell(session, now, f"{now.name} is {now.role.value} now{'' if now.is_disabled else ', and has to sign in again'}.")
 
 
 @command("disable", "shroff users disable ann", group=users)
@@ -173,7 +173,8 @@ def password(session: Session, name: str, password_stdin: bool) -> None:
     new = _from_stdin() if password_stdin else _from_terminal(name)
     with at_desk(session) as (desk, who):
         now = people.set_password(desk, who, name, new)
-    _tell(session, now, f"the password of {now.name} is set, and they have to sign in again.")
+    then = "" if now.is_disabled else ", and they have to sign in again"
+    _tell(session, now, f"the password of {now.name} is set{then}.")
 
 
 @command("delete", "shroff users delete ann", group=users)
