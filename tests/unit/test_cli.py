@@ -140,6 +140,7 @@ def test_commands_are_listed_in_the_order_of_the_table():
         (["-C", "nowhere", "check"], "there is no folder nowhere"),
         (["-C", ".", "check"], "there is no shroff.yaml in ."),
         (["check"], "or above it"),
+        (["-C", "nowhere", "init", "x"], "-C names a project that is there; write 'shroff init x' without it."),
         (["quarantine"], "Missing command"),
         (["label"], "name a FILE"),
         (["label", "--pending", "x"], "--pending is a list by itself"),

@@ -24,6 +24,8 @@ def init(session: Session, folder: Path, template: str) -> None:
     """Write a new project that runs into DIR, a new or an empty folder."""
     from shroff import app
 
+    if session.folder is not None:
+        raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")
     project, files = app.make_project(folder, template)
     lines = [f"{folder}: a project from the template {template}.", table([[name] for name in files])]
     key = project.places.hash_key
