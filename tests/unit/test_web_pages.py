@@ -248,6 +248,7 @@ def test_pages_show_a_decision_and_its_entity(bank):
         assert "Windows</h2><span>over 1 decision," in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
         assert (await browser.get("/find?q=c-1")).headers["location"] == "/entities/card/c-1"
+        assert 'placeholder="Find"' in listed  # the field has room for some ten letters at 1280
         nothing = (await browser.get("/find?q=zzz")).body.decode()
         assert "Nothing is called so" in nothing
         assert "/entities/" not in nothing
