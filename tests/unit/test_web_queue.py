@@ -137,6 +137,20 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
     run(bank, steps)
 
 
+def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        with asks.service.desk.store.look() as look:
+            (ann,) = look.users()
+        for path in ("/queue?assignee={}", "/api/v1/cases?assignee={}"):
+            found = await browser.get(path.format("xx"))
+            assert (found.status, b"is nobody here" in found.body) == (400, True)
+            assert (await browser.get(path.format(ann.id))).status == 200
+        assert (await browser.get("/queue?assignee=me")).status == 200
+        assert (await browser.get("/queue?assignee=free")).status == 200
+
+    run(bank, steps)
+
+
 @pytest.mark.parametrize(
     ("pace", "is_told"), [((0.0, 0.0), False), ((0.0, 0.4), False), ((2.0, 2.0), False), ((1.0, 3.0), True)]
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
+    STATES,
     UNCLOSED,
     Agreement,
     Alert,
@@ -117,10 +118,13 @@ def backlog(desk: CaseDesk) -> Backlog:
 def listed(
     desk: CaseDesk, who: Who, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> Listed:
-    """Cases that a filter finds. Raises: NotAllowedError."""
+    """Cases that a filter finds. Raises: NotAllowedError; UsageError for cases of somebody whom nobody knows."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
+        if not found and (unknown := set(wanted.assignees) - {"", who.id}):
+            had = look.totals(Wanted(states=STATES, assignees=wanted.assignees)).count
+            _require_known(desk, set() if had else unknown)
     return Listed(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
 
 
@@ -136,6 +140,16 @@ def newest(desk: CaseDesk, who: Who) -> int:
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return look.place()[1]
+
+
+def _require_known(desk: CaseDesk, ids: Collection[str]) -> None:
+    """Raises: UsageError where one is the id of no user and no key."""
+    with desk.people.look() as look:
+        users, keys = look.users(), look.keys()
+    known = {*(one.id for one in users), *(one.id for one in keys)}
+    for one in ids:
+        if one not in known:
+            raise UsageError(f"assignee: {one[:40]!r} is nobody here; write me, free, or the id of a user.")
 
 
 def _cursor(case: Case, order: str) -> Cursor:
