@@ -97,6 +97,23 @@ def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template
 
 
 @pytest.mark.parametrize("template", config.TEMPLATES)
+def test_the_readme_of_a_template_names_each_of_its_rules(template, made):
+    project = made(template)
+    text = (project.places.folder / "README.md").read_text(encoding="utf-8")
+    lacking = [rule.id for rule in project.definitions.rules if f"`{rule.id}`" not in text]
+
+    assert lacking == []
+
+
+def test_the_rule_that_the_docs_show_is_that_of_the_template(made):
+    shown = (Path(__file__).parents[2] / "docs" / "howto" / "tell-people.md").read_text(encoding="utf-8")
+    rules = (made("payments").places.folder / "rules" / "customers.yaml").read_text(encoding="utf-8")
+    (when,) = [line.strip() for line in rules.splitlines() if line.strip().startswith("when:")]
+
+    assert when in shown
+
+
+@pytest.mark.parametrize("template", config.TEMPLATES)
 def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, tmp_path):
     project = made(template)
     for path in sorted((project.places.folder / "examples").glob("*.json")):
