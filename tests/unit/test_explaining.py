@@ -23,6 +23,7 @@ from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
 from shroff.models.registry import Registry
+from shroff.web.pages.decision import looked
 from tests.unit import learnable
 from tests.unit.projects import FILES
 from tests.unit.trained import train
@@ -145,6 +146,23 @@ def test_a_value_stands_beside_what_is_normal_for_this_card(bank):
     app.open(bank).decide([*usual, odd], as_type="payment")
 
     assert amount_text(bank, "odd") == "amount: 80.00 EUR, normally 20.00"
+
+
+def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
+    in_force(bank)
+    usual = [
+        {"id": f"u{n}", "at": f"2026-03-02T{n:02d}:00:00Z", "card": "own", "amount": f"2{n % 9}.00"} for n in range(20)
+    ]
+    odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
+    app.open(bank).decide([*usual, odd], as_type="payment")
+    whys = {one.code: one for one in looked(app.open(bank), "payment", "odd").whys}
+    amount, spent = whys["payment.amount"].strip, whys["card.spent_1d"].strip
+
+    assert whys["payment.amount"].normal == "up to 28.00"
+    assert amount is not None
+    assert spent is not None
+    assert amount.is_far
+    assert amount.start + amount.width < amount.mark
 
 
 def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):

@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.decisions.decision import html_table
 from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.explain_model import ModelPart, ModelReason, Story
+from shroff.decisions.explain_model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.decisions.explain_past import Past
 from shroff.decisions.history import Records, control_at
 from shroff.decisions.key_index import KeyIndex
@@ -29,7 +29,6 @@ from shroff.rules.wording import sentence
 from shroff.streams.log import DecisionRow, Log
 
 KEPT: Final = 2  # versions of definitions
-_NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 
 
 class Usual(msgspec.Struct, frozen=True):
@@ -195,7 +194,7 @@ def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) ->
 
 
 def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:
-    if kind not in _NUMERIC:
+    if kind not in NUMERIC:
         return None
     found = [one[name] for one in earlier if one.get(name) is not None]
     try:

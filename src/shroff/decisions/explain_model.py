@@ -29,6 +29,7 @@ from shroff.models.columns import model_column
 from shroff.models.explaining import Share, shares, source_of
 from shroff.models.model import LOG_ODDS, Explainable
 
+NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
 _LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
 _DIGITS: Final = 6  # places of contributions
@@ -48,13 +49,18 @@ class InputPart(msgspec.Struct, frozen=True):
 
 
 class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a feature or field added to the margin. `inputs` where several inputs of the model are made of it."""
+    """What a feature or field added to the margin. `inputs` where several inputs of the model are made of it.
+
+    `held` are its value, and the lowest and the highest of those that say what is normal, where these are numbers; it
+    is for pages, and no part of the document.
+    """
 
     code: str
     text: str
     contribution: float
     inputs: list[InputPart] = []
     kind: str = "model"
+    held: tuple[float, float, float] | None = None
 
     def document(self) -> dict[str, Any]:
         """As it stands among the reasons of a decision."""
@@ -200,23 +206,24 @@ class Story:
     ) -> ModelReason:
         node = nodes[share.inputs[0]]
         value = self._value(node)
-        normal = self._normal(node, value)
+        against, words = self._against(node)
+        normal = self._range(node, value, against, words) if against else ""
         text = self._teller.told(node, value) + (f", {normal}" if normal else "")
         parts = [InputPart(names[place], round(contributions[place], _DIGITS)) for place in share.inputs]
         alone = len(parts) == 1
-        return ModelReason(share.code, text, round(share.contribution, _DIGITS), [] if alone else parts)
+        contribution, held = round(share.contribution, _DIGITS), _held(node, value, against)
+        return ModelReason(share.code, text, contribution, [] if alone else parts, held=held)
 
-    def _normal(self, node: Node, value: Value) -> str:
-        """What is normal for this entity, or where that is not known for all."""
+    def _against(self, node: Node) -> tuple[list[Value], str]:
+        """What says what is normal for this entity, or where that is too little for all, with words; else nothing."""
         entity = self._entity_of(node)
         own = self._values(node, self.earlier.get(entity, ()))
         if len(own) >= ENOUGH:
-            return self._range(node, value, own, "normally ")
+            return own, "normally "
         if not self._all:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
-        words = f"for every {entity or self.event} normally "
-        return self._range(node, value, of_all, words) if len(of_all) >= ENOUGH else ""
+        return of_all if len(of_all) >= ENOUGH else [], f"for every {entity or self.event} normally "
 
     def _entity_of(self, node: Node) -> str:
         """Whose history a value is held against: the feature's entity, of a field the event's first one."""
@@ -290,6 +297,14 @@ class Story:
         places = self.definitions.settings.money_places
         shown = [msgspec.json.decode(canonical_value(one, type_, places)) for one in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
+
+
+def _held(node: Node, value: Value, against: Sequence[Value]) -> tuple[float, float, float] | None:
+    """A number with the ends of what it is held against; None where it is none, or there is nothing."""
+    numbers = [float(one) for one in against if isinstance(one, int | float)]
+    if node.type.kind not in NUMERIC or not isinstance(value, int | float) or not numbers:
+        return None
+    return float(value), min(numbers), max(numbers)
 
 
 def _drawn(exploration: Mapping[str, Any], decided: str) -> str:

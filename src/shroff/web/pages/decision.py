@@ -12,7 +12,7 @@ from shroff.decisions.explain import Explained, FeatureLine, RuleLine
 from shroff.web import standing_in
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import page
-from shroff.web.pages.strips import Strip, strip_of
+from shroff.web.pages.strips import Strip, strip_between, strip_of
 from shroff.web.pages.words import signed
 from shroff.web.reading import row_of
 from shroff.web.routes import API
@@ -127,6 +127,8 @@ def _whys(explained: Explained) -> list[Why]:
         line = features.get(reason.code)
         usual = None if line is None else line.earlier
         strip = None if line is None else strip_of(line.value, usual)
+        if strip is None and reason.held is not None:  # a field of the event, or too little of this key
+            strip = strip_between(*reason.held)
         text, _, normal = reason.text.partition(", normally ")
         towards = "to fraud" if reason.contribution > 0 else "to genuine"
         found.append(Why(text, reason.code, normal, strip, signed(reason.contribution), towards))

@@ -28,8 +28,11 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
         return None
     found = [number_of(one) for one in (value, usual.lowest, usual.highest)]
     now, low, high = found
-    if now is None or low is None or high is None:
-        return None
+    return None if now is None or low is None or high is None else strip_between(now, low, high)
+
+
+def strip_between(now: float, low: float, high: float) -> Strip:
+    """The strip of a number beside the ends of what is normal."""
     least, most = min(0.0, now, low), max(now, high, 1e-12)
     scale = (100.0 - 2 * _EDGE) / (most - least)
 
