@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -169,6 +170,26 @@ def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):
 
     expect(page.get_by_text("Done: 2 added.")).to_be_visible()
     expect(page.get_by_role("rowheader", name="=c-902")).to_be_visible()
+
+
+def test_a_draft_claims_no_difference_while_what_is_typed_is_not_saved(bank, page):
+    def differs() -> str:
+        return page.inner_text("#diff")
+
+    page.goto(f"{bank.url}/rules/many_payments/draft")
+    assert "Nothing is saved yet." in differs()
+    page.click("[data-save]")
+    page.wait_for_selector("[data-no-difference]")
+    text = page.input_value("#text")
+    page.fill("#text", text.replace(">= 4", ">= 3"))
+    assert "No difference." not in differs()
+    assert "save the draft to see what differs" in differs()
+
+    page.fill("#text", text)
+    assert "No difference." in differs()
+    page.fill("#text", text.replace(">= 4", ">= amuont"))
+    page.wait_for_selector("#mistakes .mistake")
+    assert re.search(r"Line \d+, column \d+: \S", page.inner_text("#mistakes"))
 
 
 def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
