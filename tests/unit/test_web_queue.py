@@ -14,6 +14,7 @@ import pytest
 
 from shroff.adapters.people_sql import SqlPeople
 from shroff.cases import reading
+from shroff.cases.case import Case
 from shroff.errors import LogBusyError, TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -22,7 +23,7 @@ from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.web.gate import gate_of
 from shroff.web.pages import queue
-from shroff.web.pages.casework import where_from, where_of
+from shroff.web.pages.casework import Line, where_from, where_of
 from tests.unit.test_web_live import Listener
 from tests.unit.test_web_pages import EVIL, PAYMENT, RULE, TEMPLATE
 from tests.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
@@ -386,6 +387,13 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
         assert asks.service.streams.count == 0
 
     run(bank, steps)
+
+
+@pytest.mark.parametrize(("outcome", "says"), [("approve", "nothing"), ("review", "no amount"), ("", "no amount")])
+def test_a_case_whose_money_has_gone_has_nothing_at_stake_and_others_have_no_amount(outcome, says):
+    case = Case(1, b"", "card", "c-1", 0, 0, outcome=outcome)
+
+    assert Line(case, None, 0, 0.0, "", is_held=False, is_own_look=False).without_stake == says
 
 
 def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():
