@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -209,6 +210,20 @@ def test_ctrl_c_says_what_is_done_to_people_and_to_programs(is_json, capsys):
 
     captured = capsys.readouterr()
     assert "7 lines are done and safe." in (captured.out if is_json else captured.err)
+
+
+def test_a_line_is_written_in_one_piece_so_that_threads_end_none_of_each_others(monkeypatch):
+    pieces: list[str] = []
+
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            pieces.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Pieces())
+    Session().say("shroff serves here")
+
+    assert pieces == ["shroff serves here\n"]
 
 
 def test_a_mistake_of_the_program_shows_where_it_was_only_if_asked(capsys):

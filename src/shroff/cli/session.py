@@ -80,9 +80,10 @@ class Session:
         self.complain(harmless(text))
 
     def complain(self, text: str) -> None:
-        """Write a line to standard error, as it is."""
+        """Write a line to standard error, as it is: in one piece, since several threads may have something to say."""
         sys.stdout.flush()
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def waits(self, words: str) -> None:
         """Keep what holds if the wait for another process is ended by Ctrl-C."""
