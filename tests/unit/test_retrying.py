@@ -126,7 +126,7 @@ def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
 
 def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):
     folder = str(bank.places.folder)
-    for asked in (["quarantine", "retry"], ["label", "p1", "guilty"]):
+    for asked in (["quarantine", "retry"], ["label", "p1", "fraud", "--known-at", "soon"]):
         assert run(["-C", folder, *asked]) == 2
         assert "no log yet" in capsys.readouterr().err
     assert not bank.places.log.exists()
