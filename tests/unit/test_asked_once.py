@@ -137,3 +137,15 @@ def test_a_link_is_that_of_the_address_to_which_it_leaves(tmp_path):
     assert mail["To"] == "new@customers.example"
     assert before.who != after.who
     assert answered(bank, token_in(mail), "yes").kind == "yes"
+
+
+def test_an_answer_about_an_event_ahead_of_the_clock_is_a_label_of_its_time(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(payment(at=NOW_MS + 600_000))
+    (token,) = [token_in(one) for one in bank.tell().read]
+    answered(bank, token, "no")
+
+    assert bank.labels() == [("payment/p-1", "fraud", "customer")]
+    with bank.project.reading() as log:
+        times = [one.time_ms for rows in log.labels_after() for one in rows if one.id.startswith("payment/p-1#")]
+    assert times == [NOW_MS + 600_000]

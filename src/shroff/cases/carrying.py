@@ -102,8 +102,8 @@ def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who
 
 
 def _label(alert: Alert, body: Body, pending: Pending) -> Submission:
-    known_at_ms = max(pending.at_ms, alert.time_ms)  # no label is older than its event
-    label = LabelInput(alert.event, alert.id, body.verdict, ANALYST, known_at_ms, body.reason or None)
+    more = body.reason or None
+    label = LabelInput(alert.event, alert.id, body.verdict, ANALYST, pending.at_ms, more, is_undated=True)
     raw = msgspec.json.encode({"event": alert.named, "verdict": body.verdict, "source": ANALYST})
     return Submission(SOURCE, pending.who, lambda: raw, LABEL, label=label)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from shroff.cases.case import ESCALATED, OPEN, SNOOZED, Alert, Case, Happened
-from shroff.cases.hearing import FRAUD
+from shroff.cases.case import ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
 from shroff.cases.raising import strength
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over

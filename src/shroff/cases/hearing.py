@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
+from shroff.cases.case import FRAUD
 from shroff.decisions.stored import stored
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
 
 CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
-FRAUD: Final = "fraud"
 
 
 @dataclass(frozen=True, slots=True)

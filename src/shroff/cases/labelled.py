@@ -8,9 +8,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.gathering import recounted
-from shroff.cases.hearing import CUSTOMER, FRAUD, Label
+from shroff.cases.hearing import CUSTOMER, Label
 from shroff.cases.past import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.cases.working import FREED, OPENED

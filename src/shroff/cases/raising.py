@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import SCORE_PARTS, Alert
-from shroff.cases.hearing import CUSTOMER, FRAUD, Label, standings_before
+from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
+from shroff.cases.hearing import CUSTOMER, Label, standings_before
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.finding_keys import Keyed
 from shroff.decisions.history import Control, Records

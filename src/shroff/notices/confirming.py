@@ -86,8 +86,7 @@ class Confirming:
         finally:
             log.close()
         now_ms = question.answered_ms
-        known_at_ms = now_ms if told is None else max(now_ms, told.time_ms)  # no label is older than its event
-        kind, body = self._request(label_of(question, known_at_ms))
+        kind, body = self._request(label_of(question))
         return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
 
     def _shown(self, office: Office, found: Found, language: str, *, is_new: bool = False) -> Page:

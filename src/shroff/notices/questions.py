@@ -128,14 +128,14 @@ def answer(
     return Found(State.OPEN, answered)
 
 
-def label_of(question: Question, known_at_ms: int) -> bytes:
+def label_of(question: Question) -> bytes:
     """The label that an answer is: weak, since a customer may err, and whoever reads their mail may lie."""
     words = "the customer says that it was " + ("not them" if question.answer == "no" else "them")
     label = {
         "event": question.event,
         "verdict": VERDICTS[question.answer],
         "source": SOURCE,
-        "known_at": time_text(known_at_ms),
+        "known_at": time_text(question.answered_ms),
         "reason": words,
     }
     return msgspec.json.encode(label)

@@ -313,14 +313,15 @@ class NoticeViews:
         return Confirming(self.office, self._label_request)
 
     def _label_request(self, label: bytes) -> tuple[str, bytes]:
-        """The kind and body of a request to the log to take a label, by its JSON."""
+        """The kind and body of a request to the log to take a label, by its JSON; it is no older than its event."""
         from shroff.decisions.inbox import LABELS, labels_request
         from shroff.decisions.posted import PostReader
+        from shroff.events.intake import undated
         from shroff.events.mapping import LABEL
 
         definitions = self.definitions
         reader = PostReader(definitions, self.intake(keeps_hashes=True), self.now_ms)
-        submission = reader.one(LABEL, label, "confirm")
+        submission = undated(reader.one(LABEL, label, "confirm"))
         return LABELS, labels_request([submission], definitions.settings.money_places)
 
     # ---- for people

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff.cases.hearing import FRAUD
+from shroff.cases.case import FRAUD
 from shroff.events.event import time_text
 from shroff.notices.questions import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
