@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.posted import COUNT_MAX, DEPTH_MAX, PostReader, TooMuchError, depth, is_too_deep
 from shroff.events.intake import Intake
-from tests.unit.projects import NOW_MS, definitions
+from tests.unit.projects import NOW_MS, definitions, writer
 
 FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
+OTHERS = ({"amount": "6.00"}, {"id": "p2"})
 JSON = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
@@ -58,6 +60,21 @@ def test_an_event_that_is_ahead_of_its_arrival_is_refused():
 
     assert one.refusal is not None
     assert "too early" in one.refusal
+
+
+def test_an_event_of_the_log_is_a_duplicate_though_the_clock_went_back_since():
+    log, body = writer(MemoryLog()), raw()
+    (first,) = log.write([reader().one("payment", body, "me")])
+    back = reader(now_ms=0)
+    (posted,), _ = back.many("payment", b"[" + body + b"]", "me", are_lines=False)
+    again, in_list, other, new = log.write(
+        [back.one("payment", body, "me"), posted, *(back.one("payment", raw(**one), "me") for one in OTHERS)]
+    )
+
+    assert again == in_list
+    assert (again.kind, again.document) == ("duplicate", first.document)
+    assert (other.kind, other.is_conflict) == (new.kind, not new.is_conflict) == ("refused", True)
+    assert "too early" in new.reason
 
 
 @pytest.mark.parametrize("are_lines", [True, False])

@@ -229,6 +229,10 @@ def test_an_event_far_ahead_of_its_arrival_is_refused_and_shuts_out_nobody(place
     assert "at: too early: 2026-03-02T13:00:00Z is 1d1h after its arrival" in entry.reason
     assert "p5" in ids(place.log)
     assert work.quarantined == len(place.log.refused_list())
+    place.now -= 2 * DAY_MS  # all of them lie ahead of this clock, and the log has all but one
+    feed.send("payments/0", message(1), message(3, minute=11 * 60), ahead, message(5, minute=2))
+    again = Worker(place, MemorySource(feed), AT_END).run()
+    assert (again.quarantined, again.counts.events.duplicates) == (1, 3)
 
 
 @pytest.mark.parametrize("keeps_late", [True, False])

@@ -124,11 +124,11 @@ class Draft:
     # ---- one submission
 
     def _take(self, one: Submission) -> Answer:
-        if one.refusal is not None:
-            return self._refuse(one, one.refusal)
         event = one.event
         if event is not None:
             return self._event(one, event)
+        if one.refusal is not None:
+            return self._refuse(one, one.refusal)
         if one.label is not None:
             return self._label(one, one.label)
         return Answer(UNTAKEN)
@@ -150,8 +150,8 @@ class Draft:
             return self._late_again(one, event, body, self._late[key])
         names = self._unique.keys(event) if self._unique else []
         doubled = self._doubled(type_, names) if names else ""
-        if doubled:
-            return self._refuse(one, doubled)
+        if doubled or one.refusal is not None:
+            return self._refuse(one, doubled or one.refusal or "")
         watermark_ms = state.watermark_ms
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms

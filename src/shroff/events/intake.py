@@ -27,6 +27,8 @@ from shroff.events.unique import Named
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
+    An event with a refusal is refused only if its id is new: one that the log has is a duplicate, whatever the clock
+    or the settings say now.
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
     bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
     type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
