@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from shroff.language.expression import Node, ThisField
 from shroff.language.names import Scope
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.yamltext import read
-from shroff.rules.radar_attributes import Target
+from shroff.rules.radar_attributes import COUNTRY, KINDS, TEXT, Mapped, Target
 from shroff.rules.radar_carrying import Options, carry_over
 from shroff.rules.radar_syntax import read_rules
 
@@ -98,6 +99,13 @@ OTHERS: list[Meant] = [
     (":email: like 'fraud%@stripe.com'", asked("email", lambda found: found.lower() == "fraud1@stripe.com")),
     (":email: like '%@x.org'", asked("email", lambda found: found.lower() == "a@x.org")),
     ("::foo:: includes 'bar'", asked("foo", lambda found: "bar" in found)),
+    (":email_domain: = 'Stripe.com'", asked("email", lambda found: found.lower().endswith("@stripe.com"))),
+    (":email_domain: != 'X.org'", asked("email", lambda found: not found.lower().endswith("@x.org"))),
+    (
+        ":email_domain: in ('X.ORG', 'fraud.net')",
+        asked("email", lambda found: found.lower()[1:] in {"@x.org", "@fraud.net"}),
+    ),
+    (":card_funding: includes 'CREDIT'", asked("card_funding", lambda found: found == "Credit")),
     (":amount_in_usd: in (5, 7)", asked("amount", lambda found: found in {500, 700})),
 ]
 equal = st.sampled_from(["=", "!="])
@@ -181,3 +189,36 @@ def test_what_is_allowed_is_not_declined(allowed, blocked, row):
 
     assert is_allowed == (allowed[1](row) is True)
     assert is_declined == (blocked[1](row) is True and not is_allowed)
+
+
+# ---- capitals, of every attribute
+
+COMPARED = ("= '{}'", "in ('{}', 'zz')", "includes '{}'", "like '{}'", "like '{}%'", "= ::mapped::", "= :own:")
+FOLDED = [name for name, kind in KINDS.items() if kind in {TEXT, COUNTRY}]
+DERIVED = {
+    "email_domain": "email: text?",  # of the address
+    "card_funding": 'card_funding: "choice(Ab, cD, ...)?"',
+    "card_brand": 'card_brand: "choice(Ab, cD, Zz)?"',
+    ":folded:": "f: text?",  # said to be folded by the mapping
+    ":folded_else:": "f: text?",
+}
+MAPPED = {"::mapped::": "lower(this.m)", "own": "upper(this.m)", "::folded::": "lower(this.f)"}
+MAPPED |= {"::folded_else::": "upper(this.f) else '-'"}
+
+
+@pytest.mark.parametrize(("name", "declared"), [*((one, f"{one}: text?") for one in FOLDED), *DERIVED.items()])
+def test_capitals_of_a_value_do_not_matter_where_they_do_not_in_radar(name, declared):
+    text = f"p:\n  id: id\n  time: at\n  decide: true\n  fields: {{ id: text, at: time, m: text?, {declared} }}\n"
+    problems: list[Any] = []
+    events = load_events(read(text + "entities: { m: { p: m } }", "events.yaml", problems), frozenset(), 2, problems)
+    target = Target("p", events, {}, events.names(frozenset(), 2), "USD", Mapped(MAPPED))
+    rules, unread = read_rules("\n".join(f"Block if :{name}: {one.format('aB')}" for one in COMPARED), "rules.txt")
+    outcome = carry_over(rules, target, Options("rules.txt"))
+    field = declared.partition(":")[0]
+
+    assert (problems, unread, outcome.refused) == ([], [], [])
+    for rule in outcome.carried:
+        evaluate = compile_row(check(rule.when, Scope(target.names, this=("p",))), leaf)
+        for value, is_hit in (("Ab", True), ("cD", False)):
+            row = {"m": "AB", field: f"Someone@{value}" if field == "email" != name else value}
+            assert evaluate(row) is is_hit, (rule.when, row)

@@ -349,6 +349,27 @@ def test_rules_flag_what_they_count_by_or_whom_they_are_told_to(shop, capsys):
     assert [one["by"] for one in imported(shop, text, capsys, "--by", "ip")["carried"]] == ["ip", "ip"]
 
 
+def test_what_radar_counts_whatever_its_case_is_not_counted_by_an_entity_that_tells_capitals_apart(shop, capsys):
+    rules = "Block if :total_charges_per_email_daily: > 5\nBlock if :hours_since_email_first_seen: < 1\n"
+    (shop / "events.yaml").write_text(EVENTS.replace("lower(payment.email)", "email"), encoding="utf-8")
+    mapped = shop.parent / "mapping.yaml"
+    mapped.write_text("entities: { email: email }\n", encoding="utf-8")
+    found = imported(shop, rules, capsys)
+    named = imported(shop, rules, capsys, "--map", str(mapped))
+
+    assert [one["line"] for one in found["refused"]] == [1, 2]
+    assert "such as 'email: { payment: lower(payment.email) }'" in found["refused"][0]["hint"]
+    assert [one["line"] for one in named["carried"]] == [1, 2]
+    assert all("and entity email tells capitals apart." in one for one in named["notes"])
+    assert len(named["notes"]) == 2
+
+
+def test_values_of_lists_stand_in_the_case_in_which_they_are_compared(shop, capsys):
+    found = imported(shop, "Block if :email_domain: in @proxies\nBlock if :item_id: in @proxies\n", capsys)
+
+    assert found["notes"] == ["Values of lists/proxies.csv must be in lower case: :email_domain: is compared so."]
+
+
 def test_wrong_use_is_told(shop, tmp_path):
     project, rules = app.open(shop), tmp_path / "rules.txt"
     rules.write_text("Block if :amount_in_usd: > 5\n", encoding="utf-8")

@@ -15,8 +15,9 @@ from shroff.errors import nearest
 from shroff.events.definitions import Events, Field
 from shroff.features.definitions import Feature
 from shroff.language.checker import check
-from shroff.language.expression import FeatureValue, Node, ThisField
+from shroff.language.expression import Call, Else, FeatureValue, Literal, Node, ThisField
 from shroff.language.names import Names, Scope
+from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
 from shroff.language.values import HOUR_MS, MINUTE_MS
@@ -39,6 +40,7 @@ _WORDS: Final = {
 }
 KINDS: Final[Mapping[str, str]] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
 FIELD_TYPES: Final = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
+_CASES: Final = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
 # Other names under which a project may have the same field, or the same entity.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "billing_address_country": ("billing_country",),
@@ -60,6 +62,7 @@ ENTITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "ip_address": ("ip", "ip_address", "ip_addr"),
     "shipping_address": ("shipping_address",),
 }
+_FOLDED_KEYS: Final = frozenset({"billing_address", "email", "shipping_address"})  # texts in which capitals occur
 _WINDOWS: Final = {"hourly": "1h", "daily": "24h", "weekly": "7d", "yearly": "365d", "all_time": ""}
 _PER: Final = r"(billing_address|card_number|card|customer|email|ip_address|ip|shipping_address)"
 _WINDOW: Final = r"(hourly|daily|weekly|yearly|all_time)"
@@ -99,6 +102,7 @@ class Meaning:
         text: An expression that can stand beside an operator.
         kind: How texts are compared, and whether it is a truth by itself.
         unit_ms: Of a duration: what 1 stands for.
+        own_case: `lower` or `upper` where the expression gives texts in that case only.
     """
 
     text: str
@@ -106,6 +110,18 @@ class Meaning:
     kind: str
     is_hashed: bool = False
     unit_ms: int = 0
+    own_case: str = ""
+
+    @property
+    def case(self) -> str:
+        """The case in which values are compared, `lower` or `upper`; empty: as they are written."""
+        if self.is_hashed:
+            return ""
+        return _CASES.get(self.kind, self.own_case)
+
+    def in_case(self, case: str) -> str:
+        """The expression with its values in this case."""
+        return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +147,12 @@ class Target:
 
 
 class Attributes:
-    """Finds what attributes are in a project. `added` are the features that they need and the project lacks."""
+    """Finds what attributes are in a project. `added` are features that they need and the project lacks."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.added: dict[str, Added] = {}
+        self.notes: list[str] = []
         self._fields = {one.name: one for one in target.events.types[target.event].fields}
         self._entities = [name for name, one in target.events.entities.items() if target.event in one.keys]
 
@@ -174,7 +191,8 @@ class Attributes:
         kind = EXACT if attribute.is_metadata else KINDS.get(attribute.name, EXACT)
         unit = attribute.name.partition("_")[0]
         shown = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
-        return Meaning(shown, node.type, kind, unit_ms=_UNITS_MS.get(unit, 1_000), is_hashed=self._is_hashed(node))
+        unit_ms, is_hashed = _UNITS_MS.get(unit, 1_000), self._is_hashed(node)
+        return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
 
     def checked(self, text: str, place: Place) -> Node:
         """An expression over the event, typed. Raises: RadarError."""
@@ -250,8 +268,11 @@ class Attributes:
         if found is None:
             raise self._lacking(attribute, f"a {what}", f"{counted.name}: text?")
         value = f"{self.target.event}.{found.name}"
-        if KINDS[counted.name] == TEXT and not found.shape.is_hashed:
-            value = f"lower({value})"
+        if KINDS[counted.name] == TEXT:
+            if found.shape.is_hashed:
+                self._note(f"{attribute.shown} counts {found.name} as it is written: a hash of it has no case.")
+            else:
+                value = f"lower({value})"
         return self._feature(attribute, per, f"{what}s", f"distinct({value})", window)
 
     def _disputes(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
@@ -280,7 +301,7 @@ class Attributes:
     def _derived(self, attribute: Attribute) -> Meaning:
         name = attribute.name
         if name == "email_domain" and (mail := self._field("email")) is not None and not mail.shape.is_hashed:
-            return Meaning(f"domain(this.{mail.name})", mail.type, EXACT)  # in lower case already
+            return Meaning(f"domain(this.{mail.name})", mail.type, TEXT, own_case="lower")
         if name == "is_new_card_on_customer" and (card := self._field("card_fingerprint")) is not None:
             event = self.target.event
             text = f"count({event} where {event}.{card.name} == this.{card.name})"
@@ -330,6 +351,7 @@ class Attributes:
         named = self.target.mapped.entities.get(per)
         found = next((one for one in ((named,) if named else ENTITIES[per]) if one in self._entities), None)
         if found is not None:
+            self._check_case(attribute, per, found, is_named=named is not None)
             return found
         event, likely = self.target.event, named or ENTITIES[per][0]
         hint = (
@@ -338,9 +360,45 @@ class Attributes:
         )
         raise RadarError(f"{attribute.shown} needs an entity for {per.replace('_', ' ')}.", attribute.place, hint)
 
+    def _check_case(self, attribute: Attribute, per: str, entity: str, *, is_named: bool) -> None:
+        """Refuse an entity that tells capitals apart where Radar does not; note it where the mapping names it."""
+        keys = self.target.events.entities[entity].keys[self.target.event]
+        if per not in _FOLDED_KEYS or any(_case_of(one) for one in keys):
+            return
+        words = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
+        if is_named:
+            self._note(f"{words} capitals apart.")
+            return
+        event, key = self.target.event, keys[0]
+        shown = f"{event}.{key.name}" if isinstance(key, ThisField) else text_of(key)
+        hint = (
+            f"Let its key be in one case, such as '{entity}: {{ {event}: lower({shown}) }}', or say in the mapping "
+            f"that it will do, under entities: '{per}: {entity}'."
+        )
+        raise RadarError(f"{words} capitals apart.", attribute.place, hint)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
     def _lacking(self, attribute: Attribute, what: str, declared: str) -> RadarError:
         hint = f"Give {self.target.event} a field '{declared}' in events.yaml, {_AS_MAPPED}."
         return RadarError(f"{self.target.event} has nothing that says {what}.", attribute.place, hint)
+
+
+def _case_of(node: Node) -> str:
+    """The case that an expression folds its texts to, `lower` or `upper`; empty where it folds none."""
+    match node:
+        case Call(_, "lower" | "domain"):
+            return "lower"
+        case Call(_, "upper"):
+            return "upper"
+        case Else(_, left, right):
+            case = _case_of(left)
+            is_same = isinstance(right, Literal) and case and getattr(str(right.value), case)() == right.value
+            return case if is_same or _case_of(right) == case else ""
+        case _:
+            return ""
 
 
 def _slug(name: str) -> str:

@@ -108,6 +108,7 @@ def carry_over(rules: Sequence[RadarRule], target: Target, options: Options) -> 
         if rule.action != "allow":
             carrier.try_to_carry(rule, allows if rule.action == "block" else "")
     outcome = carrier.outcome
+    outcome.notes += carrier.notes
     outcome.carried.sort(key=lambda one: one.source.place.line)
     outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
     actions = {one.source.action for one in outcome.carried}
@@ -180,6 +181,11 @@ class _Carrier:
         self._ids.add(found)
         return found
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of features that the rules need."""
+        return self._attributes.notes
+
     # ---- conditions
 
     def _condition(self, condition: Condition) -> str:
@@ -223,7 +229,8 @@ class _Carrier:
                 raise RadarError(words, right.place)
             if left.is_hashed != other.is_hashed:
                 raise RadarError(f"one of {condition.left.shown} and {right.shown} is hashed.", right.place)
-            return f"{_beside(left, other)} {operator} {_beside(other, left)}"
+            case = _common_case(left, other)
+            return f"{left.in_case(case)} {operator} {other.in_case(case)}"
         return f"{_operand(left)} {operator} {self._literal(condition.left, left, right)}"
 
     def _check_operator(self, attribute: Attribute, meaning: Meaning, operator: str) -> None:
@@ -248,7 +255,7 @@ class _Carrier:
             raise RadarError(words, value.place, "Put the value into a list, and write IN @list: it is hashed there.")
         if meaning.kind == COUNTRY and not _COUNTRY.fullmatch(value.value):
             raise RadarError(f"{value.value!r} is no code of a country or state.", value.place, "Write such as 'US'.")
-        if kind == "choice":
+        if _is_closed(meaning):
             return _quoted(self._choice(attribute, meaning, value))
         return _quoted(_fold(meaning, value.value))
 
@@ -258,8 +265,6 @@ class _Carrier:
         for one in meaning.type.choices:
             if one == value.value or (not is_exact and one.lower() == value.value.lower()):
                 return one
-        if meaning.type.is_open:
-            return value.value
         hint = nearest(value.value, meaning.type.choices) or f"It is one of {', '.join(meaning.type.choices)}."
         raise RadarError(f"{attribute.shown} is never {value.value!r} here.", value.place, hint)
 
@@ -268,7 +273,7 @@ class _Carrier:
         if meaning.type.kind == "boolean":
             self._check_operator(attribute, meaning, "in")
         if isinstance(condition.values, ListName):
-            return f"{_folded(meaning)} in {self._list(attribute, meaning, condition.values)}"
+            return f"{meaning.in_case(meaning.case)} in {self._list(attribute, meaning, condition.values)}"
         values = ", ".join(self._literal(attribute, meaning, one) for one in condition.values)
         return f"{_operand(meaning)} in [{values}]"
 
@@ -279,15 +284,15 @@ class _Carrier:
             raise RadarError(f"{attribute.shown} is {meaning.type}, and lists hold texts.", attribute.place)
         if name not in lists:
             self._now = f"@{named.name}"
-            case = {"lower": " in lower case", "upper": " in upper case"}.get(_case(meaning), "")
+            case = f" in {meaning.case} case" if meaning.case else ""
             hint = nearest(name, lists) or (
                 f"Put its values{case} into lists/{name}.csv, under the line 'value,note,added_by,expires_at'; or name "
                 f"yours in the mapping, under lists: '{named.name}: NAME'."
             )
             raise RadarError(f"there is no list {name}.", named.place, hint)
-        case = _case(meaning)
-        note = f"Values of lists/{name}.csv must be in {case} case: {attribute.shown} is compared so."
-        if case and note not in self.outcome.notes:
+        case = f"in {meaning.case} case" if meaning.case else "as events have them"
+        note = f"Values of lists/{name}.csv must be {case}: {attribute.shown} is compared so."
+        if (meaning.case or meaning.kind != EXACT) and note not in self.outcome.notes:
             self.outcome.notes.append(note)
         return f"lists.{name}"
 
@@ -297,37 +302,34 @@ class _Carrier:
             what = "hashed" if meaning.is_hashed else meaning.type
             words = f"{attribute.shown} is {what}, and {condition.operator.upper()} looks into a text."
             raise RadarError(words, attribute.place)
-        text, operand = _fold(meaning, value.value), _folded(meaning)
+        text, operand = _fold(meaning, value.value), meaning.in_case(meaning.case)
         if condition.operator == "includes":
             return f"contains({operand}, {_quoted(text)})"
         return _like(operand, text, value.place)
 
 
-def _case(meaning: Meaning) -> str:
-    """In which case texts are compared: those of Radar mostly regardless of it."""
-    is_as_it_is = meaning.kind == EXACT or meaning.is_hashed or meaning.type.kind == "choice"
-    return "" if is_as_it_is else "upper" if meaning.kind == COUNTRY else "lower"
-
-
-def _folded(meaning: Meaning) -> str:
-    case = _case(meaning)
-    return f"{case}({meaning.text})" if case else meaning.text
+def _is_closed(meaning: Meaning) -> bool:
+    """Whether it is a choice of texts that are all known."""
+    return meaning.type.kind == "choice" and not meaning.type.is_open
 
 
 def _operand(meaning: Meaning) -> str:
-    return _folded(meaning) if meaning.type.is_text else meaning.text
+    """An attribute as it stands beside a value that is named."""
+    is_folded = meaning.type.is_text and not _is_closed(meaning)
+    return meaning.in_case(meaning.case) if is_folded else meaning.text
 
 
-def _beside(meaning: Meaning, other: Meaning) -> str:
-    """A value as it is compared with that of another attribute."""
-    if not meaning.type.is_text or EXACT in {meaning.kind, other.kind} or meaning.is_hashed:
-        return meaning.text
-    return f"{'upper' if COUNTRY in {meaning.kind, other.kind} else 'lower'}({meaning.text})"
+def _common_case(one: Meaning, other: Meaning) -> str:
+    """The case in which two attributes are compared; as they are written where one of them is known by that."""
+    if not one.type.is_text or one.is_hashed:
+        return ""
+    if EXACT in {one.kind, other.kind}:
+        return one.own_case or other.own_case
+    return "upper" if COUNTRY in {one.kind, other.kind} else "lower"
 
 
 def _fold(meaning: Meaning, value: str) -> str:
-    case = _case(meaning)
-    return value.upper() if case == "upper" else value.lower() if case == "lower" else value
+    return {"upper": value.upper, "lower": value.lower}.get(meaning.case, lambda: value)()
 
 
 def _quoted(text: str) -> str:
