@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.adapters.log_sqlite import SqliteLog
+from shroff.cases.raising import Raiser
+from shroff.decisions import exports, whole_log
+from shroff.decisions.entities import EntityLook
+from shroff.decisions.explain import explain
 from shroff.decisions.lake_reader import LakeReader
 from shroff.decisions.lake_writer import LakeWriter
 from shroff.decisions.pruning import compare
@@ -23,15 +27,19 @@ from shroff.decisions.verifying_batch import verify_batch
 from shroff.decisions.whole_log import WholeLog
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import StateError
+from shroff.events.casework import CaseSettings
 from shroff.events.event import Event
 from shroff.events.labels import LogEvent
+from shroff.notices import reckoning
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 from shroff.testing.objects import MemoryObjects
-from tests.laws.projects import histories, history_of, project, versions
+from tests.laws.projects import LATENESS_MS, START_MS, histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, Made, Version, submission
 from tests.laws.test_lake import LAKE
+
+RULES = "- { id: r0, on: payment, by: card, when: 'payment.amount > 3', effect: review, notify: analysts }\n"
 
 # So many submissions; then nothing, or the lake is written and some of it pruned, behind a snapshot or without one.
 STEPS = st.lists(
@@ -143,6 +151,55 @@ def test_a_lake_over_a_file_answers_old_events_and_takes_labels_for_them(
             assert answers[0] == answers[1]
             prune(objects, whole, upto, 9)
         assert rows_of(whole) == rows_of(undisturbed)
+
+
+TOLD: Version = ("card:\n  spent: sum(payment.amount) over 1s\nmerchant:\n  f: count(label) over 1s\n", RULES, 0)
+
+
+def told(log: Log) -> list[Any]:
+    """What people see of a log: explanations, pages of keys, what a search finds, alerts, exports."""
+    definitions = project(*TOLD)
+    look, found = EntityLook(log, definitions), list[Any]()
+    for row in list(chain.from_iterable(log.decisions_after()))[-2:]:
+        found.append(explain(log, row))
+    for entity, key in (("card", "a"), ("merchant", "nobody")):
+        before: int | None = None
+        while before != 1:
+            page = look.timeline(entity, key, before=before, limit=9)
+            found.append(page)
+            before = page.looked_to + 1
+        found += [look.neighbours(entity, key, look.timeline(entity, key)), look.entities_with(key)]
+    found.append(Raiser(log, CaseSettings(), 2).alerts(0, log.last_seq()))
+    return [*found, *(list(chain.from_iterable(exports.lines(log, kind, "jsonl"))) for kind in exports.KINDS.values())]
+
+
+def test_people_are_told_the_same_of_a_log_that_was_pruned():
+    undisturbed, pruned, objects = MemoryLog(), MemoryLog(), MemoryObjects()
+    whole = WholeLog(pruned, lambda: lake_of(objects))
+    for log in (undisturbed, whole):
+        run(log, TOLD, history_of(7, 40), Snapshots(Path("/nowhere")))
+    truth = told(undisturbed)
+    for upto in (25, 37):
+        prune(objects, whole, upto, 40)
+
+        assert pruned.pruned_to() == upto
+        assert told(whole) == truth
+        for moment_ms in range(START_MS, whole.watermark_ms() + 50, 9):  # of a report, which looks for its day
+            floor = reckoning._floor(whole, moment_ms, whole.last_seq())
+            early = [one for records in undisturbed.read(0, floor) for one in records if one.kind == "event"]
+            assert all(one.time_ms < moment_ms + LATENESS_MS for one in early)
+
+
+def test_a_page_ends_at_the_lake_where_that_cannot_be_reached():
+    log, objects = MemoryLog(), MemoryObjects()
+    run(log, TOLD, history_of(7, 60), Snapshots(Path("/nowhere")))
+    young = [one.seq for records in log.read(30) for one in records]
+    prune(objects, log, 30, 9)
+    page = EntityLook(whole_log.whole(log, None), project(*TOLD)).timeline("card", "a")
+
+    assert page.looked_to == 30
+    assert page.is_cut
+    assert {one.record.seq for one in page.events} < set(young)
 
 
 def test_the_law_catches_a_lake_that_forgets_a_place(monkeypatch: pytest.MonkeyPatch):

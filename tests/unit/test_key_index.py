@@ -81,14 +81,14 @@ def take(folder, first, count):
     assert run(["-C", str(folder), "ingest", str(path)]) == 0
 
 
-def places(project, index, wanted, end=None, after=0):
+def places(project, index, wanted, end=None):
     """The places of all events that are found, newest first."""
     definitions = project.definitions
     with project.reading() as log:
         records = Records(definitions.events, definitions.settings.money_places)
         events = KeyEvents(log, definitions, records, index)
         end = log.last_seq() if end is None else end
-        return [record.seq for _, part in events.backwards(end, wanted, after) for record in part]
+        return [record.seq for _, part in events.backwards(end, wanted) for record in part]
 
 
 def of(project):
@@ -134,17 +134,6 @@ def _noted(told, function):
 
 def _never(self, *words) -> Iterator[int]:
     raise AssertionError("the log was read")
-
-
-@pytest.mark.parametrize("after", [0, 5, LINES, 200, EVENTS // LINES * LINES, EVENTS + 20])
-def test_it_ends_where_it_is_told_to(bank, after):
-    project = app.open(bank)
-    project.index_keys()
-    take(bank, EVENTS, 37)
-
-    for wanted in QUESTIONS:
-        everything = places(project, None, wanted)
-        assert places(project, of(project), wanted, after=after) == [place for place in everything if place > after]
 
 
 def test_further_events_are_taken_in_and_runs_put_together(bank):

@@ -79,7 +79,7 @@ class LabelViews(ABC):
         definitions = self.definitions
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self.reading() as log:
-            labels = Labels(max(log.pruned_to(), log.last_seq() - LOOK_BACK))
+            labels = Labels(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)
             now_ms = max(log.watermark_ms() or 0, labels.newest_ms)
         points = {one.days: one.share for one in maturity_in(labels.histories, now_ms, friendly=friendly).points}

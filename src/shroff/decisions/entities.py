@@ -5,18 +5,18 @@ How far back it was looked is said, and the next question goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.finding_keys import KeyEvents
+from shroff.decisions.finding_keys import KeyEvents, Wanted
 from shroff.decisions.history import Records
 from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.stored import decision_document
-from shroff.errors import UsageError, nearest
+from shroff.errors import PrunedError, TransientError, UsageError, nearest
 from shroff.events.event import Event
 from shroff.features.key_texts import read_key
 from shroff.features.naive import Key
@@ -81,7 +81,7 @@ class EntityLook:
         end = self._log.last_seq() if before is None else before - 1
         found: list[Record] = []
         looked_to = end
-        for start, records in self._events.backwards(end, {entity: [key]}, self._log.pruned_to()):
+        for start, records in self._backwards(end, {entity: [key]}):
             looked_to = start
             found += records
             if len(found) >= limit:
@@ -108,7 +108,7 @@ class EntityLook:
         wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
         counts: dict[Key, dict[tuple[str, str], int]] = {}
         looked_at = 0
-        for _, records in self._events.backwards(self._log.last_seq(), wanted, self._log.pruned_to()):
+        for _, records in self._backwards(self._log.last_seq(), wanted):
             for record in records[:NEIGHBOUR_EVENTS_MAX]:
                 self._count(record, entity, own, wanted, counts)
             looked_at += len(records)
@@ -128,7 +128,7 @@ class EntityLook:
         keys = {name: read_key(text, one) for name, one in self._definitions.events.entities.items()}
         wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
         found, looked_to = set[str](), self._log.last_seq()
-        for start, records in self._events.backwards(looked_to, wanted, self._log.pruned_to()):
+        for start, records in self._backwards(looked_to, wanted):
             looked_to = start
             for record in records:
                 there = [name for name, (key,) in wanted.items() if self._keyed.has(record, name, key)]
@@ -138,6 +138,16 @@ class EntityLook:
             if not wanted:
                 break
         return [name for name in keys if name in found], looked_to
+
+    def _backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+        """As `KeyEvents.backwards`; where the lake cannot be reached, it ends at the last place that lies in it."""
+        looked_to = end
+        try:
+            for looked_to, records in self._events.backwards(end, wanted):
+                yield looked_to, records
+        except (TransientError, PrunedError):
+            if looked_to > self._log.pruned_to():
+                raise
 
     # ---- keys
 

@@ -114,7 +114,7 @@ class Watching:
     def _count_flags(self) -> None:
         last = self._log.last_seq()
         if self._flags_to < 0:
-            self._flags_to = max(last - LOOK_BACK, self._log.pruned_to())
+            self._flags_to = max(0, last - LOOK_BACK)
         for rows in self._log.flags_after(self._flags_to, last):
             for row in rows:
                 self._hours.setdefault(row.rule, Counter())[row.time_ms // HOUR_MS] += 1
