@@ -9,10 +9,11 @@ import pytest
 import shroff
 from shroff.app import make_project
 from shroff.decisions import training_gathered
+from shroff.decisions.later_labels import last_moment
 from shroff.decisions.leak_test import difference_of
 from shroff.decisions.tables import Way
 from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import last_moment, log_source
+from shroff.decisions.training_sources import log_source
 from shroff.errors import StorageError
 from shroff.models import filed
 from shroff.models.filed import Filed
@@ -38,7 +39,9 @@ def set_of(bank: Path, spill: Path):
     with project.reading() as log:
         settings = project.definitions.models["payment"]
         source = log_source(log, project.definitions, "payment")
-        return build_set(project.definitions, settings, source, last_moment(log) or 0, Way(spill=spill))
+        return build_set(
+            project.definitions, settings, source, last_moment(log, project.now_ms()) or 0, Way(spill=spill)
+        )
 
 
 def test_a_set_in_a_file_is_the_set_in_memory(bank, tmp_path, monkeypatch):

@@ -196,12 +196,12 @@ def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
 
 def test_an_empty_log_cannot_be_judged():
     with pytest.raises(UsageError, match="no events to judge"):
-        backtest(MemoryLog(), definitions())
+        backtest(MemoryLog(), definitions(), as_of_ms=None)
 
 
 def test_an_end_before_the_start_is_refused(log: MemoryLog):
     with pytest.raises(UsageError, match="is not after"):
-        backtest(log, definitions(), start_ms=2, end_ms=1)
+        backtest(log, definitions(), start_ms=2, end_ms=1, as_of_ms=LATER)
 
 
 # ---- outcomes and sums
@@ -464,7 +464,7 @@ def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.
 @pytest.mark.parametrize("span", [{"start_ms": LATER}, {"end_ms": read_time("2026-02-01T00:00:00Z")}])
 def test_a_stretch_without_events_is_refused_with_the_span_of_the_log(log: MemoryLog, span: dict[str, int]):
     with pytest.raises(UsageError, match="of 2026-03-01T12:00:00Z to 2026-03-01T23:00:00Z") as raised:
-        backtest(log, draft(), **span)
+        backtest(log, draft(), **span, as_of_ms=LATER)
 
     assert "no event of the log that is decided lies from" in str(raised.value)
 
@@ -473,7 +473,7 @@ def test_what_was_only_taken_is_told_apart():
     log = MemoryLog()
     writer(log).write([payment(1, 0)], decide=False)
     with pytest.raises(UsageError, match="1 event there was taken without a decision"):
-        backtest(log, draft())
+        backtest(log, draft(), as_of_ms=LATER)
 
 
 def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):

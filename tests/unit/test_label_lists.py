@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log_memory import MemoryLog
-from shroff.cases.labels import Maturity, conflicts, maturity
+from shroff.cases.labels import Labels, Maturity, conflicts, maturity, maturity_in
 from shroff.cli.main import main
+from shroff.decisions.later_labels import last_moment
 from shroff.decisions.writer import Writer
 from shroff.errors import UsageError
 from shroff.events.intake import Intake, Submission
@@ -29,6 +30,7 @@ def log_of(*parts: object) -> MemoryLog:
 
 
 def days(log: MemoryLog, **options: object) -> Maturity:
+    options.setdefault("as_of_ms", last_moment(log, NOW_MS) or 0)
     return maturity(log, definitions(), **options)
 
 
@@ -152,6 +154,9 @@ def test_days_and_a_moment_cut_the_curve():
     assert found.points[-1].share == 1.0
     assert found.later > 0
     assert found.frauds < 40
+    labels = Labels()
+    labels.follow(log, definitions())
+    assert maturity_in(labels.histories, START_MS + 30 * DAY_MS, 3) == found
     with pytest.raises(UsageError, match="0 to 3,650 days"):
         days(log, days=-1)
 

@@ -15,12 +15,13 @@ from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions import outfiles, training_files
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.histories import Taken, log_batches, taken
+from shroff.decisions.later_labels import last_moment
 from shroff.decisions.leak_test import difference_of
 from shroff.decisions.tables import Way
 from shroff.decisions.training_files import LABELS, ROWS, read_set, write_set
 from shroff.decisions.training_manifest import MANIFEST, read_manifest
 from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import file_source, last_moment, log_source
+from shroff.decisions.training_sources import file_source, log_source
 from shroff.decisions.writer import Writer
 from shroff.errors import StorageError, UsageError
 from shroff.events.intake import Submission
@@ -214,12 +215,26 @@ def test_an_empty_history_gives_an_empty_set() -> None:
     assert [len(one.values) for one in found.inputs] == [0] * len(INPUTS)
 
 
-def test_the_last_moment_of_a_log_is_that_of_its_last_event_or_label() -> None:
-    log = log_of(projects.payment(1, 5), projects.label(1, "p1", "fraud", "analyst", "2026-03-02T00:00:00Z"))
-    Writer(log, projects.definitions({"rules/large.yaml": None}), lambda: projects.NOW_MS).write([])
+def label(number: int, event: str, known_at: str) -> Submission:
+    return projects.label(number, event, "fraud", "analyst", known_at)
 
-    assert last_moment(log) == parse_time("2026-03-02T00:00:00Z")
-    assert last_moment(MemoryLog()) is None
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [label(1, "p1", "2026-03-03T00:00:00Z"), label(2, "p2", "2026-03-02T00:00:00Z")],
+        [label(2, "p2", "2026-03-02T00:00:00Z"), label(1, "p1", "2026-03-03T00:00:00Z")],
+        [label(1, "p1", "2026-03-03T00:00:00Z"), projects.payment(3)],
+        [label(1, "p1", "2026-03-03T00:00:00Z"), label(2, "p2", "2999-01-01T00:00:00Z")],
+    ],
+    ids=["older label last", "newer label last", "older event last", "label of the future last"],
+)
+def test_the_last_moment_is_that_of_the_latest_record_whatever_the_order_of_lines(later: list[Submission]) -> None:
+    log = log_of(projects.payment(1, 5), projects.payment(2, 6), *later)
+    Writer(log, projects.definitions({"rules/large.yaml": None}), lambda: projects.NOW_MS).write([])  # a control event
+
+    assert last_moment(log, projects.NOW_MS) == parse_time("2026-03-03T00:00:00Z")
+    assert last_moment(MemoryLog(), projects.NOW_MS) is None
 
 
 def test_an_unknown_type_or_engine_is_refused() -> None:

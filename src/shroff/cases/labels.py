@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -112,7 +112,7 @@ class Labels:
         """Labels behind this place, known by a moment."""
         self.histories: Histories = {}
         self.after = self.to = after
-        self.count = self.newest_ms = 0
+        self.count = 0
         self._as_of_ms = as_of_ms
 
     def follow(self, log: Log, definitions: Definitions) -> None:
@@ -131,8 +131,11 @@ class Labels:
         _, verdict, source, _, reason, _ = label.values
         said = Said(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
         self.histories.setdefault((label.of.type, label.of.id), History(label.of.time_ms, [])).said.append(said)
-        self.newest_ms = max(self.newest_ms, label.time_ms)
         self.count += 1
+
+    def known_at_ms(self) -> Iterator[int]:
+        """When each of them became known."""
+        return (said.known_at_ms for history in self.histories.values() for said in history.said)
 
 
 def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -> list[Conflict]:
@@ -159,7 +162,7 @@ def conflicts_in(histories: Histories) -> list[Conflict]:
 def maturity(
     log: Log,
     definitions: Definitions,
-    as_of_ms: int | None = None,
+    as_of_ms: int,
     days: int | None = None,
     friendly: Mapping[str, Collection[str]] | None = None,
 ) -> Maturity:
@@ -173,7 +176,7 @@ def maturity(
     not change with the time of the event, and says nothing of frauds that take longer than its last day.
 
     Args:
-        as_of_ms: Labels known up to this moment; None: the time of the last record in the log.
+        as_of_ms: Labels known up to this moment.
         days: How far the curve goes; None: as far as a tenth of the frauds' events has had time, and a fraud took.
         friendly: For event types the reasons of labels whose fraud counts as genuine.
 
@@ -184,24 +187,23 @@ def maturity(
         raise UsageError(f"a maturity curve goes 0 to {DAYS_MAX:,} days, not {days}.")
     labels = Labels(as_of_ms=as_of_ms)
     labels.follow(log, definitions)
-    now_ms = max(log.watermark_ms() or 0, labels.newest_ms) if as_of_ms is None else as_of_ms
-    return maturity_in(labels.histories, now_ms, days, friendly)
+    return maturity_in(labels.histories, as_of_ms, days, friendly)
 
 
 def maturity_in(
-    histories: Histories, now_ms: int, days: int | None = None, friendly: Mapping[str, Collection[str]] | None = None
+    histories: Histories, as_of_ms: int, days: int | None = None, friendly: Mapping[str, Collection[str]] | None = None
 ) -> Maturity:
-    """The same for labels that are at hand, of which those known at `now_ms` are all."""
+    """The same for labels that are at hand, of which those count that were known at `as_of_ms`."""
     frauds = [
         fraud
         for (type_, _), history in histories.items()
-        if (fraud := _fraud(history, now_ms, (friendly or {}).get(type_, ()))) is not None
+        if (fraud := _fraud(history, as_of_ms, (friendly or {}).get(type_, ()))) is not None
     ]
     old_enough = [one for one in frauds if one.days <= one.age_days]
     last = _last_day(old_enough) if days is None else days
     kept = [one for one in old_enough if one.days <= last]
     points = _curve(kept, last) if kept else ()
-    return Maturity(now_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
+    return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
 
 @dataclass(slots=True)
@@ -276,16 +278,17 @@ def _kind(said: Sequence[Said]) -> str:
 # ---- the curve
 
 
-def _fraud(history: History, now_ms: int, friendly: Collection[str]) -> _Fraud | None:
+def _fraud(history: History, as_of_ms: int, friendly: Collection[str]) -> _Fraud | None:
     def is_fraud(said: Said) -> bool:
         return counted_verdict(said.verdict, said.reason, friendly) == "fraud"
 
-    if not is_fraud(history.said[history.force]):
+    known = [one for one in history.said if one.known_at_ms <= as_of_ms]
+    if not known or not is_fraud(known[_in_force(known)]):
         return None
-    telling = [one for one in history.said if is_fraud(one)]
+    telling = [one for one in known if is_fraud(one)]
     first = min(telling, key=lambda one: (one.known_at_ms, SOURCES.index(one.source)))
     event_ms = history.time_ms
-    return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (now_ms - event_ms) // DAY_MS, first.source)
+    return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (as_of_ms - event_ms) // DAY_MS, first.source)
 
 
 def _last_day(frauds: Sequence[_Fraud]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,8 @@ class LabelViews(ABC):
     """What the labels of a project say together. Each call reads the log as it is then."""
 
     __slots__ = ()
+
+    now_ms: Callable[[], int]
 
     @property
     @abstractmethod
@@ -62,12 +64,15 @@ class LabelViews(ABC):
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
         """How many frauds are known n days after their event (see `cases.labels.maturity`)."""
         from shroff.cases.labels import maturity
+        from shroff.decisions.later_labels import last_moment
         from shroff.decisions.notebook import moment_ms
 
         definitions = self.definitions
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self.reading() as log:
-            return maturity(log, definitions, moment_ms(as_of), days, friendly)
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
+            return maturity(log, definitions, as_of_ms or 0, days, friendly)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
         """Which share of the frauds is known after so many days; ages that the curve does not reach are left out.
@@ -75,14 +80,15 @@ class LabelViews(ABC):
         By the labels of the last `LOOK_BACK` places, so that it takes no longer as the log grows.
         """
         from shroff.cases.labels import Labels, maturity_in
+        from shroff.decisions.later_labels import latest
 
         definitions = self.definitions
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self.reading() as log:
             labels = Labels(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)
-            now_ms = max(log.watermark_ms() or 0, labels.newest_ms)
-        points = {one.days: one.share for one in maturity_in(labels.histories, now_ms, friendly=friendly).points}
+            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self.now_ms()) or 0
+        points = {one.days: one.share for one in maturity_in(labels.histories, as_of_ms, friendly=friendly).points}
         return {days: points[days] for days in ages_days if days in points}
 
 

@@ -218,7 +218,7 @@ def _gates_text(gates: Sequence[GateResult]) -> str:
 @click.option(
     "--tolerance", metavar="X", type=float, help="How far a row may be off.  [default: 1e-6, of margins 1e-5]"
 )
-@click.option("--as-of", metavar="TIME", help="Judge it by what was known then.  [default: the log's end]")
+@click.option("--as-of", metavar="TIME", help="Judge it by what was known then.  [default: the log's last record]")
 @click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
 @click.option("--by", metavar="NAME", default="", help="Who brings it.")
 def import_model(session: Session, file: Path, rows: Path | None, **options: Any) -> int:

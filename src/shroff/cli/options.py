@@ -57,7 +57,9 @@ def source_options(function: Function) -> Function:
             help="Sort FILEs by event time first.",
         ),
         click.option(
-            "--as-of", metavar="TIME", help="What was known by then; a day is its start, UTC.  [default: the end]"
+            "--as-of",
+            metavar="TIME",
+            help="What was known by then; a day is its start, UTC.  [default: the last record]",
         ),
     )
     return add(function)

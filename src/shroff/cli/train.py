@@ -14,6 +14,7 @@ from shroff.cli.options import cluster_options, source_options
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.cli.stages import stages
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,6 +140,7 @@ def document_of(report: TrainReport) -> dict[str, Any]:
     document = {
         "model": report.stored.id,
         "event": report.stored.event,
+        "as_of": time_text(report.as_of_ms),
         "rows": report.rows,
         "fraud": report.fraud,
         "immature": report.immature,

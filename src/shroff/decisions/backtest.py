@@ -36,7 +36,6 @@ from shroff.decisions.outfiles import csv_line, write_lines, write_tables
 from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.progress import Progress
 from shroff.decisions.tables import arrow_type
-from shroff.decisions.training_sources import last_moment
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.types import TIME, money
@@ -240,7 +239,7 @@ def backtest(
     *,
     start_ms: int | None = None,
     end_ms: int | None = None,
-    as_of_ms: int | None = None,
+    as_of_ms: int | None,
     judges_models: bool = True,
     reading: Progress | None = None,
     computing: Progress | None = None,
@@ -250,7 +249,7 @@ def backtest(
     Args:
         start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
         end_ms: What is judged ends before the first event at or after this moment.
-        as_of_ms: Labels that were known then count; by default at the time of the log's last event or label.
+        as_of_ms: Labels that were known then count; None where the log has no events.
         judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
             learnt from are then judged apart.
 
@@ -258,15 +257,14 @@ def backtest(
         start.
     """
     began = time.monotonic()
-    as_of = last_moment(log) if as_of_ms is None else as_of_ms
-    if as_of is None:
+    if as_of_ms is None:
         raise UsageError("the log has no events to judge. Bring some in with 'shroff ingest FILE --as EVENT'.")
     if start_ms is not None and end_ms is not None and end_ms <= start_ms:
         raise UsageError(f"--to {time_text(end_ms)} is not after --from {time_text(start_ms)}.")
     late_ms, last = lateness_of(log, draft), log.last_seq()
     after = 0 if start_ms is None else first_place(log, start_ms, late_ms, last) - 1
     upto = last if end_ms is None else first_place(log, end_ms, late_ms, last) - 1
-    span = Span(after, upto, as_of)
+    span = Span(after, upto, as_of_ms)
     draft.require_models()
     with calm_collector():
         verdicts = judge(log, draft, span, reading, computing)

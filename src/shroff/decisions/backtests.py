@@ -35,6 +35,7 @@ class Backtests(Elsewhere):
     __slots__ = ()
 
     places: config.Places
+    now_ms: Callable[[], int]
 
     @property
     @abstractmethod
@@ -76,24 +77,34 @@ class Backtests(Elsewhere):
             model: A model of the registry, in the champion's place.
             start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
             end: What is judged ends before the first event at or after this moment.
-            as_of: Labels that were known then count; by default when the last event or label of the log was.
+            as_of: Labels that were known then count; by default those known at the time of the log's last record.
         """
         from shroff.decisions.backtest import backtest
         from shroff.decisions.backtest_learnt import reads_score
+        from shroff.decisions.later_labels import last_moment
         from shroff.decisions.notebook import moment_ms
 
         names = [str(one) for one in (rules, policy, model) if one is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or reads_score(definitions)
-        span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end"), "as_of_ms": moment_ms(as_of)}
+        span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end")}
         with ExitStack() as opened:
             if paths(files):
                 log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True, order=order))
             else:
                 log = opened.enter_context(self.reading())
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
             return backtest(
-                log, definitions, names, **span, judges_models=judges_models, reading=reading, computing=computing
+                log,
+                definitions,
+                names,
+                **span,
+                as_of_ms=as_of_ms,
+                judges_models=judges_models,
+                reading=reading,
+                computing=computing,
             )
 
     def _draft(

@@ -21,7 +21,7 @@ from shroff.decisions.shadow_scores import scores_of, tried_since
 from shroff.decisions.tested_rows import counts_of, keys_of, stored_rows
 from shroff.decisions.training import plain_settings, terms_of
 from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import last_moment, log_source
+from shroff.decisions.training_sources import log_source
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
@@ -115,7 +115,7 @@ def compare_tried(
     challenger: Scorer,
     event: str,
     *,
-    as_of_ms: int | None = None,
+    as_of_ms: int,
     reading: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Two models that are in force or in shadow, on the events behind the place from which both scored.
@@ -126,12 +126,11 @@ def compare_tried(
     """
     since = [tried_since(log, event, one.id) or 0 for one in (champion, challenger)]
     after, learnt_ms = max(since), max(one.learnt_until_ms or 0 for one in (champion, challenger))
-    moment = last_moment(log) if as_of_ms is None else as_of_ms
     settings = plain_settings(definitions, event, ())
-    given = build_set(definitions, settings, log_source(log, definitions, event), moment or 0)
+    given = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
     is_both = (given.seqs > after) & (given.times_ms >= learnt_ms)
-    mature_ms = (moment or 0) - settings.label_delay_ms
-    known = known_rows(given, 0, mature_ms + 1, moment or 0, settings.label_delay_ms)
+    mature_ms = as_of_ms - settings.label_delay_ms
+    known = known_rows(given, 0, mature_ms + 1, as_of_ms, settings.label_delay_ms)
     rows, verdicts = known.rows[is_both[known.rows]], known.verdicts[is_both[known.rows]]
     young = int(np.count_nonzero(is_both & (given.times_ms > mature_ms)))
     both = int(np.count_nonzero(is_both))

@@ -55,7 +55,7 @@ class Importings(Trainings):
             calibrate: Fit a calibration to labelled events, as models that are trained here get one.
             rounds: How many rounds of boosting count; by default as the file says.
             tolerance: How far a row may be off; by default 1e-6 of a score, and relatively 1e-5 of a margin.
-            as_of: Judged by what was known then; by default at the log's last event or label.
+            as_of: Judged by what was known then; by default at the time of the log's last record.
             promote: Put it in force if its gates passed.
 
         Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
@@ -63,11 +63,11 @@ class Importings(Trainings):
         """
         from shroff.decisions.import_inputs import read_by
         from shroff.decisions.importing import foreign_file, imported, settings_for
-        from shroff.decisions.later_labels import now_of
+        from shroff.decisions.later_labels import last_moment
         from shroff.decisions.notebook import moment_ms
         from shroff.decisions.tables import Way
         from shroff.decisions.training import train_model
-        from shroff.decisions.training_sources import last_moment, log_source
+        from shroff.decisions.training_sources import log_source
 
         path, definitions = Path(file), self.definitions
         event = self._event_of(event)
@@ -88,7 +88,7 @@ class Importings(Trainings):
         )
         with self.reading() as log:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, now_of(log, self.now_ms())) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             report = train_model(

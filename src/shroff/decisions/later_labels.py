@@ -1,8 +1,10 @@
-"""Labels that say of themselves that they become known only after now: a clock or a year that stood wrong."""
+"""The time of the last record of a log, and labels that say that they become known only after now."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from shroff.events.event import time_text
@@ -38,6 +40,25 @@ def now_of(log: Log, now_ms: int) -> int:
     """
     newest_ms = log.watermark_ms()
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
+
+
+def last_moment(log: Log, now_ms: int) -> int | None:
+    """The time of the last record of a log: the default `as_of` of every answer; None without events.
+
+    The last record is the one with the latest time, wherever it stands: an event counts with the time at which it
+    happened, a label with the time at which it became known. A label that becomes known only after now is passed over.
+
+    Cost: a pass over the log for its labels.
+    """
+    return latest(log.watermark_ms(), (one.time_ms for records in log.labels_after() for one in records), now_ms)
+
+
+def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> int | None:
+    """The same of events of which the newest is at hand, and of labels that became known at these times."""
+    if newest_ms is None:
+        return None
+    limit_ms = max(now_ms, newest_ms)
+    return max(chain((newest_ms,), (known_ms for known_ms in known_at_ms if known_ms <= limit_ms)))
 
 
 @dataclass(slots=True)

@@ -66,6 +66,8 @@ class TrainingSets(Elsewhere):
 
     __slots__ = ()
 
+    now_ms: Callable[[], int]
+
     @property
     @abstractmethod
     def definitions(self) -> Definitions:
@@ -109,7 +111,7 @@ class TrainingSets(Elsewhere):
         given = paths(files), None if labels is None else Path(labels)
         with self._source(settings, *given, order) as (source, left, remarks):
             as_of_ms = moment_ms(as_of)
-            as_of_ms = source.newest() if as_of_ms is None else as_of_ms
+            as_of_ms = source.newest(self.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             return self._write(Path(out), settings, source, as_of_ms, fold, way, left, remarks)

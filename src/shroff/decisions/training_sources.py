@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import lateness_of
 from shroff.decisions.histories import LeftOut, Taken
+from shroff.decisions.later_labels import last_moment, latest
 from shroff.decisions.training_labels import in_order
 from shroff.decisions.training_wanted import wanted_of
 from shroff.errors import UsageError
@@ -40,7 +41,7 @@ class Source:
         log: Where it has been decided; None for files.
         upto: The last place of the log that is read; None: its end.
         files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
-        newest: Of when it is where nobody names a moment: the time of its last event or label; None without any.
+        newest: The time of its last record, by now; None without events (see `last_moment`).
     """
 
     taken: Callable[[], Iterable[Taken]]
@@ -51,7 +52,7 @@ class Source:
     files: tuple[Path, ...] = ()
     labels_file: Path | None = None
     order: str = "file"
-    newest: Callable[[], int | None] = lambda: None
+    newest: Callable[[int], int | None] = lambda _now_ms: None
 
 
 def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> Source:
@@ -61,7 +62,7 @@ def log_source(log: Log, definitions: Definitions, event: str, upto: int | None 
     def frames() -> Iterator[Taken]:
         return _log_frames(log, definitions, event, upto)
 
-    return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda: last_moment(log))
+    return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
 
 
 def _log_frames(log: Log, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
@@ -108,9 +109,9 @@ def file_source(
 
         return file_columns(files, definitions, hasher, settings.event, left=left)
 
-    def newest() -> int | None:
+    def newest(now_ms: int) -> int | None:
         times = [int(frame.times.max()) for one in columns(None) for frame in one.frames.values() if len(frame)]
-        return max([*times, *(label.known_at_ms for label in label_rows())], default=None)
+        return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), now_ms)
 
     lateness_ms = definitions.settings.lateness_ms
     given = tuple(files)
@@ -127,24 +128,6 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
             raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
         found.append(one.label)
     return in_order(found, definitions.settings.money_places)
-
-
-def last_moment(log: Log, until_ms: int | None = None) -> int | None:
-    """The newest time of the log: of when a set is that nobody names a moment for; None without events.
-
-    It is the time of the newest event, or of the last record if that is a label which came to be known later. A label
-    that is brought in behind with an older time does not set the moment back. With `until_ms` a record of a later time
-    is passed over.
-    """
-    newest, end = log.watermark_ms(), log.last_seq()
-    while end > 0:
-        start = max(0, end - 256)
-        for records in reversed(list(log.read(start, end))):
-            for record in reversed(records):
-                if record.kind != "control" and (until_ms is None or record.time_ms <= until_ms):
-                    return max(record.time_ms, record.time_ms if newest is None else newest)
-        end = start
-    return None
 
 
 # ---- parts of what was taken

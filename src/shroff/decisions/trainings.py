@@ -68,8 +68,8 @@ class Trainings(Promotions):
 
         Args:
             event: The event type; may be left out where model.yaml has one.
-            as_of: By default the time of the log's last event or label, or of the files' last; a label that says that
-                it becomes known only after now is passed over.
+            as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
+                a label when it became known. A label that becomes known only after now is passed over.
             files: Train on these files instead of the log, with `labels` merged in by when they were known: they are
                 taken in by the same door, into a log of their own that goes afterwards.
             order: `time` sorts the files first, as `ingest` does.
@@ -81,11 +81,11 @@ class Trainings(Promotions):
             for the learner.
         """
         from shroff.decisions.clusters import growing_on
-        from shroff.decisions.later_labels import labels_after, now_of, told_of
+        from shroff.decisions.later_labels import labels_after, last_moment, now_of, told_of
         from shroff.decisions.notebook import moment_ms
         from shroff.decisions.tables import Way
         from shroff.decisions.training import at_stage, train_model
-        from shroff.decisions.training_sources import last_moment, log_source
+        from shroff.decisions.training_sources import log_source
         from shroff.decisions.training_wanted import settings_of
 
         settings = settings_of(self.definitions, event)
@@ -111,12 +111,10 @@ class Trainings(Promotions):
             source = log_source(log, self.definitions, settings.event)
             source = replace(source, log=None) if given else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
-            limit_ms = now_of(log, self.now_ms())
+            told: list[str] = []
             if as_of_ms is None:
-                as_of_ms = last_moment(log, limit_ms)
-                told = told_of(labels_after(log, limit_ms))
-            else:
-                told = []
+                as_of_ms = last_moment(log, self.now_ms())
+                told = told_of(labels_after(log, now_of(log, self.now_ms())))
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if given else NO_EVENTS)
             report = train_model(
@@ -218,11 +216,12 @@ class Trainings(Promotions):
 
         Args:
             models: The champion and another; or the other alone; or none, where one is tried beside the champion.
-            as_of: Labels that were known then count; by default when the last event or label of the log was.
+            as_of: Labels that were known then count; by default those known at the time of the log's last record.
 
         Raises: UsageError where it is not clear which are meant, or nothing was scored by both.
         """
         from shroff.decisions.comparing import compare_tested, compare_tried, tried_pair
+        from shroff.decisions.later_labels import last_moment
         from shroff.decisions.notebook import moment_ms
 
         if len(models) > 2 or len(set(models)) != len(models):
@@ -233,7 +232,9 @@ class Trainings(Promotions):
         pair = tried_pair(scoring, models)
         if pair is not None:
             with self.reading() as log:
-                return compare_tried(log, self.definitions, *pair, event, as_of_ms=moment_ms(as_of), reading=reading)
+                as_of_ms = moment_ms(as_of)
+                as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
+                return compare_tried(log, self.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading)
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
         return compare_tested(self.definitions, self.registry.read(first), self.registry.read(models[-1]))
 

@@ -21,6 +21,7 @@ from shroff.cases.labels import (
     maturity_in,
 )
 from shroff.decisions.history import Waiting, waiting_row
+from shroff.decisions.later_labels import latest
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -98,23 +99,24 @@ class LabelBoard:
             try:
                 with self.project.reading() as log:
                     labels = self._followed(log)
-                    watermark_ms = log.watermark_ms() or 0
+                    now_ms = self.project.now_ms()
+                    as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
                     waits = log.counts().waiting
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
                 with self.project.told() as store, store.look() as look:
-                    now_ms = self.project.now_ms()
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
                 return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())
-            together = self._together(labels, watermark_ms)
-            since_ms = -1 if period_ms is None else labels.newest_ms - period_ms
+            together = self._together(labels, as_of_ms)
+            newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
+            since_ms = -1 if period_ms is None else newest_ms - period_ms
             return LabelLook(
                 labels.after,
                 labels.to,
-                labels.newest_ms,
+                newest_ms,
                 together,
                 came_since(labels.histories, since_ms),
-                *_days(labels, since_ms),
+                *_days(labels, since_ms, newest_ms),
                 asked,
                 waits,
                 [waiting_row(one) for one in rows],
@@ -127,28 +129,28 @@ class LabelBoard:
         self._labels.follow(log, self.project.definitions)
         return self._labels
 
-    def _together(self, labels: Labels, watermark_ms: int) -> Together:
+    def _together(self, labels: Labels, as_of_ms: int) -> Together:
         if self._known[0] != labels.count:
-            histories, now_ms = labels.histories, max(watermark_ms, labels.newest_ms)
+            histories = labels.histories
             friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
             found = Together(
                 len(histories),
                 Counter(one.said[one.force].verdict for one in histories.values()),
                 came_since(histories, -1),
                 conflicts_in(histories)[::-1],
-                maturity_in(histories, now_ms, friendly=friendly),
+                maturity_in(histories, as_of_ms, friendly=friendly),
                 held_of(histories, CUSTOMER),
             )
             self._known = labels.count, found
         return self._known[1]
 
 
-def _days(labels: Labels, since_ms: int) -> tuple[int, list[tuple[int, int]]]:
+def _days(labels: Labels, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:
     """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
     every, frauds = Counter[int](), Counter[int]()
     for history in labels.histories.values():
         for said in history.said:
-            if said.known_at_ms > since_ms:
+            if since_ms < said.known_at_ms <= newest_ms:
                 day = said.known_at_ms // DAY_MS
                 every[day] += 1
                 frauds[day] += said.verdict == "fraud"
