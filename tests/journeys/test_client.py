@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -123,6 +125,46 @@ def test_the_async_client_answers_the_same(service):
             assert await client.replay("payment", "p/40 ü") is True
 
     asyncio.run(steps())
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: "])
+@pytest.mark.parametrize("is_sync", [True, False])
+def test_a_peer_that_sends_byte_by_byte_keeps_nobody_longer_than_the_timeout(answer: bytes, *, is_sync: bool):
+    with dripping(answer) as url:
+        began_s = time.monotonic()
+        with pytest.raises(TimedOutError):
+            decided(url) if is_sync else asyncio.run(decided_async(url))
+
+        assert 0.1 < time.monotonic() - began_s < 1.0
+
+
+def decided(url: str) -> None:
+    with Client(url, "key", timeout=0.1) as client:
+        client.decide("payment", payment(1))
+
+
+async def decided_async(url: str) -> None:
+    async with AsyncClient(url, "key", timeout=0.1) as client:
+        await client.decide("payment", payment(1))
+
+
+@contextmanager
+def dripping(answer: bytes) -> Iterator[str]:
+    """A peer that begins to answer, and goes on by single bytes until nobody listens."""
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(answer)
+            for _ in range(1_000):
+                connection.sendall(b"x")
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
 
 
 def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):

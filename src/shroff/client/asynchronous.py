@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -25,12 +25,15 @@ from shroff.client.answers import (
     place_of,
     retry_s,
 )
-from shroff.client.synchronous import AGAIN_S, TIMEOUT_S
 from shroff.client.transport import CONNECTIONS, library
+
+TIMEOUT_S: Final = 10.0
+AGAIN_S: Final = 60.0  # for which an event that was answered by a stand-in is sent again
+SENDERS: Final = 4  # of those at once, so that they take no connections from new ones
 
 
 class AsyncClient:
-    """Calls one service with one key, as `Client` does, for one event loop.
+    """Calls one service with one key, for one event loop.
 
     Args:
         url: Of the service, such as http://localhost:8080.
@@ -40,11 +43,11 @@ class AsyncClient:
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT_S) -> None:
         httpx = library()
-        self._timed_out, self._failed = httpx.TimeoutException, httpx.TransportError
+        self._failed = httpx.TransportError
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"}
         self._http = httpx.AsyncClient(base_url=url, headers=headers, limits=limits)
-        self._timeout = timeout
+        self._timeout, self._senders = timeout, asyncio.Semaphore(SENDERS)
         self._pending: set[asyncio.Task[Answer]] = set()
 
     def __repr__(self) -> str:
@@ -84,11 +87,11 @@ class AsyncClient:
         check_otherwise(otherwise)
         call = calls.event(event, fields)
         try:
-            return answer_of(await self._send(call, timeout))
+            return answer_of(await self.send(call, timeout))
         except (TimedOutError, UnavailableError):
             if otherwise is None:
                 raise
-        again = asyncio.create_task(self._send_again(call.answered(otherwise)))
+        again = asyncio.create_task(self.send_again(call.answered(otherwise)))
         self._pending.add(again)
         again.add_done_callback(self._pending.discard)
         return StandIn(event, otherwise, again)
@@ -97,16 +100,16 @@ class AsyncClient:
         self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
         """Have events decided in their order; for each its decision, or why it was refused, at its place."""
-        body = await self._send(calls.events(event, many), timeout)
+        body = await self.send(calls.events(event, many), timeout)
         return [place_of(line) for line in body.splitlines()]
 
     async def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
         """What would be decided, without anything being written."""
-        return answer_of(await self._send(calls.event(event, fields, verb="score"), timeout))
+        return answer_of(await self.send(calls.event(event, fields, verb="score"), timeout))
 
     async def decision(self, event: str, id: str) -> Answer:
         """A decision that was made."""
-        return answer_of(await self._send(calls.decision(event, id)))
+        return answer_of(await self.send(calls.decision(event, id)))
 
     async def explain(self, event: str, id: str) -> dict[str, Any]:
         """A decision with the model's reasons and its explanation, as the document."""
@@ -126,7 +129,7 @@ class AsyncClient:
         reason: str | None = None,
     ) -> Labelled:
         """Say what was found out about an event, such as payment/p-1; left out, `known_at` is now or its later time."""
-        found = await self._send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
+        found = await self.send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return msgspec.json.decode(found, type=Labelled)
 
     async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
@@ -141,9 +144,9 @@ class AsyncClient:
     # ---- sending
 
     async def _document(self, call: calls.Call) -> dict[str, Any]:
-        return msgspec.json.decode(await self._send(call), type=dict[str, Any])
+        return msgspec.json.decode(await self.send(call), type=dict[str, Any])
 
-    async def _send(self, call: calls.Call, timeout: float | None = None) -> bytes:
+    async def send(self, call: calls.Call, timeout: float | None = None) -> bytes:
         """The body of the answer; what is not taken now is tried again until there is no more time."""
         end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
         while True:
@@ -151,10 +154,11 @@ class AsyncClient:
             if left_s <= 0:
                 raise TimedOutError(f"{call.method} {call.path}: no answer in time")
             try:
-                answered = await self._http.request(
-                    call.method, call.path, content=call.body, headers=call.headers, params=call.query, timeout=left_s
-                )
-            except self._timed_out:
+                async with asyncio.timeout(left_s):  # the library's own limits are for each read
+                    answered = await self._http.request(
+                        call.method, call.path, content=call.body, headers=call.headers, params=call.query, timeout=None
+                    )
+            except TimeoutError:
                 raise TimedOutError(f"{call.method} {call.path}: no answer in time") from None
             except self._failed as error:
                 wait_s, failure = retry_s({}, tries), UnavailableError(f"{call.method} {call.path}: {error}")
@@ -171,12 +175,13 @@ class AsyncClient:
             await asyncio.sleep(wait_s)
             tries += 1
 
-    async def _send_again(self, call: calls.Call) -> Answer:
+    async def send_again(self, call: calls.Call) -> Answer:
         """Send an event until it is taken; a refusal ends that, too."""
-        end_s = time.monotonic() + AGAIN_S
-        while True:
-            try:
-                return answer_of(await self._send(call, max(1.0, end_s - time.monotonic())))
-            except (TimedOutError, UnavailableError):
-                if time.monotonic() >= end_s:
-                    raise
+        async with self._senders:
+            end_s = time.monotonic() + AGAIN_S
+            while True:
+                try:
+                    return answer_of(await self.send(call, max(1.0, end_s - time.monotonic())))
+                except (TimedOutError, UnavailableError):
+                    if time.monotonic() >= end_s:
+                        raise
