@@ -21,6 +21,7 @@ from shroff.events.given import Float32
 from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
 from shroff.events.settings import Settings
 from shroff.events.wire import JsonDecoder, JsonEncoder
+from shroff.language.field_types import Bounds, FieldType
 from shroff.language.types import (
     BOOLEAN,
     DURATION,
@@ -31,7 +32,6 @@ from shroff.language.types import (
     TEXT,
     TIME,
     UNITS_MAX,
-    FieldType,
     Type,
     money,
     number,
@@ -153,7 +153,9 @@ def unlogical(type_):
 @settings(max_examples=600, deadline=None)
 def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
     type_, theirs, value, is_optional = found
-    fields = (Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), Field("x", FieldType(type_, is_optional)))
+    bounds = Bounds((), 0, 10**9) if type_.is_numeric else None
+    shape = FieldType(type_, is_optional, bounds=bounds)
+    fields = (Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), Field("x", shape))
     events = Events({"payment": EventType("payment", "id", "at", is_decided=True, fields=fields)})
     registry = MemoryRegistry()
     id_ = registry.register("x", json.dumps(record(("id", "string"), ("at", "long"), ("x", theirs))))

@@ -23,13 +23,14 @@ from shroff.events.readers import reader
 from shroff.events.settings import Settings
 from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
+from shroff.language.field_types import parse_field_type
 from shroff.language.names import Names, Scope
-from shroff.language.types import parse_field_type
 
 LAW = settings(max_examples=max(600, settings.default.max_examples))
 FIELD_TYPES = [
     *("text", "text hashed", "choice(pos, web)", "choice(pos, 1, ...)", "integer", "number", "number(0)", "number(2)"),
     *("number(12)", "money", "real", "boolean", "time", "duration"),
+    *("integer >= 0 and < 1000", "money > 0", "number(2) <= 12.3", "real > -1.5", "time >= 2026-03-01"),
 ]
 TEXTS = st.one_of(
     st.sampled_from(
@@ -168,16 +169,21 @@ def columns(draw: st.DrawFn, choices: list[tuple[Any, st.SearchStrategy[Any]]], 
 
 def fitting(kind: str) -> list[tuple[Any, st.SearchStrategy[Any]]]:
     """Every column once, and thrice those that fit a field of this type."""
-    starts = FITTING[kind.split("(", maxsplit=1)[0].rstrip("?").split()[0]]
+    starts = FITTING[kind.split("(", maxsplit=1)[0].split(maxsplit=1)[0].rstrip("?")]
     return COLUMNS + 3 * [(type_, values) for type_, values in COLUMNS if str(type_).startswith(starts)]
+
+
+def _marked(kind: str, mark: str) -> str:
+    """The type with a question mark, which stands before its bounds."""
+    name, space, bounds = kind.partition(" ") if "choice" not in kind else (kind, "", "")
+    return f"{name}{mark}{space}{bounds}"
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     rows = draw(st.integers(0, 6))
-    kinds = [
-        f"{draw(st.sampled_from(FIELD_TYPES))}".replace(" hashed", "") + draw(st.sampled_from(["", "?"])) for _ in "xy"
-    ]
+    plain = st.sampled_from([kind.replace(" hashed", "") for kind in FIELD_TYPES])
+    kinds = [_marked(draw(plain), draw(st.sampled_from(["", "?"]))) for _ in "xy"]
     marks = [draw(st.booleans()) and kind.startswith("text") for kind in kinds]
     texts = {
         "id": "text hashed" if draw(st.booleans()) else "text",
@@ -192,7 +198,7 @@ def cases(draw: st.DrawFn) -> Case:
         scope = Scope(Names(money_places=2), what="a mapping", reads_row=True)
         mappings["parquet"] = FileMapping(None, {"x": check(MAPPINGS[chosen], scope)})
     names = ["id", "at", "y", "other", "z"] if chosen else ["id", "at", "x", "y"]
-    if kinds[1].endswith("?") and draw(st.booleans()):
+    if "?" in kinds[1] and draw(st.booleans()):
         names.remove("y")
     choices = {"id": IDS, "at": TIMES, "x": fitting(kinds[0]), "other": fitting(kinds[0]), "y": fitting(kinds[1])}
     drawn = {name: draw(columns(choices.get(name, COLUMNS), rows)) for name in names}
@@ -212,7 +218,7 @@ def by_rows(case: Case) -> Rows:
     intake = Intake(Events({"payment": case.type}), Settings(), hasher)
     admitted, refused = [], []
     for at, one in enumerate(intake.submissions(lines, "f.parquet", "payment")):
-        if one.event is None:
+        if one.refusal is not None or one.event is None:
             refused.append((at, one.refusal or ""))
         else:
             admitted.append((at, one.event.values))

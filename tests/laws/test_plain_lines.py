@@ -25,14 +25,14 @@ payment:
   fields:
     id: text
     at: time
-    amount: money
+    amount: money >= -0.05 and < 99_999
     note: text?
-    paid: time?
+    paid: time? >= 2026-03-01
     channel: choice(pos, web)?
     kind: choice(a, b, ...)?
-    count: integer?
+    count: integer? >= 0 and < 9007199254740990
     large: boolean?
-    rate: number(3)?
+    rate: number(3)? > -0.5
 """
 OTHERS = {"features.yaml": None, "rules/large.yaml": None}
 PROJECT = definitions({"events.yaml": EVENTS, **OTHERS})

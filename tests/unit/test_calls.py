@@ -49,7 +49,7 @@ CALL = """
 /predict/:
   event: payment
   lists:
-    features: [seconds, v1, v2, _]
+    features: [seconds, v1, v2?, _]
   fields:
     at: time('2026-01-01', '%Y-%m-%d') + integer(row.seconds) * 1s
     country: upper(row.place.land)
@@ -120,9 +120,9 @@ WRONG = {
         "  event: payment\n  events: payment",
         "4:3 the call /predict/ has no key 'events'",
     ),
-    "a value that nothing reads": ("v1, v2, _", "v1, v3, _", "5:29 nothing reads 'v3'"),
-    "a value twice": ("v1, v2, _", "v1, v1, _", "5:29 the name 'v1' stands twice"),
-    "an empty list": ("[seconds, v1, v2, _]", "[]", "5:15 a list has 1 to 1,000 values, not 0"),
+    "a value that nothing reads": ("v1, v2?, _", "v1, v3?, _", "5:29 nothing reads 'v3'"),
+    "a value twice": ("v1, v2?, _", "v1, v1?, _", "5:29 the name 'v1' stands twice"),
+    "an empty list": ("[seconds, v1, v2?, _]", "[]", "5:15 a list has 1 to 1,000 values, not 0"),
     "no such field": ("    country: upper", "    land: upper", "8:5 payment has no field 'land'"),
     "a number of a line": ("upper(row.place.land)", "text(row.number)", "8:14 row.file and row.number"),
     "a wrong type": ("integer(row.seconds)", "row.seconds", "7:42 '*' does not take"),
@@ -208,6 +208,8 @@ BODIES = {
     body(features=[1, 2, 3, 4, 5]): "features",
     body(features="60"): "features",
     body(features={"0": 1}): "features",
+    body(features=[60, None, 2, None]): "features[1]",
+    body(features=["", 1, "", ""]): "features[0]",
     body(color="red"): "color",
     body(v1=0.5): "v1",
 }

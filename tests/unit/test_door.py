@@ -102,6 +102,46 @@ def test_money_is_read_from_each_of_its_forms(given, units):
     assert value_of("amount", given) == units
 
 
+BOUNDED = """
+payment:
+  id: id
+  time: at
+  fields:
+    id: text
+    at: time >= 2020-01-01
+    amount: money > 0
+    rate: real? >= 0 and <= 1
+    card: text? hashed
+"""
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"amount": "0.01", "rate": 0}, {}),
+        ({"amount": 1, "rate": 1.0}, {}),
+        ({"amount": "0.00"}, {"amount": "decimal places, above 0; found 0.00"}),
+        (
+            {"amount": Number("-5"), "rate": 1.25},
+            {"amount": "above 0; found -5.00", "rate": "at least 0 and at most 1; found 1.25"},
+        ),
+        (
+            {"amount": "1", "at": 1_577_836_799_999},
+            {"at": "not before 2020-01-01T00:00:00Z; found 2019-12-31T23:59:59.999Z"},
+        ),
+        ({"amount": "-1", "rate": "x"}, {"amount": "above 0", "rate": "found 'x'"}),
+    ],
+)
+def test_a_value_outside_of_its_bounds_is_refused_with_them(given, words):
+    fields = {**NEED, **given}
+    found = mistakes_of(fields, text=BOUNDED) if words else {}
+
+    assert found.keys() == words.keys()
+    assert all(words[name] in found[name] for name in words), found
+    if not words:
+        door(BOUNDED).admit("payment", fields, is_strict=True)
+
+
 def test_money_keeps_the_places_of_its_currency():
     assert value_of("amount", "1.5", currency="ZAR", money_places=4) == 15_000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,16 +11,18 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.posted import COUNT_MAX, DEPTH_MAX, PostReader, TooMuchError, depth, is_too_deep
+from shroff.decisions.replay import verify_online
 from shroff.events.intake import Intake
-from tests.unit.projects import NOW_MS, definitions, writer
+from tests.unit.projects import FILES, NOW_MS, definitions, writer
 
 FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
-OTHERS = ({"amount": "6.00"}, {"id": "p2"})
+OTHERS = ({"amount": "5.50"}, {"id": "p2"})
+BOUNDED = {"events.yaml": FILES["events.yaml"].replace("amount: money", "amount: money >= 6")}
 JSON = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
-def reader(now_ms: int = NOW_MS) -> PostReader:
-    found = definitions()
+def reader(now_ms: int = NOW_MS, changes: Mapping[str, str] | None = None) -> PostReader:
+    found = definitions(changes)
     return PostReader(found, Intake(found.events, found.settings, str), lambda: now_ms)
 
 
@@ -62,19 +66,24 @@ def test_an_event_that_is_ahead_of_its_arrival_is_refused():
     assert "too early" in one.refusal
 
 
-def test_an_event_of_the_log_is_a_duplicate_though_the_clock_went_back_since():
-    log, body = writer(MemoryLog()), raw()
-    (first,) = log.write([reader().one("payment", body, "me")])
-    back = reader(now_ms=0)
-    (posted,), _ = back.many("payment", b"[" + body + b"]", "me", are_lines=False)
-    again, in_list, other, new = log.write(
-        [back.one("payment", body, "me"), posted, *(back.one("payment", raw(**one), "me") for one in OTHERS)]
+@pytest.mark.parametrize(
+    ("now_ms", "changes", "words"),
+    [(0, None, "too early"), (NOW_MS, BOUNDED, "amount: expected an amount in EUR with at most 2 decimal places, at")],
+)
+def test_an_event_of_the_log_is_a_duplicate_whatever_the_clock_and_the_bounds_say_now(now_ms, changes, words):
+    log, body = MemoryLog(), raw()
+    (first,) = writer(log).write([reader().one("payment", body, "me")])
+    later = reader(now_ms, changes)
+    (posted,), _ = later.many("payment", b"[" + body + b"]", "me", are_lines=False)
+    again, in_list, other, new = writer(log, changes).write(
+        [later.one("payment", body, "me"), posted, *(later.one("payment", raw(**one), "me") for one in OTHERS)]
     )
 
     assert again == in_list
     assert (again.kind, again.document) == ("duplicate", first.document)
     assert (other.kind, other.is_conflict) == (new.kind, not new.is_conflict) == ("refused", True)
-    assert "too early" in new.reason
+    assert words in new.reason
+    assert verify_online(log).mismatches == 0
 
 
 @pytest.mark.parametrize("are_lines", [True, False])

@@ -14,12 +14,18 @@ from shroff import config
 from shroff.cli.main import run
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.schema import FILES, ProjectFile, schema_of
+from shroff.errors import InputError
+from shroff.events.avro_schema import schema_of as schema_of_avro
+from shroff.events.door import Door
 from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language import yamltext
+from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.keys import Either, Key, Keys, Many, Shape
-from shroff.language.types import TypeTextError, parse_field_type
 from shroff.notices.keys import NOTICE_FILE
+from shroff.web.schemas import event_schema
 from tests.conformance.cases import all_cases
+from tests.unit.projects import FILES as SMALL
+from tests.unit.projects import definitions
 
 TEMPLATE_FOLDER = Path(config.__file__).parent / "templates"
 KINDS = {file.kind: file for file in FILES}
@@ -469,7 +475,8 @@ TYPES = [
     *FIELD_EXAMPLES,
     *("number", "number(12)", "number( 2 )?", "text?hashed", " text ? unique hashed", "integer? unique", "choice(a)?"),
     *("", "texthashed", "number(13)", "number()", "integer(2)", "choice", "choice()", "choice( )", "money hashed"),
-    *("text hashes", "Text", "text ??", "hashed text", "choice(a)b"),
+    *("text hashes", "Text", "text ??", "hashed text", "choice(a)b", "money>0", "money ? unique >= 0 and <= 1e3 "),
+    *("text > 0", "boolean > 0", "choice(a) > 0", "money >", "money > 0 and", "money > 0 >", "money >= 0 and < 5 and"),
 ]
 
 
@@ -482,6 +489,36 @@ def test_the_schema_knows_a_type_of_a_field_as_the_loader_does(text):
         is_type = False
 
     assert (re.search(FIELD_TYPE.pattern, text) is not None) == is_type
+
+
+def test_the_schemas_of_others_say_the_bounds_of_a_field():
+    found = definitions(
+        {"events.yaml": SMALL["events.yaml"].replace("amount: money", "amount: money? > 0 and <= 99.5")}
+    )
+    type_ = found.events.types["payment"]
+    posted = event_schema(type_)["properties"]["amount"]
+    *_, record = schema_of_avro(type_, found.settings)["fields"]
+
+    assert (posted["exclusiveMinimum"], posted["maximum"]) == (0, 99.5)
+    assert posted["description"].endswith("Above 0 and at most 99.5.")
+    assert record["doc"] == "EUR, above 0 and at most 99.5"
+    for value, is_valid in ((0, False), (0.5, True), (100, False), ("-1", True), (None, True)):
+        assert jsonschema.Draft202012Validator(posted).is_valid(value) == is_valid
+
+
+@pytest.mark.parametrize("name", config.TEMPLATES)
+def test_no_template_takes_a_negative_amount(name):
+    found = load_definitions(config.read_files(TEMPLATE_FOLDER / name, [])).or_raise()
+    door = Door(found.events, found.settings)
+    for type_ in found.events.types:
+        fields = json.loads((TEMPLATE_FOLDER / name / "examples" / f"{type_}.json").read_bytes())
+        with pytest.raises(InputError) as caught:
+            door.admit(type_, fields | {"amount": "-0.01"}, is_strict=True)
+
+        assert [path for path, _ in caught.value.mistakes] == ["amount"]
+        if name == "savings":
+            with pytest.raises(InputError, match=r"above 0; found 0\.0"):
+                door.admit(type_, fields | {"amount": 0}, is_strict=True)
 
 
 # ---- the command

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.types import BOOLEAN as BOOLEAN_TYPE
 from shroff.language.types import DURATION as DURATION_TYPE
-from shroff.language.types import INTEGER, REAL, TEXT, TIME, TypeTextError, money, number, parse_field_type
+from shroff.language.types import INTEGER, REAL, TEXT, TIME, money, number
 from shroff.language.values import (
     divide_half_even,
     parse_boolean,
@@ -234,6 +235,19 @@ def test_an_exact_value_becomes_the_nearest_float_beyond_53_bits():
         ("text unique unique", "stands twice"),
         ("", "is no type"),
         ("text ??", "is no type"),
+        ("text > 0", "text takes no bounds; integer, number"),
+        ("boolean > 0", "takes no bounds"),
+        ("money > ", "is no bound"),
+        ("money > 0, < 5", "is no bound"),
+        ("money => 0", "is no type"),
+        ("money > 0.001", "more than 2 decimal places"),
+        ("integer >= 0.5", "more than 0 decimal places"),
+        ("money > x", "no decimal number"),
+        ("money > 0 and >= 1", "two lower or two upper"),
+        ("integer > 4 and < 5", "no value is above 4 and below 5"),
+        ("time > 5", "is no time"),
+        ("duration > 5", "is no duration"),
+        ("real < 1e399", "not a finite"),
     ],
 )
 def test_a_field_type_is_refused_with_what_would_be_right(text, words):
@@ -242,8 +256,29 @@ def test_a_field_type_is_refused_with_what_would_be_right(text, words):
 
 
 @pytest.mark.parametrize(
+    ("text", "least", "most", "words"),
+    [
+        ("money > 0", 1, math.inf, "above 0"),
+        ("money? >= 0", 0, math.inf, "at least 0"),
+        ("money>-1_000.50 and <=1e3", -100_049, 100_000, "above -1_000.50 and at most 1e3"),
+        ("integer unique < 5 and >= 1", 1, 4, "below 5 and at least 1"),
+        ("number(1) >= 1.50", 15, math.inf, "at least 1.50"),
+        ("real > 0", 5e-324, math.inf, "above 0"),
+        ("duration <= 1m", -math.inf, 60_000, "at most 1m"),
+        ("time >= 1970-01-02", 86_400_000, math.inf, "not before 1970-01-02T00:00:00Z"),
+        ("time < 1970-01-01T01:00:00+01:00", -math.inf, -1, "before 1970-01-01T00:00:00Z"),
+    ],
+)
+def test_the_bounds_of_a_field_are_its_least_and_its_greatest_value(text, least, most, words):
+    bounds = parse_field_type(text, money_places=2).bounds
+
+    assert (bounds.least, bounds.most, str(bounds)) == (least, most, words)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "money > 0" + " and > 0" * 6_000,
         "a " * 500_000,
         "text?" + " hashed" * 100_000,
         "choice(" + "a," * 300_000,

@@ -203,6 +203,12 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
         short = await asks.ask("POST", "/predict/", {"features": [1.0] * 29})
         not_a_number = await asks.ask("POST", "/predict/", b'{"features": [NaN' + b", 1" * 29 + b"]}")
         nothing = await asks.ask("POST", "/predict/", {})
+        odd = [
+            await asks.ask(
+                "POST", "/predict/", {"features": [*map(float, low[1:at]), value, *map(float, low[at + 1 : 31])]}
+            )
+            for at, value in ((1, None), (5, None), (1, -1), (30, -5))
+        ]
 
         assert [one.json() for one in found] == [{"prediction": 1}, {"prediction": 0}]
         assert [one.status for one in (strings, short, not_a_number, nothing)] == [422] * 4
@@ -212,6 +218,8 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
             "",
             "features",
         ]
+        assert [one.status for one in odd] == [422] * 4
+        assert [one.json()["errors"][0]["path"] for one in odd] == [f"features[{at}]" for at in (0, 4, 0, 29)]
 
     run(folder, steps)
 

@@ -22,6 +22,7 @@ from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, compile_row
 
 MADE_ID: Final = "call:"  # how an id begins that was made
+_NOTHING: Final = {None: "null", "": "an empty text"}
 _SHOWN_MAX: Final = 8  # names of a list that a message repeats
 
 Raw = msgspec.Raw
@@ -121,7 +122,13 @@ class CallReader:
         for key, names in self.call.lists.items():
             values = columns.get(key)
             if isinstance(values, list) and len(values) == len(names):
-                found |= {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+                read = {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+                found |= read
+                mistakes += [
+                    (self._places[name], f"expected the value of {name}; found {_NOTHING[value]}")
+                    for name, value in read.items()
+                    if (value is None or value == "") and name not in self.call.may_lack
+                ]
             else:
                 mistakes.append((key, f"expected a list of {len(names)} values: {_shown(names)}; {_instead(values)}"))
         if mistakes:

@@ -90,7 +90,7 @@ CALL: Final = Keys(
         Key(
             "lists",
             "The lists of the body, each with a name for every value of it, in order; `_` for one that nothing reads. "
-            "A body whose list has more or fewer values is refused.",
+            "`v1?`: its value may be null. A body whose list has more or fewer values, or null elsewhere, is refused.",
             own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
             examples=("{ features: [time, v1, v2, amount] }",),
         ),
@@ -127,6 +127,7 @@ class Call:
     Args:
         mapping: How the body's values become fields of `event`; what it leaves out is taken by its own name.
         lists: For each list of the body the names of its values.
+        may_lack: Those of these names whose value may be null or empty text.
         answer: What is answered, in order.
     """
 
@@ -136,6 +137,7 @@ class Call:
     lists: Mapping[str, tuple[str, ...]]
     mapping: FileMapping
     answer: Mapping[str, Answered]
+    may_lack: frozenset[str]
 
 
 def load_calls(
@@ -204,6 +206,7 @@ class _CallLoader:
         problems: list[Problem],
     ) -> None:
         self._event, self._problems, self._has_mistake = event, problems, False
+        self._may_lack: set[str] = set()
         keyed = {name for name, entity in events.entities.items() if event.name in entity.keys}
         self._shown = {
             name: features.type_of(name) or NOTHING for name in features.names() if name.partition(".")[0] in keyed
@@ -220,7 +223,8 @@ class _CallLoader:
         expressions = self._fields(found.get("fields"))
         lists = self._lists(found.get("lists"), expressions)
         answer = self._answer(found.get("answer"))
-        return Call(path, self._event.name, bool(writes), lists, FileMapping(None, expressions), answer)
+        mapping, may_lack = FileMapping(None, expressions), frozenset(self._may_lack)
+        return Call(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
 
     # ---- what comes in
 
@@ -264,13 +268,16 @@ class _CallLoader:
             found = loading.scalar(item, self._problems, "the name of a value")
             if found is None:
                 continue
-            if found.text != UNREAD and found.text in seen:
-                self._problems.append(found.problem(f"the name {found.text!r} stands twice."))
-            elif found.text != UNREAD and found.text not in read and not self._has_mistake:
-                hint = nearest(found.text, read) or f"Write {UNREAD} for a value that is not read."
-                self._problems.append(found.problem(f"nothing reads {found.text!r}.", hint))
-            seen.add(found.text)
-            yield found.text
+            name = found.text.removesuffix("?")
+            if name != UNREAD and name in seen:
+                self._problems.append(found.problem(f"the name {name!r} stands twice."))
+            elif name != UNREAD and name not in read and not self._has_mistake:
+                hint = nearest(name, read) or f"Write {UNREAD} for a value that is not read."
+                self._problems.append(found.problem(f"nothing reads {name!r}.", hint))
+            seen.add(name)
+            if name != found.text:
+                self._may_lack.add(name)
+            yield name
 
     # ---- what goes out
 

@@ -43,6 +43,7 @@ class AvroReader:
     def __init__(self, event_type: EventType, mapper: Mapper, currency: str, source: str) -> None:
         self._event_type, self._mapper, self._currency, self._source = event_type, mapper, currency, source
         self._id_at, self._time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
+        self._bounded = [(at, one.shape.bounds) for at, one in enumerate(event_type.fields) if one.shape.bounds]
         self._plans: dict[int, tuple[Shape, list[Step] | None]] = {}  # the shape is kept, so that its id stays its own
 
     def read(self, line: Line) -> Event | None:
@@ -67,6 +68,9 @@ class AvroReader:
                 values.append(value)
         except (ValueError, OverflowError):
             return None
+        for at, bounds in self._bounded:
+            if values[at] is not None and not bounds.least <= values[at] <= bounds.most:
+                return None
         return Event(self._event_type.name, values[self._id_at], values[self._time_at], tuple(values))
 
     def _planned(self, shape: Shape) -> list[Step] | None:

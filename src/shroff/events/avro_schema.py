@@ -320,6 +320,10 @@ def _field(one: Field, settings: Settings) -> dict[str, Any]:
 
 
 def _doc(one: Field, settings: Settings) -> str:
+    return ", ".join(words for words in (_told(one, settings), str(one.shape.bounds or "")) if words)
+
+
+def _told(one: Field, settings: Settings) -> str:
     match one.type.kind:
         case "money":
             return settings.currency

@@ -117,7 +117,7 @@ class ColumnDoor:
         events: dict[int, Event] = {}
         refused: list[tuple[int, str]] = []
         for at, one in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
-            if one.event is None:
+            if one.refusal is not None or one.event is None:
                 refused.append((at, one.refusal or ""))
             else:
                 events[at] = one.event
@@ -171,6 +171,9 @@ def _mark(unsure: Flags, read: Read, field: Field) -> None:
         unsure |= ~read.sure if read.there is None else ~read.sure & read.there
     if read.there is not None and not field.shape.is_optional:
         unsure |= ~read.there
+    bounds = field.shape.bounds
+    if bounds is not None:
+        unsure |= (read.values < bounds.least) | (read.values > bounds.most)
 
 
 def _column(read: Read) -> Any:

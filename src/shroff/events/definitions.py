@@ -15,8 +15,9 @@ from shroff.events.keys import EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED
 from shroff.language import loading
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
+from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import Names, Scope, TableShape
-from shroff.language.types import BOOLEAN, TEXT, TIME, FieldType, Type, TypeTextError, money, parse_field_type
+from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
 
 VERDICTS: Final = ("fraud", "genuine", "unclear")
@@ -136,7 +137,7 @@ class Events:
             return self.label
         own = [replace(one, shape=replace(one.shape, is_optional=True)) for one in self.label.fields[:1]]
         more = [
-            Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False))
+            Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False, bounds=None))
             for name, type_ in naming.items()
         ]
         return replace(self.label, fields=(*own, *self.label.fields[1:], *more))
@@ -307,6 +308,11 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             key.problem(f"{one.name} of table {key.text}: a table has nothing personal, since rules read it.")
             for one in columns
             if one.shape.is_personal
+        ]
+        problems += [
+            key.problem(f"{one.name} of table {key.text}: a column has no bounds; they are for what comes in.")
+            for one in columns
+            if one.shape.bounds is not None
         ]
         if name is None or len(columns) < 2:
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))

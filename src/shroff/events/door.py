@@ -17,7 +17,9 @@ from shroff.events.given import Exact, Refused, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
 from shroff.events.settings import Settings
 from shroff.events.unique import Named, unique_text
+from shroff.language.field_types import Bounds
 from shroff.language.types import TEXT, TIME, Type, money
+from shroff.language.values import show
 
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
@@ -56,6 +58,14 @@ class LabelInput:
         return replace(self, known_at_ms=max(self.known_at_ms, event_ms), is_undated=False)
 
 
+class OutOfBoundsError(InputError):
+    """All that is wrong with an event are values outside of their fields' bounds, which concern only a new one."""
+
+    def __init__(self, mistakes: Sequence[tuple[str, str]], event: Event) -> None:
+        super().__init__(mistakes)
+        self.event = event
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """How one field is read."""
@@ -73,12 +83,14 @@ Reads = tuple[tuple[str, Callable[[Any], Any], _Step], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    type: str
     steps: tuple[_Step, ...]
     reads: Reads  # the steps again, as the loop takes them
     names: frozenset[str]
     id_at: int
     time_at: int
     personal: Reads = ()
+    bounded: tuple[tuple[int, Bounds, Type], ...] = ()  # which of the steps have bounds
 
 
 class Door:
@@ -111,7 +123,8 @@ class Door:
             is_strict: A field that the type does not declare is a mistake (HTTP); else it is ignored (files).
             hidden: Fields whose value no message repeats, beside the hashed ones.
 
-        Raises: InputError with every mistake of the event.
+        Raises: InputError with every mistake of the event; OutOfBoundsError where its types are right, and only
+            bounds are not kept.
         Cost: 2 to 4 microseconds for nine fields.
         """
         plan = self._plans.get(type_name)
@@ -200,8 +213,12 @@ class Door:
             unknown = [name for name in fields if name not in plan.names]
             known = [name for name, *_ in (*plan.reads, *plan.personal)]
             mistakes += undeclared(unknown, known, "the event type declares no such field", "Fields are")
+        beyond = _beyond(plan, values, hidden) if plan.bounded else []
         if mistakes:
-            raise InputError(mistakes)
+            raise InputError([*mistakes, *beyond])
+        if beyond:
+            own = values[: len(plan.reads)]
+            raise OutOfBoundsError(beyond, Event(plan.type, own[plan.id_at], own[plan.time_at], tuple(own)))
         return values
 
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _Plan:
@@ -211,7 +228,9 @@ class Door:
         beside = tuple(self._step(field, event_type, optional) for field in event_type.personal)
         personal = tuple((step.name, step.read, step) for step in beside)
         names = frozenset(one.name for one in event_type.declared)
-        return _Plan(steps, reads, names, id_at, time_at, personal)
+        fields = enumerate(event_type.fields)
+        bounded = tuple((at, one.shape.bounds, one.type) for at, one in fields if one.shape.bounds is not None)
+        return _Plan(event_type.name, steps, reads, names, id_at, time_at, personal, bounded)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
         is_id = field.name == event_type.id_field and event_type.name != self._events.label.name
@@ -220,6 +239,7 @@ class Door:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
         is_optional = field.shape.is_optional or field.name in optional
         expected = expectation(field.type, self._currency, is_id=is_id)
+        expected = expected if field.shape.bounds is None else f"{expected}, {field.shape.bounds}"
         is_secret = field.shape.is_personal or field.name in secret_fields(self._events, event_type.name)
         return _Step(field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
 
@@ -304,6 +324,17 @@ def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are
 
 def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callable[[Any], str]:
     return lambda value: hasher(read(value))
+
+
+def _beyond(plan: _Plan, values: Sequence[Any], hidden: frozenset[str]) -> list[tuple[str, str]]:
+    """The mistakes of values that are of their types and outside of the bounds."""
+    found = []
+    for at, bounds, type_ in plan.bounded:
+        value, step = values[at], plan.steps[at]
+        if value is not None and not bounds.least <= value <= bounds.most:
+            error = ValueError(f"found {show(value, type_, type_.places)}")
+            found.append((step.name, _words(step, value, error, hidden)))
+    return found
 
 
 def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:

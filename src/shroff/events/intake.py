@@ -13,7 +13,7 @@ from shroff.events.avro_plain import AvroReader, avro_reader
 from shroff.events.avro_schema import schema_name_of
 from shroff.events.avro_values import schema_name
 from shroff.events.definitions import Events, EventType
-from shroff.events.door import Door, LabelInput, secret_fields
+from shroff.events.door import Door, LabelInput, OutOfBoundsError, secret_fields
 from shroff.events.event import Event
 from shroff.events.given import Number
 from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
@@ -27,8 +27,8 @@ from shroff.events.unique import Named
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
-    An event with a refusal is refused only if its id is new: one that the log has is a duplicate, whatever the clock
-    or the settings say now.
+    An event with a refusal is refused only if its id is new: one that the log has is a duplicate, whatever the clock,
+    the settings or the bounds of fields say now.
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
     bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
     type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
@@ -155,7 +155,7 @@ class Intake:
         except InputError as error:
             if mistakes is not None:
                 mistakes += error.mistakes
-            return Submission(source, place, kept, type_name, refusal=str(error))
+            return Submission(source, place, kept, type_name, _event_of(error), refusal=str(error))
 
     def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:
         """A line that nothing here can read, for a reason that the caller has; without one, that of the line."""
@@ -301,7 +301,7 @@ class Intake:
                 event, personal = door.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
-                return Submission(source, line.place, kept, type_name, None, None, str(error))
+                return Submission(source, line.place, kept, type_name, _event_of(error), None, str(error))
 
         return take
 
@@ -328,6 +328,10 @@ class Intake:
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
         return Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
+
+
+def _event_of(error: InputError) -> Event | None:
+    return error.event if isinstance(error, OutOfBoundsError) else None
 
 
 def source_name(name: str) -> str:

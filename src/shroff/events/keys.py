@@ -6,6 +6,7 @@ from typing import Final
 
 from shroff.events.casework import CASES
 from shroff.events.systems_keys import SYSTEMS
+from shroff.language.field_types import BOUNDED
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -21,7 +22,6 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.language.types import NAMES
 
 LANGUAGE_VERSION: Final = "1"
 UNTAKEN: Final = ("skip", "quarantine")
@@ -87,15 +87,17 @@ SETTINGS: Final = Keys(
 # ---- events.yaml
 
 _MARKS: Final = r"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*)"
-_OTHERS: Final = "|".join(name for name in NAMES if name not in {"text", "number", "choice"})
+_BOUNDED: Final = "|".join(rf"{name}\b" for name in BOUNDED)
+_BOUND: Final = r"[<>]=?\s*\S+"
 FIELD_TYPE: Final = One(
     "a type, with ? where it may be missing",
-    rf"^\s*(text\b{_MARKS}|(({_OTHERS}|number)\b|number\s*\(\s*(\d|0\d|1[0-2])\s*\)|choice\s*\([\s\S]*\S[\s\S]*\))"
-    r"\s*\??\s*(unique\b\s*)?)$",
+    rf"^\s*(text\b{_MARKS}|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*(unique\b\s*)?"
+    rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*(unique\b\s*)?({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
 )
 FIELD_EXAMPLES: Final = (
     *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
     *("duration", "choice(pos, web, atm)", "choice(pos, web, ...)", "text? unique", "text? personal"),
+    *("money > 0", "money? >= 0", "integer >= 0 and < 100", "time >= 2020-01-01"),
 )
 FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
 MAPPING: Final = Keys(
@@ -151,10 +153,11 @@ EVENT_TYPE: Final = Keys(
             "fields",
             "The fields, each with its type. A question mark: may be missing. `hashed`: replaced at the door by a "
             "keyed hash and its last four characters. `unique`: may name the event in a label file. `personal`: kept "
-            "beside the log, where no rule and no model reads it, until `shroff erase` removes it.",
+            "beside the log, where no rule and no model reads it, until `shroff erase` removes it. Bounds stand last: "
+            "`> 0`, `>= 0 and < 100`. A new event with a value outside is refused; those of the log stay.",
             FIELDS,
             is_required=True,
-            examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money }",),
+            examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }",),
         ),
         Key("from", "How the lines of files become events of this type, by format.", FROM),
     ),

@@ -57,6 +57,7 @@ class PlainReader:
         self._reads = [
             (at, read) for at, field in enumerate(event_type.fields) if (read := _text_reader(field.type)) is not None
         ]
+        self._bounded = [(at, one.shape.bounds) for at, one in enumerate(event_type.fields) if one.shape.bounds]
         self._id_at, self._time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
         has_integers = any(field.type.kind == "integer" for field in event_type.fields)
         self._longer_max = -_LENGTH_MAX if has_integers else _LINE_END  # 1e15 is shorter than its canonical form
@@ -101,6 +102,9 @@ class PlainReader:
                 value = values[at] = read(text)
                 if value is None:
                     return None
+        for at, bounds in self._bounded:
+            if values[at] is not None and not bounds.least <= values[at] <= bounds.most:
+                return None
         return Event(self._type, values[self._id_at], values[self._time_at], tuple(values))
 
     def _may_double(self, raw: bytes, event: Event) -> bool:

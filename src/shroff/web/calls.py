@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from shroff.decisions.answers import UNPROCESSABLE
 from shroff.decisions.called import CallReader
 from shroff.decisions.calls import Call
@@ -23,6 +25,7 @@ from shroff.web.schemas import field_schema
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
     from shroff.events.definitions import EventType
+    from shroff.events.event import Event
     from shroff.events.intake import Submission
     from shroff.web.service import Service
 
@@ -100,6 +103,7 @@ def _read(
     reader: PostReader, calls: CallReader, raw: bytes, place: str, now_ms: int
 ) -> tuple[Submission, list[tuple[str, str]]]:
     """What a body stands for, and its mistakes by their places in it; with any it is refused as it came."""
+    event: Event | None = None  # where nothing but bounds is wrong with it
     try:
         written, refused = calls.event_of(raw, now_ms)
         own: list[tuple[str, str]] = []
@@ -107,10 +111,12 @@ def _read(
         mistakes = calls.told(refused, own)
         if not mistakes:
             return one, []
+        event = None if refused else one.event
     except InputError as error:
         mistakes = list(error.mistakes)
     words = str(InputError(mistakes))
-    return reader.refused(calls.mapped, calls.values_of(raw), raw, place, words), mistakes
+    found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
+    return msgspec.structs.replace(found, event=event), mistakes
 
 
 async def _body(request: Request) -> bytes:

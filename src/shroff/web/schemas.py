@@ -8,6 +8,8 @@ from typing import Any, Final
 from shroff.decisions.policy import OUTCOMES
 from shroff.events.definitions import SOURCES, VERDICTS, EventType, Field
 from shroff.events.readers import ID_LENGTH_MAX
+from shroff.language.field_types import Bounds
+from shroff.language.values import to_real
 
 Schema = Mapping[str, Any]
 
@@ -70,11 +72,24 @@ def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
         found["description"] = "Hashed at the door: the clear value is kept nowhere."
     elif one.shape.is_personal:
         found["description"] = "Personal: it lies beside the event, and can be erased."
+    if one.shape.bounds is not None:
+        found |= _limits(one.shape.bounds, one, str(found.get("description", "")))
     if one.shape.is_optional:
         kinds = found.get("type")
         found["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
         if "enum" in found:
             found["enum"] = [*found["enum"], None]
+    return found
+
+
+def _limits(bounds: Bounds, one: Field, words: str) -> Schema:
+    """What a number keeps to; of a text, as money may be sent, the words say it."""
+    told = str(bounds)
+    found: dict[str, Any] = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
+    for end in bounds.ends if one.type.kind not in {"time", "duration"} else ():
+        key = "minimum" if end.is_lower else "maximum"
+        limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, one.type.places)
+        found[f"exclusive{key.capitalize()}" if end.is_strict else key] = int(limit) if limit == int(limit) else limit
     return found
 
 

@@ -13,7 +13,8 @@ from shroff.events.lines import Line, Lines
 from shroff.events.mapping import MAPPING_OF
 from shroff.events.settings import Settings
 from shroff.events.wire import MESSAGE_BYTES_MAX, Decoder, Encoder
-from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, FieldType, Type, money, number
+from shroff.language.field_types import FieldType
+from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.testing.contracts.promises import Contract, promise
 
 SETTINGS: Final = Settings(name="contract")

@@ -1,0 +1,179 @@
+"""What stands behind a field in events.yaml: its type, its marks and the bounds of its values."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import nearest
+from shroff.language.types import NAMES, NUMBER_PLACES, PLACES_MAX, Type, money, number
+from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
+
+MARKS: Final = ("hashed", "unique", "personal")
+BOUNDED: Final = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
+SIGNS: Final = (">", ">=", "<", "<=")
+_LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
+_FIELD_TYPE = re.compile(r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)([<>].*)?$", re.DOTALL)
+_BOUND = re.compile(r"([<>]=?)\s*(\S{1,400})")
+_WORDS: Final = {">": "above {}", ">=": "at least {}", "<": "below {}", "<=": "at most {}"}
+_TIME_WORDS: Final = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "not after {}"}
+
+
+class TypeTextError(ValueError):
+    """The text does not name a type; the message says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One end of the values of a field: `> 0` is the sign and the limit, in the units in which values are held."""
+
+    sign: str
+    limit: int | float
+    words: str  # the limit, for a message
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the limit itself is outside."""
+        return self.sign in {">", "<"}
+
+    @property
+    def is_lower(self) -> bool:
+        return self.sign in {">", ">="}
+
+    @property
+    def nearest_inside(self) -> int | float:
+        """The value nearest to the limit that is inside."""
+        if not self.is_strict:
+            return self.limit
+        if isinstance(self.limit, float):
+            return math.nextafter(self.limit, math.inf if self.is_lower else -math.inf)
+        return self.limit + (1 if self.is_lower else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which values of its type a field takes, from `least` to `most`, both inside.
+
+    >>> str(parse_field_type("integer >= 1 and < 5", money_places=2).bounds)
+    'at least 1 and below 5'
+    """
+
+    ends: tuple[Bound, ...]
+    least: int | float
+    most: int | float
+
+    def __str__(self) -> str:
+        return " and ".join(end.words for end in self.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """What stands behind a field in events.yaml: a type, its marks and its bounds."""
+
+    type: Type
+    is_optional: bool = False
+    is_hashed: bool = False
+    is_unique: bool = False
+    is_personal: bool = False
+    bounds: Bounds | None = None
+
+
+def parse_field_type(text: str, *, money_places: int) -> FieldType:
+    """Read `text?`, `number(2)`, `choice(pos, web, ...)?`, `text? hashed unique`, `text personal`, `money > 0`.
+
+    Raises: TypeTextError with the nearest name that exists.
+    """
+    if len(text) > _LENGTH_MAX:
+        raise TypeTextError(f"a type of {len(text)} characters is too long.")
+    found = _FIELD_TYPE.match(text)
+    if not found:
+        raise TypeTextError(f"{text!r} is no type; types are {', '.join(NAMES)}.")
+    name, inside, mark, words, ends = found.groups()
+    marks = words.split()
+    for word in marks:
+        if word not in MARKS:
+            hint = nearest(word, MARKS) or f"Marks are {', '.join(MARKS)}."
+            raise TypeTextError(f"{word!r} is no mark of a field. {hint}")
+    if len(set(marks)) != len(marks):
+        raise TypeTextError(f"a mark stands twice in {text!r}.")
+    type_ = _named_type(name, inside, money_places)
+    if "hashed" in marks and type_.kind != "text":
+        raise TypeTextError(f"only text can be hashed, {name} cannot.")
+    if "personal" in marks and (type_.kind != "text" or len(marks) > 1):
+        raise TypeTextError("a personal field is text without another mark: text personal, or text? personal.")
+    bounds = None if ends is None else _bounds(ends, type_)
+    return FieldType(type_, mark is not None, "hashed" in marks, "unique" in marks, "personal" in marks, bounds)
+
+
+def _named_type(name: str, inside: str | None, money_places: int) -> Type:
+    if name not in NAMES:
+        raise TypeTextError(f"{name!r} is no type. {nearest(name, NAMES) or 'Types are ' + ', '.join(NAMES) + '.'}")
+    if name == "choice":
+        return _choice(inside)
+    if name == "number":
+        return number(NUMBER_PLACES if inside is None else _places(inside))
+    if inside is not None:
+        raise TypeTextError(f"{name} takes nothing in brackets.")
+    return money(money_places) if name == "money" else Type(name)
+
+
+def _places(inside: str) -> int:
+    if not re.fullmatch(r"\s*\d{1,2}\s*", inside) or int(inside) > PLACES_MAX:
+        raise TypeTextError(f"number takes its places in brackets, 0 to {PLACES_MAX}, not {inside.strip()!r}.")
+    return int(inside)
+
+
+def _choice(inside: str | None) -> Type:
+    values = [value.strip() for value in (inside or "").split(",")]
+    is_open = bool(values) and values[-1] == "..."
+    values = values[:-1] if is_open else values
+    if not values or "" in values:
+        raise TypeTextError("choice takes its texts in brackets, such as choice(pos, web, atm).")
+    if len(set(values)) != len(values):
+        raise TypeTextError("a text stands twice in this choice.")
+    return Type("choice", choices=tuple(values), is_open=is_open)
+
+
+def _bounds(text: str, type_: Type) -> Bounds:
+    """Read `> 0` or `>= 0 and < 100`: at most one lower and one upper end."""
+    if type_.kind not in BOUNDED:
+        raise TypeTextError(f"{type_} takes no bounds; {', '.join(BOUNDED)} do.")
+    ends = tuple(_bound(part.strip(), type_) for part in re.split(r"\band\b", text))
+    lower, upper = ([end for end in ends if end.is_lower is is_lower] for is_lower in (True, False))
+    if len(lower) > 1 or len(upper) > 1:
+        raise TypeTextError(f"two lower or two upper bounds stand in {quoted(text)}.")
+    least = lower[0].nearest_inside if lower else -math.inf
+    most = upper[0].nearest_inside if upper else math.inf
+    if least > most:
+        raise TypeTextError(f"no value is {' and '.join(end.words for end in ends)}.")
+    return Bounds(ends, least, most)
+
+
+def _bound(text: str, type_: Type) -> Bound:
+    found = _BOUND.fullmatch(text)
+    if found is None:
+        raise TypeTextError(f"{quoted(text)} is no bound; write such as > 0 or >= 0 and < 100.")
+    sign, written = found.groups()
+    try:
+        limit = _limit(written, type_)
+    except (ValueError, OverflowError) as error:
+        raise TypeTextError(f"the bound {sign} {quoted(written)} of a {type_}: {error}.") from None
+    words = _TIME_WORDS[sign].format(show_time(int(limit))) if type_.kind == "time" else _WORDS[sign].format(written)
+    return Bound(sign, limit, words)
+
+
+def _limit(text: str, type_: Type) -> int | float:
+    """The limit as values of the type are held. Raises: ValueError."""
+    if type_.kind == "duration":
+        return parse_duration(text)
+    if type_.kind == "time":
+        return parse_time(text if "T" in text else f"{text}T00:00:00Z")
+    plain = text.replace("_", "")
+    digits, places = parse_decimal(plain)
+    if type_.kind == "real":
+        return check_real(float(plain))
+    if places > type_.places and digits % 10 ** (places - type_.places):
+        raise ValueError(f"it has more than {type_.places} decimal places")
+    return int(digits * 10**type_.places) // int(10**places)
