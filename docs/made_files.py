@@ -13,6 +13,7 @@ from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
 from shroff.decisions.schema import FILES, ProjectFile
 from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.notices.checking import NAMES_OF
 from shroff.notices.keys import NOTICE_FILE
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
@@ -70,12 +71,35 @@ def file_pages() -> dict[str, str]:
 def file_page(file: ProjectFile) -> str:
     tables = {id(keys): (title, keys) for title, keys in reversed([*tables_of(file.shape, "")])}  # each once
     sections = "".join(section(title, keys) for title, keys in reversed(tables.values()))
+    more = text_names() if file.kind == "notice" else ""
     return (
         f"{MADE}# {file.place}\n\n{file.meaning} {MORE[file.kind]}\n"
         f"```yaml\n{EXAMPLES[file.kind]}```\n\n{sections}"
         "Keys that do not stand here are refused, with the nearest one that does. "
-        "[Editors](schema.md) can be told of all this.\n"
+        f"[Editors](schema.md) can be told of all this.\n{more}"
     )
+
+
+TEXTS: Final = {
+    "question": "a mail with `ask: true`",
+    "receipt": "a mail to the address that the event names, such as `to: { field: email }`, without `ask`",
+    "notice": "a mail to staff: `to` is an address, several, or a role",
+    "report": "`on: report`",
+}
+
+
+def text_names() -> str:
+    """What each kind of mail text may name."""
+    head = (
+        "\n## Names in mail texts\n\nA text of your own, such as `notices/customer.txt.j2`, can use the names of its "
+        "kind, and those of the notice's `show` that the table does not have. `shroff check` refuses any other name, "
+        "and writes each text once with sample values.\n"
+    )
+    parts = [head]
+    for kind, names in NAMES_OF.items():
+        rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in names.items())
+        parts.append(f"\n### `{kind}`: {TEXTS[kind]}\n\n| name | is |\n| --- | --- |\n{rows}")
+    return "".join(parts)
 
 
 def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:

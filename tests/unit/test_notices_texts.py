@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from shroff.errors import UsageError
 from shroff.notices.addresses import masked, who_of
+from shroff.notices.checking import NAMES_OF, names_for
 from shroff.notices.mails import Written, mail_of
-from shroff.notices.texts import LENGTH_MAX, NAMES, TextError, Texts
+from shroff.notices.texts import LENGTH_MAX, TextError, Texts
 from shroff.notices.wording import covered, last_four, moment_text, money_text
 from shroff.notices.words import LANGUAGES, MARKS, WORDS
 from shroff.people.addresses import is_address
@@ -192,39 +193,65 @@ def test_a_text_of_ones_own_stands_before_that_of_shroff_and_for_its_language():
     assert [one.line for one in Texts({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
 
 
+STAFF = "to: [a@b.example]\nshow: { paid: this.amount }\n"
+CUSTOMER = "to: { field: email }\nshow: { amount: this.amount, merchant: this.merchant }\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("notice", "text", "told"),
     [
         (
-            "Subject: hi\n\n{{ words.no }}\n{{ amuont }}",
-            4,
-            "is nothing that a notice has. Did you mean amount?",
+            f"{CUSTOMER}ask: true\n",
+            "a\n{{ amuont }}",
+            ":4:1: 'amuont' is nothing that a question (notice own) has. Did",
         ),
-        ("Dear customer,\n\n{{ amount }}", 1, "begins with a line 'Subject: …'"),
+        (f"{CUSTOMER}ask: true\n", "{{ amount }} {{ merchant }} {{ show.merchant }} {{ until }} {{ link }}", ""),
+        (STAFF, "{{ amount }}", ":3:1: 'amount' is nothing that a notice (notice own) has."),
+        (STAFF, "{{ until }}", ":3:1: 'until' is nothing that a notice (notice own) has."),
+        (STAFF, "{{ paid }} {{ show.paid }} {{ items[0].named.rule }} {{ project }}", ""),
+        (STAFF, "{{ show.amount }}", "no mail of notice own can come of it: UndefinedError"),
+        (STAFF, "{% for one in items %}{{ one.sentense }}{% endfor %}", "no attribute 'sentense'"),
+        (STAFF, "{% include 'foot.txt.j2' %}", "foot.txt.j2:1:1: 'links' is nothing that a notice (notice own) has."),
+        ("to: [a@b.example]\non: report\n", "{{ hours[0].marks }} {{ is_quiet }}", ""),
+        (f"{CUSTOMER}on: decision\n", "{{ amount }} {{ help }} {{ subject }}", ""),
+        (f"{CUSTOMER}on: decision\n", "{{ notice }}", ":3:1: 'notice' is nothing that a receipt (notice own) has."),
+        (f"{STAFF}texts: notice\n", "{{ outcomes }}", ""),  # of a text that no notice uses, any name is one
+        (f"{STAFF}texts: notice\n", "{{ amuont }}", ":3:1: 'amuont' is nothing that any notice has. Did you mean"),
     ],
 )
-def test_a_template_of_which_no_mail_can_come_is_told_before_one_is_made(text, line, words):
-    (found,) = Texts({"notices/customer.txt.j2": text}).check()
+def test_check_holds_a_text_against_what_its_own_notice_gives_it(tmp_path, notice, text, told):
+    own = {"notices/own.yaml": notice, "notices/own.txt.j2": f"Subject: x\n\n{text}"}
+    foot = {"notices/foot.txt.j2": "{{ links }} Subject:"} if "foot" in text else {}
+    errors = [str(one) for one in Bank(tmp_path, own | foot).project.check().errors]
 
-    assert (found.line, words in found.words) == (line, True), found.words
+    assert len(errors) == bool(told), errors
+    assert told in "".join(errors)
+
+
+def test_a_text_of_which_no_mail_can_come_is_told_before_one_is_made():
+    (found,) = Texts({"notices/customer.txt.j2": "Dear customer,\n\n{{ amount }}"}).check()
+
+    assert (found.line, "begins with a line 'Subject: …'" in found.words) == (1, True), found.words
 
 
 def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch):
-    given: set[str] = set()
+    given: dict[str, set[str]] = {}
     render = Texts.render
 
     def noted(self: Texts, names: tuple[str, ...], language: str, values: Mapping[str, object]) -> Written:
-        given.update(values)
+        given[names[0]] = set(values)
         return render(self, names, language, values)
 
     monkeypatch.setattr(Texts, "render", noted)
-    daily = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
-    bank = Bank(tmp_path, daily)
+    more = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
+    bank = Bank(tmp_path, more | {"notices/paid.yaml": "on: decision\nto: { field: email }\n"})
     bank.pay()
-    for name in ("customer", "report", "failure"):
+    notices = bank.project.notices
+    for name in notices:
         bank.project.preview(name)
 
-    assert given == NAMES
+    assert given == {name: set(names_for(one)) for name, one in notices.items()}
+    assert {one.text_kind for one in notices.values()} == set(NAMES_OF)
 
 
 def test_a_text_without_a_subject_is_told():

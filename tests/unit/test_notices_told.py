@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from shroff.decisions.doctor import WRONG
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
@@ -343,8 +344,8 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     (letter,) = bank.letters()
     words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
     assert (letter.state, letter.reason) == (REFUSED, words)
-    assert [one.words for one in bank.project.doctor() if one.subject == "mails"] == [
-        "1 refused, of 0 nobody knows whether they left"
+    assert [(one.state, one.words) for one in bank.project.doctor() if one.subject == "mail"] == [
+        (WRONG, "1 refused, 0 with unknown delivery")
     ]
     bank.tell(later_ms=HOUR_MS)
     assert bank.post.mails == []
@@ -378,16 +379,46 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
     assert [(one.state, "its link has ended" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
 
 
-def test_one_broken_text_keeps_no_other_mail_from_leaving(tmp_path):
-    more = notice(f"{TEAM}on: decision\n", "all") | {
-        "notices/customer.txt.j2": "Subject: x\n\n{{ words.nothing.of_it }}"
+def test_a_message_that_was_sent_or_refused_can_be_recorded(tmp_path):
+    record = 'event: payment\nchannel: lake\nfolder: {0}\ndocument: {{ id: this.id, is_sent: "{1}" }}\n'
+    bank = Bank(
+        tmp_path,
+        notice(f"on: sent\nof: [customer]\n{record.format('sent_mail', 'true')}", "recorded")
+        | notice(f"on: refused\n{record.format('no_mail', 'false')}", "missed")
+        | notice(f"{TEAM}on: refused\n", "team"),
+    )
+    bank.post.failing = [REFUSAL]
+    for id in ("p-1", "p-2"):
+        bank.pay(payment(id))
+        bank.tell(steps=8)
+
+    lake = {str(path.relative_to(tmp_path / "lake")): path.read_text() for path in tmp_path.glob("lake/**/*.json")}
+    assert lake == {
+        "no_mail/p-1.json": '{"id":"p-1","is_sent":false}\n',
+        "sent_mail/p-2.json": '{"id":"p-2","is_sent":true}\n',
+    }
+    assert subjects(bank)[:-1] == ["small: message about payment/p-1 refused"]
+    assert "no such mailbox" in text_of(bank.post.read[0])
+
+
+def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_path):
+    more = notice(f"{TEAM}on: failure\n", "trouble") | {
+        "notices/customer.txt.j2": "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
     }
     bank = Bank(tmp_path, more)
     bank.pay()
     bank.tell()
+    bank.tell()
 
-    assert [(one.state, one.notice) for one in bank.letters()] == [(REFUSED, "customer")]
-    assert "notices/customer.txt.j2" in bank.letters()[0].reason
+    asked, told = bank.post.read
+    letters = {one.notice: one for one in bank.letters()}
+    assert asked["Subject"].startswith("Was this you?")
+    assert {name: one.state for name, one in letters.items()} == {"customer": SENT, "trouble": SENT}
+    assert "notices/customer.txt.j2: UndefinedError" in letters["customer"].reason
+    assert "notices/customer.txt.j2" in str(told["Subject"])
+    assert [(one.subject, one.state) for one in bank.project.doctor() if "customer.txt.j2" in one.words] == [
+        ("mail", WRONG)
+    ]
 
 
 def test_a_notice_that_is_gone_tells_nobody(tmp_path):

@@ -184,8 +184,8 @@ def test_the_report_says_what_waits_for_people(tmp_path):
     assert shown[at + 2 : at + 7] == [
         "open cases 2",
         "at stake in them 339.90 EUR",
-        "whose time is over 0",
-        "time left for the next one 13 h 25 min",
+        "overdue cases 0",
+        "time left for the next case 13 h 25 min",
         "escalated 1",
     ]
 
@@ -204,13 +204,18 @@ def test_a_report_of_a_day_on_which_nothing_waits_says_so(tmp_path):
     assert "time left" not in text
 
 
-def test_cases_whose_time_is_over_stand_in_the_report(tmp_path):
+@pytest.mark.parametrize(
+    ("days", "told"), [(2, "longest overdue by 10 h 34 min"), (5, "longest overdue since 2026-05-29")]
+)
+def test_cases_whose_time_is_over_stand_in_the_report(tmp_path, days, told):
     bank = reported(tmp_path)
     bank.pay(payment("p-1"))
-    shown = lines_of(text_after(bank, 2 * DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
+    shown = lines_of(text_after(bank, days * DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
 
-    assert "whose time is over 1" in shown
-    assert "time left for the next one late by 10 h 34 min" in shown
+    assert "overdue cases 1" in shown
+    assert told in shown
+    assert "No decision was made on that day." in shown
+    assert not any(line.startswith(("00 ", "Decisions by hour", "Outcome ")) for line in shown)
 
 
 # ---- spikes and failures

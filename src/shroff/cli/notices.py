@@ -95,7 +95,7 @@ def letters(session: Session, state: str) -> None:
     session.answer({"waiting": waiting, "letters": documents}, f"{text}\n{many(waiting, 'notice')} not in one yet.")
     refused = next((one for one in found if one.state in {"refused", "unknown"}), None)
     if refused is not None:
-        session.next(f"shroff notices retry {refused.id}")
+        session.next(f"shroff notices retry {refused.id}", f"shroff notices drop {refused.id}")
 
 
 @command("retry", "shroff notices retry 4f2a09c1d7e3b85566aa01fe", group=notices)
@@ -104,6 +104,15 @@ def retry(session: Session, letter: str) -> None:
     """Have a letter leave again that was refused, or of which nobody knows whether it left."""
     found = session.project.retry_letter(letter)
     session.answer({"id": found.id, "state": found.state}, "It leaves again, as soon as a service or a worker runs.")
+    session.next("shroff notices letters")
+
+
+@command("drop", "shroff notices drop 4f2a09c1d7e3b85566aa01fe", group=notices)
+@click.argument("letter")
+def drop(session: Session, letter: str) -> None:
+    """Give up a letter that was refused, or with unknown delivery: 'doctor' counts it no longer."""
+    found = session.project.drop_letter(letter)
+    session.answer({"id": found.id, "state": found.state}, "It is not sent again.")
     session.next("shroff notices letters")
 
 

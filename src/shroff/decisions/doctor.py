@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.config import UNFINISHED_S, Places, unfinished_files
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.doctor_seen import Seen
-from shroff.decisions.history import control_at
+from shroff.decisions.history import control_at, waiting_row
 from shroff.decisions.later_labels import CORRECT, now_of
 from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
 from shroff.decisions.outbox import sink_states
@@ -28,7 +28,7 @@ from shroff.errors import Problem, ShroffError, StateError
 from shroff.events.event import time_text
 from shroff.events.systems import System
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
-from shroff.language.values import DAY_MS, show_duration
+from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.models.registry import Registry
 from shroff.streams.log import Log, Remark, Request
 from shroff.streams.snapshots import Snapshots
@@ -42,6 +42,7 @@ WRONG: Final = "wrong"
 FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
 UNFINISHED_SHOWN: Final = 3  # names in a line
+LABEL_WAITS_MS: Final = HOUR_MS  # after a label is known: from then on its event is missed
 _REMARKED: Final = {
     LEFT_OUT: "{} had a value that is too large for it and was left out,",
     SUM_OUTSIDE: "at {} its sum did not fit 64 bits and was missing,",
@@ -197,15 +198,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Se
         yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
     else:
         yield Finding("quarantine", OK, "empty")
-    if counts.waiting:
-        cure = (
-            "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
-        )
-        one_waits = "waits" if counts.waiting == 1 else "wait"
-        words = f"{counts.waiting:,} {one_waits} for an event that is not in the log"
-        yield Finding("labels", NOTE, words, cure)
-    else:
-        yield Finding("labels", OK, "none waits for its event")
+    yield look_at_waiting(log, counts.waiting, now_ms)
     later = seen.labels.follow(log, now_of(log, now_ms))
     if later.count:
         yield Finding("labels", NOTE, later.words, CORRECT)
@@ -221,6 +214,19 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Se
         yield _in_force(log, definitions)
 
 
+def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
+    """The labels without their event: an hour after they were known, that event is missed."""
+    if not count:
+        return Finding("labels", OK, "none waits for its event")
+    waiting = log.waiting_all()
+    lost = sum(waiting_row(one).known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
+    words = f"{count:,} {'waits' if count == 1 else 'wait'} for an event that is not in the log"
+    cure = "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
+    if not lost:
+        return Finding("labels", NOTE, words, cure)
+    return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
+
+
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     """How far each sink is, what is wrong with it, and what is stuck before it."""
     for one in sink_states(log, sinks):
@@ -231,7 +237,7 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
             yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
         elif one.stuck:
             cure = "'shroff outbox list' says why; mend the sink, then 'shroff outbox retry'."
-            yield Finding(subject, NOTE, f"{_counted(one.stuck, 'row')} that it would not take", cure)
+            yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it would not take", cure)
         elif one.lag:
             cure = "'shroff run' delivers while it runs, 'shroff outbox deliver' once."
             yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)

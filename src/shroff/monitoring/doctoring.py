@@ -82,8 +82,8 @@ class Doctoring(ABC):
         """The lake, to read."""
 
     @abstractmethod
-    def look_at_letters(self) -> Finding | None:
-        """What mails, calls and documents did not leave; None where all did."""
+    def look_at_mail(self) -> Finding:
+        """What mails, calls and documents did not leave."""
 
     @abstractmethod
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
@@ -127,8 +127,8 @@ class Doctoring(ABC):
         found += [
             one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")
         ]
-        letters = self.look_at_letters() if is_there and definitions is not None and not errors else None
-        found += [] if letters is None else [letters]
+        if is_there and definitions is not None and not errors:
+            found.append(self.look_at_mail())
         return [*found, *look_at_variables(systems), *findings(self.places)]
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:

@@ -23,7 +23,9 @@ from shroff.people.addresses import is_address
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"
-OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case"})  # what these tell of is an event
+DONE: Final = ("sent", "refused")  # what becomes of a message of another notice
+OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
+RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Notice:
     channel: Literal["mail", "webhook", "lake"]
     event: str = ""
     outcomes: frozenset[str] = frozenset()
+    of: frozenset[str] = frozenset()
     answers: frozenset[str] = frozenset({"yes", "no"})
     when: Expression | None = None
     within_ms: int = DAY_MS
@@ -92,6 +95,23 @@ class Notice:
     is_verbose: bool = False
     place: Scalar | YamlMapping | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def text_kind(self) -> str:
+        """The text that comes with shroff for it: a question, a receipt for a customer, a report, or a notice to staff.
+
+        `checking.NAMES_OF` has what each may name.
+        """
+        if self.asks:
+            return "question"
+        if self.to.of_event is not None:
+            return RECEIPT
+        return "report" if self.on == "report" else "notice"
+
+    def is_about(self, other: Notice, state: str) -> bool:
+        """Whether it tells that a message of another notice came to this state: sent or refused."""
+        is_meant = other.name in self.of if self.of else other.channel == "mail"
+        return self.on == state and is_meant and other.on not in DONE
+
 
 def load_notices(
     files: Mapping[str, str], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
@@ -106,6 +126,12 @@ def load_notices(
             if notice is not None:
                 found[name] = notice
     _hold_against_rules(found, definitions, problems, warnings)
+    problems += [
+        one.place.problem(f"there is no notice {name!r}.", nearest(name, found))
+        for one in found.values()
+        for name in sorted(one.of - found.keys())
+        if one.place is not None
+    ]
     return found
 
 
@@ -162,6 +188,7 @@ class _Loader:
             plain.get("channel", "mail"),
             self._event,
             frozenset(plain.get("outcomes", ())),
+            frozenset(plain.get("of", ())),
             frozenset(plain.get("answers", ("yes", "no"))),
             self._expression(tree.get("when"), "when", is_condition=True),
             parse_duration(plain.get("within", "1d")),
@@ -293,6 +320,10 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
         yield "folder", "a notice into the lake has 'folder', and 'document' that says what lies in it."
     if one.channel != "mail" and (one.asks or one.digest_ms or one.is_verbose):
         yield "channel", "'ask', 'digest' and 'verbose' are for mails."
+    if one.of and one.on not in DONE:
+        yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
+    if one.on in DONE and one.to.of_event is not None:
+        yield "to", f"a notice on {one.on} is for people and systems here: an address, or {{ role: … }}."
     if one.asks and one.on not in {"flag", "decision"}:
         yield "ask", "a customer is asked of a flag or a decision."
     if one.asks and one.to.of_event is None:

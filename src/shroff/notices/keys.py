@@ -23,7 +23,7 @@ from shroff.language.keys import (
 )
 from shroff.notices.words import LANGUAGES
 
-ON: Final = ("flag", "decision", "answer", "case", "failure", "spike", "report")
+ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 ADDRESS: Final = One("an address of mail", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
@@ -85,8 +85,9 @@ NOTICE: Final = Keys(
     (
         Key(
             "on",
-            "What is told: flags of rules that `notify` it, decisions, answers of customers, cases that open, failures "
-            "of the service, rules that flag far more than they do, or a report once a day.",
+            "What the notice is about: `flag` (rules that `notify` it), `decision`, `answer` (of a customer), `case` "
+            "(one opens), `sent` and `refused` (what became of a message of another notice), `failure` (of the "
+            "service), `spike` (a rule flags far more than usual), or `report` (once a day).",
             choice(*ON),
             default="flag",
             examples=("decision",),
@@ -102,6 +103,13 @@ NOTICE: Final = Keys(
             "Only decisions with these outcomes.",
             Many("outcomes", choice(*OUTCOMES)),
             examples=("[decline, review]",),
+        ),
+        Key(
+            "of",
+            "Only messages of these notices. For `on: sent` and `on: refused`.",
+            Many("notices", NAME),
+            default="all notices by mail",
+            examples=("[customer]",),
         ),
         Key("answers", "Only these answers.", Many("answers", choice("yes", "no")), examples=("[no]",)),
         Key(

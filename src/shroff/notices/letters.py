@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.decisions.definitions import Definitions
-from shroff.notices.definitions import Notice
+from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, Told, plain
 from shroff.notices.mails import Written
 from shroff.notices.store import Due, Question
@@ -48,10 +48,7 @@ class Letters:
 
     def question(self, notice: Notice, told: Told, question: Question, link: str) -> Written:
         """The mail that asks a customer."""
-        values = self.question_values(notice, told, question)
-        return self._texts.render(
-            (notice.texts or notice.name, "question"), values["language"], {**values, "link": link}
-        )
+        return self._rendered(notice, {**self.question_values(notice, told, question), "link": link})
 
     def question_values(self, notice: Notice, told: Told, question: Question, language: str = "") -> dict[str, Any]:
         """What a question's mail and page show: nothing of it names a person, or a card beyond its end.
@@ -75,35 +72,48 @@ class Letters:
             "show": shown,
         }
 
+    def _rendered(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+        """A mail by the texts of a notice; what `show` names has its own names too, where nothing else has them."""
+        shown = {**dict.fromkeys(notice.show, values["words"]["none"]), **values.get("show", {})}
+        names = notice.texts or notice.name, notice.text_kind
+        return self._texts.render(names, str(values["language"]), {**shown, **values})
+
     def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> Written:
-        """A mail to people who work here, of one thing or of many."""
+        """A mail of one thing or of many: to people who work here, or a receipt to whom the event names."""
         first = self._told(dues[0], log)
         language, zone = self.facts.language(notice, first), self.facts.zone(notice, first)
-        words = WORDS[language]
+        words, is_one = WORDS[language], len(dues) == 1
+        is_receipt = notice.text_kind == RECEIPT
         items = [self._item(notice, due, self._told(due, log), language, zone) for due in dues[:ITEMS_MAX]]
         project = plain(self._definitions.settings.name)
-        if len(dues) == 1:
-            subject = words[f"{dues[0].kind}_subject"].format(project=project, **items[0]["named"])
-        else:
-            subject = words["digest_subject"].format(project=project, count=len(dues))
         values = {
             "words": words,
             "language": language,
-            "subject": subject,
-            "title": items[0]["title"] if len(dues) == 1 else subject,
             "items": items,
             "more": max(len(dues) - ITEMS_MAX, 0),
-            "project": project,
-            "notice": notice.name,
             "sender": self._sender.name,
             "zone": zone,
+            "show": items[0]["show"],
         }
-        return self._texts.render((notice.texts or notice.name, "notice"), language, values)
+        if is_receipt:
+            day = "" if first is None else day_text(first.time_ms, zone, language)
+            values |= {
+                "help": self._sender.help_in(language),
+                "day": day,
+                **_receipt_heads(items, len(dues), words, day),
+            }
+        else:
+            if is_one:
+                subject = words[f"{dues[0].kind}_subject"].format(project=project, **items[0]["named"])
+            else:
+                subject = words["digest_subject"].format(project=project, count=len(dues))
+            title = items[0]["title"] if is_one else subject
+            values |= {"subject": subject, "title": title, "project": project, "notice": notice.name}
+        return self._rendered(notice, values)
 
     def report(self, notice: Notice, values: Mapping[str, Any]) -> Written:
         """The daily report, of what `report.values` gives."""
-        more = {"notice": notice.name, "sender": self._sender.name}
-        return self._texts.render((notice.texts or notice.name, "report"), str(values["language"]), {**values, **more})
+        return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
     # ---- documents
 
@@ -131,15 +141,22 @@ class Letters:
         words, named = WORDS[language], _named(due, told)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
+        own_answer = str(named.get("answer", ""))
         if due.kind == "answer":
-            named["answer"] = words[str(named["answer"])]
-        sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
+            named["answer"] = words[own_answer]
+        if notice.text_kind == RECEIPT:
+            sentence = words[f"receipt_{_receipt_of(due, outcome, own_answer)}"]
+        else:
+            sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
         facts = [] if told is None else self._facts(notice, told, language, zone)
-        if due.kind == "case" and "case" in named:
+        if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
         reasons = [plain(one) for one in told.reasons] if told is not None and due.kind == "decision" else []
         title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
-        return {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons, "named": named}
+        none = dict.fromkeys(notice.show, words["none"])
+        shown = none if told is None else self.facts.shown(notice, told, language)
+        found = {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons}
+        return found | {"named": named, "show": shown}
 
     def _facts(self, notice: Notice, told: Told, language: str, zone: str) -> list[tuple[str, str]]:
         """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest."""
@@ -149,6 +166,27 @@ class Letters:
         found += [(words[name], shown[name]) for name in PLACES[2:] if name in shown]
         rest = (name for name in shown if name not in PLACES)
         return [*found, *((name.replace("_", " ").capitalize(), shown[name]) for name in rest)]
+
+
+def _receipt_of(due: Due, outcome: str, answer: str) -> str:
+    """What a customer is told of something: its name among the words."""
+    if due.kind == "answer":
+        return f"answer_{answer}"
+    return outcome if due.kind == "decision" else due.kind
+
+
+def _receipt_heads(
+    items: Sequence[Mapping[str, Any]], count: int, words: Mapping[str, str], day: str
+) -> dict[str, str]:
+    """The amount, the subject and the heading of a receipt of so many things."""
+    amount = items[0]["show"].get("amount", words["none"])
+    if count > 1:
+        subject = title = words["receipts_subject"].format(count=count)
+    elif amount == words["none"] or not day:
+        subject, title = words["receipt_subject_plain"], items[0]["sentence"]
+    else:
+        subject, title = words["receipt_subject"].format(amount=amount, day=day), items[0]["sentence"]
+    return {"amount": amount, "subject": subject, "title": title}
 
 
 def _named(due: Due, told: Told | None) -> dict[str, Any]:

@@ -23,11 +23,12 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a text came to."""
+    """What a text came to. `trouble` says why another text stands here than the project's own."""
 
     subject: str
     text: str
     html: str
+    trouble: str = ""
 
 
 def mail_of(

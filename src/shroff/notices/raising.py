@@ -11,7 +11,7 @@ from shroff.decisions.outbox import KEYS_MAX
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
-from shroff.notices.store import Due, NoticeStore, Question
+from shroff.notices.store import Due, Letter, NoticeStore, Question
 from shroff.streams.log import Log, OutboxRow
 from shroff.streams.sink import Outgoing, Undelivered
 
@@ -102,4 +102,25 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> 
         due_of(one, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
         for one in notices.values()
         if one.on == "answer" and question.answer in one.answers and one.event in {"", type_}
+    ]
+
+
+def done(notices: Mapping[str, Notice], letter: Letter, dues: Sequence[Due], now_ms: int) -> list[Due]:
+    """What is told of a letter that was sent or refused: of each event in it, by each notice on that."""
+    of = notices.get(letter.notice)
+    told = {"of": letter.notice, "words": letter.reason}
+    return [
+        due_of(
+            one,
+            letter.state,
+            f"{letter.state}-{letter.id}-{due.event}",
+            now_ms,
+            event=due.event,
+            rule=due.rule,
+            told=told,
+        )
+        for one in notices.values()
+        if of is not None and one.is_about(of, letter.state)
+        for due in dues
+        if due.event and one.event in {"", due.event.partition("/")[0]}
     ]

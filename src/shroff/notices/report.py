@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from shroff.decisions.policy import OUTCOMES
-from shroff.language.values import HOUR_MS
+from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.office import Office
@@ -19,6 +19,7 @@ from shroff.notices.words import WORDS
 from shroff.streams.log import Log
 
 MARKS: Final = 40  # characters of the longest bar in plain text
+OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is told as a day
 LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made any more
 
 
@@ -48,8 +49,9 @@ def report_values(office: Office, notice: Notice, due: Due, log: Log, store: Not
         "project": project,
         "zone": day.zone.key,
         "outcomes": _outcomes(office, found, language),
+        "is_quiet": not any(found.counts.values()),
         "findings": _findings(found, language),
-        "waiting": _waiting(office, found, language),
+        "waiting": _waiting(office, found, due.at_ms, language),
         "maturity": _maturity(found, language),
         "hours": _hours(found, language),
     }
@@ -78,8 +80,8 @@ def _findings(found: Figures, language: str) -> list[tuple[str, str]]:
     return [(words[name], count_text(count, language)) for name, count in counts.items()]
 
 
-def _waiting(office: Office, found: Figures, language: str) -> list[tuple[str, str]]:
-    """The open cases when the report was due: how many, their money, and how long the next one may wait."""
+def _waiting(office: Office, found: Figures, at_ms: int, language: str) -> list[tuple[str, str]]:
+    """The open cases when the report was due: how many, their money, and the earliest deadline."""
     words, settings = WORDS[language], office.definitions.settings
     rows = [(words["open_cases"], count_text(found.open, language))]
     if found.stake is not None:
@@ -87,18 +89,28 @@ def _waiting(office: Office, found: Figures, language: str) -> list[tuple[str, s
         rows.append((words["at_stake"], money))
     if found.left_ms is not None:
         rows.append((words["late_cases"], count_text(found.late, language)))
-        left = words["late_by"] if found.left_ms < 0 else "{lasting}"
-        rows.append((words["time_left"], left.format(lasting=lasting_text(abs(found.left_ms), language))))
+        rows.append(_deadline(found.left_ms, at_ms, language))
     if found.escalated:
         rows.append((words["escalated_cases"], count_text(found.escalated, language)))
     return rows
+
+
+def _deadline(left_ms: int, at_ms: int, language: str) -> tuple[str, str]:
+    """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
+    words, lasting = WORDS[language], lasting_text(abs(left_ms), language)
+    if left_ms >= 0:
+        return words["time_left"], lasting
+    if left_ms > -OVERDUE_MS:
+        return words["overdue"], words["overdue_by"].format(lasting=lasting)
+    day = datetime.fromtimestamp((at_ms + left_ms) / 1_000, UTC)
+    return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
 
 
 def _maturity(found: Figures, language: str) -> str:
     """How many frauds are known by some ages, in a sentence; nothing where too few are."""
     words = WORDS[language]
     told = [
-        words["maturity_at"].format(share=share_text(share, 1, language), days=days)
+        words["maturity_at_one" if days == 1 else "maturity_at"].format(share=share_text(share, 1, language), days=days)
         for days, share in sorted(found.known.items())
     ]
     return words["maturity"].format(shares=", ".join(told)) if told else ""

@@ -22,6 +22,7 @@ from shroff.notices.mails import Written, mail_of
 from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
+from shroff.notices.raising import done
 from shroff.notices.report import report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
 from shroff.notices.texts import TextError
@@ -38,6 +39,7 @@ REASON_MAX: Final = 500
 AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
 AWAY_MS_MAX: Final = MINUTE_MS  # up to this
 MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
+SHIPPED: Final = "it was written with the text that comes with shroff, since the project's own failed:"
 TWICE: Final = "twice the way ended while it was being handed over, so it may have left twice or not at all"
 
 
@@ -189,6 +191,10 @@ class Sending:
             now = change.letter(letter.id)
             is_forgotten = now is not None and now.who == NO_ONE != letter.who
             change.put_letter(replace(letter, who=NO_ONE, shown="", reason="") if is_forgotten else letter)
+            if letter.state in {SENT, REFUSED}:
+                dues = [due for key in keys_of(letter) if (due := change.due(key)) is not None]
+                for due in done(self._office.notices, letter, dues, letter.done_ms):
+                    change.add_due(due)
         if is_forgotten:
             self._office.remove_mail(letter.id)
 
@@ -212,7 +218,9 @@ class Sending:
     def _handed_over(self, notice: Notice, letter: Letter) -> str:
         """Have a letter leave; gives what is to be told of it though it left."""
         if notice.channel == "mail":
-            return self._mailed(self.mail(notice, letter))
+            mail, trouble = self._mail(notice, letter)
+            words = [self._mailed(mail)] + ([f"{SHIPPED} {trouble}"] if trouble else [])
+            return "; ".join(one for one in words if one)
         due = self._dues(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:
@@ -251,15 +259,18 @@ class Sending:
                 raise TransientError(one.reason)
             raise _AllRefusedError(one.reason)
 
-    def mail(self, notice: Notice, letter: Letter) -> Mail:
-        """The mail of a letter. Raises: GoneError where it has nothing to say any more."""
+    def _mail(self, notice: Notice, letter: Letter) -> tuple[Mail, str]:
+        """The mail of a letter, and why it has not the project's own text, where that failed.
+
+        Raises: GoneError where it has nothing to say any more.
+        """
         dues = self._dues(letter)
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
         addresses = addresses_of(self._office, self._letters.facts, notice, told)
         if not addresses:
             raise GoneError("nobody is named who could be told; an address may have been erased")
         written = self._written(notice, letter, dues, told, addresses)
-        return mail_of(
+        mail = mail_of(
             written,
             id=letter.id,
             sender=self._office.mail_from,
@@ -267,6 +278,7 @@ class Sending:
             made_ms=letter.made_ms,
             may_part=self._office.now_ms() - letter.made_ms > PARTS_MS,
         )
+        return mail, written.trouble
 
     def _written(
         self, notice: Notice, letter: Letter, dues: list[Due], told: Told | None, addresses: Sequence[str]

@@ -8,14 +8,15 @@ line. HTML shows what it is given as text, and loads nothing: no picture, no sty
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError
 from shroff.notices.mails import Written
 from shroff.notices.sandbox import Sandbox, check_own
 
@@ -24,10 +25,6 @@ ENDINGS: Final = (".txt.j2", ".html.j2")
 NO_SUBJECT: Final = "a plain text begins with a line 'Subject: …' and an empty one"
 LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
 _SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
-NAMES: Final = frozenset(  # what templates may name; which of them there are goes by what is told
-    "amount day facts findings help hours is_held items language link maturity more notice outcomes project sender "
-    "show subject title until waiting words zone".split()
-)
 _SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
@@ -38,6 +35,16 @@ class TextError(UsageError):
         self.name, self.line = name, line
         self.words = words if words.endswith("?") else f"{words.rstrip('.')}."
         super().__init__(f"{name}{f':{line}' if line else ''}: {self.words}")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the template is one of the project."""
+        return self.name.startswith(FOLDER)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextError) and str(self) == str(other)
+
+    __hash__ = UsageError.__hash__
 
 
 class Texts:
@@ -54,25 +61,67 @@ class Texts:
         """The templates of the project's own, by their names in `notices/`."""
         return sorted(self._own)
 
-    def render(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
+    def render(
+        self, names: tuple[str, ...], language: str, values: Mapping[str, Any], *, falls_back: bool = True
+    ) -> Written:
         """What the first template that there is, of these names, makes of some values.
 
         Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
-        Raises: TextError.
+        Where a template of the project fails, the text that comes with shroff, the last of these names, takes its
+        place, and `trouble` says so. Raises: TextError, also for the project's own where nothing is to take its place.
         """
+        try:
+            return self._rendered(names, language, values)
+        except TextError as error:
+            if not (falls_back and error.is_own) or _shipped(f"{names[-1]}.txt.j2") is None:
+                raise
+            return replace(Texts({}).render(names[-1:], language, values), trouble=str(error))
+
+    def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
         name, plain = self._found(names, language, ".txt.j2")
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
         if head is None:
-            raise TextError(plain, NO_SUBJECT, 1)
+            raise TextError(f"{FOLDER}{plain}" if plain in self._own else plain, NO_SUBJECT, 1)
         html = ""
-        beside = self._named(name, language, ".html.j2")
-        if beside and (plain not in self._own or beside in self._own):
+        beside = self._beside(name, plain, language)
+        if beside:
             html = self._text(beside, values)
         return Written(head[1].strip(), text[head.end() :], html)
 
+    def _beside(self, name: str, plain: str, language: str) -> str:
+        """The HTML beside a plain text; empty where there is none."""
+        beside = self._named(name, language, ".html.j2")
+        return beside if beside and (plain not in self._own or beside in self._own) else ""
+
+    def used(self, names: tuple[str, ...], language: str) -> list[str]:
+        """The templates of the project that a mail of these names is made of, with those that they include."""
+        name, plain = self._found(names, language, ".txt.j2")
+        waiting, found = [plain, self._beside(name, plain, language)], dict[str, None]()
+        while waiting:
+            one = waiting.pop()
+            source = self._own.get(one) or _shipped(one) or ""
+            if one not in found and source:
+                found[one] = None
+                waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(one, source)) if two]
+        return [one for one in found if one in self._own]
+
+    def named_in(self, name: str) -> list[tuple[str, int]]:
+        """What a template of the project names that it does not set itself, each with its first line."""
+        tree = self._parsed(name, self._own[name])
+        return [
+            (one, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one))
+            for one in sorted(meta.find_undeclared_variables(tree))
+        ]
+
+    def _parsed(self, name: str, text: str) -> nodes.Template:
+        try:
+            return self._environment.parse(text, name)
+        except TemplateSyntaxError:  # which `check` tells
+            return nodes.Template([], lineno=1)
+
     def check(self) -> list[TextError]:
-        """What is wrong with the project's own templates, as far as can be known without values."""
+        """What is wrong with the project's own templates by themselves, whatever notice uses them."""
         found = []
         for name in self.names:
             try:
@@ -82,20 +131,10 @@ class Texts:
             except TemplateError as error:
                 found.append(TextError(f"{FOLDER}{name}", str(error)))
             else:
-                found += self._unknown(name)
+                has_subject = "Subject:" in self._own[name] or not name.endswith(".txt.j2")
+                if not has_subject and not any(self._parsed(name, self._own[name]).find_all(nodes.Include)):
+                    found.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
         return found
-
-    def _unknown(self, name: str) -> Iterator[TextError]:
-        """What a template names that no notice has, and a plain text that says no subject anywhere."""
-        text = self._own[name]
-        tree = self._environment.parse(text, name)
-        unknown = meta.find_undeclared_variables(tree) - NAMES
-        for one in sorted(unknown):
-            line = min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one)
-            words = f"{one!r} is nothing that a notice has. {nearest(one, NAMES)}"
-            yield TextError(f"{FOLDER}{name}", words.rstrip(), line)
-        if name.endswith(".txt.j2") and "Subject:" not in text and not any(tree.find_all(nodes.Include)):
-            yield TextError(f"{FOLDER}{name}", NO_SUBJECT, 1)
 
     # Below: one template
 

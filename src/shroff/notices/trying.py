@@ -19,7 +19,7 @@ from shroff.notices.planning import addresses_of
 from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
 from shroff.notices.report import report_due, report_values
-from shroff.notices.store import NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
 from shroff.people.addresses import is_address
 from shroff.streams.log import Log
 
@@ -31,6 +31,8 @@ _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "spike": {"count": 120, "usual": "4.0"},
     "case": {"case": 12, "words": "9 payments in 10 minutes"},
     "answer": {"answer": "no", "released": False},
+    "sent": {"of": "customer", "words": ""},
+    "refused": {"of": "customer", "words": "550 no such mailbox"},
     "nothing": {"count": 4_812},
 }
 
@@ -43,6 +45,8 @@ def preview(office: Office, notice: Notice, log: Log, event: str = "") -> Mail:
     if notice.on in OF_EVENTS:
         told = _event(letters, notice, log, event)
     written = _written(office, letters, notice, told, log)
+    if written.trouble:
+        raise UsageError(written.trouble)
     addresses = addresses_of(office, letters.facts, notice, told) or (NOWHERE,)
     return mail_of(
         written, id=preview_id(notice.name), sender=office.mail_from, recipients=addresses, made_ms=office.now_ms()
@@ -112,12 +116,22 @@ def addressed(mail: Mail, to: str) -> Mail:
 
 def again(store: NoticeStore, id: str, now_ms: int) -> Letter:
     """Have a letter leave again that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    fresh = {"state": OPEN, "due_ms": now_ms, "claimed_ms": 0, "doubts": 0, "done_ms": 0, "made_ms": now_ms}
+    return _changed(store, id, "sent again", fresh)
+
+
+def given_up(store: NoticeStore, id: str, now_ms: int) -> Letter:
+    """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    return _changed(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
+
+
+def _changed(store: NoticeStore, id: str, what: str, values: Mapping[str, Any]) -> Letter:
     with store.change() as change:
         found = change.letter(id)
         if found is None:
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
         if found.state not in {REFUSED, UNKNOWN}:
-            raise UsageError(f"letter {id} is {found.state}, so it is not sent again.")
-        put_back = replace(found, state=OPEN, due_ms=now_ms, claimed_ms=0, doubts=0, done_ms=0, made_ms=now_ms)
-        change.put_letter(put_back)
-    return put_back
+            raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
+        changed = replace(found, **values)
+        change.put_letter(changed)
+    return changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
@@ -13,6 +13,7 @@ from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events import hash_keys
 from shroff.events.mail_keys import MAILS_KEPT
 from shroff.events.systems import System, Systems
+from shroff.language.values import DAY_MS
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -116,11 +117,12 @@ class NoticeViews:
 
         problems: list[Problem] = []
         warnings: list[Problem] = []
-        load_notices(files, loaded.definitions, problems, warnings)
+        found = load_notices(files, loaded.definitions, problems, warnings)
         if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
+            from shroff.notices.checking import check_texts
             from shroff.notices.texts import Texts
 
-            mistakes = Texts(files).check()
+            mistakes = check_texts(Texts(files), found)
             problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
         return loaded.beside(problems, warnings) if problems or warnings else loaded
 
@@ -326,20 +328,35 @@ class NoticeViews:
 
     # ---- for people
 
-    def look_at_letters(self) -> Finding | None:
-        """What the doctor says of letters that did not leave; nothing where all did, or what is kept cannot be had."""
-        from shroff.decisions.doctor import NOTE, Finding
-        from shroff.notices.store import REFUSED, UNKNOWN
+    def look_at_mail(self) -> Finding:
+        """What the doctor says of notices: mails, calls and documents that did not leave, or not as they should."""
+        from shroff.decisions.doctor import NOTE, OK, WRONG, Finding
+        from shroff.notices.sending import SHIPPED
+        from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
 
-        refused = unknown = 0
-        if self.notices:
-            with suppress(ShroffError, OSError), self.told() as store, store.look() as look:
-                refused, unknown = (len(look.letters([one], limit=LETTERS_SHOWN + 1)) for one in (REFUSED, UNKNOWN))
-        if not refused and not unknown:
-            return None
-        words = f"{_many(refused)} refused, of {_many(unknown)} nobody knows whether they left"
-        cure = "'shroff notices letters' says why, and 'shroff notices retry LETTER' has one leave again."
-        return Finding("mails", NOTE, words, cure)
+        where = "a mail server" if self.systems.mail.text("smtp") else f"files in {self.places.mail}"
+        if not self.notices:
+            return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
+        try:
+            with self.told() as store, store.look() as look:
+                found = {one: look.letters([one], limit=LETTERS_SHOWN + 1) for one in (OPEN, SENT, REFUSED, UNKNOWN)}
+        except (ShroffError, OSError) as error:
+            return Finding("mail", NOTE, f"what was sent cannot be read: {error}")
+        counts = {name: len(rows) for name, rows in found.items()}
+        if counts[REFUSED] or counts[UNKNOWN]:
+            words = f"{_many(counts[REFUSED])} refused, {_many(counts[UNKNOWN])} with unknown delivery"
+            cure = (
+                "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
+                "notices drop LETTER' gives it up."
+            )
+            return Finding("mail", WRONG, words, cure)
+        since_ms = self.now_ms() - DAY_MS
+        failed = [one for one in found[SENT] if one.done_ms > since_ms and SHIPPED in one.reason]
+        if failed:
+            words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
+            return Finding("mail", WRONG, words, "Correct the text, then 'shroff check' and 'shroff apply'.")
+        waits = f", {_many(counts[OPEN])} waiting" if counts[OPEN] else ""
+        return Finding("mail", OK, f"{_many(counts[SENT])} sent to {where}{waits}, none refused")
 
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:
@@ -367,6 +384,13 @@ class NoticeViews:
         mail = addressed(self.preview(name, event), to)
         with closing(self.open_mailer()) as mailer:
             return [one.reason for one in mailer.send(mail)]
+
+    def drop_letter(self, id: str) -> Letter:
+        """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+        from shroff.notices.trying import given_up
+
+        with self.told() as store:
+            return given_up(store, id, self.now_ms())
 
     def retry_letter(self, id: str) -> Letter:
         """Have a letter that was refused, or of which nobody knows, leave again. Raises: UsageError for any other."""

@@ -7,20 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.decisions.doctor import WRONG, look_at_waiting
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.office import Office
 from shroff.notices.raising import due_of
 from shroff.notices.reckoning import reckoned
 from shroff.notices.report import report_due
-from shroff.notices.store import Due, NoticeStore
+from shroff.notices.sending import SHIPPED
+from shroff.notices.store import REFUSED, SENT, UNKNOWN, Due, NoticeStore
 from shroff.streams.delivering import SinkHealth
 from shroff.streams.log import Log
 
 HOURS: Final = 7 * 24  # that say what is usual
 LOOK_BACK: Final = 200_000  # places whose flags are read at the start
 QUARANTINE: Final = "quarantine"
+LOOKED_AT: Final = 200  # letters, the newest, some times a minute
 FAILS_MS: Final = MINUTE_MS  # for which something fails before anybody is told
 
 
@@ -128,7 +131,7 @@ class Watching:
         if not notices:
             return
         now_ms = self._office.now_ms()
-        for key, words in self._failing(now_ms):
+        for key, words in dict(reversed(list(self._failing(now_ms)))).items():
             for notice in notices:
                 yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
 
@@ -144,4 +147,20 @@ class Watching:
             words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
             yield f"{QUARANTINE}-{now_ms // HOUR_MS}", words
         if counts.stuck:
-            yield f"stuck-{now_ms // (24 * HOUR_MS)}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"
+            yield f"stuck-{now_ms // DAY_MS}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"
+        waiting = look_at_waiting(self._log, counts.waiting, now_ms)
+        if waiting.state == WRONG:
+            yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting.words}; 'shroff label --pending' lists them"
+        yield from self._letters(now_ms)
+
+    def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
+        """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
+        with self._store.look() as look:
+            lost, sent = look.letters([REFUSED, UNKNOWN], limit=LOOKED_AT), look.letters([SENT], limit=LOOKED_AT)
+        for one in lost:
+            if one.done_ms > now_ms - HOUR_MS:
+                words = f"a message of notice {one.notice} was not sent: {one.reason}; 'shroff notices letters' has all"
+                yield f"letters-{one.done_ms // HOUR_MS}", plain(words)
+        for one in sent:
+            if one.done_ms > now_ms - DAY_MS and SHIPPED in one.reason:
+                yield f"text-{one.notice}-{one.done_ms // DAY_MS}", plain(f"notice {one.notice}: {one.reason}")
