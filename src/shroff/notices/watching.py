@@ -131,7 +131,7 @@ class Watching:
         if not notices:
             return
         now_ms = self._office.now_ms()
-        for key, words in dict(reversed(list(self._failing(now_ms)))).items():
+        for key, words in self._failing(now_ms):
             for notice in notices:
                 yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
 
