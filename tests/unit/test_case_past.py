@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shroff.cases import deciding, working
@@ -246,3 +248,21 @@ def test_a_chargeback_behind_a_denial_settles_the_same_in_one_step_and_in_two(tm
             at.heard(labels=part)
 
         assert at.case().state == OPEN
+
+
+@pytest.mark.parametrize("is_one_step", [True, False])
+@pytest.mark.parametrize("is_denied_first", [True, False])
+def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_one_step, is_denied_first):
+    with office(tmp_path) as at:
+        at.raised(alert(1, stake=150), alert(2, stake=200))
+        said = ("genuine", "analyst", NOW_MS + 1_000)
+        labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), Label(4, "payment/p-2", *said)]
+        if not is_denied_first:
+            labels = [replace(one, seq=seq) for seq, one in enumerate(reversed(labels), 3)]
+        for part in [labels] if is_one_step else [labels[:1], labels[1:]]:
+            at.heard(labels=part)
+        with at.desk.store.look() as look:
+            answered = {one.id: one.verdict for one in look.alerts(1)}
+
+        assert answered == {"p-1": "", "p-2": "genuine"}
+        assert (at.case().state, at.case().stake) == (OPEN, 150)

@@ -73,7 +73,7 @@ def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
             continue
         heard_it = list[Alert]()
         for alert in by_event[label.event]:
-            anew = [one for one in denied.get(alert.case, ()) if one.seq not in raised]
+            anew = [one for one in denied.get(alert.case, ()) if one.event == label.event and one.seq not in raised]
             heard_it.append(_labelled(change, alert, cases[alert.case], label, anew))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
@@ -94,7 +94,7 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
         if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if _settles(change, case, alert.label_ms or 0, ())
+        if _settles(change, case, alert.named, alert.label_ms or 0, ())
     ]
     if not settled:
         return case
@@ -103,26 +103,30 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
 
 
 def _labelled(change: CaseChange, alert: Alert, case: Case, label: Label, denials: Sequence[Label]) -> Alert:
-    """An alert that hears a label of its event, after denials of events of its case."""
+    """An alert that hears a label of its event, after denials of that event."""
     if alert.label_ms is None or _standing(alert).gives_way_to(label.standing):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
     if label.source == CUSTOMER:
         return replace(alert, customer=label.verdict)
-    if label.verdict in _SETTLING and not alert.verdict and _settles(change, case, label.known_ms, denials):
+    if (
+        label.verdict in _SETTLING
+        and not alert.verdict
+        and _settles(change, case, label.event, label.known_ms, denials)
+    ):
         return replace(alert, verdict=label.verdict)
     return alert
 
 
-def _settles(change: CaseChange, case: Case, known_ms: int, denials: Sequence[Label]) -> bool:
-    """Whether a label that became known at a moment settles an alert that wants an answer: nobody asked for a new one
-    since. Whatever else was done with the case changes nothing; its history is read only where something was.
+def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials: Sequence[Label]) -> bool:
+    """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
+    about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
 
     Args:
-        denials: Those that the history does not have yet.
+        denials: Those of this event that the history does not have yet.
     """
     if case.look == 1 or any(known_ms <= one.known_ms for one in denials):
         return False
-    return known_ms > case.changed_ms or known_ms > past_of(change, case).asked_ms
+    return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
 
 
 def _standing(alert: Alert) -> Standing:

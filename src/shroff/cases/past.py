@@ -29,8 +29,8 @@ class Past:
         is_escalated: It was escalated, and not closed since.
         assignee: To whom it was assigned, if they did not give it back; empty for nobody. Who claims a case for a
             while changes nothing of that.
-        asked_ms: When somebody last asked for an answer anew: by opening it again, by a denial or for a second look.
-            0 where nobody did.
+        asked_ms: When somebody last asked for an answer anew: by opening it again, for a second look, or by denying
+            the event that is asked about. 0 where nobody did.
     """
 
     is_escalated: bool = False
@@ -54,16 +54,18 @@ class Past:
         return replace(self, assignee="", assignee_name="") if who == self.assignee else self
 
 
-def past_of(look: CaseLook, case: Case) -> Past:
-    """What holds of a case. Cost: a pass over its history."""
-    return told_by(look.history(case.number, ALL))
+def past_of(look: CaseLook, case: Case, event: str = "") -> Past:
+    """What holds of a case, and of one of its events, as labels name it. Cost: a pass over its history."""
+    return told_by(look.history(case.number, ALL), event)
 
 
-def told_by(history: Iterable[Happened]) -> Past:
-    """The same by the lines of its history, oldest first."""
+def told_by(history: Iterable[Happened], event: str = "") -> Past:
+    """The same by the lines of its history, oldest first. A denial asks for an answer about its own event alone."""
     now, before = Past(), list[Past]()
     last = ""  # who had it, by what was told last
     for row in history:
+        if row.what == DENIED and row.words != event:
+            continue
         more = _DECODED.decode(row.more)
         last = more.get("assignee", last)
         if row.what == "undone":
