@@ -42,7 +42,7 @@ entities:
 - id: denied
   on: payment
   by: card
-  when: count(label where label.source == 'customer' and label.verdict == 'fraud') over 7d > 0
+  when: count(label where label.source == 'customer' and label.verdict == 'fraud') over 7d of each source > 0
   effect: decline
 """,
     "policy.yaml": "payment: { release_below: 250.00 }\n",

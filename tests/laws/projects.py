@@ -271,8 +271,10 @@ def window(random: Random, where: Where, *, needs_one: bool = False) -> str:
 
 
 def matching(random: Random, where: Where, event: str) -> str:
-    """Rarely: the events whose other field is this key."""
-    if event == "label" or where.entity not in {"card", "merchant"} or random.random() < 0.9:
+    """Rarely: the events whose other field is this key; of labels also those that leave the verdict as it was."""
+    if event == "label":
+        return random.choice(["", " of each source"])
+    if where.entity not in {"card", "merchant"} or random.random() < 0.9:
         return ""
     return f" matching {event}.{random.choice(['merchant', 'card', 'country'])}"
 

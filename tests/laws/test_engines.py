@@ -41,6 +41,7 @@ from shroff.features.running import Running
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.shares import key_text
+from shroff.language.values import Value
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 
@@ -212,6 +213,7 @@ CHANGES = [
     pytest.param(lambda one: replace(one, including=False), id="including this"),
     pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
     pytest.param(lambda one: replace(one, matching=None), id="matching"),
+    pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
     pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
     pytest.param(lambda one: one if one.function == "share" else replace(one, condition=None), id="where"),
 ]
@@ -235,7 +237,9 @@ def test_the_law_catches_a_definition_that_is_wrong(change: Change):
     [
         pytest.param("append", lambda append: lambda self, event: append(self, seen(event)), id="every label is seen"),
         pytest.param("key", lambda key: lambda self, *asked: key(self, *asked) or ("",), id="nobody is somebody"),
-        pytest.param("item", lambda item: lambda self, *asked: item(self, *asked) or 0, id="missing is nothing"),
+        pytest.param(
+            "item", lambda item: lambda self, *asked: item(self, *asked) or nothing(asked[0]), id="missing is nothing"
+        ),
     ],
 )
 def test_the_law_catches_a_definition_that_sees_wrong(name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
@@ -249,6 +253,10 @@ def test_the_law_catches_a_definition_that_takes_ties_the_other_way_round(monkey
     monkeypatch.setattr(naive, "aggregate_values", lambda node, values: aggregate_values(node, values[::-1]))
 
     must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))
+
+
+def nothing(node: Node) -> Value:
+    return "" if node.type.is_text else 0
 
 
 def seen(event: LogEvent) -> LogEvent:

@@ -117,25 +117,36 @@ def test_how_far_ahead_of_its_arrival_an_event_may_be_is_read_without_a_word():
     assert loaded.or_raise().settings.ahead_ms == 3_600_000
 
 
-def test_a_rule_test_sees_labels_as_the_log_does():
+@pytest.mark.parametrize(
+    "when, hits, is_warned",
+    [
+        ("count(label where label.verdict == 'fraud') >= 2", "[false, false]", False),
+        ("count(label where label.verdict == 'fraud') of each source >= 2", "[false, true]", False),
+        ("count(label where label.source == 'chargeback') > 0", "[false, false]", True),
+        ("count(label where label.source == 'chargeback') of each source > 0", "[false, true]", False),
+    ],
+)
+def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_them(when, hits, is_warned):
     """One finding of two sources changes the verdict once; `at` stands for the time of a label too."""
-    rule = """
+    rule = f"""
 - id: twice
   on: payment
   by: card
-  when: count(label where label.verdict == 'fraud') >= 2
+  when: {when}
   effect: review
   tests:
     - name: two sources, one finding
       events:
-        - payment: { id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 }
-        - label: { event: payment/p1, verdict: fraud, source: analyst, at: 2026-03-02T10:00:00Z }
-        - label: { event: payment/p1, verdict: fraud, source: chargeback, at: 2026-03-03T10:00:00Z }
-        - payment: { id: p2, at: 2026-03-04T10:00:00Z, card: c, amount: 1 }
-      hits: [false, false]
+        - payment: {{ id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 }}
+        - label: {{ event: payment/p1, verdict: fraud, source: analyst, at: 2026-03-02T10:00:00Z }}
+        - label: {{ event: payment/p1, verdict: fraud, source: chargeback, at: 2026-03-03T10:00:00Z }}
+        - payment: {{ id: p2, at: 2026-03-04T10:00:00Z, card: c, amount: 1 }}
+      hits: {hits}
 """
+    loaded = load_definitions({**FILES, "rules/large.yaml": rule})
 
-    assert run_rule_tests(definitions({"rules/large.yaml": rule})) == (1, [])
+    assert run_rule_tests(loaded.or_raise()) == (1, [])
+    assert ["leaves out labels" in one.message for one in loaded.warnings] == [True] * is_warned
 
 
 def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():

@@ -58,6 +58,11 @@ def told(text, value, features=None):
         ("last(payment.colour) over 30d", "red", "last colour in 30 days: red"),
         ("sum(payment.amount) over 7d delayed 7d", 100, "1.00 EUR spent in 7 days up to 7 days before"),
         ("count(label where label.verdict == 'fraud')", 2, "2 labels with verdict fraud"),
+        (
+            "count(label where label.amount > 1) over 1h of each source",
+            2,
+            "2 labels of each source in 1 h with amount above 1",
+        ),
         ("payment.amount", 41_200, "amount: 412.00 EUR"),
         ("payment.wait", 5_400_000, "wait: 1 h 30 min"),
         ("hour(payment.at)", 3, "hour of at: 3"),

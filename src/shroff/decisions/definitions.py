@@ -39,7 +39,7 @@ from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, load_features, stacked, wanted_features
 from shroff.language import yamltext
 from shroff.language.checker import check
-from shroff.language.expression import FeatureValue, InList, ItemFeature, ItemField, Node, ThisField, walk
+from shroff.language.expression import FeatureValue, InList, ItemFeature, ItemField, Node, ThisField, aggregates, walk
 from shroff.language.names import Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
@@ -215,6 +215,7 @@ def load_definitions(
     scoring = load_scoring(named, load_model, events, names, types, problems, warnings)
     calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
     _warn_of_names(events, warnings)
+    _warn_of_sources(features, rules, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
     hashed = hashed_lists(events, features, rules, models, scoring)
@@ -316,6 +317,22 @@ def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
     for name in events.not_naming:
         words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
         warnings.append(Problem("events.yaml", 0, 0, name, words))
+
+
+def _warn_of_sources(features: Mapping[str, Feature], rules: Iterable[Rule], warnings: list[Problem]) -> None:
+    """Say where what a source said is counted only as far as it changed the verdict in force."""
+    asked = [
+        *((f"feature {one.name}", one.node, one.place) for one in features.values()),
+        *((f"rule {one.id}", one.when, one.place) for one in rules),
+    ]
+    for what, node, place in asked:
+        for part in aggregates(node):
+            if place is None or part.event != "label" or part.each_source or part.condition is None:
+                continue
+            if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
+                words = f"{what} asks who said it, and leaves out labels that did not change the verdict in force: "
+                more = "a customer's word where there was a fraud label before, or where an analyst has answered."
+                warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
 
 
 def hashed_lists(

@@ -30,6 +30,7 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
 Key = tuple[Value, ...]
+Seen = tuple[str, str, str | None, bool]  # type, entity, field that is matched, whether labels are of each source
 
 
 @dataclass(slots=True)
@@ -42,9 +43,8 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
-    # Where the events of a type, entity (or field that is matched) and key stand in the log, in its order.
-    _places: dict[tuple[str, str, str | None, Key | None], list[int]] = field(default_factory=dict)
-    _seen: set[tuple[str, str, str | None]] = field(default_factory=set)  # the types and keys that aggregates ask for
+    _places: dict[tuple[Seen, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
+    _seen: set[Seen] = field(default_factory=set)  # what aggregates ask for
     _stacks: bool = False  # whether any aggregate reads what a feature was at an earlier event
 
     def add(self, event: LogEvent) -> dict[str, Value]:
@@ -78,18 +78,19 @@ class Naive:
     def __post_init__(self) -> None:
         nodes = [node for wanted in self.computed for node in walk(wanted.node)]
         self._stacks = any(isinstance(node, ItemFeature) for node in nodes)
-        self._seen = {(node.event, node.entity, node.matching) for node in nodes if isinstance(node, Aggregate)}
+        self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:
         """Put an event behind the history, and its place under each key by which an aggregate may see it."""
         place = len(self.history)
         self.history.append(event)
         self.values.append({})
-        if not isinstance(event, LabelEvent) or event.changes:
-            for type_, entity, matching in self._seen:
-                if type_ == event.type:
-                    key: Key | None = (self.field(event, matching),) if matching else self.key(entity, event)
-                    self._places.setdefault((type_, entity, matching, key), []).append(place)
+        is_masked = isinstance(event, LabelEvent) and not event.changes
+        for seen in self._seen:
+            type_, entity, matching, each_source = seen
+            if type_ == event.type and (each_source or not is_masked):
+                key: Key | None = (self.field(event, matching),) if matching else self.key(entity, event)
+                self._places.setdefault((seen, key), []).append(place)
         return place
 
     def compute(self, wanted: Computed, place: int) -> Value:
@@ -144,7 +145,7 @@ class Naive:
         end_ms = event.time_ms - node.delay_ms
         seen = [
             at
-            for at in self._places.get((node.event, node.entity, node.matching, key), ())
+            for at in self._places.get((_seen_by(node), key), ())
             if since < at < place + node.including
             and (time_ms := self.history[at].time_ms) <= end_ms
             and (node.over_ms is None or time_ms > end_ms - node.over_ms)
@@ -174,3 +175,7 @@ class Naive:
         evaluate = compile_row(node, read, self.reference, time=lambda _: item_ms, this_time=lambda _: this_ms)
         value: Value = evaluate(None)
         return value
+
+
+def _seen_by(node: Aggregate) -> Seen:
+    return node.event, node.entity, node.matching, node.each_source

@@ -88,6 +88,7 @@ class GroupKey:
     stage: int
     rule: str | None
     is_look: bool
+    each_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,8 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     parts = split(aggregate.condition)
     is_look = _is_look(aggregate)
     pairs = () if is_look else parts.pairs
-    return GroupKey(aggregate.entity, aggregate.event, aggregate.matching, pairs, stage, rule, is_look)
+    where = aggregate.entity, aggregate.event, aggregate.matching
+    return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class Running:
         if frame is None:
             return codes
         found = self._insert_codes(frame)
-        if self.key.event == "label":
+        if self.key.event == "label" and not self.key.each_source:
             changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
             found = np.where(changes, found, -1)
         codes[frame.places] = found

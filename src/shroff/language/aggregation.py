@@ -49,7 +49,7 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
     condition = check_tree(call.where, scope, event) if call.where is not None else None
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
         _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
-    modifiers = _modifiers(call, scope)
+    modifiers = _modifiers(call, scope, event)
     over, delayed = modifiers.get("over"), modifiers.get("delayed")
     is_last = over is not None and over.word == "over last"
     aggregate = Aggregate(
@@ -66,6 +66,7 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
         since_flag="since flag" in modifiers,
         matching=_matched_field(modifiers.get("matching"), scope, event, call),
         rank=_rank(call, scope, check_tree),
+        each_source="of each source" in modifiers,
     )
     _check_needs(call, aggregate)
     return aggregate
@@ -158,7 +159,7 @@ def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, 
     return int(q.value or 0), 10**q.type.places
 
 
-def _modifiers(call: syntax.Call, scope: Scope) -> dict[str, syntax.Modifier]:
+def _modifiers(call: syntax.Call, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
     """The modifiers by word, each once, in a combination that means something."""
     found: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
@@ -174,6 +175,8 @@ def _modifiers(call: syntax.Call, scope: Scope) -> dict[str, syntax.Modifier]:
         _fail(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
     if delayed and "including this" in found:
         _fail(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
+    if "of each source" in found and event != "label":
+        _fail(found["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
     if "since flag" in found:
         if not scope.since_flag:
             _fail(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")

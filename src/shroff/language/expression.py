@@ -94,6 +94,7 @@ class Aggregate:
     since_flag: bool = False
     matching: str | None = None
     rank: tuple[int, int] | None = None  # q of a quantile as numerator and denominator
+    each_source: bool = False  # labels that leave the verdict in force as it was, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ _KEYWORDS: Final = frozenset(
     "and or not in is missing else when where over last delayed including matching since of true false".split()
 )
 _COMPARISONS: Final = frozenset(["==", "!=", "<", "<=", ">", ">="])
-_MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since"])
+_MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since", "of"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +377,13 @@ class _Parser:
             if not (self.token.kind == "name" and self.token.text == "this"):
                 raise self.unexpected("'this' after 'including'")
             return Modifier(word.start, self.next().end, "including this")
+        if word.text == "of":
+            if not (self.token.kind == "name" and self.token.text == "each"):
+                raise self.unexpected("'each source' after 'of'")
+            self.next()
+            if not (self.token.kind == "name" and self.token.text == "source"):
+                raise self.unexpected("'source' after 'of each'")
+            return Modifier(word.start, self.next().end, "of each source")
         if word.text == "since":
             if not (self.token.kind == "name" and self.token.text == "flag"):
                 raise self.unexpected("'flag' after 'since'")

@@ -1,8 +1,8 @@
 """A typed expression as text again, in one canonical form.
 
 What is printed reads back as the same expression. Spelling is settled: `1d` becomes
-`24h`, modifiers stand in the order over, delayed, matching, since flag, including this,
-and a range that was written as two comparisons becomes `in a .. b`.
+`24h`, modifiers stand in the order over, delayed, matching, of each source, since flag,
+including this, and a range that was written as two comparisons becomes `in a .. b`.
 """
 
 from __future__ import annotations
@@ -190,6 +190,8 @@ def _aggregate(node: Aggregate) -> str:
         words.append(f"delayed {_duration(node.delay_ms)}")
     if node.matching is not None:
         words.append(f"matching {node.event}.{node.matching}")
+    if node.each_source:
+        words.append("of each source")
     if node.since_flag:
         words.append("since flag")
     if node.including:

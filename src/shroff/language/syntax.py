@@ -110,7 +110,7 @@ class Within(Span):
 
 @dataclass(frozen=True, slots=True)
 class Modifier(Span):
-    """One of `over`, `over last`, `delayed`, `including this`, `matching`, `since flag`."""
+    """One of `over`, `over last`, `delayed`, `including this`, `matching`, `since flag`, `of each source`."""
 
     word: str
     amount: int = 0  # milliseconds, or n of `over last n`

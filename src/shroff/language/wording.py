@@ -184,9 +184,10 @@ class Teller:
         return "" if node.condition is None else f" with {self.noun(node.condition)}"
 
     def _window(self, node: Aggregate) -> str:
+        words = " of each source" if node.each_source else ""
         if node.last_n is not None:
-            return f" among the last {node.last_n}"
-        words = "" if node.over_ms is None else f" in {_length(node.over_ms)}"
+            return f"{words} among the last {node.last_n}"
+        words += "" if node.over_ms is None else f" in {_length(node.over_ms)}"
         return words + (f" up to {_length(node.delay_ms)} before" if node.delay_ms else "")
 
     # ---- an expression as a noun

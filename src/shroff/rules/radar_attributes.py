@@ -277,7 +277,7 @@ class Attributes:
 
     def _disputes(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         per, window = parts.groups()
-        return self._feature(attribute, per, "disputes", f"count(label where {_DISPUTE})", window)
+        return self._feature(attribute, per, "disputes", f"count(label where {_DISPUTE}) of each source", window)
 
     def _amounts(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         how, currency, which, per = parts.groups()
