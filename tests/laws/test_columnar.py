@@ -218,7 +218,7 @@ def by_rows(case: Case) -> Rows:
     intake = Intake(Events({"payment": case.type}), Settings(), hasher)
     admitted, refused = [], []
     for at, one in enumerate(intake.submissions(lines, "f.parquet", "payment")):
-        if one.refusal is not None or one.event is None:
+        if one.event is None:
             refused.append((at, one.refusal or ""))
         else:
             admitted.append((at, one.event.values))

@@ -137,7 +137,7 @@ class Answering:
         if self._careful.unwanted:
             reason = self._careful.unwanted.get((found[0].source, found[0].place))
             if reason is not None:
-                found[0] = msgspec.structs.replace(found[0], event=None, label=None, refusal=reason)
+                found[0] = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
         return found
 
     def _attend(self, *, is_busy: bool) -> None:

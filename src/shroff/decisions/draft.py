@@ -124,7 +124,7 @@ class Draft:
     # ---- one submission
 
     def _take(self, one: Submission) -> Answer:
-        event = one.event
+        event = one.event or one.refused
         if event is not None:
             return self._event(one, event)
         if one.refusal is not None:
@@ -135,7 +135,7 @@ class Draft:
 
     def _refuse(self, one: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
         self._batch.refused.append(Refused(one.source, one.place, one.type, reason, one.raw(), self._now_ms()))
-        id_ = one.event.id if one.event else ""
+        id_ = one.sent.id if one.sent else ""
         is_label = one.type == "label"
         return Answer(REFUSED, one.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
 

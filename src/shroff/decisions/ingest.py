@@ -296,7 +296,7 @@ def _probe(
 
     `seen` are the events of the files before it, and takes in those of this one.
     """
-    events = [one.event for one in first if one.event is not None and one.refusal is None]
+    events = [one.event for one in first if one.event is not None]
     lateness_ms = writer.definitions.settings.lateness_ms
     lines = f"of the first {len(first):,} lines are more than {show_duration(lateness_ms)}"
     behind_file = writer.unknown(_late(events, newest_ms, lateness_ms, seen.copy()))

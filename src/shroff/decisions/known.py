@@ -59,8 +59,8 @@ def look_up(
     labels: list[str] = []
     undated: list[LabelInput] = []
     for one in submissions:
-        if one.event is not None:
-            events[one.type].append(one.event.id)
+        if (event := one.event or one.refused) is not None:
+            events[one.type].append(event.id)
         elif one.label is not None:
             label = one.label
             places = types.money_places
@@ -120,8 +120,8 @@ def _unique(
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
     wanted: dict[Key, dict[str, None]] = defaultdict(dict)
     for one in submissions:
-        if one.event is not None:
-            for name, value in types.unique.keys(one.event):
+        if (event := one.event or one.refused) is not None:
+            for name, value in types.unique.keys(event):
                 brought[one.type, name][value] = None
         elif one.label is not None:
             for name, value in one.label.unique:

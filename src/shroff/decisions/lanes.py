@@ -220,10 +220,10 @@ class Home:
         Args:
             key: Of the message; it is needed where the field is hashed, since the hash says nothing of the partition.
         """
-        if one.event is None or one.refusal is not None:
+        if one.event is None:
             return one
         words = self._wrong(one.event.type, one.event.values, key, partition, count)
-        return msgspec.structs.replace(one, refusal=words) if words else one
+        return msgspec.structs.replace(one, event=None, refused=one.event, refusal=words) if words else one
 
     def _wrong(self, type_name: str, values: tuple[object, ...], key: bytes | None, partition: int, count: int) -> str:
         name, at, is_hashed = self._fields[type_name]

@@ -75,7 +75,7 @@ def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission
     name = definitions.events.types[event.type].time_field
     ahead, allowed = show_duration(event.time_ms - now_ms), show_duration(definitions.settings.ahead_ms)
     words = f"{time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows {allowed}"
-    return msgspec.structs.replace(one, refusal=f"{name}: too early: {words}")
+    return msgspec.structs.replace(one, event=None, refused=event, refusal=f"{name}: too early: {words}")
 
 
 class _Reader:

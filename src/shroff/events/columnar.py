@@ -117,7 +117,7 @@ class ColumnDoor:
         events: dict[int, Event] = {}
         refused: list[tuple[int, str]] = []
         for at, one in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
-            if one.refusal is not None or one.event is None:
+            if one.event is None:
                 refused.append((at, one.refusal or ""))
             else:
                 events[at] = one.event

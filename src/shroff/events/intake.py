@@ -27,12 +27,12 @@ from shroff.events.unique import Named
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
 
-    An event with a refusal is refused only if its id is new: one that the log has is a duplicate, whatever the clock,
-    the settings or the bounds of fields say now.
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
     bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
     type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
-    fields that lie beside the log, by their names.
+    fields that lie beside the log, by their names. `refused` is an event whose types are right, and whose time or
+    values are not: it is refused only if its id is new, since one that the log has is a duplicate, whatever the
+    clock, the settings or the bounds of fields say now.
     """
 
     source: str
@@ -44,6 +44,12 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     refusal: str | None = None
     body: bytes | None = None
     personal: tuple[Named, ...] = ()
+    refused: Event | None = None
+
+    @property
+    def sent(self) -> Event | None:
+        """The event that was sent, refused or not."""
+        return self.event or self.refused
 
 
 def undated(one: Submission) -> Submission:
@@ -155,7 +161,7 @@ class Intake:
         except InputError as error:
             if mistakes is not None:
                 mistakes += error.mistakes
-            return Submission(source, place, kept, type_name, _event_of(error), refusal=str(error))
+            return Submission(source, place, kept, type_name, refusal=str(error), refused=_event_of(error))
 
     def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:
         """A line that nothing here can read, for a reason that the caller has; without one, that of the line."""
@@ -301,7 +307,8 @@ class Intake:
                 event, personal = door.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
-                return Submission(source, line.place, kept, type_name, _event_of(error), None, str(error))
+                refused = _event_of(error)
+                return Submission(source, line.place, kept, type_name, None, None, str(error), refused=refused)
 
         return take
 

@@ -93,10 +93,10 @@ async def _answered(service: Service, request: Request, reader: PostReader, call
     status, body = shown(answer, mistakes)
     if status != 200:
         return Response(body, status, PROBLEM)
-    if answer.document is None or one.event is None:
+    if answer.document is None or one.sent is None:
         words = f"{answer.type} {answer.id!r} is in the log and was not decided"
         raise ProblemError(404, "no-decision", "There is no such decision", words)
-    return Response(calls.answer(one.event, answer.document))
+    return Response(calls.answer(one.sent, answer.document))
 
 
 def _read(
@@ -111,12 +111,12 @@ def _read(
         mistakes = calls.told(refused, own)
         if not mistakes:
             return one, []
-        event = None if refused else one.event
+        event = None if refused else one.refused
     except InputError as error:
         mistakes = list(error.mistakes)
     words = str(InputError(mistakes))
     found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
-    return msgspec.structs.replace(found, event=event), mistakes
+    return msgspec.structs.replace(found, refused=event), mistakes
 
 
 async def _body(request: Request) -> bytes:

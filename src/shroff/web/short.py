@@ -59,7 +59,7 @@ class ShortWay:
         if who is None or not body.startswith(b"{"):
             return False
         one = reader.one(name, body, who.id)
-        if one.event is None or one.refusal is not None or service.pace.wait_s(who, 1) > 0:
+        if one.event is None or service.pace.wait_s(who, 1) > 0:
             return False
         waiting = _Waiting(self._application, told, began_s)
         post = Post((one,), reader, waiting.answer)
