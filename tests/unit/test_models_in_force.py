@@ -536,3 +536,29 @@ def test_a_share_is_a_number(bank: Path, share: object):
     project.promote("m-1")
     with pytest.raises(UsageError, match=r"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not "):
         project.challenge("m-2", share, "card")
+
+
+@pytest.mark.parametrize("reads", ["nothing", "the policy", "a rule"])
+def test_a_champion_whose_score_changes_nothing_is_told_with_the_lines_to_add(
+    bank: Path, capsys: pytest.CaptureFixture[str], reads: str
+):
+    if reads != "the policy":
+        (bank / "policy.yaml").unlink()
+    if reads == "a rule":
+        rule = FILES["rules/large.yaml"].replace("this.amount > 100", "score > 0.9")
+        (bank / "rules" / "large.yaml").write_text(rule, encoding="utf-8")
+    _, done = asked(capsys, bank, "models", "promote", "m-1")
+    assert run(["-C", str(bank), "models", "list"]) == 0
+    listed = capsys.readouterr().out
+    _, checked = asked(capsys, bank, "check")
+    doctored = " ".join(f"{one.words} {one.cure}" for one in app.open(bank).doctor())
+    told = [
+        done["unused"],
+        listed,
+        " ".join(f"{one['message']} {one['hint']}" for one in checked["warnings"]),
+        doctored,
+    ]
+
+    words = "m-1 is the champion of payment, and its score changes no decision"
+    assert [words in one for one in told] == [reads == "nothing"] * 4
+    assert ["under payment: in policy.yaml, score: {" in one for one in told] == [reads == "nothing"] * 4

@@ -61,7 +61,10 @@ def _list(session: Session) -> None:
         text += "\n" + table(rows, ("model", "made", "scores", "role", "learner", "gates"))
     for one in found:
         text += f"\n  {one.summary.id}: {_redefined_words(one.redefined)}" if one.redefined else ""
-    entries = [{**asdict(one.summary), "role": one.role, "redefined": one.redefined} for one in found]
+        text += f"\n  {one_line(one.unused)}" if one.unused else ""
+    entries = [
+        {**asdict(one.summary), "role": one.role, "redefined": one.redefined, "unused": one.unused} for one in found
+    ]
     session.answer({"models": entries}, text)
     session.next(f"shroff models show {argument(found[0].summary.id)}" if found else "shroff train")
 
@@ -350,5 +353,7 @@ def _words(done: Deployment) -> str:
         promoting.SAME: f"nothing is changed; {done.model} was that already.",
     }[done.what]
     if done.in_force:
-        return f"{words} That is in force from the next event on."
-    return f"{words} It is not in force yet: {done.why_not.rstrip('.')}."
+        words += " That is in force from the next event on."
+    else:
+        words += f" It is not in force yet: {done.why_not.rstrip('.')}."
+    return f"{words}\n{done.unused}" if done.unused else words

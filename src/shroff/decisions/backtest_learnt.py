@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shroff.decisions.backtest_tally import Balance, balance
-from shroff.decisions.meaning import read_by
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def learnt_of(draft: Definitions, judged: Sequence[Judged], rows: Sequence[Flags
     Args:
         rows: What `learnt_rows` gives.
     """
-    models = [scorer for one in judged if hangs_on_score(draft, one.event) for scorer in _scorers(draft, one.event)]
+    models = [scorer for one in judged if draft.hangs_on_score(one.event) for scorer in _scorers(draft, one.event)]
     if not models:
         return None
     told = sorted(one.id for one in models if one.learnt_until_ms is not None)
@@ -92,23 +91,12 @@ def learnt_of(draft: Definitions, judged: Sequence[Judged], rows: Sequence[Flags
     return Learnt(tuple(told), tuple(untold), until_ms, events, behind, mature, balance(judged, policies, rows))
 
 
-def hangs_on_score(draft: Definitions, event: str) -> bool:
-    """Whether a score can change an outcome of a type: by the policy, or by a rule that reads it."""
-    return draft.policy(event).has_score or reads_score(draft, event)
-
-
-def reads_score(draft: Definitions, event: str = "") -> bool:
-    """Whether a rule reads a score; of one event type, where it is named."""
-    rules = [rule.when for rule in draft.rules if event in ("", rule.on)]
-    return read_by(rules, draft.features.get).reads_score
-
-
 def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
     return draft.scoring_of(event).deciding
 
 
 def _until(draft: Definitions, event: str) -> int | None:
     """The end of what the models of a type have learnt from; None where no score changes an outcome."""
-    if not hangs_on_score(draft, event):
+    if not draft.hangs_on_score(event):
         return None
     return max((one.learnt_until_ms or 0 for one in _scorers(draft, event)), default=None)

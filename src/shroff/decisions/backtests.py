@@ -80,14 +80,13 @@ class Backtests(Elsewhere):
             as_of: Labels that were known then count; by default those known at the time of the log's last record.
         """
         from shroff.decisions.backtest import backtest
-        from shroff.decisions.backtest_learnt import reads_score
         from shroff.decisions.later_labels import last_moment
         from shroff.decisions.notebook import moment_ms
 
         names = [str(one) for one in (rules, policy, model) if one is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
-        judges_models = model is not None or not names or "policy.yaml" in files_laid or reads_score(definitions)
+        judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
         span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end")}
         with ExitStack() as opened:
             if paths(files):

@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.decisions.calls import Call, load_calls
 from shroff.decisions.laid_over import DraftFile, laid_over
-from shroff.decisions.meaning import meaning_of, redefined
+from shroff.decisions.meaning import meaning_of, read_by, redefined
 from shroff.decisions.policy import Policy, load_policy
 from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.reference import ListFile, load_table
@@ -107,6 +107,19 @@ class Definitions:
     def unloaded(self) -> list[Scorer]:
         """The models in force, in shadow too, that cannot be loaded."""
         return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
+
+    def reads_score(self, event: str = "") -> bool:
+        """Whether a rule reads a score; of one event type, where it is named."""
+        return read_by([rule.when for rule in self.rules if event in ("", rule.on)], self.features.get).reads_score
+
+    def hangs_on_score(self, event: str) -> bool:
+        """Whether a score can change an outcome of a type: by the policy, or by a rule that reads it."""
+        return self.policy(event).has_score or self.reads_score(event)
+
+    def unused_scores(self) -> dict[str, Problem]:
+        """What is wrong where a champion's score can change no decision, by the model's id."""
+        unused = [one for one in self.scoring.values() if one.champion and not self.hangs_on_score(one.event)]
+        return {one.champion.id: _unused_score(one.champion.id, one.event) for one in unused if one.champion}
 
     def remarks(self) -> list[str]:
         """What somebody who decides by them should know, in sentences."""
@@ -244,6 +257,7 @@ def load_definitions(
         scoring,
         calls,
     )
+    warnings += definitions.unused_scores().values()
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
 
@@ -310,6 +324,15 @@ def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]
         for name in lists
         if (rule := rule_of(name)) is not None and rule not in known
     ]
+
+
+def _unused_score(model: str, event: str) -> Problem:
+    words = f"{model} is the champion of {event}, and its score changes no decision: nothing reads it."
+    cure = (
+        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with cut-offs that "
+        "'shroff thresholds' finds for your costs; or let a rule read score."
+    )
+    return Problem("policy.yaml", 0, 0, f"{event}.score", words, cure)
 
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:

@@ -176,7 +176,9 @@ def look_at_models(definitions: Definitions) -> Iterator[Finding]:
     changed = [redefined_words(one) for one in scorers if one.redefined]
     cure = "Declare it as it was, or train a model of what there is now: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)
-    if scorers and not changed:
+    unused = definitions.unused_scores().values()
+    yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
+    if scorers and not changed and not unused:
         words = f"{_counted(len(scorers), 'model')} in force; no input is known to mean something else now"
         yield Finding("models", OK, words)
 

@@ -53,7 +53,8 @@ class Deployment:
 
     `champion` and `before` are the champion's id behind the call and in front of it, empty
     for none; `failed` are gates that keep a model from being promoted. `why_not` says why a
-    change that is written is not in force yet.
+    change that is written is not in force yet, and `unused` that the champion's score changes no decision, with the
+    cure.
     """
 
     event: str
@@ -64,6 +65,7 @@ class Deployment:
     failed: tuple[GateResult, ...] = ()
     in_force: bool = False
     why_not: str = ""
+    unused: str = ""
 
     @property
     def failure(self) -> str:
@@ -75,12 +77,14 @@ class Deployment:
 class Listed:
     """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing.
 
-    `redefined` names the inputs of one that scores which mean something else now than when it was trained.
+    `redefined` names the inputs of one that scores which mean something else now than when it was trained; `unused`
+    says of a champion that its score changes no decision, with the cure.
     """
 
     summary: Summary
     role: str = ""
     redefined: tuple[str, ...] = ()
+    unused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +229,15 @@ class Promotions(Additions):
         """The models of the registry, the newest first, with what each is now."""
         in_force = self._in_force()
         changed: dict[str, tuple[str, ...]] = {}
+        unused: dict[str, Problem] = {}
         with suppress(DefinitionError):  # models can be listed beside mistakes
+            unused = self.definitions.unused_scores()
             scorers = (one for scoring in self.definitions.scoring.values() for one in scoring.all)
             changed = {one.id: one.redefined for one in scorers}
         found = sorted(self.registry.summaries(), key=lambda one: one.made_at, reverse=True)  # of equal ones by id
-        return [Listed(one, _role(in_force, one.id), changed.get(one.id, ())) for one in found]
+        return [
+            Listed(one, _role(in_force, one.id), changed.get(one.id, ()), _words(unused.get(one.id))) for one in found
+        ]
 
     def model(self, id_: str) -> Shown:
         """One model. Raises: UsageError where there is none; RegistryError where it is damaged."""
@@ -433,7 +441,8 @@ class Promotions(Additions):
                 config.write_text(self.places.folder / FILE, text)
         self.reload()
         done, why_not = self._put_in_force(waits, WRITTEN)
-        return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not)
+        unused = _words(self.definitions.unused_scores().get(now))
+        return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
 
 
 class _GatesError(Exception):
@@ -442,6 +451,10 @@ class _GatesError(Exception):
     def __init__(self, failed: tuple[GateResult, ...], champion: str) -> None:
         super().__init__(champion)
         self.failed, self.champion = failed, champion
+
+
+def _words(problem: Problem | None) -> str:
+    return "" if problem is None else f"{problem.message} {problem.hint}"
 
 
 def _role(in_force: Mapping[str, InForce], id_: str) -> str:

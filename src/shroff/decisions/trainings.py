@@ -249,7 +249,8 @@ class Trainings(Promotions):
         why_not = deployed.failure or deployed.why_not
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion
-        return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not)
+        remarks = (*report.remarks, deployed.unused) if is_champion and deployed.unused else report.remarks
+        return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks)
 
     def _champion(self, event: str) -> Stored:
         event = self._one_event(event, "so there is no score to weigh")

@@ -32,7 +32,12 @@ async def models(service: Service, request: Request) -> Response:
     """The models of the registry, the newest first, with what each is now."""
     found = await service.in_thread(service.project.models)
     return json_response(
-        {"models": [{**asdict(one.summary), "role": one.role, "redefined": one.redefined} for one in found]}
+        {
+            "models": [
+                {**asdict(one.summary), "role": one.role, "redefined": one.redefined, "unused": one.unused}
+                for one in found
+            ]
+        }
     )
 
 
