@@ -158,12 +158,13 @@ def test_a_model_of_lots_is_not_promoted_where_no_gates_are_written(tmp_path: Pa
 
 
 def test_who_wants_no_gates_says_so_and_the_manifest_keeps_it(tmp_path: Path, days: Path):
-    model = without_gates(FILES["model.yaml"]) + "  gates: none\n"
-    report = bank(tmp_path, shuffled_verdicts(tmp_path / "lots.jsonl", days), model=model).train(promote=True)
+    model, policy = without_gates(FILES["model.yaml"]) + "  gates: none\n", "payment: { without_model: rules }\n"
+    lots = shuffled_verdicts(tmp_path / "lots.jsonl", days)
+    report = bank(tmp_path, lots, model=model, policy=policy).train(promote=True)
 
     assert report.promoted
     assert report.stored.manifest["gates"] == {}
-    assert any("its score changes no decision" in one for one in report.remarks)  # there is no policy.yaml
+    assert any("its score changes no decision" in one for one in report.remarks)
 
 
 # ---- labels from the future
