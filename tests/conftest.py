@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import forks, timing
+from tests.effort import examples
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
 
@@ -20,10 +24,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example of a law may compile a kernel, and CI cores are shared.
-settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-# For a night: SHROFF_TEST_PROFILE=thorough make test
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000)
-settings.load_profile(os.environ.get("SHROFF_TEST_PROFILE", "default"))
+settings.register_profile(
+    "shroff",
+    deadline=None,
+    max_examples=examples(100),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("shroff")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure what each test costs; have commands forked from a process of this one's that has the program loaded."""
+    config.pluginmanager.register(timing.plugin(), "shroff-timing")
+    folder = Path(tempfile.mkdtemp(prefix="shroff-forks-"))  # a socket's path must be short
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    forks.begin(folder)
 
 
 @pytest.fixture(scope="session")

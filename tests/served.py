@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ import httpx2
 from shroff import app
 from shroff.people import keys
 from shroff.people.access import Right, Role, Who
+from tests import forks
 
-SHROFF = Path(sys.executable).parent / "shroff"
+SHROFF = forks.SHROFF
 ME = Who("command", "os-test", "a test", Role.ADMIN, frozenset(Right))
 STARTS_S = 60.0
 ENDS_S = 60.0

@@ -27,6 +27,7 @@ from shroff.features.partitioned import Cluster
 from shroff.models.learners_cluster import GREW_NOTHING
 from shroff.testing.backends import HereBackend
 from shroff.testing.contracts.backend import process_after
+from tests import forks
 from tests.contracts.test_backends import dask, spark
 from tests.journeys.test_training import MODEL, POLICY, made_up
 
@@ -215,7 +216,7 @@ def rows_judged(bank: Path, id_: str) -> Any:
 
 
 def shroff_in(bank: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "shroff", "-C", str(bank), *words]
+    return [str(forks.SHROFF), "-C", str(bank), *words]
 
 
 # ---- where there is no cluster

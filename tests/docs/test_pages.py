@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from docs.build import broken_links
+from tests import forks
 from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
 
 # The demo of the README is the longest: a minute on two cores, and the machine may be busy.
@@ -83,7 +84,7 @@ def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, st
         names |= test.globs
         return min(result.failed, 1), "".join(printed)
     command = ["bash", "-c", step.text] if step.kind == "console" else [sys.executable, "-c", step.text]
-    bin_folder = str(Path(sys.executable).parent)
+    bin_folder = f"{forks.SHROFF.parent}{os.pathsep}{Path(sys.executable).parent}"
     environment = os.environ | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "100",

@@ -23,6 +23,7 @@ from schemathesis.generation import GenerationMode
 
 from shroff import app
 from shroff.cli.main import run
+from tests import forks
 from tests.served import Served, served
 
 pytestmark = pytest.mark.slow
@@ -428,7 +429,7 @@ CONNECTIONS = 10_000
 
 def held_by(service: Served) -> int:
     """How many files and connections a service has open."""
-    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+    return len(list(Path(f"/proc/{forks.pid_of(service.process)}/fd").iterdir()))
 
 
 def test_ten_thousand_open_connections_leave_others_their_answers(service):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ from shroff.client import (
     UnavailableError,
 )
 from shroff.people.store import Wanted
+from tests import forks
 from tests.served import Served, served
 
 pytestmark = pytest.mark.slow
@@ -82,13 +84,13 @@ def test_what_is_asked_comes_back_as_values(service):
 def test_an_answer_comes_in_time_and_the_decision_later(service):
     with Client(service.url, service.key) as client:
         client.decide("payment", payment(1))
-        service.process.send_signal(signal.SIGSTOP)
+        os.kill(forks.pid_of(service.process), signal.SIGSTOP)
         began_s = time.monotonic()
         found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")
         took_s = time.monotonic() - began_s
         with pytest.raises(TimedOutError):
             client.decide("payment", payment(3), timeout=0.2)
-        service.process.send_signal(signal.SIGCONT)
+        os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
         assert isinstance(found, StandIn)
         assert found.outcome == "review"
@@ -116,9 +118,9 @@ def test_the_async_client_answers_the_same(service):
             found = await asyncio.gather(*(client.decide("payment", payment(number)) for number in range(1, 30)))
             assert sorted(one.seq for one in found if isinstance(one, Decision)) == list(range(2, 31))
 
-            service.process.send_signal(signal.SIGSTOP)
+            os.kill(forks.pid_of(service.process), signal.SIGSTOP)
             stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")
-            service.process.send_signal(signal.SIGCONT)
+            os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
             assert isinstance(stand_in, StandIn)
             assert (await stand_in.late) == await client.decision("payment", "p/40 ü")

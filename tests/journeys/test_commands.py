@@ -7,15 +7,15 @@ import io
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import pyarrow.parquet as pq
 import pytest
 
 from shroff.cli.main import run
+from tests import forks
 
-PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
+PROGRAM = (str(forks.SHROFF),)
 DECISION = "event id seq as_of_seq outcome score reasons rules shadow_rules features versions receipt".split()
 
 pytestmark = pytest.mark.slow
@@ -273,7 +273,7 @@ def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, pri
 
     code, found = asked("ingest", "more.jsonl", "--as", "payment")
     assert (code, found["type"]) == (3, "log-busy")
-    assert f"process {program.pid}" in found["detail"]
+    assert f"process {forks.pid_of(program)}" in found["detail"]
     assert asked("label", "p-1", "fraud")[1]["appended"] == 1
     assert asked("verify")[1]["events"] == 1
     assert len(printed("export", "decisions")[1].splitlines()) == 1

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +22,11 @@ from shroff.cli.main import run
 from shroff.decisions.lanes import partition_of
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from tests import forks
 from tests.recovery.faults_spark import is_gone, kill, processes_below
 from tools.servers.keep import Kept
 
-PROGRAM = (sys.executable, "-m", "shroff", "-C")
+PROGRAM = (str(forks.SHROFF), "-C")
 NAMES = (f"lanes-{os.getpid()}-{number}" for number in itertools.count())
 EVENTS = 2_000
 PARTITIONS = 4
@@ -183,7 +183,7 @@ def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(
     bank.send(file)
     parent = start(bank, "run")
     wait_until(lambda: min(bank.taken(0), bank.taken(1)) > 50)
-    workers = processes_below(parent.pid)
+    workers = processes_below(forks.pid_of(parent))
     assert len(workers) == 2
     try:
         os.kill(workers[1], signal.SIGSTOP)

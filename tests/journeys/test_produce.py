@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import msgspec
@@ -17,9 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 import shroff
 from shroff.cli.main import run
 from shroff.examples.bank import bank as made_up
+from tests import forks
 from tools.servers.process import wait_until
 
-PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
+PROGRAM = (str(forks.SHROFF),)
 NAMES = (f"test-produce-{os.getpid()}-{number}" for number in itertools.count())
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,7 @@ from shroff import app
 from shroff.adapters.log_sqlite import PRUNE_STEPS, SqliteLog
 from shroff.decisions import working_beside
 from shroff.errors import PrunedError, StateError, UsageError
+from tests import forks
 
 COUNT = 400
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ def exported(project):
 
 
 def shroff(bank, *arguments):
-    command = [sys.executable, "-m", "shroff", "-C", str(bank), *arguments]
+    command = [str(forks.SHROFF), "-C", str(bank), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,9 @@ from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from tests import forks
 
-PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
+PROGRAM = (str(forks.SHROFF),)
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +20,10 @@ from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
 from shroff.streams.source import shown
+from tests import forks
 from tests.served import served, started
 
-PROGRAM = (sys.executable, "-c", "from shroff.cli.main import main; main()")
+PROGRAM = (str(forks.SHROFF),)
 NAMES = (f"run-{os.getpid()}-{number}" for number in itertools.count())
 EVENTS = 3_000
 PARTITIONS = 3

@@ -12,11 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from shroff.features.histories import HistoryPlan, Query, Series
+from tests.effort import examples
 
 LATENESS_MS = 12
 LARGEST_SUMMED = 10**15
 INT64 = range(-(2**63), 2**63)
-LAW = settings(max_examples=max(400, settings.default.max_examples))
+LAW = settings(max_examples=examples(400))
 
 
 @dataclass(frozen=True, slots=True)

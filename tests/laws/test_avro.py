@@ -36,6 +36,7 @@ from shroff.language.types import (
     money,
     number,
 )
+from tests.effort import examples
 from tests.unit.avros import message, project, received, record, sent, taken
 
 SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
@@ -75,7 +76,7 @@ def events_with_values(draw):
 
 
 @given(events_with_values(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_events_arrive_as_they_were_sent_by_avro_and_by_json_and_by_either_way_through_the_door(found, is_short):
     event_type, rows = found
     events = Events({"payment": event_type})
@@ -150,7 +151,7 @@ def unlogical(type_):
 
 
 @given(foreign_messages())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
     type_, theirs, value, is_optional = found
     bounds = Bounds((), 0, 10**9) if type_.is_numeric else None
@@ -173,7 +174,7 @@ def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
 
 
 @given(st.floats(-140_000, 140_000, width=32) | st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100))
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=examples(2_000), deadline=None)
 def test_cents_of_narrow_floats_are_those_of_their_shortest_decimal(value):
     (narrow,) = struct.unpack("<f", struct.pack("<f", value))
 

@@ -29,6 +29,7 @@ from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.replay import segments
 from shroff.decisions.writer import Writer
 from shroff.events.labels import LogEvent
+from tests.effort import examples
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -46,9 +47,7 @@ from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
 from tests.laws.test_scored_fold import MADE_OF, World
 from tests.unit.linear import registry
 
-LAW = settings(
-    max_examples=max(100, settings.default.max_examples // 10), phases=[Phase.explicit, Phase.reuse, Phase.generate]
-)
+LAW = settings(max_examples=examples(100), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 CHANGED = ("lists/blocked.csv", "tables/places.csv", "policy.yaml")
 CUTS = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))  # where versions and the draft begin
 Seeds = tuple[list[tuple[Texts, int]], Texts, bool, Made, tuple[int, int, int], int]

@@ -25,8 +25,9 @@ from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.field_types import parse_field_type
 from shroff.language.names import Names, Scope
+from tests.effort import examples
 
-LAW = settings(max_examples=max(600, settings.default.max_examples))
+LAW = settings(max_examples=examples(600))
 FIELD_TYPES = [
     *("text", "text hashed", "choice(pos, web)", "choice(pos, 1, ...)", "integer", "number", "number(0)", "number(2)"),
     *("number(12)", "money", "real", "boolean", "time", "duration"),

@@ -42,17 +42,16 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.shares import key_text
 from shroff.language.values import Value
+from tests.effort import examples
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 
 NOW_MS = START_MS + 1
 BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, which go by columns
 SIZES = st.lists(st.integers(1, FEW + 2), min_size=1, max_size=4)
-LAW = settings(max_examples=max(400, settings.default.max_examples))
+LAW = settings(max_examples=examples(400))
 # Without shrinking, which takes minutes where each example opens logs; the numbers that are printed say it again.
-QUICK = settings(
-    max_examples=max(100, settings.default.max_examples // 10), phases=[Phase.explicit, Phase.reuse, Phase.generate]
-)
+QUICK = settings(max_examples=examples(100), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 Texts = tuple[str, str]
 Version = tuple[str, str, int]
 Made = tuple[int, int]

@@ -26,8 +26,9 @@ from shroff.errors import UsageError
 from shroff.events.encodings import read_lines
 from shroff.features.frames import Dictionary
 from shroff.language.columns import values_of
+from tests.effort import examples
 
-LAW = settings(max_examples=max(150, settings.default.max_examples))
+LAW = settings(max_examples=examples(150))
 PROJECT = load_definitions(
     {
         "shroff.yaml": "shroff: 1\nname: test\nmoney: EUR\nlateness: 50ms\n",

@@ -17,6 +17,7 @@ from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
 from shroff.events.labels import Standing, in_force
 from shroff.streams.log import Batch, HitRow, Record
+from tests.effort import examples
 from tests.unit.projects import NOW_MS, definitions
 
 RULES = ("large", "again", "quick")
@@ -95,7 +96,7 @@ def shown(records: HitRecords) -> object:
     return [(rule, records.newest(rule, None, 100), records.record(rule, DEFINITIONS)) for rule in RULES]
 
 
-@settings(deadline=None, max_examples=max(400, settings.default.max_examples))
+@settings(deadline=None, max_examples=examples(400))
 @given(st.lists(steps, min_size=6, max_size=40), st.integers(1, 4), st.integers(3, 50), st.integers(1, 50))
 def test_hits_counted_back_are_those_counted_from_the_start(history, block, look_back, afresh):
     #  looks that count one block back each, while the log goes on, against one from the first place on

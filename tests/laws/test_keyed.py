@@ -18,11 +18,12 @@ from shroff.features.frames import frames_of
 from shroff.features.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of, partition_of
 from shroff.features.online import Online
 from shroff.features.plan import make_plan
+from tests.effort import examples
 from tests.laws.projects import computing_project, histories, history_of, text_of, texts
 from tests.laws.test_batch import SIZES, parts_of
 from tests.laws.test_engines import Made, Texts
 
-LAW = settings(max_examples=max(40, settings.default.max_examples // 5))
+LAW = settings(max_examples=examples(40))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 PINNED = [840_596, 318_398, 196_507]  # states lie under these numbers, so they must not change
 

@@ -34,6 +34,7 @@ from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, LakeState, Layout, read_state
 from shroff.streams.log import Log
 from shroff.testing.objects import FaultyObjects, MemoryObjects
+from tests.effort import examples
 from tests.laws.projects import histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, in_disorder, submission, written_by
 
@@ -43,7 +44,7 @@ DOCUMENTS = {
     "confirmation": DocumentFolder("labels", sources=("chargeback", "customer")),
     "flagged": DocumentFolder("flags"),
 }
-LAKE = settings(QUICK, max_examples=max(30, settings.default.max_examples // 20))  # each example writes some lakes
+LAKE = settings(QUICK, max_examples=examples(30))  # each example writes some lakes
 BOTH = Layout(parquet=True, documents=DOCUMENTS)
 
 

@@ -30,12 +30,13 @@ from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.models.definitions import Capacity, ModelInput, ModelSettings, Split
 from shroff.models.folds import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet
+from tests.effort import examples
 from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histories, history_of, texts
 from tests.unit.modelled import inputs_of
 
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
 LAW: Final = settings(
-    max_examples=max(40, settings.default.max_examples // 5),
+    max_examples=examples(40),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 DAYS: Final = 40

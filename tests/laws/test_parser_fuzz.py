@@ -14,6 +14,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens
 from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
+from tests.effort import examples
 from tests.laws.expressions import SCOPE, texts, typed
 
 WORDS = """
@@ -39,19 +40,19 @@ def read_or_refuse(text: str) -> None:
     assert error is None or (error.message and 0 <= error.start < error.end and error.start <= len(text))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused_with_its_place(text):
     read_or_refuse(text)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.lists(PIECES, max_size=25), st.sampled_from(["", " "]))
 def test_words_of_the_language_in_any_order_are_read_or_refused(pieces, between):
     read_or_refuse(between.join(pieces))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(texts(), st.data())
 def test_a_text_with_a_slip_is_read_or_refused(text, data):
     at = data.draw(st.integers(0, len(text)))
@@ -77,7 +78,7 @@ def test_spaces_and_line_ends_change_nothing(text):
     assert typed(wide.replace(" .\n  ", " . ")) == typed(text)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(texts())
 def test_what_is_printed_reads_back_as_the_same_expression(text):
     node = typed(text)

@@ -25,11 +25,12 @@ from shroff.features.histories import HistoryPlan
 from shroff.features.partitioned import Cluster, Part, Partitioned, Work, answer_part
 from shroff.features.rounds import Rounds
 from shroff.testing.backends import HereBackend
+from tests.effort import examples
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
 
-LAW = settings(max_examples=max(60, settings.default.max_examples // 2))
+LAW = settings(max_examples=examples(60))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 
 

@@ -27,6 +27,7 @@ from shroff.language import expression as nodes
 from shroff.language.expression import Node, walk
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import Value
+from tests.effort import examples
 from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, texts, typed
 from tests.laws.test_evaluators import exactly, one_by_one
 
@@ -116,13 +117,13 @@ def hold_equal(text: str, rows: Sequence[Row]) -> int:
     return sum(fits for fits, _ in answers)
 
 
-@settings(max_examples=max(400, settings.default.max_examples))
+@settings(max_examples=examples(400))
 @given(texts(), SEEDS)
 def test_a_program_gives_what_a_row_gives_or_says_that_it_cannot(text, seed):
     hold_equal(text, rows_of(seed))
 
 
-@settings(max_examples=max(200, settings.default.max_examples))
+@settings(max_examples=examples(200))
 @given(texts(), SEEDS, st.sampled_from([is_operand, is_known]))
 def test_what_surely_fits_always_has_an_answer(text, seed, of_operands):
     hold_fitting(text, rows_of(seed), of_operands)

@@ -33,6 +33,7 @@ from shroff.features.naive import Naive
 from shroff.language.columns import Column
 from shroff.language.shares import in_share, key_text
 from shroff.models.registry import Registry
+from tests.effort import examples
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission
 from tests.laws.test_engines import written as written_in_batches
@@ -127,7 +128,7 @@ def _models() -> Iterator[Registry]:
 
 LAW = settings(
     QUICK,
-    max_examples=max(40, settings.default.max_examples // 25),
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )

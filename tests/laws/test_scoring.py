@@ -20,6 +20,7 @@ from shroff.models.contributions import known_only
 from shroff.models.kernel_score import corrected, exponential, rounded, sigmoid
 from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST, load_model
 from shroff.models.model import InputColumn
+from tests.effort import examples
 
 SPECIAL = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, 2e-36, -2e-36, 1e-35, 1.1e-35, 1e-20, 1e10, -1e10, 3e38, 0.1, -2.5]
 ROWS_ONLY = [np.inf, -np.inf, 1e300, -1e300, 1e-300, 5e-324, np.nan]
@@ -192,7 +193,7 @@ def calibrations(draw):
     return Calibration(kind)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(MARGINS, min_size=1, max_size=40), calibrations(), st.floats(1e-6, 1.0))
 def test_the_kernel_makes_the_score_that_the_plain_function_makes(margins, calibration, kept):
     scores = np.array(margins)
@@ -207,13 +208,13 @@ def test_a_calibration_comes_back_from_its_manifest(calibration):
     assert calibration_of(json.loads(json.dumps(calibration.as_manifest()))) == calibration
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.floats(0, 1) | st.integers(0, 10**6).map(lambda n: n / 10**6) | st.integers(0, 256).map(lambda n: n / 256))
 def test_rounding_is_that_of_decimals_half_to_even(probability):
     assert rounded(probability) == round(probability, 6)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(0, 10**6 - 1), st.integers(-3, 3))
 def test_rounding_is_exact_beside_the_middle_of_two_scores(whole, steps):
     probability = (whole + 0.5) / 10**6
@@ -228,7 +229,7 @@ def test_a_probability_in_the_middle_is_rounded_to_even():
     assert rounded(3 / 128) == 0.023438  # 0.0234375
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.floats(-700, 0) | st.integers(0, 1_000).map(lambda halvings: -(halvings + 0.4999999) * 0.6931471805599453))
 def test_the_exponential_is_right_within_its_bound(x):
     with localcontext() as context:
@@ -238,7 +239,7 @@ def test_the_exponential_is_right_within_its_bound(x):
         assert abs(Decimal(exponential(x)) - true) <= Decimal("2.3e-16") * true
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.floats(-650, 650))
 def test_the_sigmoid_is_right_within_its_bound(x):
     with localcontext() as context:

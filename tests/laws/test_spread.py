@@ -22,6 +22,7 @@ from shroff.features.keyed import Answer
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.log import DecisionRow, Log
 from shroff.testing.objects import MemoryObjects
+from tests.effort import examples
 from tests.laws import projects
 from tests.laws.projects import EVENTS, SHROFF, histories, history_of, project
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, submission, written_by
@@ -32,7 +33,7 @@ from tests.laws.test_scored_fold import Stage as ScoredStage
 from tests.laws.test_scored_fold import written as written_with_models
 from tests.unit.linear import registry
 
-LAW = settings(QUICK, max_examples=max(30, settings.default.max_examples // 10))
+LAW = settings(QUICK, max_examples=examples(30))
 NO_MODELS = Path("/nonexistent")
 PAYMENTS = 'card:\n  seen: "count(payment) over 1d"\n  spent: "sum(payment.amount) over 5ms"\n'
 

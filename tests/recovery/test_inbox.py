@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,12 +24,13 @@ from shroff.decisions.lists import Change, Entry
 from shroff.events.intake import Submission
 from shroff.streams.log import Batch
 from shroff.testing.kill import KillSwitch
+from tests import forks
 
 from .harness import ended, forked, make_project, write_events
 
 EVENTS = 1_200
 BATCH_SIZE = 16
-SHROFF = Path(sys.executable).parent / "shroff"
+SHROFF = forks.SHROFF
 ASKED = "asked beside a writer"
 
 

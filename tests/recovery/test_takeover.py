@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from shroff import app
 from shroff.examples.bank import bank
+from tests import forks
 from tests.recovery.faults_stores import named
 from tests.recovery.harness import make_project
 from tests.recovery.open_loop import OpenLoop, Told
@@ -144,9 +146,9 @@ def test_a_leader_that_is_killed_and_one_that_is_frozen_are_taken_over_from(proj
         asked = [taken_over(second, first.kill)]
         third = again(first)
         services.append(third)
-        asked.append(taken_over(third, lambda: second.process.send_signal(signal.SIGSTOP)))
+        asked.append(taken_over(third, lambda: os.kill(forks.pid_of(second.process), signal.SIGSTOP)))
 
-        second.process.send_signal(signal.SIGCONT)
+        os.kill(forks.pid_of(second.process), signal.SIGCONT)
         refused = posted(second)
         words = " ".join(second.process.communicate(timeout=ENDS_S))
         time.sleep(BETWEEN_S)

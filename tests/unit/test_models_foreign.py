@@ -24,6 +24,7 @@ from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
 from shroff.models.trees_xgboost import forest_of_xgboost
 from shroff.models.ubjson import decode
+from tests.effort import examples
 
 TEXTS = ("web", "app", "pos")
 
@@ -175,7 +176,7 @@ def test_a_threshold_below_all_numbers_parts_as_in_xgboost():
     assert margins_of(forest_of_xgboost(data, inputs), rows).tolist() == expected.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=5),

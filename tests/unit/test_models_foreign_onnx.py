@@ -27,6 +27,7 @@ from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY
 from shroff.models.onnx_model import LINEAR_BOUND
 from shroff.models.trees_written import covered
+from tests.effort import examples
 
 SEEDS = st.integers(0, 2**32 - 1)
 FLOAT = TensorProto.FLOAT
@@ -165,7 +166,7 @@ def drawn_rows(random, thresholds, count=300):
     return np.where(random.random(rows.shape) < 0.15, np.float32(np.nan), rows).astype(np.float32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(SEEDS)
 def test_margins_of_random_trees_are_onnxruntimes_to_the_bit(seed):
     random = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from shroff.language.printing import text_of
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.rules.definitions import Rule
 from shroff.rules.wording import sentence
+from tests.effort import examples
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.unit.projects import definitions
 
@@ -36,7 +37,7 @@ RULE = Scope(
 
 
 @given(texts())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_what_is_printed_reads_back_as_the_same_expression(text):
     node = typed(text)
 

@@ -20,6 +20,7 @@ import shroff
 from shroff.decisions.answers import json_lines
 from shroff.decisions.notebook import moment_ms
 from shroff.errors import UsageError
+from tests import forks
 from tests.unit import projects
 
 DAY = "2026-03-01T12:"
@@ -286,7 +287,7 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
     assert table["accuracy"].to_pylist() == [pending, false, right, right, right, pending]
     assert [moment.minute for moment in table["updated"].to_pylist()] == [1, 10, 11, 13, 14, 17]
     out = subprocess.run(
-        [sys.executable, "-m", "shroff", "-C", project.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
+        [str(forks.SHROFF), "-C", project.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
         capture_output=True,
         check=True,
     )

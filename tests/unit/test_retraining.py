@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from shroff.cli.main import run
 from shroff.decisions.retraining import ASIDE, DONE, FileReport, Options
 from shroff.decisions.watched import Folder, is_taken, watched
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
+from tests import forks
 from tests.unit.learnable import A_DAY, FILES, day, make_project, write_days
 
 QUICK = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
@@ -375,7 +375,7 @@ def test_beside_a_process_that_writes_it_waits_or_with_once_says_so(bank: Path, 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
     write_days(folder / "0.jsonl", [0])
-    command = [sys.executable, "-m", "shroff", "-C", str(bank), "train", "--watch", str(folder), "--settled", "0s"]
+    command = [str(forks.SHROFF), "-C", str(bank), "train", "--watch", str(folder), "--settled", "0s"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.errors import Problem
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, read, whole_text
+from tests.effort import examples
 
 
 def good(text: str) -> Node:
@@ -227,7 +228,7 @@ def written_scalars(draw):
     return f"k: {style}\n  " + "\n  ".join(written) + "\nz: end\n"
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(written_scalars())
 def test_each_character_is_found_at_its_place(text):
     value = scalar(good(text), "k")
@@ -543,7 +544,7 @@ def test_a_file_made_to_be_slow_is_answered(text):
     assert len(fast(text)) <= 100
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(alphabet="ab:-,[]{}'\"#&*!|>%@?(). \n\t\\1", max_size=60))
 def test_any_text_gives_a_node_or_problems_with_places(text):
     problems: list[Problem] = []

@@ -1,0 +1,27 @@
+"""How much a run tries: `make test` what a change needs, `make test-long` the campaigns as well.
+
+SHROFF_TEST_PROFILE is `default`, `long` (what `make test-long` sets), or `thorough`: for a night, with twelve times the
+examples of each law.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
+IS_LONG: Final = PROFILE != "default"
+LAW_EXAMPLES: Final = 60  # of a law at most, where a change is tried
+THOROUGH: Final = 12  # times the examples of a campaign
+
+
+def examples(campaign: int, *, usual: int = LAW_EXAMPLES) -> int:
+    """Examples of a law: so many in a campaign, and at most `usual` where a change is tried."""
+    if not IS_LONG:
+        return min(campaign, usual)
+    return campaign if PROFILE == "long" else THOROUGH * campaign
+
+
+def times(usual: int, campaign: int) -> int:
+    """How often something is tried: where a change is, and in a campaign."""
+    return campaign if IS_LONG else usual

@@ -1,0 +1,232 @@
+"""Where `shroff` of tests comes from: a process that has the program loaded, and forks it for each command.
+
+`tests/bin/shroff` stands first on the PATH of tests and speaks to it. The program that runs is a process of its own,
+with the files, environment, signals and exit status that it would have; what is left out is a second of imports. Its
+tests of start-up, closed streams, limits and damaged installations start the installed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import mmap
+import os
+import pkgutil
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Final, NoReturn
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
+FOLDER: Final = "SHROFF_TEST_FORKS"
+OWNER: Final = "SHROFF_TEST_OWNER"
+SOCKET: Final = "socket"
+SPENT: Final = "spent"  # seconds of a processor that ended programs took: a double
+HEAVY: Final = (
+    "confluent_kafka",
+    "psycopg",
+    "pymongo",
+    "pymysql",
+    "redis",
+    "obstore",
+    "pandas",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "sklearn.isotonic",
+    "sklearn.linear_model",
+    "scipy.stats",
+    "uvicorn",
+    "uvloop",
+    "xgboost",
+)
+_F_SETSIG: Final = 10
+
+
+def begin(folder: Path) -> None:
+    """Let commands of this process and its children come from here, until this process ends."""
+    (folder / SPENT).write_bytes(struct.pack("d", 0.0))
+    os.environ[FOLDER], os.environ[OWNER] = str(folder), str(os.getpid())
+    path = [one for one in os.environ["PATH"].split(os.pathsep) if one != str(SHROFF.parent)]
+    os.environ["PATH"] = os.pathsep.join([str(SHROFF.parent), *path])
+
+
+def pid_of(command: subprocess.Popen[str]) -> int:
+    """The process of the program that a command runs: what is to be frozen or looked at is not the one in front."""
+    return int((Path(os.environ[FOLDER]) / str(command.pid)).read_text())
+
+
+def spent_s() -> float:
+    """What ended programs took of the processor so far, in seconds."""
+    folder = os.environ.get(FOLDER)
+    return struct.unpack("d", (Path(folder) / SPENT).read_bytes())[0] if folder else 0.0
+
+
+# ---- below: the process to fork from
+
+
+def main(folder: Path) -> None:
+    """Listen, and go on beside whoever asked; they may connect when this returns in their process."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    (folder / SOCKET).unlink(missing_ok=True)
+    listening.bind(str(folder / SOCKET))
+    listening.listen(128)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    with (folder / "errors").open("ab") as errors, Path(os.devnull).open("r+b") as nothing:
+        for number, file in enumerate((nothing, errors, errors)):
+            os.dup2(file.fileno(), number)
+    _load()
+    gc.collect()
+    gc.freeze()
+    _serve(listening, os.pidfd_open(int(os.environ[OWNER])), folder / SPENT)
+
+
+def _load() -> None:
+    """Import what commands need, and load compiled code. Nothing here may start a thread that a fork would lack."""
+    for name in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    import shroff.cli
+
+    for module in pkgutil.iter_modules(shroff.cli.__path__):
+        importlib.import_module(f"shroff.cli.{module.name}")
+    from shroff import app
+    from tests.recovery.harness import make_project, write_events
+
+    with tempfile.TemporaryDirectory() as folder:
+        project = app.open(make_project(Path(folder) / "bank"))
+        for seed in (1, 2):
+            project.ingest([write_events(Path(folder) / "events.jsonl", 200, seed)])
+        project.verify()
+
+
+def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
+    """Fork what is asked for, and tell how it ended; until the owner has ended."""
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, socket.socket] = {}
+    with spent.open("r+b") as file:
+        total = mmap.mmap(file.fileno(), 8)
+    while True:
+        ready, _, _ = select.select([listening, owner, woken], [], [])
+        if owner in ready:
+            return
+        if woken in ready:
+            os.read(woken, 4_096)
+        while running:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                break
+            total[:] = struct.pack("d", struct.unpack("d", total[:])[0] + used.ru_utime + used.ru_stime)
+            with running.pop(pid) as connection, contextlib.suppress(OSError):
+                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        if listening in ready:
+            connection, _ = listening.accept()
+            with contextlib.suppress(OSError, ValueError):
+                _fork(connection, running, spent.parent)
+
+
+def _fork(connection: socket.socket, running: dict[int, socket.socket], folder: Path) -> None:
+    head, files, _, _ = socket.recv_fds(connection, 8, 4, socket.MSG_WAITALL)
+    missing, data = int.from_bytes(head, "little"), b""
+    while len(data) < missing:
+        part = connection.recv(missing - len(data))
+        if not part:
+            return
+        data += part
+    pid = os.fork()
+    if not pid:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in running.values():
+            other.close()
+        _run(files, data, connection)
+    for one in files:
+        os.close(one)
+    running[pid] = connection
+    asked_by, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    (folder / str(asked_by)).write_text(str(pid))
+    connection.sendall(str(pid).encode())
+
+
+def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
+    """In the forked process: never comes back."""
+    code = 70
+    try:
+        umask, is_ignoring, folder, count, *more = data.split(b"\0")
+        for number, one in enumerate(files[:3]):
+            os.dup2(one, number)
+        alive = fcntl.fcntl(files[3], fcntl.F_DUPFD_CLOEXEC, 200)
+        connection.close()
+        os.closerange(3, 200)
+        _end_with(alive)
+        os.umask(int(umask))
+        os.chdir(folder)
+        os.environ.clear()
+        for pair in more[int(count) :]:
+            name, _, value = pair.partition(b"=")
+            os.environb[name] = value
+        time.tzset()
+        sys.argv = [os.fsdecode(one) for one in more[: int(count)]]
+        sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+        signal.signal(signal.SIGINT, signal.SIG_IGN if int(is_ignoring) else signal.default_int_handler)
+        from shroff.__main__ import main as program
+
+        program()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:  # noqa: BLE001 (a forked process must not go on as the one it came from)
+        traceback.print_exc()
+    _end(code)
+
+
+def _text(number: int, mode: str) -> object:
+    is_line = mode == "w" and (number == 2 or os.isatty(number) or "PYTHONUNBUFFERED" in os.environ)
+    errors = "backslashreplace" if number == 2 else "strict"
+    return open(number, mode, encoding="utf-8", errors=errors, closefd=False, buffering=1 if is_line else -1)
+
+
+def _end_with(alive: int) -> None:
+    """Be killed when the process in front of this one is: nobody writes into this pipe, so its only word is its end."""
+    fcntl.fcntl(alive, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(alive, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([alive], [], [], 0)[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does: wait for threads, call what was registered, write what is buffered."""
+    import atexit
+    import threading
+
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 120
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
