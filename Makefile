@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure check test fix docs demo example bench faults servers lock build clean
+.PHONY: help setup lint secure check test test-long fix docs demo example bench faults servers lock build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -10,7 +10,7 @@ READY := .venv/.ready
 FAST := $(wildcard tests/architecture tests/unit tests/timelines tests/contracts tests/docs)
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv with everything in it, from Python 3.11 and make alone
 	@echo "ready: $(BIN)/shroff"
@@ -31,8 +31,11 @@ secure: $(READY)  ## what is dangerous in our code, and known holes of dependenc
 check: lint secure  ## the same, layers and the tests that need no server and no patience
 	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
 
-test: $(READY)  ## everything: laws, recovery, journeys, examples of the docs; a few that fail run once more, named
+test: $(READY)  ## all that a change needs, with real servers and a browser; some 15 minutes on 2 cores
 	$(BIN)/python -m tools.suite
+
+test-long: $(READY)  ## the same with the campaigns: faults by the hundred, thorough laws, real data whole; hours
+	$(BIN)/python -m tools.suite --long
 
 fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .

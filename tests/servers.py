@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tools.servers.errors import UnavailableError
+from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.keep import Kept, kept
 from tools.servers.kinds import KINDS
 
@@ -32,6 +34,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
             pytest.skip(reason=f"{kind} cannot be had here: {error}")
 
     return found
+
+
+def start_all(folder: Path) -> None:
+    """Start a server of each kind, side by side and beside the run, which waits for those that it asks for."""
+    for kind in KINDS:
+        threading.Thread(target=_start, args=(kind, folder / "servers"), daemon=True).start()
+
+
+def _start(kind: str, folder: Path) -> None:
+    with contextlib.suppress(UnavailableError, ServerError):  # told again to each test that asks for it
+        kept(kind, folder, os.getpid())
 
 
 def of(kind: str) -> Callable[..., Kept]:

@@ -1,51 +1,54 @@
-"""Every test, and those few that failed once more, alone: `make test`.
+"""Every test that a change needs: `make test`. With the campaigns of hours: `make test-long`.
 
-Hundreds of tests start servers, kill processes and wait for what follows, two at a time; where the machine stalls
-meanwhile, one of them may run out of time for no fault of the product. So at most FEW that failed run again, one after
-the other, and are named, whatever comes of it: who fails twice has failed, and who is often named needs mending.
+Tests run in a new order each time; the first line tells the number that repeats it. What each test cost is written
+while the run goes on, and a folder that is above its budget (tests/budgets.toml) fails the run. No test is tried twice.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
-FEW: Final = 5
-FAILED: Final = 1  # pytest's status where tests failed; others are of runs that were cut off or never began
 ROOT: Final = Path(__file__).parent.parent
-LAST: Final = Path(".pytest_cache/v/cache/lastfailed")
-PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
+TIMES: Final = Path(".pytest_cache") / "times.jsonl"
+WORKERS: Final = 2
+MINUTE_S: Final = 60
 
 
-def main(root: Path = ROOT, *, words: tuple[str, ...] = ("-n", "2")) -> int:
-    """Run the tests of a folder; the status to end with."""
-    (root / LAST).unlink(missing_ok=True)
-    status = _run(root, *words)
-    if status != FAILED:
-        return status
-    failed = _failed(root)
-    if not 0 < len(failed) <= FEW:
-        return status
-    _say("Failed, and run once more, alone:", failed)
-    status = _run(root, "-p", "no:xdist", *failed)
-    _say("Failed twice:" if status else "Passed at the second try, when nothing else ran:", _failed(root) or failed)
-    return status
+def main() -> int:
+    """Run the tests; pytest's own status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.suite", description=__doc__.splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="with the campaigns, which take hours")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order")
+    parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
+    asked = parser.parse_args()
+    times = ROOT / TIMES
+    times.parent.mkdir(exist_ok=True)
+    print(f"The order of this run: python -m tools.suite --seed {asked.seed}", flush=True)
+    began_s = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "--dist", "worksteal"]
+    command += [f"--randomly-seed={asked.seed}", "-m", "long or not long" if asked.long else "not long", *asked.paths]
+    env = environment(times, is_long=asked.long, is_part=bool(asked.paths))
+    status = subprocess.run(command, cwd=ROOT, env=env, check=False)
+    print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {TIMES}", flush=True)
+    return status.returncode
 
 
-def _run(root: Path, *words: str) -> int:
-    return subprocess.run([*PYTEST, *words], cwd=root, check=False).returncode
-
-
-def _failed(root: Path) -> list[str]:
-    path = root / LAST
-    return sorted(json.loads(path.read_text())) if path.exists() else []
-
-
-def _say(what: str, names: list[str]) -> None:
-    print("", what, *(f"  {name}" for name in names), sep="\n", flush=True)
+def environment(times: Path, *, is_long: bool, is_part: bool) -> dict[str, str]:
+    """What the run and its processes see: bytecode is kept, or each process would compile all of it again."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    found["SHROFF_TEST_TIMES"] = str(times)
+    if is_long:
+        found["SHROFF_TEST_PROFILE"] = "long"
+    elif not is_part:
+        found["SHROFF_TEST_BUDGETS"] = "1"
+    return found
 
 
 if __name__ == "__main__":

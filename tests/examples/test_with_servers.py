@@ -23,7 +23,7 @@ from pymongo import MongoClient
 from shroff import webhooks
 from tools.servers.web import listens
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SECRET = f"whsec_{b64encode(b'0123456789abcdef').decode()}"
 MADE_UP = {"kafka-paysim": 2_000, "cards-mongo": 1_000}

@@ -18,7 +18,7 @@ import pytest
 from shroff import app
 from shroff.decisions.tables import Way
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROWS = 10_000
 ROWS_NAIVE = 600  # the definition looks at every earlier event of the key for each feature

@@ -31,7 +31,7 @@ EVENTS = 40_000
 SEEDS = (3, 4, 5, 6, 7)  # the rules were written looking at seed 1 and are shown on seed 2
 FIELDS = ("card", "merchant", "terminal", "amount", "country", "channel", "device")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @dataclass(frozen=True, slots=True)

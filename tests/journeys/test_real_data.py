@@ -78,6 +78,7 @@ def handbook(tmp_path: Path) -> app.Project:
     return app.open(tmp_path / "handbook")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
@@ -91,6 +92,7 @@ def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path)
     assert {(one.events, one.mismatches) for one in found.values()} == {(PAYSIM_ROWS, 0)}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
     """By the definition only in a thorough run: it takes some minutes."""
@@ -101,6 +103,7 @@ def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
     assert {(one.events, one.mismatches) for one in found.values()} == {(HANDBOOK_ROWS, 0)}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
@@ -118,6 +121,7 @@ def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> 
     assert counted == (1361, 77)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, tmp_path: Path) -> None:
     file = data / "paysim_first19998.csv"
@@ -142,6 +146,7 @@ def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, t
     assert _rows(ours, [f"payee.{name}" for name in names]) == theirs
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_windows_on_card_payments_are_what_sql_finds(handbook: app.Project, data: Path, tmp_path: Path) -> None:
     table = pq.read_table(data / HANDBOOK_FILE).slice(0, 20_000)

@@ -19,7 +19,7 @@ from shroff.models import filed
 from shroff.models.filed import Filed
 from tests.journeys.test_training import MODEL, POLICY, made_up
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 SEVERAL = MODEL.replace("gates:", "slices: [payment.channel]\n  give_away: [payment.amount]\n  gates:") % 0.1
 
 

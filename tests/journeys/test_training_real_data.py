@@ -46,6 +46,7 @@ PAYMENTS = """
 WEEK = 7 * DAY_MS
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_set_of_card_payments_is_what_sql_finds_and_has_no_leak(data: Path, tmp_path: Path) -> None:
     payments, labels = _files(data, tmp_path)

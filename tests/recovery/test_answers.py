@@ -24,6 +24,7 @@ from shroff.cases.case import STATES, Wanted
 from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
+from tests.effort import times
 from tests.served import Served, key_of, started
 from tests.telling import FILES, Bank, notice, token_in
 from tools.servers.mail import Mail
@@ -31,7 +32,7 @@ from tools.servers.mail import Mail
 pytestmark = pytest.mark.slow
 
 EVENTS = 24
-KILLS = 5
+KILLS = times(2, 5)
 ASKS = "to: { field: email }\nask: true\nshow: { amount: this.amount }\n"
 
 

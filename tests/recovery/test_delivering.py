@@ -16,9 +16,10 @@ import pytest
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.adapters.sink_sql import SqlSink
 from tests.contracts.test_sinks import read_topic
+from tests.effort import times
 from tests.recovery.delivering_process import POISON, TOTAL
 
-KILLS = 50
+KILLS = times(8, 50)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.effort import times
+
 from .faults_embedded import FAULTS as ON_A_PIPE
 from .faults_embedded import killed
 from .faults_files import FAULTS as ON_FILES
@@ -16,8 +18,10 @@ from .faults_strike import Fault, planned, strike_all
 from .faults_table import Row, seed, table
 from .faults_world import PipeWorld, World
 
-PIPE_FAULTS, PIPE_WORLDS = 168, 7
-FILE_FAULTS, FILE_WORLDS = 32, 2
+PIPE_WORLDS = times(1, 7)
+PIPE_FAULTS = PIPE_WORLDS * len(ON_A_PIPE)
+FILE_WORLDS = times(1, 2)
+FILE_FAULTS = times(1, 4) * len(ON_FILES)
 TRIES = 30  # of a program that breaks its promises, until it is seen
 
 Strikes = Callable[[World, list[Fault]], None]

@@ -15,6 +15,7 @@ import pytest
 from shroff.features.partitioned import Cluster
 from shroff.testing.contracts.streaming import Recorded
 from shroff.testing.folding import FoldingBackend
+from tests.effort import times
 from tools.servers.errors import UnavailableError
 from tools.servers.keep import Kept
 
@@ -49,7 +50,7 @@ def test_workers_on_brokers_and_a_store_suffer_everything_and_lose_nothing(
         world = StreamWorld(tmp_path / "world", f"{seed()} streams", stable, servers)
         world.begin_settled()
 
-        strikes(world, of_each_kind(FAULTS, seed(), STREAM_FAULTS))
+        strikes(world, of_each_kind(FAULTS, seed(), times(6, STREAM_FAULTS)))
 
 
 def test_a_short_run_has_each_kind_of_fault() -> None:
@@ -87,6 +88,7 @@ def test_a_worker_that_wakes_when_another_one_leads_commits_nothing_and_ends_wit
         assert not found, str(found)
 
 
+@pytest.mark.long
 def test_sparks_driver_is_killed_in_the_middle_of_a_stage_and_nothing_is_lost_or_doubled(
     tmp_path: Path, strikes: Strikes
 ) -> None:

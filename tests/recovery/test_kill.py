@@ -11,13 +11,14 @@ import pytest
 
 from shroff.adapters.log_sqlite import STEPS
 from shroff.testing.kill import KillSwitch
+from tests.effort import times
 
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 
 EVENTS = 1_200
-STEP_KILLS = 10 * len(STEPS)  # in each round
-RANDOM_KILLS = 40
-SEEDS = (10, 11, 12)
+STEP_KILLS = times(2, 10) * len(STEPS)  # in each round
+RANDOM_KILLS = times(8, 40)
+SEEDS = range(10, 10 + times(1, 3))
 
 
 @pytest.fixture(scope="module")

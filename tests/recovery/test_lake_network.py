@@ -23,11 +23,12 @@ from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import BUCKET, gcs_bucket, own, s3_bucket
 from tests.contracts.test_lake_written import LAYOUT, log_of
+from tests.effort import times
 from tests.unit.projects import NOW_MS
 from tools.servers.proxy import Proxy
 
 FIXTURES = (gcs_bucket, s3_bucket)  # of the tests below
-FAULTS = 20
+FAULTS = times(8, 20)
 LONGEST_S = 120.0
 pytestmark = pytest.mark.slow
 

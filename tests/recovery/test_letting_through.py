@@ -17,6 +17,7 @@ from shroff.decisions import ingest, snapshots
 from shroff.decisions.let_through import LET_THROUGH, LetThrough
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
+from tests.effort import times
 from tests.unit.linear import in_force, named
 from tests.unit.trained import train
 
@@ -24,7 +25,7 @@ from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project,
 
 EVENTS = 1_200
 CAP = 3
-KILLS = 4 * len(STEPS)
+KILLS = times(2, 4) * len(STEPS)
 POLICY = f"""
 payment:
   score: {{ review_at: 0.4, decline_at: 0.5 }}

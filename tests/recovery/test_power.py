@@ -22,15 +22,16 @@ from shroff.decisions.doctor import WRONG
 from shroff.errors import ShroffError
 from shroff.testing.power import Written
 from shroff.testing.recording import Recording
+from tests.effort import times
 
 from .blackout import Files, Moment, Run, finished, loss, record
 from .harness import Contents, make_project, write_events
 
 EVENTS = 300
 PARTS = 4
-TORN_SEEDS = (50, 51, 52)
-TORN_IMAGES = 50  # for each seed
-SECOND_LOSSES = 6
+TORN_SEEDS = range(50, 50 + times(1, 3))
+TORN_IMAGES = times(20, 50)  # for each seed
+SECOND_LOSSES = times(2, 6)
 SECOND_IMAGES = 8  # for each of those
 Image = tuple[str, Moment, Files]
 
@@ -153,11 +154,11 @@ def test_the_programs_own_library_is_told_to_sync_each_commit(tmp_path: Path) ->
 def test_the_files_as_they_stood_at_any_sync_lose_nothing(
     run: Run, project: app.Project, parts: list[Path], undisturbed: Contents, half: int
 ) -> None:
-    images = list(synced_images(run))[half::2]
+    images = list(synced_images(run))[half :: times(6, 2)]
     count, found = wrong(project, run, images, parts, undisturbed)
 
     assert found == []
-    assert count >= 50
+    assert count >= times(16, 50)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import pytest
 
 from shroff import app
 from shroff.examples.bank import bank
+from tests.effort import times
 from tests.recovery.harness import contents, make_project
 from tests.served import Served, key_of, started
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 EVENTS = 3_000
 SENDERS = 8
-ROUNDS = 4
+ROUNDS = times(2, 4)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ class Sender(threading.Thread):
             return
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, 1 + times(1, 2)))
 def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
     chance = random.Random(seed)
     events = [msgspec.json.encode(one.event) for one in bank(EVENTS, seed=seed)]

@@ -14,11 +14,12 @@ from shroff.decisions import snapshots
 from shroff.decisions.ingest import ingest
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.testing.kill import KillSwitch
+from tests.effort import times
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 
 EVENTS = 1_200
-RUNS = 24
+RUNS = times(12, 24)
 
 
 @pytest.fixture(scope="module")

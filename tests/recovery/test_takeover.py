@@ -22,7 +22,7 @@ from tests.recovery.harness import make_project
 from tests.recovery.open_loop import OpenLoop, Told
 from tests.served import ENDS_S, Served, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RATE = 1_000.0
 BETWEEN_S = 1.5  # of undisturbed load before, between and after

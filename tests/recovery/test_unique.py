@@ -11,11 +11,12 @@ import pytest
 
 from shroff.adapters.log_sqlite import STEPS
 from shroff.testing.kill import KillSwitch
+from tests.effort import times
 
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 
 EVENTS = 800
-KILLS = 5 * len(STEPS)
+KILLS = times(1, 5) * len(STEPS)
 
 
 def with_numbers(path: Path) -> Path:

@@ -17,13 +17,14 @@ from shroff.adapters.log_sqlite import STEPS, SqliteLog
 from shroff.decisions.workings import Workings
 from shroff.streams import snapshots
 from shroff.testing.kill import KillSwitch
+from tests.effort import times
 
 from .harness import Contents, contents, in_a_process, ingest_in_a_process, is_told, make_project, write_events
 
 EVENTS = 1_200
 BATCH_SIZE = 64
 SNAPSHOT_PLACES = 60
-SEEDS = (20, 21)
+SEEDS = range(20, 20 + times(1, 2))
 
 
 def work_in_a_process(
@@ -123,7 +124,7 @@ def test_kills_at_random_moments_change_nothing(
     assert work_in_a_process(make_project(tmp_path / "timed"), events) == 0
     longest_s = time.monotonic() - started
     project, moments = make_project(tmp_path / "bank"), random.Random(seed)
-    for _ in range(12):
+    for _ in range(times(4, 12)):
         work_in_a_process(project, events, after_s=moments.uniform(0.002, longest_s))
     assert work_in_a_process(project, events) == 0
 
