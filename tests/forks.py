@@ -217,7 +217,7 @@ def _end(code: int) -> NoReturn:
     import threading
 
     with contextlib.suppress(BaseException):
-        threading._shutdown()  # type: ignore[attr-defined]  # what an interpreter calls at its end
+        threading._shutdown()  # what an interpreter calls at its end
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -22,6 +22,8 @@ def without_reason(text: str) -> list[int]:
 
 
 def comments(text: str) -> list[tuple[int, str]]:
+    if not MARK.search(text):
+        return []
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return [(one.start[0], one.string) for one in tokens if one.type == tokenize.COMMENT]
 
