@@ -16,6 +16,7 @@ import pytest
 
 from shroff import app
 from shroff.adapters.log_memory import MemoryLog
+from shroff.cli.main import run
 from shroff.decisions import draft as draft_module
 from shroff.decisions import ingest as ingest_module
 from shroff.decisions import writer as writer_module
@@ -410,4 +411,45 @@ def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: a
     report = project.ingest(file, as_type="payment", labels=file)
 
     assert (report.events.appended, report.labels.appended, report.untaken) == (6, 3, 3)
+    assert report.unmatched == []
     assert set(project.labels()["id"].to_pylist()) == {"p1", "p3", "p5"}
+
+
+TAKES = """
+  from:
+    json: { when: row.kind == 'pay' and length(row.card) > 0 }
+entities:"""
+NO_MATCH = """card.jsonl: no event type accepts any of its 2 lines:
+  payment: when row.kind == 'pay' and length(row.card) > 0; in line 1, kind is 'Pay', card is not shown
+Correct 'when' in events.yaml. If such files are expected, set 'untaken: skip' in shroff.yaml.
+"""
+
+
+@pytest.mark.parametrize(
+    ("untaken", "kinds", "command", "status", "words"),
+    [
+        ("", ["Pay", "x"], ["ingest"], 4, NO_MATCH),
+        ("", ["Pay", "x"], ["ingest", "--order", "time"], 4, NO_MATCH),
+        ("", ["Pay", "x"], ["run", "--from"], 4, NO_MATCH),
+        ("", ["Pay", "pay"], ["ingest"], 0, "1 line skipped"),
+        ("untaken: skip", ["Pay", "x"], ["ingest"], 0, "2 lines skipped"),
+        ("untaken: skip", ["Pay", "x"], ["run", "--from"], 0, "2 lines skipped"),
+        ("untaken: quarantine", ["Pay", "x"], ["ingest"], 4, "2 quarantined"),
+    ],
+)
+def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_written(
+    project: app.Project, capfd: pytest.CaptureFixture[str], untaken, kinds, command, status, words
+) -> None:
+    folder = project.places.folder
+    events = FILES["events.yaml"].replace("entities:", TAKES).replace("card: text?", "card: text? hashed")
+    (folder / "events.yaml").write_text(events, encoding="utf-8")
+    (folder / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}{untaken}\n", encoding="utf-8")
+    file = folder / "card.jsonl"
+    lines = [
+        f'{{"kind": "{kind}", "id": "p{at}", "at": "2026-03-01T00:00:00Z", "card": "4111", "amount": "5.00"}}\n'
+        for at, kind in enumerate(kinds)
+    ]
+    file.write_text("".join(lines), encoding="utf-8")
+
+    assert run(["-C", str(folder), *command, str(file)]) == status
+    assert words in capfd.readouterr().out

@@ -16,6 +16,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from shroff.decisions.ingest import Counts, IngestReport
     from shroff.decisions.writer import Answer
+    from shroff.events.unmatched import Unmatched
 
 QUARANTINED = 4
 
@@ -101,8 +102,8 @@ def ingest(
         )
     session.answer(document_of(report), text_of(report))
     refused = report.events.quarantined + report.labels.quarantined
-    session.next("shroff quarantine list") if refused else session.next("shroff export decisions", "shroff verify")
-    return QUARANTINED if refused else 0
+    session.next(*(next_steps(refused, report) or ["shroff export decisions", "shroff verify"]))
+    return QUARANTINED if refused or report.unmatched else 0
 
 
 def document_of(report: IngestReport) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def document_of(report: IngestReport) -> dict[str, Any]:
         "duplicates": events.duplicates,
         "quarantined": events.quarantined,
         "untaken": report.untaken,
+        "unmatched": [unmatched_document(one) for one in report.unmatched],
         "decisions": report.decisions,
         "by_outcome": dict(report.by_outcome),
         "seconds": round(report.seconds, 3),
@@ -145,6 +147,33 @@ def text_of(report: IngestReport) -> str:
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
     if labels.read:
         lines.append(f"{many(labels.read, 'label')} read: {counts_text(labels)}.")
-    if report.untaken:
-        lines.append(f"{many(report.untaken, 'line')} passed over: no event type's 'when' takes them.")
-    return "\n".join(lines)
+    skipped = report.untaken - sum(one.lines for one in report.unmatched)
+    if skipped:
+        lines.append(f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them.")
+    return "\n".join([*lines, *unmatched_text(report.unmatched)])
+
+
+def next_steps(refused: int, report: IngestReport) -> list[str]:
+    """What to look at after an ingest that left something out."""
+    return [*(["shroff quarantine list"] if refused else []), *(["shroff check"] if report.unmatched else [])]
+
+
+def unmatched_document(one: Unmatched) -> dict[str, Any]:
+    """A file of which no line was accepted, as JSON."""
+    return {
+        "file": one.source,
+        "lines": one.lines,
+        "line": one.line,
+        "asked": [asked._asdict() for asked in one.asked()],
+    }
+
+
+def unmatched_text(found: Sequence[Unmatched]) -> list[str]:
+    """Lines for people: what each `when` wanted and what the first line of the file has."""
+    lines: list[str] = []
+    for one in found:
+        lines.append(f"{one.source}: no event type accepts any of its {many(one.lines, 'line')}:")
+        lines += [f"  {asked.event}: when {asked.when}; in line {one.line}, {asked.found}" for asked in one.asked()]
+    if found:
+        lines.append("Correct 'when' in events.yaml. If such files are expected, set 'untaken: skip' in shroff.yaml.")
+    return lines

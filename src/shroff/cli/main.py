@@ -74,7 +74,7 @@ EXIT_STATUS: Final = (
     ("1", "done, and the answer is no"),
     ("2", "wrong use, or definitions that keep the command from running"),
     ("3", "the log, its disk or something else outside cannot be had now"),
-    ("4", "some input was quarantined, the rest is done"),
+    ("4", "some input was quarantined or a whole file unmatched, the rest is done"),
     ("70", "a mistake in shroff itself"),
     ("130", "stopped by Ctrl-C"),
     ("141", "nobody read the output on"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED
+from shroff.cli.ingest import QUARANTINED, unmatched_document, unmatched_text
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
@@ -114,7 +114,7 @@ def produce(
         raise
     done.seconds = done.seconds or time.monotonic() - began_s
     _tell(done, session)
-    return NOT_TAKEN if done.failed else QUARANTINED if done.refused else 0
+    return NOT_TAKEN if done.failed else QUARANTINED if done.refused or done.unmatched else 0
 
 
 def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
@@ -136,6 +136,7 @@ def _tell(done: Production, session: Session) -> None:
         "failed": done.failed,
         "refused": done.refused,
         "untaken": done.untaken,
+        "unmatched": [unmatched_document(one) for one in done.unmatched],
         "behind": done.behind,
         "topics": done.made,
     }
@@ -145,8 +146,9 @@ def _tell(done: Production, session: Session) -> None:
         lines.append(f"{many(done.labels, 'label')} sent.")
     if done.made:
         lines.append(f"Topics made: {', '.join(done.made)}.")
-    if done.untaken:
-        lines.append(f"{many(done.untaken, 'line')} passed over: no event type's 'when' takes them.")
+    if done.untaken and not done.unmatched:
+        lines.append(f"{many(done.untaken, 'line')} skipped: no event type's 'when' accepts them.")
+    lines += unmatched_text(done.unmatched)
     if done.behind:
         session.say(
             f"shroff: {many(done.behind, 'event')} happened so long before one that was sent earlier that a worker "
@@ -159,7 +161,7 @@ def _tell(done: Production, session: Session) -> None:
     if done.failed:
         lines.append(f"{many(done.failed, 'message')} not taken where they were sent to.")
     session.answer(document, "\n".join(lines))
-    if not done.refused and not done.failed:
+    if not done.refused and not done.failed and not done.unmatched:
         session.next("shroff run")
 
 

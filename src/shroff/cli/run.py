@@ -12,7 +12,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.belonging import end_with
-from shroff.cli.ingest import QUARANTINED, document_of, text_of
+from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError, UsageError
@@ -111,10 +111,9 @@ def run(
         work = worker.run()
     sinks = _sinks(session)
     session.answer(work_document(work) | {"sinks": _documents(sinks)}, "\n".join([_text(work), *_held_back(sinks)]))
-    hints = ["shroff quarantine list"] if work.quarantined else []
-    hints += ["shroff outbox list"] if _held_back(sinks) else []
+    hints = [*next_steps(work.quarantined, work.counts), *(["shroff outbox list"] if _held_back(sinks) else [])]
     session.next(*(hints or ["shroff export decisions"]))
-    return QUARANTINED if work.quarantined else 0
+    return QUARANTINED if work.quarantined or work.counts.unmatched else 0
 
 
 def work_document(work: Work) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from shroff.errors import UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.sorting import in_order_of_time
+from shroff.events.unmatched import Unmatched
 from shroff.language.values import show_duration
 from shroff.streams.log import Offset
 
@@ -49,6 +50,8 @@ class Counts:
 class IngestReport:
     """What an ingest did. `events` and `labels` count apart; `untaken` lines fitted no event type.
 
+    `unmatched` has the sources none of whose lines did.
+
     A label that waited and whose event came later in the same ingest is `appended`. One that
     had waited before and does not fit its event is `quarantined`, though it was not read now.
     """
@@ -56,6 +59,7 @@ class IngestReport:
     events: Counts = field(default_factory=Counts)
     labels: Counts = field(default_factory=Counts)
     untaken: int = 0
+    unmatched: list[Unmatched] = field(default_factory=list)
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     _pending: set[str] = field(default_factory=set)

@@ -17,6 +17,7 @@ from shroff.events.lines import line_and_row
 from shroff.events.mapping import LABEL
 from shroff.events.readers import reader
 from shroff.events.settings import Settings
+from shroff.events.unmatched import Unmatched
 from shroff.events.wire import Encoder
 from shroff.language.expression import Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
@@ -53,6 +54,7 @@ class Production:
     place: str = ""  # of the last event
     words: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)  # topics that were not there
+    unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
 
 
 @dataclass(frozen=True, slots=True)

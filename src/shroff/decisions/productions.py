@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from shroff.streams.sink import PreparedSink
 if TYPE_CHECKING:
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.producing import Pace, Production
-    from shroff.events.intake import Submission
+    from shroff.events.intake import Intake
     from shroff.events.schemas import SchemaRegistry
     from shroff.events.wire import Encoder
     from shroff.streams.sender import Sender
@@ -114,12 +114,13 @@ class Productions:
         keys = keys_of(events, settings, definitions.reference, key, entity)
         with ExitStack() as opened:
             lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
-            submissions = self._read(lines, Path(file), as_type)
+            intake = self._intake()
+            submissions = intake.submissions(lines, Path(file).name, as_type)
             if order == "time":
                 submissions = meter.given(in_order_of_time(meter.taken(submissions)))
             if labels is not None:
                 rows = opened.enter_context(read_lines(Path(labels), format))
-                submissions = with_labels(submissions, self._read(rows, Path(labels), LABEL))
+                submissions = with_labels(submissions, self._intake().submissions(rows, Path(labels).name, LABEL))
             sender, encoder = self.open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
@@ -131,6 +132,7 @@ class Productions:
             outgoing = Outgoing(events, settings, sender, encoder, is_json=is_json)
             lateness_ms = settings.lateness_ms
             produce(submissions, sender, outgoing, keys, pace or Pace(), done, lateness_ms=lateness_ms)
+        done.unmatched = intake.unmatched
         return done
 
     def make_topics(self, partitions: int = 1) -> list[str]:
@@ -153,11 +155,10 @@ class Productions:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
 
-    def _read(self, lines: Lines, path: Path, as_type: str | None) -> Iterator[Submission]:
+    def _intake(self) -> Intake:
         from shroff.events.intake import Intake
 
-        definitions = self.definitions
-        return Intake(definitions.events, definitions.settings, None).submissions(lines, path.name, as_type)
+        return Intake(self.definitions.events, self.definitions.settings, None)
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:

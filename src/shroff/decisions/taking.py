@@ -113,7 +113,7 @@ class Taking(Elsewhere):
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, sorting))
             inbox = opened.enter_context(closing(self.inbox(writer, log)))
-            return ingest(
+            report = ingest(
                 writer,
                 counted(submissions, progress),
                 decide=decide,
@@ -121,6 +121,8 @@ class Taking(Elsewhere):
                 between=log.maintain,
                 inbox=inbox,
             )
+        report.unmatched = intake.unmatched
+        return report
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """The door for files and lines.

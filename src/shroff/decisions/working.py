@@ -222,10 +222,17 @@ class Worker(Leader):
     ) -> None:
         super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
         self._source, self._is_live, self._lane = source, is_live, lane
+        self._intake: Intake | None = None
+
+    def run(self) -> Work:
+        work = super().run()
+        if self._intake is not None and not self._is_live:
+            work.counts.unmatched = self._intake.unmatched
+        return work
 
     def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
-        place = self._place
-        inflow = Inflow(place.intake(), writer.definitions, place.now_ms, is_live=self._is_live)
+        place, self._intake = self._place, self._place.intake()
+        inflow = Inflow(self._intake, writer.definitions, place.now_ms, is_live=self._is_live)
         inflow.unwanted = self._careful.unwanted
         doing = self.work, self._careful, self._options, self._tell
         lane = None if self._lane is None else self._lane.leading(log, writer, inbox)

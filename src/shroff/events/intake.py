@@ -22,6 +22,7 @@ from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
 from shroff.events.plain import PlainReader, plain_reader
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
+from shroff.events.unmatched import Unmatched
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
@@ -92,12 +93,18 @@ class Intake:
     def __init__(self, events: Events, settings: Settings, hasher: Callable[[str], str] | None) -> None:
         self._events, self.settings = events, settings
         self.money_places = settings.money_places
+        self._unmatched: dict[str, Unmatched] = {}
         self._door = Door(events, settings, hasher)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
         self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
         if hasher is not None and any(self._secret.values()):
             self._hasher = keeping_hashed(hasher)
             self._keeping_door = Door(events, settings, self._hasher)
+
+    @property
+    def unmatched(self) -> list[Unmatched]:
+        """The sources of which no event type took a line, unless the project says that it skips such lines."""
+        return [] if self.settings.untaken else list(self._unmatched.values())
 
     def submissions(
         self,
@@ -210,13 +217,14 @@ class Intake:
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         only = takers.get(as_type or "")
         plain, records = self._plain(as_type or "", reading), self._records(as_type or "", reading)
-        may_tell = reading.seals is not None or reading.is_default
+        may_tell, has_taken = reading.seals is not None or reading.is_default, as_type is not None
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
                 event, body = found
                 yield Submission(source, line.place, line.original, event.type, event, None, None, body)
                 continue
             if own and (take := own.get(schema_name(line))) is not None:
+                has_taken = True
                 yield take(line)
                 continue
             if records is not None and (recorded := records.read(line)) is not None:
@@ -237,7 +245,15 @@ class Intake:
             except InputError as error:
                 yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
-            yield self._untaken(line, row, reading) if picked is None else takers[picked.type](line, row, picked.fields)
+            if picked is None:
+                if not has_taken:
+                    self._note(line, row, reading)
+                yield self._untaken(line, row, reading)
+                continue
+            if not has_taken:
+                has_taken = True
+                self._unmatched.pop(source, None)
+            yield takers[picked.type](line, row, picked.fields)
 
     def _plain(self, type_name: str, reading: _Reading) -> PlainReader | None:
         """The short way for lines of JSON of this type, where one is open to them."""
@@ -278,6 +294,14 @@ class Intake:
             return taker(line, Row(reading.source, line.number, line.columns), None)
 
         return take
+
+    def _note(self, line: Line, row: Row, reading: _Reading) -> None:
+        """Keep that a source has a line that no type takes, while it has none that one does."""
+        if reading.source not in self._unmatched:
+            secret = [path for one in reading.mappers.values() for path in one.secret_paths]
+            asked = partial(reading.dispatcher.asked, row, secret)
+            self._unmatched[reading.source] = Unmatched(reading.source, line.number, asked)
+        self._unmatched[reading.source].lines += 1
 
     def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
         keeps = self.settings.untaken == "quarantine"

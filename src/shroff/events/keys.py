@@ -69,7 +69,9 @@ SETTINGS: Final = Keys(
         ),
         Key(
             "untaken",
-            "What becomes of a line that no event type's `when` takes.",
+            "What becomes of a line that no event type's `when` accepts. Left out, it is skipped, and an input file "
+            "of which no line is accepted is an error: exit status 4, with each condition and what it found. `skip` "
+            "says that such files are expected.",
             choice(*UNTAKEN),
             default="skip",
             examples=("quarantine",),

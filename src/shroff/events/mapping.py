@@ -17,6 +17,7 @@ from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
 from shroff.events.door import HIDDEN
 from shroff.events.given import Exact, Instant, Number, Refused, Span, shown, text_of
+from shroff.events.unmatched import Asked
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
@@ -176,10 +177,10 @@ class Dispatcher:
 
     def __init__(self, events: Events, format: str) -> None:
         types = {**events.types, LABEL: events.label}
-        self._types = frozenset(types)
-        conditions = [(name, _condition(type_, MAPPING_OF[format])) for name, type_ in types.items()]
+        self._all, self._types, self._format = types, frozenset(types), MAPPING_OF[format]
+        conditions = [(name, _condition(type_, self._format)) for name, type_ in types.items()]
         self._conditions = [(name, condition) for name, condition in conditions if condition is not None]
-        self._names_itself = MAPPING_OF[format] == "json"
+        self._names_itself = self._format == "json"
 
     @property
     def is_possible(self) -> bool:
@@ -190,6 +191,17 @@ class Dispatcher:
     def has_conditions(self) -> bool:
         """Whether a mapping of lines of this format has a `when`."""
         return bool(self._conditions)
+
+    def asked(self, row: Row, secret: Collection[Path]) -> list[Asked]:
+        """What each `when` is, and the values of a line that it reads; not those at secret paths."""
+        found = []
+        for name, type_ in self._all.items():
+            when = type_.mappings.get(self._format, _NO_MAPPING).when
+            if when is not None:
+                paths = dict.fromkeys(_paths_of(when))
+                values = (f"{'.'.join(path)} {_told(path, row, secret)}" for path in paths)
+                found.append(Asked(name, expression_text(when), ", ".join(values)))
+        return found
 
     def leaves(self, type_name: str, row: Row) -> bool:
         """Whether the mapping of a type has a `when`, and it is not true of a line."""
@@ -233,6 +245,13 @@ class Dispatcher:
 def overlap(one: Path, two: Path) -> bool:
     """Whether one path leads to the other's value or into it."""
     return all(a == b for a, b in zip(one, two, strict=False))
+
+
+def _told(path: Path, row: Row, secret: Collection[Path]) -> str:
+    if any(overlap(path, one) for one in secret):
+        return "is not shown"
+    value = _value_at(path)(row)
+    return "is missing" if value is None or value == "" else f"is {shown(value)}"
 
 
 def _condition(event_type: EventType, format: str) -> Read | None:

@@ -24,7 +24,7 @@ class Settings:
     money_places: int = 2
     lateness_ms: int = DAY_MS
     ahead_ms: int = DAY_MS
-    untaken: str = "skip"  # skip | quarantine
+    untaken: str = ""  # skip | quarantine; empty: skip, and a file of which no line is taken is told
 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
@@ -54,7 +54,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
         places,
         DAY_MS if lateness is None else lateness,
         DAY_MS if ahead is None else ahead,
-        untaken or "skip",
+        untaken or "",
     )
 
 
