@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure check test test-long fix docs demo example bench faults servers lock build clean
+.PHONY: help setup lint secure check test test-long fix docs demo example bench faults servers lock wheels build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -60,8 +60,11 @@ faults: $(READY)  ## 500 faults on the log, brokers and stores; writes the table
 servers: $(READY)  ## real servers on loopback until Ctrl-C: Kafka, PostgreSQL, ...; some only: make servers KINDS="kafka s3"
 	@$(BIN)/python -m tools.servers $(KINDS)
 
-lock: $(READY)  ## renew requirements/*.txt (needs uv)
-	$(BIN)/python tools/lock.py
+lock: $(READY)  ## renew requirements/*.txt: the newest versions that fit
+	$(BIN)/python -m tools.lock
+
+wheels: $(READY)  ## check that every dependency has a wheel for Linux and macOS, Python 3.11 to 3.14 (asks the package index)
+	@$(BIN)/python -m tools.wheels
 
 build: $(READY)  ## the wheel, in dist/
 	$(BIN)/hatchling build -t wheel

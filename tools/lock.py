@@ -1,6 +1,6 @@
 """Renew `requirements/*.txt`: the newest versions that fit, each file with its hashes.
 
-One lock serves Python 3.11 to 3.13 on every platform. It names no package index and
+One lock serves Python 3.11 to 3.14 on every platform. It names no package index and
 no folder of the machine that made it, so it is the same wherever it is made.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+
+from tools.wheels import program
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--upgrade", "--quiet")
@@ -24,11 +26,9 @@ def main() -> int:
 def lock(name: str, *sources: str) -> None:
     """Resolve the sources into one file."""
     header = "--custom-compile-command=make lock"  # else uv writes the command line with its paths
-    command = ["uv", "pip", "compile", *sources, *OPTIONS, header, "-o", f"requirements/{name}"]
-    try:
-        subprocess.run(command, cwd=ROOT, check=True)
-    except FileNotFoundError:
-        sys.exit("make lock: uv is not on the path; see CONTRIBUTING.md")
+    uv = program() or sys.exit("make lock: uv is not installed; run `make setup`")
+    command = [uv, "pip", "compile", *sources, *OPTIONS, header, "-o", f"requirements/{name}"]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

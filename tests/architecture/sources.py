@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import gc
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,13 +22,25 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text)
+        return parsed(self.text)
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The tree of a text, made once: six tests look at every module."""
+    return ast.parse(text)
+
+
+@cache
 def all_modules() -> list[Module]:
     """Every module of `shroff`; what lies in templates/ is data that a user gets."""
+    gc.disable()  # trees of all modules stay; looking through them again and again would take longer than making them
     found = [module(path) for path in sorted(SRC.rglob("*.py")) if "templates" not in path.parts]
     assert len(found) > 10, f"found only {len(found)} modules below {SRC}"
+    for one in found:
+        parsed(one.text)
+    gc.freeze()
+    gc.enable()
     return found
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import ROOT, SRC
+from tests.architecture.sources import ROOT, SRC, Module, all_modules, imports
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 NAMES_A_MACHINE = re.compile(r"://|--(extra-)?index-url|--find-links|--trusted-host|(?<![\w.])/\w|file:")
@@ -38,6 +40,61 @@ def test_every_dependency_is_locked():
     locked = {normal(line) for line in (ROOT / "requirements/core.txt").read_text().splitlines() if "==" in line}
 
     assert {normal(text) for text in project["dependencies"]} - locked == set()
+
+
+# What an import is called on the package index, where that is another name.
+DISTRIBUTIONS = {
+    "argon2": "argon2-cffi",
+    "bson": "pymongo",
+    "google.auth": "google-auth",
+    "google.protobuf": "protobuf",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost-cpu",
+}
+# Parts that nothing but their own extra imports; every other module must import an extra's library when it needs it.
+OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro_values")
+
+
+@cache
+def declared() -> tuple[set[str], set[str]]:
+    """The distributions that the core names, and those of all extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    return {normal(text) for text in project["dependencies"]}, {normal(text) for text in extras}
+
+
+def undeclared(source: Module) -> set[str]:
+    """What a module imports that nothing declares; or that only an extra does, and a core module imports at once."""
+    core, extras = declared()
+    eager = {alias.name for node in source.tree.body if isinstance(node, ast.Import) for alias in node.names}
+    eager |= {node.module or "" for node in source.tree.body if isinstance(node, ast.ImportFrom)}
+    wrong = set()
+    for name in imports(source):
+        top = name.split(".")[0]
+        if top == "shroff" or top in sys.stdlib_module_names:
+            continue
+        package = DISTRIBUTIONS.get(".".join(name.split(".")[:2]), DISTRIBUTIONS.get(top, top.replace("_", "-")))
+        late = source.name.startswith(OF_EXTRAS) or not any(one.split(".")[0] == top for one in eager)
+        if package not in core and not (package in extras and late):
+            wrong.add(f"{source.name} imports {top}")
+    return wrong
+
+
+def test_every_import_is_of_a_declared_requirement():
+    assert set().union(*(undeclared(source) for source in all_modules())) == set()
+
+
+@pytest.mark.parametrize("text", ["import abacus", "def f():\n    import abacus.beads", "import optuna"])
+def test_an_import_that_nothing_declares_would_be_seen(text):
+    assert undeclared(Module("shroff.planted", is_package=False, text=text))
+
+
+@pytest.mark.parametrize("name", ["llvmlite", "numba", "uvicorn"])
+def test_a_requirement_whose_private_parts_are_used_has_an_upper_bound(name):
+    texts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+
+    assert [text for text in texts if normal(text) == name and ",<" in text]
 
 
 def test_a_lock_that_names_an_index_would_be_seen():

@@ -1,0 +1,40 @@
+"""`make wheels`: a missing wheel fails anywhere; an index that cannot be asked fails in CI, and is told elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tools import wheels
+
+MISSING = "error: No solution\n  cause: Because old-abacus==2 has no usable wheels, we can conclude this.\nhint: build"
+REFUSED = "error: Failed to fetch\n  cause: client error (Connect)\n  cause: Connection refused (os error 111)"
+
+
+@pytest.mark.parametrize(
+    ("ended", "said", "ci", "status", "told"),
+    [
+        (0, "", "true", 0, "wheels for Linux x86-64, Python 3.11 to 3.14: all there"),
+        (1, MISSING, "", 1, "Linux x86-64, Python 3.11: Because old-abacus==2 has no usable wheels, we can"),
+        (2, REFUSED, "true", 1, "FAILED: the package index could not be asked for wheels: Connection refused"),
+        (2, REFUSED, "", 0, "skipped: the package index could not be asked for wheels: Connection refused"),
+    ],
+)
+def test_wheels_are_asked_for_and_the_answer_is_told(monkeypatch, capsys, ended, said, ci, status, told):
+    asked = []
+    monkeypatch.setattr(wheels, "program", lambda: sys.executable)
+    monkeypatch.setattr(wheels, "ask", lambda *one: asked.append(one[-1]) or (ended, wheels.reason(said)))
+    monkeypatch.setenv("CI", ci)
+
+    assert wheels.main(platforms={"Linux x86-64": "x86_64-manylinux_2_28"}) == status
+    assert told in capsys.readouterr().out
+    assert sorted(asked) == ["3.11", "3.12", "3.13", "3.14"]
+
+
+def test_without_uv_that_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(wheels, "program", lambda: None)
+    monkeypatch.delenv("CI", raising=False)
+
+    assert wheels.main() == 0
+    assert "uv is not installed; run `make setup`" in capsys.readouterr().out
