@@ -7,23 +7,31 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
+CORE := .venv/.core
 FAST := $(wildcard tests/architecture tests/unit tests/timelines tests/contracts tests/docs)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-setup: $(READY)  ## make .venv with everything in it, from Python 3.11 and make alone
+setup: $(READY)  ## make .venv with all tools of development in it (2.3 GB), from Python 3.11 and make alone
 	@echo "ready: $(BIN)/shroff"
 
 $(READY): requirements/dev.txt pyproject.toml tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "make setup: no Python 3.11 or newer on the path; install one, or name it: make setup PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) tools/bootstrap.py
+	@touch $@ $(CORE)
+
+# The program alone, where development has not set up more.
+$(CORE): requirements/core.txt requirements/build.txt pyproject.toml tools/bootstrap.py
+	@test -n "$(PYTHON)" || { echo "make demo: no Python 3.11 or newer on the path; install one, or name it: make demo PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) tools/bootstrap.py core
 	@touch $@
 
 lint: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@for one in $(sort $(dir $(wildcard examples/*/*.py))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
 
 secure: $(READY)  ## what is dangerous in our code, and known holes of dependencies where that can be asked
 	$(BIN)/python -m tools.secure
@@ -44,15 +52,16 @@ fix: $(READY)  ## format and mend what ruff can mend
 docs: $(READY)  ## write the reference that is made from the program, check the links of all pages
 	$(BIN)/python docs/build.py
 
-demo: $(READY)  ## a made-up bank: payments stream in, cases appear; ends with an address to open
+demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with a URL to open (installs the program alone)
 	@$(BIN)/shroff demo
 
-NAME ?= kafka-paysim
+example: NAME ?= kafka-paysim
 example: $(READY)  ## an example with real servers, started for it: make example NAME=kafka-paysim, or cards-mongo
 	@$(BIN)/python examples/$(NAME)/run.py
 
-bench: $(READY)  ## measure ingest; writes a table with machine, commit and input
-	$(BIN)/python -m bench.ingest
+bench: NAME ?= ingest
+bench: $(READY)  ## measure ingest; writes a table with machine, commit and input. Another one of bench/: make bench NAME=service
+	$(BIN)/python -m bench.$(NAME) $(ARGS)
 
 faults: $(READY)  ## 500 faults on the log, brokers and stores; writes the table to bench/results. Fewer: make faults COUNT=100
 	$(BIN)/python -m tools.faults $(COUNT)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ Figures = dict[str, tuple[float, ...]]  # a metric's value in each fold
 class Run:
     """A training by shroff: what it answered, and the test rows with their scores by payment and fold."""
 
-    answer: Mapping[str, object]
+    answer: Mapping[str, Any]
     tested: pd.DataFrame
     seconds: float
 
@@ -168,7 +169,7 @@ def _between(payments: pd.DataFrame, start: pd.Timestamp, length: pd.Timedelta) 
     return payments[(times >= start) & (times < start + length)]
 
 
-def reference_models(seed: int) -> dict[str, object]:
+def reference_models(seed: int) -> dict[str, Any]:
     """XGBoost with the parameters of the example; a forest of the same size; logistic regression."""
     return {
         "xgboost": xgboost.XGBClassifier(
@@ -268,7 +269,9 @@ def interval(one: KeyDays, other: KeyDays, seed: int) -> tuple[float, float]:
     return float(np.percentile(apart, 2.5)), float(np.percentile(apart, 97.5))
 
 
-def weighed(frauds: np.ndarray, keys: np.ndarray, one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, tuple]:
+def weighed(
+    frauds: np.ndarray, keys: np.ndarray, one: np.ndarray, other: np.ndarray, seed: int
+) -> dict[str, tuple[Any, ...]]:
     """95 % intervals of the differences of AUC and average precision, whole cards drawn again, with replacement."""
     cards, places = np.unique(keys, return_inverse=True)
     lots = np.random.default_rng(seed)

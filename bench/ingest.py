@@ -32,7 +32,7 @@ from typing import Any
 import msgspec
 
 from bench.machine import describe, spread, write_result
-from shroff import app, config
+from shroff import app
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.writer import Writer
 from shroff.events.encodings import read_lines
@@ -198,7 +198,7 @@ def time_stages(folder: Path, lines: Path) -> Stages:
     count = 0
     with project.writing() as (writer, _), calm_collector():
         definitions = project.definitions
-        intake = Intake(definitions.events, definitions.settings, config.hasher(project.places))
+        intake = Intake(definitions.events, definitions.settings, project.hasher)
         with read_lines(lines) as opened:
             submissions = intake.submissions(opened, lines.name, "payment")
             for number, seconds in enumerate(islice(_batches(writer, submissions), STAGED_BATCHES + 1)):

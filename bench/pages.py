@@ -143,10 +143,10 @@ def all_times(client: httpx2.Client, decisions: Sequence[str], loads: int) -> tu
     paths = {one.name: one.path for one in SCREENS}
     decision, pages = timed(client, "Decision", iter(decisions))
     entities = [found[1] for page in pages if (found := _ENTITY.search(page)) is not None]
-    found = [timed(client, name, iter([paths[name]] * loads))[0] for name in ("Live", "Queue")]
-    found += [decision, timed(client, "Entity", iter(entities))[0]]
-    found += [timed(client, name, iter([path] * FEW))[0] for name, path in paths.items() if name not in TIMED]
-    return found, {**paths, "Decision": decisions[0], "Entity": entities[0]}
+    times = [timed(client, name, iter([paths[name]] * loads))[0] for name in ("Live", "Queue")]
+    times += [decision, timed(client, "Entity", iter(entities))[0]]
+    times += [timed(client, name, iter([path] * FEW))[0] for name, path in paths.items() if name not in TIMED]
+    return times, {**paths, "Decision": decisions[0], "Entity": entities[0]}
 
 
 def weights(url: str, password: str, paths: Mapping[str, str]) -> dict[str, Weight]:
@@ -231,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -101,7 +101,7 @@ def onnx(data: bytes) -> Any:
 
 def ways_of(model: LoadedModel, booster: Any, session: Any, columns: Any) -> dict[str, Way]:
     """Each way with its input as it likes it best: ours as an array and, as the engine has it, as separate columns."""
-    together = np.ascontiguousarray(columns)
+    together: Any = np.ascontiguousarray(columns)  # rows of an array are columns as well
     apart = [column.copy() for column in columns]
     rows = np.ascontiguousarray(columns.T, np.float32)
     ways: dict[str, Way] = {

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
+from typing import Any
 from unittest import mock
 
 from bench.machine import describe, write_result
@@ -81,7 +82,7 @@ def made_up(definitions: Definitions, count: int, kinds: Sequence[str], *, users
     for number in range(count):
         type_ = definitions.events.types[random.choice(kinds)]
         time_ms = START_MS + number * step_ms
-        known = {"money": random.randrange(1, 2_000_000) * 1_000, "time": time_ms, "text": f"e{number}"}
+        known: dict[str, Any] = {"money": random.randrange(1, 2_000_000) * 1_000, "time": time_ms, "text": f"e{number}"}
         values = (
             f"u{random.randrange(users)}" if one.name == "user" else known.get(one.type.kind) for one in type_.fields
         )

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from shroff import app
 from shroff.examples.bank import bank

@@ -1,8 +1,8 @@
-"""Make `.venv` with the locked requirements and this package in it.
+"""Make `.venv` with the locked requirements and this package in it: those of development, or `core` for the program's.
 
 Runs on any Python 3.11 or newer with nothing installed. Uses uv where it is on the
 path (faster), else venv and pip. Every file that is installed must have a hash of
-`requirements/dev.txt`. A `.venv` that is there and runs is brought up to date.
+`requirements/`. A `.venv` that is there and runs is brought up to date.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-LOCK = "requirements/dev.txt"
+# The locks, and what they take as measured on Linux x86-64. Build tools come out of a lock as well, so the package
+# itself is built without fetching anything.
+LOCKS = {
+    "dev": (("requirements/dev.txt",), "2.3 GB on disk"),
+    "core": (("requirements/core.txt", "requirements/build.txt"), "200 MB to download, 750 MB on disk"),
+}
 
 
 def main() -> int:
@@ -25,7 +30,7 @@ def main() -> int:
     try:
         if not runs(PYTHON):
             make_environment(uv)
-        install(uv)
+        install(uv, *LOCKS[sys.argv[1] if len(sys.argv) > 1 else "dev"])
     except subprocess.CalledProcessError as error:
         # The code of the docs for "something outside is unreachable".
         return explain(error)
@@ -48,20 +53,20 @@ def make_environment(uv: str | None) -> None:
     venv.create(VENV, clear=True, with_pip=True, symlinks=True)
 
 
-def install(uv: str | None) -> None:
+def install(uv: str | None, locks: tuple[str, ...], size: str) -> None:
     """Install the locked requirements, then this package from its sources."""
-    say(f"installing {LOCK} ({'uv' if uv else 'pip'}; about 200 MB the first time)")
-    # Build tools come out of the lock as well, so the package itself is built without fetching anything.
+    say(f"installing {' and '.join(locks)} ({'uv' if uv else 'pip'}; {size})")
+    requirements = [part for lock in locks for part in ("-r", lock)]
     package = ("--no-deps", "--no-build-isolation", "-e", ".")
     if uv:
         command = (uv, "pip", "install", "--quiet", "--python", str(PYTHON))
-        run(*command, "--require-hashes", "-r", LOCK)
+        run(*command, "--require-hashes", *requirements)
         run(*command, *package)
         return
     command = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     if not runs(PYTHON, "import pip"):  # an environment that uv made has none
         run(str(PYTHON), "-m", "ensurepip")
-    run(*command, "--require-hashes", "-r", LOCK)
+    run(*command, "--require-hashes", *requirements)
     run(*command, *package)
 
 

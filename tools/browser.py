@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -58,8 +58,8 @@ def main() -> int:
     arguments.add_argument("--dark", action="store_true")
     chosen = arguments.parse_args()
     with browser() as found:
-        scheme = "dark" if chosen.dark else "light"
-        page = found.new_page(viewport={"width": chosen.width, "height": 900}, color_scheme=scheme)
+        size: Any = {"width": chosen.width, "height": 900}
+        page = found.new_page(viewport=size, color_scheme="dark" if chosen.dark else "light")
         page.goto(chosen.url)
         page.screenshot(path=chosen.file, full_page=True)
     return 0

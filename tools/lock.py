@@ -17,9 +17,10 @@ OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-em
 
 
 def main() -> int:
-    """Write both locks; dev.txt takes the versions of core.txt."""
+    """Write the locks; dev.txt takes the versions of core.txt, build.txt those of dev.txt."""
     lock("core.txt", "pyproject.toml")
     lock("dev.txt", "pyproject.toml", "requirements/dev.in", "-c", "requirements/core.txt")
+    lock("build.txt", "requirements/build.in", "-c", "requirements/dev.txt")
     return 0
 
 

@@ -201,7 +201,7 @@ def main() -> int:
     wanted = [one for one in PICTURES if not chosen.name or one.name in chosen.name]
     with demo(chosen.events) as told, browser() as found:
         base = told["url"].partition("/login/")[0]
-        size = {"width": DESK.width, "height": DESK.height}
+        size: Any = {"width": DESK.width, "height": DESK.height}
         here = found.new_context(base_url=base, viewport=size, timezone_id=ZONE, reduced_motion="reduce")
         here.set_default_timeout(PATIENCE_MS)
         page = here.new_page()

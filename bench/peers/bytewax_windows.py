@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import bytewax.operators as op
 from bytewax.connectors.kafka import KafkaSink, KafkaSinkMessage, KafkaSource
@@ -24,7 +25,7 @@ from python_deques import Window
 LENGTHS_MS = (3_600_000, 86_400_000, 604_800_000, 2_592_000_000)
 
 
-def look(windows: list[Window] | None, payment: tuple) -> tuple[list[Window], tuple]:
+def look(windows: list[Window] | None, payment: tuple[Any, ...]) -> tuple[list[Window], tuple[Any, ...]]:
     windows = windows or [Window(length) for length in LENGTHS_MS]
     at, amount, merchant, found = payment
     found = [*found, *(window.ask(at) for window in windows)]
@@ -33,17 +34,17 @@ def look(windows: list[Window] | None, payment: tuple) -> tuple[list[Window], tu
     return windows, (at, amount, merchant, found)
 
 
-def by_card(message: object) -> tuple[str, tuple]:
+def by_card(message: Any) -> tuple[str, tuple[Any, ...]]:
     value = json.loads(message.value)
     at = int(datetime.fromisoformat(value["paid_at"]).timestamp() * 1_000)
     return value["card"], (at, round(float(value["amount"]) * 100), value["merchant"], [])
 
 
-def by_merchant(item: tuple[str, tuple]) -> tuple[str, tuple]:
+def by_merchant(item: tuple[str, tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
     return item[1][2], item[1]
 
 
-def written(item: tuple[str, tuple]) -> KafkaSinkMessage:
+def written(item: tuple[str, tuple[Any, ...]]) -> KafkaSinkMessage:
     return KafkaSinkMessage(item[0].encode(), json.dumps(item[1][3]).encode())
 
 

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.request import urlopen
 
 import msgspec
@@ -27,25 +28,25 @@ def main(brokers: str, topic: str, events: int, how: str = "") -> None:
         while done < events:
             message = consumer.poll(1.0)
             if message is not None:
-                total += len(json.loads(message.value()))
+                total += len(json.loads(message.value() or b""))
                 done += 1
     else:
         decode = avro(how) if how else msgspec.json.Decoder().decode
         while done < events:
             for message in consumer.consume(4_096, 1.0):
-                total += len(decode(message.value()))
+                total += len(decode(message.value() or b""))
                 done += 1
     print(json.dumps({"events": done, "seconds": time.perf_counter() - began, "fields": total}))
     consumer.close()
 
 
-def avro(registry: str) -> Callable[[bytes], dict]:
+def avro(registry: str) -> Callable[[bytes], Any]:
     """Decodes by the schema whose id stands before each message."""
     from fastavro import parse_schema, schemaless_reader
 
     schemas: dict[bytes, object] = {}
 
-    def decode(raw: bytes) -> dict:
+    def decode(raw: bytes) -> Any:
         id_ = raw[1:AVRO_HEADER]
         if id_ not in schemas:
             with urlopen(f"{registry}/schemas/ids/{int.from_bytes(id_)}") as told:

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from quixstreams import Application
 from quixstreams.dataframe.windows import Count, Max, Mean, Sum
@@ -17,7 +18,7 @@ from quixstreams.dataframe.windows import Count, Max, Mean, Sum
 LENGTHS = (timedelta(hours=1), timedelta(hours=24), timedelta(days=7), timedelta(days=30))
 
 
-def time_ms(value: dict, _headers: object, _timestamp: int, _type: object) -> int:
+def time_ms(value: dict[str, Any], _headers: object, _timestamp: int, _type: object) -> int:
     return int(datetime.fromisoformat(value["paid_at"]).timestamp() * 1_000)
 
 

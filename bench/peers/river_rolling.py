@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from river import stats, utils
 
@@ -21,13 +22,13 @@ class River:
     def __init__(self, entities: int, lengths_ms: Sequence[int]) -> None:
         periods = [dt.timedelta(milliseconds=length_ms) for length_ms in lengths_ms]
 
-        def windows() -> list[tuple[utils.TimeRolling, ...]]:
+        def windows() -> list[tuple[Any, ...]]:
             return [
                 tuple(utils.TimeRolling(one, period=period) for one in (stats.Sum, stats.Mean, stats.Var))
                 for period in periods
             ]
 
-        self._keys = [defaultdict(windows) for _ in range(entities)]
+        self._keys: list[Any] = [defaultdict(windows) for _ in range(entities)]
 
     def take(self, time: dt.datetime, keys: Sequence[int], amount: float) -> Answers:
         """Sum, mean and variance with the present event, by entity and window."""

@@ -105,9 +105,10 @@ def messages(brokers: str, topic: str) -> Iterator[bytes]:
             message = consumer.poll(30.0)
             if message is None:
                 raise FailedError(f"{topic} gave nothing for 30 seconds.")
-            if message.error() is None:
-                yield message.value()
-            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library has no other name
+            error = message.error()
+            if error is None:
+                yield message.value() or b""
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library has no other name
                 unread.discard(message.partition())
 
 

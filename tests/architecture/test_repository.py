@@ -90,6 +90,19 @@ def test_an_import_that_nothing_declares_would_be_seen(text):
     assert undeclared(Module("shroff.planted", is_package=False, text=text))
 
 
+def test_every_extra_stands_on_the_page_about_installing():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
+
+    assert project["optional-dependencies"].keys() == set(re.findall(r"`(\w+)`", " ".join(rows_of(page, "extra"))))
+
+
+def rows_of(page: str, head: str) -> list[str]:
+    """The first cells of the table whose head begins so, without what stands in brackets."""
+    table = page.partition(f"| {head} |")[2].partition("\n\n")[0]
+    return [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+
+
 @pytest.mark.parametrize("name", ["llvmlite", "numba", "uvicorn"])
 def test_a_requirement_whose_private_parts_are_used_has_an_upper_bound(name):
     texts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
@@ -108,11 +121,15 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
     hatchling = Path(sys.executable).parent / "hatchling"
     subprocess.run([hatchling, "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+        (shown,) = (archive.read(name).decode() for name in packed if name.endswith("/METADATA"))
     sources = {path.relative_to(SRC).as_posix() for path in (SRC / "shroff").rglob("*") if path.is_file()}
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()
     assert "shroff/py.typed" in packed
+    assert re.search(r"\n!\[[^\]]+\]\(https://\S+\.webp\)\n", shown)
+    assert re.findall(r"\]\((?!https://)[^)]*\)", shown) == []
 
 
 @pytest.mark.slow
