@@ -19,7 +19,6 @@ import random
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
