@@ -140,10 +140,10 @@ def peak_bytes() -> int:
 
 
 def make_project(folder: Path) -> app.Project:
-    """The template `payments` with windows of an hour and without rules, so that state is small from the start."""
+    """The template `payments` with windows of an hour, without rules and model: state is small from the start."""
     app.make_project(folder, "payments")
     (folder / "features.yaml").write_text(FEATURES, encoding="utf-8")
-    for path in (folder / "rules").iterdir():
+    for path in ((folder / "model.yaml"), *(folder / "rules").iterdir()):
         path.unlink()
     return app.open_exactly(folder)
 
