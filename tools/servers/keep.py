@@ -13,7 +13,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from tools.servers.process import Server
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 # One broker does for tests in which none fails; those in which one does start their own three.
-FOR_TESTS: Final = {**KINDS, Kafka.kind: partial(Kafka, n_brokers=1)}
+FOR_TESTS: Final[Mapping[str, Callable[[], Server]]] = {**KINDS, Kafka.kind: partial(Kafka, n_brokers=1)}
 
 
 @dataclass(frozen=True, slots=True)
