@@ -280,6 +280,48 @@ def test_a_misspelled_type_keeps_no_secret_of_the_object_under_it():
     assert msgspec.json.decode(one.raw()) == {"paymnt": {"id": "1234567890", "card": mask(NUMBER)}}
 
 
+@pytest.mark.parametrize(
+    ("as_type", "text", "kept"),
+    [
+        ("payment", line(cardd="4111", amount="bad", note=None), {"cardd": mask("4111"), "note": None}),
+        (
+            "payment",
+            line(amount="bad", cvc=123, ok=True, tags=["a"]),
+            {"cvc": mask("123"), "ok": True, "tags": [mask("a")]},
+        ),
+        (
+            "payment",
+            line(amount="bad", pay={"card": "4111", "country": "DE"}),
+            {"pay": {"card": mask("4111"), "country": "DE"}},
+        ),
+        ("payment", line(amount="bad", pay='{"pan": "41"}'), {"pay": f'{{"pan":"{mask("41")}"}}'}),
+        ("payment", line(amount="bad", **{NUMBER: 1}), {mask(NUMBER): mask("1")}),
+        (None, '{"kind": "card", "cardd": "4111"}', {"kind": "card", "cardd": mask("4111")}),
+        (None, '{"paymnt": {"cardd": "4111"}}', {"paymnt": {"cardd": mask("4111")}}),
+        (
+            "label",
+            '{"event": "payment/1", "verdict": "fruad", "pan": "4111"}',
+            {"verdict": "fruad", "pan": mask("4111")},
+        ),
+    ],
+)
+def test_what_nothing_declares_is_not_kept_in_clear(as_type, text, kept):
+    project = hashing("{ country: row.pay.country, when: \"row.kind == 'pay'\" }", QUARANTINES, more=", country: text?")
+    (one,) = read(project, text, as_type=as_type)
+    found = msgspec.json.decode(one.raw())
+
+    assert one.refusal
+    assert {name: found[name] for name in kept} == kept
+
+
+def test_what_nothing_declared_is_the_same_card_where_the_mapping_is_mended():
+    text = line(cardd=NUMBER, amount="5.00")
+    log, (one,) = refused_then_retried(hashing(), hashing("{ card: row.cardd }"), text)
+
+    assert one.outcome == "decided"
+    assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
+
+
 # ---- the way back
 
 

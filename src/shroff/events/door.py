@@ -6,6 +6,7 @@ known, a time too late or too far ahead is for the writer of the log, who sees t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -27,6 +28,7 @@ UNDECLARED_SHOWN_MAX: Final = 100  # characters of each
 _NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
 _PERSONAL: Final = "what was found is not shown, since the field is personal"
 HIDDEN: Final = "what was found is not shown, since a hashed field is made of it"
+_LONG_NUMBER: Final = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
 _MISSING: Final = "it is missing"
 
 
@@ -315,7 +317,7 @@ def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are
     The first few, each cut: what is answered and kept of a refusal is no copy of what was sent.
     """
     all_known = f"{there_are} {', '.join(known)}."
-    shorts = [name[:UNDECLARED_SHOWN_MAX] for name in names[:UNDECLARED_TOLD]]
+    shorts = [_LONG_NUMBER.sub("…", name[:UNDECLARED_SHOWN_MAX]) for name in names[:UNDECLARED_TOLD]]
     found = [(short, f"{words}. {nearest(short, known) or all_known}") for short in shorts]
     if len(names) > UNDECLARED_TOLD:
         found.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))

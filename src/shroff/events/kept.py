@@ -2,7 +2,8 @@
 
 A line that was read is written again from its columns, with every value that a hashed
 field is made of replaced by its hash; so no spelling of a secret (an escape, a doubled
-quotation mark, another encoding) can stand in it. Of a line that could not be read, long
+quotation mark, another encoding) can stand in it. So is every value that nothing declares,
+where the line's type has hashed fields: under a misspelt name it may be one. Of a line that could not be read, long
 numbers and mail addresses are replaced; other clear text in it stays.
 
 Where the hash of a column is not what the field would hold, since the field is made by an
@@ -86,6 +87,14 @@ class Keeper:
         # A label's own column `event` says nothing where labels are not made of these lines.
         named = label.secret_paths if label.is_mapped else frozenset()
         self._paths = {name: _shortest_first(_of_type(mapper, declared | named)) for name, mapper in mappers.items()}
+        every = {
+            name: frozenset(path for one in mapper.names for path in mapper.paths(one))
+            for name, mapper in mappers.items()
+        }
+        self._any = conditions.union(*every.values())
+        of_labels = conditions | (every[LABEL] if label.is_mapped else frozenset())
+        self._declared = {name: every[name] | of_labels for name in events.types if mappers[name].secret}
+        self._declared[LABEL] = self._any
         self._untaken = _shortest_first(declared | (named - conditions))
         self._inside = _shortest_first(declared | label.secret_paths)
         is_column = "event" in label.secret and label.paths("event") == {("event",)}
@@ -96,6 +105,8 @@ class Keeper:
         columns = row.columns if named is None else named
         sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
         seals = self._seals([type_name], Row(row.file, row.number, columns), sealed)
+        if type_name in self._declared:
+            sealed = self._covered(sealed, self._declared[type_name])
         return self._written(sealed if named is None else {type_name: sealed}, seals)
 
     def untaken(self, line: Line, row: Row) -> bytes:
@@ -108,8 +119,38 @@ class Keeper:
             if isinstance(inside, Mapping):
                 within = self._sealed(inside, self._inside, is_label=True)
                 seals = {**self._seals(self._mappers, Row(row.file, row.number, inside), within), **seals}
-                sealed = {name: within}
-        return self._written(sealed, seals)
+                return self._written({self._name(name): self._covered(within, self._any)}, seals)
+        return self._written(self._covered(sealed, self._any), seals)
+
+    def _covered(self, columns: Mapping[str, object], declared: Iterable[Path]) -> dict[str, object]:
+        """The columns, with what stands at none of the declared paths replaced: texts and numbers by their hashes."""
+        found: dict[str, object] = {}
+        for name, value in columns.items():
+            inner = [path[1:] for path in declared if path[0] == name]
+            inside = parsed(value) if type(value) is str and inner else value
+            if () in inner:
+                found[name] = value
+            elif inner and isinstance(inside, Mapping):
+                covered = self._covered(inside, inner)
+                found[name] = covered if inside is value else canonical_json(covered)
+            else:
+                found[name if inner else self._name(name)] = self._unreadable(value)
+        return found
+
+    def _unreadable(self, value: object) -> object:
+        match value:
+            case None | "" | bool():
+                return value
+            case Mapping():
+                return {self._name(str(name)): self._unreadable(inside) for name, inside in value.items()}
+            case list() | tuple():
+                return [self._unreadable(inside) for inside in value]
+            case _:
+                return self._hash(value)
+
+    def _name(self, name: str) -> str:
+        """A name that nothing declares, its long numbers and mail addresses hashed."""
+        return masked(name.encode("utf-8", "replace"), self._hasher).decode()
 
     def _sealed(
         self, columns: Mapping[str, object], paths: Iterable[Path], *, is_label: bool = False
