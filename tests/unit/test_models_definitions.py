@@ -407,6 +407,7 @@ def test_gates_are_read_in_their_order():
         "  latency_p99: { at_most: 2ms }",
         "  average_precision: { at_least: 0.5, above_champion_by: noise }",
         "  auc_roc: { at_most: 0.999, above_champion_by: 0.01 }",
+        "  f1: { at: 0.30, at_least: 0.5 }",
         "  slice_collapse: required",
         "  leak_test: required",
     ).gates
@@ -415,6 +416,7 @@ def test_gates_are_read_in_their_order():
         Gate("latency_p99", at_most=2.0),
         Gate("average_precision", at_least=0.5, above_champion_by="noise"),
         Gate("auc_roc", at_most=0.999, above_champion_by=0.01),
+        Gate("f1", at_least=0.5, at=0.3),
         Gate("slice_collapse", is_required=True),
         Gate("leak_test", is_required=True),
     )
@@ -427,6 +429,8 @@ def test_gates_are_read_in_their_order():
         ("auc_roc: { at_least: 90 }", "at_least of auc_roc is a number from 0 to 1, not '90'."),
         ("auc_roc: { at_lest: 0.9 }", "auc_roc has no key 'at_lest'. Did you mean at_least?"),
         ("auc_roc: { at_least: 0.9, at_most: 0.8 }", "at_least 0.9 is above at_most 0.8."),
+        ("f1: { at: 0.5 }", "f1 has no limit. It takes at_least, at_most, above_champion_by."),
+        ("f1: { at_least: 0.5 }", "f1 lacks at."),
         ("auc_roc: {}", "auc_roc has no limit. It takes at_least, at_most, above_champion_by."),
         ("auc_roc: 0.9", "auc_roc has limits. Write auc_roc: { at_least: 0.5 }."),
         ("auc_roc: required", "auc_roc has limits. Write auc_roc: { at_least: 0.5 }."),
@@ -489,8 +493,11 @@ def test_what_a_gate_needs_and_is_wrong_itself_is_told_once():
 def test_every_metric_can_be_a_gate():
     policy = FILES["policy.yaml"] + "  score: { review_at: 0.6, decline_at: 0.9 }\n"
     limit = {"share": "0.5", "money": "5", "duration": "1ms"}
+    at = {one.name: "at: 0.5, " if one.has_cut_off else "" for one in METRICS}
     gates = [
-        f"  {one.name}: required" if one.kind == "test" else f"  {one.name}: {{ at_most: {limit[one.kind]} }}"
+        f"  {one.name}: required"
+        if one.kind == "test"
+        else f"  {one.name}: {{ {at[one.name]}at_most: {limit[one.kind]} }}"
         for one in METRICS
     ]
     model = settings("capacity: { by: card, k: 5 }", "gates:", *gates, policy=policy)

@@ -57,6 +57,23 @@ def test_each_limit_of_a_gate_is_a_line():
     ]
 
 
+def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
+    terms = replace(TERMS, cut_offs=(0.5,))
+    against = baselines.champion(scores_by_input(GIVEN), None)
+    evaluation = evaluate(GIVEN, settings(), terms, by_input(), champion=against)
+    limits = judge_gates(
+        [Gate("f1", 0.01, at=0.5), Gate("recall", 0.99, at=0.25), Gate("f1", None, None, "noise", at=0.5)], evaluation
+    )
+
+    assert [(gate.name, gate.limit, gate.passed) for gate in limits] == [
+        ("f1_at_0.5", "at least 0.01", True),
+        ("recall_at_0.25", "at least 0.99", False),
+        ("f1_at_0.5", "above the champion by more than noise", False),
+    ]
+    assert limits[1].note == "it is not measured"
+    assert "95 % interval" in limits[2].note
+
+
 def test_what_was_not_measured_does_not_pass():
     bare = evaluate(GIVEN, settings(capacity=None), Terms(), by_input())
     result = one(Gate("recall_at_review", at_least=0.0), bare)

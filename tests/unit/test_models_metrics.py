@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
 from shroff.decisions.policy import OUTCOMES
 from shroff.models.daily import best_card_precision, card_precision, found_in_budget, key_days, taken_in_budget
@@ -226,6 +226,18 @@ def test_money_is_counted_by_outcome():
     assert found["cost_per_thousand"] == pytest.approx(1_000 * (7 + 15 + 2 * 4) / 6)
     assert (found["precision_at_review"], found["recall_at_review"]) == (0.5, pytest.approx(2 / 3))
     assert (found["precision_at_decline"], found["recall_at_decline"]) == (0.5, pytest.approx(1 / 3))
+
+
+@pytest.mark.parametrize("are_probabilities", [True, False])
+def test_precision_recall_and_f1_at_a_stated_cut_off_are_those_of_scikit_learn(are_probabilities):
+    frauds = np.array([True, True, False, True, False, False])
+    scores = np.array([0.9, 0.6, 0.6, 0.4, 0.3, 0.1])
+    outcomes = np.array([DECLINE, REVIEW, REVIEW, 0, 0, 0], np.int8)  # of rules, what is reviewed or declined
+    rows = Rows(frauds, np.zeros(6), np.zeros(6, np.int64), np.zeros(6, np.int64))
+    found = measure(judge(rows, scores, outcomes, are_probabilities=are_probabilities), Terms(cut_offs=(0.6,)))
+    expected = precision_recall_fscore_support(frauds, scores >= 0.6, average="binary")
+
+    assert [found[f"{name}_at_0.6"] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
 
 
 def test_cut_offs_take_the_score_that_equals_them():

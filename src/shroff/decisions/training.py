@@ -280,7 +280,13 @@ def terms_of(definitions: Definitions, event: str) -> Terms:
         units(policy.review_minor),
         policy.reviews_a_day,
         places,
+        cut_offs_of(definitions.models.get(event)),
     )
+
+
+def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
+    """The cut-offs at which gates of model.yaml ask, rising."""
+    return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
 
 
 def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> NDArray[np.int8]:

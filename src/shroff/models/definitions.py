@@ -46,6 +46,7 @@ class Gate:
     at_most: float | None = None
     above_champion_by: str | float | None = None  # "noise", or a number
     is_required: bool = False  # of `leak_test: required`
+    at: float | None = None  # the cut-off of a metric that has one
 
 
 @dataclass(frozen=True, slots=True)

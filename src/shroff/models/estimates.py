@@ -14,7 +14,7 @@ import numpy as np
 
 from shroff.models.daily import KeyDays, best_card_precision, card_precision, key_days
 from shroff.models.intervals import Blocks, day_blocks, drawings, ends, times_for
-from shroff.models.keys import METRICS_BY_NAME
+from shroff.models.keys import metric_of
 from shroff.models.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.sets import Floats
 
@@ -163,7 +163,8 @@ def _key_days(judged: Judged) -> KeyDays:
 
 def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
     defined = [value for value in values if np.isfinite(value)]
-    limits = (0.0, 1.0) if METRICS_BY_NAME[name].kind == "share" else (-np.inf, np.inf)
+    about = metric_of(name)
+    limits = (0.0, 1.0) if about is not None and about.kind == "share" else (-np.inf, np.inf)
     low, high = ends(drawn, blocks, _mean(values), *limits) if defined else (None, None)
     spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
     return Estimate(

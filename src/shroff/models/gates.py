@@ -11,7 +11,7 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from shroff.models.definitions import Gate
 from shroff.models.estimates import Difference, Estimate
 from shroff.models.evaluation import Compared, Evaluation
 from shroff.models.in_force import Promotion
-from shroff.models.keys import METRICS_BY_NAME, NOISE
+from shroff.models.keys import NOISE, at_cut_off, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
 from shroff.models.slices import Slice
 
@@ -128,6 +128,8 @@ def _judged(gate: Gate, measured: Measured) -> list[GateResult]:
         return [_slice_collapse(gate.at_most, measured)]
     if gate.metric == LATENCY:
         return _limits(gate, measured.latency_p99_ms, "it was not measured", " ms")
+    if gate.at is not None:
+        gate = replace(gate, metric=at_cut_off(gate.metric, gate.at))
     found = measured.metrics.get(gate.metric)
     mean, why = (None, "it is not measured") if found is None else (found.mean, found.why)
     results = _limits(gate, mean, why, "")
@@ -164,7 +166,7 @@ def _above_champion(metric: str, by: str | float, measured: Measured) -> GateRes
     found = champion.differences.get(metric)
     if found is None or found.mean is None:
         return GateResult(metric, None, limit, passed=False, note=f"{against}the two cannot be compared by it")
-    about = METRICS_BY_NAME.get(metric)
+    about = metric_of(metric)
     sign = -1.0 if about is not None and about.is_less_better else 1.0
     gain = sign * found.mean
     interval = "no interval"

@@ -51,6 +51,7 @@ class Metric:
         needs: What it cannot be computed without: `capacity` and `slices` of model.yaml, keys of the policy,
             `cut_off`, one of the policy's two, and `amount`, the costs of a missed fraud or a money field.
         is_also_test: Whether `required` says enough.
+        has_cut_off: Whether a gate names the score from which on an event counts as called fraud.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Metric:
     is_less_better: bool = False
     needs: tuple[str, ...] = ()
     is_also_test: bool = False
+    has_cut_off: bool = False
 
 
 METRICS: Final = (
@@ -79,6 +81,13 @@ METRICS: Final = (
     Metric("recall_at_review", "The share of frauds that lie from `review_at` on.", needs=("review_at",)),
     Metric("precision_at_decline", "The share of frauds among events from `decline_at` on.", needs=("decline_at",)),
     Metric("recall_at_decline", "The share of frauds that lie from `decline_at` on.", needs=("decline_at",)),
+    Metric("precision", "The share of frauds among events with a score from `at` on.", has_cut_off=True),
+    Metric("recall", "The share of frauds that have a score from `at` on.", has_cut_off=True),
+    Metric(
+        "f1",
+        "The harmonic mean of precision and recall at the cut-off `at`: 2 · precision · recall / (precision + recall).",
+        has_cut_off=True,
+    ),
     Metric(
         "calibration_error",
         "How far scores lie from the share of frauds behind them: the mean over bands of scores, by their events.",
@@ -117,6 +126,7 @@ METRICS: Final = (
     Metric("leak_test", "Whether the training set holds nothing that was not known then.", "test"),
 )
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
+AT_CUT_OFF: Final = tuple(metric.name for metric in METRICS if metric.has_cut_off)
 _IN_WORDS: Final = {  # what people are shown where that is not the name without its underscores
     "auc_roc": "AUC ROC",
     "recall_at_budget": "recall in the alert budget",
@@ -127,7 +137,22 @@ _IN_WORDS: Final = {  # what people are shown where that is not the name without
 
 def metric_words(name: str) -> str:
     """A metric's name as people are shown it."""
-    return _IN_WORDS.get(name, name.replace("_", " "))
+    return _IN_WORDS.get(name, name.replace("_", " ").replace("f1 at", "F1 at"))
+
+
+def at_cut_off(name: str, at: float) -> str:
+    """The name under which a metric is measured at a cut-off.
+
+    >>> at_cut_off("f1", 0.30)
+    'f1_at_0.3'
+    """
+    return f"{name}_at_{at:.12g}"
+
+
+def metric_of(name: str) -> Metric | None:
+    """The metric that is measured under a name, at a cut-off too."""
+    base = name.partition("_at_")[0]
+    return METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
 
 
 _AT_LEAST: Final = "The least value that passes."
@@ -151,6 +176,20 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Keys:
 
 
 SHARE_LIMITS: Final = _limits("limits of a share, of which more is better", SCORE, "0.99", "0.5")
+CUT_SHARE_LIMITS: Final = Keys(
+    "limits of a share at a cut-off, of which more is better",
+    (
+        Key(
+            "at",
+            "The score from which on an event counts as called fraud. Of rules and outcomes: what is reviewed or "
+            "declined.",
+            SCORE,
+            is_required=True,
+            examples=("0.5",),
+        ),
+        *SHARE_LIMITS.keys,
+    ),
+)
 LEAST_SHARE: Final = _limits("the limit of a share, of which less is better", SCORE, "0.02")
 MONEY_LIMITS: Final = _limits("limits in the project's money, of which more is better", DECIMAL, "100000", "1000")
 LEAST_MONEY: Final = _limits("the limit in the project's money, of which less is better", DECIMAL, "1000")
@@ -160,6 +199,8 @@ _TEST: Final = choice(REQUIRED)
 
 def limits_of(metric: Metric) -> Keys | None:
     """The limits that a gate of this metric takes; None where it is a test."""
+    if metric.has_cut_off:
+        return CUT_SHARE_LIMITS
     found = {
         ("share", False): SHARE_LIMITS,
         ("share", True): LEAST_SHARE,

@@ -232,13 +232,16 @@ class _ModelLoader:
         found = self._mapping(value, limits, metric.name)
         if found is None:
             return None
-        if not found.entries:
-            self._problems.append(found.problem(f"{metric.name} has no limit.", f"It takes {', '.join(limits.names)}."))
+        if all(key.text == "at" for key, _ in found.entries):
+            names = ", ".join(name for name in limits.names if name != "at")
+            self._problems.append(found.problem(f"{metric.name} has no limit.", f"It takes {names}."))
         at_least, at_most = (self._limit(metric, found, name) for name in ("at_least", "at_most"))
+        at = loading.decimal(found.get("at"), self._problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
             self._problems.append(found.problem(f"at_least {at_least:g} is above at_most {at_most:g}."))
         above = found.get("above_champion_by")
-        return Gate(metric.name, at_least, at_most, None if above is None else self._above(metric, above))
+        by = None if above is None else self._above(metric, above)
+        return Gate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
 
     def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
         node, what = found.get(name), f"{name} of {metric.name}"

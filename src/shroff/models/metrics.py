@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.models.daily import found_in_budget
+from shroff.models.keys import at_cut_off
 from shroff.models.sets import Flags, Floats, Words
 
 REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them: their places in `decisions.policy.OUTCOMES`
@@ -24,7 +25,10 @@ BINS: Final = 10  # of the calibration error, each with equally many rows
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the policy and people's time say: cut-offs of the score, and costs in whole units of the project's money."""
+    """What the policy and people's time say: cut-offs of the score, and costs in whole units of the project's money.
+
+    Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
+    """
 
     review_at: float | None = None
     decline_at: float | None = None
@@ -32,6 +36,7 @@ class Terms:
     review: float | None = None
     reviews_a_day: float | None = None
     money_places: int = 2
+    cut_offs: tuple[float, ...] = ()  # others, at which gates ask
 
     def outcomes(self, scores: Floats) -> NDArray[np.int8]:
         """What these cut-offs do at each score, rules aside."""
@@ -127,6 +132,12 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
         says = at is not None or not judged.are_probabilities
         found[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
         found[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
+    for at in terms.cut_offs:
+        is_called = _called(judged, at)
+        both, out = float(weight[frauds & is_called].sum()), float(weight[is_called].sum())
+        found[at_cut_off("precision", at)] = _ratio(both, out)
+        found[at_cut_off("recall", at)] = _ratio(both, frauds_total)
+        found[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
     if judged.are_probabilities:
         found["calibration_error"] = calibration_error(judged, weights)
         found["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
@@ -147,6 +158,10 @@ def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
         nobody = "" if (judged.outcomes >= least).any() else f"no test row comes to {name}"
         reasons[f"precision_at_{name}"] = no_rows or no_cut or nobody
         reasons[f"recall_at_{name}"] = no_fraud or no_cut
+    for at in terms.cut_offs:
+        nobody = "" if _called(judged, at).any() else f"no test row has a score from {at:g} on"
+        reasons[at_cut_off("precision", at)] = no_rows or nobody
+        reasons[at_cut_off("recall", at)] = reasons[at_cut_off("f1", at)] = no_fraud
     no_score = "" if judged.are_probabilities else "an outcome is no probability"
     reasons["calibration_error"] = reasons["brier"] = no_score or no_rows
     no_money = "" if judged.rows.amounts.any() else "no test row has an amount"
@@ -154,6 +169,10 @@ def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
     for name in ("money_saved", "money_lost", "cost_per_thousand"):
         reasons[name] = no_rows or no_outcome or no_money
     return {name: why for name, why in reasons.items() if why}
+
+
+def _called(judged: Judged, at: float) -> Flags:
+    return judged.scores >= at if judged.are_probabilities else judged.outcomes >= REVIEW
 
 
 def auc_roc(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:

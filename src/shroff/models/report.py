@@ -12,7 +12,7 @@ from shroff.models.dependence import Dependence
 from shroff.models.estimates import Difference, Estimate
 from shroff.models.evaluation import Compared, Evaluation, FoldReport
 from shroff.models.gates import value_text
-from shroff.models.keys import METRICS_BY_NAME, metric_words
+from shroff.models.keys import metric_of, metric_words
 from shroff.models.pages import note, page, section, table
 from shroff.models.registry import GateResult
 from shroff.models.report_plots import cost_chart, curves, dependence_plots, importance_bars
@@ -153,9 +153,9 @@ def _metrics_table(evaluation: Evaluation) -> str:
         "above, on identical rows."
     )
     meanings = "".join(
-        f"<p><b>{_upper(metric_words(name))}</b> ({name}): {escape(METRICS_BY_NAME[name].meaning)}</p>"
+        f"<p><b>{_upper(metric_words(name))}</b> ({name}): {escape(told.meaning)}</p>"
         for name in evaluation.metrics
-        if name in METRICS_BY_NAME
+        if (told := metric_of(name)) is not None
     )
     shown = table(head, rows, numbers=range(1, len(head)), wide=[0])
     legend = f"<details><summary>What they mean</summary>{meanings}</details>"
