@@ -199,14 +199,14 @@ class Project(
         A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
         deciding needs it.
         """
-        report = check(self.loaded, self.hasher)
+        report = check(self.loaded, self.hasher, self.read_once)
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
         return self.check_change(report) if with_log else report
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
-        report = check(self.loaded, self.hasher)
+        report = check(self.loaded, self.hasher, self.read_once)
         if report.definitions is None or report.errors:
             raise DefinitionError(report.errors)
         return report.definitions

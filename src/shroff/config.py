@@ -179,6 +179,12 @@ def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
     return {(name := path.relative_to(folder).as_posix()): _text(_bytes(path), name, problems) for path in found}
 
 
+def read_settings(folder: Path) -> str:
+    """The text of shroff.yaml; empty where there is none. Raises: UsageError where it cannot be read."""
+    path = folder / PROJECT_FILE
+    return _text(_bytes(path), PROJECT_FILE, []) if path.is_file() else ""
+
+
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     """What looks like a project file and is not read: mistakes, such as rules/velocity.yml, and what may be meant so.
 

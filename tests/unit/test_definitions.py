@@ -6,6 +6,7 @@ import pytest
 
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.ruletests import run_rule_tests
+from shroff.features.naive import Naive
 from tests.unit.projects import FILES, definitions
 
 HASHED = {
@@ -147,6 +148,24 @@ def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_th
 
     assert run_rule_tests(loaded.or_raise()) == (1, [])
     assert ["leaves out labels" in one.message for one in loaded.warnings] == [True] * is_warned
+
+
+def test_the_tests_of_a_rule_compute_what_that_rule_reads_and_no_other(monkeypatch):
+    rules = """
+- { id: other, on: payment, by: card, when: card.spent_1d > 5, effect: note }
+- id: many
+  on: payment
+  by: card
+  when: card.payments_1h >= 1
+  effect: review
+  tests:
+    - { name: one, events: [{ payment: { id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 } }], hits: [false] }
+"""
+    computed, compute = list[str](), Naive.compute
+    monkeypatch.setattr(Naive, "compute", lambda self, of, at: (computed.append(of.name), compute(self, of, at))[1])
+
+    assert run_rule_tests(definitions({"rules/large.yaml": rules})) == (1, [])
+    assert computed == ["card.payments_1h", "rule many"]
 
 
 def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():

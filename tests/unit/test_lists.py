@@ -13,8 +13,14 @@ import pytest
 
 from shroff import app, config
 from shroff.cli.main import run
+from shroff.decisions.engine import Engine
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
-from shroff.errors import DefinitionError, StorageError, UsageError
+from shroff.decisions.read_once import ReadOnce
+from shroff.decisions.reference import load_list
+from shroff.errors import DefinitionError, Problem, StorageError, UsageError
+from shroff.features.naive import Naive
+from shroff.rules.definitions import RuleLoader
+from shroff.streams.log import Log
 from tests.unit.projects import FILES
 
 HEADER = "value,note,added_by,expires_at\n"
@@ -280,11 +286,15 @@ def test_a_change_whose_project_does_not_fit_the_log_is_written_and_says_what_it
 
 
 def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monkeypatch, capsys):
-    def fail(*_arguments: object) -> None:
+    opened = app.Project.open_log
+
+    def fail(project: app.Project, *, read_only: bool) -> Log:
+        if read_only:
+            return opened(project, read_only=True)
         raise StorageError("log.db: there is no room. Make room and start again.")
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(app.Project, "writing", fail)
+    monkeypatch.setattr(app.Project, "open_log", fail)
     assert run(["-C", str(folder), "lists", "add", "blocked", "c2"]) == 0
 
     said = capsys.readouterr().out
@@ -293,12 +303,78 @@ def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monke
     assert [one.value for one in app.open(folder).list_entries("blocked")] == ["c1", "c2"]
 
 
+def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
+    tested = RULE.replace(
+        " }\n", ", tests: [{ name: one, events: [{ payment: { card: c1, amount: 1 } }], hits: [true] }] }\n"
+    )
+    (folder / "rules" / "listed.yaml").write_text(tested.replace("amount: 1", "amount: 1.00, at: 2026-01-01T00:00:00Z"))
+    ingested(folder, 1, "c2")
+    project = app.open(folder)
+    assert project.check().is_ok
+    for of, name in ((RuleLoader, "load"), (Naive, "add"), (Engine, "__init__")):
+        monkeypatch.setattr(of, name, lambda *_: pytest.fail("it is compiled"))
+    changes = [project.list_add("blocked", Entry("c2")), project.list_add("blocked", Entry("c2", "why"))]
+    changes += [project.list_remove("blocked", "c2"), project.list_add("blocked", Entry("c3"))]
+    monkeypatch.undo()
+
+    assert [(one.what, one.in_force, one.entries) for one in changes] == [
+        (ADDED, True, 2),
+        (CHANGED, True, 2),
+        (REMOVED, True, 1),
+        (ADDED, True, 2),
+    ]
+    assert [ingested(folder, number, card) for number, card in ((2, "c2"), (3, "c3"))] == ["approve", "decline"]
+    with pytest.raises(DefinitionError, match="test 'one' of rule listed fails"):
+        project.list_remove("blocked", "c1")  # a row that a test asks for
+    assert app.open(folder).verify().mismatches == 0
+
+
+def test_a_row_that_state_is_made_of_folds_the_log(folder):
+    listed = "  listed: count(payment where payment.card in lists.blocked) over 24h\n"
+    (folder / "features.yaml").write_text(FILES["features.yaml"] + listed)
+    ingested(folder, 1, "c2")
+    assert app.open(folder).list_add("blocked", Entry("c2")).in_force
+    fields = {"id": "p2", "at": "2026-03-01T12:00:02Z", "card": "c2", "amount": "1.00"}
+    (decision,) = app.open(folder).decide([fields], as_type="payment")
+
+    assert decision.features["card.listed"] == 1
+
+
+MORE = (
+    "c9\n",
+    "c1,,,2027-01-01T00:00:00Z\n",
+    "c1,,,\n\n",
+    'a "b"\n',
+    '"a\nb",x\n',
+    "c1,,,no time\n",
+    "c9,,,,,\n",
+    '"c9\n',
+    "c9",
+)
+
+
+@pytest.mark.parametrize(
+    "before", [HEADER + "c1,,ann,\nc2,,,2026-01-01T00:00:00Z\n", HEADER, "value\nc1", '"value"\n', ""]
+)
+def test_lines_behind_a_list_are_read_as_the_whole_list_is(before):
+    for more in MORE:
+        known, problems, whole = ReadOnce(), list[Problem](), list[Problem]()
+        known.list_file("lists/blocked.csv", before, [])
+        found = known.list_file("lists/blocked.csv", before + more, problems)
+
+        assert (found, problems) == (load_list("lists/blocked.csv", before + more, whole), whole)
+
+
 def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, capsys):
-    def interrupted(*_arguments: object) -> None:
+    opened = app.Project.open_log
+
+    def interrupted(project: app.Project, *, read_only: bool) -> Log:
+        if read_only:
+            return opened(project, read_only=True)
         raise KeyboardInterrupt
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(app.Project, "writing", interrupted)
+    monkeypatch.setattr(app.Project, "open_log", interrupted)
     code, found = asked(capsys, folder, "add", "blocked", "c2")
 
     assert (code, found["detail"]) == (

@@ -26,6 +26,7 @@ from tests.unit.projects import FILES, NOW_MS, definitions, payment
 
 HEADER = Header(7, "layout", "log")
 POLICY = "payment:\n  without_model: rules\n"
+COUNTS_LISTED = FILES["features.yaml"] + "  bad_1h: count(payment where payment.card in lists.bad) over 1h\n"
 PARTS = [b"", b"one", b"x" * 100_000]
 
 
@@ -164,7 +165,7 @@ def test_a_start_reads_only_what_came_after_the_snapshot(folder, store):
         {"features.yaml": "card:\n  payments_1h: count(payment) over 2h\n"},
         {"rules/large.yaml": None},
         {"shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nlateness: 2h\n"},
-        {"lists/bad.csv": "value\nc1\n"},
+        {"features.yaml": COUNTS_LISTED, "lists/bad.csv": "value\nc1\n"},
     ],
 )
 def test_a_snapshot_of_other_definitions_stays_and_is_passed_over(folder, store, changes):
@@ -176,6 +177,16 @@ def test_a_snapshot_of_other_definitions_stays_and_is_passed_over(folder, store,
     assert other.unsaved == 3
     assert other.warnings == []
     assert len(folder.files()) == 1
+
+
+@pytest.mark.parametrize(("features", "unread"), [(FILES["features.yaml"], 1), (COUNTS_LISTED, 3)])
+def test_a_row_of_a_list_makes_a_snapshot_useless_only_where_state_is_made_of_the_list(folder, store, features, unread):
+    first = started(store, folder, {"features.yaml": features, "lists/bad.csv": "value\nc1\n"})
+    first.write([payment(1)])
+    first.snapshot()
+    other = started(store, folder, {"features.yaml": features, "lists/bad.csv": "value\nc2\n"})
+
+    assert other.unsaved == unread
 
 
 def test_a_snapshot_from_before_a_version_that_let_later_events_in_is_passed_over(folder, store):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.meaning import read_by
 from shroff.decisions.replay import Segment
 from shroff.decisions.stored import telling_damage
-from shroff.features.computed import Computed, score_name
-from shroff.language.expression import FeatureValue, ItemFeature, Score, walk
+from shroff.features.computed import Computed, needed, score_name
 from shroff.rules.definitions import Rule
 
 
@@ -43,7 +42,7 @@ def work_of(draft: Definitions, versions: Iterable[Segment]) -> Work:
     )
     by_rows, by_columns = (
         (
-            *_needed(computed_of(draft), [*(rule.computed.name for rule in rules), *more]),
+            *needed(computed_of(draft), [*(rule.computed.name for rule in rules), *more]),
             *(one for rule in rules for one in keys.get(rule.id, ())),
         )
         for rules, more in zip(parts, ((), scores), strict=True)
@@ -87,21 +86,6 @@ def _meaning(rule: Rule, definitions: Definitions, files: Mapping[str, str]) -> 
     keyed = {name: definitions.events.entities[name] for name in {rule.by, *reads.entities}}
     data = {*(f"lists/{name}.csv" for name in reads.lists), *(f"tables/{name}.csv" for name in reads.tables)}
     return rule.on, rule.by, rule.when, rule.expires_ms, reads.features, keyed, {name: files.get(name) for name in data}
-
-
-def _needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
-    """What has these names, with all that it reads."""
-    wanted, found = set(names), list[Computed]()
-    for one in reversed(computed):
-        if one.name not in wanted:
-            continue
-        found.append(one)
-        for part in walk(one.node):
-            if isinstance(part, FeatureValue | ItemFeature):
-                wanted.add(part.name)
-            elif isinstance(part, Score):
-                wanted |= {score_name(event) for event in one.events}
-    return found[::-1]
 
 
 def _keys_of(rule: Rule, draft: Definitions) -> list[Computed]:

@@ -10,12 +10,14 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from shroff.decisions.calls import Call, load_calls
 from shroff.decisions.laid_over import DraftFile, laid_over
+from shroff.decisions.look_ups import LookUps, look_ups
 from shroff.decisions.meaning import meaning_of, read_by, redefined
 from shroff.decisions.policy import Policy, load_policy
 from shroff.decisions.read_once import ReadOnce
@@ -36,11 +38,11 @@ from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings, load_settings
 from shroff.events.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.features.computed import Computed
-from shroff.features.definitions import Feature, load_features, stacked, wanted_features
+from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
 from shroff.language import yamltext
 from shroff.language.checker import check
-from shroff.language.expression import FeatureValue, InList, ItemFeature, ItemField, Node, ThisField, aggregates, walk
-from shroff.language.names import Scope
+from shroff.language.expression import ItemField, Node, aggregates, walk
+from shroff.language.names import Names, Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
 from shroff.language.values import Value
@@ -96,6 +98,7 @@ class Definitions:
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
     calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
+    look_ups: LookUps = field(default_factory=LookUps)
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
@@ -194,27 +197,85 @@ def load_definitions(
         read: Keeps what is read of each file for the next time, for one `hasher`.
     """
     read = ReadOnce() if read is None else read
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
     if "shroff.yaml" not in files:
         hint = "Run 'shroff init DIR --template payments' to make a project."
         return Loaded(
             None,
             [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
         )
+    found: list[Problem] = []
+    lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if _is(name, "lists")}
+    list_names = frozenset(one.name for one in lists.values())
+    beside = {name: text for name, text in files.items() if name not in lists}
+    make = partial(_declared, beside, list_names, read, draft)
+    declared = make() if draft else read.once("declared", (beside, list_names), make)
+    problems, warnings = [*found, *declared.problems], [*declared.warnings]
+    if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
+        load_systems(declared.top, problems, warnings)
+    load_case_settings(declared.top, problems, declared.events)
+    typed = declared.events, declared.names, declared.types
+    scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
+    if problems:
+        return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
+    inputs = [node for each in scoring.values() for one in each.all for node in one.inputs]
+    read_by_models = look_ups(inputs, declared.events, declared.features)
+    hashed = declared.look_ups.hashed | read_by_models.hashed
+    lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
+    texts = {name: one.text for name, one in lists.items()}
+    definitions = Definitions(
+        declared.settings,
+        declared.events,
+        declared.features,
+        declared.rules,
+        declared.policies,
+        declared.models,
+        Reference({one.name: one.entries for one in lists.values()}, declared.tables),
+        replace(declared.versions, lists=_text_version(texts)),
+        {**declared.files, **texts},
+        scoring,
+        declared.calls,
+        LookUps(hashed, declared.look_ups.kept | read_by_models.kept),
+    )
+    warnings += definitions.unused_scores().values()
+    return Loaded(definitions, [], sorted(warnings, key=_place))
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """All that files say but the rows of lists, which change by themselves, and what is wrong with it."""
+
+    top: yamltext.Node | None
+    settings: Settings
+    events: Events
+    names: Names
+    features: Mapping[str, Feature]
+    types: FeatureTypes
+    tables: Tables
+    rules: tuple[Rule, ...]
+    policies: Mapping[str, Policy]
+    models: Mapping[str, ModelSettings]
+    named: Mapping[str, in_force.InForce]
+    calls: Mapping[str, Call]
+    look_ups: LookUps  # by all but the models in force
+    versions: Versions
+    files: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def _declared(
+    files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[DraftFile]
+) -> _Declared:
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     rule_files = sorted(name for name in files if name.startswith("rules/"))
     trees = {name: read.tree(name, files[name], problems) for name in (*YAML_FILES, *rule_files) if name in files}
     if draft:
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
-    settings = load_settings(trees.get("shroff.yaml"), problems)
     top = trees.get("shroff.yaml")
-    if isinstance(top, YamlMapping):
-        load_systems(top, problems, warnings)  # for its mistakes: where things are decides nothing
-    lists = {name: read.list_file(name, files[name], problems) for name in sorted(files) if _is(name, "lists")}
-    list_names = frozenset(one.name for one in lists.values())
+    settings = load_settings(top, problems)
     events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
-    load_case_settings(top, problems, events)  # for its mistakes, as above
     names = events.names(list_names, settings.money_places)
     tables = _tables(files, events, settings, problems)
     features, types = load_features(trees.get("features.yaml"), events, names, problems)
@@ -225,40 +286,25 @@ def load_definitions(
     known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
-    scoring = load_scoring(named, load_model, events, names, types, problems, warnings)
     calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
     _warn_of_names(events, warnings)
     _warn_of_sources(features, rules, warnings)
-    if problems:
-        return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
-    hashed = hashed_lists(events, features, rules, models, scoring)
-    lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
-    definitions = Definitions(
-        settings,
-        events,
-        features,
-        rules,
-        policies,
-        models,
-        Reference({one.name: one.entries for one in lists.values()}, tables),
-        Versions(
-            _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
-            _rules_version(trees[name] for name in rule_files),
-            _version([trees.get("policy.yaml")]),
-            _text_version({name: one.text for name, one in lists.items()}),
-            _text_version({name: files[name] for name in files if _is(name, "tables")}),
-            in_force.version_of(named),
-        ),
-        {
-            **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
-            **{name: one.text for name, one in lists.items()},
-            **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
-        },
-        scoring,
-        calls,
+    nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]
+    nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
+    versions = Versions(
+        _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
+        _rules_version(trees[name] for name in rule_files),
+        _version([trees.get("policy.yaml")]),
+        tables=_text_version({name: files[name] for name in files if _is(name, "tables")}),
+        model=in_force.version_of(named),
     )
-    warnings += definitions.unused_scores().values()
-    return Loaded(definitions, [], sorted(warnings, key=_place))
+    carried = {
+        **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
+        **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
+    }
+    asked = LookUps() if problems else look_ups(nodes, events, features)
+    found = top, settings, events, names, features, types, tables, rules, policies, models, named, calls, asked
+    return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
 
 
 def _is(name: str, folder: str) -> bool:
@@ -356,32 +402,6 @@ def _warn_of_sources(features: Mapping[str, Feature], rules: Iterable[Rule], war
                 words = f"{what} asks who said it, and leaves out labels that did not change the verdict in force: "
                 more = "a customer's word where there was a fraud label before, or where an analyst has answered."
                 warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
-
-
-def hashed_lists(
-    events: Events,
-    features: Mapping[str, Feature],
-    rules: Iterable[Rule],
-    models: Mapping[str, ModelSettings],
-    scoring: Mapping[str, Scoring],
-) -> frozenset[str]:
-    """Names of the lists that are asked about a hashed field, or about a feature that gives one back."""
-    hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
-    nodes: list[Node] = [feature.node for feature in features.values()]
-    for rule in rules:
-        nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
-    nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
-    nodes += [node for each in scoring.values() for one in each.all for node in one.inputs]
-
-    def reads_hashed(node: Node) -> bool:
-        return any(
-            (isinstance(leaf, ThisField | ItemField) and leaf.name.removeprefix("of.") in hashed)
-            or (isinstance(leaf, FeatureValue | ItemFeature) and reads_hashed(features[leaf.name].node))
-            for leaf in walk(node)
-        )
-
-    asked = (part for node in nodes for part in walk(node) if isinstance(part, InList))
-    return frozenset(part.list for part in asked if reads_hashed(part.operand))
 
 
 def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None, read: ReadOnce) -> ListFile:

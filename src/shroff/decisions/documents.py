@@ -8,11 +8,11 @@ in the log nor the wording of reasons is part of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from shroff.decisions.definitions import Definitions
+from shroff.decisions.definitions import Definitions, Versions
 from shroff.decisions.fragments import ObjectWriter, RowWriter
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
@@ -47,15 +47,16 @@ class DocumentWriter:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
         self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
         self._row = RowWriter(self._fields, definitions.settings.money_places)
-        versions = asdict(definitions.versions)
-        scorers = definitions.scoring_of(event).deciding
-        self._versions = {
-            model: _versions({name: versions[name] for name in _LISTED} | {"model": model})
-            for model in ("", *(one.id for one in scorers))
-        }
+        self._models = ["", *(one.id for one in definitions.scoring_of(event).deciding)]
+        self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
         self._sealed_event = f'","event":"{event}","'.encode()
         self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
+
+    def show(self, versions: Versions) -> None:
+        """Write these versions from here on; all that they compute is what it was."""
+        listed = {name: getattr(versions, name) for name in _LISTED}
+        self._versions = {model: _versions(listed | {"model": model}) for model in self._models}
 
     def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
         """The features of each event as a JSON object, names sorted; of use until the next call."""

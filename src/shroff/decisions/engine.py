@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,8 +43,10 @@ class Engine:
     def __init__(self, definitions: Definitions, lateness_ms: int | None = None, online: Online | None = None) -> None:
         self.definitions = definitions
         self.lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
+        self._lists = dict(definitions.reference.lists)  # its own: see `take_rows`
         if online is None:
-            online = Online(definitions.events, computed_of(definitions), definitions.reference, self.lateness_ms)
+            reference = replace(definitions.reference, lists=self._lists)
+            online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
         self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
@@ -57,6 +60,13 @@ class Engine:
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
         self._few: dict[str, FewDecider] = {}
+
+    def take_rows(self, definitions: Definitions) -> None:
+        """Go on with other rows of lists, of which no state is made; all else is what it was, and stays compiled."""
+        self.definitions = definitions
+        self._lists.update(definitions.reference.lists)
+        for writer in self._writers.values():
+            writer.show(definitions.versions)
 
     def step(self, batch: Sequence[Placed]) -> Effects:
         """Take events in log order and decide those that are decided now."""

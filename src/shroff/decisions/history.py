@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,9 @@ from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.streams.log import Log, Record, WaitingLabel
+
+if TYPE_CHECKING:
+    from shroff.decisions.definitions import Definitions
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
 _Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
@@ -262,6 +265,15 @@ class Control:
         changed = {name: text for name, text in files.items() if self.files.get(name) != text}
         removed = sorted(name for name in self.files if name not in files)
         return _sorted_json({"files": changed, "removed": removed, "versions": versions})
+
+
+def control_of(control: Control, definitions: Definitions, seq: int, now_ms: int) -> Record | None:
+    """The control event that puts definitions in force behind these, at a place; None where they are that already."""
+    versions = asdict(definitions.versions)
+    if control.versions == versions:
+        return None
+    body = control.change_to(definitions.files, versions)
+    return Record(seq, "control", "control", str(seq), now_ms, body, decided=False)
 
 
 def control_at(log: Log, seq: int | None = None) -> Control:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from shroff import config
 from shroff.decisions.additions import Additions, Waits
 from shroff.decisions.deeds import Deed
-from shroff.decisions.definitions import HASHED, Definitions, hashed_lists
+from shroff.decisions.definitions import HASHED, Definitions
 from shroff.decisions.progress import unheard
 from shroff.errors import UsageError
 from shroff.rules.silences import rule_of
@@ -93,7 +93,7 @@ class ListFiles(Additions):
 
         Raises: as `write_list`; NotAllowedError for a silence where a second person approves those.
         """
-        from shroff.decisions.lists import Change, entries, file_of
+        from shroff.decisions.lists import Change, file_of
 
         if put:
             self.refuse_alone(name)
@@ -107,8 +107,8 @@ class ListFiles(Additions):
         in_force, why_not = self._put_in_force(waits, WRITTEN)
         now = self._files_in_force() if in_force else before
         others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
-        stands, count = self._stands_for(name, self.definitions)(value), len(entries(found.text))
-        return Change(name, stands, found.what, count, in_force, why_not, tuple(others) if before else ())
+        stands = self._stands_for(name, self.definitions)(value)
+        return Change(name, stands, found.what, found.entries, in_force, why_not, tuple(others) if before else ())
 
     def write_list(
         self,
@@ -131,7 +131,7 @@ class ListFiles(Additions):
         Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
             DefinitionError where the project would have mistakes.
         """
-        from shroff.decisions.lists import edited, entries, file_of
+        from shroff.decisions.lists import edited, file_of
 
         for one in put:
             _check(name, one)
@@ -139,12 +139,12 @@ class ListFiles(Additions):
             self.reload()
             definitions, text = self._known(name, makes=makes)
             stands_for = self._stands_for(name, definitions)
-            there = {stands_for(one.value) for one in entries(text)} if out else set()
-            for value in out:
-                if stands_for(value) not in there:
-                    raise UsageError(f"{value!r} is not in the list {name}.")
             hashed = [replace(one, value=stands_for(one.value)) for one in put]
             found = edited(text, hashed, out, stands_for, is_whole=is_whole)
+            gone = {stands_for(one.value) for one in found.before} if out else set()
+            for value in out:
+                if stands_for(value) not in gone:
+                    raise UsageError(f"{value!r} is not in the list {name}.")
             if found.text != text:
                 self.check_with({file_of(name): found.text})
                 before(found)
@@ -174,8 +174,7 @@ class ListFiles(Additions):
     def _stands_for(self, name: str, definitions: Definitions) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
         hasher = self.hasher
-        read = definitions.events, definitions.features, definitions.rules, definitions.models, definitions.scoring
-        if name not in hashed_lists(*read):
+        if name not in definitions.look_ups.hashed:
             return str
         return lambda value: value if HASHED.fullmatch(value) else hasher(value)
 

@@ -62,7 +62,7 @@ def files_of(folder: Path, of_lane: Mapping[str, str] | None) -> tuple[Mapping[s
 
 def systems_of(folder: Path) -> Systems:
     """The outside systems that a project names. What is wrong with them is told with all else in its files."""
-    text = config.read_files(folder, []).get(config.PROJECT_FILE, "")
+    text = config.read_settings(folder)
     top = yamltext.read(text, config.PROJECT_FILE, [])
     return load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from shroff.decisions.reference import ListFile, load_list
+from shroff.decisions.reference import ListFile, load_list, with_more
 from shroff.errors import Problem
 from shroff.language import yamltext
 
@@ -29,11 +29,35 @@ class ReadOnce:
 
     def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
         """A file as a list."""
-        return self._of("list", name, text, lambda found: load_list(name, text, found), problems)
+        kept = self._kept.get(("list", name))
+        known = None if kept is None or kept[2] else kept[1]
+
+        def read(found: list[Problem]) -> ListFile:
+            return (known and with_more(known, text)) or load_list(name, text, found)
+
+        return self._of("list", name, text, read, problems)
 
     def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
         """A list with each value changed, where that is one and the same change for each list at all times."""
         return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
+
+    def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
+        """What is made of what is given, as long as that is equal to what was given last."""
+        kept = self._kept.get((kind, ""))
+        if kept is not None and kept[0] == given:
+            value: Value = kept[1]
+            return value
+        value = make()
+        self._kept[kind, ""] = given, value, ()
+        return value
+
+    def last(self, kind: str) -> Any:
+        """What was kept last of a kind; None where nothing was."""
+        return self._kept.get((kind, ""), (None, None))[1]
+
+    def keep(self, kind: str, value: object) -> None:
+        """Keep what was made, for whoever can say by itself whether it still holds."""
+        self._kept[kind, ""] = None, value, ()
 
     def _of(
         self, kind: str, name: str, given: object, read: Callable[[list[Problem]], Value], problems: list[Problem]

@@ -40,13 +40,13 @@ class ListFile:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(kept)
+        changed = {value: change(value) for value in self.entries}
+        places = [rows[0].index(name) for name in kept]
         for row in rows[1:]:
-            cells = dict(zip(rows[0], row, strict=False))
-            value = cells.get("value", "")
-            if value:
-                cells["value"] = change(value)
-                writer.writerow([cells.get(name, "") for name in kept])
-        return ListFile(self.name, out.getvalue(), {change(value): expires for value, expires in self.entries.items()})
+            cells = [row[at] if at < len(row) else "" for at in places]
+            if "value" in kept and cells[0]:
+                writer.writerow([changed.get(cells[0]) or change(cells[0]), *cells[1:]])
+        return ListFile(self.name, out.getvalue(), {changed[value]: expires for value, expires in self.entries.items()})
 
 
 def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
@@ -63,19 +63,35 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     if "value" not in header:
         problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
         return ListFile(name, text, entries)
+    at, expires_at = header.index("value"), header.index("expires_at") if "expires_at" in header else len(header)
     for number, row in rows:
-        cells = dict(zip(header, row, strict=False))
-        value = cells.get("value", "")
+        value = row[at] if len(row) > at else ""
         if not value:
             continue
         try:
-            expires = parse_time(cells["expires_at"]) if cells.get("expires_at") else None
+            expires = parse_time(row[expires_at]) if len(row) > expires_at and row[expires_at] else None
         except ValueError as error:
             problems.append(Problem(file, number, 1, "", f"expires_at: {error}"))
             continue
         known = entries.get(value, 0)
         entries[value] = None if known is None or expires is None else max(known, expires)
     return ListFile(name, text, entries)
+
+
+def with_more(known: ListFile, text: str) -> ListFile | None:
+    """A list that was read without a mistake, with lines behind those; None where all of it is to be read."""
+    header, end, _ = known.text.partition("\n")
+    if not end or '"' in header or not known.text.endswith("\n") or not text.startswith(known.text):
+        return None
+    problems: list[Problem] = []
+    more = load_list(f"lists/{known.name}.csv", header + end + text[len(known.text) :], problems)
+    if problems:
+        return None  # their lines are to be named
+    entries = {**known.entries}
+    for value, expires in more.entries.items():
+        was = entries.get(value, 0)
+        entries[value] = None if was is None or expires is None else max(was, expires)
+    return ListFile(known.name, text, entries)
 
 
 def load_table(
@@ -115,24 +131,21 @@ def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], lis
     reader = csv.reader(io.StringIO(text), strict=True)
     header: list[str] = []
     rows: list[tuple[int, list[str]]] = []
-    while True:
-        number = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error:
-            words = "a quotation mark in this line has no fellow, or text stands behind one."
-            problems.append(Problem(file, number, 1, "", words, "Inside quotes a quotation mark is written twice."))
-            return header, rows
-        if row is None:
-            return header, rows
-        if number == 1:
-            header = row
-        elif len(row) > len(header):
-            problems.append(
-                Problem(file, number, 1, "", f"the line has {len(row)} cells, the header has {len(header)}.")
-            )
-        elif any(row):
-            rows.append((number, row))
+    end = 0
+    try:
+        header = next(reader, [])
+        end = reader.line_num
+        for row in reader:
+            number, end = end + 1, reader.line_num
+            if len(row) > len(header):
+                words = f"the line has {len(row)} cells, the header has {len(header)}."
+                problems.append(Problem(file, number, 1, "", words))
+            elif any(row):
+                rows.append((number, row))
+    except csv.Error:
+        words = "a quotation mark in this line has no fellow, or text stands behind one."
+        problems.append(Problem(file, end + 1, 1, "", words, "Inside quotes a quotation mark is written twice."))
+    return header, rows
 
 
 def parse_cell(text: str, type_: Type, money_places: int) -> Value:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +24,8 @@ from shroff.features.naive import Naive
 from shroff.language.values import Value
 from shroff.models.in_force import FILE
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Record
+
+Marked = TypeVar("Marked", HitRow, FlagRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,27 +147,52 @@ def _verify_segments(log: Log, result: Verification, progress: Progress | None, 
         definitions = segment.definitions
         folded = (folded and carried(folded, definitions)) or empty(definitions, lateness_of(log, definitions))
         mismatches = result.mismatches
-        hits: list[HitRow] = []
-        flags: list[FlagRow] = []
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
-        _compare(recorded, _decisions(redecided(log, segment, None, progress, folded), hits, flags), result)
-        stored_hits = [row for rows in log.hits_after(segment.start, segment.end) for row in rows]
-        stored_flags = [row for rows in log.flags_after(segment.start, segment.end) for row in rows]
-        found = [(row.seq, row) for row in hits]
-        compare_marks("hit", [(row.seq, row) for row in stored_hits], found, "online", result)
-        # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
-        as_raised = [(row.seq, replace(row, accuracy=PENDING)) for row in stored_flags]
-        compare_marks("flag", as_raised, [(row.seq, row) for row in flags], "online", result)
+        marks = _Marks(log, segment, result)
+        _compare(recorded, marks.decisions(redecided(log, segment, None, progress, folded)), result)
+        marks.compare((), (), segment.end)
         if result.mismatches > mismatches:  # it has seen another past than the log's
             folded = None
 
 
-def _decisions(computed: Iterable[Effects], hits: list[HitRow], flags: list[FlagRow]) -> Iterator[DecisionRow]:
-    """The decisions among effects; hits and flags, which are few, are collected on the way."""
-    for effects in computed:
-        hits += effects.hits
-        flags += effects.flags
-        yield from effects.decisions
+class _Marks:
+    """The hits and flags that a stretch of the log has, compared with those computed, a batch at a time."""
+
+    def __init__(self, log: Log, segment: Segment, result: Verification) -> None:
+        self._hits = _Ahead(log.hits_after(segment.start, segment.end))
+        self._flags = _Ahead(log.flags_after(segment.start, segment.end))
+        self._result = result
+
+    def decisions(self, computed: Iterable[Effects]) -> Iterator[DecisionRow]:
+        """The decisions among effects; hits and flags are compared on the way."""
+        for effects in computed:
+            yield from effects.decisions
+            ends = [row.seq for row in effects.decisions[-1:]] + [row.seq for row in effects.hits[-1:]]
+            self.compare(effects.hits, effects.flags, max(ends, default=0))  # a flag stands where a hit does
+
+    def compare(self, hits: Iterable[HitRow], flags: Iterable[FlagRow], upto: int) -> None:
+        """Compare with what the log has behind the last batch, up to a place."""
+        stored, found = self._hits.taken(upto), [(row.seq, row) for row in hits]
+        compare_marks("hit", [(row.seq, row) for row in stored], found, "online", self._result)
+        # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+        raised = [(row.seq, replace(row, accuracy=PENDING)) for row in self._flags.taken(upto)]
+        compare_marks("flag", raised, [(row.seq, row) for row in flags], "online", self._result)
+
+
+class _Ahead(Generic[Marked]):
+    """Rows in the order of their places, given up to a place at a time."""
+
+    def __init__(self, batches: Iterable[Sequence[Marked]]) -> None:
+        self._rows: Iterator[Marked] = chain.from_iterable(batches)
+        self._next: Marked | None = next(self._rows, None)
+
+    def taken(self, upto: int) -> list[Marked]:
+        """The rows behind those given before, up to a place."""
+        found = list[Marked]()
+        while self._next is not None and self._next.seq <= upto:
+            found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
 
 
 def compare_marks(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shroff.decisions.definitions import Definitions, Hasher, Loaded, computed_of
 from shroff.decisions.history import standing_of
+from shroff.decisions.read_once import ReadOnce
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
+from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.silences import rule_of
@@ -29,28 +31,84 @@ class CheckReport:
         return not self.errors
 
 
-def check(loaded: Loaded, hasher: Hasher | None) -> CheckReport:
-    """What is wrong with a project that was read: its mistakes, or the rule tests that fail."""
+def check(loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None) -> CheckReport:
+    """What is wrong with a project that was read: its mistakes, or the rule tests that fail.
+
+    `read` keeps which tests passed, for the next time.
+    """
     if loaded.definitions is None:
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
-    tests, failed = run_rule_tests(loaded.definitions, hasher)
+    tests, failed = run_rule_tests(loaded.definitions, hasher, read)
     return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 
-def run_rule_tests(definitions: Definitions, hasher: Hasher | None = None) -> tuple[int, list[Problem]]:
+def run_rule_tests(
+    definitions: Definitions, hasher: Hasher | None = None, read: ReadOnce | None = None
+) -> tuple[int, list[Problem]]:
     """Run every rule test; gives how many there are and a problem for each that fails.
 
-    The hasher is the one by which the definitions were loaded: their lists hold hashed values.
+    The hasher is the one by which the definitions were loaded: their lists hold hashed values. With `read`, tests of
+    rules that passed before are not run again while all stays that they read: other rows of a list are not.
     """
-    problems: list[Problem] = []
-    count = 0
-    for rule in definitions.rules:
-        for test in rule.tests:
-            count += 1
-            problem = _run(rule, test, definitions, hasher)
-            if problem is not None:
-                problems.append(problem)
+    count = sum(len(rule.tests) for rule in definitions.rules)
+    passed = None if read is None else read.last("tests")
+    if isinstance(passed, _Passed) and passed.holds(definitions):
+        return count, []
+    runner = _Runner(definitions, hasher)
+    problems = [one for rule in definitions.rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
+    if read is not None and not problems:
+        read.keep("tests", _Passed(definitions, {name: one.answers for name, one in runner.lists.items()}))
     return count, problems
+
+
+class _Watched(Mapping[str, int | None]):
+    """The entries of a list, which notes what it is asked for: a list changes a test by nothing else."""
+
+    def __init__(self, entries: Mapping[str, int | None]) -> None:
+        self._entries = entries
+        self.answers: dict[str, tuple[bool, int | None]] = {}
+
+    def __getitem__(self, value: str) -> int | None:
+        self.answers[value] = _answer(self._entries, value)
+        return self._entries[value]
+
+    def __contains__(self, value: object) -> bool:
+        found = self.answers[str(value)] = _answer(self._entries, str(value))
+        return found[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _answer(entries: Mapping[str, int | None], value: str) -> tuple[bool, int | None]:
+    return value in entries, entries.get(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """That all tests passed, and what they asked lists for, by the lists' names."""
+
+    definitions: Definitions
+    answers: Mapping[str, Mapping[str, tuple[bool, int | None]]]
+
+    def holds(self, now: Definitions) -> bool:
+        """Whether they would pass again: all that they read is what it was then."""
+        was, lists = self.definitions, now.reference.lists
+        both = (
+            (was.rules, now.rules),
+            (was.features, now.features),
+            (was.events, now.events),
+            (was.settings, now.settings),
+            (was.reference.tables, now.reference.tables),
+        )
+        return all(one is other for one, other in both) and all(
+            _answer(lists.get(name, {}), value) == answer
+            for name, answers in self.answers.items()
+            for value, answer in answers.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +124,42 @@ class TestResult:
 
 def run_tests_of(rule: Rule, definitions: Definitions, hasher: Hasher | None = None) -> list[TestResult]:
     """Run the tests of one rule."""
-    return [TestResult(one.name, len(one.events), _run(rule, one, definitions, hasher)) for one in rule.tests]
+    runner = _Runner(definitions, hasher)
+    return [TestResult(one.name, len(one.events), runner.run(rule, one)) for one in rule.tests]
 
 
-def _run(rule: Rule, test: RuleTest, definitions: Definitions, hasher: Hasher | None) -> Problem | None:
-    # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
-    computed = [one for one in computed_of(definitions) if not one.is_score]
-    # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
-    spoken = {name: one for name, one in definitions.reference.lists.items() if rule_of(name) is None}
-    naive = Naive(definitions.events, computed, replace(definitions.reference, lists=spoken))
-    door = Door(definitions.events, definitions.settings, hasher)
-    hits: list[bool] = []
-    for number, (type_name, fields) in enumerate(test.events, start=1):
-        try:
-            event = _event(type_name, fields, number, door, definitions, naive.history)
-        except InputError as error:
-            return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
-        values = naive.add(event)
-        if type_name == rule.on:
-            hits.append(values.get(rule.computed.name) is True)
-    if tuple(hits) == test.hits:
-        return None
-    expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
-    return test.place.problem(
-        f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}]."
-    )
+class _Runner:
+    """Runs tests of rules, each with what its rule reads and nothing else; `lists` are what they ask."""
+
+    def __init__(self, definitions: Definitions, hasher: Hasher | None) -> None:
+        self._definitions = definitions
+        # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
+        self._computed = [one for one in computed_of(definitions) if not one.is_score]
+        # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
+        spoken = ((name, one) for name, one in definitions.reference.lists.items() if rule_of(name) is None)
+        self.lists = {name: _Watched(one) for name, one in spoken}
+        self._reference = replace(definitions.reference, lists=self.lists)
+        self._door = Door(definitions.events, definitions.settings, hasher)
+
+    def run(self, rule: Rule, test: RuleTest) -> Problem | None:
+        """What is wrong where it fails."""
+        definitions, name = self._definitions, rule.computed.name
+        naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
+        hits: list[bool] = []
+        for number, (type_name, fields) in enumerate(test.events, start=1):
+            try:
+                event = _event(type_name, fields, number, self._door, definitions, naive.history)
+            except InputError as error:
+                return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
+            values = naive.add(event)
+            if type_name == rule.on:
+                hits.append(values.get(name) is True)
+        if tuple(hits) == test.hits:
+            return None
+        expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
+        return test.place.problem(
+            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}]."
+        )
 
 
 def _event(

@@ -96,11 +96,20 @@ def saved(snapshots: Snapshots, log: Log, definitions: Definitions) -> tuple[Fol
 
 
 def layout(folded: Folded) -> str:
-    """A hash of all that decides what the state of an engine means; the policy and the tests of rules do not."""
-    versions = folded.engine.definitions.versions
-    decisive = (versions.definitions, versions.rules, versions.lists, versions.tables)
+    """A hash of all that decides what the state of an engine means.
+
+    The policy, the tests of rules, and lists that are only asked about the event being decided do not.
+    """
+    definitions = folded.engine.definitions
+    versions, files = definitions.versions, definitions.files
+    lists = sha256("\0".join(files.get(f"lists/{name}.csv", "") for name in _kept_lists(definitions)).encode())
+    decisive = (versions.definitions, versions.rules, lists.hexdigest(), versions.tables)
     parts = (str(_VERSION), shroff.__version__, *decisive, folded.engine.online.layout())
     return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _kept_lists(definitions: Definitions) -> list[str]:
+    return sorted(name for kind, name in definitions.look_ups.kept if kind == "list")
 
 
 def mark(log: Log, seq: int) -> str:

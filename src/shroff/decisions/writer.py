@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Final
 
 from shroff.decisions.activation import check_change
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Draft, Prepared
 from shroff.decisions.fold import Folded, Progress, fold
+from shroff.decisions.history import control_of
 from shroff.decisions.indexing import index
 from shroff.decisions.known import Known, look_up
 from shroff.decisions.saving import Saving
@@ -24,7 +24,7 @@ from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.streams.log import Batch, Log, Offset, Record
+from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.snapshots import Snapshots
 
 __all__ = ["DECIDED", "DUPLICATE", "REFUSED", "TAKEN", "UNTAKEN", "WAITING", "Answer", "Prepared", "Writer"]
@@ -152,16 +152,14 @@ class Writer:
 
     def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Put the project's files in force where they differ from what the log has."""
-        control, seq = folded.control, self._seq + 1
-        versions = asdict(self.definitions.versions)
-        if control.versions == versions:
+        control = folded.control
+        record = control_of(control, self.definitions, self._seq + 1, self._now_ms())
+        if record is None:
             if offsets:
                 self._log.append(Batch(offsets=list(offsets)))
             return
-        if control.versions.get("model", "") != versions["model"]:
+        if control.versions.get("model", "") != self.definitions.versions.model:
             self.definitions.require_models()  # what nobody can decide by does not come into force
-        body = control.change_to(self.definitions.files, versions)
-        record = Record(seq, "control", "control", str(seq), self._now_ms(), body, decided=False)
         self._log.append(Batch(records=[record], offsets=list(offsets)))
         control.take(record)
         self._seq += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from shroff.language.expression import Node, aggregates
+from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
 
 
 def score_name(event: str) -> str:
@@ -45,3 +46,18 @@ class Computed:
     def looks_since_flag(self) -> bool:
         """Whether a hit changes what it is at the events after it."""
         return any(one.since_flag for one in aggregates(self.node))
+
+
+def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
+    """What has these names, with all that it reads."""
+    wanted, found = set(names), list[Computed]()
+    for one in reversed(computed):
+        if one.name not in wanted:
+            continue
+        found.append(one)
+        for part in walk(one.node):
+            if isinstance(part, FeatureValue | ItemFeature):
+                wanted.add(part.name)
+            elif isinstance(part, Score):
+                wanted |= {score_name(event) for event in one.events}
+    return found[::-1]

@@ -35,6 +35,9 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _EXACT: Final[dict[str, Callable[[int, int], int]]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
+_NO_ENTRIES: Final[Mapping[str, int | None]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """What expressions look things up in: lists (value to expiry, None for ever) and tables."""
@@ -151,7 +154,7 @@ class _Compiler:
         return evaluate
 
     def in_list(self, node: typed.InList) -> Evaluate:
-        operand, entries, time = self.compile(node.operand), self.reference.lists.get(node.list, {}), self.time
+        operand, lists, name, time = self.compile(node.operand), self.reference.lists, node.list, self.time
         if self.this_time is not None and reads_this(node.operand) and not reads_item(node.operand):
             time = self.this_time
         if time is None:
@@ -162,6 +165,7 @@ class _Compiler:
             value = operand(row)
             if value is None:
                 return None
+            entries = lists.get(name, _NO_ENTRIES)  # now: an engine is given other rows while it runs
             if value not in entries:
                 return False
             expires_ms = entries[value]
