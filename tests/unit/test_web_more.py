@@ -90,6 +90,19 @@ def test_flags_are_read_in_parts_and_judged(bank):
         assert (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"][2] == judged.json()
         assert acts(asks)[-1][1:] == ("flag.judge", "flag 4-any_payment")
 
+        asks.service.project.label("payment/p-2", "fraud", source="chargeback")  # stronger, and no analyst's word
+        for accuracy, reason, labels in (
+            ("FALSE_ALARM", None, 2),
+            ("FALSE_ALARM", "rang", 3),
+            ("FALSE_ALARM", "rang", 3),
+            ("ACCURATE_PREDICTION", "rang", 4),
+            ("ACCURATE_PREDICTION", "rang", 4),
+        ):
+            body = {"accuracy": accuracy, "reason": reason}
+            assert (await asks.ask("PATCH", "/api/v1/flags/4-any_payment", body, key="analyst")).status == 200
+            with asks.service.project.reading() as log:
+                assert len([one for part in log.labels_after(0) for one in part]) == labels
+
         for path, body, status in (
             ("/api/v1/flags/4-other_rule", {"accuracy": "FALSE_ALARM"}, 404),
             ("/api/v1/flags/x", {"accuracy": "FALSE_ALARM"}, 404),

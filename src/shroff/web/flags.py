@@ -8,6 +8,7 @@ import msgspec
 
 from shroff.decisions.flags import ACCURACY
 from shroff.decisions.inbox import LABELS, answers_of, labels_request
+from shroff.decisions.stored import stored
 from shroff.decisions.stored_keys import stored_text
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 VERDICTS: Final = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
+ANALYST: Final = "analyst"
 BODY_BYTES_MAX: Final = 64 * 1024
 
 
@@ -37,6 +39,14 @@ class Judgement(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody found out about a flag."""
 
     accuracy: str
+    reason: str | None = None
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """Of a label's body what makes it the same again, whenever it became known."""
+
+    verdict: str
+    source: str
     reason: str | None = None
 
 
@@ -56,7 +66,10 @@ async def flags(service: Service, request: Request) -> Response:
 
 
 async def judge(service: Service, request: Request) -> Response:
-    """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst."""
+    """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst.
+
+    The same again, when it is what an analyst said of that event last, changes nothing.
+    """
     try:
         given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Judgement)
     except (ValueError, RecursionError) as error:
@@ -66,10 +79,13 @@ async def judge(service: Service, request: Request) -> Response:
         raise ProblemError(422, "bad-body", "The body cannot be read", words)
     row = await service.in_thread(_flag, service.project, request.params["id"])
     before = (await verdicts(service, [row.event])).get(row.event)
+    said = _Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
+    if before is not None and await service.in_thread(_said_last, service.project, row) == said:
+        return json_response(document(row, before))
     label = {
         "event": row.event,
-        "verdict": VERDICTS[given.accuracy],
-        "source": "analyst",
+        "verdict": said.verdict,
+        "source": said.source,
         "known_at": time_text(service.project.now_ms()),
         **({"reason": given.reason} if given.reason else {}),
     }
@@ -143,3 +159,15 @@ def _flag(project: Project, id_: str) -> FlagRow:
                     if row.rule == rule:
                         return row
     raise ProblemError(404, "no-flag", "There is no such flag", f"there is no flag {id_!r}")
+
+
+def _said_last(project: Project, row: FlagRow) -> _Said | None:
+    """What an analyst said last of a flag's event. Cost: 3 µs for each label behind that event."""
+    last: _Said | None = None
+    with project.reading() as log:
+        for records in log.labels_after(row.seq):
+            for record in records:
+                if record.id.startswith(f"{row.event}#"):
+                    said = stored(record.body, _Said, f"the label at place {record.seq}")
+                    last = said if said.source == ANALYST else last
+    return last
