@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from itertools import islice
+from pathlib import Path
+
 import pytest
 
+from shroff import config
+from shroff.decisions.definitions import load_definitions
 from shroff.errors import InputError
 from shroff.events.door import Door
+from shroff.events.encodings import read_lines
 from shroff.events.event import Event
 from shroff.events.given import Float32, Instant, Number
+from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, Mapper, Picked, Row
 from shroff.events.settings import Settings
+from tests.unit.avros import avro_file, record
 from tests.unit.declare import PAYMENT, declare
 
 CARDS = """
@@ -256,3 +265,130 @@ def test_whether_lines_can_tell_their_type_is_known_beforehand():
     assert Dispatcher(declare(TWO), "jsonl").is_possible
     assert not Dispatcher(declare(TWO), "csv").is_possible
     assert pick(TWO, {"saving": "x"}, format="csv") is None
+
+
+# ---- what systems send, read without a changed line
+
+TEMPLATES = Path(config.__file__).parent / "templates"
+RAND = "::WHOLE_CURRENCY::ZAR"  # written ::R below
+MESSAGE = {"userId": "u1", "timestamp": 1767225600000}
+RECORD = record(
+    *(("idTransaction", "string"), ("timestamp", {"type": "long", "logicalType": "timestamp-millis"})),
+    *(("type", "string"), ("amount", "double"), ("nameOrigin", "string"), ("oldBalanceOrigin", "double")),
+    *(("newBalanceOrigin", "double"), ("nameDestination", "string"), ("oldBalanceDestination", "double")),
+    *(("newBalanceDestination", "double"), ("isFraud", "boolean"), ("isFlaggedFraud", "boolean")),
+)
+STREAMED = {
+    "idTransaction": "t1",
+    "timestamp": 1767225600000,
+    "type": "TRANSFER",
+    "amount": 181.1,
+    "nameOrigin": "C1",
+    "oldBalanceOrigin": 181.1,
+    "newBalanceOrigin": 0.1 + 0.2,
+    "nameDestination": "C2",
+    "oldBalanceDestination": 0.0,
+    "newBalanceDestination": 17_013_600.5,
+    "isFraud": True,
+    "isFlaggedFraud": False,
+}
+
+
+def sample(folder: Path, file: Path, as_type: str | None = None, *, rows: int = 300) -> list[Submission]:
+    """The first lines of a file as a project reads them."""
+    found = load_definitions(config.read_files(folder, [])).or_raise()
+    with read_lines(file) as lines:
+        return list(islice(Intake(found.events, found.settings, None).submissions(lines, file.name, as_type), rows))
+
+
+@pytest.mark.parametrize(
+    ("project", "file", "rows", "refused"),
+    [
+        ("paysim", "paysim_first19998.csv", 300, 0),
+        ("paysim", "paysim_sample_51392.csv", 300, 0),
+        ("cards", "creditcarddata_extract_50.csv", 50, 0),
+        ("cards", "creditcarddata_atm_usa_2429.csv", 2_429, 1),  # one amount is empty
+        ("examples/ulb", "ulb_creditcard_sample_1722.csv", 1_722, 0),
+        ("examples/handbook", "handbook_tx_2018-04-01_2018-06-30.parquet", 300, 0),
+    ],
+)
+def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, refused, data, root):
+    folder = root / project if "/" in project else TEMPLATES / project
+    found = sample(folder, data / file, "payment", rows=3_000 if rows > 300 else rows)
+    labels = [] if file.endswith("parquet") else sample(folder, data / file, "label", rows=300)
+
+    assert (len(found), sum(one.refusal is not None for one in found)) == (rows, refused)
+    assert [one.refusal for one in labels if one.refusal is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "type_name", "id_", "account", "amount"),
+    [
+        (
+            {"eventType": "SAVING", "transactionId": "t1", "amount": "500::WHOLE_CENT::ZAR"},
+            "saving",
+            "t1",
+            None,
+            50_000,
+        ),
+        (
+            {
+                "eventType": "SAVING_PAYMENT_SUCCESSFUL",
+                "context": {"accountId": "a1", "savedAmount": "7::HUNDREDTH_CENT::ZAR"},
+            },
+            *("saving", "SAVING_PAYMENT_SUCCESSFUL:u1:1767225600000:7::HUNDREDTH_CENT::ZAR", "a1", 7),
+        ),
+        (
+            {"eventType": "SAVING", "context": '{"transactionId": "t2", "savedAmount": "7::R"}'},
+            *("saving", "t2", None, 70_000),
+        ),
+        (
+            {"eventType": "WITHDRAWAL_EVENT_CONFIRMED", "context": {"withdrawalAmount": "-100::R"}},
+            *("withdrawal", "WITHDRAWAL_EVENT_CONFIRMED:u1:1767225600000:100::R", None, 1_000_000),
+        ),
+        (
+            {"eventType": "WITHDRAWAL", "context": {"savedAmount": "1::R"}},
+            "withdrawal",
+            ...,
+            None,
+            10_000,
+        ),
+        ({"eventType": "SAVING_EVENT_CANCELLED", "context": {}}, "", None, None, None),
+        (
+            {"eventType": "SAVING", "context": {"savedAmount": "-1::R"}},
+            "saving",
+            "refused",
+            None,
+            None,
+        ),
+    ],
+)
+def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_, account, amount, tmp_path):
+    file = tmp_path / "app.jsonl"
+    file.write_text(json.dumps({**MESSAGE, **message}).replace("::R", RAND) + "\n", encoding="utf-8")
+    (one,) = sample(TEMPLATES / "savings", file)
+
+    assert one.type == type_name
+    if id_ == "refused":
+        assert "above 0" in str(one.refusal)
+    elif type_name:
+        assert one.event is not None, one.refusal
+        assert id_ in {..., one.event.id.replace(RAND, "::R")}
+        assert one.event.values[1:] == (MESSAGE["timestamp"], "u1", account, amount)
+
+
+@pytest.mark.parametrize("form", ["avro", "csv"])
+def test_records_of_paysims_stream_are_read_as_they_are(form, tmp_path):
+    file = tmp_path / f"stream.{form}"
+    if form == "avro":
+        avro_file(file, RECORD, [STREAMED])
+    else:
+        row = {**STREAMED, "newBalanceOrigin": "0.30", "timestamp": "2026-01-01 00:00:00"}
+        file.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n", encoding="utf-8")
+    (one,), (label,) = (sample(TEMPLATES / "paysim", file, as_type) for as_type in ("payment", "label"))
+
+    assert one.event is not None, one.refusal
+    assert label.label is not None, label.refusal
+    at = STREAMED["timestamp"]
+    assert one.event.values == ("t1", at, "TRANSFER", 18_110, "C1", 18_110, 30, "C2", 0, 1_701_360_050, False)
+    assert (label.label.event_id, label.label.verdict, label.label.known_at_ms) == ("t1", "fraud", at + 6 * 3_600_000)
