@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from shroff import config
 from shroff.adapters.finding import adapters, load_adapter, store_adapter
 from shroff.cases.views import CaseViews
+from shroff.decisions.active_files import Taken
 from shroff.decisions.additions import FIRST_EVENTS
+from shroff.decisions.applying import Applying
 from shroff.decisions.asking import Asking
 from shroff.decisions.backtests import Backtests
 from shroff.decisions.decision import Decision, Reason, Refusal, Undecided
@@ -55,7 +57,6 @@ from shroff.streams.source import Source
 if TYPE_CHECKING:
     from shroff.cases.following import Tells
     from shroff.cases.store import CaseStore
-    from shroff.decisions.inbox import Inbox
     from shroff.decisions.key_index import KeyIndex
     from shroff.decisions.online_features import OnlineStore
     from shroff.decisions.writer import Writer
@@ -74,6 +75,7 @@ __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_projec
 @dataclass(slots=True)
 class Project(
     PeopleViews,
+    Applying,
     Taking,
     Productions,
     Asking,
@@ -111,6 +113,7 @@ class Project(
     served_at: str = ""  # the address of the service that this process is, once it listens
     asked_by: Who | None = None
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
+    taken: Taken = field(default_factory=Taken)  # shared as well
     _loaded: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     _registry: Registry | None = None
     _systems: MadeOnce[Systems] = field(default_factory=MadeOnce)
@@ -172,6 +175,9 @@ class Project(
         loaded = load_definitions(files | changed, self.hasher, self.registry.load, read=self.read_once)
         return replace(self, _loaded=MadeOnce(loaded)).checked()
 
+    def afresh(self) -> Project:
+        return replace(self, _loaded=MadeOnce(), _systems=MadeOnce(), _told=None)
+
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""
         return replace(self, places=places, _loaded=MadeOnce(), _told=None)
@@ -185,9 +191,8 @@ class Project(
         return replace(self, asked_by=who)
 
     def reload(self) -> None:
-        """Read the project's files again when they are next needed."""
+        """Read the project's files again when they are next needed. Where things are stays as it was."""
         self._loaded.forget()
-        self._systems.forget()
 
     def source_line(self, problem: Problem) -> str:
         """The line that a problem is on, as it is written; nothing where it is on none."""
@@ -252,17 +257,6 @@ class Project(
                     writer.snapshot()
                 except StorageError as error:
                     self.warnings.append(f"{error}.")
-
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
-        """What other processes ask of this one, which writes the log."""
-        from shroff.decisions.inbox import Inbox
-
-        def load() -> Definitions:
-            definitions = replace(self, _loaded=MadeOnce()).checked()
-            definitions.require_models()
-            return definitions
-
-        return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True), self._avro_decoder)
 
     def _avro_decoder(self) -> AvroDecoder | None:
         """What reads Avro messages of the project's live source; None where that has none."""

@@ -173,10 +173,25 @@ def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
 
     Raises: UsageError where a file cannot be read.
     """
+    found = _paths(folder)
+    return {(name := path.relative_to(folder).as_posix()): _text(_bytes(path), name, problems) for path in found}
+
+
+def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """Every project file with its time of change and its size: what shows that one was changed."""
+    found = []
+    for path in _paths(folder):
+        with suppress(OSError):
+            stat = path.stat()
+            found.append((str(path), stat.st_mtime_ns, stat.st_size))
+    return found
+
+
+def _paths(folder: Path) -> list[Path]:
     found = [folder / name for name in _FILES if (folder / name).is_file()]
     for name, suffix in _FOLDERS:
         found += sorted(path for path in (folder / name).glob(f"*{suffix}") if path.is_file())
-    return {(name := path.relative_to(folder).as_posix()): _text(_bytes(path), name, problems) for path in found}
+    return found
 
 
 def read_settings(folder: Path) -> str:

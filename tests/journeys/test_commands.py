@@ -528,8 +528,13 @@ def test_doctor_says_what_waits_and_what_is_wrong(bank, asked, printed):
 
     code, found = asked("doctor")
     states = {one["subject"]: one["state"] for one in found["findings"]}
-    assert (code, found["ok"]) == (0, True)
-    assert [name for name, state in states.items() if state == "note"] == ["quarantine", "labels", "in force"]
+    assert (code, found["ok"]) == (1, False)
+    assert [name for name, state in states.items() if state == "note"] == ["quarantine", "labels"]
+    assert [name for name, state in states.items() if state == "wrong"] == ["active version"]
+    assert asked("apply", "--dry-run")[0] == 1
+    code, done = asked("apply")
+    assert (code, [one["file"] for one in done["changed"]], done["seq"]) == (0, ["rules/lists.yaml"], 3)
+    assert asked("doctor")[0] == 0
 
     rules.write_text("- id: broken\n")
     code, text, _ = printed("doctor")

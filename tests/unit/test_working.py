@@ -80,6 +80,8 @@ class Place:
     def tend(self) -> None:
         self.deliveries.append("tended")
 
+    is_over = False
+
     def health(self, last_seq: int) -> Sequence[SinkHealth]:
         return self.sinks
 

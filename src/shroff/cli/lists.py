@@ -22,9 +22,8 @@ NAMED_MAX = 3  # readers that an overview names
 def lists(context: click.Context) -> None:
     """Show the lists of the project, or what is in one, and change them.
 
-    A list is the file lists/NAME.csv, which may be edited by hand as well: as any other file of the project it comes
-    into force when the next process begins to write, or with the next change by this command, which is in force at
-    once, beside a process that writes too.
+    A list is the file lists/NAME.csv, which may be edited by hand as well: 'shroff apply' makes it active then. A
+    change by this command is active at once, also in a service that runs.
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)

@@ -32,6 +32,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "decide": ("decide", "events in, one JSON line each; decisions out"),
     "run": ("run", "a worker: events from Kafka, Redis Streams or files, decided as they come"),
     "lanes": ("lanes", "how each of several lanes is; tell all of them what is in force"),
+    "apply": ("apply", "make the project's files the active version, also in a running service"),
     "serve": ("serve", "the service: events posted by programs, decided as they come"),
     "source": ("source", "how far the live source was read; let a part of it begin anew"),
     "produce": ("produce", "send the events of a file to the live source, at any pace"),

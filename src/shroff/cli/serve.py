@@ -34,7 +34,15 @@ PORT = 8080
     default=True,
     help="Read the live source of shroff.yaml between posts, or leave it.  [default: read it]",
 )
-def serve(session: Session, host: str, port: int, stands_by: bool, rate: float, reads_source: bool) -> int:
+@click.option(
+    "--watch",
+    "watches",
+    is_flag=True,
+    help="Apply changes of the project's files by itself, as 'shroff apply' does.",
+)
+def serve(
+    session: Session, host: str, port: int, stands_by: bool, rate: float, reads_source: bool, watches: bool
+) -> int:
     """Answer programs over HTTP: events in, decisions out, each of them durable before it is told.
 
     A log has one writer, so where shroff.yaml names a live source it is read here, too, in place of 'shroff run'.
@@ -67,7 +75,7 @@ def serve(session: Session, host: str, port: int, stands_by: bool, rate: float, 
         def tell(words: str) -> None:
             session.say(f"shroff: {one_line(words)}")
 
-        how = {"stands_by": stands_by, "reads_source": reads_source}
+        how = {"stands_by": stands_by, "reads_source": reads_source, "watches": watches}
         service = serve(project, gate, desk, listening, Limits(rate=rate), **how, tell=tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {

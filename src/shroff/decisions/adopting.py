@@ -33,7 +33,7 @@ def check_door(before: Definitions, now: Definitions) -> None:
     if before.events != now.events or before.settings != settings:
         raise UsageError(
             "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
-            "its input as they were then. The project's files come into force when the next process begins to write"
+            "its input as they were then. Start it again: the project's files become active then"
         )
 
 

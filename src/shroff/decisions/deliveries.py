@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,6 +21,7 @@ from shroff.streams.log import Log, Request
 if TYPE_CHECKING:
     import msgspec
 
+    from shroff.decisions.active_files import Taken
     from shroff.decisions.outbox import SinkState
     from shroff.streams.delivering import Moved, Route, SinkHealth
     from shroff.streams.delivery import Delivery
@@ -45,6 +46,12 @@ class Outgo:
     log: Log
     delivery: Delivery
     telling: Telling | None
+    changed: Callable[[], bool]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether other notices are active now, for which other threads are needed."""
+        return self.changed()
 
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
@@ -67,6 +74,8 @@ class Deliveries(Additions):
 
     __slots__ = ()
 
+    taken: Taken
+
     @property
     @abstractmethod
     def systems(self) -> Systems:
@@ -83,6 +92,10 @@ class Deliveries(Additions):
     @abstractmethod
     def notice_routes(self) -> list[Route]:
         """What carries decisions to notices."""
+
+    @abstractmethod
+    def told_by(self) -> Hashable:
+        """What delivery stands on beside sinks."""
 
     @abstractmethod
     def tells(self) -> bool:
@@ -148,7 +161,20 @@ class Deliveries(Additions):
                 return delivery.health(0)
 
             with self.telling(log, others) as telling:
-                yield Outgo(log, delivery, telling)
+                yield Outgo(log, delivery, telling, self.told_otherwise())
+
+    def told_otherwise(self) -> Callable[[], bool]:
+        """What says whether delivery stands on other notices than now. Cost: nothing until others become active."""
+        number, by = self.taken.number, self.told_by()
+
+        def changed() -> bool:
+            nonlocal number
+            if number == self.taken.number:
+                return False
+            number = self.taken.number
+            return by != self.told_by()
+
+        return changed
 
     def deliver(
         self, waits: Waits = unheard, told: Callable[[list[SinkHealth]], None] | None = None

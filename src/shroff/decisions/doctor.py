@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff.config import UNFINISHED_S, Places, unfinished_files
+from shroff.decisions.active_files import NOW, RESTART, Change, names_of
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.doctor_seen import Seen
-from shroff.decisions.history import control_at, waiting_row
+from shroff.decisions.history import waiting_row
 from shroff.decisions.later_labels import CORRECT, now_of
 from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
 from shroff.decisions.outbox import sink_states
 from shroff.decisions.scoring import redefined_words
 from shroff.decisions.snapshots import EVERY
-from shroff.errors import Problem, ShroffError, StateError
+from shroff.errors import DefinitionError, Problem, ShroffError, StateError
 from shroff.events.event import time_text
 from shroff.events.systems import System
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
@@ -80,8 +81,12 @@ def look(
     now_ms: int,
     sinks: Mapping[str, System],
     seen: Seen,
+    unapplied: Callable[[Log], Sequence[Change]],
 ) -> list[Finding]:
-    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
+    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one.
+
+    `unapplied` says what the project's files have that is not active.
+    """
     found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
     found.append(look_at_folder("folder", places.state))
     try:
@@ -97,6 +102,7 @@ def look(
     try:
         with reading() as log:
             found += look_at_log(log, definitions, now_ms, seen)
+            found += [look_at_active(unapplied, log)] if definitions is not None and not errors else []
             found += look_at_sinks(log, sinks)
             found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen))
     except ShroffError as error:
@@ -213,7 +219,6 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Se
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
         yield from look_at_exploration(log, definitions, now_ms)
-        yield _in_force(log, definitions)
 
 
 def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
@@ -351,14 +356,21 @@ def _clock(newest_ms: int | None, now_ms: int) -> Finding:
     return Finding("clock", OK, words)
 
 
-def _in_force(log: Log, definitions: Definitions) -> Finding:
-    control = control_at(log)
-    names = sorted({*control.files, *definitions.files})
-    changed = [name for name in names if control.files.get(name) != definitions.files.get(name)]
-    if not changed:
-        return Finding("in force", OK, "the project's files, as they are")
-    cure = "The next 'shroff ingest' or 'shroff decide' puts the project's files in force."
-    return Finding("in force", NOTE, f"an earlier version of {', '.join(changed)}", cure)
+def look_at_active(unapplied: Callable[[Log], Sequence[Change]], log: Log) -> Finding:
+    """Whether the project's files are the active version."""
+    try:
+        found = unapplied(log)
+    except DefinitionError as error:
+        words = f"the files have {_counted(len(error.problems), 'mistake')} and cannot become active"
+        return Finding("active version", WRONG, words, "'shroff check' names each of them with its place.")
+    if not found:
+        return Finding("active version", OK, "the project's files, as they are")
+    now, later = names_of(found, NOW), names_of(found, RESTART)
+    cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
+    if later:
+        cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
+    words = f"{_counted(len(found), 'change')} in files only: {', '.join([*now, *later])}"
+    return Finding("active version", WRONG, words, " ".join(cures))
 
 
 def bytes_text(count: int) -> str:

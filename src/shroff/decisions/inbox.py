@@ -200,6 +200,7 @@ class Inbox:
         load: Gives the project's definitions as its files have them now; raises DefinitionError.
         opened: Opens the log to read, beside the writer.
         decoder: Makes what reads refused messages of the live source (see `retrying.retry`).
+        took_up: Told that the files are in force; gives what the log keeps of that beside the version.
     """
 
     def __init__(
@@ -210,8 +211,9 @@ class Inbox:
         load: Callable[[], Definitions],
         opened: Callable[[], Log],
         decoder: Decoders = lambda: None,
+        took_up: Callable[[], Sequence[Offset]] = tuple,
     ) -> None:
-        self._decoder = decoder
+        self._decoder, self._took_up = decoder, took_up
         self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
         self._adoption: Adoption | None = None
         self._turn = Lock()
@@ -347,7 +349,7 @@ class Inbox:
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == ADOPT:
-                self._log.append(Batch(replies=[_reply(request.number, None)]))
+                self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
                 self._refuse(request, _unknown(request, "there is none of this kind"))
         except UsageError as error:

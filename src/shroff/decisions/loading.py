@@ -45,6 +45,12 @@ class MadeOnce(Generic[Value]):
                     self._value = made
             return made
 
+    def put(self, value: Value) -> None:
+        """Have this value from now on."""
+        with self._state:
+            self._value = value
+            self._turn += 1
+
     def forget(self) -> None:
         """Have it made anew when it is next asked for. Waits for nobody."""
         with self._state:

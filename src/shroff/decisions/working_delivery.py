@@ -25,6 +25,10 @@ class Tended(Protocol):
     def health(self, last_seq: int) -> Sequence[SinkHealth]:
         """How delivery to each sink is doing, where the log ends at this place. Quick: nobody is asked."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether what is to be told has changed so much that delivery has to begin anew."""
+
 
 class Outflow:
     """The delivery of one time of leading. Another process that delivers on this machine is waited for.
@@ -45,7 +49,8 @@ class Outflow:
             delivering: Delivers from a log that this process writes.
             held: Is closed at the end of the work: then delivery comes to an end, too.
         """
-        self._log, self._delivering, self._held, self._tell = log, delivering, held, tell
+        self._log, self._delivering, self._tell = log, delivering, tell
+        self._held = held.enter_context(ExitStack())
         self._delivery: Tended | None = None
         self._told = ""
         self._next_s = self._looked_s = 0.0
@@ -54,6 +59,9 @@ class Outflow:
 
     def attend(self, now_s: float) -> None:
         """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""
+        if self._delivery is not None and self._delivery.is_over:
+            self._held.close()
+            self._delivery, self._next_s = None, now_s
         if self._delivery is not None:
             self._delivery.tend()
             if now_s - self._looked_s >= HEALTH_S:

@@ -78,8 +78,12 @@ class Workings(SourceViews, Deliveries):
         """The door for files and lines."""
 
     @abstractmethod
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
+    def running_inbox(self, writer: Writer, log: Log) -> Inbox:
         """What other processes ask of this one, which writes the log."""
+
+    @abstractmethod
+    def begin_active(self, log: Log) -> None:
+        """Note in the log which files this process begins with. Raises: as the log's `append`."""
 
     @abstractmethod
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
@@ -339,18 +343,27 @@ class _Workplace:
         return self.project.intake(keeps_hashes=False)
 
     def inbox(self, writer: Writer, log: Log) -> Inbox:
-        return self.project.inbox(writer, log)
+        self.project.begin_active(log)
+        return self.project.running_inbox(writer, log)
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
         has_out = self.project.tells() or self.project.routes()
-        return self.project.delivering(log) if has_out else nullcontext(_Nowhere())
+        return self.project.delivering(log) if has_out else nullcontext(_Nowhere(self.project.told_otherwise()))
 
     def now_ms(self) -> int:
         return self.project.now_ms()
 
 
+@dataclass(frozen=True, slots=True)
 class _Nowhere:
     """Delivery to no sink."""
+
+    changed: Callable[[], bool]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is somebody to be told now."""
+        return self.changed()
 
     def tend(self) -> None:
         """Do nothing."""

@@ -14,6 +14,8 @@ from shroff.errors import ShroffError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shroff.decisions.active_files import Change
+    from shroff.decisions.definitions import Definitions
     from shroff.decisions.doctor import Finding
     from shroff.decisions.doctor_seen import Seen
     from shroff.decisions.doctor_systems import Try
@@ -81,6 +83,19 @@ class Doctoring(ABC):
     def _lake_reader(self) -> AbstractContextManager[LakeReader]:
         """The lake, to read."""
 
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @abstractmethod
+    def afresh(self) -> Doctoring:
+        """The same project, its files read anew."""
+
+    @abstractmethod
+    def changes_in(self, log: Log, definitions: Definitions) -> Sequence[Change]:
+        """What these definitions, and the files beside them, have that is not active."""
+
     @abstractmethod
     def look_at_mail(self) -> Finding:
         """What mails, calls and documents did not leave."""
@@ -121,7 +136,13 @@ class Doctoring(ABC):
 
         report = self.check(with_log=is_there)
         definitions, errors = report.definitions, report.errors
-        found = look(self.places, definitions, errors, has_log, self.reading, self.now_ms(), systems.sinks, seen)
+
+        def unapplied(log: Log) -> Sequence[Change]:
+            fresh = self.afresh()  # a service works with the files that it took up
+            return fresh.changes_in(log, fresh.definitions)
+
+        now_ms = self.now_ms()
+        found = look(self.places, definitions, errors, has_log, self.reading, now_ms, systems.sinks, seen, unapplied)
         tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
         known = {one.subject: one.state for one in found}
         found += [

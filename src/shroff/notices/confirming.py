@@ -73,6 +73,7 @@ class Confirming:
             if self._office is None or self._store is None:
                 self._office = self._opened()
                 self._store = self._office.open_store()
+            self._office.renew()
             return self._office, self._store
 
     def _effect(self, office: Office, question: Question) -> Effect:

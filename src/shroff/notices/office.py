@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, Protocol
 
+from shroff.decisions.active_files import Taken
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.history import Control
 from shroff.decisions.stored import telling_damage
@@ -58,6 +59,8 @@ class Office:
         sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
         remove_mail: Removes the mail of this id, where it lies as a file.
         load: Definitions of files by their names, which are well.
+        taken: Which notices this process works with, and how often it took up others.
+        again: The project as notices see it now.
     """
 
     definitions: Definitions
@@ -78,10 +81,26 @@ class Office:
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
     load: Callable[[Mapping[str, str]], Definitions]
+    taken: Taken
+    again: Callable[[], Office]
+    _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)
     _in_force: Definitions | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._taken = self.taken.number
+
+    def renew(self) -> bool:
+        """Take over notices, texts and settings that became active since; whether there were any. From any thread."""
+        if self.taken.number == self._taken:
+            return False
+        number, now = self.taken.number, self.again()
+        with self._lock:
+            self.definitions, self.notices, self.texts = now.definitions, now.notices, now.texts
+            self.sender, self.mail_from, self._taken = now.sender, now.mail_from, number
+        return True
 
     def in_force(self, log: Log) -> Definitions:
         """The version that decides now. From any thread. Cost: the versions of the log at first, then those that came.

@@ -71,9 +71,12 @@ class DecisionsTold:
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Keep what is told of these decisions."""
         self._log = log = self._log or self._office.open_log()
+        self._office.renew()
         self._office.follow(log)
         self._facts = self._facts.of(self._office.definitions)
-        notice, now_ms = self._notice, self._office.now_ms()
+        notice, now_ms = self._office.notices.get(self._notice.name), self._office.now_ms()
+        if notice is None or notice.on != "decision":
+            return []
         found = []
         for row in rows:
             told = self._facts.told(log, f"{row.event}/{row.id}")

@@ -113,6 +113,10 @@ class Teller:
 
     def _work(self) -> bool:
         log = self._log = self._log or self._office.open_log()
+        if self._office.renew() and self._sending is not None:
+            self._sending.close()  # whose mailer has the settings of before
+            self._sending = None
+        self._facts = self._facts.of(self._office.definitions)
         copied = self._copy(log)
         if not self._office.notices or not (copied or self._clock() >= self._store_s):
             return copied

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from shroff.language.values import DAY_MS
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.decisions.active_files import Taken
     from shroff.decisions.doctor import Finding
     from shroff.decisions.read_once import ReadOnce
     from shroff.events.intake import Intake
@@ -50,6 +51,7 @@ class NoticeViews:
     now_ms: Callable[[], int]
     served_at: str
     read_once: ReadOnce
+    taken: Taken
 
     @property
     @abstractmethod
@@ -128,10 +130,17 @@ class NoticeViews:
 
     @property
     def notices(self) -> dict[str, Notice]:
-        """The notices as the project's files have them now. Raises: DefinitionError."""
+        """The notices: in a process that writes the log those that are active, else those of the project's files.
+
+        Raises: DefinitionError.
+        """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(config.read_files(self.places.folder, []), self.definitions, [], [])
+        return load_notices(self._notice_files(), self.definitions, [], [])
+
+    def _notice_files(self) -> Mapping[str, str]:
+        active = self.taken.files
+        return config.read_files(self.places.folder, []) if active is None else active
 
     def notice(self, name: str) -> Notice:
         """One of them. Raises: UsageError where there is none of this name."""
@@ -144,7 +153,7 @@ class NoticeViews:
     # ---- what telling takes
 
     def office(self) -> Office:
-        """The project as notices see it, by its files as they are now. Nothing is opened yet.
+        """The project as notices see it, by the notices that are active, or its files. Nothing is opened yet.
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
@@ -154,7 +163,7 @@ class NoticeViews:
         from shroff.notices.texts import Texts
 
         definitions, systems = self.definitions, self.systems
-        files = config.read_files(self.places.folder, [])
+        files = self._notice_files()
         web = systems.web
         sender = Sender(
             web.text("name", definitions.settings.name),
@@ -180,6 +189,8 @@ class NoticeViews:
             self._sweep_mails,
             self._remove_mail,
             lambda files: load_definitions(files, self.hasher, read=self.read_once).or_raise(),
+            self.taken,
+            self.office,
         )
 
     def open_notices(self) -> NoticeStore:
@@ -296,7 +307,7 @@ class NoticeViews:
         from shroff.notices.raising import DecisionsTold
         from shroff.streams.delivering import Route
 
-        on = [one for one in self.notices.values() if one.on == "decision"]
+        on = self._on_decisions()
         office = self.office() if on else None
         found = []
         for notice in on:
@@ -307,6 +318,13 @@ class NoticeViews:
 
             found.append(Route(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
         return found
+
+    def told_by(self) -> Hashable:
+        """What delivery stands on beside sinks: where it changes, delivery begins anew."""
+        return self.tells(), tuple((one.name, one.outcomes) for one in self._on_decisions())
+
+    def _on_decisions(self) -> list[Notice]:
+        return [one for one in self.notices.values() if one.on == "decision"]
 
     def confirming(self) -> Confirming:
         """What answers customers, to be closed by the caller. Nothing is opened before it is first asked."""

@@ -38,7 +38,7 @@ class CaseKeeper:
         self._stop = Event()
         self._log: Log | None = None
         self._follower: Follower | None = None
-        self._told = ""
+        self._told, self._taken = "", 0
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
     def begin(self) -> None:
@@ -69,7 +69,10 @@ class CaseKeeper:
         """Whether there is more to read."""
         if carry_out(self._desk):
             self._asked()
+        if self._taken != self._project.taken.number:
+            self._let_go()  # which has the notices of before
         if self._follower is None:
+            self._taken = self._project.taken.number
             if not self._project.has_log():
                 return False
             self._log = self._project.open_log(read_only=True)

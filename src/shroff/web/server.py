@@ -18,6 +18,7 @@ import uvloop
 
 from shroff.errors import UsageError
 from shroff.web.asgi import Application
+from shroff.web.changes import keep_applied
 from shroff.web.gate import Gate
 from shroff.web.indexing import keep_indexed
 from shroff.web.protocol import Patient
@@ -74,18 +75,20 @@ def serve(
     *,
     stands_by: bool = False,
     reads_source: bool = True,
+    watches: bool = False,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
     """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
 
     Args:
+        watches: Apply changes of the project's files by itself.
         begun: Told when requests are answered; not where the log cannot be had, which ends this.
 
     Raises: whatever ended the work by itself.
     """
     _many_connections()
-    how = {"stands_by": stands_by, "reads_source": reads_source}
+    how = {"stands_by": stands_by, "reads_source": reads_source, "watches": watches}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(project, gate, desk, listening, limits, **how, tell=tell, begun=begun))
 
@@ -99,6 +102,7 @@ async def _serve(
     *,
     stands_by: bool,
     reads_source: bool,
+    watches: bool,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
@@ -146,11 +150,13 @@ async def _serve(
         service.begin(end)
         if await service.has_begun():
             begun()
-        indexing = asyncio.create_task(keep_indexed(service))
+        chores = [asyncio.create_task(keep_indexed(service))]
+        chores += [asyncio.create_task(keep_applied(service))] if watches else []
         try:
             await server.serve([listening])
         finally:
-            indexing.cancel()
+            for chore in chores:
+                chore.cancel()
             await asyncio.to_thread(service.end)
     return service
 

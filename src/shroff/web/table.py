@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.people.access import Right
-from shroff.web import cases_table, entities, events, flags, notices, openapi, operating, projects, reading
+from shroff.web import cases_table, changes, entities, events, flags, notices, openapi, operating, projects, reading
 from shroff.web.calls import call_routes
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
@@ -250,6 +250,7 @@ ROUTES: Final = (
         ),
     ),
     *notices.ROUTES,
+    *changes.ROUTES,
     Route(
         "POST",
         f"{API}/backtests",

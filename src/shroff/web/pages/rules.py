@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from shroff.decisions.ruletests import TestResult, run_tests_of
+from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.rules.silences import list_of
@@ -63,6 +65,7 @@ async def show(service: Service, request: Request) -> Response:
         which=which,
         counts=counts,
         may_edit=may_edit(request),
+        changed=await service.in_thread(_changed, service),
         **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
     )
 
@@ -175,6 +178,13 @@ def _tests(service: Service, look: RuleLook) -> Sequence[TestResult]:
 def _days(look: RuleLook) -> Bars | None:
     record = look.record
     return bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
+
+
+def _changed(service: Service) -> int:
+    """How many files differ from the active version; 0 where they have mistakes, which that page names."""
+    with suppress(ShroffError):
+        return len(service.project.unapplied())
+    return 0
 
 
 def _earlier(service: Service, look: RuleLook) -> list[Earlier]:

@@ -10,6 +10,7 @@ from shroff.web import static
 from shroff.web.pages import (
     backtests,
     case,
+    changes,
     confirm,
     decision,
     decisions,
@@ -104,6 +105,8 @@ PAGES: Final = (
         )
     ),
     *mails.ROUTES,
+    Route("GET", "/changes", Right.READ_DEFINITIONS, changes.show, is_page=True),
+    Route("POST", "/changes", Right.EDIT_RULES, changes.apply, is_page=True),
     Route("GET", "/rules", Right.READ_DEFINITIONS, rules.show, is_page=True),
     Route("POST", "/rules", Right.EDIT_RULES, rules.begin, is_page=True),
     Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, rules.one, is_page=True),

@@ -1,0 +1,156 @@
+"""Making the project's files the active version, also in a process that runs: what differs, and the step itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Self
+
+from shroff import config
+from shroff.decisions.active_files import Change, Taken, active_seq, beside, changes, notice_files, taken_up
+from shroff.decisions.additions import Additions
+from shroff.decisions.deeds import Deed
+from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.loading import MadeOnce
+from shroff.decisions.progress import unheard
+from shroff.events.systems import Systems
+from shroff.streams.log import Batch, Log, Offset
+
+if TYPE_CHECKING:
+    from shroff.decisions.inbox import Inbox
+    from shroff.decisions.read_once import ReadOnce
+    from shroff.decisions.writer import Writer
+    from shroff.events.avro_wire import AvroDecoder
+
+WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was to become active, and where the log has it; `why_not` says why it is not yet, and is empty else."""
+
+    changed: Sequence[Change]
+    seq: int
+    why_not: str = ""
+
+
+class Applying(Additions):
+    """The files of a project, and which of them are active."""
+
+    __slots__ = ()
+
+    taken: Taken
+    read_once: ReadOnce
+    _loaded: MadeOnce[Loaded]
+    _systems: MadeOnce[Systems]
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @property
+    @abstractmethod
+    def loaded(self) -> Loaded:
+        """What came of reading the project's files."""
+
+    @abstractmethod
+    def checked(self) -> Definitions:
+        """The definitions, rule tests run. Raises: DefinitionError."""
+
+    @abstractmethod
+    def afresh(self) -> Self:
+        """The same project, its files read anew."""
+
+    @abstractmethod
+    def _avro_decoder(self) -> AvroDecoder | None:
+        """What reads Avro messages of the project's live source."""
+
+    def unapplied(self) -> list[Change]:
+        """What the project's files have that is not active. Raises: DefinitionError; UsageError without a log."""
+        fresh = self.afresh()
+        definitions = fresh.definitions
+        with self.each_lane()[0].reading() as log:
+            return fresh.changes_in(log, definitions)
+
+    def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
+        """What these definitions, and the files beside them, have that is not active."""
+        return changes(log, definitions, self.beside(), self.load_active)
+
+    def file_stamps(self) -> list[tuple[str, int, int]]:
+        """What shows that a file of the project has changed."""
+        return config.file_stamps(self.places.folder)
+
+    def beside(self) -> dict[str, str]:
+        """What is kept of the project's files and settings that no version has."""
+        return beside(config.read_files(self.places.folder, []), self.systems)
+
+    def load_active(self, files: Mapping[str, str]) -> Definitions:
+        """The definitions of files that the log has. Raises: DefinitionError."""
+        return load_definitions(files, self.hasher, read=self.read_once).or_raise()
+
+    def active_seq(self) -> int:
+        """The sequence number of the version that decides now."""
+        with self.each_lane()[0].reading() as log:
+            return active_seq(log)
+
+    def apply(self, waits: Callable[[str], None] = unheard) -> Applied:
+        """Make the project's files the active version: by the process that writes the log, or here where none does.
+
+        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
+        """
+        self._needs_log("so nothing is active; the first events make the files active")
+        self.reload()
+        self.checked()
+        found = self.unapplied()
+        why_not = ""
+        if found:
+            self.record(Deed("project.apply", "project", None, {"files": [one.file for one in found]}))
+            _, why_not = self._put_in_force(waits, WAITS)
+        return Applied(found, self.active_seq(), why_not)
+
+    # ---- for the process that writes the log
+
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """The inbox of a log that this process writes, for as long as a call lasts."""
+        return self._inbox(writer, log, is_running=False)
+
+    def running_inbox(self, writer: Writer, log: Log) -> Inbox:
+        """The same for a worker or a service, which keeps what it can only take up with a restart."""
+        return self._inbox(writer, log, is_running=True)
+
+    def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> Inbox:
+        from shroff.decisions.inbox import Inbox
+
+        loaded: list[Applying] = []
+
+        def load() -> Definitions:
+            loaded[:] = [self.afresh()]
+            definitions = loaded[0].checked()
+            definitions.require_models()
+            return definitions
+
+        def took_up() -> list[Offset]:
+            return self._took_up(loaded[0], log, is_running=is_running) if loaded else []
+
+        return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True), self._avro_decoder, took_up)
+
+    def begin_active(self, log: Log) -> None:
+        """Note in the log what this process begins with. Raises: as the log's `append`."""
+        files = config.read_files(self.places.folder, [])
+        self.taken.files = notice_files(files)
+        offsets = taken_up(log, beside(files, self.systems), is_running=False)
+        if offsets:
+            log.append(Batch(offsets=offsets))
+
+    def _took_up(self, fresh: Applying, log: Log, *, is_running: bool) -> list[Offset]:
+        """Work with what the files have now; gives what the log is to keep of that."""
+        offsets = taken_up(log, fresh.beside(), is_running=is_running)
+        self._loaded.put(fresh.loaded)
+        if offsets and is_running:
+            now = fresh.systems
+            self._systems.put(replace(self.systems, mail=now.mail, second_person=now.second_person))
+            self.taken.files = notice_files(config.read_files(self.places.folder, []))
+            self.taken.number += 1
+        return offsets
