@@ -139,7 +139,12 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     assert not alert.until
     assert {"payment.amount", "payment.channel"} <= set(alert.moved)
 
-    more(bank, first=31, days=8).drift()
+    almost_nothing = more(bank, first=31, days=8).drift(recent="1ms")
+    assert almost_nothing.unclear == almost_nothing.found
+    assert read_record(places).alerts == (alert,)
+    assert "too few events to tell" in doctor_says(bank)[0].words
+
+    app.open(bank).drift()
     [ended] = read_record(places).alerts
     assert ended.id == alert.id
     assert ended.until

@@ -63,7 +63,8 @@ def document_of(report: DriftReport) -> dict[str, Any]:
         "recent": report.recent.as_document(),
         "limit": LIMIT,
         "moved": [one.name for one in report.moved],
-        "inputs": [{**asdict(one), "has_moved": one.has_moved} for one in report.found],
+        "unclear": [one.name for one in report.unclear],
+        "inputs": [{**asdict(one), "has_moved": one.has_moved, "is_unclear": one.is_unclear} for one in report.found],
         "redefined": list(report.redefined),
         "label_delay_days": {"reference": report.label_delay_days[0], "recent": report.label_delay_days[1]},
         "remarks": list(report.remarks),
@@ -72,9 +73,11 @@ def document_of(report: DriftReport) -> dict[str, Any]:
 
 def _text(report: DriftReport) -> str:
     by = f" by {report.model}" if report.model else ""
-    moved = (
-        f"{many(len(report.moved), 'thing')} of {len(report.found):,} moved" if report.moved else "nothing has moved"
-    )
+    unclear, found = len(report.unclear), len(report.found)
+    moved = f"{many(len(report.moved), 'thing')} of {found:,} moved" if report.moved else "nothing has moved"
+    if unclear:
+        few = f"too few events to tell of {unclear:,} of {found:,}"
+        moved = f"cannot tell, {few}" if unclear == found else f"{moved}, {few}"
     lines = [
         f"{report.event}{by}: {moved}, as of {time_text(report.as_of_ms)}.",
         f"  reference  {_stretch(report.reference)}",
@@ -99,6 +102,6 @@ def _stretch(one: Stretch) -> str:
 def _row(one: Drift) -> tuple[str, ...]:
     test = "-" if one.statistic is None else f"{one.test} {one.statistic:.3g}"
     p_value = "-" if one.p_value is None else f"{one.p_value:.2g}"
-    mark = "moved" if one.has_moved else ""
+    mark = "moved" if one.has_moved else "too few" if one.is_unclear else ""
     shares = (f"{share:.1%}" for share in (one.missing_now, one.missing_before, one.unseen))
     return one.name, mark, f"{one.psi:.3f}", f"{one.psi_by_chance:.3f}", test, p_value, *shares

@@ -22,6 +22,7 @@ BINS: Final = 10
 CATEGORIES: Final = 50  # that have a bin of their own; all further ones share one
 LIMIT: Final = 0.2  # from here on people speak of a large shift; the rule of thumb of credit scoring
 BY_CHANCE: Final = 0.001  # how rarely chance alone may reach what is called moved
+EXACT_ROWS: Final = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
 FLOOR: Final = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
 
 
@@ -56,6 +57,11 @@ class Drift:
     @property
     def has_moved(self) -> bool:
         return self.psi >= LIMIT and self.psi > self.psi_by_chance
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the samples are too small to tell: a shift at the limit could be chance."""
+        return not self.has_moved and self.psi_by_chance > LIMIT
 
 
 def drift_of(reference: Input, recent: Input) -> Drift:
@@ -148,7 +154,7 @@ def _by_number(reference: Input, recent: Input) -> tuple[float | None, float | N
     first, second = (one.values[~np.isnan(one.values)] for one in (reference, recent))
     if not len(first) or not len(second):
         return None, None
-    found = ks_2samp(first, second, method="asymp")
+    found = ks_2samp(first, second, method="exact" if max(len(first), len(second)) <= EXACT_ROWS else "asymp")
     return float(found.statistic), float(found.pvalue)
 
 

@@ -33,6 +33,7 @@ class Figure(msgspec.Struct, frozen=True):
     has_moved: bool
     missing_now: float
     unseen: float
+    is_unclear: bool = False
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -77,22 +78,26 @@ class DriftRecord(msgspec.Struct, frozen=True):
 def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> DriftRecord:
     """The record with a report: an alert is raised, goes on, or ends. One older than the last look changes nothing.
 
-    Else who looks back at a quiet month would end an alert of today.
+    Else who looks back at a quiet month would end an alert of today. Nor does an alert end where there are too few
+    events to tell whether what it is about has moved still.
     """
     last = record.looks.get(report.event)
     if last is not None and parse_time(last.as_of) > report.as_of_ms:
         return record
-    figures = tuple(Figure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen) for one in report.found)
+    figures = tuple(
+        Figure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen, one.is_unclear) for one in report.found
+    )
     rows = report.reference.rows, report.recent.rows
     look = Look(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
     standing, moved = record.open_alert(report.event), tuple(one.name for one in report.moved)
     alerts = tuple(one for one in record.alerts if one is not standing)
+    is_unclear = standing is not None and any(one.name in standing.moved for one in report.unclear)
     if moved and standing is not None:
         alerts += (msgspec.structs.replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
     elif moved:
         alerts += (DriftAlert(f"drift-{report.event}-{looked_at}", report.event, looked_at, "", moved),)
     elif standing is not None:
-        alerts += (msgspec.structs.replace(standing, until=looked_at),)
+        alerts += (standing if is_unclear else msgspec.structs.replace(standing, until=looked_at),)
     return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
 
 
@@ -126,10 +131,18 @@ def findings(places: config.Places) -> list[Finding]:
 
 def _finding(event: str, look: Look, alert: DriftAlert | None) -> Finding:
     looked = f"seen {look.looked_at}, as of {look.as_of}"
+    unclear = sum(one.is_unclear for one in look.figures)
+    few = f"too few events to tell of {unclear:,} of {len(look.figures):,} ({look.recent_rows:,} recent)"
+    if alert is None and unclear == len(look.figures) > 0:
+        return Finding("drift", NOTE, f"{event}: {few}; {looked}", "Look at more: 'shroff drift --recent 30d'.")
     if alert is None:
-        return Finding("drift", OK, f"{event}: nothing of {len(look.figures):,} has moved; {looked}")
+        words = f"{event}: nothing of {len(look.figures):,} has moved"
+        return Finding("drift", OK, f"{words}{f', {few}' if unclear else ''}; {looked}")
     moved = [f"{one.name} ({one.psi:.2f})" for one in look.figures if one.has_moved]
     more = f" and {len(moved) - SHOWN:,} more" if len(moved) > SHOWN else ""
+    if not moved:
+        moved = list(alert.moved)
+        more = f", and at the last look there were {few}"
     words = f"{event}: {', '.join(moved[:SHOWN])}{more} moved, since {alert.since}; {looked}"
     cure = (
         "'shroff drift' shows by how much. Ask whether the input is as it should be; if customers have changed, "

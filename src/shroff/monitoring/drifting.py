@@ -84,6 +84,11 @@ class DriftReport:
     def moved(self) -> tuple[Drift, ...]:
         return tuple(one for one in self.found if one.has_moved)
 
+    @property
+    def unclear(self) -> tuple[Drift, ...]:
+        """What is not known to have moved or not: too few events."""
+        return tuple(one for one in self.found if one.is_unclear)
+
 
 def look_for_drift(
     definitions: Definitions,
