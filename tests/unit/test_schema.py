@@ -521,6 +521,13 @@ def test_no_template_takes_a_negative_amount(name):
                 door.admit(type_, fields | {"amount": 0}, is_strict=True)
 
 
+@pytest.mark.parametrize("name", ["cards", "orders", "payments", "paysim"])
+def test_a_template_for_payments_says_what_a_model_reads(name):
+    found = load_definitions(config.read_files(TEMPLATE_FOLDER / name, [])).or_raise()
+
+    assert list(found.models) == list(found.events.decided)
+
+
 # ---- the command
 
 
