@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
 WORKERS: Final = 2
 MINUTE_S: Final = 60
+ROOM_BYTES: Final = 6 << 30
 
 
 def main() -> int:
@@ -34,10 +37,22 @@ def main() -> int:
     began_s = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "--dist", "worksteal"]
     command += [f"--randomly-seed={asked.seed}", "-m", "long or not long" if asked.long else "not long", *asked.paths]
+    if folder := in_memory():
+        command.append(f"--basetemp={folder}")
     env = environment(times, is_long=asked.long, is_part=bool(asked.paths))
     status = subprocess.run(command, cwd=ROOT, env=env, check=False)
     print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {TIMES}", flush=True)
     return status.returncode
+
+
+def in_memory(memory: Path = Path("/dev/shm")) -> Path | None:  # noqa: S108 - the folder in it is of one user
+    """Where tests write files: in memory, if there is room, since a sync to a disk is what many of them wait for.
+
+    Those that lose power record what is synced, and need no disk for it. pytest empties the folder at its next run.
+    """
+    if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM_BYTES:
+        return None
+    return memory / f"shroff-tests-{os.getuid()}-{zlib.crc32(os.fsencode(ROOT)):08x}"
 
 
 def environment(times: Path, *, is_long: bool, is_part: bool) -> dict[str, str]:

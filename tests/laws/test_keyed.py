@@ -23,7 +23,7 @@ from tests.laws.projects import computing_project, histories, history_of, text_o
 from tests.laws.test_batch import SIZES, parts_of
 from tests.laws.test_engines import Made, Texts
 
-LAW = settings(max_examples=examples(40))
+LAW = settings(max_examples=examples(40, usual=15))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 PINNED = [840_596, 318_398, 196_507]  # states lie under these numbers, so they must not change
 

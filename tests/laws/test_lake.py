@@ -44,7 +44,7 @@ DOCUMENTS = {
     "confirmation": DocumentFolder("labels", sources=("chargeback", "customer")),
     "flagged": DocumentFolder("flags"),
 }
-LAKE = settings(QUICK, max_examples=examples(30))  # each example writes some lakes
+LAKE = settings(QUICK, max_examples=examples(30, usual=8))  # each example writes some lakes
 BOTH = Layout(parquet=True, documents=DOCUMENTS)
 
 

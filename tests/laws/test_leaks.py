@@ -36,7 +36,7 @@ from tests.unit.modelled import inputs_of
 
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
 LAW: Final = settings(
-    max_examples=examples(40),
+    max_examples=examples(40, usual=10),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 DAYS: Final = 40

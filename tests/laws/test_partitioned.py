@@ -30,7 +30,7 @@ from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
 
-LAW = settings(max_examples=examples(60))
+LAW = settings(max_examples=examples(60, usual=20))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 
 

@@ -128,7 +128,7 @@ def _models() -> Iterator[Registry]:
 
 LAW = settings(
     QUICK,
-    max_examples=examples(40),
+    max_examples=examples(40, usual=10),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )

@@ -33,7 +33,7 @@ from tests.laws.test_scored_fold import Stage as ScoredStage
 from tests.laws.test_scored_fold import written as written_with_models
 from tests.unit.linear import registry
 
-LAW = settings(QUICK, max_examples=examples(30))
+LAW = settings(QUICK, max_examples=examples(30, usual=6))
 NO_MODELS = Path("/nonexistent")
 PAYMENTS = 'card:\n  seen: "count(payment) over 1d"\n  spent: "sum(payment.amount) over 5ms"\n'
 
