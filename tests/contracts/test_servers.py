@@ -35,13 +35,12 @@ sys.stdin.read()
 """
 
 
-def test_kafka_takes_and_gives_messages_with_three_brokers(kafka):
+def test_kafka_takes_and_gives_messages(kafka):
     from confluent_kafka import Consumer, Producer
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": kafka.address})
-    assert len(admin.list_topics(timeout=10).brokers) == 3
-    admin.create_topics([NewTopic("asked-once", 1, 3)])["asked-once"].result(30)
+    admin.create_topics([NewTopic("asked-once", 1, -1)])["asked-once"].result(30)
     producer = Producer({"bootstrap.servers": kafka.address, "acks": "all"})
     producer.produce("asked-once", b"a payment")
     assert producer.flush(30) == 0

@@ -58,7 +58,7 @@ class TestKafkaSink(SinkContract):
         from confluent_kafka.admin import AdminClient, NewTopic
 
         admin = AdminClient({"bootstrap.servers": self.brokers})
-        (made,) = admin.create_topics([NewTopic(place, 1, 3, config={"max.message.bytes": "200000"})]).values()
+        (made,) = admin.create_topics([NewTopic(place, 1, -1, config={"max.message.bytes": "200000"})]).values()
         try:
             made.result()
         except KafkaException as error:
@@ -290,7 +290,7 @@ class TestTopics:
 
         names = [f"fraud_{place}", f"other_{place}"]
         admin = AdminClient({"bootstrap.servers": kafka.address})
-        for made in admin.create_topics([NewTopic(name, 2, 3) for name in names]).values():
+        for made in admin.create_topics([NewTopic(name, 2, -1) for name in names]).values():
             made.result()
         return names
 

@@ -1,4 +1,4 @@
-"""The contract of sources bound to Kafka with three brokers, and what only Kafka does."""
+"""The contract of sources bound to Kafka, and what only Kafka does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUIET = {"log_level": 0}
 class Topics(Outside):
     """A topic of three partitions in the run's cluster, with one for dead letters."""
 
-    def __init__(self, address: str, n_partitions: int = 3, copies: int = 3) -> None:
+    def __init__(self, address: str, n_partitions: int = 3, copies: int = -1) -> None:
         self.at(address, next(NAMES))
         made = [NewTopic(self.topic, n_partitions, copies), NewTopic(self.refused, 1, copies)]
         for future in self.admin.create_topics(made).values():
@@ -91,7 +91,7 @@ class Topics(Outside):
 
         def is_made() -> bool:
             try:
-                self.admin.create_topics([NewTopic(self.topic, len(self.parts), 3)])[self.topic].result()
+                self.admin.create_topics([NewTopic(self.topic, len(self.parts), -1)])[self.topic].result()
             except KafkaException:  # the old one is not gone everywhere yet
                 return False
             return True
@@ -545,7 +545,7 @@ def test_messages_that_were_lost_and_replaced_by_others_are_noticed(own):
     topics.at(own.address, f"{topics.topic}.cut")
     part, config = f"{topics.topic}/0", {"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}
     made = NewTopic(topics.topic, 1, replica_assignment=[[1, 2]], config=config)
-    for future in topics.admin.create_topics([made, NewTopic(topics.refused, 1, 3)]).values():
+    for future in topics.admin.create_topics([made, NewTopic(topics.refused, 1, -1)]).values():
         future.result()
     first, second = own.brokers[:2]
     topics.put(part, [message(n) for n in range(10)])

@@ -1,4 +1,4 @@
-"""Two lanes on three real brokers: workers that die, versions that reach both, and the decisions of one lane."""
+"""Two lanes on a real broker: workers that die, versions that reach both, and the decisions of one lane."""
 
 from __future__ import annotations
 

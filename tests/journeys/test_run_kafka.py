@@ -1,4 +1,4 @@
-"""`shroff run` on three real brokers: bad messages, SIGKILL and a standby in the middle, and each message once."""
+"""`shroff run` on a real broker: bad messages, SIGKILL and a standby in the middle, and each message once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def topic(kafka):
     name = next(NAMES)
     letters = f"{name}.refused"
     admin = AdminClient({"bootstrap.servers": kafka.address})
-    for made in admin.create_topics([NewTopic(name, PARTITIONS, 3), NewTopic(letters, 1, 3)]).values():
+    for made in admin.create_topics([NewTopic(name, PARTITIONS, -1), NewTopic(letters, 1, -1)]).values():
         made.result()
     producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
     for number, one in enumerate(made_up(EVENTS, 11)):

@@ -109,7 +109,7 @@ class StreamWorld(World):
 
             address = {"bootstrap.servers": self.servers.brokers_inside, "log_level": 0}
             admin = AdminClient(address)
-            topics = [NewTopic(self.name, PARTITIONS, 3), NewTopic(f"{self.name}_decided", 1, 3)]
+            topics = [NewTopic(self.name, PARTITIONS, -1), NewTopic(f"{self.name}_decided", 1, -1)]
             for made in admin.create_topics(topics).values():
                 made.result(30)
             again = {"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 120_000}

@@ -46,7 +46,7 @@ def make_topic(brokers: str, topic: str) -> None:
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": brokers})
-    (made,) = admin.create_topics([NewTopic(topic, 3, 3)]).values()
+    (made,) = admin.create_topics([NewTopic(topic, 3, -1)]).values()
     made.result()
 
 

@@ -116,7 +116,7 @@ def wrong(
         except ShroffError as error:
             words = f"the rest could not be taken: {error}"
         if not words and count % 10 == 1:
-            words = "; ".join(finding.words for finding in project.doctor() if finding.state == WRONG)
+            words = "; ".join(one.words for one in project.doctor() if one.state == WRONG and one.subject != "labels")
         found += [f"{name}: {words}"] if words else []
     return count, found
 
