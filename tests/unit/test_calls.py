@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from shroff.decisions.called import CallReader
-from shroff.decisions.calls import TAKEN
+from shroff.decisions.calls import API_TAKEN, CALLS, TAKEN
 from shroff.decisions.definitions import Loaded, load_definitions
 from shroff.errors import InputError
 from shroff.events.door import secret_fields
@@ -112,7 +113,7 @@ def test_calls_decide_nothing_so_they_are_in_no_version_and_in_no_control_event(
 WRONG = {
     "a path without a slash": ("/predict/:", "predict:", "2:1 'predict' is no path"),
     "a path that leads up": ("/predict/:", "/../predict/:", "2:1 '/../predict/' is no path"),
-    "the service's own": ("/predict/:", "/api/v1/events/payment:", "2:1 what lies below /api"),
+    "the service's own": ("/predict/:", "/api/v1/events/payment:", "2:1 what lies below /api/v1/events is"),
     "no such event": ("event: payment", "event: paiment", "3:10 'paiment' is no event type"),
     "an undecided event": ("event: payment", "event: login", "3:10 login is not decided"),
     "no such key": (
@@ -154,7 +155,32 @@ def test_one_path_with_and_without_its_slash_is_one_call():
 
 
 def test_no_call_can_stand_where_the_service_has_something_itself():
-    assert {route.segments[0] for route in table().routes} <= {*TAKEN, ""}
+    assert {route.segments[0] for route in table().routes} <= {*TAKEN, "api", ""}
+    below = {route.segments[1:3] for route in table().routes if route.segments[0] == "api"}
+    assert below <= {("docs",), ("openapi.json",), *(("v1", name) for name in API_TAKEN)}
+
+
+@pytest.mark.parametrize(
+    ("path", "is_free"),
+    [
+        *(
+            ("/api/predict", True),
+            ("/api/predict/", True),
+            ("/api/v2/events/payment", True),
+            ("/api/v1/predict/", True),
+        ),
+        *(("/api/v1/events-old", True), ("/apis", True), ("/queues/x", True), ("/api", False), ("/api/", False)),
+        *(("/api/v1", False), ("/api/v1/", False), ("/api/docs", False), ("/api/docs/x", False), ("/queue/", False)),
+        *(("/api/openapi.json/", False), ("/api/v1/decisions/x", False), ("/api/v1/score/", False)),
+    ],
+)
+def test_an_address_below_api_is_free_unless_the_service_has_something_there(path, is_free):
+    found = loaded(CALL.replace("/predict/:", f"{path}:"))
+
+    assert (found.problems == []) == is_free
+    assert (re.search(CALLS.pattern, path) is not None) == is_free
+    if is_free:
+        assert table(found.or_raise()).find("POST", path.strip("/").split("/"), {}).path in {path, path.rstrip("/")}
 
 
 # ---- bodies

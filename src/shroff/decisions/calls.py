@@ -26,12 +26,12 @@ from shroff.language.yamltext import Scalar, Sequence
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
-TAKEN: Final = (  # what the service itself has there, its pages among them
-    "api",
+TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for what lies below /api
     "audit",
     "backtest",
     "backtests",
     "cases",
+    "changes",
     "checks",
     "confirm",
     "decisions",
@@ -40,6 +40,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them
     "find",
     "health",
     "home",
+    "hooks",
     "labels",
     "lists",
     "live",
@@ -57,6 +58,15 @@ TAKEN: Final = (  # what the service itself has there, its pages among them
     "static",
     "thresholds",
     "users",
+)
+API_TAKEN: Final = (  # below /api/v1
+    *("audit", "backtests", "capacity", "cases", "changes", "decisions", "drafts", "entities", "events", "flags"),
+    *("health", "keys", "labels", "lists", "live", "mailbox", "models", "names", "notices", "outbox", "quarantine"),
+    *("records", "rules", "score", "sessions", "thresholds", "users", "views"),
+)
+_OURS: Final = (
+    rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"
+    rf"|api/(docs|openapi\.json|v1/({'|'.join(API_TAKEN)})))(/|$)"
 )
 UNREAD: Final = "_"  # in a list: a value that nothing reads
 PLACES_MAX: Final = 1_000
@@ -112,9 +122,7 @@ CALL: Final = Keys(
         ),
     ),
 )
-CALLS: Final = own_names(
-    "paths with their calls", CALL, pattern=PATH_PATTERN.replace("^", f"^(?!/({'|'.join(TAKEN)})(/|$))", 1)
-)
+CALLS: Final = own_names("paths with their calls", CALL, pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1))
 _PATH: Final = re.compile(PATH_PATTERN)
 
 Answered = Node | tuple[str, ...]  # a value, or the features of an object
@@ -170,9 +178,10 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
         problems.append(key.problem(f"{path!r} is no path of a call.", hint))
         return False
-    first = path.split("/")[1]
-    if first in TAKEN:
-        problems.append(key.problem(f"what lies below /{first} is the service's own.", "Choose another path."))
+    ours = re.match(_OURS, path)
+    if ours is not None:
+        words = f"what lies below {ours[0].rstrip('/')} is the service's own."
+        problems.append(key.problem(words, "Choose another path; /api/v2 and other names below /api are free."))
         return False
     same = next((one for one in calls if one.rstrip("/") == path.rstrip("/")), None)
     if same is not None:
