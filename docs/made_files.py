@@ -181,8 +181,8 @@ def python_page() -> str:
 
 # Calls that commands alone need: how they read, write, wait and show what goes on.
 INSIDE: Final = frozenset(
-    "answers begin_with check_change check_with checked doctor each_lane feature_tables files_in_lane has_hashed inbox "
-    "intake label_file lane_of lane_work load_files name_one open_controls open_log open_people open_post "
+    "answers begin_with check_change check_with checked doctor each_lane feature_tables files_in_lane hand has_hashed "
+    "inbox intake label_file lane_of lane_work load_files name_one open_controls open_log open_people open_post "
     "open_provider people put_request reading record refuse_lanes reload source_line take_up_told waiting_for_lane "
     "writing".split()
 )

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,9 +24,11 @@ import pytest
 
 from shroff import app, config
 from shroff.cli.main import run
+from shroff.decisions.handed import Given, Lines
 from shroff.decisions.retraining import ASIDE, DONE, FileReport, Options
 from shroff.decisions.watched import Folder, is_taken, watched
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
+from shroff.streams.log import Batch, Offset
 from tests import forks
 from tests.unit.learnable import A_DAY, FILES, day, make_project, write_days
 
@@ -352,8 +355,49 @@ def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Pat
     assert not (bank / ".shroff" / "log.db").exists()
 
 
-def test_beside_a_process_that_writes_it_waits_or_with_once_says_so(bank: Path, folder: Path):
+def records(bank: Path) -> list[tuple[Any, ...]]:
+    with app.open(bank).reading() as log:
+        return [(one.kind, one.type, one.id, one.body) for part in log.read(0, log.last_seq()) for one in part]
+
+
+def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, folder: Path, tmp_path: Path):
     write_days(folder / "0.jsonl", [0])
+    with (folder / "0.jsonl").open("a") as file:
+        file.write('{"payment": {"id": "x"}}\n')
+    alone = make_project(tmp_path / "alone", model=QUICK)
+    wanted = take(alone, folder)["0.jsonl"].appended
+    project = app.open(bank)
+    said: list[str] = []
+    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
+        (found,) = app.open(bank).watch(folder, ONCE, say=said.append)
+        assert take(bank, folder) == {}, "none is taken twice"
+
+    assert found.state == DONE
+    assert found.appended is not None
+    assert wanted is not None
+    assert (found.appended.events, found.appended.labels) == (wanted.events, wanted.labels)
+    assert found.appended.events.quarantined == 1
+    assert records(bank)[1:] == records(alone)[1:], "the first says when which files came into force"
+    assert "takes the lines of files between its own batches" in said[0]
+
+
+@pytest.mark.parametrize("place", ["0", "elsewhere"])
+def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, place: str):
+    project = app.open(bank)
+    with project.writing() as (_, log):
+        log.append(Batch(offsets=[Offset("watched x", "f", "1")]))
+    lines = Lines([Given("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True)
+
+    assert project.hand(lines) is None
+    with project.reading() as log:
+        assert (log.offset("watched x", "f"), log.counts().refused) == ("1", 0)
+
+
+def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
+    bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_days(folder / "0.jsonl", [0])
+    monkeypatch.setattr("shroff.decisions.inbox.PATIENCE_S", 0.0)
     said: list[str] = []
     with app.open(bank).writing():
         with pytest.raises(LogBusyError):
@@ -368,8 +412,36 @@ def test_beside_a_process_that_writes_it_waits_or_with_once_says_so(bank: Path, 
             list(app.open(bank).watch(folder, Options(settled_ms=0, sleep=stop), say=said.append))
 
     assert slept
-    assert "trying again" in said[0]
+    assert "trying again" in said[-1]
     assert list(take(bank, folder)) == ["0.jsonl"]
+
+
+NUMBERED = "  from: { csv: { id: \"join(row.file, ':', row.number)\" } }\n"
+LABELED = """
+label:
+  from:
+    csv:
+      event: join(row.file, ':', row.number)
+      verdict: "'fraud' when row.fraud == '1' else 'genuine'"
+      known_at: time(row.at) + 1d
+"""
+
+
+def test_a_file_may_have_the_labels_of_its_own_events(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    mapped = events.replace("  decide: true\n", f"  decide: true\n{NUMBERED}")
+    (bank / "events.yaml").write_text(mapped + LABELED, encoding="utf-8")
+    rows = "\n".join(f"2026-03-0{n}T00:00:00Z,c{n},5.00,web,{n % 2}" for n in range(1, 6))
+    (folder / "a.csv").write_text(f"at,card,amount,channel,fraud\n{rows}\n", encoding="utf-8")
+    (folder / "b-labels.csv").write_text("at,fraud\n2026-03-09T00:00:00Z,1\n", encoding="utf-8")
+    status = run(["-C", str(bank), "train", "--watch", str(folder), "--once", "--settled", "0s", "--labels-inside"])
+    said = capsys.readouterr()
+
+    assert "a.csv: 5 events and 5 labels appended" in said.out
+    assert "b-labels.csv: 0 events and 0 labels appended, 1 label without its event" in said.out
+    assert "label --pending" in said.err
+    assert status == 4, "no label of a file has found its event"
+    assert app.open(bank).labels().column("verdict").to_pylist().count("fraud") == 3
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

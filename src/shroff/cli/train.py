@@ -59,6 +59,11 @@ SHOWN: Final = (  # of the metrics
 )
 @click.option("--markers", is_flag=True, help="With --watch: a file is complete with FILE.done or _SUCCESS beside it.")
 @click.option("--poll", metavar="LENGTH", help="With --watch: how often to look.  [default: 5s]")
+@click.option(
+    "--labels-inside",
+    is_flag=True,
+    help="With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.",
+)
 @click.option("--no-decide", is_flag=True, help="With --watch: do not decide the events that are taken.")
 @cluster_options(
     "local: in this process. dask, spark: features and trees in processes of a cluster, for learner xgboost."
@@ -77,6 +82,7 @@ def train(
     settled: str | None,
     markers: bool,
     poll: str | None,
+    labels_inside: bool,
     no_decide: bool,
     backend: str,
     cluster: str | None,
@@ -89,7 +95,8 @@ def train(
     --promote and if they passed.
 
     With --watch files are appended to the log as they become complete, in the order of their names, and a model is
-    trained for each. A file whose name has the word labels holds labels. Ctrl-C ends it; nothing is taken twice.
+    trained for each. A file whose name has the word labels holds labels. Where another process writes the log, such as
+    `shroff serve`, that one takes the lines between its own batches. Ctrl-C ends it; nothing is taken twice.
     """
     from shroff.decisions.training import Steps
 
@@ -98,13 +105,22 @@ def train(
 
         if files or labels is not None or as_of is not None or order != "file":
             what = "FILEs, --labels, --order and --as-of"
-            raise UsageError(f"--watch takes its files from where it watches: leave out {what}.")
+            raise UsageError(
+                f"--watch takes its files from where it watches: leave out {what}. Labels come as files with the word "
+                "labels in their names, or in the files themselves with --labels-inside."
+            )
         options = watching_options(event, settled, poll, promote=promote, by=by, once=once)
         with session.project.cluster(backend, cluster, partitions) as processes:
-            options = replace(options, has_markers=markers, decide=not no_decide, cluster=processes)
+            options = replace(
+                options,
+                has_markers=markers,
+                labels_inside=labels_inside,
+                decide=not no_decide,
+                cluster=processes,
+            )
             return watching(session, watch, options)
-    if once or settled or markers or poll or no_decide:
-        raise UsageError("--once, --settled, --markers, --poll and --no-decide go with --watch.")
+    if once or settled or markers or poll or labels_inside or no_decide:
+        raise UsageError("--once, --settled, --markers, --poll, --labels-inside and --no-decide go with --watch.")
     with session.project.cluster(backend, cluster, partitions) as processes, stages() as shown:
         report = session.project.train(
             event,

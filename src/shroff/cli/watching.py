@@ -61,6 +61,9 @@ def watching(session: Session, place: str, options: Options) -> int:
     if any(one.state == ASIDE or _quarantined(one) for one in found):
         session.next("shroff quarantine list")
         return QUARANTINED
+    if any(_are_all_waiting(one) for one in found):
+        session.next("shroff label --pending")
+        return QUARANTINED
     if trained and trained[-1].trained is not None and not trained[-1].trained.passed:
         session.next(f"shroff models show {argument(trained[-1].model)}")
         return NOT_PASSED
@@ -94,6 +97,8 @@ def _line(report: FileReport) -> str:
     if report.appended is not None:
         events, labels = report.appended.events, report.appended.labels
         parts.append(f"{many(events.appended, 'event')} and {many(labels.appended, 'label')} appended")
+        parts += [f"{many(labels.pending, 'label')} without its event"] if labels.pending == 1 else []
+        parts += [f"{labels.pending:,} labels without their events"] if labels.pending > 1 else []
     refused = _quarantined(report)
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
     if not report.model:
@@ -105,6 +110,11 @@ def _line(report: FileReport) -> str:
 def _quarantined(report: FileReport) -> int:
     taken = report.appended
     return 0 if taken is None else taken.events.quarantined + taken.labels.quarantined
+
+
+def _are_all_waiting(report: FileReport) -> bool:
+    """Whether a file brought labels and the log has the event of none of them: they name others than were meant."""
+    return report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending
 
 
 def _length_ms(option: str, text: str) -> int:

@@ -25,6 +25,7 @@ from shroff.streams.log import Batch, Log, Request
 if TYPE_CHECKING:
     import msgspec
 
+    from shroff.decisions.handed import Lines
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.ingest import IngestReport
     from shroff.decisions.retrying import Retried
@@ -188,6 +189,18 @@ class Additions(Elsewhere):
         from shroff.decisions.lane_labels import send_labels
 
         return send_labels(self, labels)
+
+    def hand(self, lines: Lines) -> list[Answer] | None:
+        """Have the process that writes the log take lines of a file, and give what became of each; None where it knows
+        another process to have read on.
+
+        Raises: UsageError where too many of them are too late, and none was taken.
+        """
+        import msgspec
+
+        from shroff.decisions.inbox import LINES, taken_of
+
+        return taken_of(self._ask(LINES, msgspec.json.encode(lines), unheard))
 
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
         """Bring quarantined input back in, all of it without numbers; what is refused again stays.

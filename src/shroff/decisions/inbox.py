@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 
 import shroff
+from shroff.decisions import handed
 from shroff.decisions.adopting import Adoption, carried, check_door
 from shroff.decisions.deeds import Put
 from shroff.decisions.definitions import Definitions, Hasher
-from shroff.decisions.history import label_of, waiting_body
 from shroff.decisions.outbox import OUTBOX, changes
 from shroff.decisions.progress import unheard
 from shroff.decisions.pruning import pruned
@@ -29,12 +29,12 @@ from shroff.decisions.retrying import Decoders, Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
-from shroff.events.door import label_refusal
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
 from shroff.streams.log import Batch, Log, Offset, Reply, Request
 
 LABELS: Final = "labels"
+LINES: Final = "lines"
 RETRY: Final = "retry"
 DROP: Final = "drop"
 ADOPT: Final = "adopt"
@@ -50,16 +50,6 @@ LEFT: Final = (
 )
 _LOOK_S: Final = 0.05  # how often an idle process looks into its inbox
 _TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the log itself
-
-
-class _Given(msgspec.Struct):
-    """A label as the door of the process that asks let it in, or as it refused it."""
-
-    source: str
-    place: str
-    raw: bytes
-    refusal: str | None
-    label: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Retry(msgspec.Struct):
@@ -98,7 +88,7 @@ class _Replied(msgspec.Struct):
 
 def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
     """The body of a request to take labels in."""
-    return msgspec.json.encode([_given(one, money_places) for one in submissions])
+    return msgspec.json.encode(handed.given(submissions, money_places))
 
 
 def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]) -> bytes:
@@ -109,11 +99,6 @@ def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
     """The body of a request to remove entries from quarantine; with `is_all` these are all that there were."""
     return msgspec.json.encode(_Drop(list(numbers), is_all))
-
-
-def _given(one: Submission, money_places: int) -> _Given:
-    label = b"null" if one.label is None else waiting_body(one.label, money_places)
-    return _Given(one.source, one.place, one.raw(), one.refusal, msgspec.Raw(label))
 
 
 def ask(
@@ -302,8 +287,8 @@ class Inbox:
         rows = 0
         for request in requests:
             try:
-                given = msgspec.json.decode(request.body, type=list[_Given])
-                submissions = [self._submission(one) for one in given]
+                given = msgspec.json.decode(request.body, type=list[handed.Given])
+                submissions = handed.submissions(given, self._writer.definitions)
             except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
                 continue
@@ -323,18 +308,6 @@ class Inbox:
             prepared.batch.replies.append(_reply(number, mine))
         self._writer.commit(prepared)
 
-    def _submission(self, given: _Given) -> Submission:
-        """The label for the version in force, which may lack the event's type or have other places of money."""
-        one = Submission(given.source, given.place, lambda: given.raw, "label", refusal=given.refusal)
-        if given.refusal is not None:
-            return one
-        settings = self._writer.definitions.settings
-        label = label_of(bytes(given.label), settings.money_places)
-        words = label_refusal(label, settings)
-        if label.event_type not in self._writer.definitions.events.types:
-            words = f"event: {label.event_type!r} is no event type of the version in force"
-        return msgspec.structs.replace(one, refusal=words) if words else msgspec.structs.replace(one, label=label)
-
     # ---- all else
 
     def _is_done(self, request: Request) -> bool:
@@ -348,6 +321,8 @@ class Inbox:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
+            elif request.kind == LINES:
+                self._take(request, msgspec.json.decode(request.body, type=handed.Lines))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
@@ -373,6 +348,21 @@ class Inbox:
         except StorageError as error:  # which harms nothing else
             return _Saved(failure=str(error))
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
+
+    def _take(self, request: Request, asked: handed.Lines) -> None:
+        """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
+        from shroff.decisions.ingest import arranged
+
+        if self._log.offset(asked.source, asked.part) != asked.before:
+            self._log.append(Batch(replies=[_reply(request.number, None)]))
+            return
+        lines = handed.submissions(asked.given, self._writer.definitions)
+        if asked.is_first:
+            arranged([(asked.part, lines)], self._writer)
+        offsets = [Offset(asked.source, asked.part, asked.offset)]
+        prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets)
+        prepared.batch.replies.append(_reply(request.number, prepared.answers))
+        self._writer.commit(prepared)
 
     def _retry(self, request: Request, asked: _Retry) -> None:
         definitions = self._writer.definitions
@@ -479,6 +469,11 @@ def _refusal(request: Request, words: str) -> Reply:
 def answers_of(result: msgspec.Raw) -> list[Answer]:
     """What became of labels, by the reply."""
     return msgspec.json.decode(result, type=list[Answer])
+
+
+def taken_of(result: msgspec.Raw) -> list[Answer] | None:
+    """What became of lines, by the reply; None where somebody else read on."""
+    return msgspec.json.decode(result, type=list[Answer] | None)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:

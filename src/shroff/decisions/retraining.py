@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.decisions.ingest import IngestReport, arranged, ingest
+from shroff.decisions.draft import Prepared
+from shroff.decisions.handed import Lines, given
+from shroff.decisions.inbox import ROWS_MAX
+from shroff.decisions.ingest import IngestReport, arranged, batches, ingest, with_labels
 from shroff.decisions.promoting import Deployment, failure_of
 from shroff.decisions.training_wanted import settings_of
 from shroff.decisions.watched import SETTLED_MS, Stamp, Watched
@@ -31,7 +34,7 @@ from shroff.streams.log import Batch, Log, Offset
 if TYPE_CHECKING:
     from shroff.decisions.retrainings import Retrainings
     from shroff.decisions.training import Steps, TrainReport
-    from shroff.events.lines import Lines
+    from shroff.decisions.writer import Answer, Writer
     from shroff.features.partitioned import Cluster
 
 APPENDING: Final = "appending"
@@ -74,6 +77,7 @@ class Options:
         decide: Whether events are decided on the way.
         once: End when what is there is taken.
         poll_s: How long to wait before looking again.
+        labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
         cluster: Where features are computed and trees grown; without it in this process.
     """
 
@@ -83,6 +87,7 @@ class Options:
     decide: bool = True
     once: bool = False
     has_markers: bool = False
+    labels_inside: bool = False
     settled_ms: int = SETTLED_MS
     poll_s: float = POLL_S
     sleep: Callable[[float], None] = time.sleep
@@ -111,6 +116,10 @@ class FileReport:
 
 class BrokenFileError(UsageError):
     """A file that cannot be taken, as a whole."""
+
+
+class _ReadOnError(Exception):
+    """What the log knows of a file is no longer what this process read: a request of one before it came through."""
 
 
 class Watch:
@@ -190,11 +199,45 @@ class Watch:
         self._settled[name] = stamp
         return True
 
-    def _record(self, log: Log, name: str, progress: Progress) -> None:
-        log.append(Batch(offsets=[self._offset(name, progress)]))
+    def _record(self, name: str, progress: Progress, before: Progress | None) -> None:
+        """Record how far a file is, by whoever writes the log."""
+        if not self._project.has_log():
+            with self._project.writing():  # which makes it
+                pass
+        try:
+            with closing(self._project.open_log(read_only=False)) as log:
+                log.append(Batch(offsets=[self._offset(name, progress)]))
+        except LogBusyError:
+            self._hand(name, (), progress, before, is_first=False)
 
     def _offset(self, name: str, progress: Progress) -> Offset:
-        return Offset(self._given.source, name, msgspec.json.encode(progress).decode())
+        return Offset(self._given.source, name, _text(progress))
+
+    def _hand(
+        self,
+        name: str,
+        submissions: Sequence[Submission],
+        progress: Progress,
+        before: Progress | None,
+        *,
+        is_first: bool,
+    ) -> list[Answer]:
+        """Have the process that writes the log take lines of a file. Raises: _ReadOnError where another one did."""
+        definitions = self._project.definitions
+        answers = self._project.hand(
+            Lines(
+                given(submissions, definitions.settings.money_places, definitions.events.types),
+                self._given.source,
+                name,
+                _text(progress),
+                None if before is None else _text(before),
+                self._options.decide,
+                is_first,
+            )
+        )
+        if answers is None:
+            raise _ReadOnError
+        return answers
 
     # ---- one file
 
@@ -211,10 +254,13 @@ class Watch:
             try:
                 self._look_into(path)
             except _UNREADABLE as error:
-                return self._set_aside(name, progress, _words(error, path))
+                return self._set_aside(name, progress, before, _words(error, path))
             if self._given.stamp(name) != stamp:
                 return None
-            taken = self._append(name, path, progress, before)
+            try:
+                taken = self._append(name, path, progress, before)
+            except _ReadOnError:
+                return None
         if isinstance(taken, FileReport):
             return taken
         return self._learn(name, *taken)
@@ -223,18 +269,25 @@ class Watch:
         size, changed_ns = stamp or (path.stat().st_size, 0)
         return Progress(APPENDING, size, changed_ns, _digest(path))
 
-    def _submissions(self, path: Path, lines: Lines) -> Iterator[Submission]:
-        """The lines of a file as events, or as labels where its name says that."""
-        type_name = "label" if LABELS.search(path.name) else self._event
+    @contextmanager
+    def _submissions(self, path: Path, *, with_its_labels: bool = True) -> Iterator[Iterator[Submission]]:
+        """The lines of a file as events, or as labels where its name says that; as both where they are asked for."""
+        are_labels = LABELS.search(path.name)
         intake = self._project.intake(keeps_hashes=False)
-        return intake.submissions(lines, path.name, type_name, is_default=True)
+        with ExitStack() as opened:
+            lines = opened.enter_context(read_lines(path))
+            found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
+            if self._options.labels_inside and with_its_labels and not are_labels:
+                again = opened.enter_context(read_lines(path))
+                found = with_labels(found, intake.submissions(again, path.name, "label"))
+            yield found
 
     def _look_into(self, path: Path) -> None:
         """Read a file to its end. Raises: what says that it cannot be taken."""
         count = untaken = 0
         last: Submission | None = None
-        with read_lines(path) as lines:
-            for last in self._submissions(path, lines):
+        with self._submissions(path, with_its_labels=False) as submissions:
+            for last in submissions:
                 count += 1
                 untaken += last.event is None and last.label is None and last.refusal is None
         if last is None:
@@ -248,49 +301,71 @@ class Watch:
         self, name: str, path: Path, progress: Progress, before: Progress | None
     ) -> tuple[Progress, IngestReport] | FileReport:
         """Bring a file into the log, from where a process before this one came to."""
-        is_same = before is not None and before.state == APPENDING and before.sha256 == progress.sha256
-        skipped = before.lines if before is not None and is_same else 0
-        project = self._project
-        with (
-            project.writing() as (writer, log),
-            closing(project.inbox(writer, log)) as inbox,
-            read_lines(path) as lines,
-        ):
-            if self._options.decide:
-                writer.definitions.require_models()
-                for remark in writer.definitions.remarks():
-                    self._tell(remark.rstrip("."))
-            is_begun = before is not None and before.state == APPENDING
-            now = _with(progress, lines=skipped, after=before.after if before and is_begun else log.last_seq())
-
-            def offsets(batch: Sequence[Submission]) -> list[Offset]:
-                nonlocal now
-                now = _with(now, lines=now.lines + len(batch))
-                return [self._offset(name, now)]
-
+        is_begun = before is not None and before.state == APPENDING
+        skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
+        with ExitStack() as held:
+            submissions = islice(held.enter_context(self._submissions(path)), skipped, None)
+            now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
             try:
-                submissions = arranged([(path.name, islice(self._submissions(path, lines), skipped, None))], writer)
+                try:
+                    writer, log = held.enter_context(self._project.writing())
+                except LogBusyError as error:
+                    self._tell(f"{error.by} writes the log, and takes the lines of files between its own batches")
+                    return self._append_beside(name, submissions, now, before)
+                return self._append_here(name, submissions, now, writer, log)
             except UsageError as error:  # too many of its lines are too late; nothing was written
-                return self._put_aside(log, name, progress, _words(error, path))
+                why = _words(error, path)
+        return self._set_aside(name, progress, before, why)
+
+    def _append_here(
+        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log
+    ) -> tuple[Progress, IngestReport]:
+        if self._options.decide:
+            writer.definitions.require_models()
+            for remark in writer.definitions.remarks():
+                self._tell(remark.rstrip("."))
+        now = _with(now, after=now.after or log.last_seq())
+
+        def offsets(batch: Sequence[Submission]) -> list[Offset]:
+            nonlocal now
+            now = _with(now, lines=now.lines + len(batch))
+            return [self._offset(name, now)]
+
+        with closing(self._project.inbox(writer, log)) as inbox:
             report = ingest(
                 writer,
-                submissions,
+                arranged([(name, submissions)], writer),
                 decide=self._options.decide,
                 between=log.maintain,
                 inbox=inbox,
                 offsets=offsets,
             )
-            is_new = log.last_seq() > now.after
-            now = _with(now, state=APPENDED if is_new else DONE, why="" if is_new else _NOTHING_NEW)
-            self._record(log, name, now)
+        now = _appended(now, is_new=log.last_seq() > now.after)
+        log.append(Batch(offsets=[self._offset(name, now)]))
         return now, report
 
-    def _set_aside(self, name: str, progress: Progress, why: str) -> FileReport:
-        with self._project.writing() as (_, log):
-            return self._put_aside(log, name, progress, why)
+    def _append_beside(
+        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None
+    ) -> tuple[Progress, IngestReport]:
+        """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
+        with self._project.reading() as log:
+            last_seq = log.last_seq()
+        report, is_first = IngestReport(), True
+        is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
+        now = _with(now, after=now.after or last_seq)
+        for batch in batches(submissions, ROWS_MAX):
+            read = _with(now, lines=now.lines + len(batch))
+            answers = self._hand(name, batch, read, before, is_first=is_first)
+            report.add(Prepared(Batch(), answers))
+            now = before = read
+            is_first = False
+        is_new = is_new or report.events.appended + report.labels.appended > 0
+        now = _appended(now, is_new=is_new)
+        self._record(name, now, before)
+        return now, report
 
-    def _put_aside(self, log: Log, name: str, progress: Progress, why: str) -> FileReport:
-        self._record(log, name, _with(progress, state=ASIDE, why=why))
+    def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> FileReport:
+        self._record(name, _with(progress, state=ASIDE, why=why), before)
         return FileReport(name, ASIDE, why)
 
     # ---- learning
@@ -304,16 +379,8 @@ class Watch:
         if report is None:
             report = self._trained(name, brought_by, appended)
         done = _with(progress, state=DONE, model=report.model, why=report.why)
-        while True:
-            try:
-                with closing(self._project.open_log(read_only=False)) as log:
-                    self._record(log, name, done)
-                    break
-            except LogBusyError as error:
-                if self._options.once:
-                    raise
-                self._tell(f"{error}; {name} is recorded when that is over")
-                self._options.sleep(self._options.poll_s)
+        with suppress(_ReadOnError):
+            self._record(name, done, progress)
         return report
 
     def _trained(self, name: str, brought_by: dict[str, str], appended: IngestReport | None) -> FileReport:
@@ -353,6 +420,14 @@ class Watch:
 
 _NOTHING_NEW: Final = "it brought no event and no label that the log did not have"
 _UNREADABLE: Final = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+
+
+def _appended(progress: Progress, *, is_new: bool) -> Progress:
+    return _with(progress, state=APPENDED if is_new else DONE, why="" if is_new else _NOTHING_NEW)
+
+
+def _text(progress: Progress) -> str:
+    return msgspec.json.encode(progress).decode()
 
 
 def _with(progress: Progress, **changes: object) -> Progress:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroff import config
+from shroff.decisions.additions import Additions
 from shroff.decisions.progress import unheard
 from shroff.decisions.trainings import Trainings
 from shroff.streams.log import Log
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.decisions.writer import Writer
 
 
-class Retrainings(Trainings):
+class Retrainings(Trainings, Additions):
     """The calls of a project that train again."""
 
     __slots__ = ()
@@ -42,8 +43,8 @@ class Retrainings(Trainings):
             say: Is told what is waited for.
 
         Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
-            watches for this project, or, with `once`, writes its log; TransientError, with `once`, where what is
-            watched cannot be reached.
+            watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
+            TransientError, with `once`, where what is watched cannot be reached.
         """
         from shroff.decisions.clusters import growing_on
         from shroff.decisions.retraining import Options, Watch
