@@ -467,6 +467,23 @@ def test_a_model_that_cannot_be_loaded_is_not_promoted(bank: Path):
     assert not (bank / FILE).exists()
 
 
+@pytest.mark.parametrize("name", ["gates.json", "metrics.json"])
+def test_a_damaged_record_of_a_champion_is_told_and_decisions_go_on(
+    bank: Path, capsys: pytest.CaptureFixture[str], name: str
+):
+    app.open(bank).promote("m-1")
+    (bank / "models" / "m-1" / name).write_bytes(b"[ ]")
+    words = f"models/m-1/{name} is damaged"
+
+    assert decide(bank, 1)[0]["versions"]["model"] == "m-1"
+    assert run(["-C", str(bank), "models", "list"]) == 0
+    assert words in capsys.readouterr().out
+    assert [one.state for one in app.open(bank).doctor() if words in one.words] == ["wrong"]
+    app.open(bank).promote("m-2")
+    refused = app.open(bank).promote("m-1").failure
+    assert refused == ("it failed gates" if name == "gates.json" else "")
+
+
 # ---- the command
 
 

@@ -198,13 +198,12 @@ def changed(path: Path, old: bytes, new: bytes) -> None:
     [
         (lambda folder: changed(folder / WEIGHTS, b"1.0", b"1.5"), f"m-1/{WEIGHTS} is damaged: its SHA-256 is not"),
         (lambda folder: (folder / WEIGHTS).unlink(), f"models/m-1/{WEIGHTS} is damaged: it is not there"),
-        (lambda folder: changed(folder / "gates.json", b"[]", b"[ ]"), "gates.json is damaged: its SHA-256 is not"),
         (lambda folder: (folder / "manifest.json").unlink(), "models/m-1/manifest.json is damaged: it is not there"),
         (lambda folder: (folder / "manifest.json").write_bytes(b"{"), "manifest.json is damaged: Input data was"),
         (lambda folder: changed(folder / "manifest.json", b'"m-1"', b'"m-7"'), "it is of the model 'm-7'"),
         (lambda folder: changed(folder / "manifest.json", b'"gates.json"', b'"../x"'), "it names a file '../x'"),
     ],
-    ids=["other bytes", "no file", "other gates", "no manifest", "half a manifest", "another's manifest", "outside"],
+    ids=["other bytes", "no file", "no manifest", "half a manifest", "another's manifest", "outside"],
 )
 def test_a_damaged_folder_is_named_with_the_cure(models: Registry, damage: Callable[[Path], None], words: str):
     put(models, "m-1", {"payment.amount": 1.0})
@@ -214,6 +213,27 @@ def test_a_damaged_folder_is_named_with_the_cure(models: Registry, damage: Calla
         models.read("m-1")
     assert words in str(caught.value)
     assert "Restore the folder from a backup" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), Path.unlink])
+def test_what_no_score_reads_may_be_damaged_and_is_named(models: Registry, damage: Callable[[Path], None]):
+    names = ["gates.json", "metrics.json", "report.html", "tested.parquet", "source.onnx", "plots/curve.svg"]
+    manifest = {"id": "m-1", "event": "payment", "inputs": [{"name": "payment.amount", "kind": "number"}]}
+    files = {WEIGHTS: b"[1.0]", **dict.fromkeys(names[2:], b"0123")}
+    stored = models.write(manifest, files, metrics={}, gates=[PASSED])
+    for name in names:
+        damage(models.folder / "m-1" / name)
+    found = models.read("m-1", stored.digest)
+    (summary,) = models.summaries()
+
+    assert models.load("m-1", stored.digest).scores([np.array([1.0])]).tolist() == [0.75]
+    assert sorted(found.damaged) == sorted(names)
+    assert (found.gates, found.metrics, summary.is_judged, summary.problem) == ([], {}, False, "")
+    assert [
+        f"models/m-1/{name} is damaged" in words for name, words in zip(found.damaged, summary.damaged, strict=True)
+    ]
+    with pytest.raises(RegistryError, match=r"report\.html is damaged.*Restore it from a backup"):
+        found.file("report.html")
 
 
 def test_another_manifest_than_is_in_force_is_not_loaded(models: Registry):

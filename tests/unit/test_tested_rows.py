@@ -11,11 +11,11 @@ import pytest
 
 from shroff.decisions import tested_rows
 from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.tested_rows import TESTED, file_of, kept_share, lots_of, stored_rows, weighed_of
+from shroff.decisions.tested_rows import file_of, kept_share, lots_of, stored_rows, weighed_of
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.models.evaluation import Evaluation, evaluate
 from shroff.models.metrics import Terms
-from shroff.models.registry import FILE_BYTES_MAX, Stored
+from shroff.models.registry import FILE_BYTES_MAX, TESTED, Stored
 from shroff.models.sets import TrainingSet
 from shroff.models.thresholds import thresholds
 from shroff.models.training import learn_by

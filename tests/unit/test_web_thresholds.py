@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from shroff import app
-from shroff.decisions.tested_rows import TESTED, file_of
+from shroff.decisions.tested_rows import file_of
+from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted

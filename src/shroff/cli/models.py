@@ -62,6 +62,7 @@ def _list(session: Session) -> None:
     for one in found:
         text += f"\n  {one.summary.id}: {_redefined_words(one.redefined)}" if one.redefined else ""
         text += f"\n  {one_line(one.unused)}" if one.unused else ""
+        text += "".join(f"\n  {one_line(words)}" for words in one.summary.damaged)
     entries = [
         {**asdict(one.summary), "role": one.role, "redefined": one.redefined, "unused": one.unused} for one in found
     ]
@@ -119,6 +120,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
         "promotions": [_promotion(one) for one in found.promotions],
         "manifest": stored.manifest,
         "files": sorted(stored.files),
+        "damaged": dict(stored.damaged),
         "redefined": found.redefined,
     }
     role = f", {found.role}" if found.role else ""
@@ -135,6 +137,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
     for one in found.promotions:
         lines.append(f"  promoted {one.at}{f' by {one_line(one.by)}' if one.by else ''}")
         lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in one.waived]
+    lines += [f"  {one_line(words)}" for words in stored.damaged.values()]
     session.answer(document, "\n".join(lines))
     session.next(f"shroff models promote {argument(stored.id)}" if found.role != "champion" else "shroff models list")
 
@@ -143,7 +146,7 @@ def _write_report(stored: Stored, page: Path) -> None:
     from shroff.decisions.outfiles import write_lines
     from shroff.models.registry import REPORT
 
-    data = stored.files.get(REPORT)
+    data = stored.file(REPORT)
     if data is None:
         raise UsageError(f"{stored.id} has no report: only models that 'shroff train' made here have one.")
     write_lines(page, [[data]])

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -95,7 +95,7 @@ def look(
         return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
     key = look_at_key(places.hash_key, definitions, has_log=is_there)
     found += [key] if key is not None else []
-    found += look_at_models(definitions) if definitions is not None else ()
+    found += look_at_models(definitions, Registry(places.models)) if definitions is not None else ()
     found += look_at_unfinished(places, now_ms)
     if not is_there:
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
@@ -176,15 +176,21 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
     return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
 
 
-def look_at_models(definitions: Definitions) -> Iterator[Finding]:
-    """The models in force: whether what they read still means what it meant when they were trained."""
+def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
+    """The models in force: whether what they read still means what it meant when they were trained, and their files."""
     scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
     changed = [redefined_words(one) for one in scorers if one.redefined]
     cure = "Declare it as it was, or train a model of what there is now: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)
     unused = definitions.unused_scores().values()
     yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
-    if scorers and not changed and not unused:
+    damaged: list[str] = []
+    for one in scorers:
+        with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
+            damaged += registry.read(one.id, one.digest).damaged.values()
+    cure = "Restore it from a backup or from version control. Decisions go on: no score reads it."
+    yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
+    if scorers and not changed and not unused and not damaged:
         words = f"{_counted(len(scorers), 'model')} in force; no input is known to mean something else now"
         yield Finding("models", OK, words)
 

@@ -19,13 +19,12 @@ from shroff.language.values import DAY_MS
 from shroff.models.cost_table import Fixed, Weighed
 from shroff.models.evaluation import Evaluation
 from shroff.models.metrics import Rows
-from shroff.models.registry import Stored
+from shroff.models.registry import TESTED, Stored
 from shroff.models.sets import Flags, Floats, TrainingSet, Words
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TESTED: Final = "tested.parquet"
 ROWS_MAX: Final = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
 ID_CHARACTERS_MAX: Final = 1 << 27  # of four bytes at most: half of that GiB
 COUNTS: Final = "counts"  # where rows stand for others: see `sets.Recorded.stands_for`
@@ -78,7 +77,7 @@ def stored_rows(stored: Stored) -> pa.Table | None:
     """The test rows of a model of the registry; None where it was not trained here."""
     import pyarrow.parquet as pq
 
-    data = stored.files.get(TESTED)
+    data = stored.file(TESTED)
     return None if data is None else pq.read_table(io.BytesIO(data))
 
 

@@ -21,7 +21,7 @@ from shroff.decisions.measured import metrics_document
 from shroff.decisions.policy import OUTCOMES, Policy, outcome
 from shroff.decisions.scoring import unavailable
 from shroff.decisions.tables import Way
-from shroff.decisions.tested_rows import TESTED, file_of, judged_rows
+from shroff.decisions.tested_rows import file_of, judged_rows
 from shroff.decisions.training_report import Told
 from shroff.decisions.training_set import build_set
 from shroff.decisions.training_sources import Source
@@ -37,7 +37,7 @@ from shroff.models.learners import columns_for
 from shroff.models.learners_cluster import Growing
 from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.metrics import Terms
-from shroff.models.registry import GateResult, Registry, Stored
+from shroff.models.registry import TESTED, GateResult, Registry, Stored
 from shroff.models.search import Bounds, Trial, search
 from shroff.models.sets import Flags, Recorded, TrainingSet
 from shroff.models.training import Trained, learn_by, loaded, train

@@ -100,7 +100,11 @@ def asked_again(stored: Stored, gates: Sequence[Gate]) -> list[GateResult]:
     recorded = stored.gates
     judged = {(one.name, one.limit) for one in recorded}
     found = [*recorded]
-    nobody = "" if GATES in stored.files else f"its folder has no {GATES}, so nobody judged it"
+    nobody = (
+        ""
+        if GATES in stored.files
+        else stored.damaged.get(GATES, f"its folder has no {GATES}, so nobody judged it").rstrip(".")
+    )
     if gates and not (recorded or nobody):
         nobody = "none was judged when it was trained, and model.yaml asks some"
     if nobody:

@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +39,9 @@ METRICS: Final = "metrics.json"
 GATES: Final = "gates.json"
 REPORT: Final = "report.html"
 RUN: Final = "run"
+TESTED: Final = "tested.parquet"
+_RECORDS: Final = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
+_SOURCE: Final = "source."  # what was brought from elsewhere, in its own format
 _OF_A_RUN: Final = (GATES, REPORT)  # a latency stands in them, and when the model was made
 FILE_BYTES_MAX: Final = 1 << 30
 _ID: Final = re.compile(ID)
@@ -51,6 +54,7 @@ _WAY_OUT: Final = (
     "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
     "`booster.save_model('model.json')`) and bring that in"
 )
+_RESTORE: Final = "Restore it from a backup or from version control"
 _CURE: Final = (
     "Restore the folder from a backup or from version control, or put another model in force with "
     "'shroff models rollback EVENT' or 'shroff models promote ID'"
@@ -92,13 +96,23 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A model as its folder has it, every hash checked. `files` are all but the manifest."""
+    """A model as its folder has it, every hash checked. `files` are all but the manifest.
+
+    Of files that no score reads those that are damaged are left out, and `damaged` says why, by name.
+    """
 
     id: str
     digest: str
     event: str
     manifest_bytes: bytes
     files: Mapping[str, bytes]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    def file(self, name: str) -> bytes | None:
+        """A file of it; None where it has none of this name. Raises: RegistryError where that is damaged."""
+        if name in self.damaged:
+            raise RegistryError(f"{self.damaged[name]} {_RESTORE}.")
+        return self.files.get(name)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -125,9 +139,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of a list of models. Of a damaged one `problem` says what is wrong, and only its id is known.
+    """One line of a list of models. Of one that cannot score `problem` says what is wrong, and only its id is known.
 
-    `is_judged` says whether its folder has gates, of which there may be none.
+    `is_judged` says whether its folder has gates, of which there may be none; `damaged` what is wrong with files that
+    no score reads.
     """
 
     id: str
@@ -138,6 +153,7 @@ class Summary:
     failed: tuple[str, ...] = ()
     problem: str = ""
     is_judged: bool = True
+    damaged: tuple[str, ...] = ()
 
 
 def digest_of(manifest: bytes) -> str:
@@ -201,7 +217,8 @@ class Registry:
             return Summary(id_, problem=str(error))
         is_judged = GATES in stored.files
         made_at = manifest.run.made_at or manifest.made_at
-        return Summary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, is_judged=is_judged)
+        damaged = tuple(stored.damaged.values())
+        return Summary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, "", is_judged, damaged)
 
     def add(
         self,
@@ -231,7 +248,7 @@ class Registry:
                 return self.write(named, {**files, REPORT: page(named)}, metrics=metrics, gates=gates), True
             with suppress(StateError):  # one that is damaged is not the same
                 there = self.read(named["id"])
-                if there.digest == digest_of(_manifest_of(named, kept)):
+                if there.digest == digest_of(_manifest_of(named, kept)) and not there.damaged:
                     return there, False
         raise StorageError(f"{self.folder} has a folder of each id of this model, and each is another or damaged.")
 
@@ -305,8 +322,10 @@ class Registry:
     def read(self, id_: str, digest: str | None = None) -> Stored:
         """A model's files, every hash checked; with `digest`, its manifest's too.
 
+        Files that no score reads may be damaged: what decides is told apart from what was measured.
+
         Raises: UsageError where there is no such model and no digest to know it by; RegistryError where one is in force
-            and is not there, or where its folder is damaged, or other than the digest says.
+            and is not there, or where what scores is damaged, or other than the digest says.
         """
         folder = self.folder / id_
         if not _ID.fullmatch(id_) or not folder.is_dir():
@@ -325,9 +344,16 @@ class Registry:
         if manifest.id != id_:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
         hashes = {**manifest.files, **manifest.run.files}
-        files = {name: _checked(folder, id_, name, wanted) for name, wanted in hashes.items()}
-        _check_gates(id_, files.get(GATES, b"[]"))
-        return Stored(id_, found, manifest.event, text, files)
+        files: dict[str, bytes] = {}
+        damaged: dict[str, str] = {}
+        for name, wanted in hashes.items():
+            try:
+                files[name] = _checked(folder, id_, name, wanted)
+            except StateError as error:
+                if _scores(name):
+                    raise
+                damaged[name] = str(error).removesuffix(f" {_CURE}")
+        return Stored(id_, found, manifest.event, text, files, damaged)
 
     def load(self, id_: str, digest: str | None = None) -> Model:
         """A model that can score. Read once for each digest.
@@ -377,6 +403,12 @@ def _read(path: Path, id_: str) -> bytes:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def _scores(name: str) -> bool:
+    """Whether scoring may read a file; what has no file's name is none that may be passed over."""
+    is_record = name in _RECORDS or name.startswith(_SOURCE) or "/" in name
+    return not (is_record and _NAME.fullmatch(name))
+
+
 def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
     if not _NAME.fullmatch(name):
         raise _damaged(id_, MANIFEST, f"it names a file {name!r}, which is none of a model")
@@ -387,6 +419,8 @@ def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
         raise RegistryError(f"models/{id_}: {error}") from None
     if sha256(data).hexdigest() != wanted:
         raise _damaged(id_, name, "its SHA-256 is not the one in manifest.json")
+    if name == GATES:
+        _check_gates(id_, data)
     return data
 
 
