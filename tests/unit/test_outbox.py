@@ -328,3 +328,21 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
         assert "Connection refused" in text
         assert "key-in-path" not in text
         assert "a secret of tests" not in text
+
+
+def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
+    project = bank(tmp_path / "bank", SINKS + "lake: ./lake\n")
+    (project.places.folder / "notices").mkdir()
+    text = "on: decision\nevent: payment\nto: [a@b.example]\n"
+    (project.places.folder / "notices" / "all.yaml").write_text(text)
+    project.decide(events(1, 3), as_type="payment")
+    assert run(["-C", str(project.places.folder), "outbox", "list", "--json"]) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
+
+    assert list(listed)[2:] == ["notice all", "notices", "lake"]
+    assert [(one["kind"], one["lag"], one["stuck"]) for one in listed.values()][2:] == [
+        ("mail", 4, 0),
+        ("files", 1, 0),
+        ("parquet", 4, 0),
+    ]
+    assert "there is no lake" in listed["lake"]["trouble"]["words"]

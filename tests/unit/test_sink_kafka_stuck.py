@@ -13,7 +13,9 @@ pytest.importorskip("confluent_kafka", reason="the extra 'kafka' is not installe
 from confluent_kafka import KafkaError, KafkaException
 
 from shroff.adapters import sink_kafka
+from shroff.adapters.kafka_client import Cluster
 from shroff.adapters.sink_kafka import END_S, KafkaSink
+from shroff.events.systems import System
 from shroff.streams.sink import AwayError, Outgoing
 
 ROW = Outgoing(1, 0, "decision", "payment", "p1", "approve", b"{}")
@@ -78,3 +80,24 @@ def test_closing_waits_a_second_for_brokers_that_are_away():
     begun(producer).close()
 
     assert producer.aborting_s == [END_S]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "told"),
+    [
+        (
+            KafkaError._TRANSPORT,
+            "127.0.0.1:9093/2: Connect to ipv4#127.0.0.1:9093 failed: Connection refused (after 0ms in state CONNECT)",
+            "broker 127.0.0.1:9093 does not answer: Connect to ipv4#127.0.0.1:9093 failed: Connection refused",
+        ),
+        (KafkaError._TRANSPORT, "sasl_ssl://kafka-1:9093/bootstrap: Disconnected", "broker kafka-1:9093 does not"),
+        (KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down", "no answer from the brokers (a:1,b:2): 2/2 brokers"),
+        (KafkaError._TIMED_OUT, "Local: Timed out", "no answer from the brokers (a:1,b:2): Local: Timed out"),
+    ],
+)
+def test_one_broker_that_is_away_is_not_told_as_all_of_them(kind, said, told):
+    cluster = Cluster(System("kafka", {"brokers": "a:1, b:2"}), "source")
+    cluster.failed(KafkaError(kind, said))
+    cluster.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))  # of the first that was asked
+
+    assert cluster.words[-1].startswith(told)

@@ -21,6 +21,7 @@ NEW_S: Final = 3.0  # so long a topic that was just made may be unknown to a bro
 ASKED_AGAIN_S: Final = 0.2
 HEARD_S: Final = 0.1  # in which the library says what it has kept back
 CLOSED_S: Final = 5.0  # in which a consumer whose brokers are there has left them
+_OF_ONE: Final = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
 TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
 _SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
@@ -134,9 +135,15 @@ class Cluster:
     def failed(self, error: KafkaError) -> None:
         """Take note of an error of the library."""
         self.errors += 1
-        self.tell(self.words_of(error))
+        if error.name() != "_ALL_BROKERS_DOWN" or self._are_all(error.str()):
+            self.tell(self.words_of(error))
         if error.name() in {"_AUTHENTICATION", "_SSL"}:
             self._refusal = self.words_of(error)
+
+    def _are_all(self, said: str) -> bool:
+        """Whether '1/1 brokers are down' counts all that the settings name: at its start the library knows but one."""
+        found = re.match(r"\d+/(\d+) ", said)
+        return found is None or int(found[1]) >= len(self.brokers.split(","))
 
     def tell(self, words: str) -> None:
         """Keep words for `words`."""
@@ -145,7 +152,10 @@ class Cluster:
     def words_of(self, error: KafkaError) -> str:
         """An error of the library in words, without a secret."""
         said = self.harmless(error.str())
+        one = _OF_ONE.fullmatch(said)
         match error.name():
+            case "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" if one is not None:
+                return f"broker {one[1]} does not answer: {one[2]}"
             case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_TIMED_OUT_QUEUE":
                 return f"no answer from the brokers ({self.brokers}): {said}"
             case "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED":

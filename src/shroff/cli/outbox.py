@@ -34,8 +34,11 @@ outbox.examples = ("shroff outbox list", "shroff outbox deliver")
 @command("list", "shroff outbox list", "shroff outbox list --sink decided", group=outbox)
 @_SINK
 def list_(session: Session, sink: str) -> None:
-    """List the sinks, each with how many places of the log it is behind, and the rows that they would not take."""
-    states = [one for one in session.project.sink_states() if sink in {"", one.name}]
+    """List all that leaves: sinks, notices and the lake, each with what it has not got yet and what it refused.
+
+    A sink or the lake is so many sequence numbers of the log behind; of notices so many messages wait.
+    """
+    states = [one for one in session.project.leaving() if sink in {"", one.name}]
     rows = session.project.stuck(sink)
     document = {
         "sinks": [state_document(one) for one in states],
@@ -43,6 +46,8 @@ def list_(session: Session, sink: str) -> None:
         "stuck": [_row(one) for one in rows],
     }
     session.answer(document, _list_text(states, rows))
+    if any(one.stuck and one.name == "notices" for one in states):
+        session.next("shroff notices letters --state refused")
     if rows:
         session.next(f"shroff outbox show {_key(rows[0])}", "shroff outbox retry")
     elif any(one.lag for one in states):
@@ -186,7 +191,7 @@ def _row(row: StuckRow) -> dict[str, Any]:
 def _list_text(states: list[SinkState], rows: list[StuckRow]) -> str:
     heads = ("sink", "kind", "takes", "behind", "stuck")
     cells = [(one.name, one.kind, one.take, f"{one.lag:,}", f"{one.stuck:,}") for one in states]
-    lines = [table(cells, heads) if cells else "This project has no sinks."]
+    lines = [table(cells, heads) if cells else "This project has no sinks, no notices and no lake."]
     for one in states:
         if one.trouble is not None:
             told = _trouble(one.trouble) or {}

@@ -309,11 +309,14 @@ class Additions(Elsewhere):
             return control_at(log).files
         return {}
 
-    def _put_in_force(self, waits: Waits, written: str) -> tuple[bool, str]:
+    def _put_in_force(self, waits: Waits, written: str, *, rows_alone: bool = True) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
         The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
         waits, and never that nothing was done.
+
+        Args:
+            rows_alone: Nothing but rows of lists may have changed.
         """
         from shroff.decisions.inbox import ADOPT
 
@@ -325,7 +328,7 @@ class Additions(Elsewhere):
         if self.is_parted:
             return self._put_in_force_in_lanes()
         try:
-            if not self._rows_in_force():
+            if not (rows_alone and self._rows_in_force()):
                 self._ask(ADOPT, b"null", waits)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot come into force: {error.problems[0]}"

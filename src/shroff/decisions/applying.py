@@ -107,7 +107,7 @@ class Applying(Additions):
         why_not = ""
         if found:
             self.record(Deed("project.apply", "project", None, {"files": [one.file for one in found]}))
-            _, why_not = self._put_in_force(waits, WAITS)
+            _, why_not = self._put_in_force(waits, WAITS, rows_alone=False)
         return Applied(found, self.active_seq(), why_not)
 
     # ---- for the process that writes the log

@@ -23,6 +23,7 @@ from shroff.decisions.history import waiting_row
 from shroff.decisions.later_labels import CORRECT, now_of
 from shroff.decisions.let_through import LET_THROUGH, Days, LetThrough
 from shroff.decisions.outbox import sink_states
+from shroff.decisions.passed_over import unmatched_of
 from shroff.decisions.scoring import redefined_words
 from shroff.decisions.snapshots import EVERY
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError
@@ -212,6 +213,10 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Se
         yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
     else:
         yield Finding("quarantine", OK, "empty")
+    for name, one in unmatched_of(log).items():
+        words = f"{name}: no event type accepts any of its {_counted(one.lines, 'line')} ({time_text(one.at_ms)})"
+        cure = "Correct 'when' in events.yaml and ingest it again. If such files are expected, set 'untaken: skip'."
+        yield Finding("input", WRONG, words, cure)
     yield look_at_waiting(log, counts.waiting, now_ms)
     later = seen.labels.follow(log, now_of(log, now_ms))
     if later.count:

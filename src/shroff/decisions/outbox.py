@@ -34,7 +34,10 @@ class _Asked(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """Where the store has a sink: `through` is None for one that nothing was delivered to yet."""
+    """Where the store has a sink: `through` is None for one that nothing was delivered to yet.
+
+    For notices `lag` counts messages that wait, and `stuck` those that were refused or may not have left.
+    """
 
     name: str
     kind: str

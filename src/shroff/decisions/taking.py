@@ -84,6 +84,7 @@ class Taking(Elsewhere):
             restoring: Is told how many events of the log were read.
         """
         from shroff.decisions.ingest import arranged, ingest, with_labels
+        from shroff.decisions.passed_over import note_unmatched
 
         self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {"file", "time"}:
@@ -121,6 +122,7 @@ class Taking(Elsewhere):
                 between=log.maintain,
                 inbox=inbox,
             )
+            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self.now_ms())
         report.unmatched = intake.unmatched
         return report
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shroff.decisions.doctor_seen import Seen
     from shroff.decisions.doctor_systems import Try
     from shroff.decisions.lake_reader import LakeReader
+    from shroff.decisions.outbox import SinkState
     from shroff.decisions.ruletests import CheckReport
     from shroff.events.schemas import SchemaRegistry
     from shroff.events.systems import System, Systems
@@ -103,6 +104,35 @@ class Doctoring(ABC):
     @abstractmethod
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
         """A folder or bucket by its settings."""
+
+    @abstractmethod
+    def sink_states(self) -> list[SinkState]:
+        """Where the store has each sink."""
+
+    @abstractmethod
+    def notice_states(self) -> list[SinkState]:
+        """The same of notices."""
+
+    def leaving(self) -> list[SinkState]:
+        """All that leaves: sinks, notices, and the lake, as far as that can be read.
+
+        Raises: UsageError where there is no log yet.
+        """
+        from shroff.decisions.outbox import SinkState
+        from shroff.streams.delivering import Trouble
+
+        found = [*self.sink_states(), *self.notice_states()]
+        if self.systems.lake is None:
+            return found
+        with self.reading() as log:
+            last = log.last_seq()
+        try:
+            with self._lake_reader() as lake:
+                through, trouble = lake.last_seq, None
+        except ShroffError as error:
+            through, trouble = 0, Trouble(str(error), self.now_ms())
+        kind = self.systems.lake.text("layout", "parquet")
+        return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def doctor(self, seen: Seen | None = None) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.

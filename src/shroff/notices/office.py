@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -61,6 +61,8 @@ class Office:
         load: Definitions of files by their names, which are well.
         taken: Which notices this process works with, and how often it took up others.
         again: The project as notices see it now.
+        inactive: The names of what the project's files have that is not active. Cost: loading them.
+        file_stamps: What shows that one of them has changed.
     """
 
     definitions: Definitions
@@ -83,6 +85,8 @@ class Office:
     load: Callable[[Mapping[str, str]], Definitions]
     taken: Taken
     again: Callable[[], Office]
+    inactive: Callable[[Log], Sequence[str]]
+    file_stamps: Callable[[], Sequence[Hashable]]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)
@@ -116,6 +120,11 @@ class Office:
                 with telling_damage():
                     self._in_force = known = self.load(self._control.files)
             return known
+
+    @property
+    def version_seq(self) -> int:
+        """The version that decides, as of the last `in_force`."""
+        return self._seen
 
     def follow(self, log: Log) -> None:
         """Take over what is in force now, so that an address is looked up in the table that decides. Notices hold as

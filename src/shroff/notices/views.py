@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.decisions.definitions import Definitions, Loaded
-from shroff.errors import Problem, ShroffError, UsageError, nearest
+from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, nearest
 from shroff.events import hash_keys
 from shroff.events.mail_keys import MAILS_KEPT
 from shroff.events.systems import System, Systems
@@ -17,8 +17,9 @@ from shroff.language.values import DAY_MS
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
-    from shroff.decisions.active_files import Taken
+    from shroff.decisions.active_files import Change, Taken
     from shroff.decisions.doctor import Finding
+    from shroff.decisions.outbox import SinkState
     from shroff.decisions.read_once import ReadOnce
     from shroff.events.intake import Intake
     from shroff.notices.confirming import Confirming
@@ -191,6 +192,8 @@ class NoticeViews:
             lambda files: load_definitions(files, self.hasher, read=self.read_once).or_raise(),
             self.taken,
             self.office,
+            self.inactive,
+            self.file_stamps,
         )
 
     def open_notices(self) -> NoticeStore:
@@ -345,6 +348,45 @@ class NoticeViews:
         return LABELS, labels_request([submission], definitions.settings.money_places)
 
     # ---- for people
+
+    def notice_states(self) -> list[SinkState]:
+        """How far notices are: what waits to be sent, and what was refused. Raises: UsageError without a log."""
+        from shroff.decisions.outbox import SinkState, sink_states
+        from shroff.notices.store import OPEN, REFUSED, UNKNOWN
+
+        if not self.notices:
+            return []
+        routes = {f"notice {one.name}": System(one.channel, {}) for one in self._on_decisions()}
+        with self.reading() as log:
+            found, rows = sink_states(log, routes), log.counts().outbox
+        with self.told() as store, store.look() as look:
+            waiting = look.count_waiting() + len(look.letters([OPEN], limit=LETTERS_SHOWN + 1))
+            lost = len(look.letters([REFUSED, UNKNOWN], limit=LETTERS_SHOWN + 1))
+        kind = "smtp" if self.systems.mail.text("smtp") else "files"
+        return [*found, SinkState("notices", kind, "messages", None, rows + waiting, None, lost)]
+
+    def inactive(self, log: Log) -> list[str]:
+        """The names of what the project's files have that is not active; none where they have mistakes."""
+        with suppress(DefinitionError):
+            fresh = self.afresh()
+            return [one.file for one in fresh.changes_in(log, fresh.definitions)]
+        return []
+
+    @abstractmethod
+    def afresh(self) -> NoticeViews:
+        """The same project, its files read anew."""
+
+    @abstractmethod
+    def changes_in(self, log: Log, definitions: Definitions) -> Sequence[Change]:
+        """What these definitions, and the files beside them, have that is not active."""
+
+    @abstractmethod
+    def file_stamps(self) -> Sequence[Hashable]:
+        """What shows that a file of the project has changed."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Log]:
+        """The log, to read."""
 
     def look_at_mail(self) -> Finding:
         """What the doctor says of notices: mails, calls and documents that did not leave, or not as they should."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from shroff.decisions.doctor import WRONG, look_at_waiting
+from shroff.decisions.passed_over import unmatched_of
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
@@ -24,6 +25,7 @@ HOURS: Final = 7 * 24  # that say what is usual
 LOOK_BACK: Final = 200_000  # places whose flags are read at the start
 QUARANTINE: Final = "quarantine"
 LOOKED_AT: Final = 200  # letters, the newest, some times a minute
+INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before anybody is told
 FAILS_MS: Final = MINUTE_MS  # for which something fails before anybody is told
 
 
@@ -42,6 +44,9 @@ class Watching:
         self._recent: dict[str, deque[int]] = {}
         self._flags_to = -1
         self._told_to = log.last_seq()
+        self._stamp: object = None
+        self._files: list[str] = []  # that are not active, and since when
+        self._since_ms = 0
         self._refused = self._refused_now = log.counts().refused  # up to which that was told, and by now
 
     def go_on(self, store: NoticeStore, log: Log) -> None:
@@ -152,6 +157,25 @@ class Watching:
         if waiting.state == WRONG:
             yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting.words}; 'shroff label --pending' lists them"
         yield from self._letters(now_ms)
+        yield from self._inactive(now_ms)
+        for name, passed in unmatched_of(self._log).items():
+            if now_ms - passed.at_ms < DAY_MS:
+                yield (
+                    f"unmatched-{name}-{passed.at_ms}",
+                    plain(f"no event type accepts a line of {name}; 'shroff doctor'"),
+                )
+
+    def _inactive(self, now_ms: int) -> Iterator[tuple[str, str]]:
+        """Files that have not been active for a while, once for each set of them."""
+        office = self._office
+        stamp = office.file_stamps(), office.taken.number, office.version_seq
+        if stamp != self._stamp:
+            self._stamp, before, self._files = stamp, self._files, list(office.inactive(self._log))
+            if self._files != before:
+                self._since_ms = now_ms
+        if self._files and now_ms - self._since_ms >= INACTIVE_MS:
+            words = f"only in files, and not active: {', '.join(self._files)}; 'shroff apply' makes them active"
+            yield f"inactive-{self._since_ms}", plain(words)
 
     def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
