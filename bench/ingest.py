@@ -160,6 +160,9 @@ def rows_of(log: Path, events: int) -> Inserted:
     return found
 
 
+COLUMNS = "seq, kind, type, id, time_ms, decided, body"
+
+
 def insert_only(path: Path, lines: Path, rows: Inserted) -> float:
     """Seconds to decode the lines and insert what shroff does for each."""
     connection = sqlite3.connect(path, isolation_level=None)
@@ -177,12 +180,12 @@ def insert_only(path: Path, lines: Path, rows: Inserted) -> float:
                 events.append((seq, "event", "payment", decode(line)["payment_id"], seq, 1, line.decode()))
                 decisions.append((seq, *next(outcomes)))
             connection.execute("BEGIN")
-            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
-            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?)", decisions)
+            connection.executemany(f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", events)
+            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, NULL)", decisions)
             found = [(first + at, *next(hits)) for at in range(min(rows.hits_a_batch, len(batch)))]
-            connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?)", found)
+            connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?, NULL)", found)
             found = [(first + at, *next(flags)) for at in range(min(rows.flags_a_batch, len(batch)))]
-            connection.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", found)
+            connection.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", found)
             connection.execute("COMMIT")
     seconds = time.perf_counter() - started
     connection.close()

@@ -494,6 +494,12 @@ class PrunesOneMore(MemoryLog):
         return super().prune(min(upto + 1, self.last_seq() - 1), places)
 
 
+class PrunesIngestTimes(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        self.store.batches[:] = [one for one in self.store.batches if one[0] > upto]
+        return super().prune(upto, places)
+
+
 class PrunesFlags(MemoryLog):
     def prune(self, upto: int, places: int = 2_048) -> int:
         self.store.flags.clear()
@@ -578,6 +584,7 @@ class ForgetsWhereFlagsEnded(MemoryLog):
 BROKEN = {
     ForgetsWhereFlagsEnded: "test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended",
     PrunesOneMore: "test_what_is_behind_a_pruned_place_reads_as_before",
+    PrunesIngestTimes: "test_the_ingest_time_of_each_batch_is_kept_beyond_its_records",
     PrunesFlags: "test_what_is_no_record_and_no_decision_stays",
     BeginsLater: "test_reading_from_a_pruned_place_is_refused",
     BeginsLaterOnTheWay: "test_a_reader_that_is_overtaken_by_pruning_is_told",

@@ -453,13 +453,13 @@ def test_older_tables_are_brought_up_to_date_and_newer_ones_are_refused(place, m
         log.append(everything(1))
         before = contents(log)
     module = postgres_session if place.is_postgres else mariadb_session
-    ahead = "" if place.is_postgres else "{prefix}"
-    script = f"-- From version 1: a note.\nALTER TABLE {ahead}remarks ADD COLUMN IF NOT EXISTS note varchar(9);\n"
-    (tmp_path / "0002_add_note.sql").write_text(script)
+    ahead, later = "" if place.is_postgres else "{prefix}", module.VERSION + 1
+    script = f"-- From the version before: a note.\nALTER TABLE {ahead}remarks ADD COLUMN note varchar(9);\n"
+    (tmp_path / f"{later:04}_add_note.sql").write_text(script)
     with monkeypatch.context() as newer:
-        newer.setattr(module, "VERSION", 2)
+        newer.setattr(module, "VERSION", later)
         newer.setattr(module, "MIGRATIONS", tmp_path)
-        newer.setattr(f"shroff.adapters.log_{'postgres' if place.is_postgres else 'mariadb'}.VERSION", 2)
+        newer.setattr(f"shroff.adapters.log_{'postgres' if place.is_postgres else 'mariadb'}.VERSION", later)
         with closing(place.open(read_only=True)) as reader:
             assert contents(reader) == before
         with closing(place.open()) as log:
@@ -467,8 +467,38 @@ def test_older_tables_are_brought_up_to_date_and_newer_ones_are_refused(place, m
         assert place.run("SELECT note FROM T:remarks") == [(None,)]
 
     for read_only in (False, True):
-        with pytest.raises(StorageError, match=r"tables are version 2, and this program knows up to 1\. Install"):
+        words = rf"tables are version {later}, and this program knows up to {later - 1}\. Install"
+        with pytest.raises(StorageError, match=words):
             place.open(read_only=read_only)
+
+
+ADDED = (("events", "crc"), ("events", "chain"), ("decisions", "crc"), ("flags", "crc"), ("hits", "crc"))
+
+
+def test_rows_without_sums_stay_readable_and_those_that_come_have_some(place):
+    with closing(place.open()) as log:
+        log.append(everything(1))
+        before = contents(log)
+    made = sorted(place.tables())
+    for table, column in ADDED:  # as version 1 made them
+        place.run(f"ALTER TABLE T:{table} DROP COLUMN {column}")
+    place.run("DROP TABLE T:batches", "UPDATE T:version SET number = 1")
+
+    with closing(place.open(read_only=True)) as reader:
+        assert contents(reader) == before
+        assert reader.ingested() == []
+    with closing(place.open()) as log:
+        assert contents(log) == before
+        log.append(payments(4, 3))
+        assert list(log.read(3, size=9)) == [payments(4, 3).records]
+        assert len(b"".join(log.lines()).splitlines()) == 6
+        assert log.ingested() == [(4, None)]
+        place.run("UPDATE T:events SET body = replace(body, '\"amount\"', '\"amounu\"') WHERE seq = 5")
+        with pytest.raises(StorageError, match="place 5 is not what was written there"):
+            list(log.read())
+        with pytest.raises(StorageError, match="places 1 to 6 is not what was written there"):
+            list(log.lines())
+    assert sorted(place.tables()) == made
 
 
 def test_tables_of_another_program_are_left_alone(place):

@@ -571,6 +571,13 @@ def test_a_log_that_was_changed_by_hand_is_found(bank, asked):
         changed.execute("UPDATE decisions SET document = replace(document, 'approve', 'decline') WHERE seq = 3")
     changed.close()
 
+    code, told = asked("verify")
+    assert (code, "place 3 is not what was written there" in told["detail"]) == (3, True)
+
+    with sqlite3.connect(bank / ".shroff" / "log.db") as changed:
+        changed.execute("UPDATE decisions SET crc = NULL WHERE seq = 3")  # as rows of older versions are
+    changed.close()
+
     code, found = asked("verify")
     assert (code, found["events"], found["mismatches"]) == (1, 2, 1)
     assert (found["first_mismatch"]["id"], found["first_mismatch"]["seq"]) == ("p-2", 3)

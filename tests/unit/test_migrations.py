@@ -70,11 +70,21 @@ def version(path: Path) -> int:
     return int(found)
 
 
-def tables(path: Path) -> list[tuple[str, str, str]]:
-    """What the file's tables and indexes are made of, without spaces and remarks."""
+def tables(path: Path) -> list[tuple[str, object]]:
+    """What the file's tables and indexes are made of; a column that was added stands behind a table's other words."""
     with closing(sqlite3.connect(path)) as shell:
         rows = shell.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    return [(kind, name, " ".join(sql.split())) for kind, name, sql in rows]
+        found: list[tuple[str, object]] = []
+        for kind, name, sql in rows:
+            if kind == "table":
+                columns = shell.execute(f"SELECT * FROM pragma_table_info('{name}')").fetchall()
+                keys = shell.execute(f"SELECT * FROM pragma_index_list('{name}')").fetchall()
+                found.append(
+                    (name, (columns, keys, "WITHOUT ROWID" in sql, "AUTOINCREMENT" in sql, sql.count("CHECK")))
+                )
+            else:
+                found.append((name, " ".join(sql.split())))
+    return found
 
 
 def fresh(folder: Path) -> Path:

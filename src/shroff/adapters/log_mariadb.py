@@ -68,7 +68,7 @@ class MariadbLog(ServerLog):
     def maintain(self) -> None:
         """Bring the server's figures up to date, if it is time to. Cost: nothing mostly; else some 10 ms."""
         self._check_usable()
-        seq = self._seq or 0
+        seq = self._end[0] if self._end else 0
         if seq > self._analyzed_seq + self._analyzed_seq // _STALE + 1_000:
             session = self._connected()
             assert isinstance(session, MariadbSession)

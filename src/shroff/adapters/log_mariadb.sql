@@ -1,4 +1,4 @@
--- The tables of a log in a MariaDB database, version 1 (table `version`), each behind a prefix. A log of an older version
+-- The tables of a log in a MariaDB database, version 2 (table `version`), each behind a prefix. A log of an older version
 -- comes to the same tables by the scripts in migrations_mariadb/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: JSON_VALUE
 -- works on `body` and `document`. Texts compare code point by code point, also by their spaces at the end; ids are bytes,
@@ -17,9 +17,16 @@ CREATE TABLE IF NOT EXISTS `{prefix}events` (
     `kind` VARCHAR(100) NOT NULL,
     `type` VARCHAR(100) NOT NULL,
     `id` VARBINARY(2000) NOT NULL,
-    `body` LONGTEXT NOT NULL
+    `body` LONGTEXT NOT NULL,
+    `crc` BIGINT,
+    `chain` BIGINT
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON `{prefix}events` (type, id);
+
+CREATE TABLE IF NOT EXISTS `{prefix}batches` (
+    `seq` BIGINT NOT NULL PRIMARY KEY,
+    `at_ms` BIGINT
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
 CREATE TABLE IF NOT EXISTS `{prefix}unique_values` (
     `type` VARCHAR(100) NOT NULL,
@@ -47,7 +54,8 @@ CREATE TABLE IF NOT EXISTS `{prefix}decisions` (
     `seq` BIGINT NOT NULL PRIMARY KEY,
     `outcome` VARCHAR(50) NOT NULL,
     `receipt` VARBINARY(64) NOT NULL,
-    `document` LONGTEXT NOT NULL
+    `document` LONGTEXT NOT NULL,
+    `crc` BIGINT
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
 CREATE TABLE IF NOT EXISTS `{prefix}flags` (
@@ -60,6 +68,7 @@ CREATE TABLE IF NOT EXISTS `{prefix}flags` (
     `event` VARCHAR(100) NOT NULL,
     `reason` MEDIUMTEXT NOT NULL,
     `accuracy` VARCHAR(50) NOT NULL,
+    `crc` BIGINT,
     PRIMARY KEY (seq, number)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
@@ -69,6 +78,7 @@ CREATE TABLE IF NOT EXISTS `{prefix}hits` (
     `shadow` SMALLINT NOT NULL,
     `rule` VARCHAR(250) NOT NULL,
     `key` MEDIUMTEXT,
+    `crc` BIGINT,
     PRIMARY KEY (seq, number)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 

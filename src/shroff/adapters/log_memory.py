@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from operator import attrgetter
-from threading import Lock
+from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
+from shroff.adapters.log_memory_store import MemoryStore
 from shroff.adapters.log_rows import flags_of, id_digest
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.streams.batch_check import (
@@ -53,39 +53,6 @@ class _Placed(Protocol):
 
 
 _Row = TypeVar("_Row", bound=_Placed)
-
-
-@dataclass(slots=True)
-class MemoryStore:
-    """What a log in memory holds; several `MemoryLog`s over one store stand for several openings of one file."""
-
-    records: list[Record] = field(default_factory=list)
-    places: dict[tuple[str, str], int] = field(default_factory=dict)
-    unique: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
-    indexed: dict[tuple[str, str], Indexed] = field(default_factory=dict)
-    watermark_ms: int | None = None
-    decisions: dict[int, DecisionRow] = field(default_factory=dict)
-    flags: list[FlagRow] = field(default_factory=list)
-    hits: list[HitRow] = field(default_factory=list)
-    refused: dict[tuple[str, str, bytes], tuple[int, Refused]] = field(default_factory=dict)
-    refused_count: int = 0  # ever, so that a number never means another entry later
-    waiting: dict[str, WaitingLabel] = field(default_factory=dict)
-    outbox: dict[str, OutboxRow] = field(default_factory=dict)
-    offsets: dict[tuple[str, str], str] = field(default_factory=dict)
-    remarks: dict[tuple[str, str], Remark] = field(default_factory=dict)
-    inbox: dict[int, Request] = field(default_factory=dict)
-    inbox_count: int = 0  # ever
-    replies: dict[int, bytes] = field(default_factory=dict)
-    stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
-    personal: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    late: dict[tuple[str, str], LateEvent] = field(default_factory=dict)
-    pruned: int = 0  # `records` begins behind this place
-    pruned_ids: dict[bytes, int] = field(default_factory=dict)
-    earlier_controls: list[Record] = field(default_factory=list)  # of pruned places
-    bytes: int = 0
-    epoch: int = 0
-    is_written: bool = False
-    lock: Lock = field(default_factory=Lock)
 
 
 class MemoryLog:
@@ -328,6 +295,16 @@ class MemoryLog:
             store.pruned = stop
             return stop
 
+    def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
+        """The first place and the ingest time of each batch that has records in (after, upto], in order."""
+        batches, end = self._usable().batches, self.last_seq() if upto is None else upto
+        first = max(0, bisect_right(batches, after + 1, key=itemgetter(0)) - 1)
+        return [one for one in batches[first:] if one[0] <= end] if end > after else []
+
+    def damage(self, within_s: float) -> str:
+        """What is wrong with the tables under the log: nothing."""
+        return ""
+
     def pruned_to(self) -> int:
         """The last place that was pruned, 0 where none was."""
         return self._usable().pruned
@@ -420,6 +397,7 @@ class MemoryLog:
     def _take(self, batch: Batch) -> None:
         store = self.store
         store.records.extend(batch.records)
+        store.batches += [(one.seq, batch.at_ms) for one in batch.records[:1]]
         store.places.update({(record.type, record.id): record.seq for record in batch.records})
         for type_and_field in batch.unindexed:
             store.unique.pop(type_and_field, None)

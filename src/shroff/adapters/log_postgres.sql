@@ -1,4 +1,4 @@
--- The tables of a log in one schema of a PostgreSQL database, version 1 (table `version`). A log of an older version
+-- The tables of a log in one schema of a PostgreSQL database, version 2 (table `version`). A log of an older version
 -- comes to the same tables by the scripts in migrations_postgres/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
 -- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
@@ -11,9 +11,16 @@ CREATE TABLE events (
     kind    text     COLLATE "C" NOT NULL,
     type    text     COLLATE "C" NOT NULL,
     id      text     COLLATE "C" NOT NULL,
-    body    text     COLLATE "C" NOT NULL
+    body    text     COLLATE "C" NOT NULL,
+    crc     bigint,
+    chain   bigint
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+CREATE TABLE batches (
+    seq   bigint NOT NULL PRIMARY KEY,
+    at_ms bigint
+);
 
 CREATE TABLE unique_values (
     type   text   COLLATE "C" NOT NULL,
@@ -41,7 +48,8 @@ CREATE TABLE decisions (
     seq      bigint NOT NULL PRIMARY KEY,
     outcome  text   COLLATE "C" NOT NULL,
     receipt  bytea  NOT NULL,
-    document text   COLLATE "C" NOT NULL
+    document text   COLLATE "C" NOT NULL,
+    crc      bigint
 );
 
 CREATE TABLE flags (
@@ -54,6 +62,7 @@ CREATE TABLE flags (
     event    text   COLLATE "C" NOT NULL,
     reason   text   COLLATE "C" NOT NULL,
     accuracy text   COLLATE "C" NOT NULL,
+    crc      bigint,
     PRIMARY KEY (seq, number)
 );
 
@@ -63,6 +72,7 @@ CREATE TABLE hits (
     shadow smallint NOT NULL,
     rule   text     COLLATE "C" NOT NULL,
     key    text     COLLATE "C",
+    crc    bigint,
     PRIMARY KEY (seq, number)
 );
 

@@ -8,7 +8,20 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
-from shroff.streams.log import FlagRow, Offset, Refused, Remark, StuckRow, UniqueValue, WaitingLabel
+from msgspec.structs import astuple
+
+from shroff.adapters.log_sums import decision_sum, flag_sum, hit_sum
+from shroff.streams.log import (
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Offset,
+    Refused,
+    Remark,
+    StuckRow,
+    UniqueValue,
+    WaitingLabel,
+)
 
 APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in this order
     *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
@@ -29,10 +42,8 @@ _STUCK: Final = ("sink", "seq", "number", "kind", "event", "id", "outcome", "bod
 _PERSONAL: Final = ("type", "id", "field", "value")
 _LATE: Final = ("type", "id", "time_ms", "body", "at_ms")
 
-of_record = attrgetter(*_RECORD)
-of_decision = attrgetter(*_DECISION)
-of_flag = attrgetter(*_FLAG)
-of_hit = attrgetter(*_HIT)
+_of_flag = attrgetter(*_FLAG)
+_of_hit = attrgetter(*_HIT)
 of_waiting = attrgetter(*_WAITING)
 of_unique = attrgetter(*_UNIQUE)
 of_indexed = attrgetter(*_INDEXED)
@@ -43,6 +54,22 @@ of_stuck = attrgetter(*_STUCK, "at_ms", "is_due")
 of_personal = attrgetter(*_PERSONAL)
 of_late = attrgetter(*_LATE)
 of_reply = attrgetter("body", "number")
+
+
+def of_decision(row: DecisionRow) -> tuple[Any, ...]:
+    """The row of a decision, its sum last."""
+    seq, event, id_, outcome, receipt, document = astuple(row)
+    return seq, outcome, receipt, document, decision_sum(seq, event, id_, outcome, receipt, document)
+
+
+def of_flag(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
+    """The row of a flag and of its number in the batch."""
+    return (*_of_flag(row[0]), flag_sum(row[0]), row[1])
+
+
+def of_hit(row: tuple[HitRow, int]) -> tuple[Any, ...]:
+    """The row of a hit and of its number in the batch."""
+    return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
 def of_refused(refused: Refused) -> tuple[Any, ...]:
@@ -144,10 +171,10 @@ def _of_offset(row: Offset) -> tuple[Any, ...]:
     return (row.source, row.part, row.offset, digest(row.source.encode(), row.part.encode()))
 
 
-EVENTS: Final = Table("events", _RECORD, "itttiji", of_record)
-DECISIONS: Final = Table("decisions", _DECISION, "itbj", of_decision)
-FLAGS: Final = Table("flags", (*_FLAG, "number"), "itttttiti", lambda row: (*of_flag(row[0]), row[1]))
-HITS: Final = Table("hits", (*_HIT, "number"), "itTii", lambda row: (*of_hit(row[0]), row[1]))
+EVENTS: Final = Table("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
+DECISIONS: Final = Table("decisions", (*_DECISION, "crc"), "itbji", of_decision)
+FLAGS: Final = Table("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
+HITS: Final = Table("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
 REFUSED: Final = Table(
     "quarantine", ("source", "place", "type", "reason", "raw", "at_ms", "digest"), "ttttbib", _of_refused, ("digest",)
 )

@@ -44,6 +44,7 @@ from shroff.adapters.log_rows import (
 )
 from shroff.adapters.log_server_wording import ServerWording
 from shroff.adapters.log_session import CollisionError, Session
+from shroff.adapters.log_sums import chained
 from shroff.errors import OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.batch_check import (
     OVERTAKEN,
@@ -59,6 +60,7 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Repl
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
 LEASE_S: Final = 3.0
+SUMS_SINCE: Final = 2  # version of the tables
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192
 
@@ -86,11 +88,14 @@ class ServerLog(Questions):
         self.place, self.epoch = place, 0
         self._connect, self._read_only, self._on_step = connect, read_only, on_step
         self._ended: StateError | None = None
-        self._seq: int | None = None  # the last place, where it is known for certain
+        self._end: tuple[int, int] | None = None  # the last place and its `chain`, where they are known for certain
         self._pruned = 0  # the writer's; nobody else moves it
         self._heart: Heart | None = None
         self._session: Session | None = connect()
         self.wording = self._session.wording
+        self._has_sums = (self._session.version() or version) >= SUMS_SINCE or not read_only
+        if not self._has_sums:
+            self.wording = self._session.earlier_wording
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
             self._check_tables(self._session, version)
@@ -118,18 +123,18 @@ class ServerLog(Questions):
         is_committing = False
         try:
             self._on_step("begin")
-            self._insert(session, batch)
+            end = self._insert(session, batch)
             session.flush()
             self._on_step("before commit")
             is_committing = True
             session.commit()
         except BaseException as error:
-            self._seq = None
+            self._end = None
             self._undo(session, error, is_committing=is_committing)
             if isinstance(error, CollisionError):
                 raise self._taken(batch, error) from error
             raise
-        self._seq = batch.records[-1].seq if batch.records else self._seq
+        self._end = end
         self._on_step("after commit")
 
     def maintain(self) -> None:
@@ -187,8 +192,10 @@ class ServerLog(Questions):
             lines = self._joined(self.wording.lines, start, stop)
             self._check_pruned(start)
             if len(lines) != stop - start:
-                raise StorageError(f"{self.place}: records are missing behind place {start}. Restore a backup")
-            yield b"".join(lines)
+                raise self._damaged(f"records are missing behind place {start}")
+            text = b"".join(lines)
+            self._check_lines(text, start, stop)
+            yield text
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Place and outcome of decisions, as lines."""
@@ -236,18 +243,25 @@ class ServerLog(Questions):
         if session is not None:
             session.close()
 
+    def _damaged(self, what: str) -> StorageError:
+        return StorageError(f"{self.place}: {what}. Restore a backup")
+
     # Below: how a batch becomes rows
 
-    def _insert(self, session: Session, batch: Batch) -> None:
-        """Write all rows of the batch inside the open transaction."""
-        if self._seq is None:
-            ((seq,),) = session.ask(self.wording.last_seq, shape="I")
-            self._seq = seq or 0
-        check_batch(batch, self._seq)
+    def _insert(self, session: Session, batch: Batch) -> tuple[int, int]:
+        """Write all rows of the batch inside the open transaction; gives the last place and its `chain`."""
+        if self._end is None:
+            found = session.ask(self.wording.end, shape="iI")
+            self._end = (found[0][0], found[0][1] or 0) if found else (0, 0)
+        seq, chain = self._end
+        check_batch(batch, seq)
         check_offsets(batch.offsets, lambda source: dict(session.ask(self.wording.offsets, (source,), "tt")))
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
-        session.put(EVENTS, batch.records)
+        rows = list(chained(batch.records, chain))
+        session.put(EVENTS, rows)
+        if rows:
+            session.do(self.wording.begin_batch, (seq + 1, batch.at_ms))
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if times:
             session.do(self.wording.move_watermark, (max(times), max(times)))
@@ -280,6 +294,7 @@ class ServerLog(Questions):
         if batch.replies:
             self._reply(session, batch.replies)
         self._on_step("replies")
+        return (rows[-1][0], rows[-1][-1]) if rows else self._end
 
     def _reply(self, session: Session, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""

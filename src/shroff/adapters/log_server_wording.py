@@ -23,6 +23,8 @@ from shroff.adapters.log_wording import (
 class ServerWording(Wording):
     """Every statement of a log on a server but those that write many rows."""
 
+    end: str
+    begin_batch: str
     lines: str
     outcome_lines: str
     ids_between: str
@@ -66,6 +68,8 @@ def server_wording(
     between = "seq > %s AND seq <= %s ORDER BY seq"
     return ServerWording(
         **{one.name: getattr(common, one.name) for one in fields(common)},
+        end=f"SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1",
+        begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",

@@ -15,6 +15,7 @@ from shroff.adapters.log_rows import (
     APPEND_STEPS,
     id_digest,
     last_offsets,
+    numbered,
     of_decision,
     of_flag,
     of_hit,
@@ -23,7 +24,6 @@ from shroff.adapters.log_rows import (
     of_offset,
     of_outbox,
     of_personal,
-    of_record,
     of_refused,
     of_remark,
     of_reply,
@@ -31,11 +31,13 @@ from shroff.adapters.log_rows import (
     of_unique,
     of_waiting,
 )
-from shroff.adapters.log_sqlite_questions import SqliteQuestions
+from shroff.adapters.log_sqlite_questions import SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log_sqlite_statements import (
     ASK,
+    BATCH,
     DECISIONS,
     EARLIER_WAITING,
+    EARLIER_WORDING,
     ERASED,
     EVENTS,
     FLAGS,
@@ -64,6 +66,7 @@ from shroff.adapters.log_sqlite_statements import (
     parts,
     text,
 )
+from shroff.adapters.log_sums import chained
 from shroff.adapters.sqlite_checkpoint import CheckpointBeside
 from shroff.adapters.sqlite_file import (
     BUSY_S,
@@ -92,7 +95,7 @@ from shroff.streams.log import (
     Reply,
 )
 
-VERSION: Final = 5  # of the tables; PRAGMA user_version
+VERSION: Final = 6  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
 
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
@@ -159,6 +162,9 @@ class SqliteLog(SqliteQuestions):
             (self._tables,) = self._one("PRAGMA user_version")
             if self._tables in EARLIER_WAITING:
                 self._connection.execute(EARLIER_WAITING[self._tables])
+            self._has_sums = self._tables >= SUMS_SINCE
+            if not self._has_sums:
+                self.wording = EARLIER_WORDING
             self._pruned = 0  # the writer's; nobody else moves it
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
@@ -193,7 +199,7 @@ class SqliteLog(SqliteQuestions):
             try:
                 begin_between(sql)
                 self._on_step("begin")
-                self._insert(batch, self._led_end())
+                self._insert(batch, *self._led_end())
                 self._on_step("before commit")
                 committing = True
                 sql.execute("COMMIT")
@@ -285,13 +291,15 @@ class SqliteLog(SqliteQuestions):
 
     # Below: how a batch becomes rows
 
-    def _insert(self, batch: Batch, last_seq: int) -> None:
+    def _insert(self, batch: Batch, last_seq: int, chain: int) -> None:
         """Write all rows of the batch inside the open transaction."""
         check_batch(batch, last_seq)
         check_offsets(batch.offsets, self.offsets)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
-        self._run(EVENTS, list(map(of_record, batch.records)))
+        self._run(EVENTS, list(chained(batch.records, chain)))
+        if batch.records:
+            self._connection.execute(BATCH, (last_seq + 1, batch.at_ms))
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if times:
             newest = max(times)
@@ -302,8 +310,8 @@ class SqliteLog(SqliteQuestions):
         self._on_step("unique")
         self._run(DECISIONS, list(map(of_decision, batch.decisions)))
         self._on_step("decisions")
-        self._run(FLAGS, [(*of_flag(flag), number) for number, flag in enumerate(batch.flags)])
-        self._run(HITS, [(*of_hit(hit), number) for number, hit in enumerate(batch.hits)])
+        self._run(FLAGS, list(map(of_flag, numbered(batch.flags))))
+        self._run(HITS, list(map(of_hit, numbered(batch.hits))))
         self._on_step("flags")
         self._run(REFUSED, [of_refused(refused) for refused in batch.refused])
         self._run(WAITING, list(map(of_waiting, batch.waiting)))
@@ -394,14 +402,14 @@ class SqliteLog(SqliteQuestions):
         """Refuse to write where the lock beside the file was removed, and another process opened the log."""
         check_epoch(self.epoch, self._epoch(), self.place)
 
-    def _led_end(self) -> int:
-        """The last place, where this process still leads: one question, as every commit asks it."""
-        rows = self._ask(LEAD_AND_END, shape="ii")
+    def _led_end(self) -> tuple[int, int]:
+        """The last place and the sum of all lines, where this process still leads: one question for every commit."""
+        rows = self._ask(LEAD_AND_END, shape="iii")
         if not rows:
             raise damaged(self.path, "a row that every log has is not there")
-        ((epoch, last_seq),) = rows
+        ((epoch, last_seq, chain),) = rows
         check_epoch(self.epoch, epoch, self.place)
-        return int(last_seq)
+        return last_seq, chain
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""

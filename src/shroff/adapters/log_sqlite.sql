@@ -1,6 +1,8 @@
--- The tables of a log in one SQLite file, version 5 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 6 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
+-- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found; NULL
+-- in rows that an older version wrote.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
 
 -- One row for each place of the log. `kind`: event, label or control.
@@ -11,9 +13,17 @@ CREATE TABLE events (
     id      TEXT    NOT NULL,
     time_ms INTEGER NOT NULL,
     decided INTEGER NOT NULL,
-    body    TEXT    NOT NULL
+    body    TEXT    NOT NULL,
+    crc     INTEGER,
+    chain   INTEGER
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+-- The first place of each batch, and when it was taken (ingest time).
+CREATE TABLE batches (
+    seq   INTEGER PRIMARY KEY,
+    at_ms INTEGER
+);
 
 -- The values of fields declared unique, as texts, each with the place of the one event that has it.
 CREATE TABLE unique_values (
@@ -44,7 +54,8 @@ CREATE TABLE decisions (
     seq      INTEGER PRIMARY KEY,
     outcome  TEXT NOT NULL,
     receipt  BLOB NOT NULL,
-    document TEXT NOT NULL
+    document TEXT NOT NULL,
+    crc      INTEGER
 );
 
 -- `number` is the order within the batch.
@@ -58,6 +69,7 @@ CREATE TABLE flags (
     reason   TEXT    NOT NULL,
     time_ms  INTEGER NOT NULL,
     accuracy TEXT    NOT NULL,
+    crc      INTEGER,
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
@@ -67,6 +79,7 @@ CREATE TABLE hits (
     rule   TEXT    NOT NULL,
     key    TEXT,
     shadow INTEGER NOT NULL,
+    crc    INTEGER,
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from shroff.adapters.log_sqlite_statements import (
     parts,
     text,
 )
+from shroff.adapters.log_wording import Wording
 from shroff.adapters.sqlite_file import NO_UTF8, damaged, storage_error
 from shroff.errors import StorageError
 from shroff.streams.log import Counts, Indexed, LateEvent, Record, Remark, Request, StuckKey, StuckRow
@@ -25,13 +27,15 @@ from shroff.streams.log import Counts, Indexed, LateEvent, Record, Remark, Reque
 INBOX_SINCE: Final = 2  # versions of the tables
 UNIQUE_SINCE: Final = 3
 STUCK_SINCE: Final = 5
+SUMS_SINCE: Final = 6
+_STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
 
 
 class SqliteQuestions(Questions):
     """The reading half of `SqliteLog`, which opens the connection."""
 
     path: Path
-    wording = WORDING
+    wording: Wording = WORDING
     _connection: sqlite3.Connection
     _unusable: str
     _tables: int  # their version: to a reader, tables that came with a later one are empty
@@ -54,6 +58,7 @@ class SqliteQuestions(Questions):
             self._check_pruned(after)
             if count != stop - after or found.count(b"\n") != count:
                 raise damaged(self.path, "records are missing, or a body holds a line end")
+            self._check_lines(found, after, stop)
             yield found
             after = stop
 
@@ -117,7 +122,27 @@ class SqliteQuestions(Questions):
         """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
         return super().unique_places(type, field, values) if self._tables >= UNIQUE_SINCE else {}
 
+    def damage(self, within_s: float) -> str:
+        """What SQLite's own check finds wrong in the file: the form of its pages first, then what indexes say."""
+        end_s = time.monotonic() + within_s
+        connection = self._usable()
+        connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
+        try:
+            for check in ("quick_check", "integrity_check"):
+                ((words,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
+                if words != "ok":
+                    return str(words)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:  # time is over
+                return str(storage_error(error, self.path))
+        finally:
+            connection.set_progress_handler(None, 0)
+        return ""
+
     # Below: how rows are asked for
+
+    def _damaged(self, what: str) -> StorageError:
+        return damaged(self.path, what)
 
     def _usable(self) -> sqlite3.Connection:
         if self._unusable:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log_wording import (
     REFUSED_COLUMNS,
     Dialect,
+    Wording,
     decision_columns,
     event_columns,
     late_columns,
@@ -40,8 +41,10 @@ class Statement:
 
 
 EVENTS: Final = Statement(
-    "INSERT INTO events (seq, kind, type, id, time_ms, body, decided) VALUES ", "(?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
+    "INSERT INTO events (seq, kind, type, id, time_ms, body, decided, crc, chain) VALUES ",
+    "(?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
 )
+BATCH: Final = "INSERT INTO batches (seq, at_ms) VALUES (?, ?)"
 UNINDEXED: Final = (
     "DELETE FROM unique_values WHERE type = ? AND field = ?",
     "DELETE FROM unique_fields WHERE type = ? AND field = ?",
@@ -49,13 +52,13 @@ UNINDEXED: Final = (
 UNIQUE: Final = Statement("INSERT INTO unique_values (type, field, value, seq) VALUES ", "(?, ?, ?, ?)")
 INDEXED: Final = Statement("INSERT INTO unique_fields (type, field, form) VALUES ", "(?, ?, ?)")
 DECISIONS: Final = Statement(
-    "INSERT INTO decisions (seq, outcome, receipt, document) VALUES ", "(?, ?, ?, CAST(? AS TEXT))"
+    "INSERT INTO decisions (seq, outcome, receipt, document, crc) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
 )
 FLAGS: Final = Statement(
-    "INSERT INTO flags (seq, rule, entity, key, event, reason, time_ms, accuracy, number) VALUES ",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO flags (seq, rule, entity, key, event, reason, time_ms, accuracy, crc, number) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
-HITS: Final = Statement("INSERT INTO hits (seq, rule, key, shadow, number) VALUES ", "(?, ?, ?, ?, ?)")
+HITS: Final = Statement("INSERT INTO hits (seq, rule, key, shadow, crc, number) VALUES ", "(?, ?, ?, ?, ?, ?)")
 REFUSED: Final = Statement(
     "INSERT INTO quarantine (source, place, type, reason, raw, at_ms, digest) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
@@ -98,7 +101,10 @@ PRUNE: Final = (
 IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
-LEAD_AND_END: Final = "SELECT epoch, coalesce((SELECT max(seq) FROM events), 0) FROM lead"
+LEAD_AND_END: Final = (
+    "SELECT epoch, coalesce(seq, 0), coalesce(chain, 0) FROM lead "
+    "LEFT JOIN (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1)"
+)
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS: Final = {  # of a column, as `log_questions` has them
@@ -118,26 +124,6 @@ LINES: Final = (
 OUTCOME_LINES: Final = (
     "SELECT CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT seq || ' ' || outcome || char(10) "
     "AS line FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq)"
-)
-# A list of ids joined to the index: 0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5,
-# json_each 0.4 to 2.1, a temporary table 14).
-_FIND: Final = Statement(
-    "WITH wanted (wanted_id) AS (VALUES ",
-    "(?)",
-    f") SELECT {event_columns(_DIALECT)} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
-)
-_RECORDS_AT: Final = Statement(f"SELECT {event_columns(_DIALECT)} FROM events WHERE seq IN (VALUES ", "(?)", ")")
-_FIND_UNIQUE: Final = Statement(
-    "WITH wanted (wanted_value) AS (VALUES ",
-    "(?)",
-    f") SELECT value, {event_columns(_DIALECT, 'e.')} FROM wanted CROSS JOIN unique_values u ON u.type = ? "
-    "AND u.field = ? AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
-)
-_FIND_DECISIONS: Final = Statement(
-    "WITH wanted (wanted_id) AS (VALUES ",
-    "(?)",
-    f") SELECT {decision_columns(_DIALECT)} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
-    f"CROSS JOIN decisions d ON d.seq = e.seq",
 )
 # For readers of a file of version 1 or 2, in the table's place: as migrations fill the columns that it lacks.
 EARLIER_WAITING: Final = {
@@ -168,20 +154,47 @@ _PRUNED_PLACES: Final = Statement("SELECT digest, seq FROM pruned_ids WHERE dige
 _UNIQUE_PLACES: Final = Statement(
     "SELECT value, seq FROM unique_values WHERE value IN (VALUES ", "(?)", ") AND type = ? AND field = ?"
 )
-WORDING: Final = wording(
-    _DIALECT,
-    pruned_places=_PRUNED_PLACES,
-    unique_places=_UNIQUE_PLACES,
-    personal=_PERSONAL,
-    late=_LATE,
-    records_at=_RECORDS_AT,
-    find=_FIND,
-    find_unique=_FIND_UNIQUE,
-    find_decisions=_FIND_DECISIONS,
-    waiting_for=_WAITING_FOR,
-    waiting_with=_WAITING_WITH,
-    refused_with=_REFUSED_WITH,
-)
+
+
+def _wording(dialect: Dialect) -> Wording:
+    """The questions; those about a list of ids join it to the index.
+
+    0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5, json_each 0.4 to 2.1, a temporary table
+    14).
+    """
+    columns, decision = event_columns(dialect), decision_columns(dialect)
+    return wording(
+        dialect,
+        pruned_places=_PRUNED_PLACES,
+        unique_places=_UNIQUE_PLACES,
+        personal=_PERSONAL,
+        late=_LATE,
+        records_at=Statement(f"SELECT {columns} FROM events WHERE seq IN (VALUES ", "(?)", ")"),
+        find=Statement(
+            "WITH wanted (wanted_id) AS (VALUES ",
+            "(?)",
+            f") SELECT {columns} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
+        ),
+        find_unique=Statement(
+            "WITH wanted (wanted_value) AS (VALUES ",
+            "(?)",
+            f") SELECT value, {event_columns(dialect, 'e.')} FROM wanted CROSS JOIN unique_values u ON u.type = ? "
+            "AND u.field = ? AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
+        ),
+        find_decisions=Statement(
+            "WITH wanted (wanted_id) AS (VALUES ",
+            "(?)",
+            f") SELECT {decision} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
+            f"CROSS JOIN decisions d ON d.seq = e.seq",
+        ),
+        waiting_for=_WAITING_FOR,
+        waiting_with=_WAITING_WITH,
+        refused_with=_REFUSED_WITH,
+    )
+
+
+WORDING: Final = _wording(_DIALECT)
+EARLIER_WORDING: Final = _wording(replace(_DIALECT, has_sums=False))  # of files before version 6
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:

@@ -19,6 +19,7 @@ class Dialect:
         as_bytes: A text as its bytes, `{}` being the column.
         join: Of two tables, the first one to be read first.
         table: The name of a table of ours in the database.
+        has_sums: Rows have sums; those of older tables do not.
     """
 
     mark: str
@@ -26,6 +27,10 @@ class Dialect:
     as_bytes: str
     join: str = "JOIN"
     table: Callable[[str], str] = str
+    has_sums: bool = True
+
+    def crc(self, alias: str = "") -> str:
+        return f"{alias}crc" if self.has_sums else "NULL"
 
     def bytes_of(self, column: str) -> str:
         return self.as_bytes.format(column)
@@ -59,6 +64,9 @@ class Wording:
     stuck: str
     late_after: str
     pruned: str
+    ingested: str
+    chains: str
+    first_chain: str
     records_at: Any
     find: Any
     find_unique: Any
@@ -73,14 +81,14 @@ class Wording:
 
 
 def event_columns(dialect: Dialect, alias: str = "") -> str:
-    """The columns of a record."""
+    """The columns of a record, its sum last."""
     names = [f"{alias}{name}" for name in ("seq", "kind", "type", "id", "time_ms")]
-    return ", ".join([*names, dialect.bytes_of(f"{alias}body"), f"{alias}decided"])
+    return ", ".join([*names, dialect.bytes_of(f"{alias}body"), f"{alias}decided", dialect.crc(alias)])
 
 
 def decision_columns(dialect: Dialect) -> str:
     """The columns of a decision `d` and of its event `e`."""
-    return f"d.seq, e.type, e.id, d.outcome, d.receipt, {dialect.bytes_of('d.document')}"
+    return f"d.seq, e.type, e.id, d.outcome, d.receipt, {dialect.bytes_of('d.document')}, {dialect.crc('d.')}"
 
 
 def waiting_columns(dialect: Dialect) -> str:
@@ -102,6 +110,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
     quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
     late = table("late_events")
+    crc = dialect.crc()
     columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
     # The first condition alone is one that every database finds its place in the index by.
     numbered = (
@@ -118,12 +127,13 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
         decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} d {dialect.join} {events} e ON e.seq = d.seq "
         f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",
-        flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, number "
+        flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
         f"FROM {table('flags')} WHERE {numbered}",
-        flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy FROM {table('flags')} "
+        flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc} "
+        f"FROM {table('flags')} "
         f"WHERE entity = {mark} AND {quote}key{quote} = {mark} AND (seq < {mark} OR (seq = {mark} AND rule > {mark})) "
         f"ORDER BY seq DESC, rule LIMIT {mark}",
-        hits=f"SELECT seq, rule, {quote}key{quote}, shadow, number FROM {table('hits')} WHERE {numbered}",
+        hits=f"SELECT seq, rule, {quote}key{quote}, shadow, {crc}, number FROM {table('hits')} WHERE {numbered}",
         indexed=f"SELECT type, field, form FROM {table('unique_fields')} ORDER BY type, field",
         waiting_all=f"SELECT {waiting_columns(dialect)} FROM {waiting}",
         refused_list=f"SELECT {REFUSED_COLUMNS} FROM {quarantine} ORDER BY number",
@@ -144,5 +154,9 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         late_after=f"SELECT {late_columns(dialect)} FROM {late} WHERE (type, id) > ({mark}, {mark}) "
         f"ORDER BY type, id LIMIT {mark}",
         pruned=f"SELECT seq FROM {table('pruned')}",
+        ingested=f"SELECT seq, at_ms FROM {table('batches')} WHERE seq >= (SELECT coalesce(max(seq), 0) "
+        f"FROM {table('batches')} WHERE seq <= {mark}) AND seq <= {mark} ORDER BY seq",
+        chains=f"SELECT seq, chain FROM {events} WHERE seq IN ({mark}, {mark})",
+        first_chain=f"SELECT seq, chain FROM {events} WHERE {between} AND chain IS NOT NULL ORDER BY seq LIMIT 1",
         **about_ids,
     )

@@ -25,7 +25,7 @@ from shroff.adapters.mariadb_errors import AWAY, mariadb_error, number_of
 from shroff.adapters.server_url import ServerUrl
 from shroff.errors import LogBusyError, ShroffError, StorageError
 
-VERSION: Final = 1  # of the tables
+VERSION: Final = 2  # of the tables
 OLDEST: Final = (10, 6)  # of servers: INSERT ... RETURNING, and columns named `offset`
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_mariadb")
@@ -54,7 +54,7 @@ class MariadbSession(Session):
     def __init__(self, url: ServerUrl) -> None:
         """Raises: as `Session`."""
         self._url, self._prefix = url, url.name("prefix", "shroff_")
-        self.wording = _wording(self._prefix)
+        self.wording, self.earlier_wording = (_wording(self._prefix, has) for has in (True, False))
         self._name = ""
         self._is_open = False  # a transaction
         self._pending: list[bytes] = []
@@ -296,8 +296,8 @@ def there_is_a_log(url: ServerUrl) -> bool:
 
 
 @cache
-def _wording(prefix: str) -> ServerWording:
-    dialect = Dialect("%s", "`", "CAST({} AS BINARY)", "STRAIGHT_JOIN", lambda table: f"`{prefix}{table}`")
+def _wording(prefix: str, has_sums: bool) -> ServerWording:  # noqa: FBT001 - of the cache's key
+    dialect = Dialect("%s", "`", "CAST({} AS BINARY)", "STRAIGHT_JOIN", lambda table: f"`{prefix}{table}`", has_sums)
     return server_wording(
         dialect,
         now_ms=_NOW_MS,

@@ -351,7 +351,7 @@ class Additions(Elsewhere):
                 if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, definitions):
                     return False
                 if record := control_of(control, definitions, log.last_seq() + 1, self.now_ms()):
-                    log.append(Batch(records=[record]))
+                    log.append(Batch(records=[record], at_ms=record.time_ms))
                 return True
         except LogBusyError:
             return False

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.config import UNFINISHED_S, Places, unfinished_files
 from shroff.decisions.active_files import NOW, RESTART, Change, names_of
 from shroff.decisions.definitions import Definitions
+from shroff.decisions.doctor_rows import read_rows
 from shroff.decisions.doctor_seen import Seen
 from shroff.decisions.history import waiting_row
 from shroff.decisions.later_labels import CORRECT, now_of
@@ -59,6 +60,7 @@ _CURES: Final = {
         "units."
     ),
 }
+RESTORE_ROWS: Final = "Stop what writes, copy the log away, and restore the last backup; then feed the sources again."
 LAKE_CURE: Final = "See that it can be had from this machine: until then 'shroff run' does not write it."
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
@@ -102,6 +104,7 @@ def look(
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
     try:
         with reading() as log:
+            found.append(look_at_rows(log, now_ms))
             found += look_at_log(log, definitions, now_ms, seen)
             found += [look_at_active(unapplied, log)] if definitions is not None and not errors else []
             found += look_at_sinks(log, sinks)
@@ -243,6 +246,15 @@ def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
     if not lost:
         return Finding("labels", NOTE, words, cure)
     return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
+
+
+def look_at_rows(log: Log, seed: int) -> Finding:
+    """Whether rows are still what was written: the newest, and as many others as can be read in a second."""
+    found = read_rows(log, seed)
+    if found.damage:
+        return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
+    words = f"{found.read:,} of {_counted(found.of, 'place')} read again; sums and receipts are right"
+    return Finding("rows", OK, words)
 
 
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:

@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+import msgspec
+
 from shroff.decisions.definitions import Definitions, Versions
 from shroff.decisions.fragments import ObjectWriter, RowWriter
+from shroff.decisions.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
 from shroff.language.values import Value
+from shroff.streams.log import DecisionRow
 
 NO_SCORE: Final = b"null"
+_SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
 _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
 
 
@@ -158,3 +163,31 @@ def _list(ids: Sequence[str]) -> str:
 
 def _object(values: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{canonical_text(value)}' for name, value in values.items()) + "}"
+
+
+class _Document(msgspec.Struct, kw_only=True):
+    """A document's parts, as they stand in it."""
+
+    event: msgspec.Raw
+    id: msgspec.Raw
+    outcome: msgspec.Raw
+    score: msgspec.Raw
+    rules: msgspec.Raw
+    shadow_rules: msgspec.Raw
+    features: msgspec.Raw
+    versions: dict[str, str]
+    exploration: msgspec.Raw | None = None
+
+
+def receipt_of(row: DecisionRow, body: bytes) -> bytes:
+    """The receipt that a recorded decision must have, by its own document and the event's body.
+
+    That its values are right is another question, which `replay` answers.
+
+    Raises: StorageError where the document is damaged.
+    """
+    found = stored(row.document, _Document, f"the decision at place {row.seq}")
+    parts = {name: bytes(value) for name in _SEALED if (value := getattr(found, name)) is not None}
+    parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
+    parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()
+    return sha256(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))).digest()

@@ -160,7 +160,7 @@ class Writer:
             return
         if control.versions.get("model", "") != self.definitions.versions.model:
             self.definitions.require_models()  # what nobody can decide by does not come into force
-        self._log.append(Batch(records=[record], offsets=list(offsets)))
+        self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
         control.take(record)
         self._seq += 1
 
@@ -228,6 +228,7 @@ class Writer:
             )
         try:
             if not prepared.batch.is_empty():
+                prepared.batch.at_ms = self._now_ms()
                 self._log.append(prepared.batch)
         except BaseException:
             self._is_lost = True

@@ -13,6 +13,38 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from shroff.streams.log_beside import Counts, LateEvent, PersonalValue, Remark, Reply, Request
+
+__all__ = [
+    "ANY",
+    "EARLIER_LABELS",
+    "PENDING",
+    "PRUNED_AT_ONCE",
+    "REPLIES_KEPT",
+    "Batch",
+    "Counts",
+    "DecisionRow",
+    "FlagRow",
+    "HitRow",
+    "Indexed",
+    "Kind",
+    "LateEvent",
+    "Log",
+    "Offset",
+    "OutboxRow",
+    "PersonalValue",
+    "Record",
+    "Refused",
+    "Remark",
+    "Reply",
+    "Request",
+    "StuckKey",
+    "StuckRow",
+    "Unasked",
+    "UniqueValue",
+    "WaitingLabel",
+]
+
 Kind = Literal["event", "label", "control"]
 PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
 PRUNED_AT_ONCE: Final = 2_048  # places that one transaction takes out: some 50 ms in SQLite
@@ -194,78 +226,6 @@ class Offset:
     before: str | Literal[Unasked.ANY] | None = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class PersonalValue:
-    """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
-
-    type: str
-    id: str
-    field: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class LateEvent:
-    """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
-
-    `body` is as a record's; `at_ms` is when it came.
-    """
-
-    type: str
-    id: str
-    time_ms: int
-    body: bytes
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """What people should be told of the values that `asker`, a feature or a rule, is made of, and at how many events.
-
-    Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
-    """
-
-    what: str
-    asker: str
-    count: int
-    first_seq: int
-    first_ms: int
-    last_seq: int
-    last_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What another process asks of the one that writes: its number in the inbox, its kind and its content, JSON.
-
-    `at_ms` is when it was asked, by that process.
-    """
-
-    number: int
-    kind: str
-    body: bytes
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to the request of this number, JSON."""
-
-    number: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
-
-    refused: int
-    waiting: int
-    outbox: int
-    stuck: int = 0
-    late: int = 0
-
-
 @dataclass(slots=True)
 class Batch:
     """What one transaction brings. Places of `records` follow the log's last one without a gap."""
@@ -290,6 +250,7 @@ class Batch:
     erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
     personal: list[PersonalValue] = field(default_factory=list)
     late: list[LateEvent] = field(default_factory=list)
+    at_ms: int | None = None  # the ingest time of its records
 
     def is_empty(self) -> bool:
         return not (
@@ -476,6 +437,16 @@ class Log(Protocol):
 
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
         """The kept late events behind this one, in the order of type and id, both by code points."""
+
+    def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
+        """The first place and the ingest time of each batch that has records with `after < seq <= upto`, in order.
+
+        Places that logs of older versions took are in none, and where nobody said the time it is None. Those of pruned
+        places stay.
+        """
+
+    def damage(self, within_s: float) -> str:
+        """What is wrong with the tables under the log, in words; nothing where none was found in about so long."""
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to.

@@ -65,6 +65,21 @@ class LogPruningContract(Contract):
         assert log.late_after() == before[13]
         log.close()
 
+    def test_the_ingest_time_of_each_batch_is_kept_beyond_its_records(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        for first, count, at_ms in ((1, 3, 1_000), (4, 1, None), (5, 4, 2_000)):
+            batch = payments(first, count)
+            batch.at_ms = at_ms
+            log.append(batch)
+        log.append(Batch(at_ms=3_000))
+        whole = [(1, 1_000), (4, None), (5, 2_000)]
+        for _ in ("there", "pruned"):
+            assert log.ingested() == whole
+            assert [log.ingested(after) for after in (2, 3, 4, 7, 8)] == [whole, whole[1:], *[whole[2:]] * 2, []]
+            assert [log.ingested(0, upto) for upto in (0, 1, 4)] == [[], whole[:1], whole[:2]]
+            log.prune(6)
+        log.close()
+
     def test_reading_from_a_pruned_place_is_refused(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         log.append(payments(1, 9))

