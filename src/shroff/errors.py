@@ -26,6 +26,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
+
+FRAMES_MAX: Final = 30  # of an error that the log shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +156,18 @@ def nearest(name: str, known: Collection[str]) -> str:
     """Give " Did you mean X?" for the known name nearest to `name`, or nothing."""
     found = get_close_matches(name, list(known), n=1, cutoff=0.65)
     return f"Did you mean {found[0]}?" if found else ""
+
+
+def trace_of(error: BaseException) -> str:
+    """Where an error came from, for the log: types and frames, the outermost first, on one line.
+
+    Its own words are left out: they may hold something of what was sent.
+    """
+    frames, traced = list[str](), error.__traceback__
+    while traced is not None:
+        frame = traced.tb_frame
+        frames.append(f"{frame.f_globals.get('__name__')}:{traced.tb_lineno} {frame.f_code.co_name}")
+        traced = traced.tb_next
+    told = f"{type(error).__name__} at {' > '.join(frames[-FRAMES_MAX:])}"
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return told if before is None else f"{told}; after {trace_of(before)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -62,11 +63,13 @@ class Spoken:
 
 
 @asynccontextmanager
-async def connected(asks: Asker):
-    config = uvicorn.Config(asks._application, http=Patient, ws="none", lifespan="off", log_config=None)
+async def connected(asks: Asker, state: ServerState | None = None):
+    """A connection of its own; with a `state`, one of several to the same server."""
+    how = {"ws": "none", "lifespan": "off", "timeout_keep_alive": 60, "log_config": None}
+    config = uvicorn.Config(asks._application, http=Patient, **how)
     config.load()
-    loop, state = asyncio.get_running_loop(), ServerState()
-    server = await loop.create_server(lambda: Patient(config, state, {}), "127.0.0.1", 0)
+    loop, found = asyncio.get_running_loop(), state or ServerState()
+    server = await loop.create_server(lambda: Patient(config, found, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield Spoken(reader, writer)
@@ -243,9 +246,14 @@ def test_a_mistake_of_the_program_is_told_and_leaves_the_others_their_answers(ba
     async def steps(asks: Asker, spoken: Spoken) -> None:
         async with connected(asks) as other:
             await asyncio.gather(spoken.send(request(payment(1))), other.send(request(payment(2))))
-            assert (await spoken.answer())[0] == 500
+            status, _, body = await spoken.answer()
             assert (await other.answer())[0] == 200
-        assert asks._application.tell.__self__ == ["/api/v1/events/{event}: RuntimeError; please report that"]
+        (told,) = asks._application.tell.__self__
+        id_ = msgspec.json.decode(body)["instance"].rpartition(":")[2]
+        assert status == 500
+        assert told.startswith(f"error {id_}: {short._ROUTE}: RuntimeError at ")
+        assert re.search(r"shroff\.web\.short:\d+ answer > \S+:\d+ failing$", told)
+        assert b"in words" not in body + told.encode()  # what failed may hold something of what was sent
 
     run(bank, steps)
 

@@ -21,7 +21,6 @@ from shroff.decisions.laid_over import RULES, DraftFile
 from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.rule_files import (
     FOLDER,
-    TEXT_BYTES_MAX,
     Before,
     ChangedMeanwhileError,
     RuleFile,
@@ -41,6 +40,8 @@ DRAFTS: Final = "drafts"
 LEDGER: Final = "drafts.json"
 _ID: Final = re.compile(r"[a-z][a-z0-9_]{0,180}")
 _NO_RULES: Final = ("features", "policy")  # names of files beside drafts that hold no rule
+DRAFT_BYTES_MAX: Final = 128 * 1024
+TOO_LONG: Final = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
 EVERYWHERE: Final = "rules"  # of `second_person` in shroff.yaml
 
 
@@ -163,8 +164,7 @@ class RuleDrafts(RuleFiles):
         """
         _require_id(id)
         text = config.lines_ended(text).strip("\n") + "\n"
-        if len(text.encode()) > TEXT_BYTES_MAX:
-            raise UsageError(f"a draft has at most {TEXT_BYTES_MAX:,} bytes.")
+        _require_short(text)
         with config.editing(self.places):
             is_new = self._require(id, tag) is None
             notes = self._notes()
@@ -210,8 +210,11 @@ class RuleDrafts(RuleFiles):
     def check_draft(self, id: str, text: str) -> Checked:
         """Hold a text, as the rule of this id, against the project: types, names, tests. Nothing is written.
 
-        Cost: reading what was changed of the project's files since somebody read them last, and typing all of it.
+        Raises: UsageError for a text that is too long.
+        Cost: reading what was changed of the project's files since somebody read them last, and typing all of it; some
+        seconds for a long text full of mistakes. Its tests take `ruletests.SECONDS_MAX` at most.
         """
+        _require_short(text)
         name = f"{DRAFTS}/{id}.yaml"
         text = config.lines_ended(text)
         files = config.read_files(self.places.folder, [])
@@ -361,6 +364,16 @@ class RuleDrafts(RuleFiles):
             (self.places.folder / FOLDER / name).unlink(missing_ok=True)
             self.reload()
         return name
+
+
+def is_short(text: str) -> bool:
+    """Whether a text is no longer than a draft may be."""
+    return len(text.encode("utf-8", "surrogatepass")) <= DRAFT_BYTES_MAX
+
+
+def _require_short(text: str) -> None:
+    if not is_short(text):
+        raise UsageError(f"{TOO_LONG}.")
 
 
 def _can_be_id(id: str) -> bool:

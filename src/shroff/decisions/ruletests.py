@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from shroff.decisions.definitions import Definitions, Hasher, Loaded, computed_of
 from shroff.decisions.history import standing_of
@@ -15,6 +17,8 @@ from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.silences import rule_of
+
+SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,32 @@ class TestResult:
     problem: Problem | None
 
 
-def run_tests_of(rule: Rule, definitions: Definitions, hasher: Hasher | None = None) -> list[TestResult]:
-    """Run the tests of one rule."""
-    runner = _Runner(definitions, hasher)
-    return [TestResult(one.name, len(one.events), runner.run(rule, one)) for one in rule.tests]
+def run_tests_of(
+    rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
+) -> list[TestResult]:
+    """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
+    runner, end_s = _Runner(definitions, hasher), time.monotonic() + seconds_max
+
+    def is_over() -> bool:
+        return time.monotonic() > end_s
+
+    found: list[TestResult] = []
+    for one in rule.tests:
+        try:
+            problem = runner.run(rule, one, is_over)
+        except _OverError:
+            words = f"test {one.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
+            problem = one.place.problem(words, "Give it fewer events.")
+        found.append(TestResult(one.name, len(one.events), problem))
+    return found
+
+
+class _OverError(Exception):
+    """The time for tests is over."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Runner:
@@ -141,8 +167,8 @@ class _Runner:
         self._reference = replace(definitions.reference, lists=self.lists)
         self._door = Door(definitions.events, definitions.settings, hasher)
 
-    def run(self, rule: Rule, test: RuleTest) -> Problem | None:
-        """What is wrong where it fails."""
+    def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
+        """What is wrong where it fails. Raises: _OverError as soon as the time is over."""
         definitions, name = self._definitions, rule.computed.name
         naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
         hits: list[bool] = []
@@ -151,6 +177,8 @@ class _Runner:
                 event = _event(type_name, fields, number, self._door, definitions, naive.history)
             except InputError as error:
                 return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
+            if is_over():
+                raise _OverError
             values = naive.add(event)
             if type_name == rule.on:
                 hits.append(values.get(name) is True)

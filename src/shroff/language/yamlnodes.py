@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from shroff.errors import Problem
 
@@ -42,6 +43,8 @@ class Scalar:
 
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column in the file of a character of `text`; the length of `text` gives the place after its end."""
+        if offset <= 0 and self.style == "plain":
+            return self.line, self.column
         places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
         return places[max(0, min(offset, len(self.text)))]
 
@@ -93,6 +96,7 @@ class Sequence:
 Node = Scalar | Mapping | Sequence
 
 
+@lru_cache(maxsize=4)  # a reason of many expressions asks for each of them
 def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
     """The place of each character of `text` and, last, the place after its end.
 

@@ -6,6 +6,7 @@ An attempt is counted before it is looked at, and taken back where it was right:
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,7 +70,24 @@ def pause_ms(limit: Limit, count: int) -> int:
 
 
 def _limits(name: str, address: str) -> tuple[tuple[Limit, str], tuple[Limit, str]]:
-    return (BY_NAME, name), (BY_ADDRESS, address)
+    return (BY_NAME, name), (BY_ADDRESS, network_of(address))
+
+
+def network_of(address: str) -> str:
+    """What counts as one sender: of an IPv6 address its /64, since whoever has one address of it has all of them.
+
+    >>> network_of("2001:db8::5:1"), network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"), network_of("")
+    ('2001:db8::/64', '192.0.2.7', '192.0.2.7', '')
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def _counted(change: Change, limit: Limit, text: str, now_ms: int) -> tuple[Limit, Attempts, Attempts]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from secrets import token_hex
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from shroff.decisions.posts import RETRY_S, TurnedAwayError
-from shroff.errors import ShroffError, SignInError
+from shroff.errors import ShroffError, SignInError, trace_of
 from shroff.people.access import Who
 from shroff.web.gate import COOKIE
-from shroff.web.http import FORM, GoneError, Receive, Request, Response, Scope, Send, refused
+from shroff.web.http import FORM, FORM_BYTES_MAX, GoneError, Receive, Request, Response, Scope, Send, refused
 from shroff.web.pages import signing
 from shroff.web.pages.rendering import problem_page
 from shroff.web.problems import ProblemError, of_error
@@ -20,6 +21,7 @@ from shroff.web.routes import OPEN_BELOW, Route, Table
 from shroff.web.service import Service
 from shroff.web.streaming import EVENTS
 
+CONNECTIONS_MAX: Final = 12_000  # beyond that, the one that has been idle longest is closed for a new one
 PATH_LENGTH_MAX: Final = 8_192
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = b"x-csrf-token"
@@ -33,6 +35,13 @@ STANDING: Final = (
 )
 
 
+class Closable(Protocol):
+    """What can be closed at once: a connection."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class Application:
     """Answers requests over ASGI.
 
@@ -42,11 +51,20 @@ class Application:
 
     def __init__(self, service: Service, table: Table, tell: Callable[[str], None]) -> None:
         self.service, self.tell = service, tell
+        self.idle: dict[Closable, None] = {}  # connections that wait for a request, the one idle longest first
+        self.connections_max = CONNECTIONS_MAX
         self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        try:
+            await self._answer(scope, receive, send)
+        except Exception as error:
+            self.tell(f"{scope['method']}: {trace_of(error)}")
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = time.perf_counter()
         request = Request(scope, receive, self.service.proxies)
         name = "none"
@@ -100,14 +118,15 @@ class Application:
             key = text.strip().decode("latin-1")
             try:
                 at_hand = service.gate.at_hand(key)
-                return at_hand if at_hand is not None else await service.in_thread(service.gate.who, key)
+                return at_hand if at_hand is not None else await service.known(service.gate.who, key)
             except SignInError as error:
                 raise unknown(str(error)) from None
         token = request.cookie(COOKIE)
         is_use = request.header(b"accept") != EVENTS
-        signed_in = await service.in_thread(partial(service.gate.signed_in, is_use=is_use), token) if token else None
+        signed_in = await service.known(partial(service.gate.signed_in, is_use=is_use), token) if token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
+        request.form_bytes_max = FORM_BYTES_MAX
         if request.method not in SAFE and not signed_in.is_own(await _csrf(request)):
             words = "a session's request that changes something needs the token of its page in X-CSRF-Token"
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
@@ -132,12 +151,16 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
             return turned_away(error)
         case ShroffError():
             problem = of_error(error)
-            if problem.status == 500:
-                tell(f"{name}: {error}")
-            return problem
-    tell(f"{name}: {type(error).__name__}; please report that")
-    words = "the service made a mistake; nothing more is known of what was asked"
-    return ProblemError(500, "broken", "The service failed", words)
+            if problem.status != 500:
+                return problem
+            words = str(error)
+        case _:
+            words = "the service made a mistake; nothing more is known of what was asked"
+    id_ = token_hex(6)
+    known = f"{error}; " if isinstance(error, ShroffError) else ""
+    tell(f"error {id_}: {name}: {known}{trace_of(error)}")
+    words = f"{words.rstrip('.')}; its log has more under error {id_}"
+    return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
 
 
 def with_standing(response: Response, seconds: float) -> Response:

@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases.carrying import carry_out
-from shroff.errors import ShroffError
+from shroff.errors import ShroffError, trace_of
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -61,7 +61,7 @@ class CaseKeeper:
                 self._failed(str(error))
                 pause_s = AFTER_FAILURE_S
             except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
-                self._failed(f"{type(error).__name__}; please report that")
+                self._failed(f"{trace_of(error)}; please report that")
                 pause_s = AFTER_FAILURE_S
         self._let_go()
 

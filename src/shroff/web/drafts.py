@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,10 +21,12 @@ from shroff.web.problems import ProblemError
 from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
 
 if TYPE_CHECKING:
+    from shroff.app import Project
     from shroff.decisions.ruletests import TestResult
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 1024 * 1024
+BODY_BYTES_MAX: Final = 1024 * 1024  # a draft's text as JSON may take six bytes for one
+SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
 _NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
 
@@ -67,10 +70,8 @@ async def put_draft(service: Service, request: Request) -> Response:
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
     id_ = request.params["rule"]
     found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
-    checked = await service.in_thread(service.project.check_draft, id_, found.text)
-    return json_response(
-        {**shown(found), "text": found.text, "check": checked_document(checked, found.text)}, headers=_tag(found)
-    )
+    said = await service.checked(request.who, check_of, service.project, id_, found.text)
+    return json_response({**shown(found), "text": found.text, "check": said}, headers=_tag(found))
 
 
 async def delete_draft(service: Service, request: Request) -> Response:
@@ -84,8 +85,9 @@ async def delete_draft(service: Service, request: Request) -> Response:
 async def check(service: Service, request: Request) -> Response:
     """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
-    checked = await service.in_thread(service.project.check_draft, request.params["rule"], given.text)
-    return json_response(checked_document(checked, given.text))
+    return json_response(
+        await service.checked(request.who, check_of, service.project, request.params["rule"], given.text)
+    )
 
 
 async def post_shadow(service: Service, request: Request) -> Response:
@@ -146,7 +148,7 @@ async def approve(service: Service, request: Request, id_: str, tag: str) -> Dra
     def recorded(_: str, approved: str) -> None:
         service.record_now(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": approved}))
 
-    return await service.in_thread(service.project.approve_draft, id_, tag, author_of(request), recorded)
+    return await service.checked(request.who, service.project.approve_draft, id_, tag, author_of(request), recorded)
 
 
 async def shadow(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
@@ -155,7 +157,7 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     used = list(service.rule_looks.histories.of)
     file = file or file_for(look)
     before = _before(service, request, "rule.shadow", id_, {"draft": tag})
-    put = await service.in_thread(service.project.shadow_draft, id_, tag, file, used, before)
+    put = await service.checked(request.who, service.project.shadow_draft, id_, tag, file, used, before)
     return put, await service.adopted()
 
 
@@ -163,7 +165,7 @@ async def activate(service: Service, request: Request, id_: str, tag: str, file:
     """Put a draft in force; gives the same."""
     look = await service.in_thread(one_rule, service, id_)
     before = _before(service, request, "rule.activate", id_, {"draft": tag})
-    put = await service.in_thread(service.project.activate_draft, id_, tag, file or file_for(look), before)
+    put = await service.checked(request.who, service.project.activate_draft, id_, tag, file or file_for(look), before)
     return put, await service.adopted()
 
 
@@ -178,7 +180,7 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
         raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
     act = "rule.back" if text else "rule.off"
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
-    put = await service.in_thread(service.project.put_back, id_, text, file_for(look), before)
+    put = await service.checked(request.who, service.project.put_back, id_, text, file_for(look), before)
     return put, await service.adopted()
 
 
@@ -248,16 +250,29 @@ def shown(one: Draft) -> dict[str, Any]:
     }
 
 
+def check_of(project: Project, id_: str, text: str) -> dict[str, Any]:
+    """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
+    return checked_document(project.check_draft(id_, text), text)
+
+
 def checked_document(checked: Checked, text: str) -> dict[str, Any]:
-    """What is to be said of a text."""
+    """What is to be said of a text; of very many mistakes and tests the first ones, and how many more there are."""
+    lines = text.split("\n")
+    lists: dict[str, Sequence[Any]] = {
+        "mistakes": checked.mistakes,
+        "elsewhere": checked.elsewhere,
+        "warnings": checked.warnings,
+        "tests": checked.tests,
+    }
     return {
         "ok": checked.is_ok,
         "etag": tag_of(text),
-        "mistakes": [mistake(one, text) for one in checked.mistakes],
-        "elsewhere": [str(one) for one in checked.elsewhere],
-        "warnings": [mistake(one, text) for one in checked.warnings],
+        "mistakes": [mistake(one, lines) for one in checked.mistakes[:SAID_MAX]],
+        "elsewhere": [str(one) for one in checked.elsewhere[:SAID_MAX]],
+        "warnings": [mistake(one, lines) for one in checked.warnings[:SAID_MAX]],
         "says": _says(checked),
-        "tests": [_test(one) for one in checked.tests],
+        "tests": [_test(one) for one in checked.tests[:SAID_MAX]],
+        "more": {name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
     }
 
 
@@ -267,9 +282,8 @@ def _says(checked: Checked) -> str | None:
     return spoken(checked.rule, teller_of(checked.definitions))
 
 
-def mistake(one: Problem, text: str) -> dict[str, Any]:
-    """A mistake at its place, and what the word there should be, where that is known."""
-    lines = text.split("\n")
+def mistake(one: Problem, lines: Sequence[str]) -> dict[str, Any]:
+    """A mistake at its place in these lines, and what the word there should be, where that is known."""
     line = lines[one.line - 1] if 0 < one.line <= len(lines) else ""
     word = _WORD.match(line, max(0, one.column - 1))
     near = _NEAR.search(one.hint)

@@ -81,11 +81,10 @@ class Pace:
     def wait_s_of(self, sender: str, events: int) -> float:
         """The same for a sender by a name of any kind, such as an address."""
         now_s, full = self._clock_s(), 2 * self._rate
-        bucket = self._buckets.get(sender)
-        if bucket is None:
-            if len(self._buckets) >= SENDERS_MAX:
-                self._buckets.clear()
-            bucket = self._buckets[sender] = _Bucket(full, now_s)
+        bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
+        if len(self._buckets) >= SENDERS_MAX:
+            del self._buckets[next(iter(self._buckets))]
+        self._buckets[sender] = bucket  # behind all others: the first is the one that sent nothing for longest
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
         bucket.at_s = now_s
         needed = min(events, full)

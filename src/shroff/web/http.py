@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -32,7 +31,9 @@ BODY_S_MAX: Final = 30.0  # for a body to arrive
 UNREAD_BYTES_MAX: Final = 64 * 1024  # of a body that nobody reads, before the next request of the same connection
 QUERY_FIELDS_MAX: Final = 100
 FORM: Final = b"application/x-www-form-urlencoded"
-FORM_BYTES_MAX: Final = 1024 * 1024
+FORM_BYTES_MAX: Final = 1024 * 1024  # of somebody who is signed in
+STRANGERS_FORM_BYTES_MAX: Final = 16 * 1024  # of anybody else
+COOKIES_MAX: Final = 50  # of one request that are looked at
 FORM_FIELDS_MAX: Final = 1_000
 NO_PROXIES: Final = Proxies()
 
@@ -53,6 +54,7 @@ class Request:
     proxies: Proxies = NO_PROXIES
     params: dict[str, str] = field(default_factory=dict)
     signed_in: SignedIn | None = None
+    form_bytes_max: int = STRANGERS_FORM_BYTES_MAX
     _who: Who | None = None
     _form: dict[str, str] | None = None
     _is_read: bool = False  # the body, up to its end
@@ -120,26 +122,25 @@ class Request:
             raise ProblemError(400, "bad-query", "The query cannot be read", "write it as a=1&b=2, in UTF-8") from None
 
     def cookie(self, name: str) -> str:
-        """The value of a cookie; nothing where it is not there."""
-        try:
-            found = SimpleCookie(self.header(b"cookie").decode("latin-1")).get(name)
-        except CookieError:
-            return ""
-        return "" if found is None else found.value
+        """The value of a cookie; empty where it is not sent. Quotes around a value are part of it: ours have none."""
+        start = f"{name}=".encode()
+        for pair in self.header(b"cookie").split(b";", COOKIES_MAX):
+            bare = pair.strip()
+            if bare.startswith(start):
+                return bare[len(start) :].decode("latin-1")
+        return ""
 
     async def form(self) -> dict[str, str]:
         """The fields of a form, of those that come twice the last. Raises: ProblemError where it is none."""
         if self._form is None:
             if self.media_type != FORM:
                 raise ProblemError(415, "not-a-form", "This is not a form", f"send it as {FORM.decode()}")
-            raw = await self.body(FORM_BYTES_MAX)
+            raw = await self.body(self.form_bytes_max)
             try:
-                pairs = parse_qsl(
-                    raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX
-                )
+                is_short = len(raw) <= STRANGERS_FORM_BYTES_MAX
+                self._form = _fields(raw) if is_short else await asyncio.to_thread(_fields, raw)
             except ValueError:
                 raise ProblemError(400, "bad-form", "The form cannot be read", "send its fields in UTF-8") from None
-            self._form = dict(pairs)
         return self._form
 
     @property
@@ -188,6 +189,11 @@ class Request:
                 self._is_read = True
                 return b"".join(parts)
             message = await self.receive()
+
+
+def _fields(raw: bytes) -> dict[str, str]:
+    text = raw.decode("ascii")
+    return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX))
 
 
 def _too_long(size_max: int) -> ProblemError:

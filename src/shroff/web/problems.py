@@ -16,6 +16,7 @@ from shroff.errors import (
     UsageError,
 )
 
+PROBLEMS_MAX: Final = 100  # mistakes of definitions in one answer
 RETRY_AFTER: Final = ((b"retry-after", b"1"),)
 
 Path = tuple[str, str]
@@ -72,7 +73,10 @@ def of_error(error: ShroffError) -> ProblemError:
         case NotThereYetError():
             return ProblemError(501, "not-there-yet", "This is not there yet", words)
         case DefinitionError():
-            errors = places_of(error)
+            first = DefinitionError(error.problems[:PROBLEMS_MAX])
+            more = len(error.problems) - PROBLEMS_MAX
+            words = f"{first}\nand {more:,} more" if more > 0 else words
+            errors = places_of(first)
             return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=errors)
         case ChangedMeanwhileError():
             return ProblemError(412, "changed-meanwhile", "It is not what it was", words)

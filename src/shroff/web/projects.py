@@ -89,7 +89,7 @@ async def put_rules(service: Service, request: Request) -> Response:
         service.record_now(Act(request.who, "rules.put", f"rules/{file}", old, new))
 
     try:
-        await service.in_thread(project.write_rules, name, given.text, tag, recorded)
+        await service.checked(request.who, project.write_rules, name, given.text, tag, recorded)
     except ChangedMeanwhileError as error:
         headers = () if before is None else _tag(before)
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None

@@ -17,6 +17,8 @@ IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 FORWARDED: Final = b"forwarded"
 FORWARDED_FOR: Final = b"x-forwarded-for"
 FORWARDED_PROTO: Final = b"x-forwarded-proto"
+READ_MAX: Final = 1_024  # characters of a Forwarded header that is read: some 20 proxies
+HOPS_MAX: Final = 50  # of an X-Forwarded-For header that are looked at, the last ones
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
 _PAIR: Final = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
 _PART: Final = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks
@@ -76,9 +78,13 @@ class Proxies:
     def _parts(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
         """What each proxy wrote, the last one first."""
         values = [value.decode("latin-1") for name, value in headers if name == self._header]
+        if self._header == FORWARDED and sum(map(len, values)) > READ_MAX:
+            return  # cut in two it could mean something else, and quotes that do not close are searched for many times
         for value in reversed(values):
-            is_list = self._header == FORWARDED_FOR
-            yield from reversed(value.split(",") if is_list else [one[0] for one in _PART.finditer(value)])
+            if self._header == FORWARDED_FOR:
+                yield from reversed(value.rsplit(",", HOPS_MAX)[-HOPS_MAX:])
+            else:
+                yield from reversed([one[0] for one in _PART.finditer(value)])
 
 
 def proxies_of(web: System) -> Proxies:

@@ -15,6 +15,7 @@ import msgspec
 from shroff.decisions.hit_records import HitRecords, RuleRecord
 from shroff.decisions.rule_drafts import Draft, Standing
 from shroff.decisions.rule_history import Histories, Version
+from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.wording import Teller
 from shroff.people.store import Wanted, rows_of
@@ -46,6 +47,7 @@ class RuleLooks:
     histories: Histories = field(default_factory=Histories)
     _lock: Lock = field(default_factory=Lock)
     _beside: asyncio.Task[bool] | None = None
+    _tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = field(default_factory=dict)
 
     def follow(self, project: Project, *, is_whole: bool) -> bool:
         """Bring both up to date with the log, where there is one; gives whether hits are counted as far as they go.
@@ -62,6 +64,15 @@ class RuleLooks:
                     return True
             if self.records.is_whole or not is_whole:
                 return self.records.is_whole
+
+    def tests_of(self, project: Project, rule: Rule | None) -> Sequence[TestResult]:
+        """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
+        if rule is None:
+            return ()
+        definitions, kept = project.definitions, self._tests.get(rule.id)
+        if kept is None or kept[0] is not definitions or kept[1] is not rule:
+            kept = self._tests[rule.id] = definitions, rule, run_tests_of(rule, definitions, project.hasher)
+        return kept[2]
 
     def count_on(self, project: Project, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
         """Count hits back beside whoever looks, as far as they go. In the event loop."""

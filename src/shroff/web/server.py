@@ -7,6 +7,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
-from shroff.errors import UsageError
-from shroff.web.asgi import Application
+from shroff.decisions.ingest import short_turns
+from shroff.errors import UsageError, trace_of
+from shroff.web.asgi import CONNECTIONS_MAX, Application
 from shroff.web.changes import keep_applied
 from shroff.web.gate import Gate
 from shroff.web.indexing import keep_indexed
@@ -33,6 +35,7 @@ KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail; some of them must be left for signing in
+OWN_FILES: Final = 500  # of those that it may have open, for the log, the lake and connections that it makes
 BACKLOG: Final = 4_096
 
 
@@ -87,10 +90,10 @@ def serve(
 
     Raises: whatever ended the work by itself.
     """
-    _many_connections()
+    files_max = _many_files()
     how = {"stands_by": stands_by, "reads_source": reads_source, "watches": watches}
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(project, gate, desk, listening, limits, **how, tell=tell, begun=begun))
+    with short_turns(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(project, gate, desk, listening, limits, files_max, **how, tell=tell, begun=begun))
 
 
 async def _serve(
@@ -99,6 +102,7 @@ async def _serve(
     desk: Desk,
     listening: socket.socket,
     limits: Limits | None,
+    files_max: int,
     *,
     stands_by: bool,
     reads_source: bool,
@@ -121,8 +125,10 @@ async def _serve(
             reads_source=reads_source,
             tell=tell,
         )
+        application = Application(service, routes, tell)
+        application.connections_max = max(1, min(CONNECTIONS_MAX, files_max - OWN_FILES))
         config = uvicorn.Config(
-            Application(service, routes, tell),
+            application,
             http=Patient,
             loop="none",
             ws="none",
@@ -145,6 +151,11 @@ async def _serve(
             service.is_ending = True
             server.should_exit = True
 
+        def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            error = context.get("exception")
+            tell(f"{context['message']}: {trace_of(error)}" if error is not None else context["message"])
+
+        loop.set_exception_handler(told)
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, _ended(server, end))
         service.begin(end)
@@ -172,8 +183,10 @@ def _ended(server: uvicorn.Server, end: Callable[[], None]) -> Callable[[], Any]
     return handle
 
 
-def _many_connections() -> None:
-    """As many connections at once as the system allows this process."""
+def _many_files() -> int:
+    """How many files and connections this process may have open: as many as the system allows it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if now == resource.RLIM_INFINITY else now

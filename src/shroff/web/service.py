@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -35,12 +35,14 @@ from shroff.web.proxies import proxies_of
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
 from shroff.web.thresholds import Weighings
+from shroff.web.turns import Turns
 
 if TYPE_CHECKING:
     from shroff.app import Project
     from shroff.decisions.answering import Answerer
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Submission
+    from shroff.people.access import Who
     from shroff.people.audit import Act
     from shroff.people.desk import Desk
     from shroff.people.oidc import Provider
@@ -48,6 +50,13 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.web.routes import Route
 
+IDENTITY_THREADS: Final = 4
+CHECK_THREADS: Final = 2
+CHECK_S_MAX: Final = 15.0
+CHECKS_OF_SENDER_MAX: Final = 4  # the one under way and those that wait for it
+SIGN_IN_THREADS: Final = 2  # as many as hash passwords at once
+SIGN_IN_S_MAX: Final = 15.0
+SIGN_INS_OF_SENDER_MAX: Final = 20  # of one address: an office has one
 COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
 LOOK_S: Final = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX: Final = 0.1  # up to this
@@ -104,6 +113,9 @@ class Service:
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
         self.address, self.proxies = Address(project.systems.public_url), proxies_of(project.systems.web)
         self._threads, self.limits = threads, limits or Limits()
+        self._identities = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
+        self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
+        self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
         self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
         self._reads_source = reads_source
         self.confirming = project.confirming()
@@ -194,6 +206,9 @@ class Service:
         self._keeper.end()
         self._held.close()
         self.confirming.close()
+        self._identities.shutdown(wait=False, cancel_futures=True)
+        self.checks.end()
+        self.signing.end()
         if self._error is not None:
             raise self._error
 
@@ -217,6 +232,14 @@ class Service:
         return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
+
+    async def known(self, look: Callable[..., One], *arguments: object) -> One:
+        """What the gate says of whoever asks, on threads that nothing else can take."""
+        return await asyncio.get_running_loop().run_in_executor(self._identities, look, *arguments)
+
+    async def checked(self, who: Who, function: Callable[..., One], *arguments: object) -> One:
+        """What a function gives that types drafts or runs their tests, one at a time for each who asks."""
+        return await self.checks.run(who.id, self._done, function, *arguments)
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that waits for the log or computes for long."""

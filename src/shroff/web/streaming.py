@@ -125,7 +125,7 @@ async def updates(
             yield b": still here\n\n"
         if now_s - looked_s >= STILL_HERE_S:
             looked_s = now_s
-            if await service.in_thread(_is_over, service, token):
+            if await service.known(_is_over, service, token):
                 return
         await asyncio.sleep(every_s)
 

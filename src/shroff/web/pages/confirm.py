@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from shroff.errors import ShroffError, TransientError
 from shroff.notices.words import LANGUAGES, WORDS
+from shroff.people.throttle import network_of
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import HTML, environment
 
@@ -83,7 +84,7 @@ def _language(request: Request) -> str:
 
 
 def _is_too_much(service: Service, request: Request) -> bool:
-    return service.strangers.wait_s_of(request.address, 1) > 0
+    return service.strangers.wait_s_of(network_of(request.address), 1) > 0
 
 
 def _busy(request: Request, status: int) -> Response:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.decisions.hit_records import RuleRecord
-from shroff.decisions.rule_drafts import Checked, Draft
+from shroff.decisions.rule_drafts import TOO_LONG, Checked, Draft, is_short
 from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.people.access import Right
@@ -72,6 +72,18 @@ class Typed:
         return self.kept is not None and self.kept.text == self.text
 
 
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """What is found out about a text, on a thread: each of these reads it as YAML."""
+
+    checked: Checked
+    said: Mapping[str, Any]
+    is_shadowed: bool
+    steps: Sequence[Step]
+    against: Sequence[DiffLine]
+    theirs: Sequence[DiffLine]
+
+
 async def show(service: Service, request: Request) -> Response:
     """The editor."""
     id_ = request.params["rule"]
@@ -82,7 +94,7 @@ async def show(service: Service, request: Request) -> Response:
     if look.draft is not None:
         text = look.draft.text
     elif look.standing is not None:
-        text = _with_effect(text)
+        text = await service.in_thread(_with_effect, text)
     tag = "" if look.draft is None else look.draft.tag
     return await _editor(service, request, look, Typed(text, tag, look.draft))
 
@@ -171,17 +183,26 @@ async def _stepped(service: Service, request: Request, step: Callable[[str, str,
 async def _editor(
     service: Service, request: Request, look: RuleLook, typed: Typed, mistake: str = "", status: int = 200
 ) -> Response:
-    checked = await service.in_thread(service.project.check_draft, look.id, typed.text)
+    draft, project = typed.kept, service.project
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
-    theirs = typed.kept.text if typed.kept is not None and not typed.is_kept else ""
+    theirs = draft.text if draft is not None and not typed.is_kept else ""
+    is_long = not is_short(typed.text)
+    mistake, status = (mistake or sentence(TOO_LONG), status if mistake else 422) if is_long else (mistake, status)
 
-    def differences() -> tuple[Sequence[DiffLine], Sequence[DiffLine]]:
-        standing = _activated(look, against, typed.text) if against else ()
-        return standing, diff(theirs, typed.text) if theirs else ()
+    def looked_at() -> _LookedAt:
+        text = "" if is_long else typed.text
+        checked, shadowed = project.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
+        return _LookedAt(
+            checked,
+            checked_document(checked, text),
+            shadowed,
+            _steps(project, typed, checked, judged, is_shadowed=shadowed),
+            _activated(look, against, text) if against and text else (),
+            diff(theirs, text) if theirs and text else (),
+        )
 
-    from_standing, from_theirs = await service.in_thread(differences)
-    draft, project = typed.kept, service.project
+    found = await service.checked(request.who, looked_at)
     return page(
         service,
         request,
@@ -190,15 +211,15 @@ async def _editor(
         look=look,
         typed=typed,
         draft=draft,
-        checked=checked,
-        said=checked_document(checked, typed.text),
-        steps=_steps(project, look, typed, checked, judged),
-        against=from_standing,
+        checked=found.checked,
+        said=found.said,
+        steps=found.steps,
+        against=found.against,
         has_against=bool(against),
-        theirs=from_theirs,
+        theirs=found.theirs,
         mistake=mistake,
         judged=judged,
-        is_shadowed=_is_shadowed(look, typed),
+        is_shadowed=found.is_shadowed,
         files=[one.name for one in await service.in_thread(project.rule_files)],
         file=file_for(look),
         needs_second=project.needs_second_person,
@@ -256,7 +277,9 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
         return False
 
 
-def _steps(project: Project, look: RuleLook, typed: Typed, checked: Checked, judged: Kept | None) -> Sequence[Step]:
+def _steps(
+    project: Project, typed: Typed, checked: Checked, judged: Kept | None, *, is_shadowed: bool
+) -> Sequence[Step]:
     """The way from a draft to being in force, and where this draft is on it."""
     mistakes = len(checked.mistakes) + len(checked.elsewhere)
     failed = sum(one.problem is not None for one in checked.tests)
@@ -268,8 +291,7 @@ def _steps(project: Project, look: RuleLook, typed: Typed, checked: Checked, jud
     found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
     path = "" if judged is None else f"/backtests/{judged.id}"
     found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
-    shadowed = _is_shadowed(look, typed)
-    found.append(Step("Shadow", DONE_STEP if shadowed else TODO))
+    found.append(Step("Shadow", DONE_STEP if is_shadowed else TODO))
     if project.needs_second_person:
         approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
         found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))

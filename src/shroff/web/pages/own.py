@@ -38,7 +38,9 @@ async def change_password(service: Service, request: Request) -> Response:
     if new != again:
         return _me(service, request, "The two new passwords differ.")
     try:
-        found = await service.in_thread(sessions.change_password, service.desk, signed_in, now, new, request.address)
+        found = await service.signing.run(
+            request.who.id, sessions.change_password, service.desk, signed_in, now, new, request.address
+        )
     except PausedError as error:
         return _me(service, request, sentence(str(error)), 429)
     except (SignInError, UsageError) as error:

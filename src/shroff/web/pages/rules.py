@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
@@ -85,7 +84,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     """The page of a rule, with a mistake that was made on it."""
     id_ = request.params["rule"]
     look = await service.in_thread(one_rule, service, id_)
-    tests = await service.in_thread(_tests, service, look)
+    tests = await service.checked(request.who, service.rule_looks.tests_of, service.project, look.rule)
     earlier = await service.in_thread(_earlier, service, look)
     records = service.rule_looks.records
     definitions, now_ms = service.project.definitions, service.project.now_ms()
@@ -167,12 +166,6 @@ async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
         "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
         "rule_path": rule_path,
     }
-
-
-def _tests(service: Service, look: RuleLook) -> Sequence[TestResult]:
-    if look.rule is None:
-        return ()
-    return run_tests_of(look.rule, service.project.definitions, service.project.hasher)
 
 
 def _days(look: RuleLook) -> Bars | None:

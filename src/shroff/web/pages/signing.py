@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
 from shroff.people import links, oidc, sessions
 from shroff.people.sessions import SignedIn
+from shroff.people.throttle import network_of
 from shroff.web.gate import COOKIE
 from shroff.web.http import Request, Response
 from shroff.web.pages.rendering import alone, see_other
@@ -46,9 +47,13 @@ async def sign_in(service: Service, request: Request) -> Response:
     name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
     password, before = form.get("password", ""), request.cookie(COOKIE)
     try:
-        found = await service.in_thread(sessions.sign_in, service.desk, name, password, request.address, before)
+        found = await service.signing.run(
+            network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
+        )
     except PausedError as error:
         return _login(service, back, name, sentence(str(error)), 429)
+    except ProblemError as error:  # too many at once
+        return _login(service, back, name, sentence(error.detail), error.status)
     except SignInError as error:
         return _login(service, back, name, sentence(str(error)), 403)
     return let_in(service, request, found, back)
@@ -57,7 +62,7 @@ async def sign_in(service: Service, request: Request) -> Response:
 async def sign_out(service: Service, request: Request) -> Response:
     """End the session of a browser, which shows that it means it."""
     token, form = request.cookie(COOKIE), await request.form()
-    found = await service.in_thread(service.gate.signed_in, token) if token else None
+    found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
         if not found.is_own(form.get("csrf", "")):
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "press Sign out there")
@@ -75,7 +80,9 @@ async def use_link(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
     form, token, before = await request.form(), request.params["token"], request.cookie(COOKIE)
     try:
-        found = await service.in_thread(_used, service.desk, token, form, request.address, before)
+        found = await service.signing.run(
+            network_of(request.address), _used, service.desk, token, form, request.address, before
+        )
     except SignInError as error:
         return _link_gone(error)
     except UsageError as error:
@@ -89,7 +96,7 @@ async def show_once(service: Service, request: Request) -> Response:
         user = await service.in_thread(links.signs_in, service.desk, request.params["token"])
     except SignInError as error:
         token = request.cookie(COOKIE)
-        is_in = bool(token) and await service.in_thread(service.gate.signed_in, token) is not None
+        is_in = bool(token) and await service.known(service.gate.signed_in, token) is not None
         return see_other(WORK) if is_in else _link_gone(error)
     return alone("once.html", user=user)
 

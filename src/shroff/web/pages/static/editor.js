@@ -22,7 +22,8 @@ let names = null;
 let proposals = [];
 let chosen = 0;
 let timer = 0;
-let asked = 0;
+let isChecking = false;
+let isAskedAgain = false;
 
 // ---- what stands behind the text
 
@@ -153,10 +154,12 @@ function step(row, state, words) {
 
 function say(found) {
   mistakes = found.mistakes;
+  const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
   form.querySelector("[data-mistakes]").replaceChildren(
     ...found.mistakes.map((one) => mistakeRow(one, "mistake")),
     ...found.warnings.map((one) => mistakeRow(one, "mistake warned")),
     ...found.elsewhere.map((words) => element("li", "mistake", element("span", "", `Another file: ${words}`))),
+    ...(more ? [element("li", "mistake", element("span", "", `and ${more.toLocaleString("en")} more`))] : []),
   );
   document.querySelector("[data-says-back]").replaceChildren(
     found.says ?? element("span", "second", "Once the mistakes are mended."),
@@ -164,9 +167,9 @@ function say(found) {
   const tests = found.tests.map(testRow);
   const none = found.mistakes.length ? "They wait for the mistakes." : "It has none yet.";
   document.querySelector("[data-tests]").replaceChildren(...(tests.length ? tests : [told(none)]));
-  document.querySelector("[data-tested]").textContent = found.tests.length;
+  document.querySelector("[data-tested]").textContent = found.tests.length + found.more.tests;
   const first = document.querySelector("[data-steps] li");
-  const count = found.mistakes.length + found.elsewhere.length;
+  const count = found.mistakes.length + found.elsewhere.length + found.more.mistakes + found.more.elsewhere;
   const isKept = area.value === kept && keptState === "Saved";
   const words = count ? `Draft, ${count} mistake${count === 1 ? "" : "s"}` : "Draft";
   step(first, count ? "stop" : isKept ? "done" : "now", words);
@@ -178,16 +181,25 @@ function say(found) {
   draw();
 }
 
+/** One at a time: the service does no more than that for one person. */
 async function check() {
-  const number = ++asked;
+  isAskedAgain = isChecking;
+  if (isChecking) {
+    return;
+  }
+  isChecking = true;
   try {
     const answer = await send("POST", form.dataset.check, { text: area.value });
     const found = await answer.json();
-    if (answer.ok && number === asked) {
+    if (answer.ok && !isAskedAgain) {
       say(found);
     }
   } catch {
     // The service does not answer: saving says so.
+  }
+  isChecking = false;
+  if (isAskedAgain) {
+    check();
   }
 }
 

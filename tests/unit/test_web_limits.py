@@ -1,0 +1,175 @@
+"""What one client may ask for of a service, and of which others must not notice anything."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from uvicorn.server import ServerState
+
+from shroff import app
+from shroff.decisions.ruletests import run_tests_of
+from shroff.language import yamlnodes
+from shroff.web import protocol
+from shroff.web.gate import SENDERS_MAX, Pace
+from shroff.web.problems import ProblemError
+from shroff.web.proxies import FORWARDED, Proxies
+from shroff.web.turns import Turns
+from tests.unit.test_web_short import Spoken, connected
+from tests.webs import Asker, asker
+
+TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+RULE = "- id: x\n  on: payment\n  by: card\n  when: this.amount > 1\n  effect: note\n"
+TEST = "  tests:\n    - name: t\n      events: [{ payment: { at: 2026-01-05T08:00:00Z } }]\n      hits: [false]\n"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asker(folder) as asks, connected(asks) as spoken:
+            await steps(asks, spoken)
+
+    asyncio.run(whole())
+
+
+# ---- connections
+
+
+def test_beyond_the_most_connections_the_one_that_is_idle_longest_makes_room(bank):
+    async def whole() -> None:
+        async with asker(bank) as asks, AsyncExitStack() as stack:
+            asks._application.connections_max, state = 3, ServerState()
+            first, second, third = [await stack.enter_async_context(connected(asks, state)) for _ in range(3)]
+            for one in (first, second, third, first):
+                assert (await one.ask(LIVE))[0] == 200
+            fourth = await stack.enter_async_context(connected(asks, state))
+
+            assert await second.reader.read() == b""
+            assert [(await one.ask(LIVE))[0] for one in (first, third, fourth)] == [200] * 3
+
+    asyncio.run(whole())
+
+
+def test_requests_sent_without_waiting_are_kept_few_at_a_time_and_all_answered(bank, monkeypatch):
+    waiting: list[int] = []
+    feed = protocol.Patient._feed
+
+    def counting(self: protocol.Patient, data: bytes) -> None:
+        feed(self, data)
+        waiting.append(len(self.pipeline))
+
+    monkeypatch.setattr(protocol.Patient, "_feed", counting)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        spoken.writer.write(LIVE * 2_000)
+        assert [(await spoken.answer())[0] for _ in range(2_000)] == [200] * 2_000
+
+    run(bank, steps)
+
+    assert 0 < max(waiting) <= protocol._FED_BYTES // len(LIVE) + 1
+
+
+def test_an_answer_that_nobody_takes_is_given_up(bank, monkeypatch):
+    monkeypatch.setattr(protocol, "STALLED_S", 0.05)
+    lost, was_lost = asyncio.Event(), protocol.Patient.connection_lost
+
+    def told(self: protocol.Patient, exc: Exception | None) -> None:
+        was_lost(self, exc)
+        lost.set()
+
+    monkeypatch.setattr(protocol.Patient, "connection_lost", told)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        spoken.writer.transport.pause_reading()
+        spoken.writer.write(b"GET /api/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        await asyncio.wait_for(lost.wait(), 30)
+
+    run(bank, steps)
+
+
+def test_a_refused_request_waits_behind_the_answer_before_it(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        assert (await spoken.ask(LIVE + b"no HTTP at all\r\n\r\n"))[0] == 200
+        assert await spoken.reader.read() == b""
+
+    run(bank, steps)
+
+
+# ---- turns, paces, senders
+
+
+def test_a_sender_has_one_turn_at_a_time_and_others_have_theirs_meanwhile():
+    async def steps() -> None:
+        turns = Turns("a check", threads=2, seconds_max=30.0, of_sender_max=3)
+        began, ended, both = list[str](), threading.Event(), threading.Barrier(3)
+
+        def wait(name: str) -> str:
+            began.append(name)
+            if name in {"mine 0", "yours"}:
+                both.wait(30)
+            ended.wait(30)
+            return name
+
+        mine = [asyncio.ensure_future(turns.run("me", wait, f"mine {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(ProblemError) as refused:
+            await turns.run("me", wait, "mine 3")
+        yours = asyncio.ensure_future(turns.run("you", wait, "yours"))
+        await asyncio.to_thread(both.wait, 30)
+        assert sorted(began) == ["mine 0", "yours"]
+        assert refused.value.status == 429
+        ended.set()
+        assert await asyncio.gather(*mine, yours) == ["mine 0", "mine 1", "mine 2", "yours"]
+        turns.end()
+
+    asyncio.run(steps())
+
+
+def test_who_sends_much_is_remembered_while_many_others_come():
+    now_s = 0.0
+    pace = Pace(1.0, lambda: now_s)
+    for number in range(SENDERS_MAX):
+        assert pace.wait_s_of(str(number), 2) == 0
+        assert pace.wait_s_of("much", 2) == (0 if number == 0 else 2)
+
+    assert pace.wait_s_of("one more", 2) == 0
+    assert pace.wait_s_of("much", 2) == 2
+    assert len(pace._buckets) == SENDERS_MAX
+
+
+@pytest.mark.parametrize("said", ['"\\' * 8_000, 'for="' + "a" * 2_000 + '",for=198.51.100.9'], ids=["open", "long"])
+def test_of_a_long_forwarded_header_nothing_is_believed(said):
+    assert Proxies(["10.0.0.0/8"], FORWARDED).sender("10.1.1.1", [(FORWARDED, said.encode())]) == "10.1.1.1"
+
+
+# ---- drafts of rules
+
+
+def test_the_places_of_a_text_are_found_once_however_many_mistakes_it_has(bank):
+    project = app.open_exactly(bank)
+    yamlnodes._places_of.cache_clear()
+    found = project.check_draft("x", RULE + f'  reason: "{"".join(f"{{this.x{n}}}" for n in range(200))}"\n')
+
+    assert len(found.mistakes) == 200
+    assert yamlnodes._places_of.cache_info().misses == 1
+
+
+def test_the_tests_of_a_rule_end_in_time_and_those_that_were_stopped_fail(bank):
+    project = app.open_exactly(bank)
+    checked = project.check_draft("x", RULE + TEST)
+    assert checked.rule is not None
+    (stopped,) = run_tests_of(checked.rule, project.definitions, seconds_max=-1.0)
+
+    assert stopped.problem is not None
+    assert "was stopped" in str(stopped.problem)
