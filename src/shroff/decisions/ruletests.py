@@ -173,12 +173,12 @@ class _Runner:
         naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
         hits: list[bool] = []
         for number, (type_name, fields) in enumerate(test.events, start=1):
+            if is_over():
+                raise _OverError
             try:
                 event = _event(type_name, fields, number, self._door, definitions, naive.history)
             except InputError as error:
                 return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
-            if is_over():
-                raise _OverError
             values = naive.add(event)
             if type_name == rule.on:
                 hits.append(values.get(name) is True)
