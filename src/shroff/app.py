@@ -42,7 +42,7 @@ from shroff.decisions.views import Views
 from shroff.decisions.workings import Workings
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError
 from shroff.events import hash_keys
-from shroff.events.systems import System, Systems, filled
+from shroff.events.systems import System, Systems, filled, online_mistake
 from shroff.models.registry import Registry
 from shroff.monitoring.doctoring import Doctoring
 from shroff.monitoring.views import DriftViews
@@ -409,6 +409,8 @@ class Project(
         if self.systems.online is None:
             raise UsageError(NOT_THERE)
         online = filled(self.systems.online)
+        if mistake := online_mistake(online.text("url")):
+            raise UsageError(mistake)
         store: OnlineStore = load_adapter(f"features.{online.kind}")(
             online.text("url"),
             prefix=online.text("prefix") or self.definitions.settings.name,

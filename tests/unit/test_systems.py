@@ -166,6 +166,23 @@ def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
     assert "tiger" not in str(raised.value)
 
 
+def test_a_variable_may_stand_for_the_whole_address_of_online_features_and_of_a_source(tmp_path, monkeypatch):
+    assert systems("online: ${REDIS}\n").online == System("redis", {"url": "${REDIS}"})
+    assert systems("online: { url: '${REDIS}', ttl: 1d }\n").online.text("url") == "${REDIS}"
+    assert "the address of the source is in ${SOURCE}, and that variable is not set" in problem("source: ${SOURCE}\n")
+    monkeypatch.setenv("SOURCE", "kafka://a:1/payments")
+    assert systems("source: ${SOURCE}\n") == systems("source: kafka://a:1/payments\n")
+
+    (tmp_path / "shroff.yaml").write_text(BASE + "online: ${REDIS}\n")
+    (tmp_path / "events.yaml").write_text(EVENTS)
+    project = shroff.open(tmp_path)
+    monkeypatch.setenv("REDIS", "redis://:pw@localhost:6379/1")
+    project.open_online(None).close()
+    monkeypatch.setenv("REDIS", "http://:pw@localhost")
+    with pytest.raises(UsageError, match="online features are in redis:// or rediss://, not http://"):
+        project.open_online(None)
+
+
 def test_the_text_of_a_system_shows_no_setting():
     assert "hunter2" not in repr(systems(PLACES))
 

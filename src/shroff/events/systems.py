@@ -221,8 +221,16 @@ def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
 def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
     """The source at an address: `kafka://HOST:PORT[,HOST:PORT]/TOPIC`, `redis://HOST:PORT/DATABASE/STREAM`.
 
-    What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`.
+    What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`. An address that is
+    a variable as a whole (`${SOURCE}`) is read from the environment now, since it says which kind of source it is.
     """
+    if url.startswith("${"):
+        if lacking := config.unset(url):
+            words = f"the address of the source is in ${{{lacking[0]}}}, and that variable is not set."
+            hint = "Set it, or name the kind here, as in source: { kafka: { brokers: '${BROKERS}', topics: ... } }."
+            problems.append(node.problem(words, hint))
+            return None
+        url = config.filled(url, "source")
     parts = urlsplit(url)
     if parts.scheme not in SOURCES:
         problems.append(node.problem(f"a source is kafka:// or redis://, not {parts.scheme}://."))
@@ -279,11 +287,19 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
     if node is None or found is None:
         return None
     options = {"url": found} if isinstance(found, str) else _mapping(found)
-    kind = str(options.get("url", "")).partition(":")[0]
-    if kind not in ONLINE_IN:
-        problems.append(node.problem(f"online features are in redis:// or rediss://, not {kind}://."))
+    url = str(options.get("url", ""))
+    if (
+        mistake := "" if url.startswith("${") else online_mistake(url)
+    ):  # what a variable holds is seen when it is opened
+        problems.append(node.problem(mistake))
         return None
     return System("redis", options)
+
+
+def online_mistake(url: str) -> str:
+    """What is wrong with the address of online features, in words; nothing where all is well."""
+    kind = url.partition(":")[0]
+    return "" if kind in ONLINE_IN else f"online features are in redis:// or rediss://, not {kind}://."
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
