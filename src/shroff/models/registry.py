@@ -333,7 +333,7 @@ class Registry:
                 raise RegistryError(f"the folder models/{id_} of a model in force is not there. {_CURE}")
             near = nearest(id_, self.ids()) or "'shroff models list' names those that there are."
             raise UsageError(f"there is no model {id_!r}. {near}")
-        text = _read(folder / MANIFEST, id_)
+        text = _read(folder, id_, MANIFEST)
         found = digest_of(text)
         if digest is not None and found != digest:
             raise _damaged(id_, MANIFEST, f"its SHA-256 is {found[:12]}…, and what is in force has {digest[:12]}…")
@@ -392,13 +392,14 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path, id_: str) -> bytes:
+def _read(folder: Path, id_: str, name: str) -> bytes:
+    path = folder / name
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            raise _damaged(id_, path.name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")
+            raise _damaged(id_, name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")
         return path.read_bytes()
     except FileNotFoundError:
-        raise _damaged(id_, path.name, "it is not there") from None
+        raise _damaged(id_, name, "it is not there") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -412,7 +413,7 @@ def _scores(name: str) -> bool:
 def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
     if not _NAME.fullmatch(name):
         raise _damaged(id_, MANIFEST, f"it names a file {name!r}, which is none of a model")
-    data = _read(folder / name, id_)
+    data = _read(folder, id_, name)
     try:
         refuse_pickle(name, data)
     except UsageError as error:
