@@ -386,7 +386,10 @@ def test_two_inputs_that_are_swapped_are_named(project, tmp_path):
     [
         (lambda rows: rows.drop(columns="score"), "no column 'score' or 'margin'"),
         (lambda rows: rows.rename(columns={"amount": "amounts"}), "no column payment.amount or amount"),
-        (lambda rows: rows.assign(channel="wep"), r"rows.csv:2 \(row 1\): payment.channel is 'wep'.* Did you mean web"),
+        (
+            lambda rows: rows.assign(channel="wep"),
+            "100 rows have a payment.channel that is none .*'wep'. Did you mean web",
+        ),
         (lambda rows: rows.assign(n="many"), "card.payments_1d: expected a number, found 'many'"),
         (lambda rows: rows.assign(score=None), "score is missing"),
         (lambda rows: rows.head(0), "has no rows; make some with the model itself"),
@@ -415,6 +418,16 @@ def test_rows_may_be_parquet_with_margins_and_our_names(project, tmp_path):
         "tolerance": 1e-5,
         "worst": 0.0,
     }
+
+
+def test_a_text_that_is_no_category_counts_as_missing_as_it_does_when_events_are_scored(project, tmp_path):
+    some = bring_files(tmp_path).assign(channel=lambda rows: rows.channel.where(rows.n != 3))
+    _, booster = rows_and_booster()
+    scores = booster.predict(xgboost.DMatrix(some, enable_categorical=True))
+    some.assign(channel=some.channel.astype(object).fillna("kiosk"), score=scores).to_csv(tmp_path / "rows.csv")
+    remarks = import_it(project, tmp_path).remarks
+
+    assert any("rows have a payment.channel that is none of its categories" in one for one in remarks)
 
 
 def test_what_rows_do_not_show_is_said(project, tmp_path):

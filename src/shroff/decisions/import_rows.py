@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -35,6 +36,7 @@ class Rows:
 
     Args:
         answer: SCORE or MARGIN, which the file has.
+        unknown: Texts that are none of an input's categories, in sentences.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Rows:
     columns: Floats
     answer: str
     expected: Floats
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Checked:
 def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> Rows:
     """Rows of a CSV, JSON lines or Parquet file, with a column for each input and `score` or `margin`.
 
+    A text that is none of an input's categories counts as missing, as it does when events are scored.
+
     Args:
         columns: The inputs; a column of the file has an input's name, or the name of its feature in the model's file.
         names: Those of the features; empty where there are none.
@@ -70,6 +75,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
     Raises: UsageError naming line and column.
     """
     places, values, expected = [], [], []
+    unknown: dict[str, Counter[str]] = {}
     answer = ""
     keys: list[str] = []
     for line in read_lines(path):
@@ -78,7 +84,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
             raise UsageError(f"{place}: {line.error}.")
         if not keys:
             answer, keys = _keys(path, line.columns, columns, names)
-        row = [_value(line.columns.get(key), one, place) for key, one in zip(keys, columns, strict=True)]
+        row = [_value(line.columns.get(key), one, place, unknown) for key, one in zip(keys, columns, strict=True)]
         found = _number(line.columns.get(answer), f"{place}: {answer}")
         if not np.isfinite(found):
             raise UsageError(f"{place}: {answer} is missing; each row has the answer that the model gave.")
@@ -87,7 +93,8 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
         expected.append(found)
     if not places:
         raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
-    return Rows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected))
+    told = tuple(_unknown_words(one, unknown[one.name]) for one in columns if one.name in unknown)
+    return Rows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
 
 
 def _keys(
@@ -111,17 +118,27 @@ def _keys(
     return answers[0], keys
 
 
-def _value(value: object, column: InputColumn, place: str) -> float:
+def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Counter[str]]) -> float:
     if column.kind != CATEGORY:
         return _number(value, f"{place}: {column.name}")
     if value is None or value == "":
         return np.nan
     text = str(value)
     if text not in column.categories:
-        known = ", ".join(column.categories[:8])
-        hint = nearest(text, column.categories) or f"There are {known}."
-        raise UsageError(f"{place}: {column.name} is {text!r}, which is none of its categories. {hint}")
+        unknown.setdefault(column.name, Counter())[text] += 1
+        return np.nan
     return float(column.categories.index(text))
+
+
+def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
+    """Of the texts that a model does not know, the most frequent one with the nearest that it knows."""
+    text, rows = found.most_common(1)[0][0], found.total()
+    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    hint = nearest(text, column.categories) or f"There are {', '.join(column.categories[:8])}."
+    many = "row has" if rows == 1 else "rows have"
+    return (
+        f"{rows:,} {many} a {column.name} that is none of its categories, and counts as missing: {text!r}{more}. {hint}"
+    )
 
 
 def _number(value: object, where: str) -> float:
@@ -161,12 +178,15 @@ def check_rows(
     wrong = int(np.count_nonzero(~(off <= allowed)))
     if wrong:
         at = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        reasons = " ".join([_reason(rows, foreign, model, allowed), *rows.unknown])
         raise UsageError(
             f"{rows.places[at]}: {file} gives the {rows.answer} {found[at]:.9g} with these inputs, and"
             f" {rows.expected[at]:.9g} was expected: off by {off[at]:.3g}, and {allowed:g} is allowed"
-            f" ({wrong:,} of {len(off):,} rows are off). {_reason(rows, foreign, model, allowed)}"
+            f" ({wrong:,} of {len(off):,} rows are off). {reasons}"
         )
-    return Checked(rows.file, len(off), rows.answer, allowed, float(off.max()), tuple(_not_shown(rows, model.inputs)))
+    return Checked(
+        rows.file, len(off), rows.answer, allowed, float(off.max()), (*rows.unknown, *_not_shown(rows, model.inputs))
+    )
 
 
 def _answers(columns: Floats, answer: str, foreign: Foreign, model: LoadedModel) -> Floats:
