@@ -18,6 +18,8 @@ from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
 
 # The demo of the README is the longest: a minute on two cores, and the machine may be busy.
 STEP_S_MAX = 180
+# Each trains on nine weeks of orders, as the tutorial does, which a change is tried by.
+TRAIN_AGAIN = {"docs/howto/let-some-through.md", "docs/howto/train-a-model.md"}
 RUNNABLE = [page for page in all_pages() if steps(page.read_text(encoding="utf-8"))]
 
 
@@ -25,8 +27,12 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def of_its_length(page: Path) -> object:
+    return pytest.param(page, id=name(page), marks=[pytest.mark.long] if name(page) in TRAIN_AGAIN else [])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+@pytest.mark.parametrize("page", [of_its_length(page) for page in RUNNABLE])
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     names: dict[str, object] = {}
     for step in steps(page.read_text(encoding="utf-8")):
