@@ -95,7 +95,7 @@ def in_order_of_time(file: Path) -> Iterator[str]:
 
 
 @pytest.fixture(
-    scope="module", params=["some made-up payments", pytest.param("all payments of the sample", marks=pytest.mark.slow)]
+    scope="module", params=["some made-up payments", pytest.param("all payments of the sample", marks=pytest.mark.long)]
 )
 def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     is_whole = request.param == "all payments of the sample"

@@ -303,6 +303,7 @@ def test_paysim_of_twelve_columns_gives_what_eleven_give(made, data, tmp_path):
     assert_computed_again(project, 400)
 
 
+@pytest.mark.long
 def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall(made, data):
     file = data / "paysim_sample_51392.csv"
     project = made("paysim")
