@@ -98,6 +98,18 @@ def test_files_with_mistakes_change_nothing(tmp_path):
         assert "amuont" not in writer.definitions.files["rules/large.yaml"]
 
 
+def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    with running(bank):
+        settings = FILES["shroff.yaml"].replace("Small Bank <notices@bank.example>", '"B <${NO_SUCH_NAME}@b.example>"')
+        write(bank, "shroff.yaml", settings)
+        found = app.open_exactly(tmp_path).apply()
+
+        assert "NO_SUCH_NAME" in found.why_not
+        assert not bank.project.office().renew()
+
+
 def test_event_types_take_a_restart_and_apply_says_so(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()

@@ -8,10 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from shroff import config
-from shroff.decisions.active_files import Change, Taken, active_seq, beside, changes, notice_files, taken_up
-from shroff.decisions.additions import Additions
+from shroff.decisions.active_files import (
+    RESTART,
+    Change,
+    Taken,
+    active_seq,
+    beside,
+    changes,
+    is_live,
+    notice_files,
+    taken_up,
+)
 from shroff.decisions.deeds import Deed
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
+from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.loading import MadeOnce
 from shroff.decisions.progress import unheard
 from shroff.events.systems import Systems
@@ -35,7 +45,7 @@ class Applied:
     why_not: str = ""
 
 
-class Applying(Additions):
+class Applying(Deliveries):
     """The files of a project, and which of them are active."""
 
     __slots__ = ()
@@ -76,7 +86,10 @@ class Applying(Additions):
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
         """What these definitions, and the files beside them, have that is not active."""
-        return changes(log, definitions, self.beside(), self.load_active)
+        found = changes(log, definitions, self.beside(), self.load_active)
+        if not (self.is_parted or self.places.lane is not None):
+            return found
+        return [replace(one, takes=RESTART) if is_live(one.file) else one for one in found]  # lanes are told versions
 
     def file_stamps(self) -> list[tuple[str, int, int]]:
         """What shows that a file of the project has changed."""
@@ -129,6 +142,7 @@ class Applying(Additions):
             loaded[:] = [self.afresh()]
             definitions = loaded[0].checked()
             definitions.require_models()
+            loaded[0].check_telling()
             return definitions
 
         def took_up() -> list[Offset]:

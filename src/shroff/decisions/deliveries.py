@@ -94,6 +94,10 @@ class Deliveries(Additions):
         """What carries decisions to notices."""
 
     @abstractmethod
+    def check_telling(self) -> None:
+        """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
+
+    @abstractmethod
     def told_by(self) -> Hashable:
         """What delivery stands on beside sinks."""
 

@@ -61,7 +61,9 @@ _CURES: Final = {
     ),
 }
 RESTORE_ROWS: Final = "Stop what writes, copy the log away, and restore the last backup; then feed the sources again."
-LAKE_CURE: Final = "See that it can be had from this machine: until then 'shroff run' does not write it."
+LAKE_CURE: Final = (
+    "See that it can be had from this machine: until then 'shroff serve' and 'shroff run' do not write it."
+)
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
@@ -263,13 +265,13 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
         subject = f"sink {one.name}"
         if one.trouble is not None:
             words = f"takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
-            cure = "It is tried again by itself while 'shroff run' runs; 'shroff outbox deliver' tries now."
+            cure = "'serve' and 'run' try again by themselves; where none runs, 'shroff outbox deliver' tries now."
             yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
         elif one.stuck:
             cure = "'shroff outbox list' says why; mend the sink, then 'shroff outbox retry'."
             yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it would not take", cure)
         elif one.lag:
-            cure = "'shroff run' delivers while it runs, 'shroff outbox deliver' once."
+            cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' does once."
             yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")

@@ -322,6 +322,11 @@ class NoticeViews:
             found.append(Route(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
         return found
 
+    def check_telling(self) -> None:
+        """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
+        if self.tells():
+            self.office()
+
     def told_by(self) -> Hashable:
         """What delivery stands on beside sinks: where it changes, delivery begins anew."""
         return self.tells(), tuple((one.name, one.outcomes) for one in self._on_decisions())

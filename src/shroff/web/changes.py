@@ -68,6 +68,8 @@ async def applied(service: Service, who: Who | None, found: Sequence[Change]) ->
     """
     if words := why_refused(service, who, found):
         raise NotAllowedError(words)
+    if not found:
+        return ""
     who = service.project.who if who is None else who
     act = Act(who, "project.apply", "project", None, {"files": [one.file for one in found]})
     try:
