@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from shroff.decisions.reference import ListFile, load_list, with_more
 from shroff.errors import Problem
 from shroff.language import yamltext
 
 Value = TypeVar("Value")
+MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
 class ReadOnce:
@@ -42,13 +43,16 @@ class ReadOnce:
         return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
 
     def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
-        """What is made of what is given, as long as that is equal to what was given last."""
-        kept = self._kept.get((kind, ""))
-        if kept is not None and kept[0] == given:
-            value: Value = kept[1]
-            return value
+        """What is made of what is given, as long as that is equal to one of the last few that were given."""
+        made: tuple[tuple[object, Any], ...] = self.last(kind) or ()
+        value: Value
+        for at, (known, value) in enumerate(made):
+            if known == given:
+                if at:
+                    self.keep(kind, (made[at], *made[:at], *made[at + 1 :]))
+                return value
         value = make()
-        self._kept[kind, ""] = given, value, ()
+        self.keep(kind, ((given, value), *made[: MADE_KEPT - 1]))
         return value
 
     def last(self, kind: str) -> Any:
