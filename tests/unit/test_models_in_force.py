@@ -518,7 +518,7 @@ def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: py
     "words, text",
     [
         (["promote", "m-2"], "m-2 is the champion of payment, in the place of m-1. That is in force from the next"),
-        (["rollback"], "m-1 is rolled back: rules alone decide payment. That is in force"),
+        (["rollback", "--by", "ann"], "m-1 is rolled back: rules alone decide payment. That is in force"),
         (["shadow", "m-2"], "m-2 is in shadow. That is in force"),
         (["challenge", "m-2", "--share", "25%", "--of", "card"], "m-2 challenges m-1. That is in force"),
     ],

@@ -219,12 +219,12 @@ def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
 
 def test_models_that_come_into_force_and_leave_it_are_recorded(modelled):
     found = modelled
-    found.promote("m-1", by="ann")
-    found.rollback("payment")
+    found.promote("m-1")
+    found.rollback("payment", by="ben")
 
     assert [(row.action, row.subject, row.before, json.loads(row.after)) for row in record(found)] == [
         ("model.change", "model m-1", '{"champion":""}', {"champion": "m-1", "what": "promoted"}),
-        ("model.change", "model m-1", '{"champion":"m-1"}', {"champion": "", "what": "rolled back"}),
+        ("model.change", "model m-1", '{"champion":"m-1"}', {"champion": "", "what": "rolled back", "by": "ben"}),
     ]
 
 

@@ -265,14 +265,15 @@ def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, b
     return _tell(session, found)
 
 
-@command("rollback", "shroff models rollback", "shroff models rollback payment", group=models)
+@command("rollback", "shroff models rollback", "shroff models rollback payment --by ann", group=models)
 @click.argument("event", default="", shell_complete=completion.event_types)
-def rollback(session: Session, event: str) -> int:
+@click.option("--by", metavar="NAME", default="", help="Who rolls it back.")
+def rollback(session: Session, event: str, by: str) -> int:
     """Go back to the champion before; where there was none, rules alone decide. No gate is asked.
 
     EVENT may be left out where models of one event type are in force.
     """
-    return _tell(session, session.project.rollback(event, waits=session.waits))
+    return _tell(session, session.project.rollback(event, waits=session.waits, by=by))
 
 
 @command("shadow", "shroff models shadow m-20260701-3f2a", "shroff models shadow m-20260701-3f2a --stop", group=models)

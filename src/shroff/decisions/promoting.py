@@ -284,12 +284,14 @@ class Promotions(Additions):
             return promoted(found, Promotion(id_, stored.digest, time_text(self.now_ms()), by, tuple(waived)))
 
         try:
-            return self._change(stored.event, id_, PROMOTED, change, waits)
+            return self._change(stored.event, id_, PROMOTED, change, waits, by)
         except _GatesError as error:
             return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
 
-    def rollback(self, event: str = "", waits: Waits = unheard) -> Deployment:
+    def rollback(self, event: str = "", waits: Waits = unheard, *, by: str = "") -> Deployment:
         """Go back to the champion before; where there was none, rules alone decide. `event` may be left out of one.
+
+        `by` names who does it, for the record.
 
         Its gates are not asked: to go back is always possible where the model can be loaded.
 
@@ -303,7 +305,7 @@ class Promotions(Additions):
                 self.registry.load(changed.champion.id, changed.champion.digest)
             return changed
 
-        return self._change(event, "", ROLLED_BACK, back, waits)
+        return self._change(event, "", ROLLED_BACK, back, waits, by)
 
     def shadow(self, id_: str, *, stop: bool = False, waits: Waits = unheard) -> Deployment:
         """Put a model in shadow, where it scores every event without effect; with `stop`, take it out."""
@@ -412,7 +414,13 @@ class Promotions(Additions):
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' says what is.")
 
     def _change(
-        self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], waits: Waits
+        self,
+        event: str,
+        id_: str,
+        what: str,
+        change: Callable[[InForce, InForce], InForce],
+        waits: Waits,
+        by: str = "",
     ) -> Deployment:
         """Change the file as a whole or not at all, and have the process that writes the log adopt it.
 
@@ -435,7 +443,7 @@ class Promotions(Additions):
             if after != found:
                 self.check_with({FILE: text})
             if is_new:
-                told = {"champion": now, "what": what}
+                told = {"champion": now, "what": what, **({"by": by} if by else {})}
                 self.record(Deed("model.change", f"model {id_ or now or then}", {"champion": then}, told))
             if after != found:
                 config.write_text(self.places.folder / FILE, text)

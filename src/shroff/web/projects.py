@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.decisions.hit_records import RuleRecord
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, UsageError
 from shroff.people.audit import Act
 from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http import Headers, Request, Response, json_response
@@ -19,6 +21,7 @@ from shroff.web.problems import ProblemError
 from shroff.web.routes import API
 
 if TYPE_CHECKING:
+    from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -46,17 +49,26 @@ async def models(service: Service, request: Request) -> Response:
 
 async def rules(service: Service, request: Request) -> Response:
     """All files of rules, and the rules in each."""
-    found = await service.in_thread(service.project.rule_files)
-    return json_response({"files": [_shown(one) for one in found]})
+
+    def answer() -> Response:
+        _count_hits(service)
+        return json_response({"files": [_shown(one, service) for one in service.project.rule_files()]})
+
+    return await service.in_thread(answer)
 
 
 async def rule_file(service: Service, request: Request) -> Response:
     """One file of rules, with its text; its ETag is asked for by who changes it."""
-    found = await service.in_thread(service.project.rule_file, request.params["file"])
-    if found is None:
-        words = f"there is no file rules/{request.params['file']}"
-        raise ProblemError(404, "no-rules", "There is no such file of rules", words)
-    return json_response({**_shown(found), "text": found.text}, headers=_tag(found))
+
+    def answer() -> Response:
+        found = service.project.rule_file(request.params["file"])
+        if found is None:
+            words = f"there is no file rules/{request.params['file']}"
+            raise ProblemError(404, "no-rules", "There is no such file of rules", words)
+        _count_hits(service)
+        return json_response({**_shown(found, service), "text": found.text}, headers=_tag(found))
+
+    return await service.in_thread(answer)
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,10 +108,23 @@ async def put_rules(service: Service, request: Request) -> Response:
     now = await service.in_thread(project.rule_file, name)
     assert now is not None
     why_not = await service.adopted()
-    return json_response({**_shown(now), "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
+    shown = await service.in_thread(_shown, now, service)
+    return json_response({**shown, "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
 
 
-def _shown(one: RuleFile) -> dict[str, Any]:
+def _count_hits(service: Service) -> None:
+    with suppress(DefinitionError):  # a file can be read, and mended, whatever is wrong with it
+        service.rule_looks.follow(service.project, is_whole=True)
+
+
+def _shown(one: RuleFile, service: Service) -> dict[str, Any]:
+    definitions = service.project.definitions if one.rules else None
+
+    def told(rule: Rule) -> dict[str, Any]:
+        found = RuleRecord() if definitions is None else service.rule_looks.records.record(rule.id, definitions)
+        precision = None if found.precision is None else round(found.precision, 4)
+        return {"hits": found.hits, "fraud": found.frauds, "genuine": found.genuine, "precision": precision}
+
     found = [
         {
             "id": rule.id,
@@ -110,6 +135,7 @@ def _shown(one: RuleFile) -> dict[str, Any]:
             "rollout": rule.rollout,
             "notify": rule.notify,
             "tests": len(rule.tests),
+            **told(rule),
         }
         for rule in one.rules
     ]

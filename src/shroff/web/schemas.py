@@ -183,11 +183,27 @@ FLAG: Final = record(
     time=TIME,
     updated=TIME,
 )
+_COUNT: Final = {"type": "integer", "minimum": 0}
+RULE: Final = record(
+    "id on by effect shadow rollout notify tests hits fraud genuine precision",
+    id=TEXT,
+    on=TEXT,
+    by=TEXT,
+    effect=TEXT,
+    shadow={"type": "boolean"},
+    rollout={"type": "number"},
+    notify=NULLABLE_TEXT,
+    tests=_COUNT,
+    hits=_COUNT,
+    fraud=_COUNT,
+    genuine=_COUNT,
+    precision={"type": ["number", "null"], "description": "Share of fraud among the hits with a verdict."},
+)
 RULE_FILE: Final = record(
     "file etag rules",
     file=TEXT,
     etag=TEXT,
-    rules=list_of({"type": "object"}),
+    rules=list_of(RULE),
     text=TEXT,
     in_force={"type": "boolean"},
     why_not=NULLABLE_TEXT,
