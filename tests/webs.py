@@ -16,9 +16,10 @@ import msgspec
 
 from shroff import app
 from shroff.errors import SignInError
-from shroff.people import links
+from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.desk import Desk
+from shroff.people.store import Key
 from shroff.web.address import origin_of
 from shroff.web.asgi import Application
 from shroff.web.gate import Gate as GateContract
@@ -37,11 +38,12 @@ def who(role: Role, rights: frozenset[Right] | None = None) -> Who:
 
 
 class Gate:
-    """Knows a key for each role, its name; one that has no right at all: `nothing`; and a `person`."""
+    """Knows a key for each role, its name; one that has no right at all: `nothing`; a `person` and `another`."""
 
     def __init__(self) -> None:
         self.known = {role.value: who(role) for role in Role} | {"nothing": who(Role.VIEWER, frozenset())}
         self.known["person"] = Who("user", "user-7", "ann", Role.ADMIN, RIGHTS[Role.ADMIN])
+        self.known["another"] = Who("user", "user-8", "ben", Role.AUTHOR, RIGHTS[Role.AUTHOR])
         self.sessions: dict[str, Any] = {}
 
     def at_hand(self, key: str) -> Who | None:
@@ -60,6 +62,19 @@ class Gate:
 def known_keys(desk: Desk) -> Iterator[GateContract]:
     """A gate that knows the key of each role, whoever is at the desk."""
     yield Gate()
+
+
+async def owned(asks: Asker, key: str, by: str) -> Who:
+    """Let a new user have made the key of a role; gives the user, an admin."""
+
+    def step() -> Who:
+        desk, admin = asks.service.desk, asks.service.project.who
+        user = users.add(desk, admin, by, Role.ADMIN, password=PASSWORD)
+        with desk.store.change() as change:
+            change.put_key(Key(key, key, b"", Role(key), (), 0, by, None))
+        return Who("user", user.id, by, Role.ADMIN, RIGHTS[Role.ADMIN])
+
+    return await asyncio.to_thread(step)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from shroff.adapters.finding import adapters, load_adapter, store_adapter
 from shroff.cases.views import CaseViews
 from shroff.decisions.active_files import Taken
 from shroff.decisions.additions import FIRST_EVENTS
+from shroff.decisions.agreements import Agreements
 from shroff.decisions.applying import Applying
 from shroff.decisions.asking import Asking
 from shroff.decisions.backtests import Backtests
@@ -35,7 +36,6 @@ from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
-from shroff.decisions.silence_wishes import SilenceWishes
 from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
@@ -92,7 +92,7 @@ class Project(
     Erasing,
     RuleDrafts,
     RuleImports,
-    SilenceWishes,
+    Agreements,
     Pruning,
     OnlineViews,
     Deliveries,

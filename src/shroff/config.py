@@ -267,7 +267,7 @@ def _bytes(path: Path | str) -> bytes:
     try:
         if os.stat(path).st_size > FILE_BYTES_MAX:  # noqa: PTH116 (a thousand times)
             raise UsageError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (as often)
             return file.readall()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

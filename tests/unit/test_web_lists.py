@@ -15,13 +15,13 @@ import pytest
 from shroff import app
 from shroff.adapters.people_sql import SqlPeople
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Entry, edited
-from shroff.errors import LogBusyError, UsageError
+from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.people.store import Wanted
+from shroff.people.store import Wanted, rows_of
 from shroff.web import list_csv
 from shroff.web.pages.lists import instant
-from tests.webs import PASSWORD, Answered, Asker, Browser, run
+from tests.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 LIST = "blocked_cards"
@@ -299,3 +299,67 @@ def test_what_is_no_list_is_refused_with_its_line(text, words):
 )
 def test_a_day_of_a_form_is_its_begin_in_utc(text, wanted):
     assert instant(text) == wanted
+
+
+def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+    entries = f"/api/v1/lists/{LIST}/entries"
+
+    async def steps(asks: Asker) -> None:
+        async def asked() -> Any:
+            return (await asks.ask("GET", f"/api/v1/lists/{LIST}")).json()["asked"]
+
+        async def values() -> list[str]:
+            found = (await asks.ask("GET", f"/api/v1/lists/{LIST}")).json()["entries"]
+            return [f"{one['value']} {one['note']} {one['added_by']}" for one in found]
+
+        entry = {"value": "c-1", "note": "stolen"}
+        waits = await asks.ask("POST", entries, entry, key="another")
+        assert (waits.status, waits.json()["in_force"]) == (200, False)
+        assert "a second person approves this here" in waits.json()["why_not"]
+        (one,) = await asked()
+        assert (one["by"], one["says"], await values()) == ("ben", "put c-1 in", [])
+        approve = f"/api/v1/lists/{LIST}/approve", {"etag": one["etag"]}
+        for key, status in (("another", 403), ("admin", 403)):
+            assert (await asks.ask("POST", *approve, key=key)).status == status
+        assert (await asks.ask("POST", approve[0], {"etag": "0"}, key="person")).status == 404
+        done = await asks.ask("POST", *approve, key="person")
+        assert (done.json()["added"], done.json()["in_force"], await asked()) == (1, True, [])
+        assert await values() == ["c-1 stolen ben"]
+
+        for key, counts in (("person", (0, False)), ("person", (0, False)), ("another", (1, True))):
+            out = (await asks.ask("DELETE", f"{entries}/c-1", key=key)).json()
+            assert (out["removed"], out["in_force"]) == counts  # who else asks for the same approves it
+        sheet = {"csv": "value\nc-2\nc-3\n", "is_whole": True}
+        for key, added in (("another", 0), ("person", 2)):
+            assert (await asks.ask("PUT", f"/api/v1/lists/{LIST}", sheet, key=key)).json()["added"] == added
+        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+            asks.service.project.list_add(LIST, Entry("c-9"))
+        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+            asks.service.project.list_remove(LIST, "c-2")
+        acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, Wanted(subject=f"list {LIST}"))]
+        assert acts.count(("ann", "list.change")) == 2
+        assert acts.count(("ben", "list.change")) == 1
+
+    async def whole() -> None:
+        async with asker(bank) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert "said=asked" in (await send(browser, f"/lists/{LIST}", value="c-1", note="stolen")).headers["location"]
+        page = (await browser.get(f"/lists/{LIST}")).body.decode()
+        (asked,) = asks.service.project.asked(f"list {LIST}")
+
+        assert "Waits for a second person" in page
+        assert asked.tag in page
+        assert (await send(browser, f"/lists/{LIST}/approve", etag=asked.tag)).status == 403
+
+    run(bank, steps)

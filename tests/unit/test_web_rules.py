@@ -24,7 +24,7 @@ from shroff.rules.texts import in_shadow
 from shroff.web import rule_looks
 from shroff.web.gate import gate_of
 from tests.served import ME
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, asker, owned
 
 pytestmark = pytest.mark.slow
 
@@ -69,11 +69,11 @@ async def outcome(asks: Asker, number: int, amount: str = "600.00") -> Any:
     return found["outcome"], found["rules"], found["shadow_rules"]
 
 
-async def written(asks: Asker, text: str = RULE, path: str = DRAFT) -> dict[str, str]:
+async def written(asks: Asker, text: str = RULE, path: str = DRAFT, key: str = "author") -> dict[str, str]:
     """Write a draft; gives what names its text."""
     before = await asks.ask("GET", path)
     headers = {"if-match": before.headers["etag"]} if before.status == 200 else NEW
-    put = await asks.ask("PUT", path, {"text": text}, headers=headers, key="author")
+    put = await asks.ask("PUT", path, {"text": text}, headers=headers, key=key)
     assert put.status == 200, put.body
     return {"etag": put.json()["etag"]}
 
@@ -261,23 +261,56 @@ def test_where_a_second_person_approves_nobody_puts_their_own_in_force(bank):
         file.write("second_person: [rules]\n")
 
     async def steps(asks: Asker) -> None:
-        which = await written(asks)
+        nobodys = await asks.ask("PUT", DRAFT, {"text": RULE}, headers=NEW, key="author")
+        which = await written(asks, key="another")
         by_file = await asks.ask("PUT", "/api/v1/rules/dear.yaml", {"text": RULE}, headers=NEW)
 
+        assert (nobodys.status, b"no user of the service made this key" in nobodys.body) == (403, True)
         assert by_file.status == 409
-        assert (await asks.ask("POST", f"{DRAFT}/shadow", which, key="author")).status == 200
-        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="author")).status == 403
-        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="author")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/shadow", which, key="another")).status == 200
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="another")).status == 403
         assert (await asks.ask("POST", f"{DRAFT}/approve", which)).status == 403, "a key is no second person"
         approved = await asks.ask("POST", f"{DRAFT}/approve", which, key="person")
         assert approved.json()["approved_by"] == "ann"
 
-        which = await written(asks, RULE.replace("500", "501"))
-        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="author")).status == 403
+        which = await written(asks, RULE.replace("500", "501"), key="another")
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).status == 403
         assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="person")).status == 200
-        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="author")).json()["in_force"] is True
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).json()["in_force"] is True
         assert (await outcome(asks, 1, "500.50"))[0] == "approve"
         assert (await outcome(asks, 2, "501.50"))[0] == "review"
+
+        off = {"seq": 0, "reason": "too many"}
+        back = "/api/v1/rules/dear_one/back"
+        assert (await asks.ask("POST", back, off, key="author")).status == 403, "nobody knows whose key it is"
+        for key in ("another", "another"):
+            waits = await asks.ask("POST", back, off, key=key)
+            assert (waits.status, waits.json()["in_force"]) == (200, False)
+            assert "a second person approves this here" in waits.json()["why_not"]
+        (asked,) = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"]
+        assert (asked["by"], asked["says"]) == ("ben", "take it out: too many")
+        assert (await outcome(asks, 3, "501.50"))[0] == "review"
+        assert (await asks.ask("POST", back, off, key="person")).json()["in_force"] is True
+        assert (await outcome(asks, 4, "501.50"))[0] == "approve"
+        assert (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"] == []
+        done = [one for one in acts(asks) if one[1] in {"change.ask", "rule.off"}]
+        assert sorted(done) == [("ann", "rule.off"), ("ben", "change.ask"), ("ben", "change.ask")]
+
+    run(bank, steps)
+
+
+def test_whoever_made_a_key_approves_nothing_that_it_wrote(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [rules]\n")
+
+    async def steps(asks: Asker) -> None:
+        gate: Any = asks.service.gate
+        gate.known["cem"] = await owned(asks, "author", "cem")
+        which = await written(asks)
+
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="cem")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="person")).status == 200
 
     run(bank, steps)
 
@@ -303,6 +336,11 @@ def test_labels_make_the_precision_of_a_rule(bank):
         assert (found["hits"], found["fraud"], found["genuine"], found["unclear"]) == (4, 1, 2, 1)
         assert found["precision"] == round(1 / 3, 4)
         assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
+        files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
+        (listed,) = [rule for one in files for rule in one["rules"] if rule["id"] == "dear_one"]
+        assert {name: listed[name] for name in ("hits", "fraud", "genuine", "precision")} == {
+            name: found[name] for name in ("hits", "fraud", "genuine", "precision")
+        }
 
     run(bank, steps)
 

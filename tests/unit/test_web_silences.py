@@ -18,7 +18,7 @@ from shroff.people.store import rows_of
 from tests.unit.test_web_pages import PAYMENT
 from tests.unit.test_web_queue import bank as bank  # noqa: PLC0414 - three cases, opened by a rule that hits all
 from tests.unit.test_web_queue import form, run
-from tests.webs import Answered, Asker, Browser, asker
+from tests.webs import Answered, Asker, Browser, asker, owned
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +118,10 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
                 await asyncio.sleep(0.05)
             until = time_text(asks.service.project.now_ms() + DAY_MS)
             wish = {"rule": "any_payment", "until": until, "text": "a wedding"}
+            assert (await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")).status == 403, (
+                "nobody's key"
+            )
+            await owned(asks, "analyst", "cem")
             asked = await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")
             assert (asked.status, asked.json()["in_force"]) == (200, False)
             (kept,) = asks.service.project.silence_wishes()

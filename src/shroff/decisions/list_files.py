@@ -78,7 +78,7 @@ class ListFiles(Additions):
     def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
         """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
 
-        Raises: as `write_list`; NotAllowedError for a silence where a second person approves those.
+        Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
         return self.change_list(name, entry.value, [entry], waits=waits)
 
@@ -91,11 +91,11 @@ class ListFiles(Additions):
     ) -> Change:
         """Put one value into a list, or take it out where nothing is put, and have that in force.
 
-        Raises: as `write_list`; NotAllowedError for a silence where a second person approves those.
+        Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
         from shroff.decisions.lists import Change, file_of
 
-        if put:
+        if put or rule_of(name) is None:
             self.refuse_alone(name)
 
         def recorded(found: Edited) -> None:
@@ -151,6 +151,12 @@ class ListFiles(Additions):
                 self._write_list(name, found.text)
         self.reload()
         return found
+
+    def hashed_in(self, name: str, values: Sequence[str]) -> list[str]:
+        """Values as the list has them: hashed, where it is asked about a hashed field. Raises: UsageError."""
+        from shroff.decisions.lists import known_list
+
+        return [*map(self._stands_for(known_list(name, self.definitions), self.definitions), values)]
 
     def _known(self, name: str, *, makes: bool) -> tuple[Definitions, str]:
         """The definitions and the text of a list; those with an empty one, where it is to be made."""

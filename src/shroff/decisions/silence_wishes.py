@@ -19,7 +19,6 @@ from shroff.decisions.silences import Silences
 from shroff.errors import NotAllowedError, StorageError, UsageError
 from shroff.events.systems import Systems
 from shroff.language.values import parse_time
-from shroff.rules.silences import rule_of
 
 ASKED_FOR: Final = "silences"  # of `second_person` in shroff.yaml
 LEDGER: Final = "silences.json"
@@ -61,12 +60,6 @@ class SilenceWishes(Silences):
     def silences_need_second_person(self) -> bool:
         """Whether a rule is silent only when somebody approves it who did not ask for it."""
         return ASKED_FOR in self.systems.second_person
-
-    def refuse_alone(self, name: str) -> None:
-        """As `Additions` says. A name of this machine's users is nobody who signed in: two may be one person."""
-        if rule_of(name) is not None and self.silences_need_second_person:
-            words = "a second person approves silences here, as shroff.yaml says, and only the service knows two people"
-            raise NotAllowedError(f"{words}; {THE_WAY}")
 
     def silence_wishes(self) -> list[Wish]:
         """Those whose time is not over, by their rules and keys."""

@@ -432,8 +432,11 @@ SYSTEMS: Final = (
     Key(
         "second_person",
         "What comes into force only when somebody approves it who did not write it. Commands leave it to the service.",
-        Many("a list of what is approved by a second person: rules, silences", choice("rules", "silences")),
-        examples=("[rules, silences]",),
+        Many(
+            "a list of what is approved by a second person: rules, lists, silences",
+            choice("rules", "lists", "silences"),
+        ),
+        examples=("[rules, lists, silences]",),
     ),
     Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
     Key(

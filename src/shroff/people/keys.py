@@ -28,6 +28,7 @@ USED_EVERY_MS: Final = 3_600_000  # how often a use is written down
 UNKNOWN_MAX: Final = 10_000  # ids of keys that there are not, which a process remembers for a moment
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NAME_MAX: Final = 100
+_AS_WHO: Final = "key-"  # before its id, where it stands beside ids of users
 
 
 def create(
@@ -47,7 +48,8 @@ def create(
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret, now_ms = desk.token(), desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
-    key = Key(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, who.name, ends_at_ms)
+    made_by = f"key {who.name}" if who.kind == "key" else who.name  # no user is called so
+    key = Key(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
     with desk.store.change() as change:
         change.put_key(key)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
@@ -128,10 +130,15 @@ def shown(key: Key) -> dict[str, Any]:
     }
 
 
+def key_of(who: Who) -> str:
+    """The id of the key by which somebody asks."""
+    return who.id.removeprefix(_AS_WHO)
+
+
 def as_who(key: Key) -> Who:
     """Who a program with this key is."""
     rights = RIGHTS[key.role]
-    return Who("key", f"key-{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
+    return Who("key", f"{_AS_WHO}{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from shroff.errors import NotAllowedError, Problem
 from shroff.events.event import time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.people.keys import key_of
 from shroff.rules.spoken import spoken
 from shroff.web.http import Headers, Request, Response, json_response
 from shroff.web.preconditions import seen, tags_of
@@ -22,11 +23,13 @@ from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
 
 if TYPE_CHECKING:
     from shroff.app import Project
+    from shroff.decisions.agreements import Asked
     from shroff.decisions.ruletests import TestResult
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # a draft's text as JSON may take six bytes for one
 SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
+WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
 _NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
 
@@ -125,7 +128,7 @@ def _put(file: str, why_not: str) -> Response:
 
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
-    authors = await authors_of(service, request)
+    authors = await authors_of(service, request, of_two=service.project.needs_second_person)
 
     def recorded(_: str, new: str) -> None:
         service.record_now(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": new}))
@@ -178,10 +181,30 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
         raise ProblemError(404, "no-version", "There is no such version", f"{id_} did not change at place {seq}")
     if seq == 0 and look.state == OFF:
         raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
-    act = "rule.back" if text else "rule.off"
+    act, file = "rule.back" if text else "rule.off", file_for(look)
+    subject, change = subject_of(id_), {"seq": seq, "text": tag_of(text), "now": tag_of(look.text)}
+    if service.project.needs_second_person:
+        says = f"{'go back to what it said from place ' + str(seq) if text else 'take it out'}: {reason.strip()}"
+        if not await agreed(service, request, subject, change, says, may_approve=request.who.may(Right.APPROVE_RULES)):
+            return file, WAITS
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
-    put = await service.checked(request.who, service.project.put_back, id_, text, file_for(look), before)
+    put = await service.checked(request.who, service.project.put_back, id_, text, file, before)
+    await service.in_thread(service.project.forget_asked, subject)
     return put, await service.adopted()
+
+
+async def agreed(
+    service: Service, request: Request, subject: str, change: object, says: str, *, may_approve: bool
+) -> bool:
+    """Whether a second person asks for a change by this; else it waits for one, recorded. A key approves nothing."""
+    authors = await authors_of(service, request, of_two=True)
+
+    def recorded() -> None:
+        service.record_now(Act(request.who, "change.ask", subject, None, {"says": says}))
+
+    may_approve = may_approve and request.who.kind == "user"
+    agrees = service.project.agrees
+    return await service.in_thread(lambda: agrees(subject, change, says, authors, recorded, may_approve=may_approve))
 
 
 def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
@@ -209,19 +232,29 @@ def author_of(request: Request) -> Author:
     return Author(request.who.id, request.who.name)
 
 
-async def authors_of(service: Service, request: Request) -> list[Author]:
-    """Who asks, and where that is a key who made it: what somebody's program writes, they wrote."""
+async def authors_of(service: Service, request: Request, *, of_two: bool = False) -> list[Author]:
+    """Who asks, and where that is a key who made it: what somebody's program writes, they wrote.
+
+    Raises: NotAllowedError where it takes two people (`of_two`) and nobody knows whose key it is: whoever made it could
+    approve what it wrote.
+    """
     asks = author_of(request)
     if request.who.kind != "key":
         return [asks]
 
     def maker() -> list[Author]:
         with service.desk.store.look() as look:
-            key = look.key(asks.id)
+            key = look.key(key_of(request.who))
             user = None if key is None else look.user_named(key.made_by)
         return [] if user is None else [Author(user.id, user.name)]
 
-    return [asks, *await service.in_thread(maker)]
+    makers = await service.in_thread(maker)
+    if of_two and not makers:
+        words = (
+            "a second person approves this here, and no user of the service made this key, so nobody knows who wrote"
+        )
+        raise NotAllowedError(f"{words} it; sign in, or make a key at Settings while you are signed in")
+    return [asks, *makers]
 
 
 def require_reason(reason: str) -> None:
@@ -236,6 +269,11 @@ def may_edit(request: Request) -> bool:
 
 
 # ---- documents
+
+
+def asked_document(one: Asked) -> dict[str, Any]:
+    """What waits for a second person."""
+    return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
 
 
 def shown(one: Draft) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.lists import Edited, Entry, Summary
+from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Edited, Entry, Summary
 from shroff.decisions.silence_wishes import THE_WAY
+from shroff.errors import NotAllowedError
 from shroff.people.audit import Act
 from shroff.rules.silences import rule_of
 from shroff.web import list_csv
+from shroff.web.drafts import WAITS, agreed, asked_document
 from shroff.web.http import Request, Response, json_response
 from shroff.web.problems import ProblemError
 
@@ -29,6 +31,20 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     value: str
     note: str = ""
     expires_at: str = ""
+
+
+class Approved(msgspec.Struct, forbid_unknown_fields=True):
+    """Which change that somebody asked for is meant."""
+
+    etag: str
+
+
+class _Wanted(msgspec.Struct):
+    """A change of a list as it waits for a second person."""
+
+    put: list[tuple[str, str, str]]
+    out: list[str]
+    is_whole: bool
 
 
 class Sheet(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,7 +64,9 @@ async def one_list(service: Service, request: Request) -> Response:
     name = known(service, request)
 
     def answer() -> Response:
-        return json_response({"name": name, "entries": [asdict(one) for one in service.project.list_entries(name)]})
+        entries = [asdict(one) for one in service.project.list_entries(name)]
+        asked = [asked_document(one) for one in service.project.asked(f"list {name}")]
+        return json_response({"name": name, "entries": entries, "asked": asked})
 
     return await service.in_thread(answer)  # a list may have a million entries
 
@@ -91,7 +109,54 @@ async def change(
     if put and rule_of(name) is not None and service.project.silences_need_second_person:
         words = f"a second person approves silences here; {THE_WAY}"
         raise ProblemError(409, "second-person", "This needs a second person", words)
+    if rule_of(name) is None and service.project.lists_need_second_person:
+        return await _by_two(service, request, name, put, out, is_whole=is_whole)
+    return await _changed(service, request, name, put, out, is_whole=is_whole)
 
+
+async def approve(service: Service, request: Request) -> Response:
+    """Make a change of a list that somebody else asked for."""
+    given = _body(await request.body(BODY_BYTES_MAX), Approved)
+    return json_response(await approve_for(service, request, known(service, request), given.etag))
+
+
+async def approve_for(service: Service, request: Request, name: str, tag: str) -> dict[str, Any]:
+    """The same, for pages too. Raises: ProblemError with 404 where nobody asks for it; NotAllowedError."""
+    found = await service.in_thread(service.project.asked, f"list {name}")
+    asked = next((one for one in found if one.tag == tag), None)
+    if asked is None:
+        raise ProblemError(404, "not-asked", "Nobody asks for this change", "look at the list again")
+    if request.who.kind != "user":
+        raise NotAllowedError("a second person signs in to approve a change of a list; a key cannot do it")
+    if request.who.id in {one.id for one in asked.authors}:
+        raise NotAllowedError(f"{request.who.name} asked for this change; somebody else has to approve it")
+    change = msgspec.convert(asked.change, _Wanted)
+    put = [Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
+    return await _by_two(service, request, name, put, change.out, is_whole=change.is_whole)
+
+
+async def _by_two(
+    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+) -> dict[str, Any]:
+    """Change a list if somebody else asked for the same; else keep that it is asked for."""
+    hashed_in, subject = service.project.hashed_in, f"list {name}"
+    values = await service.in_thread(hashed_in, name, [one.value for one in put])
+    gone = await service.in_thread(hashed_in, name, out)
+    rows = [[value, one.note, one.expires_at] for value, one in zip(values, put, strict=True)]
+    wanted = {"put": rows, "out": gone, "is_whole": is_whole}
+    parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
+    parts += [f"take {', '.join(gone)} out"] if gone else []
+    says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
+    if not await agreed(service, request, subject, wanted, says, may_approve=True):
+        return {"list": name, ADDED: 0, CHANGED: 0, REMOVED: 0, "in_force": False, "why_not": WAITS}
+    told = await _changed(service, request, name, put, out, is_whole=is_whole)
+    await service.in_thread(service.project.forget_asked, subject, wanted)
+    return told
+
+
+async def _changed(
+    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+) -> dict[str, Any]:
     def recorded(found: Edited) -> None:
         act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
         service.record_now(act)

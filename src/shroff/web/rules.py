@@ -9,10 +9,10 @@ import msgspec
 from shroff.decisions.hit_records import HitEvent, RuleRecord
 from shroff.events.event import time_text
 from shroff.language.values import show_decimal
-from shroff.web.drafts import body_of, put_back
+from shroff.web.drafts import asked_document, body_of, put_back
 from shroff.web.http import Request, Response, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.rule_looks import RuleLook, all_rules, one_rule, who_changed
+from shroff.web.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -44,7 +44,9 @@ async def record(service: Service, request: Request) -> Response:
     """One rule: its text, read back, and what it did."""
     id_ = request.params["rule"]
     found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
-    return json_response({**_shown(found, service.project), "text": found.text, "says": found.says or None})
+    asked = await service.in_thread(service.project.asked, subject_of(id_))
+    told = {"text": found.text, "says": found.says or None, "asked": [asked_document(one) for one in asked]}
+    return json_response({**_shown(found, service.project), **told})
 
 
 async def hits(service: Service, request: Request) -> Response:

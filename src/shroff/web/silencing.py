@@ -93,7 +93,7 @@ async def _asked_for(
 ) -> str:
     """Keep it for a second person; gives what it waits for."""
     act = Act(request.who, "rule.silence_ask", f"rule {rule}", None, told)
-    authors = await authors_of(service, request)
+    authors = await authors_of(service, request, of_two=True)
 
     def recorded() -> None:
         working.silenced(service.cases, act, case.number, f"{rule}, {why}", working.SILENCE_ASKED)

@@ -89,6 +89,19 @@ MORE_ROUTES: Final = (
         ),
     ),
     Route(
+        "POST",
+        f"{API}/lists/{{list}}/approve",
+        Right.EDIT_LISTS,
+        lists.approve,
+        Told(
+            "Approve, as a second person, a change of a list that somebody else asked for.",
+            "How many were added, changed and removed, and whether the log has it in force by now.",
+            _OBJECT,
+            record("etag", etag=_TEXT),
+            {**_WRITTEN, 403: "Who asked for it, or a key.", 404: "Nobody asks for it."},
+        ),
+    ),
+    Route(
         "DELETE",
         f"{API}/lists/{{list}}/entries/{{value}}",
         Right.EDIT_LISTS,

@@ -17,8 +17,9 @@ from shroff.people import oidc
 from shroff.people.access import Right
 from shroff.rules.silences import rule_of
 from shroff.web import list_csv
+from shroff.web.drafts import WAITS
 from shroff.web.http import Request, Response
-from shroff.web.lists import change, known, make
+from shroff.web.lists import approve_for, change, known, make
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import count, sentence
@@ -134,6 +135,16 @@ async def upload(service: Service, request: Request) -> Response:
     return _back({}, name, {**told, "repeated": len(sent) - len({one.value for one in sent})})
 
 
+async def approve(service: Service, request: Request) -> Response:
+    """A change that somebody else asked for."""
+    form, name = await request.form(), known(service, request)
+    try:
+        told = await approve_for(service, request, name, form.get("etag", ""))
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error))
+    return _back(form, name, told)
+
+
 def instant(text: str) -> str:
     """A day or a time of a form as lists have it; UTC where it does not say otherwise. Raises: UsageError."""
     text = text.strip()
@@ -150,7 +161,8 @@ def instant(text: str) -> str:
 def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Response:
     """Go on where the form was, which then says what was done."""
     counts = {word: str(told[word]) for word in COUNTED if told.get(word)}
-    said = {"said": "done" if told["in_force"] else "waits", **counts}
+    is_asked = told["why_not"] == WAITS
+    said = {"said": "done" if told["in_force"] else "asked" if is_asked else "waits", **counts}
     back = oidc.back_of(form.get("back", ""))
     path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
     return see_other(f"{path}?{urlencode(said)}")
@@ -188,6 +200,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
+        asked=await service.in_thread(service.project.asked, f"list {name}"),
         is_silence=rule_of(name) is not None,
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
@@ -220,6 +233,8 @@ def said_of(request: Request) -> str:
             return "The list is there. No rule reads it yet."
         case "done":
             return f"Done: {done}. That is in force from the next event on."
+        case "asked":
+            return "A second person has to approve this change: it waits below."
         case "waits":
             return f"Written: {done}. It comes into force when the log can be written again."
     return ""

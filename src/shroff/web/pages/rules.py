@@ -15,7 +15,7 @@ from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.rules.silences import list_of
-from shroff.web.drafts import may_edit, put_back
+from shroff.web.drafts import WAITS, may_edit, put_back
 from shroff.web.http import Request, Response
 from shroff.web.pages.bars import Bars, bars_of
 from shroff.web.pages.decision import decision_path, entity_path
@@ -23,7 +23,7 @@ from shroff.web.pages.diffs import DiffLine, diff
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.paging import cursor_of, next_of, parted
 from shroff.web.problems import ProblemError
-from shroff.web.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, who_changed
+from shroff.web.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, subject_of, who_changed
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -108,6 +108,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         mistake=mistake,
         may_edit=may_edit(request),
+        asked=await service.in_thread(service.project.asked, subject_of(id_)),
         decision_path=decision_path,
         silences=[one for one in silences if one.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
@@ -143,7 +144,9 @@ async def back(service: Service, request: Request) -> Response:
     seq = form.get("seq", "")
     number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
     try:
-        await put_back(service, request, id_, number, form.get("reason", ""))
+        _, why_not = await put_back(service, request, id_, number, form.get("reason", ""))
+        if why_not == WAITS:
+            return see_other(f"{rule_path(id_)}#history")
     except ProblemError as error:
         return await rule_page(service, request, f"{error.title}: {error.detail}", error.status)
     return see_other(rule_path(id_))

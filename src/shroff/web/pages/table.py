@@ -51,6 +51,7 @@ PAGES: Final = (
     Route("GET", "/live", Right.READ_DECISIONS, live.show, is_page=True),
     Route("GET", "/live/stream", Right.READ_DECISIONS, live.stream, is_page=True),
     Route("GET", "/lists", Right.READ_DEFINITIONS, lists.show, is_page=True),
+    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, lists.approve, is_page=True),
     Route("POST", "/lists", Right.EDIT_LISTS, lists.make_list, is_page=True),
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, lists.show_one, is_page=True),
     Route("POST", "/lists/{list}", Right.EDIT_LISTS, lists.add, is_page=True),
