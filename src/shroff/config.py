@@ -8,12 +8,13 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest
 
@@ -23,6 +24,9 @@ STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
 UNFINISHED: Final = "unfinished"
+FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
+FOLDER_MODE: Final = 0o750
+_OTHERS: Final = 0o007
 UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 _WAITING: Final = "OMP_WAIT_POLICY"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -336,8 +340,8 @@ def write_text(path: Path, text: str) -> None:
                 os.fsync(file.fileno())
             if target.exists():
                 shutil.copymode(target, made)
-            else:
-                made.chmod(0o644)  # a temporary file is its maker's alone
+            else:  # a temporary file is its maker's alone
+                made.chmod(FILE_MODE if is_kept(target) else 0o644)
             made.replace(target)
         finally:
             made.unlink(missing_ok=True)
@@ -359,7 +363,7 @@ def editing(places: Places) -> Iterator[None]:
     path = places.state / "edit.lock"
     try:
         make_folder(places.state)
-        file = path.open("a")
+        file = private(path, "a")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from None
     with file:
@@ -394,7 +398,7 @@ def _alone(path: Path, words: str) -> Iterator[None]:
     """A lock at this path, which ends with the process."""
     try:
         make_folder(path.parent)
-        file = path.open("a")
+        file = private(path, "a")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was taken.") from None
     with file:
@@ -410,8 +414,32 @@ def make_folder(path: Path) -> None:
 
     Raises: OSError where it cannot be made.
     """
+    if is_kept(path):
+        missing = [one for one in (path, *path.parents) if not one.exists()]
+        for one in reversed(missing):
+            one.mkdir(FOLDER_MODE if is_kept(one) else 0o777, exist_ok=True)
+        _close_off(path)
     path.mkdir(parents=True, exist_ok=True)
     sync_folder(path.parent)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether something lies in what the program writes for itself, and so is not for everybody on the machine."""
+    return STATE_FOLDER in path.parts
+
+
+def private(path: Path, mode: str = "wb", encoding: str | None = None) -> Any:
+    """Open a file; a new one can be read by its owner and their group alone. Raises: OSError."""
+    return open(path, mode, encoding=encoding, opener=lambda name, flags: os.open(name, flags, FILE_MODE))
+
+
+def _close_off(path: Path) -> None:
+    """Take from others what an earlier version gave them, in the whole folder that the program writes."""
+    top = Path(*path.parts[: path.parts.index(STATE_FOLDER) + 1])
+    if stat.S_IMODE(top.stat().st_mode) & _OTHERS:
+        with suppress(OSError):  # somebody else's, who sees to it
+            for one in (*top.rglob("*"), top):  # the top last: while it is open, the rest may be as well
+                one.chmod(stat.S_IMODE(one.stat().st_mode) & ~_OTHERS)
 
 
 def sync_folder(path: Path) -> None:

@@ -22,7 +22,7 @@ from shroff.errors import StorageError
 from shroff.testing.rows import contents
 import encodings.idna, difflib
 if os.getuid() == 0:
-    os.setgid(65534)
+    os.setgid(os.stat(sys.argv[1]).st_gid)  # who reads is in the group of the log
     os.setuid(65534)
 try:
     log = SqliteLog(Path(sys.argv[1]), read_only=True)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import pytest
 
-from shroff import config
+from shroff import app, config
+from shroff.adapters.mailer_folder import FolderMailer
 from shroff.cli.main import run
+from shroff.decisions import key_index
+from shroff.notices.mailer import Mail
+from shroff.people.noted import note_head
 from tests.unit.projects import FILES
 
 
@@ -113,3 +119,46 @@ def test_line_ends_do_not_matter(bank):
 
     assert config.read_files(bank, problems)["shroff.yaml"] == "a\nb\nc\n"
     assert problems == []
+
+
+def test_what_the_program_keeps_is_not_for_everybody_on_the_machine(bank, monkeypatch):
+    monkeypatch.setattr(key_index, "PLACES", 1)
+    before = os.umask(0)
+    try:
+        use(bank, "p1")
+        assert open_to_others(bank / ".shroff") == {}
+
+        kept = [bank / ".shroff", *(bank / ".shroff").rglob("*")]
+        for path in kept:  # as earlier versions left it
+            path.chmod(path.stat().st_mode | 0o005)
+        use(bank, "p2")
+        assert open_to_others(bank / ".shroff") == {}
+        assert {path.name for path in kept} >= MADE
+    finally:
+        os.umask(before)
+
+
+MADE = {"snapshots", "keys", "mail", "log.db", "log.lock", "edit.lock", "hash.key", "audit.head"}
+
+
+def use(bank, id_):
+    """Run commands that write something of each kind."""
+    event = {"id": id_, "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "500.00"}
+    (bank / "in.jsonl").write_text(json.dumps(event) + "\n{}\n")
+    folder = ["-C", str(bank)]
+    assert run([*folder, "ingest", str(bank / "in.jsonl"), "--as", "payment"]) == 4
+    assert run([*folder, "snapshot"]) == 0
+    assert run([*folder, "index"]) == 0
+    (bank / "lists").mkdir(exist_ok=True)
+    (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
+    assert run([*folder, "lists", "add", "blocked", id_]) == 0
+    project = app.open(bank)
+    project.hasher("a value")
+    with project.people():
+        note_head(project.places, 7, b"hash")
+    FolderMailer(project.places.mail).send(Mail(id_, "a@b.example", ("c@d.example",), b"text"))
+
+
+def open_to_others(folder):
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    return {str(path): oct(mode) for path, mode in modes.items() if mode & 0o027}

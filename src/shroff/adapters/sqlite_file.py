@@ -11,6 +11,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,7 @@ from typing import Final
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from shroff.config import private
 from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
 
 # Beside SQLite's 4 KiB a million events with documents of 1.4 kB take 18 % less of the disk and 8 % less processor
@@ -43,7 +45,7 @@ class WriterLock:
         Raises: LogBusyError if another writer holds it; StorageError if the side file cannot be made.
         """
         try:
-            self._file = path.open("a+", encoding="ascii")
+            self._file = private(path, "a+", "ascii")
         except OSError as error:
             raise StorageError(
                 f"{guards} cannot be opened for writing: {path}: {error.strerror}. {_whose(path)}"
@@ -217,6 +219,8 @@ def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connec
 
 def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | None) -> sqlite3.Connection:
     """Open the file as SQLite's parameters say; with `mode=rwc` to write."""
+    if how == "mode=rwc":
+        _close_off(path)
     connection = _open(path, how)
     try:
         if how == "mode=rwc":
@@ -294,6 +298,15 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) 
     if max_bytes is not None:
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+
+
+def _close_off(path: Path) -> None:
+    """Others than owner and group need not read the file; what SQLite makes beside it has the same rights."""
+    with suppress(OSError):  # what is wrong SQLite says
+        private(path, "ab").close()
+        for one in path.parent.glob(f"{path.name}*"):
+            if one.stat().st_mode & 0o007:
+                one.chmod(one.stat().st_mode & 0o770)
 
 
 def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> None:

@@ -240,7 +240,7 @@ class Trainings(Promotions):
 
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
-        self.places.state.mkdir(parents=True, exist_ok=True)
+        config.make_folder(self.places.state)
         return self.places.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:

@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
-from shroff.config import make_folder
+from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError
 from shroff.events.encodings import format_by_name
 
@@ -146,7 +146,7 @@ class UrlList(Watched):
         make_folder(self._downloads)
         path = self._downloads / _last(name)
         try:
-            with self._reached(urljoin(self._url, name)) as answer, path.open("wb") as file:
+            with self._reached(urljoin(self._url, name)) as answer, private(path) as file:
                 shutil.copyfileobj(answer, file)
                 wanted = answer.headers.get("Content-Length")
                 if wanted is not None and file.tell() != int(wanted):

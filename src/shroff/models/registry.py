@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.config import make_folder, sync_folder
+from shroff.config import FOLDER_MODE, make_folder, private, sync_folder
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import ID
 from shroff.models.model import Model
@@ -298,7 +298,7 @@ class Registry:
                     _write(made / name, data)
                 for folder in {made, *(path.parent for path in made.rglob("*"))}:
                     sync_folder(folder)
-                made.chmod(0o755)  # a temporary folder is its maker's alone
+                made.chmod(FOLDER_MODE)  # a temporary folder is its maker's alone
                 made.rename(target)
             finally:
                 shutil.rmtree(made, ignore_errors=True)
@@ -385,8 +385,8 @@ def _pretty(value: object) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
+    path.parent.mkdir(FOLDER_MODE, exist_ok=True)
+    with private(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

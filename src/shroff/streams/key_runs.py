@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.config import make_folder, sync_folder
+from shroff.config import make_folder, private, sync_folder
 from shroff.errors import StorageError
 
 FORMAT: Final = 1
@@ -92,7 +92,7 @@ class KeyRuns:
         unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
         try:
             make_folder(self.folder)
-            with unfinished.open("wb") as file:
+            with private(unfinished) as file:
                 file.writelines((_MAGIC, checksum.to_bytes(4, "little"), *parts))
                 file.flush()
                 os.fsync(file.fileno())

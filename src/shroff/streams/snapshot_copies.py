@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from shroff.config import make_folder
+from shroff.config import make_folder, private
 from shroff.errors import StateError, StorageError
 from shroff.streams.lake import Patient, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
@@ -102,7 +102,7 @@ class SnapshotCopies:
         unfinished = target.with_suffix(FETCHED)
         try:
             make_folder(snapshots.folder)
-            with unfinished.open("wb") as file:
+            with private(unfinished) as file:
                 for data in self._parts(name):
                     file.write(data)
             try:

@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from shroff.config import make_folder, sync_folder
+from shroff.config import make_folder, private, sync_folder
 from shroff.errors import StateError, StorageError
 
 FORMAT: Final = 1  # of the file; readers pass over every other
@@ -77,7 +77,7 @@ class Snapshots:
             make_folder(self.folder)
             for leftover in self.folder.glob("*.tmp"):
                 leftover.unlink()
-            with unfinished.open("wb") as file:
+            with private(unfinished) as file:
                 self._on_step("begin")
                 self._fill(file, header, parts)
                 self._on_step("written")
