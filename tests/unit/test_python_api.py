@@ -292,6 +292,9 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
         check=True,
     )
     found = [json.loads(line) for line in out.stdout.splitlines()]
+    assert [one["id"] for one in found] == [f"{one['seq']}-{one['rule']}" for one in found] == table["id"].to_pylist()
+    assert [one["created"] for one in found] == [one["time"] for one in found]
+    assert [one["fields"]["card"] for one in found] == [json.loads(one)["card"] for one in table["fields"].to_pylist()]
     assert [one["accuracy"] for one in found] == [pending, false, right, false, pending, pending]
     assert [one["updated"][14:16] for one in found] == ["01", "10", "11", "12", "05", "06"]
     assert project.verify().mismatches == 0

@@ -42,9 +42,9 @@ def export(
 
     Personal fields (`email: text? personal`) are shown to who names them, and to nobody else. JSON lines of
     decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
-    labels as `label` does. Flags have the accuracy that follows from the verdict in force of their event, and
-    since when. In CSV a text that a spreadsheet would carry out as a formula has an apostrophe before it. A Parquet
-    file is put together beside its name; lines go into a pipe or a device as well.
+    labels as `label` does. Flags have the fields of their event (`fields`), and the accuracy that follows
+    from the verdict in force of it, and since when. In CSV a text that a spreadsheet would carry out as a formula has
+    an apostrophe before it. A Parquet file is put together beside its name; lines go into a pipe or a device as well.
     """
     from shroff.decisions import exports
     from shroff.decisions.notebook import moment_ms

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.flags import Flag, flags
+from shroff.decisions.flags import Flag, flags, with_fields
 from shroff.decisions.outfiles import csv_line
 from shroff.decisions.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
+from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, Record
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
         raise UsageError(f"--as-of is for events, flags and labels; {kind.name} have no time of their own.")
 
     def batches(log: Log) -> Iterator[list[Any]]:
-        for batch in flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
+        for batch in _flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
             known = [one for one in batch if one.time_ms <= as_of_ms]
             if known:
                 yield known
@@ -94,7 +95,7 @@ def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
         yield [csv_line(kind.columns)]
     for batch in kind.batches(log):
         if format == "csv":
-            yield [csv_line(_cell(value) for value in kind.row(one).values()) for one in batch]
+            yield [csv_line(_cell(row[name]) for name in kind.columns) for row in map(kind.row, batch)]
         else:
             yield [kind.line(one) + b"\n" for one in batch]
 
@@ -108,6 +109,7 @@ def schema(kind: Kind) -> pa.Schema:
         "known_at": types["time"],
         "arrived": types["time"],
         "updated": types["time"],
+        "created": types["time"],
         "rules": pa.list_(pa.string()),
         "shadow_rules": pa.list_(pa.string()),
     }
@@ -244,27 +246,25 @@ def _late_row(late: LateEvent) -> dict[str, Any]:
 # ---- flags
 
 
-_FLAG_COLUMNS: Final = ("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated")
+_FLAG_COLUMNS: Final = (
+    *("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated", "id", "created", "fields"),
+)
+
+
+def _flags(log: Log, as_of_ms: int | None = None) -> Iterator[list[Flag]]:
+    for batch in flags(log, as_of_ms):
+        yield with_fields(log, batch)
 
 
 def _flag_row(flag: Flag) -> dict[str, Any]:
-    row = flag.row
-    return {
-        "seq": row.seq,
-        "rule": row.rule,
-        "entity": row.entity,
-        "key": row.key,
-        "event": row.event,
-        "reason": row.reason,
-        "accuracy": flag.accuracy,
-        "time": _Time(row.time_ms),
-        "updated": _Time(flag.updated_ms),
-    }
+    created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
+    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
+    return document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
 
 
 def _flag_line(flag: Flag) -> bytes:
-    times = {"time": time_text(flag.time_ms), "updated": time_text(flag.updated_ms)}
-    return msgspec.json.encode(_flag_row(flag) | times)
+    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
+    return msgspec.json.encode(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
 
 
 KINDS: Final = {
@@ -275,7 +275,7 @@ KINDS: Final = {
     "late": Kind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
     "flags": Kind(
         "flags",
-        flags,
+        _flags,
         _flag_line,
         _FLAG_COLUMNS,
         _flag_row,

@@ -6,8 +6,8 @@ verdict in force of that event, wherever a flag is shown, so nothing has to be k
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
@@ -29,6 +29,7 @@ class Flag:
     row: FlagRow
     accuracy: str
     updated_ms: int
+    fields: bytes | None = None  # of the event that raised it, as JSON, where they were looked up
 
     @property
     def time_ms(self) -> int:
@@ -42,6 +43,20 @@ class _Said(msgspec.Struct):
     event: str
     verdict: str
     source: str
+
+
+def with_fields(log: Log, batch: Sequence[Flag]) -> list[Flag]:
+    """The flags with the fields of their events: whatever else the event says of whom it is about."""
+    ids: dict[str, list[str]] = {}
+    for one in batch:
+        type_, _, id_ = one.row.event.partition("/")
+        ids.setdefault(type_, []).append(id_)
+    bodies = {
+        f"{type_}/{id_}": record.body
+        for type_, wanted in ids.items()
+        for id_, record in log.find(type_, list(dict.fromkeys(wanted))).items()
+    }
+    return [replace(one, fields=bodies.get(one.row.event)) for one in batch]
 
 
 def flags(log: Log, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[Flag]]:

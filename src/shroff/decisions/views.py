@@ -114,7 +114,8 @@ class Views(ABC):
     def flags(self) -> pa.Table:
         """All flags, as `shroff export flags --format parquet` writes them.
 
-        `accuracy` follows from the verdict in force of the flag's event, known at `updated`.
+        `accuracy` follows from the verdict in force of the flag's event, known at `updated`; `fields` are that
+        event's fields as JSON, its account for example.
         """
         return self._exported("flags")
 

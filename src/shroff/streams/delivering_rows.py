@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -48,19 +48,25 @@ KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisi
 
 def flag_body(row: FlagRow) -> bytes:
     """A flag as JSON, as it was raised: what `shroff export flags` gives of it until a label says more."""
-    time = time_text(row.time_ms)
-    found = {
+    return msgspec.json.encode(flag_document(row, row.accuracy, row.time_ms))
+
+
+def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> dict[str, Any]:
+    """A flag as it is answered, sent on and exported. Its id is its place and its rule."""
+    created = time_text(row.time_ms)
+    return {
+        "id": f"{row.seq}-{row.rule}",
         "seq": row.seq,
         "rule": row.rule,
         "entity": row.entity,
         "key": row.key,
         "event": row.event,
         "reason": row.reason,
-        "accuracy": row.accuracy,
-        "time": time,
-        "updated": time,
+        "accuracy": accuracy,
+        "created": created,
+        "time": created,
+        "updated": time_text(updated_ms),
     }
-    return msgspec.json.encode(found)
 
 
 def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part]:

@@ -15,6 +15,7 @@ from shroff.events.event import time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.people.audit import Act
+from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.events import label_shown
 from shroff.web.http import PROBLEM, Request, Response, json_response
@@ -126,18 +127,7 @@ def known_key(project: Project, entity: str, key: str) -> str:
 def document(row: FlagRow, standing: Standing | None) -> dict[str, Any]:
     """A flag for who asks. Its id is its place and rule."""
     updated_ms = row.time_ms if standing is None else standing.known_at_ms
-    return {
-        "id": f"{row.seq}-{row.rule}",
-        "seq": row.seq,
-        "rule": row.rule,
-        "entity": row.entity,
-        "key": row.key,
-        "event": row.event,
-        "reason": row.reason,
-        "accuracy": PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING),
-        "time": time_text(row.time_ms),
-        "updated": time_text(updated_ms),
-    }
+    return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)
 
 
 def _rows(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[FlagRow]:

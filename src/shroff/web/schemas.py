@@ -171,7 +171,7 @@ LABELLED: Final = record(
     in_force=record("verdict source", verdict=TEXT, source=TEXT),
 )
 FLAG: Final = record(
-    "id seq rule entity key event reason accuracy time updated",
+    "id seq rule entity key event reason accuracy created time updated",
     id=TEXT,
     seq=COUNT,
     rule=TEXT,
@@ -180,6 +180,7 @@ FLAG: Final = record(
     event=TEXT,
     reason=TEXT,
     accuracy={"type": "string", "enum": ["PENDING_CONFIRMATION", "FALSE_ALARM", "ACCURATE_PREDICTION"]},
+    created=TIME,
     time=TIME,
     updated=TIME,
 )
