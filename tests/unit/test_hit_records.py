@@ -59,3 +59,15 @@ def test_no_more_is_kept_than_there_is_room_for_while_it_is_read(tmp_path, monke
 
     assert most <= 6
     assert ids_of(records)[-3:] == ["p-7", "p-8", "p-9"]
+
+
+def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
+    bank, records = Bank(tmp_path), HitRecords()
+    pay(bank, 1, 1)
+    bank.project.label("payment/p-1", "genuine", known_at="2999-01-01T00:00:00Z")
+    with closing(bank.project.open_log(read_only=True)) as log:
+        records.follow(log, bank.project.definitions, clock_ms=bank.clock_ms)
+        (event,) = records.events.values()
+
+        assert records.now_ms == records.last_ms
+        assert records.is_immature(event, bank.project.definitions)

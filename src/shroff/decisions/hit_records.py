@@ -104,9 +104,10 @@ class HitRecords:
     events: dict[int, HitEvent] = field(default_factory=dict)
     by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     since_ms: int | None = None
-    now_ms: int = 0  # of the newest event or label
+    now_ms: int = 0  # of the newest event or label, up to the clock
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
+    _clock_ms: int | None = None
     _upto: int = -1
     _floor: int = 0  # to which it goes back
     _named: dict[str, int] = field(default_factory=dict)
@@ -120,8 +121,15 @@ class HitRecords:
         """Whether it went back as far as it does."""
         return self._upto >= 0 and self.from_seq <= self._floor
 
-    def follow(self, log: Log, definitions: Definitions, within_s: float | None = None) -> None:
-        """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole."""
+    def follow(
+        self, log: Log, definitions: Definitions, within_s: float | None = None, clock_ms: int | None = None
+    ) -> None:
+        """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole.
+
+        Args:
+            clock_ms: Labels that become known only after now make nothing older; where left out, each is believed.
+        """
+        self._clock_ms = clock_ms
         end_s = None if within_s is None else time.monotonic() + within_s
         with self._lock:
             try:
@@ -273,11 +281,13 @@ class HitRecords:
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, Said]:
         """What the labels of some places say in the end, by the names of their events."""
         decoder, found = msgspec.json.Decoder(_Label), dict[str, Said]()
+        limit_ms = None if self._clock_ms is None else max(self._clock_ms, log.watermark_ms() or 0)
         for records in log.labels_after(after, upto):
             for record in records:
                 label = decoder.decode(record.body)
                 known_at_ms = parse_time(label.known_at)
-                self.now_ms = max(self.now_ms, known_at_ms)
+                if limit_ms is None or known_at_ms <= limit_ms:
+                    self.now_ms = max(self.now_ms, known_at_ms)
                 said = Said(Standing(label.verdict, label.source, known_at_ms), label.reason)
                 before = found.get(label.event)
                 found[label.event] = said if before is None else before.later(said)

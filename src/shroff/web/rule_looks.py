@@ -59,7 +59,7 @@ class RuleLooks:
                 try:
                     with project.reading() as log:
                         self.histories.follow(log)
-                        self.records.follow(log, project.definitions, SLICE_S)
+                        self.records.follow(log, project.definitions, SLICE_S, project.now_ms())
                 except UsageError:  # there is no log yet
                     return True
             if self.records.is_whole or not is_whole:
