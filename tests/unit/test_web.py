@@ -413,6 +413,16 @@ def test_health_and_metrics_say_how_it_is(bank):
         assert 'shroff_http_requests_total{method="POST",route="/api/v1/events/{event}",status="422"} 1\n' in text
         assert "shroff_log_place 2\n" in text
 
+        label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T08:30:00Z"}
+        assert (await asks.ask("POST", "/api/v1/labels", label)).status == 200
+        for _ in range(200):  # until the thread of the log has counted what it has answered
+            text = (await asks.ask("GET", "/metrics", key="service")).body.decode()
+            if "shroff_log_place 3\n" in text:
+                break
+            await asyncio.sleep(0.01)
+        assert 'shroff_taken_total{kind="label",became="appended"} 1\n' in text
+        assert "shroff_log_place 3\n" in text
+
     run(bank, steps)
 
 

@@ -66,6 +66,7 @@ class Answering:
     ) -> None:
         self._log, self._writer, self._inbox, self._posts, self._begun = log, writer, inbox, posts, begun
         self._between = between
+        inbox.count = work.counts.add
         self._work, self._careful = work, careful
         self._held = ExitStack()
         self._outflow = Outflow(log, delivering, self._held, tell)
@@ -152,6 +153,7 @@ class Answering:
                 self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
         self._between(self._writer, self._log)
+        self._work.seq = self._writer.seq  # also what the inbox and others brought
 
     def _serve(self) -> None:
         try:

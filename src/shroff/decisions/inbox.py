@@ -27,7 +27,7 @@ from shroff.decisions.progress import unheard
 from shroff.decisions.pruning import pruned
 from shroff.decisions.retrying import Decoders, Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
-from shroff.decisions.writer import Answer, Writer
+from shroff.decisions.writer import Answer, Prepared, Writer
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
@@ -198,6 +198,7 @@ class Inbox:
         decoder: Decoders = lambda: None,
         took_up: Callable[[], Sequence[Offset]] = tuple,
     ) -> None:
+        self.count: Callable[[Prepared], object] = lambda _: None  # told of what requests brought, once it is durable
         self._decoder, self._took_up = decoder, took_up
         self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
         self._adoption: Adoption | None = None
@@ -307,6 +308,7 @@ class Inbox:
             mine = [next(answers) for _ in submissions]
             prepared.batch.replies.append(_reply(number, mine))
         self._writer.commit(prepared)
+        self.count(prepared)
 
     # ---- all else
 
@@ -363,6 +365,7 @@ class Inbox:
         prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets)
         prepared.batch.replies.append(_reply(request.number, prepared.answers))
         self._writer.commit(prepared)
+        self.count(prepared)
 
     def _retry(self, request: Request, asked: _Retry) -> None:
         definitions = self._writer.definitions

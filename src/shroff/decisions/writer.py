@@ -91,6 +91,11 @@ class Writer:
         return self._state
 
     @property
+    def seq(self) -> int:
+        """The last place of the log, with those of a batch that is open."""
+        return self._seq
+
+    @property
     def unsaved(self) -> int:
         """Places of the log that the next start would have to read."""
         return self._seq - self._saved_seq
