@@ -276,14 +276,14 @@ class Project(
 
         Raises: UsageError where neither is given, or a variable is not set.
         """
+        from shroff.adapters.http_calls import Calls
         from shroff.adapters.registry_http import HttpRegistry
 
         told = {"url": address} if address or system is None else dict(system.registry)
         if not told.get("url"):
             raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
-        told = {name: config.filled(text, "registry") for name, text in told.items()}
-        files = {name: str(self.places.folder / told[name]) for name in ("ca", "cert", "key") if name in told}
-        return HttpRegistry(told["url"], ca=files.get("ca", ""), cert=files.get("cert", ""), key=files.get("key", ""))
+        found = self.systems.called(System("registry", told), self.places.folder)
+        return HttpRegistry(found.text("url"), Calls.of(found.options))
 
     def reach(self, system: System, limit_s: float) -> str:
         """Have a connection to the server of a system, and let go of it; gives its host and port.
@@ -365,7 +365,7 @@ class Project(
             return None
         from shroff.adapters.people_oidc import provider_of
 
-        return provider_of(filled(self.systems.sign_in), self.places.folder)
+        return provider_of(self.systems.called(self.systems.sign_in, self.places.folder))
 
     def open_source(self, system: System) -> Source:
         """The live source of these settings. Raises: UsageError where they contradict each other."""
@@ -421,7 +421,9 @@ class Project(
 
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-        sink: Sink = load_adapter(f"sink.{system.kind}")(name, filled(system).options)
+        is_called = system.kind == "webhook"
+        told = self.systems.called(system, self.places.folder) if is_called else filled(system)
+        sink: Sink = load_adapter(f"sink.{system.kind}")(name, told.options)
         return sink
 
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:

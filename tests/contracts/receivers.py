@@ -19,6 +19,7 @@ class Received:
     """
 
     calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     connections: int = 0
@@ -41,6 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         received = self.server.received
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        received.paths.append(self.path)
         received.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
         answer = received.answers.pop(0) if received.answers else received.judge(body)
         if answer == "hang":

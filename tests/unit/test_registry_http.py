@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from shroff import app
 from shroff.adapters import registry_http
+from shroff.adapters.http_calls import Calls
 from shroff.adapters.registry_http import HttpRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from tests.unit.projects import FILES
@@ -81,7 +82,7 @@ class Quiet(HTTPServer):
 
 
 def asked(address: str, **settings) -> str | None:
-    with closing(HttpRegistry(address, timeout_s=2, **settings)) as registry:
+    with closing(HttpRegistry(address, Calls(timeout_s=2, **settings))) as registry:
         return registry.schema(7)
 
 
@@ -177,7 +178,7 @@ def test_encrypted_means_verified(tmp_path, certificate):
             asked(f"https://localhost:{host.partition(':')[2]}", ca=certificate)
         assert asked(f"https://{host}", ca=certificate) == ANSWERED["schema"]
     with pytest.raises(UsageError, match="cannot be read as certificates"):
-        HttpRegistry("https://registry.example", ca=str(tmp_path / "none.pem"))
+        Calls(ca=str(tmp_path / "none.pem"))
 
 
 def test_a_registry_that_asks_who_we_are_gets_our_certificate(tmp_path, certificate):
@@ -198,12 +199,12 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path, c
     locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(SECRET.encode())))
 
     with pytest.raises(UsageError, match="has a password: give it without one"):
-        HttpRegistry("https://registry.example", cert=certificate, key=str(locked))
+        Calls(cert=certificate, key=str(locked))
 
 
 def test_certificates_for_an_address_in_the_clear_are_a_mistake(certificate):
     with pytest.raises(UsageError, match=r"certificates are for https://.*http://registry\.example"):
-        HttpRegistry("http://registry.example", ca=certificate)
+        HttpRegistry("http://registry.example", Calls(ca=certificate))
 
 
 def test_the_settings_of_a_project_name_files_from_its_folder(tmp_path, certificate):

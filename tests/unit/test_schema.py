@@ -47,7 +47,8 @@ source:
     lanes: 4
     key: card
     format: avro
-    registry: { url: https://localhost:8081/apis/ccompat/v7, ca: ca.pem, cert: shroff.pem, key: shroff.key }
+    registry:
+      { url: https://localhost:8081/apis/ccompat/v7, ca: a.pem, cert: b.pem, key: c.key, proxy: none, timeout: 2s }
     group: bank
     dead_letters: refused
     start: latest
@@ -81,6 +82,8 @@ sinks:
       secret: ${HOOK_SECRET}
       outcomes: [decline, review]
       timeout: 10s
+      proxy: http://proxy.bank:3128
+      ca: certs/ca.pem
 online: { url: "redis://localhost:6379/1", prefix: bank, ttl: 90d, entities: [card] }
 mail:
   smtp: smtp://shroff@mail.bank.example:587
@@ -103,6 +106,9 @@ sign_in:
     claim: groups
     roles: { fraud-team: analyst, "fraud leads": admin }
     ca: certs/ca.pem
+    proxy: none
+    timeout: 5s
+http: { proxy: "${PROXY}", ca: certs/ca.pem, timeout: 5s }
 sessions: { idle: 15m, lasts: 8h }
 snapshots:
   every: 10m
@@ -248,7 +254,7 @@ source:
     labels: verdicts
     field: event
     format: json
-    registry: { url: https://registry.example, ca: ca.pem, cert: shroff.pem, key: shroff.key }
+    registry: { url: https://registry.example, ca: a.pem, cert: b.pem, key: c.key, proxy: none, timeout: 2s }
     dead_letters: refused
     trim: true
     late: refuse

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from pathlib import Path
+from http.client import HTTPException
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
+from shroff.adapters.http_calls import Calls, Deadline, reason
 from shroff.adapters.server_url import is_loopback
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.events.systems import System
@@ -26,7 +25,6 @@ try:
 except ModuleNotFoundError:
     raise UsageError("signing in by OpenID needs the extra 'sso': pip install 'shroff[sso]'.") from None
 
-TIMEOUT_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 SKEW_S: Final = 60  # by which clocks may differ
 KEPT_S: Final = 3_600.0  # how long what the provider said of itself is believed
@@ -50,7 +48,7 @@ class OidcProvider:
         secret: str,
         claim: str,
         roles: Mapping[str, Role],
-        ca: str = "",
+        calls: Calls | None = None,
         now_s: Callable[[], float] = time.time,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,9 +57,9 @@ class OidcProvider:
         Args:
             issuer: As the provider calls itself, to the letter.
             claim: Which claim says what somebody may do.
-            ca: A file of certificates to trust instead of the system's.
+            calls: How calls leave.
 
-        Raises: UsageError where the address will not do, or the file has no certificates.
+        Raises: UsageError where the address will not do.
         """
         self.issuer, self.roles = issuer, roles
         self._client_id, self._secret, self._claim = client_id, secret, claim
@@ -70,10 +68,7 @@ class OidcProvider:
         self._metadata: tuple[float, dict[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
         _check_secure(issuer)
-        try:
-            self._trust = ssl.create_default_context(cafile=ca or None)
-        except (OSError, ssl.SSLError):
-            raise UsageError(f"sign_in: {ca} is no file of certificates.") from None
+        self._calls = calls or Calls()
 
     def __repr__(self) -> str:
         return f"OidcProvider({self.issuer})"
@@ -213,20 +208,16 @@ class OidcProvider:
     def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, dict[str, Any]]:
         """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        connection: HTTPConnection = (
-            HTTPSConnection(host, port, timeout=TIMEOUT_S, context=self._trust)
-            if parts.scheme == "https"
-            else HTTPConnection(host, port, timeout=TIMEOUT_S)
-        )
+        connection = self._calls.connection(parts.scheme, parts.hostname or "", parts.port)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            connection.request(method, path, body or None, {"Accept": "application/json", **headers})
-            answer = connection.getresponse()
-            data = answer.read(ANSWER_BYTES_MAX + 1)
+            with Deadline(connection, self._calls.timeout_s):
+                connection.request(method, path, body or None, {"Accept": "application/json", **headers})
+                answer = connection.getresponse()
+                data = answer.read(ANSWER_BYTES_MAX + 1)
         except (OSError, HTTPException) as error:
-            why = type(error).__name__ if not str(error) else str(error)
-            raise TransientError(f"the OpenID provider {self.issuer} cannot be reached: {why}. Try again") from None
+            words = f"the OpenID provider {self.issuer} cannot be reached: {reason(error)}. Try again"
+            raise TransientError(words) from None
         finally:
             connection.close()
         try:
@@ -236,8 +227,8 @@ class OidcProvider:
         return answer.status, found if isinstance(found, dict) else {}
 
 
-def provider_of(system: System, folder: Path) -> OidcProvider:
-    """The provider of these settings, filled; files of certificates are named from the project's folder on.
+def provider_of(system: System) -> OidcProvider:
+    """The provider of these settings, filled.
 
     Raises: UsageError as `OidcProvider`.
     """
@@ -247,7 +238,7 @@ def provider_of(system: System, folder: Path) -> OidcProvider:
         secret=system.text("client_secret"),
         claim=system.text("claim", "groups"),
         roles=known_roles(system.options["roles"]),
-        ca=str(folder / system.text("ca")) if "ca" in system.options else "",
+        calls=Calls.of(system.options),
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from shroff.adapters.http_calls import Calls, Deadline, reason
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.schemas import Registered
 
-TIMEOUT_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 _KIND: Final = "application/vnd.schemaregistry.v1+json"
 _NO_SUBJECT: Final = (40401, 40402, 40408)  # no such subject, no such version, no level of its own
@@ -36,29 +35,17 @@ class HttpRegistry:
 
     Args:
         address: `http://HOST:PORT/PATH` or https; `USER:PASSWORD@` before the host logs in (Basic).
-        ca: A file of certificates to trust instead of the system's.
-        cert: A file with a certificate, where the registry asks who we are.
-        key: A file with its key, without a password; without one it is in `cert`.
+        calls: How calls leave.
 
-    Raises: UsageError where the address is none, a file is not of certificates, or there are such for http://.
+    Raises: UsageError where the address is none, or there are certificates for http://.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        ca: str = "",
-        cert: str = "",
-        key: str = "",
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
+    def __init__(self, address: str, calls: Calls | None = None) -> None:
         where = _where(address)
         self.address = f"{where.scheme}://{where.host_and_port}{where.path}"
-        self._path, self._timeout_s = where.path, timeout_s
-        self._host, self._port = where.host, where.port
-        if where.scheme == "http" and (ca or cert or key):
+        self._where, self._calls = where, calls or Calls()
+        if where.scheme == "http" and self._calls.has_certificates:
             raise UsageError(f"certificates are for https://, and the schema registry is at {self.address}.")
-        self._trust = _trust(ca, cert, key) if where.scheme == "https" else None
         self._headers = {"Accept": f"{_KIND}, application/json", "Content-Type": _KIND, **_login(where)}
         self._connection: HTTPConnection | None = None
 
@@ -154,21 +141,17 @@ class HttpRegistry:
 
     def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         if self._connection is None:
-            self._connection = self._made()
-        self._connection.request(method, f"{self._path}{path}", body, self._headers)
-        answer = self._connection.getresponse()
-        raw = answer.read(ANSWER_BYTES_MAX + 1)
+            self._connection = self._calls.connection(self._where.scheme, self._where.host, self._where.port)
+        with Deadline(self._connection, self._calls.timeout_s):
+            self._connection.request(method, f"{self._where.path}{path}", body, self._headers)
+            answer = self._connection.getresponse()
+            raw = answer.read(ANSWER_BYTES_MAX + 1)
         if len(raw) > ANSWER_BYTES_MAX:
-            raise HTTPException(f"its answer is longer than {ANSWER_BYTES_MAX:,} bytes")
+            raise OSError(f"its answer is longer than {ANSWER_BYTES_MAX:,} bytes")
         return answer.status, raw
 
-    def _made(self) -> HTTPConnection:
-        if self._trust is None:
-            return HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        return HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=self._trust)
-
     def _away(self, error: Exception) -> SchemasAwayError:
-        why = "it does not answer in time" if isinstance(error, TimeoutError) else _reason(error)
+        why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
         words = f"the schema registry at {self.address} cannot be reached: {why}. Is it running, and the address right?"
         return SchemasAwayError(words)
 
@@ -212,22 +195,6 @@ def _login(where: _Where) -> dict[str, str]:
     return {"Authorization": f"Basic {known}"}
 
 
-def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
-    try:
-        found = ssl.create_default_context(cafile=ca or None)
-        if cert:
-            found.load_cert_chain(cert, key or None, password=_no_password)
-    except OSError as error:  # of ssl, too
-        named = " or ".join(name for name in (ca, cert, key) if name)
-        raise UsageError(f"{named} cannot be read as certificates: {_reason(error)}.") from None
-    return found
-
-
-def _no_password() -> str:
-    """Without it the library would ask for one on the terminal. Raises: UsageError."""
-    raise UsageError("the key of the schema registry's client certificate has a password: give it without one.")
-
-
 def _quoted(subject: str) -> str:
     return quote(subject, safe="")
 
@@ -243,10 +210,3 @@ def _avro_text(found: Any, what: str) -> str:
     if not isinstance(text, str):
         raise UsageError(f"{what} has no text")
     return text
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(words).rstrip(".")

@@ -1,29 +1,27 @@
 """Decisions and flags as signed calls of an address, one after the other, by Python's own HTTP client.
 
 The body is the decision's document, or the flag as JSON; headers are those of Standard Webhooks (see
-`shroff.webhooks`). The address is the project's own and may be in a private network; it is called as it stands:
-redirects are not followed, and no proxy is asked. Certificates are checked.
+`shroff.webhooks`). The address is the project's own and may be in a private network; redirects are not followed.
+Certificates are checked. Proxy, trust and time are those of `http_calls`.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, responses
-from threading import Timer
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import shroff
 from shroff import webhooks
+from shroff.adapters.http_calls import Calls, Deadline, reason
 from shroff.errors import UsageError
-from shroff.language.values import parse_duration
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
-TIMEOUT: Final = "10s"
 READ_MAX: Final = 65_536  # of an answer, which nobody looks at
 LATER: Final = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
 _REDIRECTS: Final = range(300, 400)
@@ -47,7 +45,7 @@ class WebhookSink:
 
         Args:
             name: Of the sink, with which the ids of calls begin.
-            options: `url`, `secret`, and `timeout` for the whole of an answer.
+            options: `url`, `secret`, and those of `http_calls.Calls`; `timeout` is for the whole of an answer.
 
         Raises: UsageError where the address or the secret is none.
         """
@@ -62,13 +60,11 @@ class WebhookSink:
             raise UsageError("the address of a webhook holds no password: receivers know shroff by its signature.")
         self._name, self._secret, self._now_s = name, str(options["secret"]), now_s
         webhooks.keys_of(self._secret)
-        self._timeout_s = parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000
+        calls = Calls.of(options)
+        self._timeout_s = calls.timeout_s
         self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")  # for messages: paths may hold keys
         self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._made: Callable[[], HTTPConnection] = lambda: HTTPConnection(host, port, timeout=self._timeout_s)
-        if url.scheme == "https":
-            context = ssl.create_default_context()
-            self._made = lambda: HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
+        self._made = partial(calls.connection, url.scheme, host, port)
         self._connection: HTTPConnection | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
@@ -109,16 +105,16 @@ class WebhookSink:
         except (OSError, HTTPException) as error:
             self.close()
             if not is_kept:
-                raise AwayError(f"{self._where}: {_words(error)}") from None
+                raise AwayError(f"{self._where}: {reason(error)}") from None
         try:  # the receiver may have closed a connection that was kept
             return self._answered(row.body, sent)
         except (OSError, HTTPException) as error:
             self.close()
-            raise AwayError(f"{self._where}: {_words(error)}") from None
+            raise AwayError(f"{self._where}: {reason(error)}") from None
 
     def _answered(self, body: bytes, sent: Mapping[str, str]) -> tuple[int, str]:
         connection = self._connection = self._connection or self._made()
-        with _Deadline(connection, self._timeout_s):
+        with Deadline(connection, self._timeout_s):
             connection.request("POST", self._target, body, dict(sent))
             answer = connection.getresponse()
             self._read(answer)
@@ -155,36 +151,3 @@ class WebhookSink:
         with suppress(ValueError, TypeError):
             return max(parsedate_to_datetime(text).timestamp() - self._now_s(), 0)
         return 0
-
-
-class _Deadline:
-    """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
-
-    def __init__(self, connection: HTTPConnection, within_s: float) -> None:
-        self._connection, self._within_s, self._is_over = connection, within_s, False
-        self._timer = Timer(within_s, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._timer.cancel()
-        if self._is_over and error is not None:
-            raise TimeoutError(f"no answer within {self._within_s:g} s")
-
-    def _end(self) -> None:
-        self._is_over = True
-        socket = self._connection.sock
-        if socket is not None:
-            with suppress(OSError):
-                socket.shutdown(2)  # both ways: a thread that reads is woken
-
-
-def _words(error: Exception) -> str:
-    """What went wrong with a connection, without addresses."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate cannot be trusted: {error.verify_message}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
-    return f"it does not answer as HTTP ({type(error).__name__})"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.events.mail_keys import FILE, HTTP, VARIABLE
+from shroff.events.http_keys import CALLS
+from shroff.events.mail_keys import HTTP, VARIABLE
 from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice, own_names
 
 SIGN_IN: Final = Keys(
@@ -43,7 +44,7 @@ SIGN_IN: Final = Keys(
                         is_required=True,
                         examples=("{ fraud-team: analyst, fraud-leads: admin }",),
                     ),
-                    Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
+                    *CALLS,
                 ),
             ),
             is_required=True,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,6 +18,7 @@ import msgspec
 
 from shroff import config
 from shroff.errors import Problem, UsageError
+from shroff.events.http_keys import HTTP_CALLS
 from shroff.events.mail_keys import MAIL, TOLD_KEPT_MS, WEB
 from shroff.events.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.events.systems_keys import (
@@ -116,9 +118,23 @@ class Systems:
     online: System | None = None
     sign_in: System | None = None
     sessions: SessionTimes = field(default_factory=SessionTimes)
+    http: System = field(default_factory=lambda: System("http", {}))
     mail: System = field(default_factory=lambda: System("mail", {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
+
+    def called(self, system: System, folder: Path) -> System:
+        """A system that is called over HTTP, filled, with `http:` for what it leaves open; files by their whole paths.
+
+        Raises: UsageError as `config.filled`.
+        """
+        own = filled(system)
+        usual = dict(filled(self.http).options)
+        if own.text("url").startswith("http://"):
+            usual.pop("ca", None)  # it is for all that are encrypted
+        options = {**usual, **own.options}
+        files: dict[str, Any] = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
+        return System(system.kind, {**options, **files})
 
     @property
     def public_url(self) -> str:
@@ -152,6 +168,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _online(top, problems),
         _sign_in(top, problems),
         _sessions(top, problems),
+        System("http", _mapping(_read(top, "http", HTTP_CALLS, problems))),
         _mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),

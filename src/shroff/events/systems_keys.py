@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.events.http_keys import CALLS, HTTP_CALLS
 from shroff.events.mail_keys import FILE, HTTP, MAIL, VARIABLE, WEB
 from shroff.events.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.language.keys import (
@@ -46,12 +47,7 @@ _REGISTRY: Final = Key(
                 "a schema registry by its address",
                 (
                     Key("url", "The registry.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
-                    Key(
-                        "ca",
-                        "A file of certificates (PEM) that are trusted in place of the system's.",
-                        FILE,
-                        examples=("certs/ca.pem",),
-                    ),
+                    *CALLS,
                     Key(
                         "cert",
                         "A file with the certificate (PEM) by which the registry knows this client.",
@@ -328,7 +324,7 @@ SINK: Final = Keys(
                         Many("outcomes", choice("approve", "challenge", "review", "decline")),
                         examples=("[decline, review]",),
                     ),
-                    Key("timeout", "How long an answer may take.", DURATION, default="10s"),
+                    *CALLS,
                 ),
             ),
         ),
@@ -416,6 +412,12 @@ SYSTEMS: Final = (
         "How long people stay signed in to the service.",
         SESSIONS,
         examples=("{ idle: 15m, lasts: 8h }",),
+    ),
+    Key(
+        "http",
+        "How HTTP calls leave: those of webhooks, the schema registry and OpenID, where they do not say it themselves.",
+        HTTP_CALLS,
+        examples=("{ proxy: http://proxy.bank:3128, ca: certs/bank.pem }",),
     ),
     Key(
         "mail",

@@ -1,0 +1,168 @@
+"""HTTP calls that leave, of webhooks, the schema registry and OpenID providers: proxy, trust and time in one place.
+
+What `http:` of shroff.yaml leaves open the environment says, as it does for other programs: `HTTPS_PROXY`, `HTTP_PROXY`
+and `NO_PROXY` (small letters, too), `SSL_CERT_FILE` and `SSL_CERT_DIR`. Addresses of this machine go through no proxy.
+Redirects are nobody's business here: a call is answered by the address that was called.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPSConnection
+from threading import Timer
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from shroff import config
+from shroff.adapters.server_url import is_loopback
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+
+TIMEOUT: Final = "10s"
+NO_PROXY: Final = "none"
+
+
+class Calls:
+    """How calls leave.
+
+    Args:
+        proxy: `http://HOST:PORT`, with `USER:PASSWORD@` before the host where it asks for one; `none`; or nothing where
+            the environment says.
+        ca: A file of certificates to trust instead of the system's.
+        cert: A file with a certificate, where the other side asks who we are.
+        key: A file with its key, without a password; without one it is in `cert`.
+        timeout_s: For the whole of an answer.
+
+    Raises: UsageError where a file is not of certificates, or the proxy is none.
+    """
+
+    def __init__(
+        self, *, proxy: str = "", ca: str = "", cert: str = "", key: str = "", timeout_s: float | None = None
+    ) -> None:
+        self.timeout_s = parse_duration(TIMEOUT) / 1_000 if timeout_s is None else timeout_s
+        self.has_certificates = bool(ca or cert or key)
+        self._proxy = proxy
+        self._trust = _trust(ca, cert, key)
+        if proxy not in {"", NO_PROXY}:
+            _proxy_at(proxy)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Calls:
+        """By the settings of a system. Raises: UsageError."""
+        names = {name: str(options[name]) for name in ("proxy", "ca", "cert", "key") if name in options}
+        return cls(**names, timeout_s=parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000)
+
+    def connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
+        """A connection to a host, through the proxy where there is one; nobody is called yet."""
+        proxy = self._proxy_of(scheme, host)
+        if proxy is None:
+            if scheme == "https":
+                return HTTPSConnection(host, port, timeout=self.timeout_s, context=self._trust)
+            return HTTPConnection(host, port, timeout=self.timeout_s)
+        headers = _login(proxy)
+        at = proxy.hostname or ""
+        if scheme == "https":
+            through = HTTPSConnection(at, proxy.port or 80, timeout=self.timeout_s, context=self._trust)
+            through.set_tunnel(host, port, headers)
+            return through
+        named = f"[{host}]" if ":" in host else host
+        origin = f"http://{named}" if port is None else f"http://{named}:{port}"
+        return _Forwarded(at, proxy.port or 80, self.timeout_s, origin, headers)
+
+    def _proxy_of(self, scheme: str, host: str) -> SplitResult | None:
+        if self._proxy == NO_PROXY or is_loopback(host):
+            return None
+        found = self._proxy or config.proxy_for(scheme, host)
+        return _proxy_at(found) if found else None
+
+
+class _Forwarded(HTTPConnection):
+    """A connection to a proxy that is told the whole address of each request."""
+
+    def __init__(self, host: str, port: int, timeout_s: float, origin: str, headers: Mapping[str, str]) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._origin, self._own = origin, headers
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        encode_chunked: bool = False,
+    ) -> None:
+        whole = f"{self._origin}{url}"
+        super().request(method, whole, body, {**headers, **self._own}, encode_chunked=encode_chunked)
+
+
+class Deadline:
+    """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
+
+    def __init__(self, connection: HTTPConnection, within_s: float) -> None:
+        self._connection, self._within_s, self._is_over = connection, within_s, False
+        self._timer = Timer(within_s, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._timer.cancel()
+        if self._is_over and error is not None:
+            raise TimeoutError(f"no answer within {self._within_s:g} s")
+
+    def _end(self) -> None:
+        self._is_over = True
+        socket = self._connection.sock
+        if socket is not None:
+            with suppress(OSError):
+                socket.shutdown(2)  # both ways: a thread that reads is woken
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a connection, in words without addresses."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    return f"it does not answer as HTTP ({type(error).__name__})"
+
+
+def _proxy_at(address: str) -> SplitResult:
+    """The parts of a proxy's address. Raises: UsageError, without the address, which may hold a password."""
+    with suppress(ValueError):
+        found = urlsplit(address if "://" in address else f"http://{address}")
+        if found.scheme == "http" and found.hostname and found.port != 0:
+            return found
+    raise UsageError(
+        "the address of an HTTP proxy is http://HOST:PORT; proxies by TLS or SOCKS are not supported. It stands under "
+        "http: in shroff.yaml, or in HTTPS_PROXY or HTTP_PROXY."
+    )
+
+
+def _login(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    known = base64.b64encode(f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()).decode()
+    return {"Proxy-Authorization": f"Basic {known}"}
+
+
+def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
+    try:
+        found = ssl.create_default_context(cafile=ca or None)
+        if cert:
+            found.load_cert_chain(cert, key or None, password=_no_password)
+    except OSError as error:  # of ssl, too
+        named = " or ".join(name for name in (ca, cert, key) if name)
+        raise UsageError(f"{named} cannot be read as certificates: {reason(error)}.") from None
+    return found
+
+
+def _no_password() -> str:
+    """Without it the library would ask for one on the terminal. Raises: UsageError."""
+    raise UsageError("the key of a client certificate has a password: give it without one.")
