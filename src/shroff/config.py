@@ -142,15 +142,6 @@ def filled(text: str, what: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def proxy_for(scheme: str, host: str) -> str:
-    """The proxy that the environment names for calls to a host, as curl reads it; empty where it names none."""
-    from urllib.request import getproxies_environment
-    from urllib.request import proxy_bypass_environment as bypassed  # type: ignore[attr-defined]  # typeshed lacks it
-
-    proxies = getproxies_environment()
-    return "" if bypassed(host, proxies) else proxies.get(scheme, proxies.get("all", ""))
-
-
 def unset(text: str) -> list[str]:
     """The variables of `${NAME}` in a setting that the environment does not have, in order."""
     return [name for name in dict.fromkeys(_VARIABLE.findall(text)) if name not in os.environ]

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from shroff import config
 from shroff.adapters.server_url import is_loopback
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
@@ -76,7 +75,7 @@ class Calls:
     def _proxy_of(self, scheme: str, host: str) -> SplitResult | None:
         if self._proxy == NO_PROXY or is_loopback(host):
             return None
-        found = self._proxy or config.proxy_for(scheme, host)
+        found = self._proxy or _by_environment(scheme, host)
         return _proxy_at(found) if found else None
 
 
@@ -143,6 +142,15 @@ def _proxy_at(address: str) -> SplitResult:
         "the address of an HTTP proxy is http://HOST:PORT; proxies by TLS or SOCKS are not supported. It stands under "
         "http: in shroff.yaml, or in HTTPS_PROXY or HTTP_PROXY."
     )
+
+
+def _by_environment(scheme: str, host: str) -> str:
+    """The proxy that the environment names for calls to a host, as Python's own client reads it; empty without one."""
+    from urllib.request import getproxies_environment
+    from urllib.request import proxy_bypass_environment as bypassed  # type: ignore[attr-defined]  # typeshed lacks it
+
+    proxies = getproxies_environment()
+    return "" if bypassed(host, proxies) else proxies.get(scheme, proxies.get("all", ""))
 
 
 def _login(proxy: SplitResult) -> dict[str, str]:
