@@ -18,6 +18,7 @@ from shroff.decisions.backtest_report import page
 from shroff.decisions.decision import Decision, DrawnDecision
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.doctor import look_at_exploration
+from shroff.decisions.doctor_rows import read_rows
 from shroff.decisions.explain import explain
 from shroff.decisions.fold import fold
 from shroff.decisions.let_through import LET_THROUGH
@@ -440,3 +441,4 @@ def test_doctor_counts_them_and_says_when_it_ends(load):
     assert ended.state == "note"
     assert ended.words.endswith("it ended on 2027-12-31")
     assert list(look_at_exploration(log, load("payment: { score: { decline_at: 0.5 } }"), 0)) == []
+    assert read_rows(log, seed=1).damage == ""  # those decisions have a part that others lack

@@ -249,7 +249,10 @@ def test_files_that_say_the_same_put_no_version_in_force(desk):
     "changes, words",
     [
         ({"events.yaml": FILES["events.yaml"].replace("entities:", OTHER_TYPE + "entities:")}, "events.yaml or shroff"),
-        ({"shroff.yaml": FILES["shroff.yaml"].replace("EUR", "USD")}, "when the next process begins to write"),
+        (
+            {"shroff.yaml": FILES["shroff.yaml"].replace("EUR", "USD")},
+            "Start it again",
+        ),
         ({"features.yaml": "card:\n  a: count(x)\n  b: count(y)\n"}, "have 2 mistakes.*'shroff check' names them"),
     ],
 )

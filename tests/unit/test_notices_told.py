@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
+from email import message_from_bytes
+from email.policy import SMTP
 
 import pytest
 
@@ -377,6 +379,23 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
 
     assert bank.post.mails == []
     assert [(one.state, "its link has ended" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
+
+
+@pytest.mark.parametrize(
+    ("on", "says"),
+    [("decision", "We are checking your payment before it goes through."), ("flag", "We noticed a payment of yours")],
+)
+def test_a_mail_to_whom_the_event_names_is_a_receipt_and_says_nothing_of_rules(tmp_path, on, says):
+    text = f"on: {on}\nto: {{ field: email }}\nshow: {{ amount: this.amount, card: this.card }}\n"
+    bank = Bank(tmp_path, notice(text, "paid"))
+    bank.pay()
+    mail = message_from_bytes(bank.project.preview("paid").data, policy=SMTP)
+
+    assert says in text_of(mail)
+    assert str(mail["Subject"]).replace("\N{NO-BREAK SPACE}", " ") == "Your payment of 189.90 EUR on 28 May"
+    for kind in ("plain", "html"):
+        assert not {one for one in ("large", "payment/p-1", "small", "shroff") if one in text_of(mail, kind)}
+        assert "a whole card number." in text_of(mail, kind)
 
 
 def test_a_message_that_was_sent_or_refused_can_be_recorded(tmp_path):

@@ -176,7 +176,7 @@ class _Document(msgspec.Struct, kw_only=True):
     shadow_rules: msgspec.Raw
     features: msgspec.Raw
     versions: dict[str, str]
-    exploration: msgspec.Raw | None = None
+    exploration: msgspec.Raw = msgspec.Raw()  # not "or None", of which msgspec takes None alone
 
 
 def receipt_of(row: DecisionRow, body: bytes) -> bytes:
@@ -187,7 +187,7 @@ def receipt_of(row: DecisionRow, body: bytes) -> bytes:
     Raises: StorageError where the document is damaged.
     """
     found = stored(row.document, _Document, f"the decision at place {row.seq}")
-    parts = {name: bytes(value) for name in _SEALED if (value := getattr(found, name)) is not None}
+    parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}
     parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
     parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()
     return sha256(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))).digest()
