@@ -17,7 +17,7 @@ from shroff.errors import ShroffError, UsageError
 from shroff.events.systems import System
 from shroff.events.wire import JsonDecoder
 from shroff.streams.merge import Merge
-from shroff.testing.contracts.source import HOUR_MS, message, moment, numbers, read
+from shroff.testing.contracts.source import message, moment, numbers, read
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import program
 from tools.servers.kafka import Kafka
@@ -98,7 +98,7 @@ def secured() -> Iterator[Secured]:
 
 def source_of(cluster: Secured, client: dict[str, str], brokers: str = "") -> KafkaSource:
     settings = {"brokers": brokers or cluster.address, "topics": {"payment": "payments"}, "client": client}
-    merge = Merge(HOUR_MS, lambda _: moment)
+    merge = Merge(lambda _: moment)
     return KafkaSource(System("kafka", settings), JsonDecoder(), project="bank", merge=merge)
 
 

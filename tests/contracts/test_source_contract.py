@@ -211,7 +211,7 @@ class GivesMoreThanAsked(ListSource):
 
 class ReadsPartsOneAfterTheOther(ListSource):
     def __init__(self, outside: Lists, decoder: Decoder, merge: Merge) -> None:
-        super().__init__(outside, decoder, Merge(1 << 50, lambda _: contract.moment))
+        super().__init__(outside, decoder, Merge(lambda _: lambda _: None))
 
 
 class DropsWhatItCannotRead(ListSource):
@@ -319,7 +319,7 @@ def _fails(name: str, arguments: dict[str, Any], kind: type[ListSource]) -> bool
     opened: list[ListSource] = []
 
     def open_(decoder: Decoder | None = None) -> ListSource:
-        merge = Merge(bound.slack_ms, lambda _: contract.moment)
+        merge = Merge(lambda _: contract.moment)
         opened.append(outside.open(decoder or contract.JsonDecoder(), merge))
         return opened[-1]
 

@@ -135,7 +135,7 @@ def opened(topics: Topics) -> Iterator[Callable[..., KafkaSource]]:
 
 
 def source_of(outside: Topics, /, **options: Any) -> KafkaSource:
-    return outside.open(JsonDecoder(), Merge(HOUR_MS, lambda _: moment), **options)
+    return outside.open(JsonDecoder(), Merge(lambda _: moment), **options)
 
 
 # ---- topics
@@ -166,7 +166,7 @@ def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, o
     project = f"{topics.topic}.bank"
     settings = System("kafka", {"brokers": topics.address, "topics": {"payment": topics.topic}})
     without, having = (
-        KafkaSource(settings, JsonDecoder(), project=project, merge=Merge(HOUR_MS, lambda _: moment)) for _ in range(2)
+        KafkaSource(settings, JsonDecoder(), project=project, merge=Merge(lambda _: moment)) for _ in range(2)
     )
     without.start({})
     assert not without.takes_refused

@@ -21,7 +21,7 @@ class InMemory(Outside):
         self.topic.send(part, *values)
 
     def open(self, decoder: Decoder, merge: Merge) -> MemorySource:
-        return MemorySource(self.topic, decoder=decoder)
+        return MemorySource(self.topic, decoder=decoder, merge=merge)
 
     def remove_first(self, part: str, count: int) -> None:
         self.topic.gone[part] = count
@@ -39,7 +39,5 @@ class InMemory(Outside):
 
 
 class TestMemorySource(SourceContract):
-    unsupported = {"puts parts in order of time": "tests of the worker draw it"}  # noqa: RUF012 - a ClassVar
-
     def make_outside(self) -> InMemory:
         return InMemory()

@@ -103,7 +103,7 @@ def opened(redis: Any, stream: str) -> Iterator[Any]:
 
     def open_(url: str = redis.address, decoder: Any = None, **options: Any) -> RedisSource:
         settings = {"url": url, "streams": {"payment": stream}} | options
-        merge = Merge(10**15, lambda _: lambda _: None)
+        merge = Merge(lambda _: lambda _: None)
         made.append(RedisSource(System("redis", settings), decoder or JsonDecoder(), project=stream, merge=merge))
         return made[-1]
 
@@ -187,7 +187,7 @@ def test_each_run_of_a_stream_among_others_has_the_offset_behind_it(redis, clien
     for number in range(40):
         client.xadd(f"{stream}-{'ab'[number % 2]}", {"event": json.dumps({"n": number // 2, "at": number})})
     settings = {"url": redis.address, "streams": {"payment": f"{stream}-a", "login": f"{stream}-b"}}
-    merge = Merge(3, lambda _: lambda line: line.columns["at"])
+    merge = Merge(lambda _: lambda line: line.columns["at"])
     with closing(RedisSource(System("redis", settings), JsonDecoder(), project=stream, merge=merge)) as source:
         source.start({})
         runs = [run for limit in (7, 100) for run in source.poll(limit, 0)]
@@ -485,7 +485,7 @@ def test_workers_of_other_projects_do_not_wait_for_us(client, redis, stream, ope
     add(client, stream, 1)
     opened().start({})
     settings = System("redis", {"url": redis.address, "streams": {"payment": stream}})
-    other = RedisSource(settings, JsonDecoder(), project="b", merge=Merge(0, lambda _: lambda _: None))
+    other = RedisSource(settings, JsonDecoder(), project="b", merge=Merge(lambda _: lambda _: None))
     other.start({})
 
     assert numbers(drained(other)[0]) == [1]

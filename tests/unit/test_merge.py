@@ -1,16 +1,18 @@
-"""Lines of several parts in order of time, as far as it matters."""
+"""Lines of several parts, merged by event time."""
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.events.lines import Line
-from shroff.streams.merge import Merge
+from shroff.streams.merge import AHEAD, EARLIEST, Merge
 
-SLACK_MS = 10
+FEW = st.integers(0, 30)
 
 
 def line(at: int | None, number: int = 0) -> Line:
@@ -21,11 +23,13 @@ def moment(one: Line) -> Any:
     return None if one.columns is None else one.columns["at"]
 
 
-def merge(slack_ms: int = SLACK_MS, **parts: list[int | None]) -> Merge:
-    made = Merge(slack_ms, lambda _: moment)
+def merge(**parts: list[int | None]) -> Merge:
+    """Parts that have nothing more outside."""
+    made = Merge(lambda _: moment)
     for part, times in parts.items():
         made.open(part, None)
         made.add(part, [line(at) for at in times])
+        made.pass_by(part)
     return made
 
 
@@ -33,101 +37,57 @@ def taken(made: Merge, limit: int = 1_000) -> list[tuple[str, list[Any]]]:
     return [(part, [moment(one) for one in run]) for part, run in made.take(limit)]
 
 
-def test_parts_go_in_runs_that_are_no_more_than_the_slack_ahead():
-    #  a   0  5  10 11 50
-    #  b   1        12    60
-    #  0..11 of a is within 10 of the 1 of b; then b up to 50 + 10, and so on
-    made = merge(a=[0, 5, 10, 11, 50], b=[1, 12, 60])
+@pytest.mark.parametrize(
+    "parts, runs",
+    [
+        # one wrong clock holds nobody back, and goes where those behind it go
+        (
+            {"a": [1, 9_999, 2, 3], "b": [1, 2, 100]},
+            [("a", [1]), ("b", [1]), ("a", [9_999, 2]), ("b", [2]), ("a", [3])],
+        ),
+        ({"a": [9_999, 9_998, 1, 2, 3, 4], "b": [3]}, [("a", [9_999, 9_998, 1, 2, 3]), ("b", [3]), ("a", [4])]),
+        # against one line alone nobody can tell which clock is wrong: the order is that of times
+        ({"a": [50, 1], "b": [2, 60]}, [("b", [2]), ("a", [50, 1]), ("b", [60])]),
+        # one late line, and one that was sent again, do not pull those before them ahead
+        ({"a": [80, 90, 10, 100, 110], "b": [85, 95]}, [("a", [80]), ("b", [85]), ("a", [90, 10]), ("b", [95])]),
+        # without a time at once, with a part's order kept
+        ({"a": [5, None, None, 6], "b": [4, 5, 7]}, [("b", [4]), ("a", [5, None, None]), ("b", [5]), ("a", [6])]),
+        ({"a": [None] * 3, "b": [0]}, [("a", [None] * 3), ("b", [0])]),
+        # at equal times by name, numbers as numbers
+        ({"t/10": [7, 7], "t/9": [7, 8], "s/11": [7]}, [("s/11", [7]), ("t/9", [7]), ("t/10", [7, 7]), ("t/9", [8])]),
+        # one part alone is given as it came
+        ({"a": [3, 1, None, 2]}, [("a", [3, 1, None, 2])]),
+    ],
+)
+def test_what_waits_is_merged_by_event_time(parts, runs):
+    assert taken(merge(**parts))[: len(runs)] == runs
 
-    assert taken(made) == [("a", [0, 5, 10, 11]), ("b", [1, 12, 60]), ("a", [50])][:2]
-    assert made.waits_for == ["b"]
+
+def test_labels_go_before_events_of_the_same_time():
+    made = Merge(lambda _: moment)
+    for part, type_name in (("a", "payment"), ("z/3", "label")):
+        made.open(part, type_name)
+        made.add(part, [line(7)])
+        made.pass_by(part)
+
+    assert taken(made) == [("z/3", [7]), ("a", [7])]
+
+
+def test_nothing_goes_while_a_part_may_have_something_earlier_outside():
+    made = merge(a=[100, 101])
+    made.open("b", None)
+
+    assert (taken(made), made.waits_for) == ([], ["b"])
+    made.add("b", [line(at) for at in range(95, 95 + AHEAD)])
+    assert (taken(made), made.waits_for) == ([], ["b"]), "those behind it say whether its clock is right"
     made.pass_by("b")
-    assert taken(made) == [("a", [50])]
-    assert (made.waits_for, made.count) == ([], 0)
-
-
-def test_a_part_without_lines_holds_back_what_is_ahead_of_it_by_more_than_the_slack():
-    made = merge(a=[100, 110, 111], b=[100])
-
-    assert taken(made) == [("a", [100, 110]), ("b", [100])]
-    assert made.waits_for == ["b"]
-    assert taken(made) == []
-    made.add("b", [line(105)])
-    assert taken(made) == [("b", [105]), ("a", [111])]
-
-
-def test_a_part_that_never_had_a_line_holds_back_all_others():
-    made = merge(a=[1], b=[])
-
-    assert taken(made) == []
-    assert made.waits_for == ["b"]
-    made.pass_by("b")
-    assert taken(made) == [("a", [1])]
-
-
-def test_who_is_passed_by_is_waited_for_again_after_a_doubt_from_there_on():
-    made = merge(a=[100, 105, 111, 200], b=[])
-    made.pass_by("b")
-
-    assert taken(made, 1) == [("a", [100])]
+    assert taken(made, 2) == [("b", [95, 96])]
     made.doubt()
-    assert taken(made) == [("a", [105])]
-    assert made.waits_for == ["b"]
-    made.pass_by("b")
-    assert taken(made) == [("a", [111, 200])]
-
-
-def test_lines_end_the_passing_by():
-    made = merge(a=[100], b=[])
-    made.pass_by("b")
-    made.add("b", [line(50)])
-
-    assert taken(made) == [("b", [50])]
-    assert made.waits_for == ["b"]
-
-
-def test_one_wrong_clock_does_not_hold_back_those_behind_it():
-    made = merge(a=[9_999, 1, 2, 3], b=[100, 101])
-
-    assert taken(made, 4) == [("a", [9_999, 1, 2, 3])]
-
-
-def test_one_wrong_clock_on_the_way_goes_with_its_neighbours():
-    made = merge(a=[1, 9_999, 2, 3], b=[1, 100])
-
-    assert taken(made, 3) == [("a", [1]), ("b", [1]), ("a", [9_999])]
-    assert taken(made) == [("a", [2, 3])]
-
-
-def test_lines_that_were_sent_again_do_not_push_those_before_them_ahead():
-    #  a   80 90 100 110 120 150 | 10 20       sent again from here on
-    #  b        95 100 105 125 140
-    made = merge(a=[80, 90, 100, 110, 120, 150, 10, 20], b=[95, 100, 105, 125, 140])
-    found = [at for _, run in taken(made) for at in run]
-
-    assert found == [80, 90, 100, 95, 100, 105, 110, 120, 125, 140]
-    assert made.waits_for == ["b"]
-
-
-def test_lines_without_a_time_go_at_once():
-    made = merge(a=[None] * 5, b=[])
-
-    assert taken(made) == [("a", [None] * 5)]
-    made.add("a", [line(5)])
-    assert taken(made) == []
-
-
-def test_parts_at_the_same_time_take_turns():
-    made = merge(slack_ms=0, a=[7] * 6, b=[7] * 6)
-
-    assert [part for part, _ in (made.take(2) + made.take(2) + made.take(2))] == ["a", "b", "a"]
-
-
-def test_one_part_alone_is_given_as_it_came():
-    made = merge(a=[3, 1, 2])
-
-    assert taken(made, 2) == [("a", [3, 1])]
-    assert taken(made) == [("a", [2])]
+    made.add("b", [line(110)])
+    assert (taken(made), made.waits_for) == ([], ["a", "b"])
+    made.pass_by("a")
+    made.add("b", [line(111)] * 2)
+    assert (taken(made), made.waits_for) == ([("b", [97])], ["b"])
 
 
 def test_what_was_cleared_is_forgotten():
@@ -138,34 +98,66 @@ def test_what_was_cleared_is_forgotten():
     assert (taken(made), made.waits_for, made.count) == ([], [], 0)
 
 
-@given(
-    st.lists(st.lists(st.integers(0, 400), max_size=40).map(sorted), min_size=1, max_size=4),
-    st.integers(0, 100),
-    st.data(),
-)
-def test_nothing_is_lost_parts_keep_their_order_and_time_goes_back_by_no_more_than_the_slack(histories, slack_ms, data):
-    made = Merge(slack_ms, lambda _: moment)
-    left = {str(part): [line(at, number) for number, at in enumerate(times)] for part, times in enumerate(histories)}
-    want = {part: list(range(len(lines))) for part, lines in left.items()}
-    for part in left:
-        made.open(part, None)
-    found: list[tuple[str, Line]] = []
-    while made.count or any(left.values()):
-        made.doubt()
-        part = data.draw(st.sampled_from(sorted(left)))
-        count = data.draw(st.integers(1, 10))
-        made.add(part, left[part][:count])
-        left[part] = left[part][count:]
-        while True:
-            found += [(name, one) for name, run in made.take(data.draw(st.integers(1, 12))) for one in run]
-            at_end = [name for name in made.waits_for if not left[name]]
-            if not at_end:
-                break
-            for name in at_end:
-                made.pass_by(name)
+def test_lines_that_come_after_later_ones_of_other_parts_are_counted():
+    made = merge(a=[100, 200], b=[])
+    made.take(10)
+    for part, times in {"a": [210, 90], "b": [150, 170, 205]}.items():
+        made.add(part, [line(at) for at in times])
+        made.pass_by(part)
 
-    assert {part: [one.number for name, one in found if name == part] for part in left} == want
-    newest_ms = -1
-    for _, one in found:
-        assert newest_ms - moment(one) <= slack_ms
-        newest_ms = max(newest_ms, moment(one))
+    assert taken(made) == [("b", [150, 170, 205]), ("a", [210, 90])]
+    assert (made.overtaken, made.overtaken_ms) == (2, 50), "and the 90 is late in its own part"
+
+
+def given_in_pieces(histories: list[list[int | None]], drawn: Random) -> tuple[list[tuple[str, int]], Merge]:
+    """All lines as they are given when fetches, limits and new starts are as it is drawn."""
+    lines = {f"p/{part}": [line(at, n) for n, at in enumerate(times)] for part, times in enumerate(histories)}
+    offsets, fetched, found = dict.fromkeys(lines, 0), dict[str, int](), list[tuple[str, int]]()
+    made = Merge(lambda _: moment)
+    while len(found) < sum(map(len, lines.values())):
+        if not fetched or drawn.random() < 0.05:  # begun again
+            made.clear()
+            fetched = dict(offsets)
+            for part in drawn.sample(sorted(lines), len(lines)):
+                made.open(part, None)
+        for part in fetched:
+            end = fetched[part] + drawn.randrange(2 * AHEAD)
+            made.add(part, lines[part][fetched[part] : end])
+            fetched[part] = min(end, len(lines[part]))
+            if fetched[part] == len(lines[part]):
+                made.pass_by(part)
+        for part, run in made.take(drawn.randrange(12)):
+            found += [(part, one.number) for one in run]
+            offsets[part] = run[-1].number + 1
+        made.doubt()
+    return found, made
+
+
+@given(st.lists(st.lists(FEW, max_size=40).map(sorted), min_size=2, max_size=4), st.integers(0, 2**32))
+def test_parts_in_order_of_time_give_that_order_however_they_are_fetched(histories, seed):
+    found, made = given_in_pieces(histories, Random(seed))
+
+    want = sorted((at, part, number) for part, times in enumerate(histories) for number, at in enumerate(times))
+    assert found == [(f"p/{part}", number) for _, part, number in want]
+    assert made.overtaken == 0
+
+
+@given(st.lists(st.lists(FEW | st.none(), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
+def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histories, seed):
+    found, _ = given_in_pieces(histories, Random(seed))
+    due = {f"p/{part}": due_of(times) for part, times in enumerate(histories)}
+
+    # each goes by the latest due time of its part up to it, as if late ones came when those before them did
+    reached = {part: [max(times[: n + 1]) for n in range(len(times))] for part, times in due.items()}
+    assert found == sorted(found, key=lambda one: (reached[one[0]][one[1]], *one))
+
+
+def due_of(times: list[int | None]) -> list[int]:
+    """By the definition: its own time, or that of the earliest behind it where most of them are earlier."""
+    found = []
+    for n, at in enumerate(times):
+        behind = [other for other in times[n + 1 : n + 1 + AHEAD] if other is not None]
+        earlier = [other for other in behind if at is not None and other < at]
+        is_ahead = len(earlier) > max(1, len(behind) / 2)
+        found.append(min(earlier) if is_ahead else EARLIEST if at is None else at)
+    return found

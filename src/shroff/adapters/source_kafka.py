@@ -7,6 +7,7 @@ brokers are there to be looked at only. A part is a partition (`payments/0`), an
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,7 +31,9 @@ PART_LINES_MIN: Final = 1_000
 PART_BYTES_MIN: Final = 1024 * 1024
 WAIT_S: Final = 0.1  # the longest single wait for a message
 LOOK_S: Final = 30.0  # between two looks for new partitions
-CERTAIN_S: Final = 5.0  # so long it counts that a partition had nothing more
+CERTAIN_S: Final = 1.0  # so long it counts that a partition had nothing more: by so much messages may be overtaken
+AWAY_S: Final = 5.0  # so long brokers are not asked for that which did not answer
+NEVER_S: Final = float("-inf")
 PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
 COMMIT_S: Final = 1.0  # between two hints to the brokers
 AGAIN_S: Final = 0.2
@@ -64,7 +67,8 @@ class KafkaSource:
         self._begun: list[Taken] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
         self._rebalances = 0
-        self._looked_s = self._doubted_s = self._committed_s = 0.0
+        self._looked_s = self._committed_s = 0.0
+        self._vain_s = NEVER_S  # when brokers were asked last and did not answer
         self._hints: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -91,7 +95,7 @@ class KafkaSource:
         self._consumer.assign([part.position for part in parts])
         self._partitions.have_checked(self._consumer, parts)
         self._take_on(parts)
-        self._looked_s = self._doubted_s = time.monotonic()
+        self._looked_s = time.monotonic()
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         self._connect()
@@ -236,13 +240,14 @@ class KafkaSource:
         return TransientError(str(error)) if self._partitions.skips else error
 
     def _hold(self, part: Part) -> None:
-        """Do not fetch a part that has enough here; fetch it again when half of that is gone."""
+        """Do not fetch a part that has enough here; fetch it again when half of that is gone, or the others need it."""
         lines, n = self._merge.lines(part.name), len(self._parts)
         share = max(lines * n / max(LINES_MAX, n * PART_LINES_MIN), part.bytes * n / max(BYTES_MAX, n * PART_BYTES_MIN))
-        if share > 1 and not part.is_held:
+        is_needed = self._merge.needs(part.name)
+        if share > 1 and not is_needed and not part.is_held:
             self._consumer.pause([part.position])
             part.is_held = True
-        elif share < 0.5 and part.is_held:
+        elif (share < 0.5 or is_needed) and part.is_held:
             self._consumer.resume([part.position])
             part.is_held = False
 
@@ -251,33 +256,49 @@ class KafkaSource:
     def _merged(self, limit: int) -> list[Taken]:
         """What may go now, the earliest first."""
         now_s = time.monotonic()
-        if now_s - self._doubted_s > CERTAIN_S:
-            self._merge.doubt()
-            self._doubted_s = now_s
-        found: list[Taken] = []
+        self._merge.doubt()
+        runs: list[tuple[str, list[Line]]] = []
+        has_fetched = False
         while limit > 0:
-            for name, lines in self._merge.take(limit):
-                found.append(self._taken(self._partitions.by_name[name], lines))
-                limit -= len(lines)
-            if limit <= 0 or not self._merge.waits_for or not self._passes(now_s):
+            taken = self._merge.take(limit)
+            runs += taken
+            limit -= sum(len(lines) for _, lines in taken)
+            if limit <= 0 or not self._merge.waits_for:
                 break
-        return found
+            if not has_fetched:
+                has_fetched = True
+                self._fetch(limit)  # it may be here already
+            elif not self._passes(now_s):
+                break
+        return self._taken(runs)
 
-    def _taken(self, part: Part, lines: list[Line]) -> Taken:
-        left = self._merge.lines(part.name)
-        part.bytes = part.bytes * left // (left + len(lines))
-        if part.is_held:
-            self._hold(part)
-        last = lines[-1].number
-        mark = part.mark(last + 1 if left else part.next, last)
-        return Taken(part.name, part.type, self._decoder.format, lines, mark)
+    def _taken(self, runs: Sequence[tuple[str, list[Line]]]) -> list[Taken]:
+        """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
+        left = {name: self._merge.lines(name) for name, _ in runs}
+        before = Counter(left)
+        for name, lines in runs:
+            before[name] += len(lines)
+        for name, kept in left.items():
+            part = self._partitions.by_name[name]
+            part.bytes = part.bytes * kept // before[name]
+            if part.is_held:
+                self._hold(part)
+        found = []
+        for name, lines in runs:
+            part, last = self._partitions.by_name[name], lines[-1].number
+            before[name] -= len(lines)
+            mark = part.mark(last + 1 if before[name] else part.next, last)
+            found.append(Taken(name, part.type, self._decoder.format, lines, mark))
+        return found
 
     def _passes(self, now_s: float) -> bool:
         """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
         waits_for = [self._partitions.by_name[name] for name in self._merge.waits_for]
         unsure = [part for part in waits_for if part.next >= part.end and now_s - part.certain_s > CERTAIN_S]
-        if unsure:
-            for key, (_, end) in self._partitions.bounds(self._consumer, unsure).items():
+        if unsure and now_s - self._vain_s > AWAY_S:
+            ends = self._partitions.ends(self._consumer, unsure)
+            self._vain_s = now_s if len(ends) < len(unsure) else NEVER_S
+            for key, end in ends.items():
                 self._parts[key].ends_at(end, is_read=False)
         passed = [part for part in waits_for if part.is_at_end or self._is_left(part, now_s)]
         for part in passed:

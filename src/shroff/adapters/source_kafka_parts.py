@@ -31,6 +31,8 @@ GROWN: Final = (
 LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
 ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
 ASSIGNED_LOOK_S: Final = 0.005
+NEEDED_S: Final = 10.0  # so long brokers may take to say where partitions begin and end
+AT_ONCE_S: Final = 1.0  # where nothing hangs on it
 _END: Final = -1
 
 
@@ -232,22 +234,31 @@ class Partitions:
         """The first offset of each and the one behind its last message, as far as the brokers say so at once."""
         return self._bounds(consumer, [(part.topic, part.partition) for part in parts], is_needed=False)
 
+    def ends(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, int]:
+        """The offset behind the last message of each, as far as the brokers say so at once."""
+        try:
+            return self._offsets(consumer, [(part.topic, part.partition) for part in parts], _END, AT_ONCE_S)
+        except library("source").KafkaException as error:
+            self._cluster.failed(error.args[0])
+            return {}
+
     def _bounds(self, consumer: Any, keys: Sequence[Key], *, is_needed: bool) -> dict[Key, tuple[int, int]]:
+        within_s = NEEDED_S if is_needed else AT_ONCE_S
+        try:
+            begins, ends = (self._offsets(consumer, keys, moment, within_s) for moment in (BEGINNING, _END))
+        except library("source").KafkaException as error:
+            raised = self._cluster.raised(error, "the offsets of its topics cannot be had", consumer)
+            if is_needed:
+                raise raised from None
+            return {}
+        return {key: (begins[key], ends[key]) for key in begins if key in ends}
+
+    def _offsets(self, consumer: Any, keys: Sequence[Key], moment: int, within_s: float) -> dict[Key, int]:
+        """Where partitions begin or end, of those that have a leader and of which the brokers say so."""
         confluent = library("source")
-        found: list[dict[Key, int]] = []
-        keys = [key for key in keys if key not in self._leaderless]
-        for moment in (BEGINNING, _END):
-            asked = [confluent.TopicPartition(topic, partition, moment) for topic, partition in keys]
-            try:
-                answers = consumer.offsets_for_times(asked, timeout=10.0 if is_needed else 1.0)
-            except confluent.KafkaException as error:
-                raised = self._cluster.raised(error, "the offsets of its topics cannot be had", consumer)
-                if is_needed:
-                    raise raised from None
-                return {}
-            found.append({(one.topic, one.partition): one.offset for one in answers if one.error is None})
-        begins, ends = found
-        return {key: (begins[key], ends[key]) for key in keys if begins.get(key, -1) >= 0 and ends.get(key, -1) >= 0}
+        asked = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
+        answers = consumer.offsets_for_times(asked, timeout=within_s)
+        return {(one.topic, one.partition): one.offset for one in answers if one.error is None and one.offset >= 0}
 
     def commit(self, consumer: Any, positions: list[Any]) -> None:
         """Let the brokers' tools see how far was read; a hint, so whatever fails is nothing."""

@@ -57,9 +57,10 @@ class _Part:
     count: int = FIRST_COUNT  # entries of the next read, by their size so far
     entry_bytes: int = 1
 
-    def wants(self, waiting: int, limit: int) -> bool:
-        """Whether more of it is to be read, where so many of its lines wait here already."""
-        return waiting < limit and waiting * self.entry_bytes < READ_BYTES
+    def wants(self, merge: Merge, limit: int) -> bool:
+        """Whether more of it is to be read, by how many of its lines wait here already."""
+        waiting = merge.lines(self.stream)
+        return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
 
     def learn(self, came: Sequence[Entry]) -> None:
         """Make the next read a good size: more where entries are small, few where they are not."""
@@ -192,10 +193,10 @@ class RedisSource:
     def _polled(self, limit: int) -> list[Taken]:
         if not self._leads():
             return []
-        parts = [one for one in self._parts.values() if one.wants(self._merge.lines(one.stream), limit)]
+        self._merge.doubt()
+        parts = [one for one in self._parts.values() if one.wants(self._merge, limit)]
         read = self._read({part.stream: part.count for part in parts})
         self._trouble = ""
-        self._merge.doubt()
         for part in parts:
             self._take_in(part, *read[part.stream])
         return self._taken(self._merge.take(limit))
@@ -224,6 +225,7 @@ class RedisSource:
     def _take_in(self, part: _Part, came: Sequence[Entry], to: Position) -> None:
         """Entries as lines that wait for their turn, up to the first whose schema is away."""
         lines: list[Line] = []
+        is_all = len(came) < part.count
         for entry in came:
             try:
                 line = self._line(entry)
@@ -231,13 +233,14 @@ class RedisSource:
                 self._fail(error)
                 count = None if to.count is None else to.count - len(came) + len(lines)
                 to = Position(came[len(lines) - 1].id if lines else part.at.id, count)
+                is_all = False
                 break
             lines.append(line)
         part.at = to
         self._merge.add(part.stream, lines)
         if came:
             part.learn(came)
-        elif not self._merge.lines(part.stream):
+        if is_all:
             self._merge.pass_by(part.stream)  # it had nothing more a moment ago
 
     def _taken(self, runs: Sequence[tuple[str, Sequence[Line]]]) -> list[Taken]:

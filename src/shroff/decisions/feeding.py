@@ -131,7 +131,6 @@ class Feeding:
         except (TransientError, UsageError, StateError) as error:
             reading.is_away(error, is_lasting=not isinstance(error, TransientError))
             return gathered
-        for taken in found:
-            gathered.submissions += self._inflow.submissions(taken)
-            reading.add(gathered.offsets, taken)
+        gathered.submissions += self._inflow.submissions(found)
+        reading.add(gathered.offsets, found)
         return gathered

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -123,14 +124,17 @@ class LaneLead:
                 "it what there was"
             )
 
-    def checked(self, taken: Taken, found: Sequence[Submission]) -> list[Submission]:
+    def checked(self, found: Sequence[Taken], submissions: Sequence[Submission]) -> list[Submission]:
         """Submissions of what the source gave, those refused that do not belong to where they came from."""
-        if taken.type == LABEL:
-            return list(found)
-        partition, count = int(taken.part.rpartition("/")[2]), int(self._shape["partitions"])
-        return [
-            self._home.checked(one, line.key, partition, count) for line, one in zip(taken.lines, found, strict=True)
-        ]
+        checked: list[Submission] = []
+        each, count = iter(submissions), int(self._shape["partitions"])
+        for taken in found:
+            if taken.type == LABEL:
+                checked += islice(each, len(taken.lines))
+                continue
+            partition = int(taken.part.rpartition("/")[2])
+            checked += (self._home.checked(next(each), line.key, partition, count) for line in taken.lines)
+        return checked
 
     def attend(self, now_s: float, drain: Callable[[], None]) -> None:
         """Take up what this lane is told, between two batches; `drain` has all committed that was decided.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from shroff.decisions.forgetting import known
@@ -56,8 +56,9 @@ class SourceReading:
             self._work.waits_for = words
             self._tell(words)
 
-    def add(self, offsets: dict[str, Offset], taken: Taken) -> None:
-        """Add to the offsets of a batch how far its part is read with these messages, and how far it was before it."""
-        before = offsets.get(taken.part)
-        then = self.reached.get(taken.part) if before is None else before.before
-        offsets[taken.part] = Offset(self._source.name, taken.part, taken.offset, then)
+    def add(self, offsets: dict[str, Offset], found: Sequence[Taken]) -> None:
+        """Add to the offsets of a batch how far parts are read with these messages, and how far they were before it."""
+        for part, offset in {taken.part: taken.offset for taken in found}.items():
+            before = offsets.get(part)
+            then = self.reached.get(part) if before is None else before.before
+            offsets[part] = Offset(self._source.name, part, offset, then)

@@ -166,13 +166,12 @@ class Lead:
         self._is_empty = not found
         if found:
             self._came_s = time.monotonic()
-        for taken in found:
-            submissions = self._inflow.submissions(taken)
+            submissions = self._inflow.submissions(found)
             if self._lane is not None:
-                submissions = self._lane.checked(taken, submissions)
+                submissions = self._lane.checked(found, submissions)
             gathered.submissions += submissions
             gathered.arrived.append((self._came_s, len(submissions)))
-            self._reading.add(gathered.offsets, taken)
+            self._reading.add(gathered.offsets, found)
         return gathered
 
     def _reads(self) -> bool:

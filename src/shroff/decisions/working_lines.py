@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -40,19 +40,35 @@ class Inflow:
         self._readers: dict[_Kind, _Reader] = {}
         self.unwanted: dict[tuple[str, str], str] = {}
 
-    def submissions(self, taken: Taken) -> list[Submission]:
-        """The lines as submissions. Raises: UsageError where they cannot be of that type."""
+    def submissions(self, found: Sequence[Taken]) -> list[Submission]:
+        """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
+        if self.unwanted:
+            read = [one for taken in found for line in taken.lines for one in self._picked(taken, line)]
+        elif len(found) == 1:
+            read = self._reader(found[0]).submissions(found[0].lines)
+        else:
+            read = self._mixed(found)
+        return self._timely(read) if self._is_live else read
+
+    def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
+        """Those of each part are read at once, however short the runs are in which parts take turns."""
+        lines: dict[str, list[Line]] = defaultdict(list)
+        readers: dict[str, _Reader] = {}
+        for taken in found:
+            lines[taken.part] += taken.lines
+            readers[taken.part] = self._reader(taken)
+        each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
+        return [one for taken in found for one in islice(each[taken.part], len(taken.lines))]
+
+    def _reader(self, taken: Taken) -> _Reader:
         kind = taken.part, taken.type, taken.format
         reader = self._readers.get(kind)
         if reader is None:
             reader = self._readers[kind] = _Reader(self._intake, taken, self._reason)
-        if not self.unwanted:
-            found = reader.submissions(taken.lines)
-        else:
-            found = [one for line in taken.lines for one in self._picked(reader, taken, line)]
-        return self._timely(found) if self._is_live else found
+        return reader
 
-    def _picked(self, reader: _Reader, taken: Taken, line: Line) -> list[Submission]:
+    def _picked(self, taken: Taken, line: Line) -> list[Submission]:
+        reader = self._reader(taken)
         reason = self.unwanted.get((source_name(taken.part), line.place))
         return reader.submissions([line]) if reason is None else [reader.refused(line, reason)]
 

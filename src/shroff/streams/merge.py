@@ -1,68 +1,80 @@
-"""Lines of several parts on their way into one log, the earlier ones first where many wait.
+"""Lines of several parts on their way into one log, merged by event time.
 
-Parts that are read one after the other are far apart in time after an outage, and what comes last would be too late.
-So of what waits the earliest goes first, by event time, as far as it matters: within the slack the parts may go in any
-order, in long runs. A part that has nothing here holds the others back as soon as they are ahead of it by more than
-that; whoever fills this says when such a part has nothing outside either.
+The order depends on what is in the parts and on nothing else: not on how lines are fetched, how many are taken at once,
+or where reading was begun again. So no line is given while a part may have an earlier one outside; whoever fills this
+says when a part has nothing more (docs/explain/partitions.md).
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import le
 from typing import Final
 
 from shroff.events.definitions import Events
 from shroff.events.lines import Line
+from shroff.events.mapping import LABEL
 from shroff.events.moments import Moment, moment_reader
 from shroff.events.settings import Settings
 
-AHEAD: Final = 4  # lines of a part that are looked at together: one wrong clock among them holds nobody back
-SLACK_SHARE: Final = 4  # parts may be a quarter of the lateness apart; the rest is for disorder inside of them
-EARLIEST: Final = -(1 << 62)  # before all times
+AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
+WITNESSES: Final = 2  # of them at least must say so
+EARLIEST: Final = -(1 << 62)  # before all times: of a line that has none
 LATEST: Final = 1 << 62
+
+_Order = tuple[bool, str, int, str]
 
 
 class Merge:
     """The lines of parts that were read and not given on yet.
 
+    The part whose next line has the earliest due time goes first; at equal times labels go before events, and then
+    the part that is first by name (`a/2` before `a/10`). A part keeps its own order. A line is due at its event time,
+    unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. It is due with the earliest of them
+    then, since it would hold them back. A line without a time is due at once.
+
+    Where clocks are right, a line that is not late within its own part comes before every later line of every part:
+    what parts are in disorder by, all together, is what each of them is by itself.
+
     Args:
-        slack_ms: By so much event time a part may be ahead of another. A fraction of what the project allows events
-            to be late, so that together with the disorder inside of parts it makes none too late.
         moment: What gives the time of a part's lines, by their event type (`events.moments`).
 
-    `waits_for` are the parts that have nothing here and kept others back in the last `take`.
+    `waits_for` are the parts without which the last `take` could not go on. `overtaken` counts lines that others of
+    later times had been given before, as those of a part that was passed by and had more after all; `overtaken_ms` is
+    by how much at most.
     """
 
-    def __init__(self, slack_ms: int, moment: Callable[[str | None], Moment]) -> None:
-        self._slack_ms, self._moment = slack_ms, moment
+    def __init__(self, moment: Callable[[str | None], Moment]) -> None:
+        self._moment = moment
         self._parts: dict[str, _Part] = {}
         self.waits_for: list[str] = []
-        self.count = self._turns = 0
+        self.count = self.overtaken = self.overtaken_ms = 0
+        self._reached_ms = EARLIEST  # the latest due time that was given
 
     def open(self, part: str, type_name: str | None) -> None:
-        """Count on a part, its lines of this type. Until its first line, or until `pass_by`, the others wait for it."""
-        self._parts[part] = _Part(part, self._moment(type_name), self._slack_ms)
+        """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait."""
+        self._parts[part] = _Part(part, _order(part, type_name), self._moment(type_name))
 
     def clear(self) -> None:
-        """Forget all parts and their lines."""
+        """Forget all parts and their lines; what was counted stays."""
         self._parts.clear()
-        self.waits_for, self.count = [], 0
+        self.waits_for, self.count, self._reached_ms = [], 0, EARLIEST
 
     def add(self, part: str, lines: Sequence[Line]) -> None:
         """Further lines of a part, behind those it has."""
-        self._parts[part].add(lines)
+        one = self._parts[part]
+        one.lines += lines
+        one.is_passed = one.is_passed and not lines
         self.count += len(lines)
 
     def pass_by(self, part: str) -> None:
-        """Do not wait for a part until it has lines, or until `doubt`: it has none outside either, or for too long."""
-        one = self._parts[part]
-        one.is_passed = True
-        waiting_ms = min((other.head_ms for other in self._parts.values() if other.lines), default=EARLIEST)
-        one.reached_ms = max(one.reached_ms, waiting_ms)
+        """Do not wait for a part until it has lines, or until `doubt`: it has none outside, or for too long."""
+        self._parts[part].is_passed = True
 
     def doubt(self) -> None:
-        """Wait again for all that were passed by, as soon as others are ahead of them since then."""
+        """Wait again for all that were passed by."""
         for one in self._parts.values():
             one.is_passed = False
 
@@ -70,95 +82,127 @@ class Merge:
         """How many lines of a part are here."""
         return len(self._parts[part].lines)
 
+    def needs(self, part: str) -> bool:
+        """Whether the others wait for further lines of a part, unless it is passed by."""
+        return self._parts[part].is_short
+
     def take(self, limit: int) -> list[tuple[str, list[Line]]]:
-        """At most so many lines, in runs of one part each: those that are first and those that nothing keeps back."""
-        runs: list[tuple[str, list[Line]]] = []
+        """At most so many lines, in runs of one part each; none while a part may have an earlier one."""
         parts = list(self._parts.values())
-        self.waits_for = []
-        while limit > 0:
-            filled = [one for one in parts if one.lines]
-            if not filled:
-                break
-            first = min(filled, key=_turn) if len(parts) > 1 else filled[0]
-            end_ms = min((one.from_ms for one in parts if one is not first), default=LATEST) + self._slack_ms
-            if len(parts) > 1 and first.head_ms > end_ms:
-                self.waits_for = [one.name for one in parts if one.holds_back(first.head_ms - self._slack_ms)]
-                break
-            run = first.taken(end_ms, limit)
-            self._turns += 1
-            first.turn = self._turns
-            runs.append((first.name, run))
-            limit -= len(run)
-            self.count -= len(run)
+        self.waits_for = [one.name for one in parts if one.lacks] if len(parts) > 1 else []
+        if self.waits_for or not self.count or limit <= 0:
+            return []
+        if len(parts) == 1:
+            runs = [(parts[0].name, parts[0].given(limit))]
+        else:
+            runs = self._merged([one for one in parts if one.lines], limit)
+        for one in parts:
+            self.count -= one.at
+            one.forget_given()
         return runs
+
+    def _merged(self, parts: Sequence[_Part], limit: int) -> list[tuple[str, list[Line]]]:
+        runs: list[tuple[str, list[Line]]] = []
+        for one in parts:
+            one.find_due()
+        heap = [(one.due[0], one.order, one) for one in parts]
+        heapq.heapify(heap)
+        while heap and limit > 0:
+            _, order, first = heap[0]
+            next_ms, next_order, _ = min(heap[1:3], default=(LATEST, order, first))
+            begin, due = first.at, first.due
+            at, end, last_ms = begin + 1, min(len(due), begin + limit), next_ms - (next_order <= order)
+            while at < end and due[at] <= last_ms:
+                at += 1
+            self._note(first, due[begin:at])
+            runs.append((first.name, first.given(at - begin)))
+            limit -= at - begin
+            if first.lacks:
+                self.waits_for = [first.name]
+                break
+            if at == len(due):
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (due[at], order, first))
+        return runs
+
+    def _note(self, part: _Part, due: Sequence[int]) -> None:
+        """Take note that lines are given that are due then, and of those that others overtook."""
+        if max(part.reached_ms, due[0]) < self._reached_ms:
+            for at_ms in due:
+                part.reached_ms = max(part.reached_ms, at_ms)
+                if at_ms > EARLIEST and part.reached_ms < self._reached_ms:
+                    self.overtaken += 1
+                    self.overtaken_ms = max(self.overtaken_ms, self._reached_ms - part.reached_ms)
+        part.reached_ms = max(part.reached_ms, *due)
+        self._reached_ms = max(self._reached_ms, part.reached_ms)
 
 
 def merge_of(events: Events, settings: Settings, format: str) -> Merge:
     """What puts the lines of a project's parts in order."""
-    return Merge(settings.lateness_ms // SLACK_SHARE, partial(moment_reader, events, settings, format=format))
+    return Merge(partial(moment_reader, events, settings, format=format))
 
 
 class _Part:
-    """The lines of one part.
+    """The lines of one part; those before `at` were given in this `take`.
 
-    `reached_ms` is when the last lines were that were taken; what follows is about there or later.
+    `due` are the times at which lines are due, as many as can be told. `reached_ms` is the latest one that was given:
+    what is late within the part itself counts as of then.
     """
 
-    __slots__ = ("_head_ms", "_slack_ms", "is_passed", "lines", "moment", "name", "reached_ms", "turn")
+    __slots__ = ("_moment", "_times", "at", "due", "is_passed", "lines", "name", "order", "reached_ms")
 
-    def __init__(self, name: str, moment: Moment, slack_ms: int) -> None:
-        self.name, self.moment, self._slack_ms = name, moment, slack_ms
+    def __init__(self, name: str, order: _Order, moment: Moment) -> None:
+        self.name, self.order, self._moment = name, order, moment
         self.lines: list[Line] = []
-        self.reached_ms = EARLIEST
+        self._times: list[int] = []
+        self.due: list[int] = []
         self.is_passed = False
-        self.turn = 0
-        self._head_ms: int | None = None
-
-    def add(self, lines: Sequence[Line]) -> None:
-        if len(self.lines) < AHEAD:
-            self._head_ms = None
-        self.lines += lines
-        self.is_passed = self.is_passed and not lines
+        self.reached_ms = EARLIEST
+        self.at = 0
 
     @property
-    def head_ms(self) -> int:
-        """When the next of its lines is due; of lines without a time, before all others.
-
-        That is its own time, unless the lines behind it go on where the part was: then its clock is wrong, and it goes
-        with them. Lines that go back farther than that were sent again, and say nothing of those before them.
-        """
-        if self._head_ms is None:
-            own_ms, *behind = (self._ms(line) for line in self.lines[:AHEAD])
-            since_ms = self.reached_ms - self._slack_ms
-            self._head_ms = min([own_ms, *(at_ms for at_ms in behind if since_ms <= at_ms)])
-        return self._head_ms
+    def is_short(self) -> bool:
+        """Whether too few lines are behind its next one to tell when that is due."""
+        return len(self.lines) - self.at <= AHEAD
 
     @property
-    def from_ms(self) -> int:
-        """When what comes next of it may be."""
-        return self.head_ms if self.lines else LATEST if self.is_passed else self.reached_ms
+    def lacks(self) -> bool:
+        """Whether it is waited for."""
+        return not self.is_passed and self.is_short
 
-    def holds_back(self, until_ms: int) -> bool:
-        """Whether it has nothing here and may have something before this time outside."""
-        return not self.lines and self.from_ms < until_ms
+    def find_due(self) -> None:
+        """Tell when its lines are due; without those behind it that are to come, a line has to wait."""
+        times, moment = self._times, self._moment
+        times += [EARLIEST if (at_ms := moment(line)) is None else at_ms for line in self.lines[len(times) :]]
+        del self.due[max(len(self.due) - AHEAD, 0) :]  # those who had fewer behind them
+        begin, end = len(self.due), len(times) if self.is_passed else len(times) - AHEAD
+        if all(map(le, times[begin:-1], times[begin + 1 :])):
+            self.due += times[begin:end]
+        else:
+            self.due += [_due(times[at], times[at + 1 : at + 1 + AHEAD]) for at in range(begin, end)]
 
-    def taken(self, end_ms: int, limit: int) -> list[Line]:
-        """Take its lines up to this time, one at least."""
-        lines, most = self.lines, min(limit, len(self.lines))
-        if end_ms < LATEST:
-            most = next((at for at in range(1, most) if self._ms(lines[at]) > end_ms), most)
-        run = lines[:most]
-        del lines[:most]
-        self._head_ms = None
-        last = [at_ms for line in run[-AHEAD:] if EARLIEST < (at_ms := self._ms(line)) <= end_ms]
-        self.reached_ms = min(last, default=self.reached_ms)
-        return run
+    def given(self, count: int) -> list[Line]:
+        """The next lines, which are given."""
+        begin, self.at = self.at, min(self.at + count, len(self.lines))
+        return self.lines[begin : self.at]
 
-    def _ms(self, line: Line) -> int:
-        found = self.moment(line)
-        return EARLIEST if found is None else found
+    def forget_given(self) -> None:
+        """Have no lines any more that were given."""
+        del self.lines[: self.at], self._times[: self.at], self.due[: self.at]
+        self.at = 0
 
 
-def _turn(part: _Part) -> tuple[int, int]:
-    """Earlier ones first; of those at the same time, the one that had its turn longest ago."""
-    return part.head_ms, part.turn
+def _due(own_ms: int, behind: Sequence[int]) -> int:
+    """When a line is due, by the times of those behind it."""
+    if own_ms <= min(behind, default=own_ms):
+        return own_ms
+    timed = [at_ms for at_ms in behind if at_ms > EARLIEST]
+    earlier = [at_ms for at_ms in timed if at_ms < own_ms]
+    return min(earlier) if len(earlier) >= WITNESSES and 2 * len(earlier) > len(timed) else own_ms
+
+
+def _order(part: str, type_name: str | None) -> _Order:
+    """What goes first at equal times: labels, then by name, with a number behind a stroke as a number."""
+    head, _, number = part.rpartition("/")
+    return type_name != LABEL, *((head, int(number)) if number.isdecimal() else (part, -1)), part

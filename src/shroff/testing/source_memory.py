@@ -12,6 +12,7 @@ from shroff.errors import SchemasAwayError, StateError, TransientError
 from shroff.events.lines import Line
 from shroff.events.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
+from shroff.streams.merge import Merge
 from shroff.streams.source import Health, Standing, Taken
 
 AWAY: Final = "the topic in memory cannot be reached"
@@ -37,10 +38,11 @@ class MemoryTopic:
 
 
 class MemorySource:
-    """Keeps every promise of `streams.source.Source` over a topic in memory, but for the order across parts.
+    """Keeps every promise of `streams.source.Source` over a topic in memory; in order of time only with a merge.
 
     Args:
-        random: Draws how much of which part a poll gives; without it all parts go in turn, as much as may be.
+        random: Draws how much of which part a poll gives, or has the merge fetch; without it all parts go in turn, as
+            much as may be.
     """
 
     takes_refused = True
@@ -51,10 +53,12 @@ class MemorySource:
         name: str = "memory",
         random: Random | None = None,
         decoder: Decoder | None = None,
+        merge: Merge | None = None,
     ) -> None:
-        self.name, self._topic, self._random = name, topic, random
+        self.name, self._topic, self._random, self._merge = name, topic, random, merge
         self._decoder = decoder or JsonDecoder()
         self._at: dict[str, int] = {}
+        self._opened: set[str] = set()
         self._trouble = ""
         self.told: dict[str, str] = {}
 
@@ -68,6 +72,9 @@ class MemorySource:
             if trouble:
                 raise StateError(trouble)
             self._at[part] = int(offset)
+        self._opened.clear()
+        if self._merge is not None:
+            self._merge.clear()
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         self._reach()
@@ -99,7 +106,9 @@ class MemorySource:
 
     def health(self) -> Health:
         words = [*([AWAY] if self._topic.away_for else []), *([self._trouble] if self._trouble else [])]
-        return Health(sum(len(sent) - self._next(part) for part, sent in self._topic.parts.items()), words=words)
+        waiting = 0 if self._merge is None else self._merge.count
+        unread = sum(len(sent) - self._next(part) for part, sent in self._topic.parts.items())
+        return Health(unread + waiting, words=words)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -107,6 +116,8 @@ class MemorySource:
     def _polled(self, limit: int) -> list[Taken]:
         self._reach()
         self._trouble = ""
+        if self._merge is not None:
+            return self._merged(self._merge, limit)
         found: list[Taken] = []
         for part in self._order():
             share = limit if self._random is None else min(limit, self._random.randrange(1, DRAWN_MAX))
@@ -118,6 +129,22 @@ class MemorySource:
                 if self._random is not None or limit <= 0:
                     break
         return found
+
+    def _merged(self, merge: Merge, limit: int) -> list[Taken]:
+        """What may go now of what is fetched of all parts."""
+        for part in self._order():
+            if part not in self._opened:
+                self._opened.add(part)
+                merge.open(part, self._topic.type)
+            lines = self._lines(part, limit if self._random is None else self._random.randrange(DRAWN_MAX))
+            self._at[part] = self._next(part) + len(lines)
+            merge.add(part, lines)
+            if self._next(part) == len(self._topic.parts[part]):
+                merge.pass_by(part)
+        format = self._decoder.format
+        return [
+            Taken(part, self._topic.type, format, lines, str(lines[-1].number + 1)) for part, lines in merge.take(limit)
+        ]
 
     def _lines(self, part: str, count: int) -> list[Line]:
         """The next lines of a part, up to one whose schema is away."""

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -61,8 +61,6 @@ class Outside(ABC):
 class SourceContract(Contract):
     """What every source must keep. Subclass it, say what is read, and run it with pytest."""
 
-    slack_ms: ClassVar[int] = HOUR_MS
-
     @abstractmethod
     def make_outside(self) -> Outside:
         """Make what a source of this kind reads."""
@@ -78,7 +76,7 @@ class SourceContract(Contract):
         opened: list[Source] = []
 
         def open_(decoder: Decoder | None = None) -> Source:
-            opened.append(outside.open(decoder or JsonDecoder(), Merge(self.slack_ms, lambda _: moment)))
+            opened.append(outside.open(decoder or JsonDecoder(), Merge(lambda _: moment)))
             return opened[-1]
 
         yield open_
@@ -135,8 +133,8 @@ class SourceContract(Contract):
         self, outside: Outside, open: Callable[..., Source]
     ) -> None:
         many, few = outside.parts[:2]
-        outside.put(many, [message(n, at=0) for n in range(5_000)])
-        outside.put(few, [message(n, at=0) for n in range(3)])
+        outside.put(many, [message(n) for n in range(5_000)])
+        outside.put(few, [message(n) for n in range(3)])
         source = open()
         source.start({})
         found = read(source, 5_003, limit=100)
@@ -292,7 +290,7 @@ class SourceContract(Contract):
         anew = self.make_outside()
         try:
             anew.put(anew.parts[0], [message(0)])
-            other = anew.open(JsonDecoder(), Merge(self.slack_ms, lambda _: moment))
+            other = anew.open(JsonDecoder(), Merge(lambda _: moment))
             with closing(other), pytest.raises(StateError, match="not the"):
                 read_from(other, {anew.parts[0]: stored[part]})
         finally:
@@ -324,17 +322,19 @@ class SourceContract(Contract):
         decoder = AwayAtTimes({4, 7})
         source = open(decoder)
         source.start({})
-        found = read(source, 4)
+        found = source.poll(10, 1.0)
+        before = len(lines(found))  # some may wait for what is behind them
 
-        assert numbers(found, part) == [0, 1, 2, 3]
+        assert numbers(found, part) == list(range(before))
+        assert before <= 4
         assert lines(source.poll(10, 0.5)) == []
         assert any("schema registry" in words for words in source.health().words)
         decoder.is_away = False
-        assert numbers(read(source, 6), part) == list(range(4, 10))
+        assert numbers(read(source, 10 - before), part) == list(range(before, 10))
         decoder.is_away = True
         source.start({one.part: one.offset for one in found})
         decoder.is_away = False
-        assert numbers(read(source, 6), part) == list(range(4, 10))
+        assert numbers(read(source, 10 - before), part) == list(range(before, 10))
 
     def test_dead_letters_have_the_bytes_the_place_and_the_reason(
         self, outside: Outside, open: Callable[..., Source]
@@ -407,18 +407,14 @@ class SourceContract(Contract):
         self, outside: Outside, open: Callable[..., Source], count: int
     ) -> None:
         span_ms = 240 * HOUR_MS
-        for part in outside.parts:
-            outside.put(part, [message(n, at=n * span_ms // count) for n in range(count)])
+        for at, part in enumerate(outside.parts):
+            outside.put(part, [message(n, at=n * span_ms // count + at) for n in range(count)])
         source = open()
         source.start({})
         found = lines(read(source, count * len(outside.parts)))
-        times_ms = [moment(line) or 0 for line in found]
-        newest_ms, behind_ms = 0, 0
-        for time_ms in times_ms:
-            behind_ms = max(behind_ms, newest_ms - time_ms)
-            newest_ms = max(newest_ms, time_ms)
+        times_ms = [moment(line) for line in found]
 
-        assert behind_ms <= self.slack_ms
+        assert times_ms == sorted(times_ms)
 
     # How it is doing
 

@@ -1,0 +1,156 @@
+"""The law of several partitions: what waits in them is decided as if it had come in one, in order of event time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import Phase, given, settings
+
+from shroff.adapters.log_memory import MemoryLog
+from shroff.decisions import working, working_lead
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.ingest import ingest
+from shroff.decisions.working import Worker
+from shroff.decisions.working_options import Options
+from shroff.decisions.writer import Writer
+from shroff.errors import StorageError
+from shroff.events.encodings import read_stream
+from shroff.events.event import time_text
+from shroff.events.intake import Intake
+from shroff.streams.merge import merge_of
+from shroff.testing.source_memory import MemorySource, MemoryTopic
+from tests.laws.projects import SEEDS
+from tests.unit.projects import definitions
+from tests.unit.test_working import Place, decisions
+
+NOON_MS = 1_772_366_400_000
+PROJECT: Mapping[str, str] = {
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, payee: text, amount: money }
+entities:
+  card: { payment: card }
+  payee: { payment: payee }
+""",
+    "features.yaml": """
+card:
+  spent_1m: sum(payment.amount) over 1m
+payee:
+  payers_5s: distinct(payment.card) over 5s including this
+  payers_10m: distinct(payment.card) over 10m including this
+  last_1h: last(payment.amount) over 1h
+  mean_1d: mean(payment.amount) over 1d
+  frauds_7d: count(label where label.verdict == 'fraud') over 7d
+""",
+    "rules/large.yaml": """
+- id: mule
+  on: payment
+  by: payee
+  when: payee.payers_10m >= 3
+  reason: "{payee.payers_10m} payers"
+  effect: decline
+- id: after_mule
+  on: payment
+  by: payee
+  when: count(payment) since flag >= 2
+  reason: again
+  effect: review
+""",
+}
+SPANS_MS = (1_000, 30_000, 3_600_000, 5 * 86_400_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_pauses() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(working, "PAUSES_S", (0.0, 0.0))
+        patch.setattr(working_lead, "IDLE_S", 0.0)
+        yield
+
+
+def backlog(drawn: Random) -> dict[str, list[tuple[int, bytes]]]:
+    """Payments and labels with their times in partitions by card, each partition in order of time."""
+    parts: dict[str, list[tuple[int, bytes]]] = {"t/0": [], "t/2": [], "t/10": []}
+    span_ms = drawn.choice(SPANS_MS)
+    times_ms = sorted(NOON_MS + drawn.randrange(span_ms + 1) for _ in range(drawn.randrange(60)))
+    for number, at_ms in enumerate(times_ms):
+        at_ms -= at_ms % drawn.choice((1, 1, 1_000))
+        card = drawn.randrange(6)
+        part = sorted(parts)[card % 3]
+        at_ms = max(at_ms, parts[part][-1][0] if parts[part] else 0)
+        told: dict[str, Any] = {"id": f"p{number}", "at": time_text(at_ms), "card": f"c{card}", "amount": "5.00"}
+        told = {"payment": told | {"payee": drawn.choice("mn")}}
+        if number and drawn.random() < 0.1:
+            known = {"event": f"payment/p{drawn.randrange(number)}", "verdict": "fraud", "source": "chargeback"}
+            told = {"label": known | {"known_at": time_text(at_ms)}}
+        parts[part].append((at_ms, msgspec.json.encode(told)))
+    return parts
+
+
+@cache
+def made() -> Definitions:
+    return definitions(PROJECT)
+
+
+class Bank(Place):
+    """A place for this project; a commit fails where `fails` says so."""
+
+    def __init__(self, folder: str, fails: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(Path(folder))
+        self.on_append = lambda batch: self._refuse() if batch.decisions and fails() else None
+
+    def _refuse(self) -> None:
+        raise StorageError("the disk is gone")
+
+    def definitions(self) -> Definitions:
+        return made()
+
+    def intake(self) -> Intake:
+        return Intake(made().events, made().settings, None)
+
+
+def ingested(messages: Sequence[bytes]) -> list[tuple[str, str]]:
+    """The decisions of one file."""
+    with TemporaryDirectory() as folder:
+        place = Bank(folder)
+        lines = read_stream(BytesIO(b"".join(one + b"\n" for one in messages)), "jsonl")
+        ingest(Writer(MemoryLog(place.store), made(), place.now_ms), place.intake().submissions(lines, "file", None))
+        return decisions(place.log)
+
+
+def taken(topic: MemoryTopic, drawn: Random) -> list[tuple[str, str]]:
+    """The decisions of two workers, one after the other, that fetch as it is drawn, and whose commits fail at times."""
+    failing = Random(drawn.random())  # of its own: commits are on a thread of theirs
+    with TemporaryDirectory() as folder:
+        place = Bank(folder, lambda: failing.random() < 0.05)
+        for limit in (drawn.randrange(1, 20), None):
+            merge = merge_of(made().events, made().settings, "jsonl")
+            options = Options(drawn.choice((1, 3, 64)), until_idle_s=0.0, limit=limit)
+            Worker(place, MemorySource(topic, random=drawn, merge=merge), options).run()
+        return decisions(place.log)
+
+
+@given(SEEDS)
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_what_waits_in_several_partitions_is_decided_as_one_file_in_order_of_time(seed):
+    drawn = Random(seed)
+    parts = backlog(drawn)
+    in_order = sorted(
+        (at_ms, int(name[2:]), place, message)  # at equal times by the number of the partition, and as they lie in it
+        for name, lines in parts.items()
+        for place, (at_ms, message) in enumerate(lines)
+    )
+    topic = MemoryTopic({name: [message for _, message in lines] for name, lines in parts.items()})
+
+    assert taken(topic, drawn) == ingested([message for *_, message in in_order])
