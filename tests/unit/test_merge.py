@@ -50,6 +50,8 @@ def taken(made: Merge, limit: int = 1_000) -> list[tuple[str, list[Any]]]:
         ({"a": [50, 1], "b": [2, 60]}, [("b", [2]), ("a", [50, 1]), ("b", [60])]),
         # one late line, and one that was sent again, do not pull those before them ahead
         ({"a": [80, 90, 10, 100, 110], "b": [85, 95]}, [("a", [80]), ("b", [85]), ("a", [90, 10]), ("b", [95])]),
+        # as docs/explain/partitions.md draws it, in minutes
+        ({"a": [600, 604, 560, 605], "b": [601, 603, 606]}, [("a", [600]), ("b", [601, 603]), ("a", [604, 560, 605])]),
         # without a time at once, with a part's order kept
         ({"a": [5, None, None, 6], "b": [4, 5, 7]}, [("b", [4]), ("a", [5, None, None]), ("b", [5]), ("a", [6])]),
         ({"a": [None] * 3, "b": [0]}, [("a", [None] * 3), ("b", [0])]),
@@ -67,7 +69,7 @@ def test_labels_go_before_events_of_the_same_time():
     made = Merge(lambda _: moment)
     for part, type_name in (("a", "payment"), ("z/3", "label")):
         made.open(part, type_name)
-        made.add(part, [line(7)])
+        made.add(part, [line(7)], [1])
         made.pass_by(part)
 
     assert taken(made) == [("z/3", [7]), ("a", [7])]
@@ -109,9 +111,39 @@ def test_lines_that_come_after_later_ones_of_other_parts_are_counted():
     assert (made.overtaken, made.overtaken_ms) == (2, 50), "and the 90 is late in its own part"
 
 
-def given_in_pieces(histories: list[list[int | None]], drawn: Random) -> tuple[list[tuple[str, int]], Merge]:
+def test_a_line_waits_for_earlier_ones_of_parts_that_have_none():
+    now_s = [100.0]
+    made = Merge(lambda _: moment, wait_s=2.0, clock=lambda: now_s[0])
+
+    def come(**parts: list[int]) -> None:
+        for part, times in parts.items():
+            made.add(part, [line(at) for at in times])
+
+    def after(seconds: float) -> list[tuple[str, list[Any]]]:
+        now_s[0] += seconds
+        for part in "ab":
+            made.pass_by(part)
+        return taken(made)
+
+    for part in "ab":
+        made.open(part, None)
+    come(a=[10, 20])
+    assert after(1.0) == []
+    come(a=[30], b=[15, 25])
+    assert after(0.0) == [("a", [10]), ("b", [15]), ("a", [20]), ("b", [25])], "nothing earlier can come of either"
+    assert after(1.5) == []
+    come(b=[29, 40])
+    assert after(0.0) == [("b", [29]), ("a", [30])]
+    assert (after(1.9), after(0.1)) == ([], [("b", [40])])
+
+
+Sent = list[tuple[int | None, int]]  # lines of a part: when they happened, and when they were sent
+
+
+def given_in_pieces(histories: list[Sent], drawn: Random) -> tuple[list[tuple[str, int]], Merge]:
     """All lines as they are given when fetches, limits and new starts are as it is drawn."""
-    lines = {f"p/{part}": [line(at, n) for n, at in enumerate(times)] for part, times in enumerate(histories)}
+    sent = {f"p/{part}": [at for _, at in lines] for part, lines in enumerate(histories)}
+    lines = {f"p/{part}": [line(at, n) for n, (at, _) in enumerate(times)] for part, times in enumerate(histories)}
     offsets, fetched, found = dict.fromkeys(lines, 0), dict[str, int](), list[tuple[str, int]]()
     made = Merge(lambda _: moment)
     while len(found) < sum(map(len, lines.values())):
@@ -122,7 +154,7 @@ def given_in_pieces(histories: list[list[int | None]], drawn: Random) -> tuple[l
                 made.open(part, None)
         for part in fetched:
             end = fetched[part] + drawn.randrange(2 * AHEAD)
-            made.add(part, lines[part][fetched[part] : end])
+            made.add(part, lines[part][fetched[part] : end], sent[part][fetched[part] : end])
             fetched[part] = min(end, len(lines[part]))
             if fetched[part] == len(lines[part]):
                 made.pass_by(part)
@@ -133,23 +165,26 @@ def given_in_pieces(histories: list[list[int | None]], drawn: Random) -> tuple[l
     return found, made
 
 
-@given(st.lists(st.lists(FEW, max_size=40).map(sorted), min_size=2, max_size=4), st.integers(0, 2**32))
+@given(st.lists(st.lists(st.tuples(FEW, FEW), max_size=40).map(sorted), min_size=2, max_size=4), st.integers(0, 2**32))
 def test_parts_in_order_of_time_give_that_order_however_they_are_fetched(histories, seed):
     found, made = given_in_pieces(histories, Random(seed))
 
-    want = sorted((at, part, number) for part, times in enumerate(histories) for number, at in enumerate(times))
+    want = sorted((one, part, number) for part, lines in enumerate(histories) for number, one in enumerate(lines))
     assert found == [(f"p/{part}", number) for _, part, number in want]
     assert made.overtaken == 0
 
 
-@given(st.lists(st.lists(FEW | st.none(), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
+@given(st.lists(st.lists(st.tuples(FEW | st.none(), FEW), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
 def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histories, seed):
-    found, _ = given_in_pieces(histories, Random(seed))
-    due = {f"p/{part}": due_of(times) for part, times in enumerate(histories)}
+    found, made = given_in_pieces(histories, Random(seed))
 
-    # each goes by the latest due time of its part up to it, as if late ones came when those before them did
-    reached = {part: [max(times[: n + 1]) for n in range(len(times))] for part, times in due.items()}
-    assert found == sorted(found, key=lambda one: (reached[one[0]][one[1]], *one))
+    # each goes by the latest of its part up to it, as if late ones came when those before them did
+    reached = {}
+    for part, lines in enumerate(histories):
+        due = list(zip(due_of([at for at, _ in lines]), (sent for _, sent in lines), strict=True))
+        reached |= {(f"p/{part}", n): max(due[: n + 1]) for n in range(len(due))}
+    assert found == sorted(reached, key=lambda one: (reached[one], *one))
+    assert made.overtaken == 0
 
 
 def due_of(times: list[int | None]) -> list[int]:

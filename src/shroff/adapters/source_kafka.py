@@ -22,7 +22,7 @@ from shroff.events.systems import System
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Standing, Taken
+from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
 
 FETCHED: Final = 4_096  # messages that are taken over from the library at once
 LINES_MAX: Final = 200_000  # that wait here for their turn, of all parts together
@@ -31,7 +31,6 @@ PART_LINES_MIN: Final = 1_000
 PART_BYTES_MIN: Final = 1024 * 1024
 WAIT_S: Final = 0.1  # the longest single wait for a message
 LOOK_S: Final = 30.0  # between two looks for new partitions
-CERTAIN_S: Final = 1.0  # so long it counts that a partition had nothing more: by so much messages may be overtaken
 AWAY_S: Final = 5.0  # so long brokers are not asked for that which did not answer
 NEVER_S: Final = float("-inf")
 PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
@@ -44,7 +43,7 @@ _GONE: Final = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
 class KafkaSource:
     """Keeps every promise of `streams.source.Source` over the topics of one cluster.
 
-    Where many messages wait, they come in the order of event time across partitions (`streams.merge`); what is ahead
+    Messages that wait come in order of event time across partitions (`streams.merge`); what is ahead
     of others waits here, and a partition that has enough here is not fetched until that has gone.
 
     Args:
@@ -118,7 +117,7 @@ class KafkaSource:
             left_s = until_s - time.monotonic()
             if found or left_s <= 0:
                 return found
-            self._wait(min(left_s, WAIT_S))
+            self._wait(self._merge.pause_s(min(left_s, WAIT_S)))
 
     def passed(self, offsets: Mapping[str, str]) -> None:
         self._hints |= offsets
@@ -132,7 +131,8 @@ class KafkaSource:
         is_known = self._parts and self._consumer is not None
         lag = sum(self._lag(part) for part in self._parts.values()) if is_known else None
         waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
-        return Health(lag, self._cluster.errors, self._rebalances, (*self._cluster.words, *waiting))
+        words, merge = (*self._cluster.words, *waiting), self._merge
+        return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -184,7 +184,7 @@ class KafkaSource:
 
     def _take_in(self, messages: Sequence[Any]) -> None:
         """Make lines of messages, and let them wait for their turn; stop at the first whose schema is away."""
-        made: dict[Part, list[Line]] = {}
+        made: dict[Part, tuple[list[Line], list[int]]] = {}
         parts, line_of = self._parts, self._decoder.line
         self._pending = ()
         for at, message in enumerate(messages):
@@ -203,13 +203,12 @@ class KafkaSource:
             part.next = offset + 1
             part.epochs.came(offset, message.leader_epoch())
             part.bytes += 0 if value is None else len(value)
-            if part in made:
-                made[part].append(line)
-            else:
-                made[part] = [line]
-        for part, lines in made.items():
+            lines, sent_ms = made.get(part) or made.setdefault(part, ([], []))
+            lines.append(line)
+            sent_ms.append(message.timestamp()[1])
+        for part, (lines, sent_ms) in made.items():
             part.came()
-            self._merge.add(part.name, lines)
+            self._merge.add(part.name, lines, sent_ms)
             self._hold(part)
 
     def _take_error(self, message: Any) -> None:

@@ -23,6 +23,7 @@ from shroff.adapters.source_redis_reading import (
     check_read,
     entries,
     fields_json,
+    order_of,
 )
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.events.event import time_text
@@ -179,7 +180,8 @@ class RedisSource:
             if part.added is not None and part.at.count is not None
         ]
         lag = sum(behind) + self._merge.count if len(behind) == len(self._parts) else None
-        return Health(lag, self._errors, 0, (self._trouble,) if self._trouble else ())
+        words, merge = (self._trouble,) if self._trouble else (), self._merge
+        return Health(lag, self._errors, 0, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
         if self._leads_until_s:
@@ -237,7 +239,7 @@ class RedisSource:
                 break
             lines.append(line)
         part.at = to
-        self._merge.add(part.stream, lines)
+        self._merge.add(part.stream, lines, [order_of(line.where)[0] for line in lines])
         if came:
             part.learn(came)
         if is_all:
@@ -271,7 +273,7 @@ class RedisSource:
 
     def _wait(self, left_s: float) -> None:
         """Until something is there, or for a while."""
-        wait_ms = max(1, min(int(left_s * 1_000), WAIT_MS))
+        wait_ms = max(1, min(int(self._merge.pause_s(left_s) * 1_000), WAIT_MS))
         streams = list(self._parts)
         ids = [self._parts[stream].at.id for stream in streams]
         self._server.ask("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", *streams, *ids)

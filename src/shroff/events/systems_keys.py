@@ -74,6 +74,14 @@ _LATE: Final = Key(
     default="refuse",
     examples=("keep",),
 )
+_WAIT: Final = Key(
+    "wait",
+    "How long a live message waits for earlier ones of other partitions, which may be on their way: it is decided so "
+    "much later. What waited outside is in order of time without it.",
+    DURATION,
+    default="0s",
+    examples=("200ms",),
+)
 _CLIENT: Final = Key(
     "client",
     "Settings of the client library (librdkafka), passed through: TLS, SASL, sizes of buffers.",
@@ -128,6 +136,7 @@ KAFKA_SOURCE: Final = Keys(
             default="stop",
         ),
         _LATE,
+        _WAIT,
         _CLIENT,
     ),
 )
@@ -149,6 +158,7 @@ REDIS_SOURCE: Final = Keys(
         Key("dead_letters", _DEAD_LETTERS, OUTSIDE_NAME),
         Key("trim", "Whether entries behind a saved snapshot are removed from the streams.", SWITCH, default="false"),
         _LATE,
+        _WAIT,
     ),
 )
 SOURCE: Final = Either(

@@ -8,6 +8,8 @@ says when a part has nothing more (docs/explain/partitions.md).
 from __future__ import annotations
 
 import heapq
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import le
@@ -23,31 +25,40 @@ AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
 WITNESSES: Final = 2  # of them at least must say so
 EARLIEST: Final = -(1 << 62)  # before all times: of a line that has none
 LATEST: Final = 1 << 62
+HELD_S: Final = 0.01  # between two looks whether lines that wait for earlier ones have waited long enough
 
-_Order = tuple[bool, str, int, str]
+_Order = tuple[str, int, str]
 
 
 class Merge:
     """The lines of parts that were read and not given on yet.
 
-    The part whose next line has the earliest due time goes first; at equal times labels go before events, and then
-    the part that is first by name (`a/2` before `a/10`). A part keeps its own order. A line is due at its event time,
-    unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. It is due with the earliest of them
-    then, since it would hold them back. A line without a time is due at once.
+    The part whose next line has the earliest due time goes first; at equal times labels go before events, then what
+    was sent earlier, then the part that is first by name (`a/2` before `a/10`). A part keeps its own order.
+
+    A line is due at its event time, unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. Then it
+    is due with the earliest of them, since it would hold them back. A line without a time is due at once.
 
     Where clocks are right, a line that is not late within its own part comes before every later line of every part:
     what parts are in disorder by, all together, is what each of them is by itself.
 
     Args:
         moment: What gives the time of a part's lines, by their event type (`events.moments`).
+        wait_s: So long a line waits here after it came, as long as some part has no line: an earlier one may be on its
+            way.
 
     `waits_for` are the parts without which the last `take` could not go on. `overtaken` counts lines that others of
     later times had been given before, as those of a part that was passed by and had more after all; `overtaken_ms` is
     by how much at most.
     """
 
-    def __init__(self, moment: Callable[[str | None], Moment]) -> None:
-        self._moment = moment
+    def __init__(
+        self,
+        moment: Callable[[str | None], Moment],
+        wait_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._moment, self._wait_s, self._clock = moment, wait_s, clock
         self._parts: dict[str, _Part] = {}
         self.waits_for: list[str] = []
         self.count = self.overtaken = self.overtaken_ms = 0
@@ -55,17 +66,20 @@ class Merge:
 
     def open(self, part: str, type_name: str | None) -> None:
         """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait."""
-        self._parts[part] = _Part(part, _order(part, type_name), self._moment(type_name))
+        self._parts[part] = _Part(part, self._moment(type_name), is_label=type_name == LABEL)
 
     def clear(self) -> None:
         """Forget all parts and their lines; what was counted stays."""
         self._parts.clear()
         self.waits_for, self.count, self._reached_ms = [], 0, EARLIEST
 
-    def add(self, part: str, lines: Sequence[Line]) -> None:
-        """Further lines of a part, behind those it has."""
+    def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
+        """Further lines of a part, behind those it has, and when each was sent, where the source says so."""
         one = self._parts[part]
         one.lines += lines
+        one.sent += [one.first_sent_ms + at_ms for at_ms in sent_ms] or [one.first_sent_ms] * len(lines)
+        if self._wait_s:
+            one.came.append((one.gone + len(one.lines), self._clock()))
         one.is_passed = one.is_passed and not lines
         self.count += len(lines)
 
@@ -77,6 +91,10 @@ class Merge:
         """Wait again for all that were passed by."""
         for one in self._parts.values():
             one.is_passed = False
+
+    def pause_s(self, at_most_s: float) -> float:
+        """How long one may wait for further lines before `take` gives some of those that are here."""
+        return min(at_most_s, HELD_S) if self._wait_s and self.count else at_most_s
 
     def lines(self, part: str) -> int:
         """How many lines of a part are here."""
@@ -103,16 +121,24 @@ class Merge:
 
     def _merged(self, parts: Sequence[_Part], limit: int) -> list[tuple[str, list[Line]]]:
         runs: list[tuple[str, list[Line]]] = []
+        until_s = self._clock() - self._wait_s
         for one in parts:
             one.find_due()
-        heap = [(one.due[0], one.order, one) for one in parts]
+        heap = [(one.due[0], one.sent[0], one.order, one) for one in parts]
         heapq.heapify(heap)
         while heap and limit > 0:
-            _, order, first = heap[0]
-            next_ms, next_order, _ = min(heap[1:3], default=(LATEST, order, first))
-            begin, due = first.at, first.due
-            at, end, last_ms = begin + 1, min(len(due), begin + limit), next_ms - (next_order <= order)
-            while at < end and due[at] <= last_ms:
+            *_, order, first = heap[0]
+            next_ms, next_sent, next_order, _ = min(heap[1:3], default=(LATEST, 0, order, first))
+            begin, due, sent = first.at, first.due, first.sent
+            end = min(len(due), begin + limit)
+            if self._wait_s and len(heap) < len(self._parts):
+                end = min(end, first.came_until(until_s))
+                if end <= begin:
+                    break
+            at = begin + 1
+            while at < end and (
+                due[at] < next_ms or (due[at] == next_ms and (sent[at], order) < (next_sent, next_order))
+            ):
                 at += 1
             self._note(first, due[begin:at])
             runs.append((first.name, first.given(at - begin)))
@@ -123,7 +149,7 @@ class Merge:
             if at == len(due):
                 heapq.heappop(heap)
             else:
-                heapq.heapreplace(heap, (due[at], order, first))
+                heapq.heapreplace(heap, (due[at], sent[at], order, first))
         return runs
 
     def _note(self, part: _Part, due: Sequence[int]) -> None:
@@ -138,28 +164,47 @@ class Merge:
         self._reached_ms = max(self._reached_ms, part.reached_ms)
 
 
-def merge_of(events: Events, settings: Settings, format: str) -> Merge:
+def merge_of(events: Events, settings: Settings, format: str, wait_ms: int = 0) -> Merge:
     """What puts the lines of a project's parts in order."""
-    return Merge(partial(moment_reader, events, settings, format=format))
+    return Merge(partial(moment_reader, events, settings, format=format), wait_ms / 1_000)
 
 
 class _Part:
     """The lines of one part; those before `at` were given in this `take`.
 
     `due` are the times at which lines are due, as many as can be told. `reached_ms` is the latest one that was given:
-    what is late within the part itself counts as of then.
+    what is late within the part itself counts as of then. `gone` lines were given before, and `came` says when how many
+    had come.
     """
 
-    __slots__ = ("_moment", "_times", "at", "due", "is_passed", "lines", "name", "order", "reached_ms")
+    __slots__ = (
+        "_moment",
+        "_ripe",
+        "_times",
+        "at",
+        "came",
+        "due",
+        "first_sent_ms",
+        "gone",
+        "is_passed",
+        "lines",
+        "name",
+        "order",
+        "reached_ms",
+        "sent",
+    )
 
-    def __init__(self, name: str, order: _Order, moment: Moment) -> None:
-        self.name, self.order, self._moment = name, order, moment
+    def __init__(self, name: str, moment: Moment, *, is_label: bool) -> None:
+        self.name, self.order, self._moment = name, _order(name), moment
+        self.first_sent_ms = EARLIEST if is_label else 0
         self.lines: list[Line] = []
+        self.sent: list[int] = []
         self._times: list[int] = []
         self.due: list[int] = []
         self.is_passed = False
         self.reached_ms = EARLIEST
-        self.at = 0
+        self.came: deque[tuple[int, float]] = deque()
+        self.at = self.gone = self._ripe = 0
 
     @property
     def is_short(self) -> bool:
@@ -182,6 +227,12 @@ class _Part:
         else:
             self.due += [_due(times[at], times[at + 1 : at + 1 + AHEAD]) for at in range(begin, end)]
 
+    def came_until(self, until_s: float) -> int:
+        """Behind how many of its lines those begin that came later than that."""
+        while self.came and self.came[0][1] <= until_s:
+            self._ripe = self.came.popleft()[0]
+        return self._ripe - self.gone
+
     def given(self, count: int) -> list[Line]:
         """The next lines, which are given."""
         begin, self.at = self.at, min(self.at + count, len(self.lines))
@@ -189,7 +240,8 @@ class _Part:
 
     def forget_given(self) -> None:
         """Have no lines any more that were given."""
-        del self.lines[: self.at], self._times[: self.at], self.due[: self.at]
+        del self.lines[: self.at], self.sent[: self.at], self._times[: self.at], self.due[: self.at]
+        self.gone += self.at
         self.at = 0
 
 
@@ -202,7 +254,7 @@ def _due(own_ms: int, behind: Sequence[int]) -> int:
     return min(earlier) if len(earlier) >= WITNESSES and 2 * len(earlier) > len(timed) else own_ms
 
 
-def _order(part: str, type_name: str | None) -> _Order:
-    """What goes first at equal times: labels, then by name, with a number behind a stroke as a number."""
+def _order(part: str) -> _Order:
+    """Its name, with a number behind a stroke as a number."""
     head, _, number = part.rpartition("/")
-    return type_name != LABEL, *((head, int(number)) if number.isdecimal() else (part, -1)), part
+    return (head, int(number), part) if number.isdecimal() else (part, -1, part)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from shroff.events.lines import Line
 from shroff.streams.log import Refused
+
+CERTAIN_S: Final = 1.0  # so long it may count, once somebody looked, that a part has nothing more
 
 
 class Taken(NamedTuple):
@@ -38,12 +40,17 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a source is doing. `lag` is the number of messages that wait, None where that is not known."""
+    """How a source is doing. `lag` is the number of messages that wait, None where that is not known.
+
+    `overtaken` messages were given after later ones of other parts, by `overtaken_ms` of event time at most.
+    """
 
     lag: int | None = None
     errors: int = 0
     rebalances: int = 0
     words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
+    overtaken: int = 0
+    overtaken_ms: int = 0
 
 
 class Standing(NamedTuple):

@@ -412,7 +412,7 @@ class SourceContract(Contract):
         source = open()
         source.start({})
         found = lines(read(source, count * len(outside.parts)))
-        times_ms = [moment(line) for line in found]
+        times_ms = [moment(line) or 0 for line in found]
 
         assert times_ms == sorted(times_ms)
 
