@@ -25,6 +25,7 @@ from shroff.decisions.erasing import Erasing
 from shroff.decisions.importings import Importings
 from shroff.decisions.lakes import Lakes
 from shroff.decisions.lanes import in_lane, lane_problems, url_of_lane
+from shroff.decisions.live_order import warnings_of
 from shroff.decisions.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.decisions.online_views import NOT_THERE, OnlineViews
 from shroff.decisions.productions import Productions, encoder_of
@@ -134,6 +135,8 @@ class Project(
         loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
         if loaded.definitions is not None and not self.places.is_elsewhere:
             problems += lane_problems(loaded.definitions, self.systems, files.get(config.PROJECT_FILE, ""))
+        if loaded.definitions is not None:
+            warnings += warnings_of(loaded.definitions, self.systems.source)
         return loaded.beside(problems, warnings)
 
     @property
@@ -376,7 +379,7 @@ class Project(
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
-        merge = merge_of(events, settings, decoder.format)
+        merge = merge_of(events, settings, decoder.format, settled.duration_ms("wait", "0s"))
         source: Source = load_adapter(f"source.{system.kind}")(settled, decoder, project=settings.name, merge=merge)
         return source
 

@@ -130,6 +130,8 @@ def work_document(work: Work) -> dict[str, Any]:
             "p50": _rounded(work.latencies.quantile_ms(0.5)),
             "p99": _rounded(work.latencies.quantile_ms(0.99)),
         },
+        "overtaken": work.health.overtaken,
+        "overtaken_ms": work.health.overtaken_ms,
         "unbearable": work.unbearable,
         "restored": work.restored,
         "snapshots": work.snapshots,

@@ -99,6 +99,7 @@ class Lead:
                 self._drain()
                 self._letters.send_all(self._reading.reached.keys())
                 self._saving.end()
+                self._work.health = self._source.health()
             except Exception:
                 self._drain()  # what was decided may get there, and counts then; if that failed, it came first
                 raise

@@ -15,6 +15,7 @@ import msgspec
 
 from shroff import config
 from shroff.decisions.deliveries import Deliveries
+from shroff.decisions.live_order import remarks
 from shroff.decisions.progress import unheard
 from shroff.decisions.source_views import SourceViews
 from shroff.errors import Problem, StorageError, TransientError, UsageError, nearest
@@ -128,8 +129,10 @@ class Workings(SourceViews, Deliveries):
         from shroff.decisions.working_beside import Beside
 
         self.take_up_told(sources, tell)
-        self.checked()  # a project with mistakes does not ask anybody outside
+        definitions = self.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
+        for words in remarks(definitions, system):
+            tell(words)
         is_live = system is not None
         opened = self.open_files(files, as_type, format) if system is None else self.open_source(system)
         with closing(opened) as source:
@@ -176,7 +179,7 @@ class Workings(SourceViews, Deliveries):
         from shroff.decisions.working_beside import Beside
 
         self.refuse_lanes("a service has one log")
-        self.checked()
+        definitions = self.checked()
         self.routes()
         self.prepare_state()
         snapshots = self._snapshots()
@@ -184,6 +187,8 @@ class Workings(SourceViews, Deliveries):
         place, options = _Workplace(self, snapshots), self._options(None, None)
         with ExitStack() as held:
             feed = self._feed(place, held) if reads_source else None
+            for words in remarks(definitions, self.systems.source if feed else None):
+                tell(words)
             answerer = Answerer(
                 place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell, feed=feed
             )

@@ -150,6 +150,7 @@ class Doctoring(ABC):
         if self.is_parted:
             return _together([one.doctor(seen.of(one.places.state)) for one in self.each_lane()])
         from shroff.decisions.doctor_systems import LIMIT_S, asked, look_at_variables, within
+        from shroff.decisions.live_order import look_at_order
         from shroff.monitoring.drift_record import findings
 
         systems, away = self.systems, list[ShroffError]()
@@ -180,6 +181,8 @@ class Doctoring(ABC):
         ]
         if is_there and definitions is not None and not errors:
             found.append(self.look_at_mail())
+            with self.reading() as log:
+                found += look_at_order(log, definitions, systems.source)
         return [*found, *look_at_variables(systems), *findings(self.places)]
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:

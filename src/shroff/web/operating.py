@@ -26,6 +26,12 @@ FAMILIES: Final = (
     Family("shroff_restored_total", "counter", "How often state was restored after a failure."),
     Family("shroff_snapshots_total", "counter", "Snapshots that were saved."),
     Family("shroff_source_waiting", "gauge", "Messages of the live source that wait, where that is known."),
+    Family(
+        "shroff_source_overtaken_total",
+        "counter",
+        "Messages of the live source that were decided after later ones of other partitions.",
+    ),
+    Family("shroff_source_overtaken_seconds", "gauge", "By how much event time at most, since the start."),
 )
 
 
@@ -75,3 +81,5 @@ def _samples(service: Service) -> Iterator[Samples]:
     yield [({}, work.snapshots)]
     lag = work.health.lag
     yield [] if lag is None else [({}, lag)]
+    yield [({}, work.health.overtaken)]
+    yield [({}, work.health.overtaken_ms / 1_000)]
