@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from contextlib import closing
 
 import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 import shroff
+from shroff.adapters.log_sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.examples.bank import bank as made_up
 from tests import forks
@@ -65,9 +68,16 @@ PRODUCE = ("produce", "../payments.jsonl", "--as", "payment")
 MADE = ("--create-topics", "--partitions", "3")
 
 
-def test_a_file_of_weeks_in_three_partitions_is_decided_with_nothing_too_late(bank, asked):
-    code, sent = asked(*PRODUCE, *MADE, "--labels", "../labels.jsonl")
+def receipts(folder):
+    """Of all decisions, in the order of the log."""
+    with closing(SqliteLog(folder / ".shroff" / "log.db", read_only=True)) as log:
+        return [(one.id, one.receipt.hex()) for rows in log.decisions_after() for one in rows]
+
+
+def test_a_file_of_weeks_in_three_partitions_is_decided_as_if_it_had_been_ingested(bank, asked):
+    code, sent = asked(*PRODUCE, *MADE, "--labels", "../labels.jsonl", "--order", "time")
     assert (code, sent["sent"], sent["labels"], sent["failed"]) == (0, 3_000, 50, 0)
+    twin = shutil.copytree(bank, bank.parent / "twin")
     code, done = asked("run", "--until-idle", "3s")
 
     assert (code, done["appended"], done["quarantined"]) == (0, 3_000, 0)
@@ -75,6 +85,9 @@ def test_a_file_of_weeks_in_three_partitions_is_decided_with_nothing_too_late(ba
     assert len(done["offset"]) == 6
     code, verified = asked("verify", "--engines", "online,naive")
     assert (code, verified["mismatches"]) == (0, 0)
+    asked("-C", str(twin), "ingest", *PRODUCE[1:], "--labels", "../labels.jsonl", "--order", "time")
+    assert done["overtaken"] == 0
+    assert receipts(bank) == receipts(twin)
 
 
 def test_sent_twice_it_is_decided_once(bank, asked):
