@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -452,3 +453,27 @@ def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
     log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
     assert found() == 0
     log.close()
+
+
+def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path):
+    #  what reads ahead asks in a thread of its own, and whoever fails meanwhile closes the log
+    slow = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000) SELECT count(*) FROM n"
+    log, found = SqliteLog(tmp_path / "log.db"), []
+    began = threading.Event()
+
+    def ask():
+        began.set()
+        with suppress(StorageError):  # closed before it began
+            found.append(log._ask(slow))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    began.wait()
+    while not log._asking.locked() and asking.is_alive():
+        pass
+    log.close()
+    asking.join()
+
+    assert found in ([], [[(300_000,)]])
+    with pytest.raises(StorageError, match="was closed"):
+        log.last_seq()

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log_questions import NUMBER_MAX
@@ -148,7 +149,7 @@ class SqliteLog(SqliteQuestions):
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only = read_only
         self._on_step = on_step
-        self._unusable = ""
+        self._unusable, self._asking = "", Lock()
         self._pages = 0
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
@@ -285,7 +286,8 @@ class SqliteLog(SqliteQuestions):
         """Let go of the file and of the writer's place. Closing twice does nothing."""
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
         self._beside.close()
-        self._connection.close()
+        with self._asking:  # what reads ahead in another thread may be in the middle of a question
+            self._connection.close()
         if self._lock is not None:
             self._lock.release()
 

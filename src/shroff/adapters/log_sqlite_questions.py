@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from shroff.adapters.log_questions import Questions
@@ -37,6 +38,7 @@ class SqliteQuestions(Questions):
     path: Path
     wording: Wording = WORDING
     _connection: sqlite3.Connection
+    _asking: Lock
     _unusable: str
     _tables: int  # their version: to a reader, tables that came with a later one are empty
 
@@ -155,7 +157,8 @@ class SqliteQuestions(Questions):
         Raises: StorageError where the file fails, or a row is not as it was written.
         """
         try:
-            rows = self._usable().execute(sql, values).fetchall()
+            with self._asking:  # a connection that is closed in the middle of a question ends the process
+                rows = self._usable().execute(sql, values).fetchall()
         except UnicodeDecodeError:
             raise damaged(self.path, NO_UTF8) from None
         except sqlite3.Error as error:

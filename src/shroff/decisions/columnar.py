@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -102,10 +102,11 @@ def file_columns(
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        for one in ahead(_read(path, definitions, keeping, event, frames.arrivals.expect)):
-            found = frames.taken(one, event, as_of_ms)
-            if found is not None:
-                yield found
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals.expect))) as read:
+            for one in read:
+                found = frames.taken(one, event, as_of_ms)
+                if found is not None:
+                    yield found
 
 
 def _key() -> Key:

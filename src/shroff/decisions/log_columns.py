@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,11 +90,12 @@ def log_columns(
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
     """
     reader = LineReader(definitions)
-    for lines in ahead(log.lines(after, upto, places)):
-        reader = LineReader(definitions) if is_apart else reader
-        piece = reader.piece(lines, after)
-        after += piece.size
-        yield piece
+    with closing(ahead(log.lines(after, upto, places))) as stretches:
+        for lines in stretches:
+            reader = LineReader(definitions) if is_apart else reader
+            piece = reader.piece(lines, after)
+            after += piece.size
+            yield piece
 
 
 def outcomes_of(log: Log, after: int = 0, upto: int | None = None) -> tuple[Words, NDArray[np.int8]]:
