@@ -153,6 +153,7 @@ def test_a_field_of_several_types_is_refused_with_each():
         ("this.weight * 0.1234567 > 1", "this.weight * 0.1234567", "13 places; at most 12"),
         ("0.1234567890123", "0.1234567890123", "at most 12 places"),
         ("9" * 31, "9" * 31, "too large"),
+        *((one, one, "too many digits") for one in ("9" * 700, f"0.{'9' * 700}", "1" + "_000" * 200)),
         ("abs(missing)", "abs(missing)", "always missing"),
     ],
 )

@@ -269,6 +269,8 @@ MISTAKES = {
     "Block if :name_count_for_card_weekly: > 1": (10, "payment has nothing that says a name"),
     "Block if :authorized_charges_per_customer_hourly: > 1": (10, "nothing in the log says"),
     "Block if :hours_since_customer_was_created: < 1": (10, "is not known"),
+    f"Block if :hours_since_card_first_seen: < {'9' * 4_500}": (42, "is no span of whole milliseconds"),
+    f"Block if :amount_in_usd: > {'9' * 700}": (1, "too many digits"),
     "Block :amount_in_usd: > 5": (1, "this is no rule."),
     "Bloc if :amount_in_usd: > 5": (1, "this is no rule."),
     "Block if :amount_in_usd: == 5": (26, "'==' is no operator."),

@@ -100,12 +100,16 @@ def test_a_store_and_a_lake_are_of_the_kind_that_their_addresses_say():
     ]
 
 
+TOO_LONG = (("sessions", "idle"), ("mail", "keep"), ("snapshots", "every"))
+
+
 @pytest.mark.parametrize(
     "line, words",
     [
         ("store: mysql://h/d\n", "a store is postgresql:// or mariadb://, not mysql://"),
         ("store: { url: nonsense }\n", "url is an address"),
         ("source: kafka://a:1\n", "ends with its topic"),
+        *((f"{key}: {{ {name}: {'9' * 30}d }}\n", "is too long") for key, name in TOO_LONG),
         ("source: amqp://a:1/x\n", "a source is kafka:// or redis://, not amqp://"),
         ("source: kafka://a/payments\n", "addresses such as localhost:9092"),
         ("source: kafka://a:1/pay ments\n", "a name of letters, digits"),

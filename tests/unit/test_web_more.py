@@ -325,7 +325,10 @@ def test_a_draft_is_held_against_the_log(bank):
         assert mistaken.json()["detail"].startswith("rules/any.yaml:5:")
         assert [(one["file"], one["line"]) for one in mistaken.json()["errors"]] == [("rules/any.yaml", 5)]
         for draft, words in (
-            ({"rules": {"../x.yaml": RULE}}, "'../x.yaml' is no name of a file of rules"),
+            *(
+                ({"rules": {name: RULE}}, "is no name of a file of rules")
+                for name in ("../x.yaml", "\0.yaml", f"{'a' * 300}.yaml", "...yaml", ".yaml", "a/b.yaml", "a.yaml\n")
+            ),
             ({"rules": {"x.yaml": RULE + "# " + "x" * 1_100_000}}, "x.yaml is too long"),
             ({"from": "zz"}, "from: 'zz' is no time"),
             ({"to": "zz"}, "to: 'zz' is no time"),

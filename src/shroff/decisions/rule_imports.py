@@ -134,7 +134,7 @@ def _mapped(path: Path) -> Mapped:
 
 def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
     rules = {one.id: _rule(one, event, is_shadow=is_shadow) for one in outcome.carried}
-    name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()).strip("_")
+    name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
     name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
     head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
     texts = rules if apart else {name: head + "\n".join(rules.values())}

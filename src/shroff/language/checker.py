@@ -107,7 +107,10 @@ class _Checker:
     # ---- literals and names
 
     def number(self, tree: syntax.NumberLiteral) -> Node:
-        digits, places = parse_decimal(tree.text)
+        try:
+            digits, places = parse_decimal(tree.text)
+        except ValueError as error:
+            self.fail(tree, str(error))
         if places > PLACES_MAX:
             self.fail(tree, f"a number has at most {PLACES_MAX} places")
         if abs(digits) > 10**30:

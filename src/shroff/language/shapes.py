@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from shroff.errors import Problem, nearest
-from shroff.language.keys import Either, Keys, Many, One, Shape
+from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Keys, Many, One, Shape
+from shroff.language.types import UNITS_MAX
+from shroff.language.values import parse_decimal, parse_duration, quoted
 from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
 
 Plain = str | list["Plain"] | dict[str, "Plain"]
@@ -45,9 +47,25 @@ def _one(node: Node, shape: One, problems: list[Problem], what: str) -> str | No
         problems.append(node.problem(f"{what} is {shape.what}.", nearest(node.text, shape.options)))
     elif shape.pattern and not re.search(shape.pattern, node.text):
         problems.append(node.problem(f"{what} is {shape.what}."))
+    elif words := _excess(shape, node.text):
+        problems.append(node.problem(f"{what}: {words}."))
     else:
         return node.text
     return None
+
+
+def _excess(shape: One, text: str) -> str:
+    """Why a duration or a number of the right form is too much all the same; empty where it is not."""
+    try:
+        if shape == DURATION:
+            parse_duration(text)
+        elif shape in {WHOLE, DECIMAL}:
+            digits, places = parse_decimal(text)
+            if abs(digits) > UNITS_MAX * 10**places:
+                return f"the number {quoted(text)} is too large"
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[Plain] | None:

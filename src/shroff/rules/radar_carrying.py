@@ -43,6 +43,7 @@ from shroff.rules.radar_syntax import (
 
 EFFECTS: Final[Mapping[str, str]] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
 ID_LENGTH_MAX: Final = 100
+_SPAN_MAX: Final = 30  # characters of a number of seconds, minutes or hours
 _SIGNS: Final = {"=": "=="}
 _COUNTRY: Final = re.compile(r"[A-Za-z0-9]{1,3}")
 
@@ -338,9 +339,9 @@ def _quoted(text: str) -> str:
 
 
 def _duration(value: Number, unit_ms: int) -> str:
-    span_ms = Fraction(value.text) * unit_ms
+    span_ms = Fraction(value.text) * unit_ms if len(value.text) <= _SPAN_MAX else Fraction(-1)
     if span_ms < 0 or span_ms.denominator != 1:
-        raise RadarError(f"{value.text} is no span of whole milliseconds.", value.place)
+        raise RadarError(f"{value.text[:_SPAN_MAX]} is no span of whole milliseconds.", value.place)
     return show_duration(int(span_ms))
 
 

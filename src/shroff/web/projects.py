@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft in a backtest, which writes it
 WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 
 
@@ -197,8 +198,8 @@ def _check(asked: Asked) -> None:
 
     words = ""
     for name, text in asked.rules.items():
-        if Path(name).name != name or not name.endswith(".yaml"):
-            words = f"rules: {name!r} is no name of a file of rules, such as velocity.yaml"
+        if not _FILE.fullmatch(name):
+            words = f"rules: {name[:100]!r} is no name of a file of rules, such as velocity.yaml"
         elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
             words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
     try:
