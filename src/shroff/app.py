@@ -37,6 +37,7 @@ from shroff.decisions.rule_drafts import RuleDrafts
 from shroff.decisions.rule_imports import RuleImports
 from shroff.decisions.ruletests import CheckReport, check
 from shroff.decisions.scoring import problems_of
+from shroff.decisions.system_names import name_problems
 from shroff.decisions.taking import Taking
 from shroff.decisions.training_sets import TrainingSets
 from shroff.decisions.views import Views
@@ -134,7 +135,9 @@ class Project(
         files, problems, warnings = files_of(self.places.folder, self.files_in_lane())
         loaded = self.with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
         if loaded.definitions is not None and not self.places.is_elsewhere:
-            problems += lane_problems(loaded.definitions, self.systems, files.get(config.PROJECT_FILE, ""))
+            text = files.get(config.PROJECT_FILE, "")
+            problems += lane_problems(loaded.definitions, self.systems, text)
+            problems += name_problems(loaded.definitions.events, self.systems, text)
         if loaded.definitions is not None:
             warnings += warnings_of(loaded.definitions, self.systems.source)
         return loaded.beside(problems, warnings)

@@ -119,7 +119,6 @@ def test_a_document_that_is_gone_is_found_and_the_answer_is_no(bank: Path, capsy
         ("layout: json", "layout json needs documents"),
         ("documents: { t: { of: payment } }", "documents are for layout json or both"),
         ("layout: both\n  documents: { events: { of: payment } }", "cannot lie in a folder 'events'"),
-        ("layout: both\n  documents: { t: { of: paiment } }", "documents of 'paiment' cannot be had. Did you mean pay"),
         ("layout: both\n  documents: { t: { of: payment, sources: [import] } }", "sources are for labels"),
     ],
 )

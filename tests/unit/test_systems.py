@@ -7,8 +7,10 @@ import pytest
 import shroff
 from shroff import config
 from shroff.decisions.definitions import load_definitions
+from shroff.decisions.system_names import name_problems
 from shroff.errors import UsageError
 from shroff.events.systems import System, Systems
+from tests.unit.declare import declare
 from tests.unit.projects import systems_of
 
 BASE = """
@@ -32,6 +34,9 @@ lake: ./lake
 sinks: { hook: { webhook: { url: "https://bank.example/x", secret: s3cret } } }
 keep: 400d
 """
+
+
+SINK = "sinks: {{ a: {{ kafka: {{ brokers: 'a:1', {} }} }} }}"
 
 
 def loaded(settings: str):
@@ -222,3 +227,31 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
     assert [str(one).partition(": ")[2] for one in found.problems] == [
         "a session may be idle for 1m or more, and lasts no less than that and at most 30d."
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("online: { url: 'redis://h:1/1', entities: [crad] }", "6:44 'crad' is no entity. Did you mean card?"),
+        ("source: { kafka: { brokers: 'a:1', topics: { paymnt: p } } }", "6:46 'paymnt' is no event type."),
+        ("source: { redis: { url: 'redis://h:1/1', streams: { paymnt: p } } }", "6:53 'paymnt' is no event type."),
+        ("source: { kafka: { brokers: 'a:1', topics: { payment: p, label: l, any: x } } }", ""),
+        ("source: kafka://a:1/payments", ""),
+        (SINK.format("by: outcom, topics: { else: y }"), "6:44 'outcom' is neither outcome nor a field of an event."),
+        (SINK.format("by: outcome, topics: { declin: x }"), "6:63 'declin' is no value of outcome."),
+        (SINK.format("by: channel, topics: { wbe: x }"), "6:63 'wbe' is no value of channel."),
+        (SINK.format("by: channel, topics: { web: x, else: y }"), ""),
+        (SINK.format("by: card, topics: { c-1: x, else: y }"), ""),
+        ("lake: { to: ./l, documents: { x: { of: paymnt } } }", "6:40 'paymnt' is no kind of documents and no event"),
+        ("lake: { to: ./l, documents: { x: { of: flags }, y: { of: payment } } }", ""),
+    ],
+)
+def test_a_name_in_the_settings_that_the_project_does_not_have_is_a_mistake_of_check(settings, told):
+    fields = "fields: { card: text, channel: 'choice(pos, web)',"
+    events = declare(EVENTS.replace("fields: {", fields) + "entities:\n  card: { payment: card }\n")
+    text = f"{BASE}{settings}\n"
+    problems = name_problems(events, systems(f"{settings}\n"), text)
+    found = [f"{one.line}:{one.column} {one.message} {one.hint}" for one in problems]
+
+    assert len(found) == bool(told)
+    assert all(one.startswith(told) for one in found), found

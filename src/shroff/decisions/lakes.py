@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.decisions.elsewhere import Elsewhere
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError
 from shroff.events.systems import Systems
 from shroff.language.values import parse_duration
 from shroff.streams.lake import Objects, Patient
@@ -160,7 +160,7 @@ class Lakes(Elsewhere):
         options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
-        layout = _layout(options, self.definitions.events.types)
+        layout = _layout(options)
         with self._objects_at(options, to) as objects:
             yield Lake(self, objects, layout, self._opening(options, to))
 
@@ -203,9 +203,9 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
     return ADAPTERS[scheme[1]], address
 
 
-def _layout(options: dict[str, Any], types: Any) -> Layout:
+def _layout(options: dict[str, Any]) -> Layout:
     """What is to be written. Raises: UsageError where a folder of documents cannot be as it is told."""
-    from shroff.decisions.lake_documents import ALL, FOLDER, TAKEN
+    from shroff.decisions.lake_documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 
     layout, documents = options.get("layout", LAYOUTS[0]), options.get("documents", {})
@@ -218,10 +218,6 @@ def _layout(options: dict[str, Any], types: Any) -> Layout:
     for name, told in documents.items():
         if not FOLDER.fullmatch(name) or name in TAKEN:
             raise UsageError(f"lake: documents cannot lie in a folder {name!r}; choose another name.")
-        if told["of"] not in types and told["of"] not in ALL:
-            known = [*ALL, *types]
-            hint = nearest(told["of"], known) or f"There is {', '.join(known)}."
-            raise UsageError(f"lake: documents of {told['of']!r} cannot be had. {hint}")
         if told.get("sources") and told["of"] != "labels":
             raise UsageError(f"lake: sources are for labels, and {name} is of {told['of']}.")
     folders = {
