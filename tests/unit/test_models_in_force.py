@@ -484,6 +484,20 @@ def test_a_damaged_record_of_a_champion_is_told_and_decisions_go_on(
     assert refused == ("it failed gates" if name == "gates.json" else "")
 
 
+def test_a_champion_that_goes_with_its_file_is_told_by_whoever_writes_next(bank: Path):
+    app.open(bank).promote("m-1")
+    decide(bank, 1)
+    (bank / FILE).unlink()
+    project, fields = app.open(bank), {"id": "p2", "at": "2026-03-01T12:00:02Z", "card": "c", "amount": "1.00"}
+    (decision,) = project.decide([fields], as_type="payment")
+    again = app.open(bank)
+    again.decide([{**fields, "id": "p3"}], as_type="payment")
+
+    assert decision.score is None
+    assert [words for words in project.warnings if "m-1 is no longer the champion of payment" in words]
+    assert again.warnings == []
+
+
 # ---- the command
 
 

@@ -24,6 +24,7 @@ from shroff.decisions.snapshots import Saved, restore, save
 from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.models.in_force import FILE, read_in_force
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.snapshots import Snapshots
 
@@ -165,9 +166,21 @@ class Writer:
             return
         if control.versions.get("model", "") != self.definitions.versions.model:
             self.definitions.require_models()  # what nobody can decide by does not come into force
+            self.warnings += self._champions_gone(control.files.get(FILE))
         self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
         control.take(record)
         self._seq += 1
+
+    def _champions_gone(self, before: str | None) -> list[str]:
+        """What is told where the file that names the champions is gone, which a rollback does not bring about."""
+        if before is None or FILE in self.definitions.files:
+            return []
+        champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
+        return [
+            f"{FILE} is not there any more, so {id_} is no longer the champion of {event}, and no score counts. "
+            f"Restore the file, or run 'shroff models promote {id_}'."
+            for event, id_ in champions
+        ]
 
     def write(
         self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
