@@ -93,6 +93,10 @@ def request(service: Served, path: str, more: str = "", *, method: str = "POST",
     return f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{kept}{more}".encode()
 
 
+def posted(service: Served, body: bytes) -> bytes:
+    return request(service, EVENTS, f"{JSON}content-length: {len(body)}\r\n") + b"\r\n" + body
+
+
 def chunk(body: bytes, extension: bytes = b"") -> bytes:
     return b"%x%b\r\n%b\r\n" % (len(body), extension, body)
 
@@ -140,6 +144,8 @@ ATTACKS: dict[str, tuple[Attack, int]] = {
         ),
         413,
     ),
+    "many empty events": (lambda one: (posted(one, b"[" + b"{}," * 9_999 + b"{}]"),), 200),
+    "a deep event": (lambda one: (posted(one, b'{"card":' + b"[" * 1_000_000),), 422),
     "no HTTP": (lambda one: (b"\x16\x03\x01" + b"\x00" * MIB,), 400),
 }
 
@@ -174,7 +180,7 @@ def test_a_draft_of_very_many_mistakes_gets_the_first_hundred_and_their_number(s
 
 def test_a_draft_that_is_too_long_is_refused_unread(service):
     with others(service):
-        status, said = checked(service, RULE + "".join(f"  k{number}: 1\n" for number in range(60_000)))
+        status, said = checked(service, RULE + "".join(f"  k{number}: 1\n" for number in range(20_000)))
 
     assert (status, "131,072 bytes" in said["detail"]) == (400, True)
 

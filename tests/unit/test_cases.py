@@ -638,8 +638,8 @@ def test_notes_and_files_belong_to_a_case(tmp_path):
         at.raised(alert(1))
         tag = at.case().tag
         working.note(at.desk, ANN, 1, " she rang <b>twice</b> ")
-        made = working.attach(at.desk, BEN, 1, "..\\x/scan é.png", "image/png; charset=x", PNG)
-        assert (made.name, made.media_type, made.size) == ("scan é.png", "image/png", len(PNG))
+        made = working.attach(at.desk, BEN, 1, "..\\x/scan é.html", "image/png; charset=x", PNG)
+        assert (made.name, made.media_type, made.size) == ("scan é.html.png", "image/png", len(PNG))
         assert working.file_of(at.desk, VIEWER, 1, made.number) == (made, PNG)
         with pytest.raises(NoCaseError):
             working.file_of(at.desk, ANN, 2, made.number)
@@ -647,7 +647,7 @@ def test_notes_and_files_belong_to_a_case(tmp_path):
         found = reading.detail(at.desk, VIEWER, 1)
         assert [(row.what, row.words) for row in found.history] == [
             ("note", "she rang <b>twice</b>"),
-            ("attached", "scan é.png"),
+            ("attached", "scan é.html.png"),
         ]
         assert found.case.tag == tag
         assert at.acts() == ["case.note", "case.attach"]

@@ -94,6 +94,14 @@ def test_nothing_of_any_file_is_taken_where_a_later_one_is_too_late(project: app
     assert events_of(project) == 0
 
 
+def test_files_in_disorder_are_taken_with_a_warning_where_their_order_was_asked_for(project, tmp_path):
+    new, old = csv(tmp_path / "new.csv", [20] * 50, "n"), csv(tmp_path / "old.csv", [1] * 30, "o")
+    report = project.ingest([new, old], as_type="payment", order="file")
+
+    assert (report.events.appended, report.events.quarantined) == (50, 30)
+    assert "old.csv: 30 of the first 30 lines are more than" in project.warnings[0]
+
+
 def test_files_are_sorted_together(project: app.Project, tmp_path: Path):
     #  a   1 2 3 4 …        b   1 2 3 4 …        each day of b is too late behind the end of a
     days = list(range(1, 21))

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from shroff.web import protocol
 from shroff.web.gate import SENDERS_MAX, Pace
 from shroff.web.problems import ProblemError
 from shroff.web.proxies import FORWARDED, Proxies
-from shroff.web.turns import Turns
+from shroff.web.turns import SENDER, Shares, Turns
 from tests.unit.test_web_short import Spoken, connected
 from tests.webs import Asker, asker
 
@@ -132,6 +133,24 @@ def test_a_sender_has_one_turn_at_a_time_and_others_have_theirs_meanwhile():
         ended.set()
         assert await asyncio.gather(*mine, yours) == ["mine 0", "mine 1", "mine 2", "yours"]
         turns.end()
+
+    asyncio.run(steps())
+
+
+def test_of_the_threads_that_all_share_one_sender_has_only_some():
+    async def steps() -> None:
+        ended = threading.Event()
+        with ThreadPoolExecutor(4) as threads:
+            shares = Shares(threads, of_sender_max=2)
+
+            async def asked(sender: str, wait_s: float) -> bool:
+                SENDER.set(sender)
+                return await shares.run(ended.wait, wait_s)
+
+            mine = [asyncio.ensure_future(asked("me", 30)) for _ in range(8)]
+            assert await asyncio.gather(*(asked(sender, 0) for sender in ("you", ""))) == [False, False]
+            ended.set()
+            assert await asyncio.gather(*mine) == [True] * 8
 
     asyncio.run(steps())
 

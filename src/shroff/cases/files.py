@@ -37,6 +37,19 @@ TYPES: Final[Mapping[str, Callable[[bytes], bool]]] = MappingProxyType(
 )
 
 
+ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "application/pdf": (".pdf",),
+        "image/gif": (".gif",),
+        "image/jpeg": (".jpg", ".jpeg"),
+        "image/png": (".png",),
+        "image/webp": (".webp",),
+        "text/csv": (".csv",),
+        "text/plain": (".txt", ".log"),
+    }
+)
+
+
 def checked_type(media_type: str, content: bytes) -> str:
     """The kind of a file. Raises: UsageError where it is not allowed, too long, or not what the bytes are."""
     kind = media_type.partition(";")[0].strip().lower()
@@ -50,9 +63,23 @@ def checked_type(media_type: str, content: bytes) -> str:
     return kind
 
 
-def checked_name(name: str) -> str:
-    """A file's name without folders, and with no sign that steers a terminal or a browser. Raises: UsageError."""
+def checked_name(name: str, kind: str) -> str:
+    """A file's name without folders, and with no sign that steers a terminal or a browser. Raises: UsageError.
+
+    It ends as files of this kind do, since whoever saves it opens it by that: an `invoice.exe` of text is
+    `invoice.exe.txt`.
+    """
     plain = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2].strip()
     if not plain or len(plain) > NAME_MAX or not plain.isprintable() or plain.startswith("."):
         raise UsageError(f"a file's name has 1 to {NAME_MAX} characters that can be seen, and no dot in front.")
-    return plain
+    return named_for(plain, kind)
+
+
+def named_for(name: str, kind: str) -> str:
+    """The name with an ending of its kind: its own, where it has one.
+
+    >>> named_for("scan.JPEG", "image/jpeg"), named_for("a.html", "text/plain"), named_for("notes", "text/csv")
+    ('scan.JPEG', 'a.html.txt', 'notes.csv')
+    """
+    endings = ENDINGS[kind]
+    return name if name.lower().endswith(endings) else name + endings[0]

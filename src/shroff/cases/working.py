@@ -160,7 +160,8 @@ def silenced(desk: CaseDesk, act: Act, number: int, words: str, what: str = SILE
 def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
     """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
     require_work(who)
-    name, kind = checked_name(name), checked_type(media_type, content)
+    kind = checked_type(media_type, content)
+    name = checked_name(name, kind)
     digest = hashlib.sha256(content).digest()
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())

@@ -39,7 +39,10 @@ QUARANTINED = 4
     "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known."
 )
 @click.option(
-    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first."
+    "--order",
+    type=click.Choice(["file", "time"]),
+    help="time: sort by event time first. file: take the lines as they stand, however many of them are too late. "
+    " [default: file, and stop before writing where many are too late]",
 )
 @click.option(
     "--format",
@@ -62,7 +65,7 @@ def ingest(
     files: tuple[Path, ...],
     as_type: str | None,
     labels: Path | None,
-    order: str,
+    order: str | None,
     format_: str | None,
     decide: bool,
     is_hashed: bool,

@@ -65,7 +65,7 @@ class Elsewhere(LaneViews, ABC):
         *,
         as_type: str | None = None,
         labels: str | Path | None = None,
-        order: str = "file",
+        order: str | None = None,
         decide: bool = True,
         is_hashed: bool = False,
         progress: Progress | None = None,
@@ -80,7 +80,7 @@ class Elsewhere(LaneViews, ABC):
         labels: str | Path | None,
         *,
         decide: bool,
-        order: str = "file",
+        order: str | None = None,
         progress: Progress | None = None,
     ) -> Iterator[tuple[Log, IngestReport]]:
         """A log that has these files alone, as `ingest` takes them, and what became of their lines.

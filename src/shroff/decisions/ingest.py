@@ -249,8 +249,13 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
         yield from known
 
 
-def arranged(inputs: Sequence[Input], writer: Writer, *, by_time: bool = False) -> Iterator[Submission]:
+def arranged(
+    inputs: Sequence[Input], writer: Writer, *, by_time: bool = False, warn: Callable[[str], object] | None = None
+) -> Iterator[Submission]:
     """The submissions of several files: one after the other, or all of them together by time; after a look at each.
+
+    Args:
+        warn: Is told of a file in disorder, where that is no error: its order was asked for.
 
     Raises: UsageError where more than one percent, and at least 20, of the first 10,000
         lines of a file would be refused as too late. What the log has already, or a line
@@ -265,7 +270,7 @@ def arranged(inputs: Sequence[Input], writer: Writer, *, by_time: bool = False) 
     given: list[Iterator[Submission]] = []
     for source, lines in inputs:
         first, submissions = _read_ahead(iter(lines), PROBED_LINES)
-        newest_ms = _probe(first, source, writer, newest_ms, seen, is_alone=len(inputs) == 1)
+        newest_ms = _probe(first, source, writer, newest_ms, seen, warn, is_alone=len(inputs) == 1)
         given.append(submissions)
     return chain.from_iterable(given)
 
@@ -293,10 +298,11 @@ def _probe(
     writer: Writer,
     newest_ms: int | None,
     seen: set[tuple[str, str]],
+    warn: Callable[[str], object] | None,
     *,
     is_alone: bool,
 ) -> int | None:
-    """Raise where too many of a file's first lines are too late; gives the newest time so far, other files' too.
+    """Warn, or else raise, where too many of a file's first lines are too late; gives the newest time of all files.
 
     `seen` are the events of the files before it, and takes in those of this one.
     """
@@ -308,16 +314,21 @@ def _probe(
         before, what = (
             ("a line before them", "the file") if is_alone else ("a line before them in these files", "the files")
         )
-        raise UsageError(
-            f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
-            f"No event was written. Add --order time to sort {what} first."
-        )
+        if warn is None:
+            raise UsageError(
+                f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
+                f"No event was written. Add --order time to sort {what} first."
+            )
+        warn(f"{source}: {behind_file:,} {lines} behind {before}, and go to quarantine as too late.")
     behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms, seen))
     if _is_disorder(behind_log, len(first)):
-        raise UsageError(
-            f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as too "
-            "late. No event was written. Bring older files in before newer ones, or allow more lateness in shroff.yaml."
-        )
+        if warn is None:
+            raise UsageError(
+                f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as "
+                "too late. No event was written. Bring older files in before newer ones, or allow more lateness in "
+                "shroff.yaml."
+            )
+        warn(f"{source}: {behind_log:,} {lines} behind the newest event of the log, and go to quarantine as too late.")
     times = [event.time_ms for event in events]
     return max(times if newest_ms is None else [newest_ms, *times], default=None)
 

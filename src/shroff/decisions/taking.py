@@ -57,7 +57,7 @@ class Taking(Elsewhere):
         *,
         as_type: str | None = None,
         labels: str | Path | None = None,
-        order: str = "file",
+        order: str | None = None,
         format: str | None = None,
         decide: bool = True,
         is_hashed: bool = False,
@@ -70,13 +70,14 @@ class Taking(Elsewhere):
         """Append files to the log, deciding on the way.
 
         All files are opened and looked into first, so that one that cannot be read stops before writing, and so
-        does one with too many lines that come too late.
+        does one with too many lines that come too late, unless `order` says otherwise.
 
         Args:
             files: One, or several in their order.
             as_type: The event type of every line; without it lines name their own.
             labels: Rows of labels, merged in by when they were known; it may be one of the files.
-            order: `file`, or `time` to sort by event time first.
+            order: `time` sorts by event time first. `file` takes files in disorder as they are, with a warning, where
+                None, which is the same else, stops before writing.
             is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
             progress: Is told how many lines were read.
             sorting: Is told how many lines there are to be sorted.
@@ -87,7 +88,7 @@ class Taking(Elsewhere):
         from shroff.decisions.passed_over import note_unmatched
 
         self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
-        if order not in {"file", "time"}:
+        if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. There are file and time.")
         intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
         with ExitStack() as opened:
@@ -110,7 +111,7 @@ class Taking(Elsewhere):
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
                 )
             else:
-                submissions = arranged(inputs, writer)
+                submissions = arranged(inputs, writer, warn=self.warnings.append if order == "file" else None)
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, sorting))
             inbox = opened.enter_context(closing(self.inbox(writer, log)))

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from shroff.decisions.posts import RETRY_S, TurnedAwayError
 from shroff.errors import ShroffError, SignInError, trace_of
 from shroff.people.access import Who
+from shroff.people.throttle import network_of
 from shroff.web.gate import COOKIE
 from shroff.web.http import FORM, FORM_BYTES_MAX, GoneError, Receive, Request, Response, Scope, Send, refused
 from shroff.web.pages import signing
@@ -20,6 +21,7 @@ from shroff.web.problems import ProblemError, of_error
 from shroff.web.routes import OPEN_BELOW, Route, Table
 from shroff.web.service import Service
 from shroff.web.streaming import EVENTS
+from shroff.web.turns import SENDER
 
 CONNECTIONS_MAX: Final = 12_000  # beyond that, the one that has been idle longest is closed for a new one
 PATH_LENGTH_MAX: Final = 8_192
@@ -102,6 +104,7 @@ class Application:
                     return SIGN_IN
                 raise
         route = self._table.find(request.method, segments, request.params)
+        SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
             if route.is_page and request.signed_in is None:

@@ -16,7 +16,7 @@ from shroff.events.door import secret_fields
 from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right
-from shroff.web.events import JSON_TYPES, ONE_BYTES_MAX, check_rate, shown
+from shroff.web.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http import JSON, PROBLEM, Request, Response
 from shroff.web.problems import ProblemError, at_paths
 from shroff.web.routes import Handle, Route, Told
@@ -84,7 +84,13 @@ def _call_reader(path: str, definitions: Definitions) -> CallReader:
 async def _answered(service: Service, request: Request, reader: PostReader, calls: CallReader) -> Response:
     call, raw = calls.call, await _body(request)
     check_rate(service, request, 1)
-    one, mistakes = _read(reader, calls, raw, request.who.id, service.project.now_ms())
+    place, now_ms = request.who.id, service.project.now_ms()
+    is_short = len(raw) <= READ_AT_ONCE
+    one, mistakes = (
+        _read(reader, calls, raw, place, now_ms)
+        if is_short
+        else await service.in_thread(_read, reader, calls, raw, place, now_ms)
+    )
     if mistakes and not call.writes:
         words = str(InputError(mistakes))
         errors = at_paths(mistakes)

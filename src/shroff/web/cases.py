@@ -11,7 +11,7 @@ import msgspec
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import CLOSED, Case
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
-from shroff.cases.files import SIZE_MAX
+from shroff.cases.files import SIZE_MAX, named_for
 from shroff.cases.filters import LARGEST, order_of, wanted_of
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
@@ -133,8 +133,9 @@ async def file(service: Service, request: Request) -> Response:
     if not _is_number(wanted):
         raise ProblemError(404, "no-file", "There is no such file", f"case {number} has no file {wanted[:40]!r}")
     found, content = await done(service, working.file_of, service.cases, request.who, number, int(wanted))
+    name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
     headers: Headers = (
-        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(found.name, safe='')}".encode()),
+        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
         (b"content-security-policy", b"default-src 'none'; sandbox"),
     )
     return Response(content, 200, found.media_type.encode(), headers)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.decisions.ruletests import TestResult
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 1024 * 1024  # a draft's text as JSON may take six bytes for one
+BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
 SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
 WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
 _NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -30,13 +30,17 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
+One = TypeVar("One")
+
 JSON_TYPES: Final = frozenset([JSON, b"", b"text/json"])
 LINE_TYPES: Final = frozenset([LINES, b"application/jsonl", b"application/json-lines", b"application/x-jsonlines"])
 ANSWERED: Final = b"shroff-answered"
 KNOWN_AT: Final = b"shroff-known-at"
 SENT: Final = "sent"
 LABELS_TOLD: Final = 20  # of those of one request that the record shows
-READ_AT_ONCE: Final = 32 * 1024  # bytes; what is longer would hold up the others
+READ_AT_ONCE: Final = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
+PARTS_AT_ONCE: Final = 300  # commas and line ends of a list; 10,000 empty events take 30 KB and 0.8 s
+SHOWN_AT_ONCE: Final = 200  # answers
 ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
 _PATH: Final = re.compile(r"([\w.]+): ")
 _SPACES: Final = b" \t\r\n"
@@ -74,8 +78,7 @@ async def post_labels(service: Service, request: Request) -> Response:
     if is_as_sent:
         submissions = [undated(one) for one in submissions]
     answers = await taken_labels(service, request.who, submissions)
-    found = [label_shown(*each) for each in zip(answers, mistakes, strict=True)]
-    return _response(found, is_list=is_list, are_lines=are_lines)
+    return await _listed(service, label_shown, answers, mistakes, is_list=is_list, are_lines=are_lines)
 
 
 def _is_known_as_sent(request: Request) -> bool:
@@ -150,7 +153,7 @@ async def _taken(
         raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
     if not is_list:
         own: list[tuple[str, str]] = []
-        one = reader.one(type_name, raw, request.who.id, own)
+        one = await read_one(service, reader.one, type_name, raw, request.who.id, own)
         check_rate(service, request, 1)
         (answer,) = await service.decided((one,), reader)
         return _response([shown(answer, own)], is_list=False, are_lines=False)
@@ -159,8 +162,32 @@ async def _taken(
     )
     check_rate(service, request, len(submissions))
     answers = await service.decided(submissions, reader) if submissions else []
-    found = [shown(*each) for each in zip(answers, mistakes, strict=True)]
-    return _response(found, is_list=True, are_lines=are_lines)
+    return await _listed(service, shown, answers, mistakes, is_list=True, are_lines=are_lines)
+
+
+async def _listed(
+    service: Service,
+    show: Callable[[Answer, Mistakes], tuple[int, bytes]],
+    answers: Sequence[Answer],
+    mistakes: Sequence[Mistakes],
+    *,
+    is_list: bool,
+    are_lines: bool,
+) -> Response:
+    def made() -> Response:
+        found = [show(*each) for each in zip(answers, mistakes, strict=True)]
+        return _response(found, is_list=is_list, are_lines=are_lines)
+
+    return made() if len(answers) <= SHOWN_AT_ONCE else await service.in_thread(made)
+
+
+async def read_one(service: Service, read: Callable[..., One], type_name: str, raw: bytes, *more: object) -> One:
+    """What reads one event gives, on a thread where the event is long."""
+    return (
+        read(type_name, raw, *more)
+        if len(raw) <= READ_AT_ONCE
+        else await service.in_thread(read, type_name, raw, *more)
+    )
 
 
 async def _body(request: Request) -> tuple[bytes, bool, bool]:
@@ -184,10 +211,11 @@ async def _read(
 ) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
     if not is_list:
         own: list[tuple[str, str]] = []
-        return [reader.one(type_name, raw, place, own)], [own]
+        return [await read_one(service, reader.one, type_name, raw, place, own)], [own]
     read = partial(reader.many, type_name, raw, place, are_lines=are_lines)
     try:
-        return read() if len(raw) <= READ_AT_ONCE else await service.in_thread(read)
+        is_short = len(raw) <= READ_AT_ONCE and raw.count(b",") + raw.count(b"\n") <= PARTS_AT_ONCE
+        return read() if is_short else await service.in_thread(read)
     except TooMuchError as error:
         raise ProblemError(UNPROCESSABLE, "bad-list", "The list cannot be read", str(error)) from None
 

@@ -73,7 +73,7 @@ async def one_list(service: Service, request: Request) -> Response:
 
 async def put_entry(service: Service, request: Request) -> Response:
     """An entry in place of the one of its value, or beside all others."""
-    given = _body(await request.body(BODY_BYTES_MAX), Given)
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Given)
     entry = Entry(given.value, given.note, request.who.name, given.expires_at)
     return json_response(await change(service, request, known(service, request), [entry]))
 
@@ -85,7 +85,7 @@ async def remove_entry(service: Service, request: Request) -> Response:
 
 async def put_sheet(service: Service, request: Request) -> Response:
     """Many entries as CSV."""
-    given = _body(await request.body(BODY_BYTES_MAX), Sheet)
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Sheet)
     name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
     return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
 

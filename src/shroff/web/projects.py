@@ -85,7 +85,7 @@ async def put_rules(service: Service, request: Request) -> Response:
     if not matched and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
-    given = _body(await request.body(BODY_BYTES_MAX), Text)
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Text)
     project = service.project
     if project.needs_second_person:
         words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
@@ -166,7 +166,7 @@ class Asked(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "
 
 async def backtest(service: Service, request: Request) -> Response:
     """What a draft would have decided, against what was decided: computed by a process of its own."""
-    asked = _body(await request.body(BODY_BYTES_MAX), Asked)
+    asked = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Asked)
     kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
     if asked.rule is not None:
         kept.rule = asked.rule

@@ -24,7 +24,7 @@ from shroff.web.changes import keep_applied
 from shroff.web.gate import Gate
 from shroff.web.indexing import keep_indexed
 from shroff.web.protocol import Patient
-from shroff.web.service import Limits, Service
+from shroff.web.service import THREADS, Limits, Service
 from shroff.web.table import table
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
-THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail; some of them must be left for signing in
 OWN_FILES: Final = 500  # of those that it may have open, for the log, the lake and connections that it makes
 BACKLOG: Final = 4_096
 

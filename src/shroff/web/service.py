@@ -35,7 +35,7 @@ from shroff.web.proxies import proxies_of
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
 from shroff.web.thresholds import Weighings
-from shroff.web.turns import Turns
+from shroff.web.turns import Shares, Turns
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.web.routes import Route
 
+THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
+THREADS_OF_SENDER_MAX: Final = 8
 IDENTITY_THREADS: Final = 4
 CHECK_THREADS: Final = 2
 CHECK_S_MAX: Final = 15.0
@@ -112,7 +114,7 @@ class Service:
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
         self.address, self.proxies = Address(project.systems.public_url), proxies_of(project.systems.web)
-        self._threads, self.limits = threads, limits or Limits()
+        self._threads, self.limits = Shares(threads, THREADS_OF_SENDER_MAX), limits or Limits()
         self._identities = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
@@ -243,7 +245,7 @@ class Service:
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that waits for the log or computes for long."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._done, function, *arguments)
+        return await self._threads.run(self._done, function, *arguments)
 
     def _done(self, function: Callable[..., One], *arguments: object) -> One:
         try:

@@ -1,18 +1,46 @@
-"""Work for one sender at a time on threads of its own: who asks for much of it waits, and nobody else does."""
+"""Threads for what waits or computes: whoever asks for much waits for it, and nobody else does."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from shroff.web.problems import RETRY_AFTER, ProblemError
 
 OF_ALL_MAX: Final = 64
 
 One = TypeVar("One")
+
+
+SENDER: Final[ContextVar[str]] = ContextVar("sender", default="")  # whose request this is; nobody's in what runs beside
+
+
+class Shares:
+    """Threads that all share, of which one sender has some at a time. For one event loop.
+
+    Args:
+        of_sender_max: How many `SENDER` has; what is nobody's request waits for none.
+    """
+
+    def __init__(self, threads: Executor, of_sender_max: int) -> None:
+        self._threads, self._of_sender_max = threads, of_sender_max
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def run(self, function: Callable[..., One], *arguments: object) -> One:
+        """What a function gives, on one of the threads."""
+        loop, sender = asyncio.get_running_loop(), SENDER.get()
+        if not sender:
+            return await loop.run_in_executor(self._threads, function, *arguments)
+        share = self._shares.get(sender)
+        if share is None:
+            share = self._shares[sender] = asyncio.Semaphore(self._of_sender_max)
+        async with share:
+            return await loop.run_in_executor(self._threads, function, *arguments)
 
 
 @dataclass(slots=True)
