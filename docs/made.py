@@ -14,6 +14,7 @@ import click
 
 from docs.made_api import api_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
+from docs.made_limits import limits_page
 from shroff.cli.main import COMMANDS, Program, program
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.door import Door
@@ -54,6 +55,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "aggregates.md": aggregates_page(),
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "api.md": api_page(),
+        REFERENCE / "limits.md": limits_page(),
         **made_file_pages(),
     }
 

@@ -8,20 +8,11 @@ from typing import Any
 
 from docs.made_files import MADE, markdown_table
 from shroff.client import Client
-from shroff.decisions.answering import PATIENCE_S
-from shroff.decisions.foreseeing import AT_ONCE_MAX
-from shroff.decisions.posted import COUNT_MAX, DEPTH_MAX
 from shroff.people.access import RIGHTS, Right
-from shroff.web.events import ONE_BYTES_MAX
-from shroff.web.http import BODY_BYTES_MAX, BODY_S_MAX
 from shroff.web.metrics import Requests
 from shroff.web.operating import FAMILIES
-from shroff.web.paging import LIMIT_MAX
-from shroff.web.protocol import HEAD_S_MAX
 from shroff.web.routes import OPEN_BELOW, Route
 from shroff.web.schemas import SCHEMAS
-from shroff.web.server import END_S
-from shroff.web.service import Limits
 from shroff.web.table import ROUTES
 
 INTRODUCTION = (
@@ -32,50 +23,18 @@ INTRODUCTION = (
     "{open} answers. All else is 401 or 403 before anything more of a request is looked at.\n"
     "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`.\n"
 )
-LIMITS = """
-## Limits
-
-| what | how much | more is |
-| --- | --- | --- |
-| body | {body:,} bytes, {one:,} for one event | 413 |
-| events of one request | {count:,} | 422 |
-| lists and objects in one another | {depth} | 422 |
-| events of one score | {scored} | 413 |
-| entries of one answer | {limit} | 400; go on by `cursor` |
-| events a second of one key | {rate:,.0f}, or `serve --rate` | 429 with `Retry-After` |
-| events that wait to be decided | {waiting:,} | 503 with `Retry-After` |
-| for how long the first of them may have waited | {age:g} s | 503 with `Retry-After` |
-| for how long a post waits while the log is away | {patience:g} s | 503: send the same ids again |
-| for the head of a request, and for its body, to arrive | {head:g} s, {slow:g} s | the connection is closed, 408 |
-| for answers at the end of the service | {end:g} s | |
-"""
+LIMITS = "\nWhat one client may ask for, and what it gets beyond that: [limits](limits.md).\n"
 
 
 def api_page() -> str:
-    """Routes, shapes, limits and metrics."""
+    """Routes, shapes and metrics."""
     open_below = ", ".join(f"`/{one}`" for one in OPEN_BELOW)
     told = [route for route in ROUTES if route.told is not None]
-    limits = Limits()
-    shown = LIMITS.format(
-        body=BODY_BYTES_MAX,
-        one=ONE_BYTES_MAX,
-        count=COUNT_MAX,
-        depth=DEPTH_MAX,
-        scored=AT_ONCE_MAX,
-        limit=LIMIT_MAX,
-        rate=limits.rate,
-        waiting=limits.waiting_max,
-        age=limits.age_s_max,
-        patience=PATIENCE_S,
-        head=HEAD_S_MAX,
-        slow=BODY_S_MAX,
-        end=END_S,
-    )
     parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(_route(one) for one in told)]
     parts += [
         "\n## The client for Python\n\n",
         _client(),
-        shown,
+        LIMITS,
         "\n## Rights\n\n",
         _rights(),
         "\n## Metrics\n\n",

@@ -1,0 +1,197 @@
+"""The page of the reference with every limit of the service, made from the constants that hold it."""
+
+from __future__ import annotations
+
+from docs.made_files import MADE, markdown_table
+from shroff.cases import desk, files, working
+from shroff.decisions import answering, foreseeing, posted, rule_drafts, rule_files, ruletests
+from shroff.events import readers
+from shroff.language import parser, yamlreading
+from shroff.people import throttle
+from shroff.web import (
+    asgi,
+    drafts,
+    events,
+    http,
+    list_csv,
+    lists,
+    paging,
+    problems,
+    protocol,
+    proxies,
+    server,
+    service,
+    streaming,
+    turns,
+)
+from shroff.web import backtests as judged
+from shroff.web.gate import SENDERS_MAX
+
+Row = tuple[str, str, str]
+
+INTRODUCTION = (
+    "What one client can ask for of `shroff serve`, and what it gets beyond that. Errors are problem documents "
+    "(RFC 9457). Whatever one client sends, other clients keep their answers: texts that take long to read are read on "
+    "threads of their own, and nothing that a client sends grows without a limit.\n"
+)
+CUT = "the connection is closed"
+RETRY = "with `Retry-After`"
+
+
+def limits_page() -> str:
+    """All limits, by what they are of."""
+    parts = [f"{MADE}# Limits\n\n{INTRODUCTION}"]
+    for title, rows in (
+        ("Connections", _connections()),
+        ("Requests", _requests()),
+        ("Events and labels", _events()),
+        ("Rules and drafts", _rules()),
+        ("Lists, cases, pages", _pages()),
+        ("Threads", _threads()),
+        ("Signing in", _signing_in()),
+    ):
+        parts += [f"\n## {title}\n\n", markdown_table(("limit", "value", "beyond it"), rows)]
+    parts.append(
+        "\nA text field, an id and an expression have the limits of [the language](language.md). "
+        "What a key or a person may do at all is [a right](api.md#rights).\n"
+    )
+    return "".join(parts)
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("MiB", 1024 * 1024), ("KiB", 1024)):
+        if count >= size and not count % size:
+            return f"{count // size:,} {unit}"
+    return f"{count:,} bytes"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:g} s"
+
+
+def _connections() -> list[Row]:
+    return [
+        (
+            "open connections",
+            f"{asgi.CONNECTIONS_MAX:,}, or what `ulimit -n` allows the process less {server.OWN_FILES}",
+            "the connection that has been idle longest is closed; 503 where all are in use",
+        ),
+        ("time for a new connection to send anything", _s(protocol.HEAD_S_MAX), CUT),
+        ("time for the head of a request to arrive", _s(protocol.HEAD_S_MAX), CUT),
+        ("time for a body to arrive", _s(http.BODY_S_MAX), "408"),
+        ("time for a body that the service does not read", _s(protocol.UNREAD_S_MAX), CUT),
+        ("idle time between two requests", _s(server.KEPT_S), CUT),
+        ("time in which a client takes nothing of an answer", _s(protocol.STALLED_S), CUT),
+        (
+            "rest of a refused request that is discarded, so that its client reads the answer",
+            f"{_bytes(protocol.LINGER_BYTES_MAX)}, {_s(protocol.LINGER_S)}",
+            CUT,
+        ),
+        ("time for running requests when the service ends", _s(server.END_S), CUT),
+    ]
+
+
+def _requests() -> list[Row]:
+    return [
+        ("head: address, header names and values", _bytes(protocol.HEAD_BYTES_MAX), "431"),
+        ("header lines", f"{protocol.HEADERS_MAX}", "431"),
+        ("address", f"{_bytes(protocol.URL_BYTES_MAX)}; its path {_bytes(asgi.PATH_LENGTH_MAX)}", "414; 404"),
+        ("fields of a query", f"{http.QUERY_FIELDS_MAX}", "400"),
+        ("cookies", f"{http.COOKIES_MAX}", "not read"),
+        ("`Forwarded` header of a named proxy", _bytes(proxies.READ_MAX), "not read"),
+        ("addresses in `X-Forwarded-For`", f"the last {proxies.HOPS_MAX}", "not read"),
+        ("trailers", "none is read", "ignored"),
+        (
+            "chunk sizes, chunk extensions and trailers",
+            f"{_bytes(protocol.FRAMING_BYTES_MAX)} more than the body",
+            "413",
+        ),
+        ("body", f"{_bytes(http.BODY_BYTES_MAX)}, less on most routes", "413"),
+        (
+            "form",
+            f"{_bytes(http.FORM_BYTES_MAX)}; {_bytes(http.STRANGERS_FORM_BYTES_MAX)} before signing in",
+            "413",
+        ),
+        ("fields of a form", f"{http.FORM_FIELDS_MAX:,}", "400"),
+        ("entries of one answer", f"{paging.LIMIT_MAX}", "400; go on with `cursor`"),
+    ]
+
+
+def _events() -> list[Row]:
+    limits = service.Limits()
+    return [
+        ("one event", _bytes(events.ONE_BYTES_MAX), "413"),
+        ("events or labels of one request", f"{posted.COUNT_MAX:,}", "422"),
+        ("nested lists and objects", f"{posted.DEPTH_MAX} levels", "422"),
+        ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
+        ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
+        ("events of one request to score", f"{foreseeing.AT_ONCE_MAX}", "413"),
+        ("events a second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
+        ("events waiting for a decision", f"{limits.waiting_max:,}", f"503 {RETRY}"),
+        ("age of the first event that waits", _s(limits.age_s_max), f"503 {RETRY}"),
+        ("time that a post waits while the log is away", _s(answering.PATIENCE_S), "503: send the same ids again"),
+    ]
+
+
+def _rules() -> list[Row]:
+    return [
+        ("draft of a rule", _bytes(rule_drafts.DRAFT_BYTES_MAX), "400; 413 for its body"),
+        ("file of rules", _bytes(rule_files.TEXT_BYTES_MAX), "400"),
+        ("expression", f"{parser.LENGTH_MAX:,} characters, {parser.DEPTH_MAX} levels", "a mistake of the draft"),
+        ("nested YAML", f"{yamlreading.DEPTH_MAX} levels", "a mistake of the draft"),
+        ("mistakes, warnings and tests in one answer", f"{drafts.SAID_MAX}", "`more` has their number"),
+        ("mistakes in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
+        ("time for the tests of one rule", _s(ruletests.SECONDS_MAX), "the test fails: *was stopped*"),
+        (
+            "checks of one sender at once",
+            f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it",
+            f"429 {RETRY}",
+        ),
+        ("time for a check, waiting included", _s(service.CHECK_S_MAX), f"503 {RETRY}"),
+        ("backtests waiting", f"{judged.WAITING_MAX}", f"503 {RETRY}"),
+        ("time for a backtest", _s(judged.SECONDS_MAX), "it ends with an error"),
+    ]
+
+
+def _pages() -> list[Row]:
+    return [
+        ("lines of a list in one request", f"{list_csv.LINES_MAX:,}, {_bytes(lists.BODY_BYTES_MAX)}", "400; 413"),
+        ("attached file", f"{_bytes(files.SIZE_MAX)}, {working.FILES_MAX} of one case", "400; 413"),
+        ("name of an attached file", f"{files.NAME_MAX} characters; its ending is that of its kind", "400"),
+        ("note or reason", f"{desk.TEXT_MAX:,} characters", "400"),
+        ("live updates of one session", f"{streaming.OF_SESSION_MAX}", "429"),
+        ("live updates of all", f"{streaming.OF_ALL_MAX}", "503"),
+    ]
+
+
+def _threads() -> list[Row]:
+    return [
+        (
+            "threads for reading, of them for one sender",
+            f"{service.THREADS}, {service.THREADS_OF_SENDER_MAX}",
+            "the request waits",
+        ),
+        ("threads for keys and sessions alone", f"{service.IDENTITY_THREADS}", "the request waits"),
+        ("threads for checks of rules alone", f"{service.CHECK_THREADS}", "the request waits"),
+        ("threads for passwords alone", f"{service.SIGN_IN_THREADS}", "the request waits"),
+        ("checks, or sign-ins, of all senders", f"{turns.OF_ALL_MAX}", f"503 {RETRY}"),
+    ]
+
+
+def _signing_in() -> list[Row]:
+    return [
+        (
+            "failed attempts of one name; of one address",
+            f"{throttle.BY_NAME.free}; {throttle.BY_ADDRESS.free}",
+            "429; each further attempt waits twice as long",
+        ),
+        ("pause after failed attempts", f"{throttle.PAUSE_MS_MAX // 60_000} min at most", "429"),
+        ("one address", "of IPv6 its /64", ""),
+        ("sign-ins of one address at once", f"{service.SIGN_INS_OF_SENDER_MAX}", "429"),
+        (
+            "customers' links opened from one address",
+            f"{service.STRANGERS_RATE:g} a second",
+            f"429 {RETRY}",
+        ),
+        ("senders whose pace is remembered", f"{SENDERS_MAX:,}", "the one that was silent longest is forgotten"),
+    ]
