@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -190,8 +191,8 @@ def watched(target: Target, seconds: float, number: int) -> Seen:
             event = {"payment_id": f"p-{number}", "card": "c-1", "merchant": "m-1", "amount": "1", "country": "DE"}
             event |= {"paid_at": "2026-01-05T08:30:00Z", "channel": "web"}
             for into, ask in (
-                (seen.live, lambda: client.get("/health/live")),
-                (seen.posts, lambda event=event: client.post(EVENTS, json=event)),
+                (seen.live, partial(client.get, "/health/live")),
+                (seen.posts, partial(client.post, EVENTS, json=event)),
             ):
                 began_s = time.perf_counter()
                 seen.failed += ask().status_code != 200

@@ -29,7 +29,7 @@ LINGER_S: Final = 10.0  # for which the rest of a refused request is discarded, 
 LINGER_BYTES_MAX: Final = 64 * 1024 * 1024  # and how much of it
 _TAKEN_BYTES_MIN: Final = 32 * 1024  # of an answer, in `STALLED_S`
 _FED_BYTES: Final = 8 * 1024  # to the parser at a time: so much may pass before a limit is looked at
-_FED_AT_ONCE: Final = 64 * 1024  # before other connections have their turn
+_FED_AT_ONCE: Final = 16 * 1024  # before other connections have their turn
 
 _NONE, _HEAD, _BODY = range(3)  # the part of a message that is arriving
 
