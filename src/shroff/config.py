@@ -169,15 +169,16 @@ def find_project(start: Path) -> Places:
     )
 
 
-def read_files(folder: Path, problems: list[Problem]) -> dict[str, str]:
-    """The text of every project file, by its name inside the folder (`rules/velocity.yaml`).
+def read_files(folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",)) -> dict[str, str]:
+    """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
 
     A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
     so that all else in it and in the others can still be looked at.
 
     Raises: UsageError where a file cannot be read.
     """
-    return {name: _text(_bytes(f"{folder}/{name}"), name, problems) for name in _names(folder)}
+    names = [name for name in _names(folder) if name.startswith(only)]
+    return {name: _text(_bytes(f"{folder}/{name}"), name, problems) for name in names}
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:

@@ -207,7 +207,7 @@ CUSTOMER = "to: { field: email }\nshow: { amount: this.amount, merchant: this.me
         ),
         (f"{CUSTOMER}ask: true\n", "{{ amount }} {{ merchant }} {{ show.merchant }} {{ until }} {{ link }}", ""),
         (STAFF, "{{ amount }}", ":3:1: 'amount' is nothing that a notice (notice own) has."),
-        (STAFF, "{{ until }}", ":3:1: 'until' is nothing that a notice (notice own) has."),
+        (STAFF, "{{ until }}", ":3:1: 'until' is nothing that a notice (notice own) has.\n"),
         (STAFF, "{{ paid }} {{ show.paid }} {{ items[0].named.rule }} {{ project }}", ""),
         (STAFF, "{{ show.amount }}", "no mail of notice own can come of it: UndefinedError"),
         (STAFF, "{% for one in items %}{{ one.sentense }}{% endfor %}", "no attribute 'sentense'"),
@@ -222,7 +222,7 @@ CUSTOMER = "to: { field: email }\nshow: { amount: this.amount, merchant: this.me
 def test_check_holds_a_text_against_what_its_own_notice_gives_it(tmp_path, notice, text, told):
     own = {"notices/own.yaml": notice, "notices/own.txt.j2": f"Subject: x\n\n{text}"}
     foot = {"notices/foot.txt.j2": "{{ links }} Subject:"} if "foot" in text else {}
-    errors = [str(one) for one in Bank(tmp_path, own | foot).project.check().errors]
+    errors = [f"{one}\n" for one in Bank(tmp_path, own | foot).project.check().errors]
 
     assert len(errors) == bool(told), errors
     assert told in "".join(errors)

@@ -24,6 +24,7 @@ from shroff.streams.log import Log, Offset
 ACTIVE: Final = "active"  # among the sources of offsets
 NOTICES: Final = "notices/"
 CALLS: Final = "calls.yaml"
+BESIDE: Final = (NOTICES, CALLS)
 SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
 LIVE: Final = ("mail", "second_person")  # settings that a running service takes up
 NOW: Final = "now"

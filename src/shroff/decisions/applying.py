@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from shroff import config
 from shroff.decisions.active_files import (
+    BESIDE,
+    NOTICES,
     RESTART,
     Change,
     Taken,
@@ -97,7 +99,7 @@ class Applying(Deliveries):
 
     def beside(self) -> dict[str, str]:
         """What is kept of the project's files and settings that no version has."""
-        return beside(config.read_files(self.places.folder, []), self.systems)
+        return beside(config.read_files(self.places.folder, [], BESIDE), self.systems)
 
     def load_active(self, files: Mapping[str, str]) -> Definitions:
         """The definitions of files that the log has. Raises: DefinitionError."""
@@ -152,7 +154,7 @@ class Applying(Deliveries):
 
     def begin_active(self, log: Log) -> None:
         """Note in the log what this process begins with. Raises: as the log's `append`."""
-        files = config.read_files(self.places.folder, [])
+        files = config.read_files(self.places.folder, [], BESIDE)
         self.taken.files = notice_files(files)
         offsets = taken_up(log, beside(files, self.systems), is_running=False)
         if offsets:
@@ -165,6 +167,6 @@ class Applying(Deliveries):
         if offsets and is_running:
             now = fresh.systems
             self._systems.put(replace(self.systems, mail=now.mail, second_person=now.second_person))
-            self.taken.files = notice_files(config.read_files(self.places.folder, []))
+            self.taken.files = config.read_files(self.places.folder, [], (NOTICES,))
             self.taken.number += 1
         return offsets

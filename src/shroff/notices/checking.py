@@ -110,7 +110,8 @@ def unknown_in(texts: Texts, name: str, known: Collection[str], what: str) -> It
     """What a text of the project names that it is not given."""
     for one, line in texts.named_in(name):
         if one not in known:
-            yield TextError(f"notices/{name}", f"{one!r} is nothing that {what} has. {nearest(one, known)}", line)
+            words = f"{one!r} is nothing that {what} has. {nearest(one, known)}"
+            yield TextError(f"notices/{name}", words.rstrip(), line)
 
 
 def languages_of(notice: Notice) -> tuple[str, ...]:
