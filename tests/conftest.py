@@ -51,14 +51,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cheap_passwords() -> Iterator[None]:
-    """A hash of a password costs 0.2 s of a processor on purpose; here a millisecond will do."""
-    from argon2 import PasswordHasher
-
     from shroff.people.passwords import Passwords
 
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Passwords, "_hasher", property(lambda self: self._given or cheap))
+        forks.make_cheap(Passwords, patched.setattr)
         yield
 
 

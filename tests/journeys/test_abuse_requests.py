@@ -24,6 +24,7 @@ from schemathesis.generation import GenerationMode
 from shroff import app
 from shroff.cli.main import run
 from tests import forks
+from tests.effort import times
 from tests.served import Served, served
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ CALLS = """
   answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
 """
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"
-PER_OPERATION = 8  # generated requests of each kind
+PER_OPERATION = times(2, 8)  # generated requests of each kind
 FUZZED = settings(
     deadline=None, database=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck)
 )
@@ -179,7 +180,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 def test_no_body_fails_the_service(service):
     with service.client() as client:
 
-        @settings(FUZZED, max_examples=250)
+        @settings(FUZZED, max_examples=times(60, 250))
         @given(st.sampled_from(POSTED), st.sampled_from(TYPES), bodies())
         def ask(path: str, media_type: str, body: bytes) -> None:
             answer = client.post(path, content=body, headers={"content-type": media_type})
