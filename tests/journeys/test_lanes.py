@@ -215,7 +215,8 @@ def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(ban
     assert (code, [one["is_current"] for one in found["lanes"]]) == (0, [True, True])
     for lane in (0, 1):
         id_ = next(iter(bank.documents(lane)))
-        assert bank.asked("label", f"payment/{id_}", "fraud", "--source", "chargeback")[1]["appended"] == 1
+        labelled = bank.asked("label", f"payment/{id_}", "fraud", "--source", "chargeback")[1]
+        assert (labelled["appended"], labelled["lane"]) == (1, lane)
         with bank.lane(lane).reading() as log:
             assert [one.kind for rows in log.read() for one in rows].count("label") == 1
     assert bank.asked("label", "payment/nobody", "fraud")[1]["quarantined"] == 1

@@ -9,6 +9,7 @@ import pytest
 from shroff import app, config
 from shroff.cli.main import run
 from shroff.decisions.definitions import load_definitions
+from shroff.decisions.draft import REFUSED, TAKEN, Answer
 from shroff.decisions.lane_work import told
 from shroff.decisions.lanes import Home, LanePlaces, lane_problems, murmur2, partition_of, url_of_lane
 from shroff.errors import DefinitionError, UsageError
@@ -274,3 +275,31 @@ def test_a_lane_begins_with_the_version_that_waits_for_it_if_that_is_fit(
         post.publish(body, 2)
         assert lane.waiting_for_lane(said.append) is None
     assert ["cannot come into force: " in one for one in said] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "proposed"),
+    [
+        (
+            Answer(TAKEN, seq=12, lane=1),
+            "labelled 'fraud', at place 12 of lane 1.",
+            "shroff -C {} --lane 1 export labels",
+        ),
+        (Answer(TAKEN, lane=0), "labelled 'fraud' in lane 0.", "shroff -C {} --lane 0 export labels"),
+        (Answer(REFUSED, reason="no lane has its event"), "no lane has its event.", "shroff -C {} lanes show"),
+    ],
+)
+def test_a_label_of_a_lane_is_told_with_its_place_there(
+    project: app.Project,
+    answer: Answer,
+    words: str,
+    proposed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(app.Project, "label", lambda *_, **__: answer)
+    run(["-C", str(project.places.folder), "label", "payment/p-1", "fraud"])
+
+    told = capsys.readouterr()
+    assert words in told.out
+    assert f"Next: {proposed.format(project.places.folder)}\n" in told.err

@@ -230,7 +230,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
             ended(f"The label was refused: {answer.reason}"),
         )
-        session.next("shroff quarantine list")
+        session.next("shroff lanes show" if session.project.is_parted else "shroff quarantine list")
         return QUARANTINED
     if answer.kind == WAITING:
         session.answer(
@@ -243,12 +243,19 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         session.next(f"shroff explain {argument(reference)}")
     else:
         in_force, of_source = answer.in_force or (verdict, "")
-        text = f"{event} is labelled '{verdict}', at place {answer.seq:,}"
+        text = f"{event} is labelled '{verdict}'{_where(answer)}"
         text += "." if in_force == verdict else f"; in force stays the verdict '{in_force}' of {of_source}."
         document = _counts(read=1, appended=1) | {"seq": answer.seq, "in_force": in_force}
-        session.answer(document, text)
-        session.next("shroff export labels")
+        session.answer(document | ({} if answer.lane is None else {"lane": answer.lane}), text)
+        session.next(f"shroff {'' if answer.lane is None else f'--lane {answer.lane} '}export labels")
     return 0
+
+
+def _where(answer: Answer) -> str:
+    """Where a label stands; with several lanes, in which."""
+    if answer.lane is None:
+        return f", at place {answer.seq:,}"
+    return f", at place {answer.seq:,} of lane {answer.lane}" if answer.seq else f" in lane {answer.lane}"
 
 
 def _require_one_of(known: Sequence[str], given: str, what: str) -> None:
@@ -269,7 +276,8 @@ def _file(session: Session, file: Path) -> int:
         report = session.project.label_file(file, progress, session.waits)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")
-    session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")
+    after = "shroff lanes show" if session.project.is_parted else "shroff export labels"
+    session.next("shroff quarantine list" if report.labels.quarantined and after.endswith("labels") else after)
     return QUARANTINED if report.labels.quarantined else 0
 
 

@@ -41,7 +41,8 @@ class Answer(msgspec.Struct, gc=False):
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
     where the event came in the same batch, and `reason` says then why it did not fit.
-    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; with several lanes `lane`
+    is the one that `seq` is a place of, and `seq` 0 where that is not known.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Answer(msgspec.Struct, gc=False):
     is_conflict: bool = False
     is_label: bool = False
     in_force: tuple[str, str] | None = None
+    lane: int | None = None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shroff.decisions.definitions import Definitions
     from shroff.decisions.lane_views import LaneViews
+    from shroff.events.door import LabelInput
     from shroff.events.intake import Submission
     from shroff.events.systems import System, Systems
     from shroff.events.wire import Encoder
@@ -67,6 +68,7 @@ def send_labels(project: Labelled, labels: Sequence[Submission]) -> list[Answer]
         bodies[lanes[at].lane].append(body)
     if bodies:
         _await(project.each_lane(), project.open_post().labels(bodies))
+        _place(project, labels, lanes, answers)
     return answers
 
 
@@ -117,12 +119,13 @@ def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int,
     with closing(sender):
         is_json = system.text("format", "json") == "json"
         outgoing = Outgoing(definitions.events, definitions.settings, sender, encoder, is_json=is_json)
-        return {at: outgoing.value(_dated(labels[at], lanes[at].time_ms)) for at in sorted(lanes)}
+        sent = {at: replace(labels[at], label=_dated(labels[at], lanes[at].time_ms)) for at in sorted(lanes)}
+        return {at: outgoing.value(one) for at, one in sent.items()}
 
 
-def _dated(one: Submission, event_ms: int) -> Submission:
+def _dated(one: Submission, event_ms: int) -> LabelInput:
     assert one.label is not None, "only a label has a lane"
-    return replace(one, label=one.label.dated(event_ms))
+    return one.label.dated(event_ms)
 
 
 def _await(lanes: Sequence[LaneViews], sent: Mapping[str, int]) -> None:
@@ -134,6 +137,25 @@ def _await(lanes: Sequence[LaneViews], sent: Mapping[str, int]) -> None:
             if time.monotonic() > until_s:
                 raise UsageError(SENT.format(number))
             time.sleep(LOOK_S)
+
+
+def _place(
+    project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, _There], answers: Sequence[Answer]
+) -> None:
+    """Note where each label stands now, in the log of its lane."""
+    from shroff.decisions.history import label_id
+
+    views, places = project.each_lane(), project.definitions.settings.money_places
+    for number in {there.lane for there in lanes.values()}:
+        ids = {
+            label_id(_dated(labels[at], there.time_ms), places): at
+            for at, there in lanes.items()
+            if there.lane == number
+        }
+        with closing(views[number].open_log(read_only=True)) as log:
+            found = log.find("label", list(ids))
+        for id_, at in ids.items():
+            answers[at].lane, answers[at].seq = number, found[id_].seq if id_ in found else 0
 
 
 def _has_read(lane: LaneViews, part: str, offset: int) -> bool:
