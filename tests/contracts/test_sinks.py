@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,13 +15,16 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from shroff.adapters.log_memory import MemoryLog
 from shroff.adapters.sink_kafka import KafkaSink
 from shroff.adapters.sink_mongo import MongoSink
 from shroff.adapters.sink_sql import SqlSink
 from shroff.adapters.sink_webhook import WebhookSink
 from shroff.errors import UsageError
+from shroff.streams import delivering_rows
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
+from shroff.testing.rows import everything, payments
 from tests.contracts.receivers import Received, receiver
 
 NO_MARKS = {"takes marks": "a row that comes again takes its own place, which is once as well"}
@@ -391,6 +395,52 @@ def test_a_decision_that_was_not_scored_has_no_score_in_the_table(tmp_path):
 
     with closing(sqlite3.connect(tmp_path / "d.db")) as connection:
         assert connection.execute("SELECT score, rules FROM d").fetchall() == [(None, "[]")]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite"])
+def test_a_table_has_the_columns_that_were_chosen(kind, request, tmp_path, place):
+    url = f"sqlite:///{tmp_path}/more.db" if kind == "sqlite" else request.getfixturevalue(kind).address
+    suite = {"postgres": TestSqlSinkOnPostgres, "mariadb": TestSqlSinkOnMariaDB, "sqlite": TestSqlSinkOnSqlite}[kind]()
+    suite.address, suite.path = url, tmp_path / "more.db"
+    columns = {"happened": "event_time", "taken": "ingest_time", "amount": "fields.amount", "all_of_it": "fields"}
+    columns |= {"mean": "features.card.mean_30d", "gone": "features.card.gone", "computed": "features"}
+    body = b'{"receipt":"sha256:1","score":null,"features":{"card.mean_30d":4.5}}'
+    whole = msgspec.structs.replace(row(1), body=body, fields=b'{"amount":"12.00"}', time_ms=1_772_409_599_970, at_ms=9)
+    bare = msgspec.structs.replace(row(2), body=body, fields=b"")
+    with closing(SqlSink("s", {"url": url, "table": place, "columns": columns})) as sink:
+        assert sink.wants_fields
+        assert sink.send([whole, bare]) == []
+
+    asked = "happened, taken, amount, all_of_it, mean, gone, computed"
+    first, second = (tuple(one) for one in suite.asked(f"SELECT {asked} FROM {place} ORDER BY seq"))
+    moments = [str(one.astimezone(UTC) if getattr(one, "tzinfo", None) else one) for one in first[:2]]
+    assert moments[0].startswith("2026-03-01 23:59:59.97")
+    assert moments[1].startswith("1970-01-01 00:00:00.009")
+    assert [str(one).replace("'", '"').replace(": ", ":") for one in first[2:]] == [
+        *("12.00", '{"amount":"12.00"}', "4.5", "None", '{"card.mean_30d":4.5}')
+    ]
+    assert second[:3] == (None, None, None)
+
+
+def test_a_column_cannot_have_a_name_that_is_taken():
+    with pytest.raises(UsageError, match="name that is taken: event, id, seq"):
+        SqlSink("s", {"url": "sqlite:///d.db", "table": "d", "columns": {"seq": "fields"}})
+
+
+def test_rows_carry_their_events_fields_and_both_times_where_a_sink_asks():
+    log = MemoryLog()
+    for first, at_ms in ((1, 1_000), (3, None)):
+        batch = everything(first) if first == 1 else payments(4, 2)
+        batch.at_ms = at_ms
+        log.append(batch)
+    of_all = delivering_rows.decisions(log, 0, 9, wants_fields=True)
+
+    assert [(one.seq, one.at_ms) for one in of_all] == [(1, 1_000), (2, 1_000), (3, 1_000), (4, None), (5, None)]
+    assert [(one.fields, one.time_ms) for one in of_all] == [
+        (one.body, one.time_ms) for part in log.read() for one in part
+    ]
+    assert {one.at_ms for one in delivering_rows.flags(log, 0, 9, wants_fields=True)} == {1_000}
+    assert {one.at_ms for one in delivering_rows.decisions(log, 0, 9)} == {None}
 
 
 @pytest.mark.parametrize(

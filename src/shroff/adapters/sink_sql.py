@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -24,11 +25,15 @@ _TABLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its type by kind (`name`, `text`, `whole`, `real`, `json`, `bytes`), and whether the key has it."""
+    """A column: its type by kind (`name`, `text`, `whole`, `real`, `json`, `time`), and whether the key has it.
+
+    One that `may_lack` a value holds NULL then.
+    """
 
     name: str
     kind: str
     is_key: bool = False
+    may_lack: bool = False
 
 
 class _Decision(msgspec.Struct):
@@ -37,6 +42,12 @@ class _Decision(msgspec.Struct):
     receipt: str = ""
     score: float | None = None
     rules: list[str] = []
+
+
+class _Features(msgspec.Struct):
+    """The features of a decision."""
+
+    features: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Flag(msgspec.Struct):
@@ -53,7 +64,7 @@ DECISIONS: Final = (
     Column("id", "name", is_key=True),
     Column("seq", "whole"),
     Column("outcome", "name"),
-    Column("score", "real"),
+    Column("score", "real", may_lack=True),  # not every decision is scored
     Column("rules", "json"),
     Column("receipt", "text"),
     Column("document", "json"),
@@ -69,6 +80,9 @@ FLAGS: Final = (
     Column("reason", "text"),
     Column("document", "json"),
 )
+_MORE: Final = {"event_time": "time", "ingest_time": "time", "fields": "json", "features": "json"}
+_features = msgspec.json.Decoder(_Features)
+_values = msgspec.json.Decoder(dict[str, Any])
 _decision = msgspec.json.Decoder(_Decision)
 _flag = msgspec.json.Decoder(_Flag)
 
@@ -87,10 +101,40 @@ def _flag_row(row: Outgoing) -> tuple[Any, ...]:
     )
 
 
+def _more(columns: Mapping[str, str]) -> tuple[list[Column], Callable[[Outgoing], tuple[Any, ...]]]:
+    """Columns that somebody chose, and what gives their values: `fields.amount` is one value as text."""
+    made = [Column(_known_name(name), _MORE.get(of, "text"), may_lack=True) for name, of in columns.items()]
+
+    def values(row: Outgoing) -> tuple[Any, ...]:
+        fields = row.fields or b"{}"
+        features = bytes(_features.decode(row.body).features) if row.kind == "decision" else b"{}"
+        whole: dict[str, Any] = {
+            "event_time": _moment(row.time_ms),
+            "ingest_time": _moment(row.at_ms),
+            "fields": fields.decode(),
+            "features": features.decode(),
+        }
+        parts = {"fields": fields, "features": features}
+        found = []
+        for of in columns.values():
+            part, _, name = of.partition(".")
+            found.append(_text(_values.decode(parts[part]).get(name)) if name else whole[of])
+        return tuple(found)
+
+    return made, values
+
+
+def _moment(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1_000, UTC)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 class SqlSink:
     """A table in a database, made where there is none. Durable when `send` returns: committed."""
 
-    wants_fields = False
     places_max = 1_000
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
@@ -98,13 +142,20 @@ class SqlSink:
 
         Args:
             name: Of the sink.
-            options: `url`, `table`, and `take`: decisions or flags.
+            options: `url`, `table`, `take`: decisions or flags, and `columns`: further ones by name.
 
         Raises: UsageError where there is no such kind of database, or its library is not installed.
         """
         takes_flags = options.get("take") == "flags"
-        self._columns = FLAGS if takes_flags else DECISIONS
-        self._values: Callable[[Outgoing], tuple[Any, ...]] = _flag_row if takes_flags else _decision_row
+        row: Callable[[Outgoing], tuple[Any, ...]] = _flag_row if takes_flags else _decision_row
+        chosen: Mapping[str, str] = options.get("columns", {})
+        more, values = _more(chosen)
+        self._columns = (*(FLAGS if takes_flags else DECISIONS), *more)
+        if len({one.name for one in self._columns}) < len(self._columns):
+            names = ", ".join(one.name for one in self._columns[: -len(more)])
+            raise UsageError(f"a column of a sink has a name that is taken: {names} are there already.")
+        self.wants_fields = bool(chosen)
+        self._values: Callable[[Outgoing], tuple[Any, ...]] = lambda one: (*row(one), *values(one))
         self._table = _known_name(str(options["table"]))
         self._server: Server = server_of(str(options["url"]))
         self._has_table = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +34,8 @@ class Column(Protocol):
     def kind(self) -> str: ...
     @property
     def is_key(self) -> bool: ...
+    @property
+    def may_lack(self) -> bool: ...
 
 
 class Server(Protocol):
@@ -58,10 +61,7 @@ def server_of(url: str) -> Server:
 
 def _table_text(table: str, columns: Sequence[Column], types: dict[str, str], more: str = "") -> str:
     """The statement that makes a table; of keys, `types` may have a shape of their own."""
-    lines = [
-        f"{one.name} {types[one.kind]}{'' if one.name == 'score' else ' NOT NULL'}"  # not every decision is scored
-        for one in columns
-    ]
+    lines = [f"{one.name} {types[one.kind]}{' NULL' if one.may_lack else ' NOT NULL'}" for one in columns]
     keys = ", ".join(one.name for one in columns if one.is_key)
     return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(lines)}, PRIMARY KEY ({keys})){more}"
 
@@ -89,6 +89,7 @@ class Postgres:
         "whole": "bigint",
         "real": "double precision",
         "json": "json",
+        "time": "timestamptz",
     }
 
     def __init__(self, url: str) -> None:
@@ -169,6 +170,7 @@ class MariaDB:
         "whole": "BIGINT",
         "real": "DOUBLE",
         "json": "JSON",
+        "time": "DATETIME(3)",
     }
     _refusing: Final = frozenset([1048, 1264, 1366, 1406, 3819, 4025])  # null, range, text, length, constraints
 
@@ -243,7 +245,7 @@ class MariaDB:
 class Sqlite:
     """A file of SQLite: `sqlite:///decisions.db` from the project's folder, `sqlite:////var/decisions.db` from /."""
 
-    types: Final = {"name": "TEXT", "text": "TEXT", "whole": "INTEGER", "real": "REAL", "json": "TEXT"}
+    types: Final = {"name": "TEXT", "text": "TEXT", "whole": "INTEGER", "real": "REAL", "json": "TEXT", "time": "TEXT"}
 
     def __init__(self, url: str) -> None:
         self._path = unquote(urlsplit(url).path).removeprefix("/")
@@ -265,7 +267,7 @@ class Sqlite:
         sql = f"INSERT INTO {table} ({_names(columns)}) VALUES ({marks}) {_replacing(columns)}"
         try:
             with self._connected() as connection:
-                connection.executemany(sql, rows)
+                connection.executemany(sql, [tuple(map(_plain, row)) for row in rows])
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
             return f"SQLite refuses it: {error}"
         except sqlite3.Error as error:
@@ -285,6 +287,11 @@ class Sqlite:
     def _told(self, error: sqlite3.Error) -> ShroffError:
         self.close()
         return AwayError(f"{self._path}: {error}")
+
+
+def _plain(value: Any) -> Any:
+    """A value as SQLite keeps it; a time as the text that its own functions read."""
+    return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if isinstance(value, datetime) else value
 
 
 _KINDS: Final[dict[str, type[Postgres | MariaDB | Sqlite]]] = {

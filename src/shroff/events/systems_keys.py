@@ -253,6 +253,14 @@ _ROUTE: Final = Keys(
     named=TOPIC,
     pattern=r"^\S{1,200}$",
 )
+_COLUMNS: Final = Keys(
+    "columns with what they hold",
+    named=One(
+        "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
+        r"^(event_time|ingest_time|fields|features|fields\.[a-z_][a-z0-9_]*|features\.[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)$",
+    ),
+    pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+)
 _TAKE: Final = Key("take", "What leaves.", choice(*TAKE), default="decisions", examples=("flags",))
 _BEGIN: Final = (
     "Where a sink begins that the log does not know yet: with the first decision there is, or with what comes from "
@@ -315,6 +323,13 @@ SINK: Final = Keys(
                         examples=("postgresql://bank@localhost/bank",),
                     ),
                     Key("table", "The table.", TABLE, is_required=True, examples=("decisions",)),
+                    Key(
+                        "columns",
+                        "Further columns, by names of your own: `event_time`, `ingest_time` (UTC), `fields` or "
+                        "`features` as JSON, or one value of these as text, such as `fields.amount`.",
+                        _COLUMNS,
+                        examples=("{ paid_at: event_time, taken_at: ingest_time, amount: fields.amount }",),
+                    ),
                 ),
             ),
         ),

@@ -253,7 +253,7 @@ class Sending:
         hook = self._hooks.get(notice.name)
         if hook is None:
             hook = self._hooks[notice.name] = self._office.hook(notice)
-        row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, b"", due.key)
+        row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
         for one in hook.send([row]):
             if one.may_pass:
                 raise TransientError(one.reason)

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from shroff.errors import ShroffError, TransientError
-from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck
+from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, StuckKey, StuckRow
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
 
@@ -310,7 +310,8 @@ class Courier:
         for row in log.stuck(self.route.name, is_due=True, limit=DUE_MAX):
             if row.key in self._stuck or row.key in self._unstuck:
                 continue  # the store is not told yet
-            answers = self._send(sink, [outgoing(row)], self.through)
+            rows = [outgoing(row)]
+            answers = self._send(sink, with_fields(log, rows) if sink.wants_fields else rows, self.through)
             with self._lock:
                 if answers:
                     again = replace(row, reason=answers[0].reason, attempts=row.attempts + 1, is_due=False)

@@ -20,8 +20,8 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A row on its way out: its place in the log and its number among the effects there, its kind and its content.
 
     `body` is the decision's document, or the flag as JSON. `event` and `id` name the event, `outcome` is empty for
-    a flag, and `fields` is the event's canonical body where the sink asked for it. A decision has the number 0, flags
-    count from 1.
+    a flag. Where the sink asked for fields, `fields` is the event's canonical body, `time_ms` its time, and `at_ms` its
+    ingest time, None where the log does not know it. A decision has the number 0, flags count from 1.
     """
 
     seq: int
@@ -32,6 +32,8 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     outcome: str
     body: bytes
     fields: bytes = b""
+    time_ms: int | None = None
+    at_ms: int | None = None
 
     @property
     def key(self) -> str:
