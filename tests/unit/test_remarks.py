@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,9 +15,13 @@ from shroff.decisions.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.decisions.engine import Engine, Placed
 from shroff.events.event import Event
 from shroff.features import look_plan, online
+from shroff.features.batch import Batch as ByColumns
+from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
+from shroff.features.naive import Naive
 from shroff.features.online import Online
 from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.language.columns import values_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 from shroff.streams.log import Batch, Record, Remark, Request
 from tests.laws.fallback import without_programs
@@ -101,6 +106,46 @@ def test_values_that_are_left_out_are_remarked_once_for_each_feature(size):
         (LEFT_OUT, "card.squares"): (3, 1, 6),
         (LEFT_OUT, "card.total"): (2, 1, 2),
     }
+
+
+KEEPING = ("first({}{}){}", "last({}{}){}", "min({}{}){}", "max({}{}){}", "distinct({}{}){}", "quantile({}, 0.5{}){}")
+CONDITIONS = {
+    "": (1, 3, 4, 7),  # the places at which a square is beyond 64 bits and comes to the aggregate
+    " where payment.kind == 'x'": (1, 4, 7),
+    " where payment.kind == this.kind": (1, 3, 4, 7),
+    " where payment.points < this.limit": (1, 3, 4, 7),
+}
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_every_aggregate_that_keeps_a_value_leaves_one_beyond_64_bits_out_and_is_remarked(size):
+    """Squares of whole numbers, in a window, among the last three, with the event itself: as the definition says."""
+    told = {
+        f"f{number}": (how.format("payment.points * payment.points", where, window), places)
+        for number, (how, (where, places), window) in enumerate(
+            product(KEEPING, CONDITIONS.items(), (" over 1h", " over 1h including this", " over last 3"))
+        )
+        if not (how.startswith("quantile") and "last" in window)
+    }
+    found = project("card:\n" + "".join(f"  {name}: {text}\n" for name, (text, _) in told.items()))
+    points = [("x", 2**40), ("x", 3), ("y", 2**40), ("x", 2**40), ("x", 5), ("y", 7), ("x", -(2**62))]
+    events = payments(found, [("c", kind, value) for kind, value in points])
+    read = found.events, computed_of(found), found.reference
+    naive, engine = Naive(*read), Online(*read, found.settings.lateness_ms)
+    wanted = [naive.add(one) for one in events]
+    by_batches = [engine.compute(events[at : at + size])["payment"] for at in range(0, len(events), size)]
+    with closing(ByColumns(*read, found.settings.lateness_ms, threads=1)) as batch:
+        batch.add(frames_of(events, found.events, found.reference), len(events))
+        by_columns = [frames["payment"] for frames in batch.answers(len(events))]
+
+    remarks = remarked(found, events, size)
+    assert {asker: kept for (_, asker), kept in remarks.items()} == {
+        f"card.{name}": (len(places), places[0], places[-1]) for name, (_, places) in told.items()
+    }
+    for name, (text, _) in told.items():
+        for frames in (by_batches, by_columns):
+            values = [value for frame in frames for value in values_of(frame.computed[f"card.{name}"])]
+            assert values == [one[f"card.{name}"] for one in wanted], text
 
 
 @WAYS

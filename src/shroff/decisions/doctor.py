@@ -52,8 +52,8 @@ _REMARKED: Final = {
 }
 _CURES: Final = {
     LEFT_OUT: (
-        "An aggregate takes values up to 10^15 of their smallest unit. Declare the fields with fewer places, such as "
-        "number(2), or bring them in larger units."
+        "'sum', 'mean' and 'std' take values up to 10^15 of their smallest unit, other aggregates up to 64 bits. "
+        "Declare the fields with fewer places, such as number(2), or bring them in larger units."
     ),
     SUM_OUTSIDE: (
         "Take a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
