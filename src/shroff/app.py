@@ -182,7 +182,7 @@ class Project(
         return replace(self, _loaded=MadeOnce(loaded)).checked()
 
     def afresh(self) -> Project:
-        return replace(self, _loaded=MadeOnce(), _systems=MadeOnce(), _told=None)
+        return replace(self, taken=Taken(), _loaded=MadeOnce(), _systems=MadeOnce(), _told=None)
 
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""

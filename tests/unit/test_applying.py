@@ -99,11 +99,14 @@ def test_files_with_mistakes_change_nothing(tmp_path):
 
 
 def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
-    bank = Bank(tmp_path)
+    silent = {"notices/customer.yaml": None, "rules/large.yaml": RULE.replace("  notify: customer\n", "")}
+    bank = Bank(tmp_path, silent)
     bank.pay()
     with running(bank):
         settings = FILES["shroff.yaml"].replace("Small Bank <notices@bank.example>", '"B <${NO_SUCH_NAME}@b.example>"')
         write(bank, "shroff.yaml", settings)
+        (tmp_path / "notices").mkdir(exist_ok=True)
+        write(bank, "notices/first.yaml", "on: failure\nto: [a@b.example]\n")
         found = app.open_exactly(tmp_path).apply()
 
         assert "NO_SUCH_NAME" in found.why_not
