@@ -242,8 +242,19 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
         (SINK.format("by: channel, topics: { wbe: x }"), "6:63 'wbe' is no value of channel."),
         (SINK.format("by: channel, topics: { web: x, else: y }"), ""),
         (SINK.format("by: card, topics: { c-1: x, else: y }"), ""),
-        ("lake: { to: ./l, documents: { x: { of: paymnt } } }", "6:40 'paymnt' is no kind of documents and no event"),
-        ("lake: { to: ./l, documents: { x: { of: flags }, y: { of: payment } } }", ""),
+        ("lake: ftp://h/x", "6:1 a lake is in a folder, at s3:// or at gs://, not at ftp://."),
+        ("lake: { to: ./l, layout: json }", "6:1 lake: layout json needs documents"),
+        (
+            "lake: { to: '${LAKE}', layout: both, documents: { events: { of: payment } } }",
+            "6:1 lake: documents ca",
+        ),
+        ("lake: ${LAKE}", ""),
+        ("lake: { to: ./l, documents: { x: { of: payment } } }", "6:1 lake: documents are for layout json or both"),
+        (
+            "lake: { to: ./l, layout: both, documents: { x: { of: paymnt } } }",
+            "6:54 'paymnt' is no kind",
+        ),
+        ("lake: { to: ./l, layout: json, documents: { x: { of: flags }, y: { of: payment } } }", ""),
     ],
 )
 def test_a_name_in_the_settings_that_the_project_does_not_have_is_a_mistake_of_check(settings, told):

@@ -193,6 +193,20 @@ class Lakes(Elsewhere):
         return partial(self._adapter_named(adapter), at, **told)
 
 
+def lake_mistake(options: Mapping[str, Any]) -> str:
+    """Why there can be no lake by these settings, in words; nothing where there can. An address that is a variable
+    is looked at when the lake is opened.
+    """
+    address = str(options["to"])
+    try:
+        _layout(options)
+        if not address.startswith("${"):
+            _adapter(address, Path())
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 def _adapter(address: str, folder: Path) -> tuple[str, str]:
     """The adapter for an address, and the address as it takes it. Raises: UsageError where there is none."""
     scheme = _SCHEME.match(address)
@@ -203,7 +217,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
     return ADAPTERS[scheme[1]], address
 
 
-def _layout(options: dict[str, Any]) -> Layout:
+def _layout(options: Mapping[str, Any]) -> Layout:
     """What is to be written. Raises: UsageError where a folder of documents cannot be as it is told."""
     from shroff.decisions.lake_documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shroff import config
+from shroff.decisions.lakes import lake_mistake
 from shroff.decisions.policy import OUTCOMES
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
@@ -20,8 +21,19 @@ _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, 
 
 
 def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
-    """A problem for each name in shroff.yaml that the project does not have, at its place in the text."""
+    """A problem for each name in shroff.yaml that the project does not have, at its place in the text.
+
+    And for settings of a lake that contradict each other.
+    """
     tree = yamltext.read(text, config.PROJECT_FILE, [])
+    mistake = "" if systems.lake is None else lake_mistake(systems.lake.options)
+    return [
+        *([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []),
+        *_unknown(tree, events, systems),
+    ]
+
+
+def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> list[Problem]:
     return [
         _problem(tree, path, name, f"{name!r} is {what}.", nearest(name, known) or _there_is(known))
         for path, name, what, known in _names(events, systems)
