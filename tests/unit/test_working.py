@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -24,6 +24,7 @@ from shroff.decisions.snapshots import restore
 from shroff.decisions.working import Worker
 from shroff.decisions.working_careful import IN_A_ROW_MAX
 from shroff.decisions.working_counts import Latencies
+from shroff.decisions.working_delivery import Outflow
 from shroff.decisions.working_options import Options
 from shroff.decisions.writer import Writer
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
@@ -678,6 +679,18 @@ def test_a_worker_beside_another_process_that_delivers_decides_all_the_same(plac
 
     assert (work.counts.decisions, place.deliveries) == (50, [])
     assert told == ["nothing is delivered from here for now: process 7 delivers"]
+
+
+def test_delivery_begins_anew_where_other_notices_are_active(place):
+    with ExitStack() as held:
+        outflow = Outflow(place.log, place.delivering, held, print)
+        outflow.attend(0.0)
+        outflow.attend(1.0)
+        place.is_over = True
+        outflow.attend(2.0)
+        place.is_over = False
+
+    assert place.deliveries == ["begun", "tended", "ended", "begun", "ended"]
 
 
 def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_when_it_goes_on(place, monkeypatch):
