@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -24,6 +25,10 @@ class Mail(OneProcess):
     @property
     def address(self) -> str:
         return f"smtp://127.0.0.1:{self._port}"
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        return {"mails": f"{self.mails}/new"}
 
     def arrived(self) -> list[bytes]:
         """The mails so far, in the order of their arrival."""
