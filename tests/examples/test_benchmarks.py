@@ -1,0 +1,101 @@
+"""Every benchmark runs at its smallest size, and writes its table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import bench.machine
+from tests import forks
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
+# What each takes at least. Those of `LONG` start clusters, services or ten processes: `make test-long` runs them.
+SMALLEST = {
+    "backfill": "--events 500 --rounds 1",
+    "backtest": "--events 500 --runs 1",
+    "features": "--events 500 --rounds 1 --large 0",
+    "few": "--rounds 1 --seconds 0.001",
+    "growth": "--events 500 --times 2 --rounds 1",
+    "ingest": "--events 500 --runs 1",
+    "large_files": "--most 0.001",
+    "many_rules": "--rules 5 --entries 10 --events 10",
+    "online": "--events 500 --peer-events 200 --rounds 1",
+    "online_features": "--events 500 --runs 1",
+    "restart": "--events 500 --runs 1",
+    "scoring": "--rounds 1",
+    "since_flag": "--events 500 --runs 1",
+}
+# Sizes that no option makes smaller, by where they stand.
+SMALLER: dict[str, dict[str, object]] = {
+    "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
+    "restart": {
+        "shroff.decisions.snapshots.EVERY": 100,
+        "bench.restart.start": lambda folder: import_module("bench.restart").seconds_to_start(folder),
+    },
+    "scoring": {"bench.scoring.TREES": (3,), "bench.scoring.LEARNED": 500, "bench.scoring.BATCHES": (1, 256)},
+    "service": {"bench.service.WARM_S": 0.1},
+}
+LONG = {
+    "backends": "--events 500 --rounds 1 --large 0 --train 0",
+    "first_minute": "--runs 1",
+    "lanes": "--events 500 --runs 1",
+    "pages": "--decisions 500 --loads 2",
+    "service": "--rates 20 --seconds 2",
+    "soak": "--rate 50 --minutes 0.1",
+    "spark_stream": "--few 100 --events 200 --rounds 1",
+    "streams": "--events 500 --runs 1 --peer-events 100",
+    "streams_latency": "--rate 50 --seconds 1",
+    "training_set": "--events 500 --rounds 1 --large 0",
+}
+ELSEWHERE = {"handbook", "small_files"}  # measure the real data: test_examples.py tries what they do on excerpts
+
+
+@pytest.fixture(name="quick", scope="module")
+def _quick(tmp_path_factory) -> Path:
+    """A `python` whose `-m shroff` comes from the process that has it loaded, and a `shroff` beside it."""
+    folder = tmp_path_factory.mktemp("bin")
+    quick = f'exec {forks.SHROFF} "$@"\n'
+    texts = {"shroff": quick, "python": f'[ "$1 $2" = "-m shroff" ] && shift 2 && {quick}exec {sys.executable} "$@"\n'}
+    for name, text in texts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}")
+        (folder / name).chmod(0o755)
+    return folder / "python"
+
+
+def untrained(folder: Path) -> Path:
+    """In place of the project with a model: to train one takes longer than all that is measured."""
+    return shutil.copytree(ROOT / "bench" / "projects" / "forty_features", folder)
+
+
+@pytest.fixture(autouse=True)
+def _at_hand(monkeypatch, tmp_path, quick):
+    monkeypatch.setattr(sys, "executable", str(quick))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # `bench.machine.keep_memory` starts a program anew where this is not so.
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000")
+    monkeypatch.setattr(bench.machine, "RESULTS", tmp_path)
+
+
+def test_every_benchmark_is_run_somewhere():
+    there = {path.stem for path in (ROOT / "bench").glob("*.py")}
+
+    assert there == SMALLEST.keys() | LONG.keys() | ELSEWHERE | PARTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SMALLEST, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
+def test_a_benchmark_runs_at_its_smallest_size(name, monkeypatch, capsys):
+    measured = import_module(f"bench.{name}")
+    if hasattr(measured, "scored_project"):
+        monkeypatch.setattr(measured, "scored_project", untrained)
+    for place, value in SMALLER.get(name, {}).items():
+        monkeypatch.setattr(place, value)
+    monkeypatch.setattr(sys, "argv", [name, *(SMALLEST | LONG)[name].split()])
+
+    assert not measured.main()
+    assert "|" in capsys.readouterr().out
