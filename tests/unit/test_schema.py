@@ -197,6 +197,9 @@ payment:
     recall_at_review: { at_least: 0.3, at_most: .99, above_champion_by: noise }
     precision_at_decline: { at_least: 0.3, at_most: .99, above_champion_by: noise }
     recall_at_decline: { at_least: 0.3, at_most: .99, above_champion_by: noise }
+    precision: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
+    recall: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
+    f1: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
     calibration_error: { at_most: 0.02 }
     brier: { at_most: 0.02 }
     money_saved: { at_least: -100.50, at_most: 1e6, above_champion_by: 10 }
