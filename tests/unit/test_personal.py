@@ -9,6 +9,7 @@ import pytest
 
 import shroff
 from shroff.adapters.log_memory import MemoryLog
+from shroff.cases import working
 from shroff.cli.main import run
 from shroff.decisions.replay import verify_online
 from shroff.errors import DefinitionError, UsageError
@@ -157,6 +158,29 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     assert {one["id"]: one["receipt"] for one in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
     assert project.erase("card", "4111111111111").erased == 0
+
+
+def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(project, capsys):
+    project.decide([ROWS[0] | {"amount": "500.00"}, ROWS[1] | {"amount": "600.00"}], as_type="payment")
+    with project.cases() as desk:
+        for number in (1, 2):
+            working.note(desk, project.who, number, f"Ann {number} called")
+            working.attach(desk, project.who, number, "id.txt", "text/plain", b"Ann")
+    folder, key = ["-C", str(project.places.folder)], "4111111111110"
+    found = {"cases": [1], "notes": 1, "files": 1, "notes_erased": False}
+    for options, is_erased in (["--notes", "--dry-run"], False), ([], False), (["--notes"], True):
+        assert run([*folder, "erase", "card", key, "--json", *options]) == 0
+        assert found | {"notes_erased": is_erased} == {
+            name: value for name, value in json.loads(capsys.readouterr().out).items() if name in found
+        }
+
+    with project.people() as people, project.case_desk(people).store.look() as look:
+        assert [[one.words for one in look.history(number) if one.what == "note"] for number in (1, 2)] == [
+            *([""], ["Ann 2 called"])
+        ]
+        assert [len(look.attached(number)) for number in (1, 2)] == [0, 1]
+    assert run([*folder, "erase", "card", "4111111111111"]) == 0
+    assert "1 note and 1 file in 1 case about these events (2): they stay; '--notes' removes" in capsys.readouterr().out
 
 
 def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, upd
 from shroff.adapters.cases_questions import CASE_COLUMNS, CaseLooking, alert_values, case_values
 from shroff.adapters.cases_schema import CaseTables, case_tables
 from shroff.adapters.people_sql import SqlPeople
-from shroff.cases.case import Alert, Attached, Case, Happened, Pending, View
+from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseLook
 from shroff.people.store import Change, PeopleStore
 
@@ -99,6 +99,13 @@ class CaseChanging(CaseLooking):
         parts = [getattr(attached, name) for name in Attached.__struct_fields__[1:]]
         number = self._add(table, dict(zip(table.c.keys()[1:], (*parts, content), strict=True)))
         return Attached(number, *parts)
+
+    def forget(self, cases: Collection[int]) -> None:
+        history, files = self._tables.case_history, self._tables.case_files
+        for case in cases:
+            is_written = (history.c.case_ == case) & history.c.what.in_(WRITTEN)
+            self._run(update(history).where(is_written).values({"words": ""}))
+            self._run(delete(files).where(files.c.case_ == case))
 
     def put_view(self, view: View) -> None:
         table = self._tables.case_views

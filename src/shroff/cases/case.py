@@ -153,6 +153,9 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
 
 
+WRITTEN: Final = ("note", "escalated", "reopened")  # what happens to a case with words that somebody wrote
+
+
 class Happened(msgspec.Struct, frozen=True, gc=False):
     """One thing that was done with a case. `words` is what somebody wrote, `more` JSON with what changed."""
 

@@ -113,6 +113,9 @@ class CaseChange(CaseLook, Protocol):
     def attach(self, attached: Attached, content: bytes) -> Attached:
         """Keep a file; gives it with its number."""
 
+    def forget(self, cases: Collection[int]) -> None:
+        """Remove the words of `case.WRITTEN` from the history of cases, and their files."""
+
     def put_view(self, view: View) -> None:
         """Keep a view, new or changed, under its owner and name."""
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from shroff.cases.labels import Conflict, Maturity
     from shroff.cases.reading import Backlog
     from shroff.cases.store import CaseStore
+    from shroff.decisions.erasing import Written
     from shroff.decisions.history import Waiting
     from shroff.decisions.notebook import Moment
+    from shroff.people.access import Who
     from shroff.people.desk import Desk
     from shroff.people.store import PeopleStore
 
@@ -105,6 +107,11 @@ class CaseViews(LabelViews):
         text = config.read_files(self.places.folder, []).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
+    @property
+    @abstractmethod
+    def who(self) -> Who:
+        """Whoever calls."""
+
     @abstractmethod
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
@@ -140,6 +147,20 @@ class CaseViews(LabelViews):
                 self.case_follower(desk, log).follow()
             carry_out(desk)
             yield desk
+
+    def written_about(self, events: Sequence[str]) -> Written:
+        """What people wrote and attached in cases about these events."""
+        from shroff.cases.erasing import written_about
+
+        with self.people() as people:
+            return written_about(self.case_desk(people), events)
+
+    def forget_written(self, found: Written, of: str) -> None:
+        """Remove it. `of` names in the record whose it was."""
+        from shroff.cases.erasing import forget
+
+        with self.people() as people:
+            forget(self.case_desk(people), self.who, found, of)
 
     @abstractmethod
     def tells_cases(self, people: PeopleStore, log: Log) -> Tells | None:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
+if TYPE_CHECKING:
+    from shroff.decisions.erasing import Written
+
 
 @command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")
 @click.argument("entity")
 @click.argument("key")
+@click.option(
+    "--notes", "wants_notes", is_flag=True, help="Remove notes and files of cases about these events as well."
+)
 @click.option("--dry-run", "is_dry", is_flag=True, help="Count what would go, and remove nothing.")
-def erase(session: Session, entity: str, key: str, is_dry: bool) -> None:
+def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bool) -> None:
     """Remove the personal fields of all events of one entity's KEY, for ever: a card, a user, a device.
 
     Fields are personal that events.yaml declares so (`email: text? personal`). They lie beside the log, so no event,
     decision or receipt changes, and `replay` and `verify` find the same as before. A hashed key is given in clear, one
     of several fields as a JSON list. Entries of quarantine in which the key stands are named, and stay until somebody
     drops them. Mails about these events that lie in the mailbox go, too, with all tests of notices, of which nobody
-    knows whom they showed; links in mails answer nothing any more. What was sent to other systems, backups among them,
-    is not reached from here.
+    knows whom they showed; links in mails answer nothing any more. Notes and files in cases about these events may name
+    anybody: they are counted, and go with --notes, or where a question about them is answered by yes. What was sent to
+    other systems, backups among them, is not reached from here.
     """
     with bars("looking through the log, events") as (looking,):
         found = session.project.erase(entity, key, is_dry=is_dry, progress=looking, waits=session.waits)
+    written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
+    del document["written"], document["of"]
     verb = "would be erased" if is_dry else "erased"
     text = f"{many(found.erased, 'event')} of {found.events:,} had personal values: {verb}."
     if found.mails or found.letters:
@@ -35,5 +46,25 @@ def erase(session: Session, entity: str, key: str, is_dry: bool) -> None:
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
         text += f"\nThe key stands in {many(len(found.quarantined), 'entry', 'entries')} of quarantine: {numbers}."
+    if written is not None and written.cases:
+        goes = not is_dry and (wants_notes or _is_wanted(session, written))
+        if goes:
+            session.project.forget_written(written, found.of)
+        end = (
+            "removed" if goes else "would be removed" if is_dry and wants_notes else "they stay; '--notes' removes them"
+        )
+        text += f"\n{_told(written)}: {end}."
+        document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}
     session.answer(document, text)
     session.next(f"shroff quarantine show {found.quarantined[0]}" if found.quarantined else "shroff verify")
+
+
+def _told(written: Written) -> str:
+    parts = many(written.notes, "note"), many(written.files, "file")
+    numbers = " ".join(map(str, written.cases[:20]))
+    return f"{' and '.join(parts)} in {many(len(written.cases), 'case')} about these events ({numbers})"
+
+
+def _is_wanted(session: Session, written: Written) -> bool:
+    """Ask whoever sits at a terminal."""
+    return not session.is_json and sys.stdin.isatty() and click.confirm(f"{_told(written)}. Remove them?", err=True)

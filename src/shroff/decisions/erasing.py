@@ -32,12 +32,22 @@ Named = tuple[str, str]  # an event's type and id
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
+
+    cases: tuple[int, ...] = ()
+    notes: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """What was found of a key: its events, late ones that are kept included, how many of them had personal values.
 
     `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that
     only mention it: people look at them. `mails` are the mails about these events that lay as files, `letters` those
-    of whose recipients nothing is kept any more, sent by a server or not.
+    of whose recipients nothing is kept any more, sent by a server or not. `written` is what people wrote and attached
+    in cases about these events, which stays until somebody says so; `of` names the key in the record.
     """
 
     events: int
@@ -45,6 +55,8 @@ class Erased:
     quarantined: tuple[int, ...]
     mails: int = 0
     letters: int = 0
+    written: Written | None = None
+    of: str = ""
 
 
 class Erasing(Additions):
@@ -87,7 +99,11 @@ class Erasing(Additions):
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
             mails, letters = self.forget_mails(names, None if is_dry else of)
-        return Erased(events, erased, mentioned, mails, letters)
+        return Erased(events, erased, mentioned, mails, letters, self.written_about(names) if names else None, of)
+
+    @abstractmethod
+    def written_about(self, events: Sequence[str]) -> Written:
+        """What people wrote and attached in cases about these events."""
 
     @abstractmethod
     def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:

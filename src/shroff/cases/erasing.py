@@ -1,0 +1,33 @@
+"""What people wrote and attached in cases about events whose personal values are erased: found, removed if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shroff.cases.case import WRITTEN
+from shroff.cases.desk import CaseDesk
+from shroff.cases.past import ALL
+from shroff.decisions.erasing import Written
+from shroff.people.access import Who
+from shroff.people.audit import Act
+
+
+def written_about(desk: CaseDesk, events: Sequence[str]) -> Written:
+    """What stands in cases about these events, such as `payment/p-1`; it may be about other events of the case, too."""
+    cases, notes, files = [], 0, 0
+    with desk.store.look() as look:
+        named = [(type_, id_) for type_, _, id_ in (one.partition("/") for one in events)]
+        for number in sorted({alert.case for alert in look.alerts_of(named)}):
+            said = sum(one.what in WRITTEN and bool(one.words) for one in look.history(number, ALL))
+            attached = len(look.attached(number))
+            cases += [number] if said or attached else []
+            notes, files = notes + said, files + attached
+    return Written(tuple(cases), notes, files)
+
+
+def forget(desk: CaseDesk, who: Who, found: Written, of: str) -> None:
+    """Remove it; the record says that it was, about whom, and how much."""
+    with desk.store.change() as change:
+        told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
+        change.people.audit(Act(who, "case.erase", of, None, told), desk.now_ms())
+        change.forget(found.cases)
