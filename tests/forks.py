@@ -196,6 +196,7 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
             name, _, value = pair.partition(b"=")
             os.environb[name] = value
         time.tzset()
+        tempfile.tempdir = None  # as TMPDIR says now
         sys.argv = [os.fsdecode(one) for one in more[: int(count)]]
         sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr

@@ -128,7 +128,7 @@ def test_nothing_cannot_be_made(arguments, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_of_the_readme_lead_from_nothing_to_orders_that_a_model_scored(tmp_path):
     commands = sample_commands(README.read_text(encoding="utf-8"))
     app.make_project(tmp_path / "shop", "orders")
