@@ -41,6 +41,10 @@ def asked(path: str | None = None) -> int:
         said = (found.stderr.strip().splitlines() or ["it said nothing"])[-1]
         print(f"pip-audit could not ask about {LOCK}: {said}")
         return 0
+    unasked = [one["skip_reason"] for one in dependencies if "skip_reason" in one]
+    if dependencies and len(unasked) == len(dependencies):  # it ends well then, and says that it found nothing
+        print(f"pip-audit could not ask about {LOCK}: {unasked[0]}")
+        return 0
     holes = [(one, hole) for one in dependencies for hole in one.get("vulns", ())]
     for one, hole in holes:
         mended = ", ".join(hole.get("fix_versions", ())) or "no version yet"

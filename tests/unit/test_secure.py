@@ -47,6 +47,11 @@ def test_a_list_that_cannot_be_asked_is_told_and_fails_nothing(audit, capsys, ou
     assert capsys.readouterr().out == "pip-audit could not ask about requirements/core.txt: ERROR: no route\n"
 
 
+def test_a_list_that_knows_none_of_them_is_told_though_it_found_no_hole(audit, capsys):
+    assert secure.asked(audit(json.dumps({"dependencies": [SKIPPED, SKIPPED]}), 0)) == 0
+    assert capsys.readouterr().out == "pip-audit could not ask about requirements/core.txt: not on the list\n"
+
+
 def test_without_the_program_that_is_told(tmp_path, capsys):
     assert secure.asked(str(tmp_path)) == 0
     assert "pip-audit is not installed" in capsys.readouterr().out
