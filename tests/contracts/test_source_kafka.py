@@ -507,7 +507,7 @@ def test_reading_goes_on_when_the_leader_of_a_partition_is_killed(own):
 
     assert numbers(found, part) == list(range(2_500))
     assert source.health().errors > 0
-    assert any("no answer" in words for words in source.health().words)
+    assert any("does not answer" in words for words in source.health().words)
     source.close()
     own.start()
 
