@@ -62,9 +62,11 @@ def others(service: Served) -> Iterator[None]:
     with ThreadPoolExecutor(1) as threads:
         using = threads.submit(use)
         before_s = loop_s(service)
-        yield
-        used_s = loop_s(service) - before_s
-        ended.set()
+        try:
+            yield
+        finally:
+            used_s = loop_s(service) - before_s
+            ended.set()
         using.result()
 
     assert failed == []
