@@ -80,6 +80,7 @@ def test_the_features_of_the_handbook_are_what_pandas_gives(prepared, root, tmp_
     assert (theirs["terminal_risk_7"] > 0).sum() > 100
 
 
+@pytest.mark.long
 def test_the_rows_of_a_fold_are_the_handbooks(prepared, root, tmp_path, capsys):
     payments, labels = prepared
     folder = example(root, "handbook", tmp_path)
@@ -94,6 +95,7 @@ def test_the_rows_of_a_fold_are_the_handbooks(prepared, root, tmp_path, capsys):
     assert {one["name"]: one["passed"] for one in answer["gates"]}["leak_test"]
 
 
+@pytest.mark.long
 def test_own_features_of_the_handbooks_payments_do_not_leak(prepared, root, tmp_path, capsys):
     payments, labels = prepared
     answer = trained(capsys, example(root, "handbook-own", tmp_path), payments, "--labels", labels, "--as-of", AS_OF)
@@ -117,6 +119,7 @@ def test_the_ulb_sample_is_trained_by_one_command(data, root, tmp_path, capsys):
     assert set(answer["baselines"]) == {"approve_all"}
 
 
+@pytest.mark.long
 def test_the_ulb_sample_on_a_log_stands_beside_its_rules(data, root, tmp_path, capsys):
     folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
     app.open(folder).ingest(data / ULB, as_type="payment", labels=data / ULB, order="time")
@@ -126,6 +129,7 @@ def test_the_ulb_sample_on_a_log_stands_beside_its_rules(data, root, tmp_path, c
     assert answer["baselines"]["best_rule"]["above"]["average_precision"]["low"] > 0
 
 
+@pytest.mark.long
 def test_the_paysim_sample_is_trained_by_one_command(data, tmp_path, capsys):
     assert run(["init", str(tmp_path / "paysim"), "--template", "paysim"]) == 0
     answer = trained(capsys, tmp_path / "paysim", data / PAYSIM, "--labels", data / PAYSIM, "--order", "time")
@@ -135,6 +139,7 @@ def test_the_paysim_sample_is_trained_by_one_command(data, tmp_path, capsys):
     assert set(answer["baselines"]) == {"approve_all"}
 
 
+@pytest.mark.long
 def test_paysim_stands_with_and_without_its_balances_and_beside_the_rule(data, tmp_path, capsys):
     assert run(["init", str(tmp_path / "paysim"), "--template", "paysim"]) == 0
     app.open(tmp_path / "paysim").ingest(data / PAYSIM, as_type="payment", labels=data / PAYSIM, order="time")
