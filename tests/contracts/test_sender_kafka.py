@@ -187,6 +187,7 @@ def test_settings_that_would_lose_or_double_messages_are_refused(opened, name):
         opened(client={name: "1"})
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_messages_wait_for_brokers_that_are_away_and_are_there_once(topic):
     try:

@@ -492,6 +492,7 @@ def leader_of(topics: Topics, partition: int) -> int:
     return topics.admin.list_topics(topics.topic).topics[topics.topic].partitions[partition].leader
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_reading_goes_on_when_the_leader_of_a_partition_is_killed(own):
     topics = Topics(own.address)
@@ -512,6 +513,7 @@ def test_reading_goes_on_when_the_leader_of_a_partition_is_killed(own):
     own.start()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_brokers_that_are_all_away_are_waited_for(own):
     topics = Topics(own.address)
@@ -538,6 +540,7 @@ def test_brokers_that_are_all_away_are_waited_for(own):
     source.close()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_messages_that_were_lost_and_replaced_by_others_are_noticed(own):
     """An unclean election: a broker that lagged leads, what it lacked is gone, and more than that came since."""
@@ -576,6 +579,7 @@ def test_messages_that_were_lost_and_replaced_by_others_are_noticed(own):
     own.start()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, monkeypatch):
     monkeypatch.setattr(source_kafka, "PATIENCE_S", 3.0)

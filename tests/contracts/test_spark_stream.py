@@ -90,7 +90,7 @@ def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("partitions", "places"), [(3, 700), (1, 5_000)])
+@pytest.mark.parametrize(("partitions", "places"), [(3, 700), pytest.param(1, 5_000, marks=pytest.mark.long)])
 def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partitions: int, places: int):
     made = paysim(tmp_path, list(made_up(1_500)))
 
@@ -100,6 +100,7 @@ def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partition
     assert written(tmp_path / "out") == recorded(made)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_all_payments_of_the_sample_get_the_receipts_of_one_process(spark: Any, tmp_path: Path, data: Path):
     made = paysim(tmp_path, list(in_order_of_time(data / PAYSIM)))
@@ -116,6 +117,7 @@ def made_up_lake(folder: Path, log: MemoryLog) -> Patient:
     return objects
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refused(spark: Any, tmp_path: Path):
     log, history = MemoryLog(), [submission(event) for event in history_of(7, 80)]
@@ -136,6 +138,7 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
         run(made_up_lake(tmp_path / "lake", log), places=20)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(spark: Any, tmp_path: Path):
     with (tmp_path / "payments.jsonl").open("wb") as file:
@@ -148,6 +151,7 @@ def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(sp
     assert written(tmp_path / "out") == recorded(made)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Path):
     made = paysim(tmp_path, list(made_up(50)))

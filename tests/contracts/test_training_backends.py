@@ -202,6 +202,7 @@ class TestDask(Training):
         assert "Dask" not in found.stderr, "libraries write nothing into ours"
 
 
+@pytest.mark.long
 class TestSpark(Training):
     @pytest.fixture
     def backend(self, spark: Any) -> Any:

@@ -24,6 +24,7 @@ from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.people.access import Who
 from shroff.testing.rows import NOW_MS
+from tests.effort import examples
 from tests.unit.cased import ANN, BEN, Office, alert, denial, office
 
 LOCK_MS, UNDO_MS = 60_000, 8_000
@@ -426,4 +427,4 @@ class Cases(RuleBasedStateMachine):
 
 
 TestCases = Cases.TestCase
-TestCases.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestCases.settings = settings(max_examples=examples(40, usual=12), stateful_step_count=50, deadline=None)

@@ -120,15 +120,16 @@ def test_a_label_beside_an_ingest_returns_within_a_second(bank: Path, events: Pa
 
 
 @pytest.mark.slow
-def test_fifty_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
+def test_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
+    last = times(20, 60)
     writer = begun(bank, events)
     askers = [
-        forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, 60, 5)])
+        forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, last, 5)])
         for first in range(10, 15)
     ]
 
     assert [ended(child) for child in (*askers, writer)] == [0] * 6
-    assert labels_of(bank) == {f"p-{number}": 1 for number in range(10, 60)}
+    assert labels_of(bank) == {f"p-{number}": 1 for number in range(10, last)}
     assert is_whole(bank, events)
 
 

@@ -159,6 +159,7 @@ print(fit("xgboost", inputs, verdicts, None, {"trees": "3", "depth": "3"}, 1).tr
 SET_BYTES = 1_000_000 * 40 * 8
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a program to its memory")
 def test_a_set_is_learnt_from_in_less_memory_than_it_has(tmp_path):

@@ -188,9 +188,9 @@ def test_files_with_mistakes_end_it(place):
 
 
 def test_a_free_lead_is_taken_however_far_behind_it_is(place, monkeypatch):
-    #  the log has 2,000 places, and its leader ends while the first 50 of them are folded
+    #  the log has 600 places, and its leader ends while the first 50 of them are folded
     log = MemoryLog(place.store)
-    writer(log).write([payment(number, number // 100) for number in range(2_000)])
+    writer(log).write([payment(number, number // 100) for number in range(600)])
     last, tick = log.last_seq(), Event()
 
     def slow(followed, found, upto, progress, start):
@@ -205,8 +205,8 @@ def test_a_free_lead_is_taken_however_far_behind_it_is(place, monkeypatch):
     assert start is not None
     assert 0 < start[0].seq < last
     taken_over = Writer(mine, start[0].engine.definitions, lambda: NOW_MS, start=start)
-    (answer,) = taken_over.write([payment(2_000, 20)])
-    (undisturbed,) = _all_at_once([payment(number, number // 100) for number in range(2_000)], payment(2_000, 20))
+    (answer,) = taken_over.write([payment(600, 20)])
+    (undisturbed,) = _all_at_once([payment(number, number // 100) for number in range(600)], payment(600, 20))
     assert answer.document == undisturbed.document
 
 
