@@ -26,7 +26,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from shroff.people.passwords import Passwords
@@ -66,9 +66,13 @@ def begin(folder: Path) -> None:
     os.environ["PATH"] = os.pathsep.join([str(SHROFF.parent), *path])
 
 
-def pid_of(command: subprocess.Popen[str]) -> int:
+def pid_of(command: subprocess.Popen[Any]) -> int:
     """The process of the program that a command runs: what is to be frozen or looked at is not the one in front."""
-    return int((Path(os.environ[FOLDER]) / str(command.pid)).read_text())
+    told = Path(os.environ[FOLDER]) / str(command.pid)
+    while not (told.exists() and (text := told.read_text())):  # it is asked for at once
+        assert command.poll() is None, "the command has ended"
+        time.sleep(0.005)
+    return int(text)
 
 
 def spent_s() -> float:
@@ -148,7 +152,7 @@ def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
                 break
             total[:] = struct.pack("d", struct.unpack("d", total[:])[0] + used.ru_utime + used.ru_stime)
             with running.pop(pid) as connection, contextlib.suppress(OSError):
-                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+                connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "little", signed=True))
         if listening in ready:
             connection, _ = listening.accept()
             with contextlib.suppress(OSError, ValueError):
@@ -175,7 +179,7 @@ def _fork(connection: socket.socket, running: dict[int, socket.socket], folder: 
     running[pid] = connection
     asked_by, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     (folder / str(asked_by)).write_text(str(pid))
-    connection.sendall(str(pid).encode())
+    connection.sendall(pid.to_bytes(8, "little"))
 
 
 def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:

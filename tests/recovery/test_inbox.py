@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from shroff.streams.log import Batch
 from shroff.testing.kill import KillSwitch
 from tests import forks
 from tests.effort import times
+from tools.servers.process import wait_until
 
 from .harness import ended, forked, make_project, write_events
 
@@ -249,8 +252,16 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
             self._log.append(Batch(replies=[inbox._reply(number, prepared.answers)]))
             os.kill(os.getpid(), signal.SIGKILL)
 
+    is_asked = threading.Event()
+
+    def until_asked(step: str) -> None:  # and not in a transaction, which would keep whoever asks out
+        if step == "after commit" and not is_asked.is_set():
+            with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
+                wait_until(lambda: bool(log.asked()))
+            is_asked.set()
+
     monkeypatch.setattr(inbox.Inbox, "_commit_labels", reply_first)
-    writer = begun(bank, events)
+    writer = begun(bank, events, until_asked)
     assert ended(forked(lambda: label(bank, "p-3"))) == 0
     assert ended(writer) == signal.SIGKILL
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,9 @@ from shroff.errors import UsageError
 from shroff.models.in_force import FILE
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
+from tests import forks
 from tests.unit.trained import train
+from tools.servers.process import wait_until
 
 from .test_inbox import SHROFF, bank, begun, ended, events, forked, ingest, is_whole  # noqa: F401 (two are fixtures)
 
@@ -101,6 +102,11 @@ def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scor
     assert is_whole(scored, events)
 
 
+def holds_the_log(program: subprocess.Popen[bytes], project: Path) -> bool:
+    lock = project / ".shroff" / "log.lock"
+    return lock.exists() and lock.read_text(encoding="ascii").strip() == str(forks.pid_of(program))
+
+
 def killed_before_the_log(change: Callable[[], object]) -> None:
     """Run a change in a process that is killed between the file and the log."""
 
@@ -139,10 +145,10 @@ def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(s
 
 
 def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(scored: Path):
-    killed_before_the_log(lambda: app.open(scored).promote("m-2"))
     command = [SHROFF, "-C", scored, "decide", "-", "--as", "payment"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
-        time.sleep(0.5)
+        wait_until(lambda: holds_the_log(program, scored))
+        killed_before_the_log(lambda: app.open(scored).promote("m-2"))
 
         done = app.open(scored).promote("m-2", by="ann")
 

@@ -181,8 +181,9 @@ class Doctoring(ABC):
         ]
         if is_there and definitions is not None and not errors:
             found.append(self.look_at_mail())
-            with self.reading() as log:
-                found += look_at_order(log, definitions, systems.source)
+            if known.get("log") != "wrong":
+                with self.reading() as log:
+                    found += look_at_order(log, definitions, systems.source)
         return [*found, *look_at_variables(systems), *findings(self.places)]
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
