@@ -16,6 +16,7 @@ from shroff.decisions.fold import Folded, fold
 from shroff.decisions.replay import verify_online
 from shroff.decisions.writer import Writer
 from shroff.events.labels import LogEvent
+from tests.effort import IS_LONG
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -99,7 +100,13 @@ def test_the_law_catches_a_version_that_misses_the_last_event_before_it():
         short = MemoryLog(MemoryStore(records=log.store.records[:-1], hits=log.store.hits))
         return fold(short, adoption.definitions)
 
-    @settings(max_examples=500, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=500,
+        derandomize=not IS_LONG,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(old=texts(), new=texts(), made=histories())
     def law(old: Texts, new: Texts, made: Made) -> None:
         both, history = (project(*old), project(*new)), history_of(*made)

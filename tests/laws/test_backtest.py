@@ -29,7 +29,7 @@ from shroff.decisions.policy import OUTCOMES
 from shroff.decisions.replay import segments
 from shroff.decisions.writer import Writer
 from shroff.events.labels import LogEvent
-from tests.effort import examples, times
+from tests.effort import IS_LONG, examples, times
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -232,7 +232,13 @@ def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, monkey
     place = modules.get(owner) or getattr(backtest_fold, owner)
     monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
 
-    @settings(max_examples=1_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=1_000,
+        derandomize=not IS_LONG,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(made=DRAWN)
     def law(made: Seeds) -> None:
         check(drawn(made))

@@ -20,6 +20,7 @@ from shroff.features.batch import Batch
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, frames_of
 from shroff.features.running import Feed
 from shroff.language.columns import Column, values_of
+from tests.effort import IS_LONG
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_engines import (
     CHANGES,
@@ -176,6 +177,7 @@ def counts_whoever_asks(feed: Feed) -> Feed:
 def law_of(compute: Callable[[Definitions, Sequence[LogEvent]], Values]) -> Callable[[], None]:
     @settings(
         max_examples=2_000,
+        derandomize=not IS_LONG,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

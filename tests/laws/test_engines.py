@@ -42,7 +42,7 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.shares import key_text
 from shroff.language.values import Value
-from tests.effort import examples
+from tests.effort import IS_LONG, examples
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 
@@ -265,6 +265,7 @@ def seen(event: LogEvent) -> LogEvent:
 def must_be_caught(compute: Compute, truth: Compute = by_definition) -> None:
     @settings(
         max_examples=3_000,
+        derandomize=not IS_LONG,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -25,7 +25,7 @@ from shroff.features.histories import HistoryPlan
 from shroff.features.partitioned import Cluster, Part, Partitioned, Work, answer_part
 from shroff.features.rounds import Rounds
 from shroff.testing.backends import HereBackend
-from tests.effort import examples
+from tests.effort import IS_LONG, examples
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
@@ -128,6 +128,7 @@ def times_are_those_of_other_rows(rows: Rows, partitions: int) -> list[Rows]:
 def test_the_law_catches_a_shuffle_that_is_wrong(broken: Callable[..., list[Rows]], monkeypatch: pytest.MonkeyPatch):
     @settings(
         max_examples=500,
+        derandomize=not IS_LONG,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -33,7 +33,7 @@ from shroff.features.naive import Naive
 from shroff.language.columns import Column
 from shroff.language.shares import in_share, key_text
 from shroff.models.registry import Registry
-from tests.effort import examples
+from tests.effort import IS_LONG, examples
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission
 from tests.laws.test_engines import written as written_in_batches
@@ -279,7 +279,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("name, change", BROKEN)
 def test_the_law_catches_a_model_that_scores_otherwise(models: Registry, name: str, change: Callable[..., Any]):
-    @settings(LAW, max_examples=200, database=None, phases=[Phase.generate])
+    @settings(LAW, max_examples=200, derandomize=not IS_LONG, database=None, phases=[Phase.generate])
     @given(features=MADE_OF, made=histories())
     def law(features: Seeds, made: Made) -> None:
         world = World(models, features, [])

@@ -21,6 +21,7 @@ from shroff.features.online import Online
 from shroff.features.packing import pack, unpack
 from shroff.language.columns import values_of
 from shroff.streams.snapshots import Snapshots
+from tests.effort import IS_LONG
 from tests.laws.fallback import without_programs
 from tests.laws.projects import computing_project, histories, history_of, project, texts, versions
 from tests.laws.test_engines import (
@@ -177,6 +178,7 @@ def test_the_law_catches_pairs_that_are_not_linked_again(monkeypatch):
 def must_be_caught(spoil: Spoil, found: st.SearchStrategy[Texts]) -> None:
     @settings(
         max_examples=2_000,
+        derandomize=not IS_LONG,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
