@@ -109,7 +109,7 @@ def test_a_pruned_log_is_the_log_that_never_was(some: list[Version], made: Made,
             writer, answers = run(log, version, events, kept)
 
             assert answers == run(undisturbed, version, events, never)[1]
-            assert writer.warnings == []
+            assert not [one for one in writer.warnings if "no longer the champion" not in one]
             if saves == "snapshot":
                 writer.snapshot()
             if saves:
