@@ -257,8 +257,7 @@ def bank(tmp_path: Path, redis: Any, place: str) -> app.Project:
         f"{settings_file.read_text()}\nonline: {{ url: '{redis.address}', prefix: {place}, ttl: 30d }}\n",
         encoding="utf-8",
     )
-    opened.reload()
-    return opened
+    return app.open(opened.places.folder)
 
 
 def payment(number: int, card: str = "c-1", amount: str = "10.00") -> dict[str, Any]:
@@ -292,7 +291,7 @@ def test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_t
 def test_only_the_entities_that_are_asked_for_are_written(bank, client, place):
     file = bank.places.folder / "shroff.yaml"
     file.write_text(file.read_text().replace("ttl: 30d", "entities: [merchant]"), encoding="utf-8")
-    bank.reload()
+    bank = app.open(bank.places.folder)
     bank.decide([payment(1)], as_type="payment")
     bank.write_online_features()
     (key,) = client.keys(f"{place}:*")

@@ -54,6 +54,7 @@ source:
     start: latest
     gone: skip
     late: keep
+    wait: 200ms
     client: { security.protocol: SASL_SSL, sasl.password: "${KAFKA_PASSWORD}" }
 store: { url: "postgresql://shroff@localhost/shroff", lease: 3s }
 lake:
@@ -73,7 +74,13 @@ sinks:
       client: { compression.type: lz4 }
   documents:
     mongodb: { take: decisions, start: first, url: "mongodb://localhost", database: bank, collection: decisions }
-  rows: { sql: { take: decisions, start: first, url: "mariadb://bank@localhost/bank", table: decisions } }
+  rows:
+    sql:
+      take: decisions
+      start: first
+      url: mariadb://bank@localhost/bank
+      table: decisions
+      columns: { paid_at: event_time, amount: fields.amount }
   calls:
     webhook:
       take: decisions
@@ -261,6 +268,7 @@ source:
     dead_letters: refused
     trim: true
     late: refuse
+    wait: 200ms
 """
 
 
