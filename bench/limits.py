@@ -182,11 +182,11 @@ class Seen:
 
 
 def watched(target: Target, seconds: float, number: int) -> Seen:
-    """Ask and post in turn for so long."""
+    """Ask and post in turn for so long, and once at least."""
     seen, end_s = Seen(), time.monotonic() + seconds
     headers = {"authorization": f"Bearer {target.key}"}
     with httpx2.Client(base_url=f"http://127.0.0.1:{target.port}", headers=headers, timeout=120) as client:
-        while time.monotonic() < end_s:
+        while not seen.posts or time.monotonic() < end_s:
             number += 1
             event = {"payment_id": f"p-{number}", "card": "c-1", "merchant": "m-1", "amount": "1", "country": "DE"}
             event |= {"paid_at": "2026-01-05T08:30:00Z", "channel": "web"}
