@@ -85,10 +85,13 @@ class Elsewhere(LaneViews, ABC):
     ) -> Iterator[tuple[Log, IngestReport]]:
         """A log that has these files alone, as `ingest` takes them, and what became of their lines.
 
+        Files in disorder are refused unless sorted, by `file` as by None: what came too late would be missing.
+
         Raises: what `ingest` raises. Cost: that of an ingest; the log is in the system's temporary folder.
         """
         with TemporaryDirectory(prefix="shroff-") as folder:
             held = self._at(LogElsewhere(self.places.folder, Path(folder)))
+            order = None if order == "file" else order
             report = held.ingest(files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress)
             with held.reading() as log:
                 yield log, report
