@@ -159,7 +159,7 @@ def test_a_registry_that_is_away_stops_what_needs_it_and_nothing_that_is_known(s
     decoder = AvroDecoder(schemas, events, "payment", settings=settings)
     assert decoder.line(1, whole).error is None
     schemas.close()
-    schemas._port = 1
+    schemas._where = schemas._where._replace(port=1)
 
     assert decoder.line(2, whole).error is None
     with pytest.raises(SchemasAwayError, match="cannot be reached"):
