@@ -121,7 +121,8 @@ class _Plan:
         is_mail = notice.channel == "mail"
         who = who_of(self._office.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
-        letter = Letter(_random(12), notice.name, rule, who, now_ms, now_ms, _listed(keys), shown=shown)
+        due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
+        letter = Letter(_random(12), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
         if is_mail and not first.addresses:
             self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
             return 0
