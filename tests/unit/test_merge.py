@@ -140,14 +140,16 @@ def test_a_line_waits_for_earlier_ones_of_parts_that_have_none():
 Sent = list[tuple[int | None, int]]  # lines of a part: when they happened, and when they were sent
 
 
-def given_in_pieces(histories: list[Sent], drawn: Random) -> tuple[list[tuple[str, int]], Merge]:
+def given_in_pieces(
+    histories: list[Sent], drawn: Random, *, is_begun_again: bool = True
+) -> tuple[list[tuple[str, int]], Merge]:
     """All lines as they are given when fetches, limits and new starts are as it is drawn."""
     sent = {f"p/{part}": [at for _, at in lines] for part, lines in enumerate(histories)}
     lines = {f"p/{part}": [line(at, n) for n, (at, _) in enumerate(times)] for part, times in enumerate(histories)}
     offsets, fetched, found = dict.fromkeys(lines, 0), dict[str, int](), list[tuple[str, int]]()
     made = Merge(lambda _: moment)
     while len(found) < sum(map(len, lines.values())):
-        if not fetched or drawn.random() < 0.05:  # begun again
+        if not fetched or (is_begun_again and drawn.random() < 0.05):
             made.clear()
             fetched = dict(offsets)
             for part in drawn.sample(sorted(lines), len(lines)):
@@ -174,9 +176,27 @@ def test_parts_in_order_of_time_give_that_order_however_they_are_fetched(histori
     assert made.overtaken == 0
 
 
+@given(
+    st.lists(st.tuples(st.lists(FEW, max_size=40).map(sorted), st.integers(0, 40)), min_size=2, max_size=4),
+    st.integers(0, 2**32),
+)
+def test_a_wrong_clock_goes_to_the_same_place_however_often_it_is_begun_again(parts, seed):
+    histories = [[(at, 0) for at in (*times[:n], 9_999, *times[n:])] for times, n in parts]
+
+    assert given_in_pieces(histories, Random(seed))[0] == given_in_pieces(histories, Random(0), is_begun_again=False)[0]
+
+
+def test_what_is_sent_again_pulls_nothing_before_it_ahead():
+    first = list(range(0, 400, 10))
+    made = merge(a=first + first[20:], b=[at + 5 for at in first + first[20:]])
+    order = [at for _, times in taken(made) for at in times]
+
+    assert list(dict.fromkeys(order)) == list(range(0, 400, 5)), "the first of each come in order"
+
+
 @given(st.lists(st.lists(st.tuples(FEW | st.none(), FEW), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
 def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histories, seed):
-    found, made = given_in_pieces(histories, Random(seed))
+    found, made = given_in_pieces(histories, Random(seed), is_begun_again=False)
 
     # each goes by the latest of its part up to it, as if late ones came when those before them did
     reached = {}
@@ -188,11 +208,17 @@ def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histori
 
 
 def due_of(times: list[int | None]) -> list[int]:
-    """By the definition: its own time, or that of the earliest behind it where most of them are earlier."""
+    """By the definition: its own time, or that of the earliest behind it where most of them are earlier.
+
+    Not so where most of those before it are later than that earliest one.
+    """
     found = []
     for n, at in enumerate(times):
         behind = [other for other in times[n + 1 : n + 1 + AHEAD] if other is not None]
         earlier = [other for other in behind if at is not None and other < at]
         is_ahead = len(earlier) > max(1, len(behind) / 2)
+        before = [other for other in times[max(n - AHEAD, 0) : n] if other is not None]
+        later = [other for other in before if is_ahead and other > min(earlier)]
+        is_ahead = is_ahead and not len(later) > max(1, len(before) / 2)
         found.append(min(earlier) if is_ahead else EARLIEST if at is None else at)
     return found

@@ -37,7 +37,9 @@ class Merge:
     was sent earlier, then the part that is first by name (`a/2` before `a/10`). A part keeps its own order.
 
     A line is due at its event time, unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. Then it
-    is due with the earliest of them, since it would hold them back. A line without a time is due at once.
+    is due with the earliest of them, since it would hold them back. Where most of as many lines before it are later
+    than that, no clock is ahead: what is behind was sent again, or late. A new start does not know the lines before,
+    so only there, close before such a step back, it may change the order. A line without a time is due at once.
 
     Where clocks are right, a line that is not late within its own part comes before every later line of every part:
     what parts are in disorder by, all together, is what each of them is by itself.
@@ -178,6 +180,7 @@ class _Part:
     """
 
     __slots__ = (
+        "_before",
         "_moment",
         "_ripe",
         "_times",
@@ -200,6 +203,7 @@ class _Part:
         self.lines: list[Line] = []
         self.sent: list[int] = []
         self._times: list[int] = []
+        self._before: list[int] = []  # the times of the last lines that were given
         self.due: list[int] = []
         self.is_passed = False
         self.reached_ms = EARLIEST
@@ -225,7 +229,11 @@ class _Part:
         if all(map(le, times[begin:-1], times[begin + 1 :])):
             self.due += times[begin:end]
         else:
-            self.due += [_due(times[at], times[at + 1 : at + 1 + AHEAD]) for at in range(begin, end)]
+            known, n = self._before + times, len(self._before)
+            self.due += [
+                _due(known[at], known[at + 1 : at + 1 + AHEAD], known[max(at - AHEAD, 0) : at])
+                for at in range(n + begin, n + end)
+            ]
 
     def came_until(self, until_s: float) -> int:
         """Behind how many of its lines those begin that came later than that."""
@@ -240,18 +248,30 @@ class _Part:
 
     def forget_given(self) -> None:
         """Have no lines any more that were given."""
+        if self.at:
+            self._before = [*self._before, *self._times[max(self.at - AHEAD, 0) : self.at]][-AHEAD:]
         del self.lines[: self.at], self.sent[: self.at], self._times[: self.at], self.due[: self.at]
         self.gone += self.at
         self.at = 0
 
 
-def _due(own_ms: int, behind: Sequence[int]) -> int:
-    """When a line is due, by the times of those behind it."""
+def _due(own_ms: int, behind: Sequence[int], before: Sequence[int]) -> int:
+    """When a line is due, by the times of those behind it and of those before it, as far as they are known."""
     if own_ms <= min(behind, default=own_ms):
         return own_ms
     timed = [at_ms for at_ms in behind if at_ms > EARLIEST]
     earlier = [at_ms for at_ms in timed if at_ms < own_ms]
-    return min(earlier) if len(earlier) >= WITNESSES and 2 * len(earlier) > len(timed) else own_ms
+    if not _say_so(earlier, timed):
+        return own_ms
+    found_ms = min(earlier)
+    timed = [at_ms for at_ms in before if at_ms > EARLIEST]
+    is_step_back = _say_so([at_ms for at_ms in timed if at_ms > found_ms], timed)
+    return own_ms if is_step_back else found_ms
+
+
+def _say_so(witnesses: Sequence[int], of: Sequence[int]) -> bool:
+    """Whether these are enough, and most of all."""
+    return len(witnesses) >= WITNESSES and 2 * len(witnesses) > len(of)
 
 
 def _order(part: str) -> _Order:
