@@ -207,6 +207,14 @@ def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histori
     assert made.overtaken == 0
 
 
+@given(st.lists(st.lists(st.tuples(FEW | st.none(), FEW), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
+def test_parts_in_disorder_keep_their_own_order_however_often_it_is_begun_again(histories, seed):
+    found, _ = given_in_pieces(histories, Random(seed))
+
+    for part, lines in enumerate(histories):
+        assert [number for name, number in found if name == f"p/{part}"] == list(range(len(lines)))
+
+
 def due_of(times: list[int | None]) -> list[int]:
     """By the definition: its own time, or that of the earliest behind it where most of them are earlier.
 
