@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from shroff.adapters import source_kafka
 from shroff.adapters.source_kafka import KafkaSource
@@ -39,6 +39,17 @@ class Topics(Outside):
         for future in self.admin.create_topics(made).values():
             future.result()
         self.parts = [f"{self.topic}/{number}" for number in range(n_partitions)]
+        wait_until(self._are_led)
+
+    def _are_led(self) -> bool:
+        """Whether the brokers answer for each partition: a topic is made before its leaders know of it."""
+        wanted = {TopicPartition(self.topic, number): OffsetSpec.latest() for number in range(len(self.parts))}
+        try:
+            for future in self.admin.list_offsets(wanted).values():
+                future.result()
+        except KafkaException:
+            return False
+        return True
 
     def at(self, address: str, topic: str) -> Self:
         """This topic, with clients that are new."""
