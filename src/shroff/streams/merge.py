@@ -1,8 +1,8 @@
 """Lines of several parts on their way into one log, merged by event time.
 
-The order depends on what is in the parts and on nothing else: not on how lines are fetched, how many are taken at once,
-or where reading was begun again. So no line is given while a part may have an earlier one outside; whoever fills this
-says when a part has nothing more (docs/explain/partitions.md).
+The order depends on what is in the parts, and not on how lines are fetched or how many are taken at once. Where reading
+was begun again matters only within `AHEAD` lines of a stretch that was late or sent again. So no line is given while a
+part may have an earlier one outside; whoever fills this says when a part has nothing more (docs/explain/partitions.md).
 """
 
 from __future__ import annotations
