@@ -98,5 +98,19 @@ def test_a_benchmark_runs_at_its_smallest_size(name, monkeypatch, capsys):
         monkeypatch.setattr(place, value)
     monkeypatch.setattr(sys, "argv", [name, *(SMALLEST | LONG)[name].split()])
 
+    before = constants()
+
     assert not measured.main()
     assert "|" in capsys.readouterr().out
+    assert {name: value for name, value in constants().items() if value != before.get(name, value)} == {}
+
+
+def constants() -> dict[str, object]:
+    """Of all modules that are loaded: a benchmark that leaves one changed would change the tests behind it."""
+    return {
+        f"{module.__name__}.{name}": value
+        for module in list(sys.modules.values())
+        if module.__name__.startswith("shroff.")
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, int | float | str | bytes | tuple)
+    }
