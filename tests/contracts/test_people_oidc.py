@@ -121,6 +121,12 @@ def test_another_role_at_the_provider_ends_what_was_open(desk: Desk, issuer: str
     assert sessions.signed_in(desk, first.token) is None
     assert sessions.signed_in(desk, second.token) is not None
 
+    claimed(issuer, "u-3", preferred_username="cy", groups=[])
+    with pytest.raises(SignInError, match="no role here"):
+        visited(desk, provider(issuer), "u-3")
+    assert sessions.signed_in(desk, second.token) is None
+    assert [row.action for row in rows_of(desk.store)][-1] == "user.no_role"
+
 
 def test_a_name_that_somebody_has_with_a_password_stays_theirs(desk: Desk, issuer: str) -> None:
     own = users.add(desk, ANN, "dee", Role.ADMIN, password="correct horse battery")
@@ -194,6 +200,7 @@ class Bad:
         self.nonce = self.challenge = ""
         self.token: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode(self.header, claims, self.signer)
         self.is_down = False
+        self.failing = ""  # the path that answers with 503
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -210,7 +217,9 @@ class Bad:
 
             def _say(self, found: dict[str, Any]) -> None:
                 body = json.dumps(found).encode()
-                self.send_response(503 if outer.is_down else 400 if "error" in found else 200)
+                self.send_response(
+                    503 if outer.is_down or self.path == outer.failing else 400 if "error" in found else 200
+                )
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -236,7 +245,8 @@ class Bad:
         now_s = int(time.time())
         claims = {"iss": self.issuer, "aud": "shroff", "sub": "u-1", "iat": now_s, "exp": now_s + 60}
         claims |= {"nonce": self.nonce, "groups": ["fraud-team"], "preferred_username": "ann"} | self.changes
-        return {"id_token": self.token({name: one for name, one in claims.items() if one is not None})}
+        token = self.token({name: one for name, one in claims.items() if one is not None})
+        return {"id_token": token, "access_token": "a"}
 
 
 @pytest.fixture
@@ -395,6 +405,16 @@ def test_a_provider_that_is_away_is_told_without_the_secret(desk: Desk, bad: Bad
         oidc.begin(desk, provider("http://127.0.0.1:9"), HERE)
 
     assert "s3cret" not in f"{raised.value} {away.value} {found!r}"
+
+
+@pytest.mark.parametrize("path", ["/token", "/user"])
+def test_a_provider_that_fails_in_the_middle_says_nothing_of_the_person(desk: Desk, bad: Bad, path: str) -> None:
+    bad.metadata = {"userinfo_endpoint": f"{bad.issuer}/user"}
+    bad.changes = {"groups": None}
+    bad.failing = path
+
+    with pytest.raises(TransientError, match="status 503"):
+        through(desk, bad, provider(bad.issuer))
 
 
 def test_plain_http_is_for_this_machine_only() -> None:

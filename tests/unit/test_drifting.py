@@ -66,6 +66,18 @@ def test_days_as_before_have_not_moved(bank: Path):
     assert read_record(app.open(bank).places).alerts == ()
 
 
+def test_the_recent_stretch_ends_at_the_newest_event_of_the_type(bank: Path):
+    with (bank / "events.yaml").open("a", encoding="utf-8") as file:
+        file.write("login: { id: id, time: at, fields: { id: text, at: time } }\n")
+    more(bank)
+    login = bank.parent / "login.jsonl"
+    login.write_text('{"login": {"id": "l1", "at": "2026-04-20T00:00:00Z"}}\n', encoding="utf-8")
+    app.open(bank).ingest(login)
+    report = app.open(bank).drift()
+
+    assert (report.recent.end_ms, report.recent.rows) == (report.as_of_ms, 7 * 150)
+
+
 def test_what_moved_is_named_and_what_did_not_is_not(bank: Path):
     report = more(bank, times=4, channels=("web", "post")).drift()
 

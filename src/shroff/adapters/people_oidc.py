@@ -31,6 +31,8 @@ KEPT_S: Final = 3_600.0  # how long what the provider said of itself is believed
 KEYS_EVERY_S: Final = 10.0  # how often at most its keys are read anew for a key that is not among them
 # Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_TOO_MANY: Final = 429
+_FAILS_FROM: Final = 500
 _NOT_FOR_US: Final = "what the provider says of this person is not for this visit ({why}). Sign in again"
 
 
@@ -220,6 +222,8 @@ class OidcProvider:
             raise TransientError(words) from None
         finally:
             connection.close()
+        if answer.status == _TOO_MANY or answer.status >= _FAILS_FROM:
+            raise TransientError(f"the OpenID provider {self.issuer} answers with status {answer.status}. Try again")
         try:
             found = json.loads(data) if len(data) <= ANSWER_BYTES_MAX else None
         except ValueError:

@@ -36,7 +36,9 @@ MOVED: Final = 1
     help="What to compare with: what the champion has learnt from, or so long a stretch before the recent one, as 90d.",
 )
 @click.option("--recent", metavar="LENGTH", default="7d", show_default=True, help="The stretch that is looked at.")
-@click.option("--as-of", metavar="TIME", help="Where it ends; a day is its start, UTC.  [default: the newest event]")
+@click.option(
+    "--as-of", metavar="TIME", help="Where it ends; a day is its start, UTC.  [default: the newest event of the type]"
+)
 @click.option("--fail", is_flag=True, help="Exit with 1 if something has moved.")
 def drift(session: Session, event: str | None, reference: str, recent: str, as_of: str | None, fail: bool) -> int:
     """Say how far what the champion reads, its score and the delay of labels have moved, the farthest first.

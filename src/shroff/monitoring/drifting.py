@@ -97,6 +97,7 @@ def look_for_drift(
     read: Callable[[str, str], Stored],
     *,
     as_of_ms: int,
+    to_newest: bool = False,
     reference_ms: int | None = None,
     recent_ms: int = RECENT_MS,
     reading: Callable[[int], None] | None = None,
@@ -105,6 +106,7 @@ def look_for_drift(
 
     Args:
         read: A model's files, by id and digest.
+        to_newest: Whether it ends at the newest event of the type instead, where that is before the moment.
         reference_ms: The length of the stretch right before the recent one; None for what the champion has learnt
             from, as far as it lies before the recent stretch.
 
@@ -113,9 +115,11 @@ def look_for_drift(
     """
     scorer = _champion(definitions, event)
     stored = None if scorer is None else read(scorer.id, scorer.digest)
+    given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
+    if to_newest and len(given.times_ms):
+        as_of_ms = int(given.times_ms.max())
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
-    given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = Stretch(start_ms, end_ms, len(before), about)
     recent = Stretch(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")

@@ -59,7 +59,7 @@ class DriftViews(ABC):
             reference: `model` for what the champion has learnt from, or the length of the stretch before the recent
                 one, such as `90d`.
             recent: The length of what is held against it, up to `as_of`.
-            as_of: By default the time of the log's newest event; labels may be known long after that.
+            as_of: By default the time of the newest event of the type; labels may be known long after that.
 
         Raises: UsageError where one of the stretches has no events.
         """
@@ -82,6 +82,7 @@ class DriftViews(ABC):
                 name,
                 self.registry.read,
                 as_of_ms=end_ms,
+                to_newest=as_of_ms is None,
                 reference_ms=lengths[0],
                 recent_ms=lengths[1],
                 reading=reading,

@@ -127,9 +127,14 @@ def finish(
     if issuer and issuer != provider.issuer:
         raise SignInError("another provider answered than was asked. Sign in again")
     claims = provider.claims(code=code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
-    role = role_of(claims, provider.roles)
+    subject = f"{provider.issuer} {claims.subject}"
+    try:
+        role = role_of(claims, provider.roles)
+    except SignInError:
+        _turn_out(desk, subject)
+        raise
     with desk.store.change() as change:
-        user = _known(desk, change, f"{provider.issuer} {claims.subject}", claims, role)
+        user = _known(desk, change, subject, claims, role)
         return open_session(desk, change, user, address, before), visit.back
 
 
@@ -162,6 +167,14 @@ def _known(desk: Desk, change: Change, subject: str, claims: Claims, role: Role)
         change.put_user(now)
         change.audit(Act(as_who(now), "user.claims", f"user {user.name}", shown(user), shown(now)), now_ms)
     return now
+
+
+def _turn_out(desk: Desk, subject: str) -> None:
+    """End what is open of somebody whom the provider gives no role any more."""
+    with desk.store.change() as change:
+        user = change.user_known_as(subject)
+        if user is not None and change.end_sessions(user.number):
+            change.audit(Act(as_who(user), "user.no_role", f"user {user.name}", None, None), desk.now_ms())
 
 
 def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) -> User:
