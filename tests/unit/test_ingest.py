@@ -23,6 +23,7 @@ from shroff.decisions import writer as writer_module
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.engine import Effects, Placed
 from shroff.decisions.ingest import arranged, ingest, with_labels
+from shroff.decisions.passed_over import unmatched_of
 from shroff.decisions.writer import Answer, Writer
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
@@ -452,12 +453,35 @@ def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_wri
     events = FILES["events.yaml"].replace("entities:", TAKES).replace("card: text?", "card: text? hashed")
     (folder / "events.yaml").write_text(events, encoding="utf-8")
     (folder / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}{untaken}\n", encoding="utf-8")
+    file = _kinds(folder, kinds)
+
+    assert run(["-C", str(folder), *command, str(file)]) == status
+    assert words in capfd.readouterr().out
+    noted = {"card.jsonl": 2} if words == NO_MATCH else {}
+    with project.reading() as log:
+        assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
+
+
+@pytest.mark.parametrize(("kinds", "noted"), [(["Pay", "x"], {"card.jsonl": 2}), (["pay", "x"], {})])
+def test_what_a_worker_noted_of_a_file_goes_on_with_the_next_worker(
+    project: app.Project, kinds: list[str], noted: dict[str, int]
+) -> None:
+    events = FILES["events.yaml"].replace("entities:", TAKES)
+    (project.places.folder / "events.yaml").write_text(events, encoding="utf-8")
+    file = _kinds(project.places.folder, kinds)
+
+    for _ in kinds:
+        project.run([file], limit=1)
+    with project.reading() as log:
+        assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
+
+
+def _kinds(folder: Path, kinds: list[str]) -> Path:
+    """A file of payments that say their kind."""
     file = folder / "card.jsonl"
     lines = [
         f'{{"kind": "{kind}", "id": "p{at}", "at": "2026-03-01T00:00:00Z", "card": "4111", "amount": "5.00"}}\n'
         for at, kind in enumerate(kinds)
     ]
     file.write_text("".join(lines), encoding="utf-8")
-
-    assert run(["-C", str(folder), *command, str(file)]) == status
-    assert words in capfd.readouterr().out
+    return file

@@ -95,7 +95,8 @@ class FileSource:
                 if not lines:
                     raise
             if lines:
-                return [Taken(file.part, self._type, reader.format, lines, file.read(len(lines)), reader.columns)]
+                begins, offset = file.is_at_begin, file.read(len(lines))
+                return [Taken(file.part, self._type, reader.format, lines, offset, reader.columns, begins)]
             self._waiting.popleft().close()
         return []
 
@@ -124,6 +125,11 @@ class _File:
         self._head_bytes = min(path.stat().st_size, HEAD_BYTES)
         self._head = _head(path, self._head_bytes)
         self._reader: Lines | None = None
+
+    @property
+    def is_at_begin(self) -> bool:
+        """Whether no line was read yet, at any time."""
+        return not self._lines
 
     def reader(self, format: str | None) -> Lines:
         """What gives the lines that were not read yet."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
+from shroff.events.intake import Intake
 from shroff.events.unmatched import Unmatched
 from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.source import Taken
 
 UNMATCHED: Final = "unmatched"  # among the sources of offsets
 
@@ -32,3 +34,27 @@ def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched
     offsets = [Offset(UNMATCHED, name, now.get(name, "")) for name in files if now.get(name, "") != known.get(name, "")]
     if offsets:
         log.append(Batch(offsets=offsets))
+
+
+class PassingOver:
+    """Which of the files that a worker reads it passes over, for the commits that say how far they are read."""
+
+    def __init__(self, log: Log, intake: Intake, now_ms: Callable[[], int]) -> None:
+        self._intake, self._now_ms = intake, now_ms
+        self._kept = {name: one.lines for name, one in unmatched_of(log).items()}
+        self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
+
+    def offsets(self, found: Iterable[Taken]) -> list[Offset]:
+        """What the log is to keep of the files that these lines, read by now, are from."""
+        now = {one.source: one.lines for one in self._intake.unmatched}
+        offsets = {}
+        for taken in found:
+            name = taken.part
+            if name not in self._before:
+                self._before[name] = 0 if taken.begins else self._kept.get(name)
+            before, text = self._before[name], ""
+            if before is not None and name in now:
+                text = msgspec.json.encode(PassedOver(before + now[name], self._now_ms())).decode()
+            if text or taken.begins or name in self._kept:
+                offsets[name] = Offset(UNMATCHED, name, text)
+        return list(offsets.values())

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.lane_work import Lane
+from shroff.decisions.passed_over import PassingOver
 from shroff.decisions.progress import unheard
 from shroff.decisions.standby import Followed, Standby, Start
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError
@@ -236,4 +237,5 @@ class Worker(Leader):
         inflow.unwanted = self._careful.unwanted
         doing = self.work, self._careful, self._options, self._tell
         lane = None if self._lane is None else self._lane.leading(log, writer, inbox)
-        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane)
+        passing_over = None if self._is_live else PassingOver(log, self._intake, place.now_ms)
+        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane, passing_over)

@@ -15,6 +15,7 @@ from shroff.decisions.forgetting import known
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import Committer, short_turns
 from shroff.decisions.lane_work import LaneLead
+from shroff.decisions.passed_over import PassingOver
 from shroff.decisions.source_reading import SourceReading
 from shroff.decisions.working_careful import Careful, RequestError, SuspectError, is_meant
 from shroff.decisions.working_counts import Work
@@ -39,6 +40,7 @@ class _Round:
 
     submissions: list[Submission] = field(default_factory=list)
     offsets: dict[str, Offset] = field(default_factory=dict)
+    passed_over: dict[str, Offset] = field(default_factory=dict)
     arrived: list[tuple[float, int]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -54,6 +56,7 @@ class Lead:
         work: Is kept up to date, from this thread.
         tell: Told in words what somebody should know.
         lane: Where there are several lanes, what this one has to do beside its source.
+        passing_over: Where files are read, what notes which of them are passed over.
     """
 
     def __init__(
@@ -69,9 +72,11 @@ class Lead:
         options: Options,
         tell: Callable[[str], None],
         lane: LaneLead | None = None,
+        passing_over: PassingOver | None = None,
     ) -> None:
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
         self._work, self._careful, self._options, self._lane = work, careful, options, lane
+        self._passing_over = passing_over
         self._held = ExitStack()
         self._outflow = Outflow(log, delivering, self._held, tell)
         self._letters = DeadLetters(log, source, tell)
@@ -173,6 +178,8 @@ class Lead:
             gathered.submissions += submissions
             gathered.arrived.append((self._came_s, len(submissions)))
             self._reading.add(gathered.offsets, found)
+            if self._passing_over is not None:
+                gathered.passed_over.update({one.part: one for one in self._passing_over.offsets(found)})
         return gathered
 
     def _reads(self) -> bool:
@@ -209,7 +216,8 @@ class Lead:
         try:
             known = writer.look_up(gathered.submissions)
             committer.start()
-            prepared = writer.prepare(gathered.submissions, offsets=offsets, known=known)
+            kept = [*offsets, *gathered.passed_over.values()]
+            prepared = writer.prepare(gathered.submissions, offsets=kept, known=known)
         except Exception as error:
             if is_meant(error):
                 raise

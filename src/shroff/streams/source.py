@@ -36,6 +36,7 @@ class Taken(NamedTuple):
     lines: Sequence[Line]
     offset: str
     columns: tuple[str, ...] | None = None  # the names in the head of a file that has one
+    begins: bool = False  # whether these are the first lines of a file
 
 
 @dataclass(frozen=True, slots=True)
