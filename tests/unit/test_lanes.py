@@ -303,3 +303,26 @@ def test_a_label_of_a_lane_is_told_with_its_place_there(
     told = capsys.readouterr()
     assert words in told.out
     assert f"Next: {proposed.format(project.places.folder)}\n" in told.err
+
+
+def test_what_one_lane_does_not_have_yet_is_told_by_apply_and_doctor(tmp_path: Path) -> None:
+    source = "source: { kafka: { brokers: 'localhost:1', topics: { payment: p }, lanes: 2, key: card } }\n"
+    events = EVENTS.replace(' number: "text? hashed",', "")
+    for name, text in {"shroff.yaml": SHROFF + source, "events.yaml": events, "features.yaml": FEATURES}.items():
+        (tmp_path / name).write_text(text)
+    project = app.open(tmp_path)
+    for number in (0, 1):
+        project.lane(number).prepare_state()
+        with project.lane(number).writing():
+            pass
+    assert project.unapplied() == []
+    (tmp_path / "features.yaml").write_text(FEATURES.replace("1d", "2d"))
+    project = app.open(tmp_path)
+    first = project.lane(0)
+    first.begin_with((project.definitions.files, 1))
+    with first.writing():
+        pass
+
+    assert [one.file for one in project.unapplied()] == ["features.yaml"]
+    found = {one.subject: one.state for one in project.doctor() if one.subject.endswith("active version")}
+    assert found == {"lane 0: active version": "ok", "lane 1: active version": "wrong"}

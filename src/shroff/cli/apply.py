@@ -38,7 +38,7 @@ def apply(session: Session, only_looks: bool) -> int:
     later = names_of(done.changed, RESTART)
     document = {
         "changed": [_document(one) for one in done.changed],
-        "seq": done.seq,
+        "seq": done.seq or None,
         "applied": not only_looks and not done.why_not,
         "why_not": done.why_not or None,
     }
@@ -55,7 +55,8 @@ def apply(session: Session, only_looks: bool) -> int:
     else:
         count = len(names_of(done.changed, NOW))
         are = "1 change is" if count == 1 else f"{count:,} changes are"
-        lines.append(f"{are} active now. The version that decides has sequence number {done.seq:,}.")
+        where = f"The version that decides has sequence number {done.seq:,}."
+        lines.append(f"{are} active now{f'. {where}' if done.seq else f', in all {project.lanes} lanes.'}")
     if later:
         lines.append(f"Restart 'shroff serve' or 'shroff run' for {one_line(', '.join(later))}.")
     session.answer(document, "\n".join(lines))

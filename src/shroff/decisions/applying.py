@@ -40,7 +40,10 @@ WAITS: Final = "The files are unchanged; the process that writes the log makes t
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was to become active, and where the log has it; `why_not` says why it is not yet, and is empty else."""
+    """What was to become active, and where the log has it, 0 with several lanes.
+
+    `why_not` says why it is not yet, and is empty else.
+    """
 
     changed: Sequence[Change]
     seq: int
@@ -80,11 +83,17 @@ class Applying(Deliveries):
         """What reads Avro messages of the project's live source."""
 
     def unapplied(self) -> list[Change]:
-        """What the project's files have that is not active. Raises: DefinitionError; UsageError without a log."""
-        fresh = self.afresh()
-        definitions = fresh.definitions
-        with self.each_lane()[0].reading() as log:
-            return fresh.changes_in(log, definitions)
+        """What the project's files have that is not active, in whichever lane.
+
+        Raises: DefinitionError; UsageError without a log.
+        """
+        fresh, lanes = self.afresh(), self.each_lane()
+        definitions, found = fresh.definitions, dict[str, Change]()
+        for lane in [one for one in lanes if one.has_log()] or lanes[:1]:
+            with lane.reading() as log:
+                for one in fresh.changes_in(log, definitions):
+                    found.setdefault(one.file, one)
+        return list(found.values())
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
         """What these definitions, and the files beside them, have that is not active."""
@@ -106,8 +115,10 @@ class Applying(Deliveries):
         return load_definitions(files, self.hasher, read=self.read_once).or_raise()
 
     def active_seq(self) -> int:
-        """The sequence number of the version that decides now."""
-        with self.each_lane()[0].reading() as log:
+        """The sequence number of the version that decides now; 0 with several lanes, where each has its own."""
+        if self.is_parted:
+            return 0
+        with self.reading() as log:
             return active_seq(log)
 
     def apply(self, waits: Callable[[str], None] = unheard) -> Applied:

@@ -90,8 +90,8 @@ class Doctoring(ABC):
         """The project's definitions."""
 
     @abstractmethod
-    def afresh(self) -> Doctoring:
-        """The same project, its files read anew."""
+    def as_in_files(self) -> Doctoring:
+        """The whole project with its files as they are now."""
 
     @abstractmethod
     def changes_in(self, log: Log, definitions: Definitions) -> Sequence[Change]:
@@ -169,7 +169,7 @@ class Doctoring(ABC):
         definitions, errors = report.definitions, report.errors
 
         def unapplied(log: Log) -> Sequence[Change]:
-            fresh = self.afresh()  # a service works with the files that it took up
+            fresh = self.as_in_files()  # a service works with the files that it took up
             return fresh.changes_in(log, fresh.definitions)
 
         now_ms = self.now_ms()

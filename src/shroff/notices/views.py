@@ -373,13 +373,13 @@ class NoticeViews:
     def inactive(self, log: Log) -> list[str]:
         """The names of what the project's files have that is not active; none where they have mistakes."""
         with suppress(DefinitionError):
-            fresh = self.afresh()
+            fresh = self.as_in_files()
             return [one.file for one in fresh.changes_in(log, fresh.definitions)]
         return []
 
     @abstractmethod
-    def afresh(self) -> NoticeViews:
-        """The same project, its files read anew."""
+    def as_in_files(self) -> NoticeViews:
+        """The whole project with its files as they are now."""
 
     @abstractmethod
     def changes_in(self, log: Log, definitions: Definitions) -> Sequence[Change]:
