@@ -113,6 +113,20 @@ def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
         assert not bank.project.office().renew()
 
 
+def test_a_first_sink_is_told_though_nothing_beside_the_definitions_was_there(tmp_path):
+    bank = Bank(tmp_path)
+    for notice_ in (tmp_path / "notices").iterdir():
+        notice_.unlink()
+    write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\n")
+    write(bank, "rules/large.yaml", RULE.replace("  notify: customer\n", ""))
+    bank.project = app.open_exactly(tmp_path)
+    with running(bank):
+        write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\nweb: { name: Small }\n")
+
+        assert changed(app.open_exactly(tmp_path).apply()) == [("shroff.yaml: web", "added", RESTART)]
+        assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: web")
+
+
 def test_event_types_take_a_restart_and_apply_says_so(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()

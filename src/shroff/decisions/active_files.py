@@ -22,6 +22,7 @@ from shroff.events.systems import Systems
 from shroff.streams.log import Log, Offset
 
 ACTIVE: Final = "active"  # among the sources of offsets
+BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
 NOTICES: Final = "notices/"
 CALLS: Final = "calls.yaml"
 BESIDE: Final = (NOTICES, CALLS)
@@ -80,9 +81,10 @@ def is_live(name: str) -> bool:
 def taken_up(log: Log, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
     """What the log is to keep now that these are active; a service that goes on keeps what takes a restart."""
     before = log.offsets(ACTIVE)
-    return [
+    begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
+    return begun + [
         Offset(ACTIVE, name, now.get(name, ""))
-        for name in sorted({*now, *before})
+        for name in sorted({*now, *before} - {BEGUN})
         if now.get(name, "") != before.get(name, "") and (is_live(name) or not is_running)
     ]
 
@@ -105,8 +107,9 @@ def changes(
         found = _compared(before, after, NOW)
         if control.files and {PROJECT_FILE, "events.yaml"} & {one.file for one in found}:
             found = _by_meaning(found, control.files, definitions, load)
-    known = {name: text for name, text in log.offsets(ACTIVE).items() if text}
-    if known:
+    offsets = log.offsets(ACTIVE)
+    known = {name: text for name, text in offsets.items() if text and name != BEGUN}
+    if offsets:
         found += [replace(one, takes=NOW if is_live(one.file) else RESTART) for one in _compared(known, now, RESTART)]
     return found
 
