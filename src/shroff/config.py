@@ -307,7 +307,7 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 
 
-def _remove_unfinished(target: Path, now_s: float) -> None:
+def remove_unfinished(target: Path, now_s: float) -> None:
     """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
     for path in unfinished_files(target.parent, target.name):
         with suppress(FileNotFoundError):  # another process has just removed it
@@ -334,7 +334,7 @@ def write_text(path: Path, text: str) -> None:
         descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
         made = Path(name)
         try:
-            _remove_unfinished(target, made.stat().st_mtime)
+            remove_unfinished(target, made.stat().st_mtime)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()

@@ -56,6 +56,21 @@ def test_a_stop_while_the_key_is_written_leaves_none(tmp_path, monkeypatch):
     assert hasher(Places(tmp_path))("x").startswith("hashed:")
 
 
+def test_what_a_kill_leaves_beside_the_key_goes_an_hour_later(tmp_path, monkeypatch):
+    places = Places(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        hasher(places)("x")
+    (left,) = (one for one in places.state.iterdir() if one != places.hash_key)
+    hasher(places)("x")
+    assert left.exists(), "another process may be making it"
+    os.utime(left, (1, 1))
+    hasher(places)("x")
+
+    assert not left.exists()
+    assert places.hash_key.exists()
+
+
 def test_of_two_processes_that_make_the_key_the_first_one_holds(tmp_path, monkeypatch):
     places, link = Places(tmp_path), os.link
 

@@ -144,11 +144,17 @@ def test_a_link_that_has_ended_says_so_and_answers_nothing(tmp_path):
     bank.clock_ms += DAY_MS
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        for found in (await browser.get(path), await browser.post(path, {"answer": "no"})):
+        answers = [await browser.post(path, {"answer": said}) for said in ("no", "yes", "no")]
+        for found in (await browser.get(path), *answers):
             assert found.status == 410
             assert "This link has ended. It was good until 29 May, 20:26." in says(found)
             assert "189.90" not in says(found)
         assert await settled(asks) == []
+        with closing(asks.service.project.open_people()) as people:
+            late = [(one.subject, one.after) for one in rows_of(people) if one.action == "confirmation.late"]
+        assert late == [("payment/p-1", '{"answer":"no"}')]
+        (shown,) = (await asks.ask("GET", "/api/v1/decisions/payment/p-1/questions")).json()["questions"]
+        assert (shown["answer"], shown["answered"]) == (None, None)
 
     run(bank, steps)
 

@@ -159,7 +159,7 @@ class _Looking:
 
     def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
         table = self._questions
-        asked = select(table).where(table.c.answered_ms >= max(start_ms, 1), table.c.answered_ms < end_ms)
+        asked = select(table).where(table.c.answered_ms >= start_ms, table.c.answered_ms < end_ms, table.c.answer != "")
         return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:

@@ -7,11 +7,13 @@ import hmac
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shroff.config import Places, make_folder, sync_folder
+from shroff.config import UNFINISHED, Places, make_folder, remove_unfinished, sync_folder
 from shroff.errors import StorageError
 
 _KEY_BYTES_MIN: Final = 16
@@ -43,6 +45,8 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
             make_folder(path.parent)
             _make_key(path)
         text = path.read_bytes()
+        with suppress(OSError):  # of somebody who may only read
+            remove_unfinished(path, time.time())
     except OSError as error:
         raise StorageError(f"{path} cannot be read or written: {error.strerror}") from None
     try:
@@ -64,7 +68,7 @@ def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: No
 
 def _make_key(path: Path) -> None:
     """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
-    descriptor, name = tempfile.mkstemp(prefix="hash.key.", dir=path.parent)  # readable by its owner only
+    descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{path.name}.", path.parent)  # readable by its owner only
     made = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -103,13 +103,15 @@ def answer(
     """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
     who did what, and what is told of it: a kill leaves all of that or nothing.
 
-    Gives what the link was worth; only where that was open, something was done, and the question has its answer.
+    The first answer that comes after the end changes nothing, and stands in the record. Gives what the link was worth; only where that was open, something was done, and the question has its answer.
 
     Args:
         effect: What comes of the question with this answer; asked before the transaction begins.
     """
     assert said in ANSWERS, said
     found, parts = look_up(store, key, token, now_ms), _parts(token)
+    if found.state is State.ENDED:
+        _note_late(store, found.question, said, now_ms)
     if found.state is not State.OPEN or parts is None:
         return found
     answered = replace(found.question, answer=said, answered_ms=now_ms)
@@ -126,6 +128,16 @@ def answer(
         for due in does.dues:
             change.add_due(due)
     return Found(State.OPEN, answered)
+
+
+def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:
+    """Have the record name what a customer said too late, once: whoever has the link may say it again and again."""
+    with store.change() as change:
+        known = change.question(question.id)
+        if known is not None and not known.answered_ms:
+            change.put_question(replace(known, answered_ms=now_ms))
+            act = Act(CUSTOMER, "confirmation.late", known.event, None, {"answer": said})
+            change.people.audit(act, now_ms)
 
 
 def label_of(question: Question) -> bytes:

@@ -68,7 +68,8 @@ class Letter:
 class Question:
     """A question to a customer about a decision, and its answer once there is one.
 
-    The link is signed over `id`, `receipt`, `who` and `ends_ms`; nothing here is enough to make one.
+    The link is signed over `id`, `receipt`, `who` and `ends_ms`; nothing here is enough to make one. Without an
+    answer `answered_ms` is when somebody first answered after its end.
     """
 
     id: str

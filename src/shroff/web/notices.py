@@ -150,7 +150,7 @@ def question_shown(one: Question) -> dict[str, Any]:
         "asked": time_text(one.made_ms),
         "until": time_text(one.ends_ms),
         "answer": one.answer or None,
-        "answered": time_text(one.answered_ms) if one.answered_ms else None,
+        "answered": time_text(one.answered_ms) if one.answer else None,
         "released": one.is_released,
     }
 
