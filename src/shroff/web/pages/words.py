@@ -41,17 +41,19 @@ def score(value: float | None) -> str:
 
 
 def lasting(seconds: float | None) -> str:
-    """Such as 1 h 52 min, 38 s, 0.6 ms: the two largest parts."""
+    """Such as 1 h 52 min, 38 s, 0.6 ms: the largest part and the one after it; 1 h 5 s is 1 h."""
     if seconds is None:
         return MISSING
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{1_000 * seconds:.3g}{SPACE}ms"
-    left, parts = round(seconds), list[str]()
-    for size, unit in _STEPS:
-        if left >= size:
+    whole = round(seconds)
+    first = next((at for at, (size, _) in enumerate(_STEPS) if whole >= size), len(_STEPS) - 1)
+    parts, left = list[str](), whole
+    for size, unit in _STEPS[first : first + 2]:
+        if left >= size or not whole:
             parts.append(f"{left // size}{SPACE}{unit}")
-            left %= size
-    return " ".join(parts[:2])
+        left %= size
+    return " ".join(parts)
 
 
 def per_second(value: float) -> str:
