@@ -155,8 +155,8 @@ EVENT_TYPE: Final = Keys(
             "fields",
             "The fields, each with its type. A question mark: may be missing. `hashed`: replaced at the door by a "
             "keyed hash and its last four characters. `unique`: may name the event in a label file. `personal`: kept "
-            "beside the log, where no rule and no model reads it, until `shroff erase` removes it; an event that is sent "
-            "again keeps the values of the first time. Bounds stand last: "
+            "beside the log, where no rule and no model reads it, until `shroff erase` removes it; an event that is "
+            "sent again keeps the values of the first time. Bounds stand last: "
             "`> 0`, `>= 0 and < 100`. A new event with a value outside is refused; those of the log stay.",
             FIELDS,
             is_required=True,

@@ -103,7 +103,8 @@ def answer(
     """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
     who did what, and what is told of it: a kill leaves all of that or nothing.
 
-    The first answer that comes after the end changes nothing, and stands in the record. Gives what the link was worth; only where that was open, something was done, and the question has its answer.
+    The first answer that comes after the end changes nothing, and stands in the record. Gives what the link was worth;
+    only where that was open, something was done, and the question has its answer.
 
     Args:
         effect: What comes of the question with this answer; asked before the transaction begins.
