@@ -184,11 +184,6 @@ class Project(
     def afresh(self) -> Project:
         return replace(self, taken=Taken(), _loaded=MadeOnce(), _systems=MadeOnce(), _told=None)
 
-    def as_in_files(self) -> Project:
-        """The whole project with its files as they are now: a lane has the version that it was told of."""
-        places = self.places if self.places.lane is None else config.Places(self.places.folder)
-        return replace(self.afresh(), places=places)
-
     def _at(self, places: config.Places) -> Project:
         """The same project with its log at another place."""
         return replace(self, places=places, _loaded=MadeOnce(), _told=None)

@@ -82,6 +82,14 @@ class Applying(Deliveries):
     def _avro_decoder(self) -> AvroDecoder | None:
         """What reads Avro messages of the project's live source."""
 
+    @abstractmethod
+    def _at(self, places: config.Places) -> Self:
+        """The same project with its log at another place."""
+
+    def as_in_files(self) -> Self:
+        """The whole project with its files as they are now: a lane has the version that it was told of."""
+        return self.afresh() if self.places.lane is None else self._at(config.Places(self.places.folder)).afresh()
+
     def unapplied(self) -> list[Change]:
         """What the project's files have that is not active, in whichever lane.
 
