@@ -140,7 +140,7 @@ class Project(
             problems += name_problems(loaded.definitions.events, self.systems, text)
         if loaded.definitions is not None:
             warnings += warnings_of(loaded.definitions, self.systems.source)
-        return loaded.beside(problems, warnings)
+        return loaded.beside(problems, warnings, None if self.places.is_elsewhere else files)
 
     @property
     def systems(self) -> Systems:
@@ -217,7 +217,7 @@ class Project(
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
-        report = check(self.loaded, self.hasher, self.read_once)
+        report = check(self.loaded, self.hasher, self.read_once, self.places.checked)
         if report.definitions is None or report.errors:
             raise DefinitionError(report.errors)
         return report.definitions
@@ -248,11 +248,11 @@ class Project(
         from shroff.decisions import snapshots
         from shroff.decisions.writer import Writer
 
-        checked = None if self.has_log() else self.checked()  # a project with mistakes gets no log
-        if checked is not None:
+        if not self.has_log():
+            self.checked()  # a project with mistakes gets no log
             self._make_state_folder()
         with closing(self.open_log(read_only=False)) as log:
-            definitions = checked or self.checked()
+            definitions = self.checked()
             if definitions.events.has_hashed:
                 self.hasher("")  # before the log says that it has hashed values, there is a key
             writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))

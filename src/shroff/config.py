@@ -87,6 +87,10 @@ class Places:
         return self.state / "mail"
 
     @property
+    def checked(self) -> Path:
+        return self.state / "checked.json"  # what the last check of the files found; may be removed at any time
+
+    @property
     def downloads(self) -> Path:
         """Files of a watched list on their way into the log, which may be removed at any time."""
         return self.state / "downloads"

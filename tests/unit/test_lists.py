@@ -9,18 +9,22 @@ from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shroff import app, config
 from shroff.cli.main import run
 from shroff.decisions.engine import Engine
+from shroff.decisions.history import Control, changed_by, control_at
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
 from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.reference import load_list
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.features.naive import Naive
 from shroff.rules.definitions import RuleLoader
-from shroff.streams.log import Log
+from shroff.streams.log import Log, Record
 from tests.unit.projects import FILES
 
 HEADER = "value,note,added_by,expires_at\n"
@@ -329,6 +333,135 @@ def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
     assert app.open(folder).verify().mismatches == 0
 
 
+TESTED = RULE.replace(
+    " }\n",
+    ", tests: [{ name: one, events: [{ payment: { card: c1, amount: 1.00, at: 2026-01-01T00:00:00Z } }], "
+    "hits: [true] }] }\n",
+)
+
+
+@pytest.mark.parametrize("events", [FILES["events.yaml"], EVENTS], ids=["clear", "hashed"])
+def test_a_row_by_command_reads_no_rule_once_the_files_were_checked(folder, monkeypatch, capsys, events):
+    (folder / "events.yaml").write_text(events)
+    (folder / "rules" / "listed.yaml").write_text(TESTED)
+    ingested(folder, 1, "c2")
+    (folder / "lists" / "blocked.csv").write_text(HEADER + "c1,,ann,\nc4,by hand,,\n")
+    monkeypatch.setattr(ReadOnce, "tree", lambda *_: pytest.fail("a file is read as YAML"))
+    found = [
+        asked(capsys, folder, *words)[1]
+        for words in (
+            ["add", "blocked", "c2"],
+            ["add", "blocked", "c2", "--note", "why"],
+            ["add", "blocked", "c3"],
+            ["remove", "blocked", "c2"],
+        )
+    ]
+    monkeypatch.undo()
+
+    assert [(one["what"], one["entries"], one["in_force"]) for one in found] == [
+        (ADDED, 3, True),
+        (CHANGED, 3, True),
+        (ADDED, 4, True),
+        (REMOVED, 3, True),
+    ]
+    assert app.open(folder).unapplied() == []  # what is in force is what the files say
+    assert [ingested(folder, number, f"c{number}") for number in (2, 3, 4)] == ["approve", "decline", "decline"]
+    assert app.open(folder).verify().mismatches == 0
+
+
+def test_what_was_checked_before_hides_no_mistake(folder, capsys):
+    (folder / "rules" / "listed.yaml").write_text(TESTED)
+    ingested(folder, 1, "c2")
+    assert asked(capsys, folder, "add", "blocked", "c2")[1]["in_force"] is True
+    before = (folder / "lists" / "blocked.csv").read_bytes()
+
+    def refused(*words: str) -> str:
+        code, found = asked(capsys, folder, *words)
+        assert (code > 0, (folder / "lists" / "blocked.csv").read_bytes()) == (True, before)
+        return json.dumps(found)
+
+    assert "expires_at: 'tomorrow' is no time" in refused("add", "blocked", "c3", "--expires", "tomorrow")
+    assert "test 'one' of rule listed fails" in refused("remove", "blocked", "c1")
+    (folder / "lists" / "spare.csv").write_text("value\nx,y\n")
+    assert "lists/spare.csv" in refused("add", "blocked", "c3")
+    (folder / "lists" / "spare.csv").unlink()
+    (folder / "rules" / "more.yml").write_text(RULE)
+    assert "its name is not rules/more.yaml" in refused("add", "blocked", "c3")
+    (folder / "rules" / "more.yml").unlink()
+    settings = (folder / "shroff.yaml").read_text()
+    (folder / "shroff.yaml").write_text(settings + "second_person: [lists]\n")
+    assert "a second person approves changes of lists here" in json.dumps(asked(capsys, folder, "add", "blocked", "c3"))
+    (folder / "shroff.yaml").write_text(settings)
+    path = app.open(folder).places.checked
+    path.write_text(path.read_text()[:-5])
+    assert asked(capsys, folder, "add", "blocked", "c3")[1]["in_force"] is True
+    (folder / "rules" / "listed.yaml").write_text(TESTED.replace("decline", "review"))
+    assert asked(capsys, folder, "add", "blocked", "c4")[1]["others"] == ["rules/listed.yaml"]
+    assert [ingested(folder, number, "c4") for number in (5, 6)] == ["review", "review"]
+
+
+# ---- the control event
+
+
+LONG = HEADER + "".join(f"b-{number},,bench,\n" for number in range(1_000))
+
+
+def test_a_row_of_a_long_list_is_recorded_by_itself(folder, capsys):
+    (folder / "lists" / "blocked.csv").write_text(LONG)
+    ingested(folder, 1, "c2")
+    for words in (["add", "c2"], ["add", "b-7", "--note", "why"], ["remove", "b-999"], ["add", "c3"]):
+        assert asked(capsys, folder, words[0], "blocked", *words[1:])[1]["in_force"] is True
+    with app.open(folder).reading() as log:
+        sizes = [len(one.body) for one in log.controls()]
+        found, changed = control_at(log), changed_by(log.controls()[-1])
+
+    assert (sizes[0] > len(LONG), max(sizes[1:]) < 500, changed) == (True, True, {"lists/blocked.csv"})
+    assert found.files["lists/blocked.csv"] == (folder / "lists" / "blocked.csv").read_text()
+    assert [ingested(folder, number, card) for number, card in ((2, "c2"), (3, "b-999"))] == ["decline", "approve"]
+    assert app.open(folder).verify().mismatches == 0
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "b\n", "é", "\U0001f600"]), max_size=4), min_size=2, max_size=4), st.data()
+)
+def test_edits_give_the_text_that_is_in_force(parts, data):
+    control, now = Control(), {"lists/a.csv": LONG, "lists/b.csv": "value\n"}
+    records = []
+    for number, part in enumerate(parts):
+        records.append(control_event(control.change_to(now, {"lists": str(number)}), number))
+        control.take(records[-1])
+        at = data.draw(st.integers(0, len(LONG)) | st.just(len(LONG)))
+        now = {**now, "lists/a.csv": LONG[:at] + "".join(part) + LONG[at + number :]}
+    followed = Control()
+    for record in records:
+        followed.take(record)
+
+    assert (followed.files, followed.versions) == (control.files, control.versions)
+    assert control.change_to(control.files, {}) == b'{"files":{},"removed":[],"versions":{}}'
+
+
+def test_an_edit_of_another_text_is_damage():
+    control, other = Control(), Control()
+    for one, text in ((control, LONG), (other, LONG[:-1])):
+        one.take(control_event(one.change_to({"lists/a.csv": text}, {}), 1))
+    body = control.change_to({"lists/a.csv": LONG + "c,,,\n"}, {})
+
+    with pytest.raises(StorageError, match=r"control event at place 2 .*its edit is not one of lists/a.csv"):
+        other.take(control_event(body, 2))
+    with pytest.raises(msgspec.ValidationError, match="removed"):  # as an earlier program reads it
+        msgspec.json.decode(body, type=Earlier)
+
+
+class Earlier(msgspec.Struct):
+    files: dict[str, str]
+    removed: list[str]
+    versions: dict[str, str]
+
+
+def control_event(body: bytes, seq: int) -> Record:
+    return Record(seq, "control", "control", str(seq), 0, body, decided=False)
+
+
 def test_a_row_that_state_is_made_of_folds_the_log(folder):
     listed = "  listed: count(payment where payment.card in lists.blocked) over 24h\n"
     (folder / "features.yaml").write_text(FILES["features.yaml"] + listed)
@@ -400,6 +533,15 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     assert run(["-C", str(folder), "check", "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
     assert warning["message"] == "whether these files can come into force was not looked at: the disk fails."
+
+    monkeypatch.undo()
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with (folder / "shroff.yaml").open("a") as settings:
+        settings.write("store: ${NOT_SET}\n")
+    assert run(["-C", str(folder), "check", "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning["message"].endswith("store in shroff.yaml reads ${NOT_SET}, and that variable is not set.")
+    assert asked(capsys, folder, "add", "blocked", "c3")[0] == 2
 
 
 # ---- the file

@@ -89,9 +89,9 @@ class Versions:
         if not self._files or self._has_control(upto):
             for record in self._log.controls(self._read_to):
                 self._control.take(record)
-                self._control.files |= {name: _named(name, text) for name, text in self._control.files.items()}
-                if not self._files or self._files[-1][1] != self._control.files:
-                    self._files.append((record.seq, dict(self._control.files)))
+                files = {name: _named(name, text) for name, text in self._control.files.items()}
+                if not self._files or self._files[-1][1] != files:
+                    self._files.append((record.seq, files))
                 self._read_to = record.seq
         self._read_to = max(self._read_to, upto)
 
@@ -110,7 +110,7 @@ class Versions:
 
 def _named(name: str, text: str) -> str:
     """Of a file that is known by its name the first line, which says what is in its columns."""
-    return "".join(text.splitlines(keepends=True)[:1]) if name.startswith(_NAMES_ALONE) else text
+    return text[: text.find("\n") + 1] or text if name.startswith(_NAMES_ALONE) else text
 
 
 def _version(files: Mapping[str, str]) -> _Version:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.deeds import Deed
-from shroff.decisions.definitions import Definitions
+from shroff.decisions.definitions import HASHED, Definitions
 from shroff.decisions.elsewhere import Elsewhere
 from shroff.decisions.lane_views import ONLY_ALL, behind
 from shroff.decisions.progress import Progress, counted, unheard
@@ -25,6 +25,7 @@ from shroff.streams.log import Batch, Log, Request
 if TYPE_CHECKING:
     import msgspec
 
+    from shroff.decisions.checked_files import CheckedFiles
     from shroff.decisions.handed import Lines
     from shroff.decisions.inbox import Inbox
     from shroff.decisions.ingest import IngestReport
@@ -309,7 +310,23 @@ class Additions(Elsewhere):
             return control_at(log).files
         return {}
 
-    def _put_in_force(self, waits: Waits, written: str, *, rows_alone: bool = True) -> tuple[bool, str]:
+    def _end_of_log(self) -> int:
+        """The last place of the log; 0 where there is none, or none that can be read."""
+        with suppress(ShroffError), self.each_lane()[0].reading() as log:
+            return log.last_seq()
+        return 0
+
+    def _changed_behind(self, seq: int) -> set[str]:
+        """The files of the project that came into force with another text behind a place of the log, or went."""
+        from shroff.decisions.history import changed_by
+
+        with suppress(ShroffError), self.each_lane()[0].reading() as log:
+            return {name for one in log.controls(seq) for name in changed_by(one)}
+        return set()
+
+    def _put_in_force(
+        self, waits: Waits, written: str, *, rows_alone: bool = True, known: CheckedFiles | None = None
+    ) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
         The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
@@ -317,6 +334,7 @@ class Additions(Elsewhere):
 
         Args:
             rows_alone: Nothing but rows of lists may have changed.
+            known: What is known of the files, where they need not be read for it.
         """
         from shroff.decisions.inbox import ADOPT
 
@@ -328,7 +346,7 @@ class Additions(Elsewhere):
         if self.is_parted:
             return self._put_in_force_in_lanes()
         try:
-            if not (rows_alone and self._rows_in_force()):
+            if not (rows_alone and self._rows_in_force(known)):
                 self._ask(ADOPT, b"null", waits)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot come into force: {error.problems[0]}"
@@ -336,7 +354,7 @@ class Additions(Elsewhere):
             return False, str(error)
         return True, ""
 
-    def _rows_in_force(self) -> bool:
+    def _rows_in_force(self, known: CheckedFiles | None) -> bool:
         """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
 
         The log is not folded for it, and no rule is compiled: the next writer's state is what it would be anyhow.
@@ -344,17 +362,22 @@ class Additions(Elsewhere):
         from shroff.decisions.history import control_at, control_of
         from shroff.decisions.look_ups import differs_in_rows
 
-        definitions = self.definitions
+        definitions = self.definitions if known is None else None
         try:
             with closing(self.open_log(read_only=False)) as log:
                 control = control_at(log)
-                if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, definitions):
+                now = definitions or (known and known.rows(control.files, self._hash_of))
+                if not now or log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
-                if record := control_of(control, definitions, log.last_seq() + 1, self.now_ms()):
+                if record := control_of(control, now, log.last_seq() + 1, self.now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
                 return True
         except LogBusyError:
             return False
+
+    def _hash_of(self, value: str) -> str:
+        """What stands for a value of a list that is compared with a hashed field."""
+        return value if HASHED.fullmatch(value) else self.hasher(value)
 
     def _put_in_force_in_lanes(self) -> tuple[bool, str]:
         try:

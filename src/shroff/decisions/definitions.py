@@ -163,11 +163,15 @@ class Definitions:
 
 @dataclass(slots=True)
 class Loaded:
-    """What came of reading a project: its definitions, or the problems; and warnings."""
+    """What came of reading a project: its definitions, or the problems; and warnings.
+
+    `files` are those of a project that it was read of, None where that says nothing of the project itself.
+    """
 
     definitions: Definitions | None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    files: Mapping[str, str] | None = None
 
     def or_raise(self) -> Definitions:
         """The definitions. Raises: DefinitionError with every problem."""
@@ -175,11 +179,13 @@ class Loaded:
             raise DefinitionError(self.problems)
         return self.definitions
 
-    def beside(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> Loaded:
+    def beside(
+        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: Mapping[str, str] | None = None
+    ) -> Loaded:
         """The same with what was found before the files could be read as definitions."""
         found = [*problems, *self.problems]
         definitions = None if found else self.definitions
-        return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings])
+        return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings], files)
 
 
 def load_definitions(
@@ -204,7 +210,7 @@ def load_definitions(
             [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
         )
     found: list[Problem] = []
-    lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if _is(name, "lists")}
+    lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
     list_names = frozenset(one.name for one in lists.values())
     beside = {name: text for name, text in files.items() if name not in lists}
     make = partial(_declared, beside, list_names, read, draft)
@@ -230,7 +236,7 @@ def load_definitions(
         declared.policies,
         declared.models,
         Reference({one.name: one.entries for one in lists.values()}, declared.tables),
-        replace(declared.versions, lists=_text_version(texts)),
+        replace(declared.versions, lists=text_version(texts)),
         {**declared.files, **texts},
         scoring,
         declared.calls,
@@ -295,7 +301,7 @@ def _declared(
         _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
         _rules_version(trees[name] for name in rule_files),
         _version([trees.get("policy.yaml")]),
-        tables=_text_version({name: files[name] for name in files if _is(name, "tables")}),
+        tables=text_version({name: files[name] for name in files if _is(name, "tables")}),
         model=in_force.version_of(named),
     )
     carried = {
@@ -305,6 +311,11 @@ def _declared(
     asked = LookUps() if problems else look_ups(nodes, events, features)
     found = top, settings, events, names, features, types, tables, rules, policies, models, named, calls, asked
     return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
+
+
+def is_list(name: str) -> bool:
+    """Whether a file of a project is a list."""
+    return _is(name, "lists")
 
 
 def _is(name: str, folder: str) -> bool:
@@ -432,7 +443,8 @@ def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
     return [_plain(item) for item in node.items]
 
 
-def _text_version(files: Mapping[str, str]) -> str:
+def text_version(files: Mapping[str, str]) -> str:
+    """The version of lists or tables, by the texts of their files."""
     return _hash(msgspec.json.encode(sorted(files.items()))) if files else ""
 
 

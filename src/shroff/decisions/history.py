@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -23,9 +23,11 @@ from shroff.language.values import parse_decimal, parse_time, rescale_half_even,
 from shroff.streams.log import Log, Record, WaitingLabel
 
 if TYPE_CHECKING:
+    from shroff.decisions.checked_files import Rows
     from shroff.decisions.definitions import Definitions
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
+_SAVED_MIN: Final = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
 _Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
 
 
@@ -60,12 +62,25 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     is_undated: bool = False
 
 
+class _Edit(msgspec.Struct):
+    """A change of a long text: of its `length` characters `gone` from `at` on are replaced by `text`."""
+
+    at: int
+    gone: int
+    length: int
+    text: str
+
+
 class _StoredControl(msgspec.Struct):
-    """The body of a control event."""
+    """The body of a control event.
+
+    One with `edits` has no `removed`: earlier programs, which would pass the edits over, then refuse the log.
+    """
 
     files: dict[str, str]
-    removed: list[str]
     versions: dict[str, str]
+    removed: list[str] = []
+    edits: dict[str, _Edit] = {}
 
 
 class Records:
@@ -249,30 +264,92 @@ def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError
 class Control:
     """What is in force: the files of a project as control events left them."""
 
-    files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    _files: dict[str, str] = field(default_factory=dict)
+    _more: dict[str, list[str]] = field(default_factory=dict)  # what stands behind a text, joined when it is asked for
+    _lengths: dict[str, int] = field(default_factory=dict)  # of those texts with that
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts of the files, by their names inside the project's folder."""
+        for name, parts in self._more.items():
+            self._files[name] += "".join(parts)
+        self._more.clear()
+        self._lengths.clear()
+        return self._files
 
     def take(self, record: Record) -> None:
         """Apply a control event. Raises: StorageError where it is damaged."""
-        change = stored(record.body, _StoredControl, f"the control event at place {record.seq}")
+        what = f"the control event at place {record.seq}"
+        change = stored(record.body, _StoredControl, what)
         for name in change.removed:
             self.files.pop(name, None)
-        self.files |= change.files
+        for name, edit in change.edits.items():
+            self._edit(name, edit, what)
+        if change.files:
+            self.files.update(change.files)
         self.versions = change.versions
 
+    def _edit(self, name: str, edit: _Edit, what: str) -> None:
+        length = self._lengths.get(name, len(self._files.get(name, "")))
+        if name not in self._files or length != edit.length or not 0 <= edit.at <= edit.at + edit.gone <= length:
+            raise damaged(what, f"its edit is not one of {name} as that stood before")
+        if edit.at == length:  # as most: a row was added
+            self._more.setdefault(name, []).append(edit.text)
+            self._lengths[name] = length + len(edit.text)
+        else:
+            text = self.files[name]
+            self.files[name] = text[: edit.at] + edit.text + text[edit.at + edit.gone :]
+
     def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
-        """The body of the control event that puts `files` in force: what changed, with its whole text."""
+        """The body of the control event that puts `files` in force: what changed, a long text by its edit."""
         changed = {name: text for name, text in files.items() if self.files.get(name) != text}
         removed = sorted(name for name in self.files if name not in files)
-        return _sorted_json({"files": changed, "removed": removed, "versions": versions})
+        if removed:
+            return _sorted_json({"files": changed, "removed": removed, "versions": versions})
+        found = {name: _edit_of(self.files[name], text) for name, text in changed.items() if name in self.files}
+        edits = {name: edit for name, edit in found.items() if len(changed[name]) - len(edit.text) > _SAVED_MIN}
+        if not edits:
+            return _sorted_json({"files": changed, "removed": [], "versions": versions})
+        whole = {name: text for name, text in changed.items() if name not in edits}
+        return _sorted_json({"edits": edits, "files": whole, "versions": versions})
 
 
-def control_of(control: Control, definitions: Definitions, seq: int, now_ms: int) -> Record | None:
+def _edit_of(before: str, after: str) -> _Edit:
+    """What changed between two texts, from the first character that differs to the last. Cost: 2 ms a megabyte."""
+    most = min(len(before), len(after))
+    start = most if after.startswith(before) else _same(before, after, most)
+    end = _same(before, after, most - start, from_end=True)
+    return _Edit(start, len(before) - end - start, len(before), after[start : len(after) - end])
+
+
+def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
+    """How many of the first characters of two texts are the same, or of the last; at most so many."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        part, beside = (
+            text[len(text) - middle : len(text) - low] if from_end else text[low:middle] for text in (one, other)
+        )
+        if part == beside:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def changed_by(record: Record) -> set[str]:
+    """The files that a control event changes. Raises: StorageError where it is damaged."""
+    change = stored(record.body, _StoredControl, f"the control event at place {record.seq}")
+    return {*change.files, *change.edits, *change.removed}
+
+
+def control_of(control: Control, now: Definitions | Rows, seq: int, now_ms: int) -> Record | None:
     """The control event that puts definitions in force behind these, at a place; None where they are that already."""
-    versions = asdict(definitions.versions)
+    versions = asdict(now.versions)
     if control.versions == versions:
         return None
-    body = control.change_to(definitions.files, versions)
+    body = control.change_to(now.files, versions)
     return Record(seq, "control", "control", str(seq), now_ms, body, decided=False)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from shroff import config
-from shroff.errors import DefinitionError, Problem, ShroffError, TransientError, UsageError
+from shroff.errors import DefinitionError, Problem, ShroffError, TransientError, UsageError, ended
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -212,11 +212,11 @@ class LaneViews:
     def check_change(self, report: CheckReport) -> CheckReport:
         """What `check` found, and where it found no mistake what the log holds against it (see `activation`).
 
-        A log that cannot be read is a warning.
+        A log that cannot be read is a warning, also where a variable of its address is not set.
         """
         from shroff.decisions.activation import check_change
 
-        if report.definitions is None or report.errors or not self.has_log():
+        if report.definitions is None or report.errors:
             return report
         try:
             for log in self._logs():
@@ -224,7 +224,7 @@ class LaneViews:
         except DefinitionError as error:
             return replace(report, errors=error.problems)
         except ShroffError as error:
-            words = f"whether these files can come into force was not looked at: {error}."
+            words = f"whether these files can come into force was not looked at: {ended(str(error))}"
             unread = Problem(self._log_name(), 0, 0, "", words)
             return replace(report, warnings=(*report.warnings, unread))
         return report

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.additions import Additions, Waits
 from shroff.decisions.deeds import Deed
-from shroff.decisions.definitions import HASHED, Definitions
+from shroff.decisions.definitions import Definitions
+from shroff.decisions.loading import files_of
+from shroff.decisions.look_ups import LookUps
 from shroff.decisions.progress import unheard
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, UsageError
+from shroff.events.systems import load_systems
+from shroff.language import yamltext
 from shroff.rules.silences import rule_of
 
 if TYPE_CHECKING:
+    from shroff.decisions.checked_files import CheckedFiles
     from shroff.decisions.lists import Change, Edited, Entry, Summary
 
 FOLDER: Final = "lists/"
@@ -29,6 +36,10 @@ class ListFiles(Additions):
     """The lists of an opened project, as files."""
 
     __slots__ = ()
+
+    @abstractmethod
+    def checked(self) -> Definitions:
+        """The definitions, rule tests run. Raises: DefinitionError."""
 
     def lists(self) -> list[Summary]:
         """The project's lists, and what reads them."""
@@ -50,7 +61,7 @@ class ListFiles(Additions):
 
         found, definitions = {}, self.definitions
         for name in definitions.reference.lists:
-            stands_for = self._stands_for(name, definitions)
+            stands_for = self._stands_for(name, definitions.look_ups)
             wanted = stands_for(value)
             there = [one for one in entries(self._list_text(name)) if stands_for(one.value) == wanted]
             if there:
@@ -102,13 +113,12 @@ class ListFiles(Additions):
             changed = (*found.after, *found.before)[0].value  # hashed where it must be
             self.record(Deed("list.change", f"list {name}", None, {"value": changed, "what": found.what}))
 
-        found = self.write_list(name, put, () if put else (value,), makes=makes, before=recorded)
-        before = self._files_in_force()
-        in_force, why_not = self._put_in_force(waits, WRITTEN)
-        now = self._files_in_force() if in_force else before
-        others = sorted({one for one in (*before, *now) if before.get(one) != now.get(one)} - {file_of(name)})
-        stands = self._stands_for(name, self.definitions)(value)
-        return Change(name, stands, found.what, found.entries, in_force, why_not, tuple(others) if before else ())
+        found, known = self._written(name, put, () if put else (value,), makes=makes, before=recorded)
+        end = self._end_of_log()
+        in_force, why_not = self._put_in_force(waits, WRITTEN, known=known)
+        others = self._changed_behind(end) - {file_of(name)} if in_force and end else ()
+        stands = self._stands_for(name, (known or self.definitions).look_ups)(value)
+        return Change(name, stands, found.what, found.entries, in_force, why_not, tuple(sorted(others)))
 
     def write_list(
         self,
@@ -131,14 +141,28 @@ class ListFiles(Additions):
         Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
             DefinitionError where the project would have mistakes.
         """
+        return self._written(name, put, out, is_whole=is_whole, makes=makes, before=before)[0]
+
+    def _written(
+        self,
+        name: str,
+        put: Sequence[Entry],
+        out: Sequence[str],
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        before: Callable[[Edited], None],
+    ) -> tuple[Edited, CheckedFiles | None]:
+        """The same, with what is known of the files then, where it took no reading of all of them."""
         from shroff.decisions.lists import edited, file_of
 
         for one in put:
             _check(name, one)
         with config.editing(self.places):
             self.reload()
-            definitions, text = self._known(name, makes=makes)
-            stands_for = self._stands_for(name, definitions)
+            known = self._known_files(name)
+            asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
+            stands_for = self._stands_for(name, asked)
             hashed = [replace(one, value=stands_for(one.value)) for one in put]
             found = edited(text, hashed, out, stands_for, is_whole=is_whole)
             gone = {stands_for(one.value) for one in found.before} if out else set()
@@ -146,25 +170,47 @@ class ListFiles(Additions):
                 if stands_for(value) not in gone:
                     raise UsageError(f"{value!r} is not in the list {name}.")
             if found.text != text:
-                self.check_with({file_of(name): found.text})
+                if known is None or not known.allows(file_of(name), found, stands_for):
+                    known = None
+                    self.check_with({file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
+                if known is not None:
+                    known = known.edited(file_of(name), config.lines_ended(found.text))
+                    known.keep(self.places.checked)
         self.reload()
-        return found
+        if known is None:
+            with suppress(DefinitionError):  # whoever puts them in force tells of it
+                self.checked()
+        return found, known
+
+    def _known_files(self, name: str) -> CheckedFiles | None:
+        """What was kept of the last check, where it says all that a change of the rows of this list takes."""
+        from shroff.decisions.checked_files import checked_files
+        from shroff.decisions.lists import file_of
+
+        if self.is_parted or self.places.lane is not None or self.places.is_elsewhere:
+            return None
+        files, problems, _ = files_of(self.places.folder, None)
+        top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
+        if file_of(name) not in files or not isinstance(top, yamltext.Mapping):
+            return None
+        load_systems(top, problems, [])  # variables of the environment may be set no more
+        return None if problems else checked_files(self.places.checked, files, self._hash_of)
 
     def hashed_in(self, name: str, values: Sequence[str]) -> list[str]:
         """Values as the list has them: hashed, where it is asked about a hashed field. Raises: UsageError."""
         from shroff.decisions.lists import known_list
 
-        return [*map(self._stands_for(known_list(name, self.definitions), self.definitions), values)]
+        return [*map(self._stands_for(known_list(name, self.definitions), self.definitions.look_ups), values)]
 
-    def _known(self, name: str, *, makes: bool) -> tuple[Definitions, str]:
-        """The definitions and the text of a list; those with an empty one, where it is to be made."""
+    def _known(self, name: str, *, makes: bool) -> tuple[LookUps, str]:
+        """How lists are asked, and the text of a list; an empty one, where it is to be made."""
         from shroff.decisions.lists import EMPTY, file_of, known_list
 
         if makes and name not in self.definitions.reference.lists:
-            return self.check_with({file_of(name): EMPTY}), EMPTY
-        return self.definitions, self._list_text(known_list(name, self.definitions))
+            return self.check_with({file_of(name): EMPTY}).look_ups, EMPTY
+        return self.definitions.look_ups, self._list_text(known_list(name, self.definitions))
 
     def _list_text(self, name: str) -> str:
         from shroff.decisions.lists import file_of
@@ -177,12 +223,9 @@ class ListFiles(Additions):
         config.make_folder(self.places.folder / FOLDER)
         config.write_text(self.places.folder / file_of(name), text)
 
-    def _stands_for(self, name: str, definitions: Definitions) -> Callable[[str], str]:
+    def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        hasher = self.hasher
-        if name not in definitions.look_ups.hashed:
-            return str
-        return lambda value: value if HASHED.fullmatch(value) else hasher(value)
+        return self._hash_of if name in look_ups.hashed else str
 
 
 def _check(name: str, entry: Entry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -134,6 +135,8 @@ def edited(
 
     Raises: UsageError where the list lacks a column that an entry fills.
     """
+    if len(put) == 1 and not out and not is_whole and stands_for is str and (found := _appended(text, put[0])):
+        return found
     sheet = _Sheet(text)
     wanted = {stands_for(one.value): one for one in put}
     filled = {name for one in wanted.values() for name in _FILLED if getattr(one, name)}
@@ -172,6 +175,19 @@ def edited(
     lines += [sheet.line(one, ending) for one in wanted.values()]
     text = sheet.mark + "".join(lines)
     return Edited(text, tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
+
+
+def _appended(text: str, entry: Entry) -> Edited | None:
+    """The edit by a new entry, where a look at the text as a whole is enough; else None. Cost: 1 ms a megabyte."""
+    header, _, rows = text.partition("\n")
+    is_plain = header == EMPTY.rstrip() and rows.endswith("\n") and '"' not in text and "\r" not in text
+    behind = f"\n{rows}"
+    if not is_plain or "\n\n" in behind or "\n," in behind or re.search(r'[,"\s]', entry.value):
+        return None
+    if f"\n{entry.value}," in behind or f"\n{entry.value}\n" in behind:
+        return None
+    counts, sheet = {ADDED: 1, CHANGED: 0, REMOVED: 0}, _Sheet(EMPTY)
+    return Edited(text + sheet.line(entry, "\n"), (), (entry,), counts, rows.count("\n") + 1)
 
 
 class _Sheet:

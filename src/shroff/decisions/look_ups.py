@@ -22,6 +22,7 @@ from shroff.language.expression import (
 )
 
 if TYPE_CHECKING:
+    from shroff.decisions.checked_files import Rows
     from shroff.decisions.definitions import Definitions
 
 
@@ -72,13 +73,13 @@ def _asked(node: InList | Lookup) -> tuple[str, str]:
     return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
 
 
-def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], definitions: Definitions) -> bool:
+def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | Rows) -> bool:
     """Whether a version differs from these in rows of lists alone, and state holds nothing of those."""
-    if {**versions, "lists": definitions.versions.lists} != asdict(definitions.versions):
+    if {**versions, "lists": now.versions.lists} != asdict(now.versions):
         return False
-    both = (_lists(files), _lists(definitions.files))
+    both = (_lists(files), _lists(now.files))
     changed = {("list", name) for name in both[1] if both[0].get(name) != both[1][name]}
-    return both[0].keys() == both[1].keys() and not changed & definitions.look_ups.kept
+    return both[0].keys() == both[1].keys() and not changed & now.look_ups.kept
 
 
 def _lists(files: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,8 @@ from shroff.language.values import (
 )
 
 LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
+_CELL_MAX: Final = csv.field_size_limit()
+Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class ListFile:
         return ListFile(self.name, out.getvalue(), {changed[value]: expires for value, expires in self.entries.items()})
 
 
+def answer_of(entries: Mapping[str, int | None], value: str) -> Answer:
+    """What a list says of a value."""
+    return value in entries, entries.get(value)
+
+
 def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     """Read lists/NAME.csv. Of two rows with one value the longer-lived holds."""
     name = file[len("lists/") : -len(".csv")]
@@ -68,13 +75,16 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
         value = row[at] if len(row) > at else ""
         if not value:
             continue
+        if len(row) <= expires_at or not row[expires_at]:
+            entries[value] = None
+            continue
         try:
-            expires = parse_time(row[expires_at]) if len(row) > expires_at and row[expires_at] else None
+            expires = parse_time(row[expires_at])
         except ValueError as error:
             problems.append(Problem(file, number, 1, "", f"expires_at: {error}"))
             continue
         known = entries.get(value, 0)
-        entries[value] = None if known is None or expires is None else max(known, expires)
+        entries[value] = None if known is None else max(known, expires)
     return ListFile(name, text, entries)
 
 
@@ -128,8 +138,13 @@ def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], lis
     A quotation mark that does not close, or a row with more cells than there are columns,
     is a problem: what it swallows would be missing from the list unseen.
     """
+    if not any(sign in text for sign in '"\r\0'):  # as most: its lines are its rows
+        lines = text.split("\n")
+        header, most = lines[0].split(","), lines[0].count(",")
+        if lines[0] and all(line.count(",") <= most for line in lines) and max(map(len, lines)) <= _CELL_MAX:
+            return header, [(number, row) for number, line in enumerate(lines[1:], 2) if any(row := line.split(","))]
     reader = csv.reader(io.StringIO(text), strict=True)
-    header: list[str] = []
+    header = []
     rows: list[tuple[int, list[str]]] = []
     end = 0
     try:

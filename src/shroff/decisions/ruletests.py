@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
+from shroff.decisions.checked_files import keep_checked
 from shroff.decisions.definitions import Definitions, Hasher, Loaded, computed_of
 from shroff.decisions.history import standing_of
 from shroff.decisions.read_once import ReadOnce
+from shroff.decisions.reference import Answer, answer_of
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
@@ -35,14 +38,19 @@ class CheckReport:
         return not self.errors
 
 
-def check(loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None) -> CheckReport:
+def check(
+    loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None, kept_at: Path | None = None
+) -> CheckReport:
     """What is wrong with a project that was read: its mistakes, or the rule tests that fail.
 
-    `read` keeps which tests passed, for the next time.
+    `read` keeps which tests passed, for the next time; that all is well is kept in a file, for the next process.
     """
     if loaded.definitions is None:
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
     tests, failed = run_rule_tests(loaded.definitions, hasher, read)
+    asked = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
+    if kept_at is not None and loaded.files is not None and asked is not None:
+        keep_checked(kept_at, loaded.files, loaded.definitions, asked)
     return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 
@@ -65,19 +73,25 @@ def run_rule_tests(
     return count, problems
 
 
+def _asked_by_tests(definitions: Definitions, read: ReadOnce) -> Mapping[str, Mapping[str, Answer]] | None:
+    """What rule tests asked each list, with its answers; None where they were not seen to pass."""
+    passed = read.last("tests")
+    return passed.answers if isinstance(passed, _Passed) and passed.holds(definitions) else None
+
+
 class _Watched(Mapping[str, int | None]):
     """The entries of a list, which notes what it is asked for: a list changes a test by nothing else."""
 
     def __init__(self, entries: Mapping[str, int | None]) -> None:
         self._entries = entries
-        self.answers: dict[str, tuple[bool, int | None]] = {}
+        self.answers: dict[str, Answer] = {}
 
     def __getitem__(self, value: str) -> int | None:
-        self.answers[value] = _answer(self._entries, value)
+        self.answers[value] = answer_of(self._entries, value)
         return self._entries[value]
 
     def __contains__(self, value: object) -> bool:
-        found = self.answers[str(value)] = _answer(self._entries, str(value))
+        found = self.answers[str(value)] = answer_of(self._entries, str(value))
         return found[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -87,16 +101,12 @@ class _Watched(Mapping[str, int | None]):
         return len(self._entries)
 
 
-def _answer(entries: Mapping[str, int | None], value: str) -> tuple[bool, int | None]:
-    return value in entries, entries.get(value)
-
-
 @dataclass(frozen=True, slots=True)
 class _Passed:
     """That all tests passed, and what they asked lists for, by the lists' names."""
 
     definitions: Definitions
-    answers: Mapping[str, Mapping[str, tuple[bool, int | None]]]
+    answers: Mapping[str, Mapping[str, Answer]]
 
     def holds(self, now: Definitions) -> bool:
         """Whether they would pass again: all that they read is what it was then."""
@@ -109,7 +119,7 @@ class _Passed:
             (was.reference.tables, now.reference.tables),
         )
         return all(one is other for one, other in both) and all(
-            _answer(lists.get(name, {}), value) == answer
+            answer_of(lists.get(name, {}), value) == answer
             for name, answers in self.answers.items()
             for value, answer in answers.items()
         )

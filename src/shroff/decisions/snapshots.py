@@ -19,6 +19,7 @@ import shroff
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.fold import Folded, Progress, empty, fold, lateness_of
+from shroff.decisions.history import Control
 from shroff.decisions.let_through import LetThrough
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.events.labels import Standing
@@ -180,7 +181,7 @@ def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
         head = msgspec.msgpack.decode(next(parts), type=_Head)
     except (msgspec.DecodeError, StopIteration):
         raise StateError("its first part cannot be read") from None
-    folded.control.files, folded.control.versions = head.files, head.versions
+    folded.control = Control(head.versions, head.files)
     folded.watermark_ms = head.watermark_ms
     folded.standings = {
         name: Standing(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings

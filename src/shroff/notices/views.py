@@ -140,8 +140,10 @@ class NoticeViews:
         return load_notices(self._notice_files(), self.definitions, [], [])
 
     def _notice_files(self) -> Mapping[str, str]:
+        from shroff.decisions.active_files import NOTICES
+
         active = self.taken.files
-        return config.read_files(self.places.folder, []) if active is None else active
+        return config.read_files(self.places.folder, [], (NOTICES,)) if active is None else active
 
     def notice(self, name: str) -> Notice:
         """One of them. Raises: UsageError where there is none of this name."""
