@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from tests import forks, servers, timing
 from tests.effort import examples
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.servers import gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
+from tests.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
 
-SERVERS = (gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
+SERVERS = (azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.

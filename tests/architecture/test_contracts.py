@@ -63,12 +63,12 @@ BESIDE = {"shroff.adapters.finding", "shroff.adapters.reach"}
 SERVERS = {
     "Apache Kafka": "kafka",
     "Apicurio": "registry",
+    "Azurite": "azure",
     "FerretDB": "mongo",
     "MariaDB": "mariadb",
     "PostgreSQL": "postgres",
     "Redis": "redis",
     "aiosmtpd": "mail",
-    "fake-gcs-server": "gcs",
     "moto": "s3",
 }
 HERE = {"Dask", "Spark", "SQLite", "files", "a provider over HTTP", "a receiver over HTTP"}  # made by the tests beside

@@ -46,7 +46,6 @@ def test_every_dependency_is_locked():
 DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
     "bson": "pymongo",
-    "google.auth": "google-auth",
     "google.protobuf": "protobuf",
     "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shroff.adapters.lake_bucket import BucketObjects
 from shroff.adapters.lake_folder import STEPS, FolderObjects
-from shroff.adapters.lake_gcs import GcsObjects
-from shroff.adapters.lake_s3 import S3Objects
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.lake import Found, Listed, Objects
 from shroff.testing.contracts.lake import ObjectsContract
 from shroff.testing.objects import MemoryObjects
-from tools.servers.errors import ServerError
-from tools.servers.objects import GCS, S3
+from tests.unit.test_registry_http import answering, certificate
+from tools.servers.keep import Kept
+from tools.servers.objects import S3, Azure
 
 BUCKET = "shroff-lake-contract"
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
@@ -33,17 +33,29 @@ def own(folder: Path) -> str:
     return sha256(str(folder).encode()).hexdigest()[:16]
 
 
-@pytest.fixture(scope="session")
-def s3_bucket(s3) -> tuple[str, dict[str, str]]:
-    S3.create_at(s3.address, BUCKET)
-    return s3.address, dict(s3.details)
+SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "az"}
+FIXTURES = (certificate,)  # of the tests below
+Open = Callable[..., BucketObjects]
 
 
-@pytest.fixture(scope="session")
-def gcs_bucket(gcs) -> str:
-    with suppress(ServerError):  # another process of this run has made it
-        GCS.create_at(gcs.address, BUCKET)
-    return str(gcs.address)
+def bucket_of(server: Kept, bucket: str = BUCKET) -> Open:
+    """What opens the bucket of a server at a prefix; it is made where there is none."""
+    if server.kind == "azure":
+        Azure.create_at(server.address, bucket, server.details["account_key"])
+    else:
+        S3.create_at(server.address, bucket)
+
+    def opened(prefix: str, *, name: str = bucket, endpoint: str = server.address, **details: str) -> BucketObjects:
+        address = f"{SCHEMES[server.kind]}://{name}/{prefix}"
+        return BucketObjects(address, endpoint=endpoint, options={**server.details, **details})
+
+    return opened
+
+
+@pytest.fixture(scope="session", params=SCHEMES)
+def bucket(request: pytest.FixtureRequest) -> Open:
+    """The bucket of these tests, in each cloud."""
+    return bucket_of(request.getfixturevalue(request.param))
 
 
 class TestFolder(ObjectsContract):
@@ -60,24 +72,13 @@ class TestMemory(ObjectsContract):
 
 
 @pytest.mark.slow
-class TestS3(ObjectsContract):
+class TestBucket(ObjectsContract):
     @pytest.fixture(autouse=True)
-    def _at(self, s3_bucket: tuple[str, dict[str, str]]) -> None:
-        self.at = s3_bucket
+    def _at(self, bucket: Open) -> None:
+        self.bucket = bucket
 
     def make_objects(self, folder: Path) -> Callable[[], Objects]:
-        address, options = self.at
-        return lambda: S3Objects(f"s3://{BUCKET}/tests/{own(folder)}", endpoint=address, options=options)
-
-
-@pytest.mark.slow
-class TestGcs(ObjectsContract):
-    @pytest.fixture(autouse=True)
-    def _at(self, gcs_bucket: str) -> None:
-        self.at = gcs_bucket
-
-    def make_objects(self, folder: Path) -> Callable[[], Objects]:
-        return lambda: GcsObjects(f"gs://{BUCKET}/tests/{own(folder)}", endpoint=self.at)
+        return lambda: self.bucket(f"tests/{own(folder)}")
 
 
 # ---- broken on purpose
@@ -248,60 +249,121 @@ def test_a_folder_without_the_right_to_write_says_so(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_not_there_is_named(s3_bucket, gcs_bucket):
-    address, options = s3_bucket
-    for objects in (
-        S3Objects("s3://no-such-bucket/x", endpoint=address, options=options),
-        GcsObjects("gs://no-such-bucket/x", endpoint=gcs_bucket),
+def test_a_bucket_that_is_not_there_is_named(bucket: Open):
+    objects = bucket("x", name="no-such-bucket")
+
+    for call in (lambda: objects.put("a", b"1"), lambda: objects.get("a"), lambda: list(objects.list())):
+        with pytest.raises(UsageError, match=r"there is no (bucket|container) no-such-bucket; make it"):
+            call()
+
+
+@pytest.mark.slow
+def test_a_wrong_key_is_refused_with_the_reason(azure: Kept):
+    wrong = base64.b64encode(SECRET.encode()).decode()
+    objects = bucket_of(azure)("x", account_key=wrong)
+
+    with pytest.raises(StorageError, match=r"refuses a \(AuthorizationFailure\)\. Look at the credentials") as raised:
+        objects.put("a", b"1")
+    assert wrong not in f"{raised.value!r} {objects!r}"
+
+
+KEYS = {
+    "s3": {"aws_access_key_id": "AKIA-SEEN", "aws_secret_access_key": SECRET, "aws_region": "us-east-1"},
+    "gs": {"bearer_token": SECRET},
+    "az": {"account_name": "mybank", "account_key": base64.b64encode(SECRET.encode()).decode()},
+}
+
+
+@pytest.mark.parametrize("scheme", KEYS)
+def test_a_server_that_is_away_is_worth_another_try_and_no_credential_is_told(scheme: str):
+    objects = BucketObjects(f"{scheme}://bucket/p", endpoint="https://127.0.0.1:1", options=KEYS[scheme])
+
+    for call in (lambda: objects.put("a", b"1"), lambda: objects.get("a")):
+        with pytest.raises(TransientError, match=r"://bucket/p cannot be reached for a; try again") as raised:
+            call()
+        told = f"{raised.value} {raised.value!r} {objects!r} {raised.value.__cause__}"
+        assert not [one for one in KEYS[scheme].values() if len(one) > 10 and one in told]
+
+
+# Where the environment has no credentials each cloud asks a service of the machine: here it is one that is not there.
+NOBODY = {
+    "s3": ({"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1"}, "Set AWS_ACCESS_KEY_ID"),
+    "gs": (
+        dict.fromkeys(("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"), "127.0.0.1:1"),
+        "Set GOOGLE_APPLICATION_CREDENTIALS",
+    ),
+    "az": ({"AZURE_MSI_ENDPOINT": "http://127.0.0.1:1/x"}, "Set AZURE_STORAGE_ACCOUNT_KEY"),
+}
+
+
+@pytest.fixture
+def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "GCE_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.usefixtures("_no_credentials")
+@pytest.mark.parametrize("scheme", NOBODY)
+def test_without_credentials_it_says_how_to_give_some(scheme: str, monkeypatch: pytest.MonkeyPatch):
+    service, cure = NOBODY[scheme]
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    objects = BucketObjects(f"{scheme}://bucket/p", account="mybank" if scheme == "az" else "")
+
+    with pytest.raises(TransientError, match=r"p: there are no credentials for .* does not answer\. " + cure):
+        objects.get("a")
+
+
+@pytest.mark.usefixtures("_no_credentials")
+def test_settings_that_make_no_bucket_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UsageError, match="set 'account' beside 'to', or AZURE_STORAGE_ACCOUNT_NAME"):
+        BucketObjects("az://bucket/p")
+    with pytest.raises(UsageError, match=r"none\.pem cannot be read as certificates: No such file"):
+        BucketObjects("s3://bucket", ca=str(tmp_path / "none.pem"))
+    (tmp_path / "a.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"a\.pem cannot be read as certificates"):
+        BucketObjects("s3://bucket", ca=str(tmp_path / "a.pem"))
+    federated = tmp_path / "federated.json"
+    federated.write_text(f'{{"type": "external_account", "secret": "{SECRET}"}}')
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(federated))
+    with pytest.raises(
+        StorageError, match=r"cannot be used\. Set GOOGLE_APPLICATION_CREDENTIALS to the file of a service"
     ):
-        for call in (lambda one=objects: one.put("a", b"1"), lambda one=objects: list(one.list())):
-            with pytest.raises(UsageError, match="there is no bucket no-such-bucket"):
-                call()
+        BucketObjects("gs://bucket/p")
 
 
-def test_a_server_that_is_away_is_worth_another_try_and_no_credential_is_told():
-    options = {"aws_access_key_id": "AKIA-SEEN", "aws_secret_access_key": SECRET, "aws_region": "us-east-1"}
-    away = "http://127.0.0.1:1"
-    s3 = S3Objects("s3://bucket/p", endpoint=away, options=options)
-    gcs = GcsObjects("gs://bucket/p", endpoint=away, token=lambda: SECRET)
-
-    for objects in (s3, gcs):
-        for call in (lambda one=objects: one.put("a", b"1"), lambda one=objects: one.get("a")):
-            with pytest.raises(TransientError, match=r"://bucket/p cannot be reached for a") as raised:
-                call()
-            told = f"{raised.value} {raised.value!r} {objects!r} {raised.value.__cause__}"
-            assert SECRET not in told
-            assert "AKIA-SEEN" not in told
+def test_a_certificate_is_trusted_that_the_file_names_and_else_none(certificate: str):
+    missing = (404, b"<Error><Code>NoSuchKey</Code></Error>", ("X-Hangs-Up", "yes"))
+    with answering(missing, certificate=certificate) as (host, _):
+        objects = [
+            BucketObjects("s3://bucket", endpoint=f"https://{host}", ca=ca, options=KEYS["s3"])
+            for ca in ("", certificate)
+        ]
+        with pytest.raises(StorageError, match=r"certificate is not trusted\. Name a file .* as 'ca' under 'http:'"):
+            objects[0].get("a")
+        assert objects[1].get("a") is None
 
 
-def test_without_their_libraries_buckets_say_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    for name in ("obstore", "google.auth"):
-        monkeypatch.setitem(sys.modules, name, None)
+def test_a_container_is_had_by_the_address_of_its_data_lake():
+    objects = BucketObjects("abfss://lake@mybank.dfs.core.windows.net/a/b", options={"account_key": "AAAA"})
 
-    with pytest.raises(UsageError, match=r"a lake in S3 needs obstore: install shroff\[objects\]"):
-        S3Objects("s3://bucket/p")
-    with pytest.raises(UsageError, match=r"needs google-auth and urllib3: install shroff\[gcs\]"):
-        GcsObjects("gs://bucket/p")
-    monkeypatch.setitem(sys.modules, "urllib3", None)
-    with pytest.raises(UsageError, match=r"needs google-auth and urllib3: install shroff\[gcs\]"):
-        GcsObjects("gs://bucket/p", endpoint="http://127.0.0.1:1")
+    assert objects.address == "az://lake/a/b"
+    assert objects._store.config["account_name"] == "mybank"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "s3:/bucket",
-        "s3://",
-        "s3://B",
-        "s3://ab",
-        "s3://a..b",
-        "s3://key:word@bucket",
-        "s3://bucket/../x",
-        "s3://bucket/a?b",
-    ],
-)
-def test_an_address_that_is_none_is_refused(address: str):
-    for kind, scheme in ((S3Objects, "s3"), (GcsObjects, "gs")):
-        with pytest.raises(UsageError, match=f"is as {scheme}://bucket|{scheme}://bucket/prefix") as raised:
-            kind(address.replace("s3:", f"{scheme}:"), endpoint="http://127.0.0.1:1")
-        assert "word" not in str(raised.value)
+def test_without_their_library_buckets_say_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+    for scheme, title in (("s3", "S3"), ("gs", "Google Cloud Storage"), ("az", "Azure")):
+        with pytest.raises(UsageError, match=rf"a lake in {title} needs obstore: install shroff\[objects\]"):
+            BucketObjects(f"{scheme}://bucket/p")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values())
+@pytest.mark.parametrize("rest", ["", "B", "ab", "a..b", "key:word@bucket", "bucket/../x", "bucket/a?b"])
+def test_an_address_that_is_none_is_refused(scheme: str, rest: str):
+    with pytest.raises(UsageError, match=f"is as {scheme}://bucket|{scheme}://bucket/prefix") as raised:
+        BucketObjects(f"{scheme}://{rest}", endpoint="http://127.0.0.1:1")
+    assert "word" not in str(raised.value)

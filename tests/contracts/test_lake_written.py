@@ -10,19 +10,16 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.lake_gcs import GcsObjects
-from shroff.adapters.lake_s3 import S3Objects
 from shroff.adapters.log_memory import MemoryLog, MemoryStore
 from shroff.decisions.lake_check import check
 from shroff.decisions.lake_reader import LakeReader
 from shroff.decisions.lake_writer import LakeWriter
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
-from tests.contracts.test_lake_places import BUCKET, gcs_bucket, own, s3_bucket
+from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
 from tests.unit import projects
 from tests.unit.projects import NOW_MS, submission
 
-FIXTURES = (gcs_bucket, s3_bucket)  # of the tests below
 WRITERS = 4
 LAYOUT = Layout(documents={"transaction": DocumentFolder("payment"), "decided": DocumentFolder("decisions", lines=7)})
 pytestmark = pytest.mark.slow
@@ -32,11 +29,8 @@ def at(place: str, folder: Path, request: pytest.FixtureRequest) -> Callable[[],
     prefix = f"lakes/{own(folder)}"
     if place == "folder":
         return lambda: FolderObjects(str(folder / "lake"))
-    if place == "s3":
-        address, options = request.getfixturevalue("s3_bucket")
-        return lambda: S3Objects(f"s3://{BUCKET}/{prefix}", endpoint=address, options=options)
-    address = request.getfixturevalue("gcs_bucket")
-    return lambda: GcsObjects(f"gs://{BUCKET}/{prefix}", endpoint=address)
+    bucket = bucket_of(request.getfixturevalue(place))
+    return lambda: bucket(prefix)
 
 
 def log_of(payments: int) -> MemoryStore:
@@ -48,7 +42,7 @@ def log_of(payments: int) -> MemoryStore:
     return store
 
 
-@pytest.mark.parametrize("place", ["folder", "s3", "gcs"])
+@pytest.mark.parametrize("place", ["folder", *SCHEMES])
 def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pytest.FixtureRequest):
     make, store = at(place, tmp_path, request), log_of(40)
 

@@ -19,7 +19,7 @@ from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.fetching import from_maven
 from tools.servers.keep import kept
 from tools.servers.mail import Mail
-from tools.servers.objects import GCS, S3
+from tools.servers.objects import GCS, S3, Azure
 from tools.servers.ports import Port
 from tools.servers.process import Child, wait_until
 from tools.servers.web import listens, status
@@ -132,11 +132,20 @@ def test_s3_puts_once_where_nothing_was(s3):
 
 
 def test_gcs_puts_once_where_nothing_was(gcs):
-    bucket = GCS.create_at(gcs.address, f"asked-once-{os.getpid()}")
-    put = f"{gcs.address}/upload/storage/v1/b/{bucket}/o?uploadType=media&name=a/b.json&ifGenerationMatch=0"
-    assert [status(put, "POST", body) for body in (b"1", b"2")] == [200, 412]
-    with urlopen(f"{gcs.address}/storage/v1/b/{bucket}/o/a%2Fb.json?alt=media", timeout=10) as answer:
-        assert answer.read() == b"1"
+    put = f"{gcs.address}/{GCS.create_at(gcs.address, f'asked-once-{os.getpid()}')}/a/b.json"
+    headers = {"Authorization": "Bearer x", "x-goog-if-generation-match": "0"}
+    assert [status(put, "PUT", body, headers=headers) for body in (b"1", b"2")] == [200, 412]
+
+
+def test_azure_puts_once_where_nothing_was(azure):
+    from obstore.exceptions import AlreadyExistsError
+    from obstore.store import AzureStore
+
+    container = Azure.create_at(azure.address, f"asked-once-{os.getpid()}", azure.details["account_key"])
+    store = AzureStore(container, endpoint=azure.address, client_options={"allow_http": True}, **azure.details)
+    store.put("a/b.json", b"1", mode="create")
+    with pytest.raises(AlreadyExistsError):
+        store.put("a/b.json", b"2", mode="create")
 
 
 def test_mail_is_kept_where_the_server_says(mail):

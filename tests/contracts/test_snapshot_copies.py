@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.lake_gcs import GcsObjects
-from shroff.adapters.lake_s3 import S3Objects
 from shroff.streams import snapshot_copies
 from shroff.streams.lake import Patient
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
-from tools.servers.errors import ServerError
-from tools.servers.objects import GCS, S3
+from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
 
-BUCKET = "shroff-snapshot-copies"
-SLOW = [pytest.param("s3", marks=pytest.mark.slow), pytest.param("gcs", marks=pytest.mark.slow)]
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in SCHEMES]
 
 
 def objects(kind: str, request: Any, folder: Path) -> Any:
     """A place of objects that is new."""
     if kind == "folder":
         return FolderObjects(str(folder / "copies"))
-    server = request.getfixturevalue(kind)
-    with suppress(ServerError):  # another process of this run has made it
-        (S3 if kind == "s3" else GCS).create_at(server.address, BUCKET)
-    if kind == "s3":
-        return S3Objects(f"s3://{BUCKET}/{folder.name}", endpoint=server.address, options=dict(server.details))
-    return GcsObjects(f"gs://{BUCKET}/{folder.name}", endpoint=server.address)
+    return bucket_of(request.getfixturevalue(kind), "shroff-snapshot-copies")(own(folder))
 
 
 @pytest.mark.parametrize("kind", ["folder", *SLOW])

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.lake_gcs import GcsObjects
-from shroff.adapters.lake_s3 import S3Objects
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.lake_check import check
 from shroff.decisions.lake_reader import LakeReader
@@ -21,13 +19,12 @@ from shroff.decisions.lake_writer import LakeWriter
 from shroff.errors import TransientError
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import read_state
-from tests.contracts.test_lake_places import BUCKET, gcs_bucket, own, s3_bucket
+from tests.contracts.test_lake_places import bucket_of, own
 from tests.contracts.test_lake_written import LAYOUT, log_of
 from tests.effort import times
 from tests.unit.projects import NOW_MS
 from tools.servers.proxy import Proxy
 
-FIXTURES = (gcs_bucket, s3_bucket)  # of the tests below
 FAULTS = times(8, 20)
 LONGEST_S = 120.0
 pytestmark = pytest.mark.slow
@@ -35,11 +32,9 @@ pytestmark = pytest.mark.slow
 
 def through(place: str, prefix: str, request: pytest.FixtureRequest) -> tuple[Callable[[str], Objects], str]:
     """What opens the lake at an address, and the server's own address."""
-    if place == "s3":
-        address, options = request.getfixturevalue("s3_bucket")
-        return lambda at: S3Objects(f"s3://{BUCKET}/{prefix}", endpoint=at, options=options), address
-    address = request.getfixturevalue("gcs_bucket")
-    return lambda at: GcsObjects(f"gs://{BUCKET}/{prefix}", endpoint=at), address
+    server = request.getfixturevalue(place)
+    bucket = bucket_of(server)
+    return lambda at: bucket(prefix, endpoint=at), server.address
 
 
 def breaking(proxy: Proxy, chance: random.Random, struck: list[str], is_over: threading.Event) -> None:

@@ -7,13 +7,15 @@ from http.client import HTTPConnection, HTTPSConnection
 
 import pytest
 
+from shroff import app
 from shroff.adapters.http_calls import Calls
 from shroff.adapters.people_oidc import provider_of
 from shroff.adapters.registry_http import HttpRegistry
 from shroff.adapters.sink_webhook import WebhookSink
-from shroff.errors import SchemasAwayError, TransientError, UsageError
+from shroff.errors import SchemasAwayError, StorageError, TransientError, UsageError
 from shroff.events.systems import System, Systems
 from tests.contracts.receivers import receiver
+from tests.unit.projects import FILES
 
 PROXY = "http://proxy.bank:3128"
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -123,3 +125,19 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
             registry.register("payments", "{}")
         with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
             provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
+
+
+def test_requests_of_a_lake_in_a_bucket_go_through_the_proxy_of_the_project(monkeypatch, tmp_path):
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    with receiver() as received:
+        received.answers = [403]
+        (tmp_path / "shroff.yaml").write_text(
+            FILES["shroff.yaml"] + f"http: {{ proxy: '{received.url.removesuffix('/hooks/key-in-path')}' }}\n"
+            "lake: { to: s3://bucket/p, endpoint: 'http://store.bank.example', region: eu }\n",
+            encoding="utf-8",
+        )
+        with app.open(tmp_path).lake() as lake, pytest.raises(StorageError, match="refuses a"):
+            lake.objects.delete("a")
+
+    assert received.paths == ["http://store.bank.example/bucket?delete"]

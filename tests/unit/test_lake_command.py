@@ -133,7 +133,7 @@ def test_settings_that_make_no_lake_are_refused(bank: Path, options: str, words:
 @pytest.mark.parametrize("to", ["ftp://host/x", "http://host/x", "file:///tmp/x", "S3://bucket"])
 def test_an_address_of_no_known_kind_is_refused(bank: Path, to: str):
     with (
-        pytest.raises(UsageError, match="a lake is in a folder, at s3:// or at gs://, not at"),
+        pytest.raises(UsageError, match="a lake is in a folder, at s3://, gs:// or az://, not at"),
         app.open(bank).lake(to),
     ):
         pass

@@ -58,7 +58,8 @@ source:
     client: { security.protocol: SASL_SSL, sasl.password: "${KAFKA_PASSWORD}" }
 store: { url: "postgresql://shroff@localhost/shroff", lease: 3s }
 lake:
-  to: s3://bank/shroff
+  to: az://lake/shroff
+  account: bank
   every: 10s
   layout: both
   documents: { transaction: { of: payment }, answers: { of: label, sources: [customer], lines: 1000 } }
@@ -121,7 +122,8 @@ snapshots:
   every: 10m
   events: 1000000
   kept: 3
-  to: s3://bank/snapshots
+  to: az://lake/snapshots
+  account: bank
   endpoint: http://localhost:9000
   region: eu-central-1
 keep: 400d

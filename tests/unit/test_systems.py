@@ -242,7 +242,7 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
         (SINK.format("by: channel, topics: { wbe: x }"), "6:63 'wbe' is no value of channel."),
         (SINK.format("by: channel, topics: { web: x, else: y }"), ""),
         (SINK.format("by: card, topics: { c-1: x, else: y }"), ""),
-        ("lake: ftp://h/x", "6:1 a lake is in a folder, at s3:// or at gs://, not at ftp://."),
+        ("lake: ftp://h/x", "6:1 a lake is in a folder, at s3://, gs:// or az://, not at ftp://."),
         ("lake: { to: ./l, layout: json }", "6:1 lake: layout json needs documents"),
         (
             "lake: { to: '${LAKE}', layout: both, documents: { events: { of: payment } } }",

@@ -121,6 +121,17 @@ def from_go(name: str, module: str, version: str, package: str, *, files: Mappin
     return folder / name
 
 
+def from_npm(name: str, package: str) -> Path:
+    """The folder of a package of npm, `name@version`, with all it needs beside it; no script of theirs is run."""
+    with made(name) as (folder, is_there):
+        if not is_there:
+            _must_have("npm", "Node 20 or newer (Debian: nodejs, npm)")
+            folder.mkdir(parents=True)
+            command = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--omit=dev", "--omit=optional"]
+            _run([*command, "--no-audit", "--no-fund", "--no-save", package], cwd=folder)
+    return folder / "node_modules" / package.rpartition("@")[0]
+
+
 def compiler() -> tuple[Sequence[str], Mapping[str, str]]:
     """A C compiler and the environment it needs: of the system, else of Debian's packages, unpacked."""
     if (here := program("cc", [])) is not None:

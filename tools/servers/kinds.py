@@ -8,10 +8,10 @@ from typing import Final
 from tools.servers.databases import MariaDB, Mongo, Postgres, Redis
 from tools.servers.kafka import Kafka
 from tools.servers.mail import Mail
-from tools.servers.objects import GCS, S3
+from tools.servers.objects import GCS, S3, Azure
 from tools.servers.process import Server
 from tools.servers.registry import Registry
 
 KINDS: Final[Mapping[str, Callable[[], Server]]] = {
-    one.kind: one for one in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Mail)
+    one.kind: one for one in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Azure, Mail)
 }

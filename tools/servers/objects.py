@@ -1,18 +1,23 @@
-"""Object stores: S3 by moto, with conditional writes, and Google's by fake-gcs-server."""
+"""Object stores: S3 and Google's by moto (see `buckets`), Azure's by Azurite, all with conditional writes."""
 
 from __future__ import annotations
 
+import base64
+import hmac
 import sys
 from collections.abc import Mapping
+from email.utils import formatdate
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from tools.servers.errors import ServerError
-from tools.servers.fetching import from_go
+from tools.servers.fetching import from_npm
 from tools.servers.process import Child, OneProcess
 from tools.servers.web import answers, status
 
-FAKE_GCS: Final = "v1.56.1"
+AZURITE: Final = "azurite@3.37.0"
+ACCOUNT: Final = "shroffbank"
 
 
 class S3(OneProcess):
@@ -29,47 +34,65 @@ class S3(OneProcess):
         return {"aws_access_key_id": "test", "aws_secret_access_key": "test", "aws_region": "us-east-1"}
 
     def _made(self) -> Child:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
-        return Child("the S3 endpoint", command, self.folder / "s3.log")
+        command = [sys.executable, str(Path(__file__).with_name("buckets.py")), str(self._port)]
+        return Child(f"the {self.kind} endpoint", command, self.folder / f"{self.kind}.log")
 
     def _is_ready(self) -> bool:
         return answers(f"{self.address}/moto-api/")
 
     @staticmethod
     def create_at(address: str, bucket: str) -> str:
-        """Make a bucket; gives its name."""
-        return _bucket(f"{address}/{bucket}", "PUT", b"", bucket)
+        """Make a bucket, unless it is there; gives its name."""
+        return _bucket(f"{address}/{bucket}", bucket, {})
 
 
-class GCS(OneProcess):
-    """An endpoint that speaks Google's storage interface by JSON, conditions included. Its objects are in memory.
-
-    It does not take objects by the XML interface, which obstore and other clients of many clouds use.
-    """
+class GCS(S3):
+    """An endpoint that speaks Google's XML interface, conditions on generations included."""
 
     kind = "gcs"
 
     @property
+    def details(self) -> Mapping[str, str]:
+        return {}
+
+
+class Azure(OneProcess):
+    """An endpoint that speaks Azure's Blob Storage. Its objects are in memory and gone when it stops."""
+
+    kind = "azure"
+
+    @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._port}/{ACCOUNT}"
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        return {"account_name": ACCOUNT, "account_key": self._key}
+
+    @property
+    def _key(self) -> str:
+        return base64.b64encode(self.password.encode()).decode()
 
     def _made(self) -> Child:
-        module = "github.com/fsouza/fake-gcs-server"
-        found = from_go("fake-gcs-server", module, FAKE_GCS, ".")
-        command = [str(found), "-scheme", "http", "-host", "127.0.0.1", "-port", str(self._port)]
-        command += ["-backend", "memory", "-external-url", self.address, "-log-level", "warn"]
-        return Child("the GCS endpoint", command, self.folder / "gcs.log")
-
-    def _is_ready(self) -> bool:
-        return answers(f"{self.address}/storage/v1/b?project=test")
+        program = from_npm("azurite", AZURITE) / "dist" / "src" / "blob" / "main.js"
+        command = ["node", str(program), "--blobHost", "127.0.0.1", "--blobPort", str(self._port)]
+        command += ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+        env = {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{self._key}"}
+        return Child("the Azure endpoint", command, self.folder / "azure.log", env=env)
 
     @staticmethod
-    def create_at(address: str, bucket: str) -> str:
-        """Make a bucket; gives its name."""
-        return _bucket(f"{address}/storage/v1/b?project=test", "POST", f'{{"name": "{bucket}"}}'.encode(), bucket)
+    def create_at(address: str, container: str, key: str) -> str:
+        """Make a container, unless it is there; gives its name."""
+        told = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        resource = [f"/{ACCOUNT}/{ACCOUNT}/{container}", "restype:container"]
+        text = "\n".join(["PUT", *[""] * 11, *(f"{name}:{value}" for name, value in told.items()), *resource])
+        sign = base64.b64encode(hmac.digest(base64.b64decode(key), text.encode(), "sha256")).decode()
+        url = f"{address}/{container}?restype=container"
+        return _bucket(url, container, told | {"Authorization": f"SharedKey {ACCOUNT}:{sign}"})
 
 
-def _bucket(url: str, method: str, body: bytes, name: str) -> str:
-    if (found := status(url, method, body)) != HTTPStatus.OK:
+def _bucket(url: str, name: str, headers: Mapping[str, str]) -> str:
+    found = status(url, "PUT", b"", kind="", headers=headers)
+    if found not in {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.CONFLICT}:  # made, or there already
         raise ServerError(f"the bucket {name} was not made: {found}.")
     return name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,12 +21,20 @@ def answers(url: str) -> bool:
         return False
 
 
-def status(url: str, method: str = "GET", body: bytes | None = None, kind: str = "application/json") -> int:
+def status(
+    url: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    kind: str = "application/json",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """The status of a request to a server of ours on loopback. Raises: OSError where nothing answers."""
     where = urlsplit(url)
     assert where.hostname == "127.0.0.1"
     with closing(HTTPConnection(where.hostname, where.port, timeout=10)) as connection:
-        connection.request(method, f"{where.path}?{where.query}", body, {"Content-Type": kind})
+        connection.request(
+            method, f"{where.path}?{where.query}", body, {**headers, **({"Content-Type": kind} if kind else {})}
+        )
         return connection.getresponse().status
 
 

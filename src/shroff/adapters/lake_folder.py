@@ -36,13 +36,10 @@ class FolderObjects:
 
     Args:
         address: The folder; made with the first object.
-        endpoint: Of no use here, as `region`.
         on_step: Told each of `STEPS` as an object is written; for crash tests.
     """
 
-    def __init__(
-        self, address: str, *, endpoint: str = "", region: str = "", on_step: Callable[[str], None] = _no_step
-    ) -> None:
+    def __init__(self, address: str, *, on_step: Callable[[str], None] = _no_step) -> None:
         self._folder = Path(address)
         self._on_step = on_step
         self._is_ready = False

@@ -22,7 +22,8 @@ SHOWN: int = 20  # problems that people are shown
 def lake() -> None:
     """Events, decisions, features, labels, flags and hits as Parquet, and JSON documents for who needs them.
 
-    The lake is in a folder, at s3://bucket/prefix or at gs://bucket/prefix: 'lake:' in shroff.yaml or --to says where.
+    The lake is in a folder, at s3://bucket/prefix, gs://bucket/prefix or az://container/prefix: 'lake:' in shroff.yaml
+    or --to says where.
     It follows the log, by manifests of its own. A file that 'shroff lake files' does not name does not count.
     """
 
@@ -32,7 +33,9 @@ lake.examples = ("shroff lake write --to ./lake", "shroff lake files --json")
 
 def at(function: Function) -> Function:
     """Add `--to`."""
-    words = "A folder, s3://bucket/prefix or gs://bucket/prefix.  [default: 'lake' in shroff.yaml]"
+    words = (
+        "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.  [default: 'lake' in shroff.yaml]"
+    )
     return click.option("--to", metavar="PLACE", help=words)(function)
 
 

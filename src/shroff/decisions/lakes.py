@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff import config
 from shroff.decisions.elsewhere import Elsewhere
 from shroff.errors import UsageError
-from shroff.events.systems import Systems
+from shroff.events.systems import System, Systems
 from shroff.language.values import parse_duration
 from shroff.streams.lake import Objects, Patient
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from shroff.features.partitioned import Cluster
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
-ADAPTERS: Final = {"folder": "lake.folder", "s3": "lake.s3", "gs": "lake.gcs"}
+IN_FOLDER: Final = "lake.folder"
+ADAPTERS: Final = {"s3": "lake.s3", "gs": "lake.gcs", "az": "lake.azure", "abfss": "lake.azure"}
+SETTINGS: Final = ("endpoint", "region", "account")
 LAYOUTS: Final = ("parquet", "json", "both")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
@@ -151,7 +153,7 @@ class Lakes(Elsewhere):
         """The lake that shroff.yaml names, or the one at another address: to write, check and read it.
 
         Args:
-            to: A folder, s3://bucket/prefix or gs://bucket/prefix.
+            to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
 
         Raises: UsageError where no lake is named, or its address is none.
         """
@@ -175,7 +177,7 @@ class Lakes(Elsewhere):
 
     @contextmanager
     def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
-        """A folder or bucket by its settings (`to`, `endpoint`, `region`), or at another address with those.
+        """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
 
         Raises: UsageError where its address is none.
         """
@@ -188,8 +190,12 @@ class Lakes(Elsewhere):
     def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
-        told = {name: config.filled(options[name], "lake") for name in ("endpoint", "region") if name in options}
         adapter, at = _adapter(address, Path.cwd() if to else self.places.folder)
+        if adapter == IN_FOLDER:
+            return partial(self._adapter_named(adapter), at)
+        told = {name: config.filled(options[name], "lake") for name in SETTINGS if name in options}
+        called = self.systems.called(System("lake", {"url": told.get("endpoint", "")}), self.places.folder)
+        told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(self._adapter_named(adapter), at, **told)
 
 
@@ -211,9 +217,9 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
     """The adapter for an address, and the address as it takes it. Raises: UsageError where there is none."""
     scheme = _SCHEME.match(address)
     if scheme is None:
-        return ADAPTERS["folder"], str(folder / Path(address).expanduser())
+        return IN_FOLDER, str(folder / Path(address).expanduser())
     if scheme[1] not in ADAPTERS:
-        raise UsageError(f"a lake is in a folder, at s3:// or at gs://, not at {scheme[1]}://.")
+        raise UsageError(f"a lake is in a folder, at s3://, gs:// or az://, not at {scheme[1]}://.")
     return ADAPTERS[scheme[1]], address
 
 

@@ -222,15 +222,27 @@ DOCUMENTS: Final = own_names(
         ),
     ),
 )
+BUCKET: Final = (
+    Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+    Key("region", "The region of the bucket.", OUTSIDE_NAME),
+    Key(
+        "account",
+        "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
+        OUTSIDE_NAME,
+        examples=("mybank",),
+    ),
+)
 LAKE: Final = Either(
     (
-        One("a folder, or an address such as s3://bucket/prefix or gs://bucket/prefix", r"^\S+$"),
+        One(
+            "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
+        ),
         Keys(
             "a lake by its address",
             (
                 Key(
                     "to",
-                    "A folder, s3://bucket/prefix or gs://bucket/prefix.",
+                    "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
                     One("a folder or an address", r"^\S+$"),
                     is_required=True,
                     examples=("s3://mybank/shroff",),
@@ -240,8 +252,7 @@ LAKE: Final = Either(
                 ),
                 Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
                 Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
-                Key("endpoint", "The address of a server other than the cloud's.", HTTP),
-                Key("region", "The region of the bucket.", OUTSIDE_NAME),
+                *BUCKET,
             ),
         ),
     )
@@ -394,9 +405,12 @@ SNAPSHOTS: Final = Keys(
             default="1000000",
         ),
         Key("kept", "How many are kept.", WHOLE, default="2"),
-        Key("to", "A folder, s3://bucket/prefix or gs://bucket/prefix, where copies go.", One("a place", r"^\S+$")),
-        Key("endpoint", "The address of a server other than the cloud's.", HTTP),
-        Key("region", "The region of the bucket.", OUTSIDE_NAME),
+        Key(
+            "to",
+            "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, where copies go.",
+            One("a place", r"^\S+$"),
+        ),
+        *BUCKET,
     ),
 )
 
@@ -440,7 +454,8 @@ SYSTEMS: Final = (
     ),
     Key(
         "http",
-        "How HTTP calls leave: those of webhooks, the schema registry and OpenID, where they do not say it themselves.",
+        "How HTTP calls leave: those of webhooks, the schema registry and OpenID, where they do not say it themselves. "
+        "Requests of a lake in a bucket use its proxy and `ca`.",
         HTTP_CALLS,
         examples=("{ proxy: http://proxy.bank:3128, ca: certs/bank.pem }",),
     ),
