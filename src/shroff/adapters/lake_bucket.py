@@ -23,6 +23,11 @@ _MISSING: Final = ("NoSuchBucket", "ContainerNotFound", "specified container doe
 _IDENTITY: Final = re.compile(r"token request|/latest/(?:api|meta-data)/|AssumeRole|MissingCredentials")
 _CREDENTIALS_FILE: Final = re.compile(r"service account|credential|Access Key", re.IGNORECASE)
 _ABFSS: Final = re.compile(r"abfss://([^/@]+)@([a-z0-9]{3,24})\.dfs\.core\.windows\.net(/.*)?")
+_REASONS: Final = {
+    "dns error": "the name of its server is not known",
+    "kind: Timeout": "no answer in time",
+    "kind: Connect": "no connection. Look at the network, its endpoint, and the proxy",
+}
 _PAST_PROXIES: Final = {
     "proxy_url": "http://127.0.0.1:9",
     "proxy_excludes": "*,0.0.0.0/0,::/0",
@@ -223,9 +228,8 @@ class BucketObjects:
                 f"{self.address}: the server's certificate is not trusted. Name a file of the authority's certificates "
                 "as 'ca' under 'http:' in shroff.yaml"
             )
-        return TransientError(
-            f"{self.address} cannot be reached for {name}{f': {number}' if number else ''}; try again."
-        )
+        why = str(number) if number else next((why for mark, why in _REASONS.items() if mark in words), "")
+        return TransientError(f"{self.address} cannot be reached for {name}{why and f': {why}'}; try again.")
 
     def _unmade(self, words: str, ca: str) -> ShroffError:
         """Why there can be no store by these settings."""
