@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from shroff.decisions import posts
 from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.writer import Answer
 from shroff.events.intake import Submission
@@ -65,6 +66,38 @@ def test_a_long_post_is_taken_in_parts_and_answered_once():
     assert [len(one.answers) for one in line.told] == [5, 1]
     assert line.told[0] is post
     assert line.posts.waiting == 0
+
+
+def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatch):
+    monkeypatch.setattr(posts, "LONG", 3)
+    monkeypatch.setattr(posts, "LONG_AT_ONCE", 2)
+    line = Line(waiting_max=5)
+    long = line.put("a", "b", "c", "d", "e")
+    with pytest.raises(TurnedAwayError):
+        line.put("v", "w", "x", "y")
+    short = line.put("f", "g")
+
+    found = []
+    while parts := line.posts.take(10, 0.0):
+        found.append(ids(parts))
+        line.posts.answer(parts, answers(len(found[-1])))
+
+    assert found == [["a", "b", "f", "g"], ["c", "d"], ["e"]]
+    assert line.told == [short, long]
+    assert (len(long.answers), line.posts.waiting) == (5, 0)
+
+
+def test_short_posts_are_not_turned_away_for_a_long_one_that_has_waited_for_long(monkeypatch):
+    monkeypatch.setattr(posts, "LONG", 1)
+    line = Line(age_s_max=0.0)
+    long = line.put("a", "b")
+    long.arrived_s -= 1
+    line.posts.take(1, 0.0)
+    with pytest.raises(TurnedAwayError):
+        line.put("c", "d")
+    line.put("e")
+
+    assert line.posts.waiting == 3
 
 
 def test_what_was_taken_and_not_answered_is_taken_again():

@@ -1,7 +1,8 @@
 """Posts: what programs give over HTTP and wait for, between the thread that speaks with them and the one that decides.
 
 The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
-post is turned away at once, since it would wait for longer still.
+post is turned away at once, since it would wait for longer still. Long posts are decided by and by between short ones,
+and turned away by what waits of long ones alone: who sends much at once holds up nobody else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from shroff.events.intake import Submission
 
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
 AGE_S_MAX: Final = 0.5  # of the first post in line
+LONG: Final = 500  # submissions of a post beyond which it is long
+LONG_AT_ONCE: Final = 200  # submissions of all long posts that are decided at a time: a short one waits 10 ms for them
 RETRY_S: Final = 1  # what one who is turned away is told to wait
 
 
@@ -44,6 +47,10 @@ class Post:
         self.failure = ""
         self.arrived_s = time.monotonic()
 
+    @property
+    def is_long(self) -> bool:
+        return len(self.submissions) > LONG
+
 
 Part = tuple[Post, int, int]  # a post, and which of its submissions
 
@@ -61,7 +68,7 @@ class Posts:
         self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
         self._given: SimpleQueue[Post | None] = SimpleQueue()
         self._line: deque[Post] = deque()  # of those that were given and are not answered
-        self._put, self._answered, self._turned_away = 0, 0, 0
+        self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short posts, and of long ones
         self._reader: object = None
         self._paused_s: float | None = None
         self.why_closed = "the service has just begun, and reads its log first"
@@ -76,7 +83,7 @@ class Posts:
     @property
     def waiting(self) -> int:
         """Submissions that have no answer yet."""
-        return self._put - self._answered
+        return sum(self._put) - sum(self._answered)
 
     @property
     def turned_away(self) -> int:
@@ -86,10 +93,15 @@ class Posts:
     @property
     def age_s(self) -> float:
         """For how long the first post in line has waited."""
+        return max(self._age_s(kind) for kind in (False, True))
+
+    def _age_s(self, kind: int) -> float:
+        """The same, where that post is of this kind; else 0, since those of the other kind do not wait for it."""
         try:
-            return time.monotonic() - self._line[0].arrived_s
+            first = self._line[0]
         except IndexError:
             return 0.0
+        return time.monotonic() - first.arrived_s if first.is_long == kind else 0.0
 
     def put(self, post: Post) -> None:
         """Put a post at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
@@ -97,12 +109,12 @@ class Posts:
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
             self._turned_away += 1
             raise TurnedAwayError(self.why_closed, is_overload=False)
-        count = len(post.submissions)
-        is_long = self.waiting + count > self._waiting_max and self.waiting > 0
-        if is_long or self.age_s > self._age_s_max:
+        count, kind = len(post.submissions), post.is_long
+        waiting = self._put[kind] - self._answered[kind]
+        if (waiting and waiting + count > self._waiting_max) or self._age_s(kind) > self._age_s_max:
             self._turned_away += 1
             raise TurnedAwayError("more is sent than can be decided now; nothing of this was taken", is_overload=True)
-        self._put += count
+        self._put[kind] += count
         self._given.put(post)
 
     def wake(self) -> None:
@@ -133,29 +145,32 @@ class Posts:
         self.fail(list(self._line), f"{why}; send it again, by the same ids")
 
     def take(self, size: int, wait_s: float) -> list[Part]:
-        """The next submissions in line, up to so many, those of a long post in parts. None where none came in time."""
+        """The next submissions in line, up to so many, few of long posts among them. None where none came in time."""
         self._gather(wait_s)
-        parts: list[Part] = []
+        parts, of_long = list[Part](), LONG_AT_ONCE
         for post in self._line:
             start = len(post.answers)
-            stop = min(len(post.submissions), start + size)
-            parts.append((post, start, stop))
-            size -= stop - start
+            count = min(len(post.submissions) - start, size, of_long if post.is_long else size)
+            if not count:
+                continue
+            parts.append((post, start, start + count))
+            size -= count
+            of_long -= count if post.is_long else 0
             if size <= 0:
                 break
         return parts
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
         """Give what came of these parts, which were taken last."""
-        at, done = 0, list[Post]()
+        at, done, answered = 0, list[Post](), self._answered
         for post, start, stop in parts:
             count = stop - start
             post.answers += answers[at : at + count]
             at += count
+            answered[post.is_long] += count
             if stop == len(post.submissions):
                 done.append(post)
-                self._line.popleft()
-        self._answered += at
+                self._line.remove(post)  # at the front, but for long ones that it passed
         if done:
             self._told(done)
 
@@ -163,7 +178,7 @@ class Posts:
         """Answer these, wherever they stand in line, with a failure."""
         for post in posts:
             self._line.remove(post)
-            self._answered += len(post.submissions) - len(post.answers)
+            self._answered[post.is_long] += len(post.submissions) - len(post.answers)
             post.failure = why
         if posts:
             self._told(list(posts))
