@@ -10,6 +10,9 @@ from shroff.language import parser, yamlreading
 from shroff.people import throttle
 from shroff.web import (
     asgi,
+    check_work,
+    checking,
+    connections,
     drafts,
     events,
     http,
@@ -59,7 +62,7 @@ def limits_page() -> str:
 
 
 def _bytes(count: int) -> str:
-    for unit, size in (("MiB", 1024 * 1024), ("KiB", 1024)):
+    for unit, size in (("GiB", 1024 * 1024 * 1024), ("MiB", 1024 * 1024), ("KiB", 1024)):
         if count >= size and not count % size:
             return f"{count // size:,} {unit}"
     return f"{count:,} bytes"
@@ -73,8 +76,13 @@ def _connections() -> list[Row]:
     return [
         (
             "open connections",
-            f"{asgi.CONNECTIONS_MAX:,}, or what `ulimit -n` allows the process less {server.OWN_FILES}",
+            f"{connections.CONNECTIONS_MAX:,}, or what `ulimit -n` allows the process less {server.OWN_FILES}",
             "the connection that has been idle longest is closed; 503 where all are in use",
+        ),
+        (
+            "open connections of one address, but for a named proxy",
+            f"{connections.OF_ADDRESS_MAX:,}",
+            "the one of them that has been idle longest is closed; 503 where all are in use",
         ),
         ("time for a new connection to send anything", _s(protocol.HEAD_S_MAX), CUT),
         ("time for the head of a request to arrive", _s(protocol.HEAD_S_MAX), CUT),
@@ -113,6 +121,7 @@ def _requests() -> list[Row]:
             "413",
         ),
         ("fields of a form", f"{http.FORM_FIELDS_MAX:,}", "400"),
+        ("requests of one sender at once", f"{asgi.OF_SENDER_MAX:,}", f"429 {RETRY}"),
         ("entries of one answer", f"{paging.LIMIT_MAX}", "400; go on with `cursor`"),
     ]
 
@@ -147,7 +156,8 @@ def _rules() -> list[Row]:
             f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it",
             f"429 {RETRY}",
         ),
-        ("time for a check, waiting included", _s(service.CHECK_S_MAX), f"503 {RETRY}"),
+        ("time for a check, waiting included", _s(checking.SECONDS_MAX), f"503 {RETRY}"),
+        ("memory of a process that checks drafts", _bytes(check_work.MEMORY_MAX), f"503 {RETRY}"),
         ("backtests waiting", f"{judged.WAITING_MAX}", f"503 {RETRY}"),
         ("time for a backtest", _s(judged.SECONDS_MAX), "it ends with an error"),
     ]
@@ -171,8 +181,22 @@ def _threads() -> list[Row]:
             f"{service.THREADS}, {service.THREADS_OF_SENDER_MAX}",
             "the request waits",
         ),
+        (
+            "threads for long bodies and answers, of them for one sender",
+            f"{service.READ_THREADS}, 1",
+            "the request waits",
+        ),
+        (
+            "long bodies of one sender, the one being read included",
+            f"{service.READS_OF_SENDER_MAX}",
+            f"429 {RETRY}",
+        ),
         ("threads for keys and sessions alone", f"{service.IDENTITY_THREADS}", "the request waits"),
-        ("threads for checks of rules alone", f"{service.CHECK_THREADS}", "the request waits"),
+        (
+            "threads for checks of rules alone, each with a process for drafts",
+            f"{service.CHECK_THREADS}",
+            "the request waits",
+        ),
         ("threads for passwords alone", f"{service.SIGN_IN_THREADS}", "the request waits"),
         ("checks, or sign-ins, of all senders", f"{turns.OF_ALL_MAX}", f"503 {RETRY}"),
     ]

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ import pytest
 
 from shroff import app
 from shroff.people.access import Role
+from tests.forks import pid_of
 from tests.journeys.test_abuse_requests import EVENTS, PAYMENT
 from tests.served import Served, key_of, served
 
@@ -44,7 +45,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def loop_s(service: Served) -> float:
     """The processor time that the main thread of a service has used, on which its event loop runs."""
-    return int(Path(f"/proc/{service.process.pid}/task/{service.process.pid}/schedstat").read_text().split()[0]) / 1e9
+    process = pid_of(service.process)
+    return int(Path(f"/proc/{process}/task/{process}/schedstat").read_text().split()[0]) / 1e9
 
 
 @contextmanager
@@ -171,6 +173,16 @@ def checked(service: Served, text: str, who: str = "") -> tuple[int, Any]:
         return answer.status_code, answer.json()
 
 
+def begun_by(parent: int) -> list[Path]:
+    """The processes that this one has begun."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (one / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(one)
+    return found
+
+
 def test_a_draft_of_very_many_mistakes_gets_the_first_hundred_and_their_number(service):
     with others(service):
         status, said = checked(service, RULE + "".join(f"  k{number}: 1\n" for number in range(3_000)))
@@ -178,6 +190,7 @@ def test_a_draft_of_very_many_mistakes_gets_the_first_hundred_and_their_number(s
     assert status == 200
     assert len(said["mistakes"]) == 100
     assert said["more"] == {"mistakes": 2_900, "elsewhere": 0, "warnings": 0, "tests": 0}
+    assert any(b"shroff.web.check_work" in (one / "cmdline").read_bytes() for one in begun_by(pid_of(service.process)))
 
 
 def test_a_draft_that_is_too_long_is_refused_unread(service):

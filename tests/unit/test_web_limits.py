@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,10 @@ from uvicorn.server import ServerState
 from shroff import app
 from shroff.decisions.ruletests import run_tests_of
 from shroff.language import yamlnodes
-from shroff.web import protocol
-from shroff.web.gate import SENDERS_MAX, Pace
+from shroff.web import asgi, protocol, server, service
+from shroff.web.checking import Checkers
+from shroff.web.drafts import check_of
+from shroff.web.gate import SENDERS_MAX, Pace, gate_of
 from shroff.web.problems import ProblemError
 from shroff.web.proxies import FORWARDED, Proxies
 from shroff.web.turns import SENDER, Shares, Turns
@@ -47,10 +52,27 @@ def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None
 # ---- connections
 
 
-def test_beyond_the_most_connections_the_one_that_is_idle_longest_makes_room(bank):
+def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkeypatch):
+    monkeypatch.setattr(server, "_many_files", lambda: 1_000)
+    project, told = app.open_exactly(bank), list[str]()
+    with server.bound(server.At(port=0)) as listening, project.people() as desk, gate_of(desk) as gate:
+
+        def begun() -> None:
+            socket.create_connection(listening.getsockname(), 30).close()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        project.served_at = "http://127.0.0.1"
+        server.serve(project, gate, desk, listening, tell=told.append, begun=begun)
+
+    assert told == []
+
+
+@pytest.mark.parametrize("limit", ["most", "of_address_max"])
+def test_beyond_the_most_connections_the_one_that_is_idle_longest_makes_room(bank, limit):
     async def whole() -> None:
         async with asker(bank) as asks, AsyncExitStack() as stack:
-            asks._application.connections_max, state = 3, ServerState()
+            setattr(asks._application.connections, limit, 3)
+            state = ServerState()
             first, second, third = [await stack.enter_async_context(connected(asks, state)) for _ in range(3)]
             for one in (first, second, third, first):
                 assert (await one.ask(LIVE))[0] == 200
@@ -107,6 +129,56 @@ def test_a_refused_request_waits_behind_the_answer_before_it(bank):
     run(bank, steps)
 
 
+def test_the_rest_of_a_refused_request_is_discarded_piece_by_piece(bank, monkeypatch):
+    pieces: list[protocol.Patient] = []
+    discard = protocol.Patient._discard
+
+    def counting(self: protocol.Patient, size: int) -> None:
+        pieces.append(self)
+        discard(self, size)
+
+    monkeypatch.setattr(protocol.Patient, "_discard", counting)
+    monkeypatch.setattr(protocol, "LINGER_PAUSE_S", 1_000.0)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        spoken.writer.write(b"GET / HTTP/1.1\r\nx: " + b"a" * 16 * 1024 * 1024)
+        assert (await spoken.answer())[0] == 431
+        for _ in range(20):
+            assert (await asks.ask("GET", "/health/live")).status == 200
+            await asyncio.sleep(0)
+        assert 0 < len(pieces) < 4  # the rest of what was being fed, and a piece
+        pieces[0].close()
+        spoken.writer.transport.abort()
+        with suppress(OSError):
+            await spoken.writer.wait_closed()
+
+    run(bank, steps)
+
+
+# ---- drafts, in processes of their own
+
+
+def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too_long(bank):
+    project = app.open_exactly(bank)
+    with closing(Checkers(project)) as checkers:
+        assert checkers.check("x", RULE + TEST) == check_of(project, "x", RULE + TEST)
+        assert checkers.check("x", RULE + "  k: 1\n")["mistakes"]
+        (process,) = checkers._all
+        os.kill(process.pid, signal.SIGSTOP)
+        checkers._seconds_max = 0.01
+        with pytest.raises(ProblemError) as refused:
+            checkers.check("x", RULE)
+        assert (refused.value.status, process.returncode) == (503, -signal.SIGKILL)
+        checkers._seconds_max = 60.0
+        assert checkers.check("x", RULE)["ok"]
+        (other,) = checkers._all
+        other.kill()
+        other.wait()
+        assert checkers.check("x", RULE)["ok"]
+        assert other not in checkers._all
+    assert checkers._all == set()
+
+
 # ---- turns, paces, senders
 
 
@@ -153,6 +225,18 @@ def test_of_the_threads_that_all_share_one_sender_has_only_some():
             assert await asyncio.gather(*mine) == [True] * 8
 
     asyncio.run(steps())
+
+
+@pytest.mark.parametrize("limit", [(service, "READS_OF_SENDER_MAX"), (asgi, "OF_SENDER_MAX")])
+def test_a_sender_of_whom_too_much_is_not_answered_yet_is_told_so(bank, monkeypatch, limit):
+    monkeypatch.setattr(*limit, 0)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        answer = await asks.ask("POST", "/api/v1/events/payment", [{}] * 60, key="service")
+
+        assert (answer.status, answer.json()["type"], "retry-after" in answer.headers) == (429, "too-many", True)
+
+    run(bank, steps)
 
 
 def test_who_sends_much_is_remembered_while_many_others_come():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from secrets import token_hex
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import unquote
 
 from shroff.decisions.posts import RETRY_S, TurnedAwayError
 from shroff.errors import ShroffError, SignInError, trace_of
 from shroff.people.access import Who
 from shroff.people.throttle import network_of
+from shroff.web.connections import Connections
 from shroff.web.gate import COOKIE
 from shroff.web.http import FORM, FORM_BYTES_MAX, GoneError, Receive, Request, Response, Scope, Send, refused
 from shroff.web.pages import signing
@@ -21,10 +24,10 @@ from shroff.web.problems import ProblemError, of_error
 from shroff.web.routes import OPEN_BELOW, Route, Table
 from shroff.web.service import Service
 from shroff.web.streaming import EVENTS
-from shroff.web.turns import SENDER
+from shroff.web.turns import SENDER, too_many
 
-CONNECTIONS_MAX: Final = 12_000  # beyond that, the one that has been idle longest is closed for a new one
 PATH_LENGTH_MAX: Final = 8_192
+OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = b"x-csrf-token"
 SIGN_IN: Final = Route("GET", "/login", None, signing.ask, is_page=True)
@@ -37,13 +40,6 @@ STANDING: Final = (
 )
 
 
-class Closable(Protocol):
-    """What can be closed at once: a connection."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
 class Application:
     """Answers requests over ASGI.
 
@@ -53,8 +49,8 @@ class Application:
 
     def __init__(self, service: Service, table: Table, tell: Callable[[str], None]) -> None:
         self.service, self.tell = service, tell
-        self.idle: dict[Closable, None] = {}  # connections that wait for a request, the one idle longest first
-        self.connections_max = CONNECTIONS_MAX
+        self.connections = Connections()
+        self._under_way: Counter[str] = Counter()  # requests that are not answered yet, by their senders
         self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +71,8 @@ class Application:
             name = route.path
             if request.method not in SAFE:
                 _ = request.query  # one that cannot be read is refused before anything is taken
-            response = await route.handle(self.service, request)
+            with self._counted(SENDER.get()):
+                response = await route.handle(self.service, request)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
@@ -85,6 +82,19 @@ class Application:
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status, seconds)
         await with_standing(response, seconds).send(send, is_head=request.method == "HEAD")
+
+    @contextmanager
+    def _counted(self, sender: str) -> Iterator[None]:
+        """Count a request while it is answered. Raises: ProblemError with 429 where its sender has too many."""
+        if self._under_way[sender] >= OF_SENDER_MAX:
+            raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
+        self._under_way[sender] += 1
+        try:
+            yield
+        finally:
+            self._under_way[sender] -= 1
+            if not self._under_way[sender]:
+                del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
         """A problem, as a page for whoever looks at pages."""

@@ -89,7 +89,7 @@ async def _answered(service: Service, request: Request, reader: PostReader, call
     one, mistakes = (
         _read(reader, calls, raw, place, now_ms)
         if is_short
-        else await service.in_thread(_read, reader, calls, raw, place, now_ms)
+        else await service.read(_read, reader, calls, raw, place, now_ms)
     )
     if mistakes and not call.writes:
         words = str(InputError(mistakes))

@@ -73,7 +73,7 @@ async def put_draft(service: Service, request: Request) -> Response:
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
     id_ = request.params["rule"]
     found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
-    said = await service.checked(request.who, check_of, service.project, id_, found.text)
+    said = await service.checked(request.who, service.check_draft, id_, found.text)
     return json_response({**shown(found), "text": found.text, "check": said}, headers=_tag(found))
 
 
@@ -88,9 +88,7 @@ async def delete_draft(service: Service, request: Request) -> Response:
 async def check(service: Service, request: Request) -> Response:
     """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
-    return json_response(
-        await service.checked(request.who, check_of, service.project, request.params["rule"], given.text)
-    )
+    return json_response(await service.checked(request.who, service.check_draft, request.params["rule"], given.text))
 
 
 async def post_shadow(service: Service, request: Request) -> Response:

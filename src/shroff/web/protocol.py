@@ -13,6 +13,7 @@ from typing import Final
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shroff.people.throttle import network_of
 from shroff.web.asgi import Application
 from shroff.web.http import BODY_S_MAX, Response, refused
 from shroff.web.problems import ProblemError
@@ -26,7 +27,8 @@ FRAMING_BYTES_MAX: Final = 64 * 1024  # chunk sizes, chunk extensions and traile
 UNREAD_S_MAX: Final = BODY_S_MAX + 5.0  # for a body that the application does not read; it answers 408 before
 STALLED_S: Final = 30.0  # for which a client may take nothing of an answer that waits for it
 LINGER_S: Final = 10.0  # for which the rest of a refused request is discarded, so that the client reads its answer,
-LINGER_BYTES_MAX: Final = 64 * 1024 * 1024  # and how much of it
+LINGER_BYTES_MAX: Final = 64 * 1024 * 1024  # and how much of it,
+LINGER_PAUSE_S: Final = 0.02  # with a pause after each piece, of 64 to 256 KiB: others have their turn
 _TAKEN_BYTES_MIN: Final = 32 * 1024  # of an answer, in `STALLED_S`
 _FED_BYTES: Final = 8 * 1024  # to the parser at a time: so much may pass before a limit is looked at
 _FED_AT_ONCE: Final = 16 * 1024  # before other connections have their turn
@@ -53,6 +55,7 @@ class Patient(HttpToolsProtocol):
     _framing_bytes = 0
     _refusal: ProblemError | None = None
     _left: int | None = None  # bytes that are discarded yet, once a message is refused or the connection ends
+    network = ""  # from which it comes; empty for a proxy, which brings requests of many
     is_ended = False  # whether the last answer is written
     _held: bytes | None = None  # the body so far of a request that may go the short way
     flow: _Flow
@@ -70,12 +73,13 @@ class Patient(HttpToolsProtocol):
         self._raw, self.transport = transport, _Heard(transport, self)  # type: ignore[assignment]  # all that is asked
         self.flow = _Flow(transport, lambda: self.loop.call_soon(self._feed_on))
         self._watch()
-        self._application.idle[self] = None
-        if len(self.connections) > self._application.connections_max:
-            self._make_room()
+        peer = self.client[0] if self.client else ""
+        self.network = "" if application.service.proxies.has(peer) else network_of(peer)
+        if full := application.connections.add(self):
+            self.refuse(ProblemError(503, "overload", "There are too many connections", full))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._application.idle.pop(self, None)
+        self._application.connections.remove(self)
         self._set_late(None)
         self._set_stalled(None)
         super().connection_lost(exc)
@@ -125,15 +129,6 @@ class Patient(HttpToolsProtocol):
             if self._framing_bytes > FRAMING_BYTES_MAX + self._body_bytes:
                 self.refuse(_framing_too_long())
 
-    def _make_room(self) -> None:
-        """Close the connection that has been idle longest; this one where all others are busy."""
-        idle = next(iter(self._application.idle))
-        if idle is self:
-            words = f"{self._application.connections_max:,} connections are open, and all of them are in use"
-            self.refuse(ProblemError(503, "overload", "There are too many connections", words))
-        else:
-            idle.close()
-
     # ---- what the parser tells
 
     def on_message_begin(self) -> None:
@@ -159,7 +154,7 @@ class Patient(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._part = _BODY
-        self._application.idle.pop(self, None)
+        self._application.connections.work(self)
         if self._may_be_short():
             self._held = b""
         else:
@@ -189,7 +184,7 @@ class Patient(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.transport.is_closing() and self._is_free():
-            self._application.idle[self] = None
+            self._application.connections.wait(self)
 
     def _is_free(self) -> bool:
         """Whether no request is being answered."""
@@ -298,6 +293,13 @@ class Patient(HttpToolsProtocol):
         self._left -= size
         if self._left < 0:
             self.close()
+        elif not self._raw.is_closing():
+            self._raw.pause_reading()
+            self.loop.call_later(LINGER_PAUSE_S, self._discard_on)
+
+    def _discard_on(self) -> None:
+        if not self._raw.is_closing():
+            self._raw.resume_reading()
 
     # ---- in time
 

@@ -59,13 +59,17 @@ class Proxies:
 
         Of several the last one counts: that proxy wrote it.
         """
-        found = _address(peer) if self._networks else None
-        if found is None or not self._has(found):
+        if not self.has(peer):
             return False
         if self._header == FORWARDED_FOR:
             said = [value for name, value in headers if name == FORWARDED_PROTO]
             return bool(said) and said[-1].rpartition(b",")[2].strip().lower() == b"https"
         return _named("proto", next(self._parts(headers), "")).lower() == "https"
+
+    def has(self, peer: str) -> bool:
+        """Whether this is one of them."""
+        found = _address(peer) if self._networks else None
+        return found is not None and self._has(found)
 
     def _has(self, address: IP) -> bool:
         return any(address in one for one in self._networks)

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +19,10 @@ import uvloop
 
 from shroff.decisions.ingest import short_turns
 from shroff.errors import UsageError, trace_of
-from shroff.web.asgi import CONNECTIONS_MAX, Application
+from shroff.web.asgi import Application
 from shroff.web.changes import keep_applied
+from shroff.web.checking import Checkers
+from shroff.web.connections import CONNECTIONS_MAX
 from shroff.web.gate import Gate
 from shroff.web.indexing import keep_indexed
 from shroff.web.protocol import Patient
@@ -110,7 +112,7 @@ async def _serve(
     begun: Callable[[], None],
 ) -> Service:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(Checkers(project)) as checkers:
         routes = table(project.definitions)
         service = Service(
             project,
@@ -122,10 +124,11 @@ async def _serve(
             provider=project.open_provider(),
             stands_by=stands_by,
             reads_source=reads_source,
+            check=checkers.check,
             tell=tell,
         )
         application = Application(service, routes, tell)
-        application.connections_max = max(1, min(CONNECTIONS_MAX, files_max - OWN_FILES))
+        application.connections.most = max(1, min(CONNECTIONS_MAX, files_max - OWN_FILES))
         config = uvicorn.Config(
             application,
             http=Patient,
@@ -159,6 +162,7 @@ async def _serve(
             loop.add_signal_handler(one, _ended(server, end))
         service.begin(end)
         if await service.has_begun():
+            listening.listen(BACKLOG)  # whoever is told of it finds it
             begun()
         chores = [asyncio.create_task(keep_indexed(service))]
         chores += [asyncio.create_task(keep_applied(service))] if watches else []

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -26,6 +27,8 @@ from shroff.errors import ShroffError, TransientError
 from shroff.web.address import Address
 from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
+from shroff.web.checking import SECONDS_MAX as CHECK_S_MAX
+from shroff.web.drafts import check_of
 from shroff.web.gate import Gate, Pace
 from shroff.web.health import HealthBoard
 from shroff.web.labels import LabelBoard
@@ -35,7 +38,7 @@ from shroff.web.proxies import proxies_of
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
 from shroff.web.thresholds import Weighings
-from shroff.web.turns import Shares, Turns
+from shroff.web.turns import Shares, Turns, too_many
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -52,9 +55,10 @@ if TYPE_CHECKING:
 
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
 THREADS_OF_SENDER_MAX: Final = 8
+READ_THREADS: Final = 2  # each holds Python's lock: more of them would be no faster, and hold up all others
+READS_OF_SENDER_MAX: Final = 32  # long bodies, the one that is read with those that wait for it
 IDENTITY_THREADS: Final = 4
 CHECK_THREADS: Final = 2
-CHECK_S_MAX: Final = 15.0
 CHECKS_OF_SENDER_MAX: Final = 4  # the one under way and those that wait for it
 SIGN_IN_THREADS: Final = 2  # as many as hash passwords at once
 SIGN_IN_S_MAX: Final = 15.0
@@ -66,6 +70,7 @@ STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; tho
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
+Check: TypeAlias = "Callable[[str, str], dict[str, Any]]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
@@ -94,6 +99,7 @@ class Service:
         routes: What can be asked for, for the document that tells it.
         provider: By which people may sign in, where one is set.
         reads_source: Whether the project's live source, where it has one, is read between posts.
+        check: Checks drafts, on a thread for checks; in this process where nothing else is given.
         threads: Where reading from the log, and whatever else waits, is done.
     """
 
@@ -109,12 +115,16 @@ class Service:
         provider: Provider | None = None,
         stands_by: bool = False,
         reads_source: bool = True,
+        check: Check | None = None,
         tell: Callable[[str], None] = unheard,
     ) -> None:
+        self.check_draft = check or partial(check_of, project)
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
         self.address, self.proxies = Address(project.systems.public_url), proxies_of(project.systems.web)
-        self._threads, self.limits = Shares(threads, THREADS_OF_SENDER_MAX), limits or Limits()
+        self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
+        self._long, self.limits = Shares(self._readers, 1), limits or Limits()
         self._identities = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
@@ -208,7 +218,8 @@ class Service:
         self._keeper.end()
         self._held.close()
         self.confirming.close()
-        self._identities.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._identities, self._readers):
+            threads.shutdown(wait=False, cancel_futures=True)
         self.checks.end()
         self.signing.end()
         if self._error is not None:
@@ -246,6 +257,16 @@ class Service:
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that waits for the log or computes for long."""
         return await self._threads.run(self._done, function, *arguments)
+
+    async def read(self, function: Callable[..., One], *arguments: object) -> One:
+        """What a function gives that reads a long body. Raises: ProblemError with 429 where its sender has too many."""
+        if self._long.count() >= READS_OF_SENDER_MAX:
+            raise too_many(f"{READS_OF_SENDER_MAX} long requests of yours are not read yet")
+        return await self._long.run(function, *arguments)
+
+    async def written(self, function: Callable[..., One], *arguments: object) -> One:
+        """What a function gives that writes a long answer, to a request that was read."""
+        return await self._long.run(function, *arguments)
 
     def _done(self, function: Callable[..., One], *arguments: object) -> One:
         try:

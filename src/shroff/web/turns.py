@@ -29,7 +29,7 @@ class Shares:
 
     def __init__(self, threads: Executor, of_sender_max: int) -> None:
         self._threads, self._of_sender_max = threads, of_sender_max
-        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._shares: WeakValueDictionary[str, _Share] = WeakValueDictionary()
 
     async def run(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives, on one of the threads."""
@@ -38,9 +38,24 @@ class Shares:
             return await loop.run_in_executor(self._threads, function, *arguments)
         share = self._shares.get(sender)
         if share is None:
-            share = self._shares[sender] = asyncio.Semaphore(self._of_sender_max)
-        async with share:
-            return await loop.run_in_executor(self._threads, function, *arguments)
+            share = self._shares[sender] = _Share(self._of_sender_max)
+        share.count += 1
+        try:
+            async with share:
+                return await loop.run_in_executor(self._threads, function, *arguments)
+        finally:
+            share.count -= 1
+
+    def count(self) -> int:
+        """How many requests of `SENDER` have a thread or wait for one."""
+        share = self._shares.get(SENDER.get())
+        return 0 if share is None else share.count
+
+
+class _Share(asyncio.Semaphore):
+    """The threads of one sender, and how many requests have one or wait."""
+
+    count = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +87,7 @@ class Turns:
         turn = self._turns.setdefault(sender, _Turn())
         if turn.count >= self._of_sender_max:
             words = f"{self._what} is done one at a time for each sender, and {turn.count} of yours are not done yet"
-            raise ProblemError(429, "too-many", "There are too many requests at once", words, RETRY_AFTER)
+            raise too_many(words)
         if sum(one.count for one in self._turns.values()) >= OF_ALL_MAX:
             words = f"too many ask for {self._what} now; try again"
             raise ProblemError(503, "overload", "There are too many requests at once", words, RETRY_AFTER)
@@ -98,6 +113,11 @@ class Turns:
     def end(self) -> None:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def too_many(words: str) -> ProblemError:
+    """The problem of a request of whom too many are not answered yet."""
+    return ProblemError(429, "too-many", "There are too many requests at once", words, RETRY_AFTER)
 
 
 def _looked_at(task: asyncio.Task[One]) -> None:

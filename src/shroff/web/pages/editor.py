@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.decisions.hit_records import RuleRecord
-from shroff.decisions.rule_drafts import TOO_LONG, Checked, Draft, is_short
+from shroff.decisions.rule_drafts import TOO_LONG, Draft, is_short
 from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.people.access import Right
@@ -18,7 +18,6 @@ from shroff.web.drafts import (
     activate,
     approve,
     author_of,
-    checked_document,
     drop,
     file_for,
     may_edit,
@@ -76,7 +75,6 @@ class Typed:
 class _LookedAt:
     """What is found out about a text, on a thread: each of these reads it as YAML."""
 
-    checked: Checked
     said: Mapping[str, Any]
     is_shadowed: bool
     steps: Sequence[Step]
@@ -192,12 +190,11 @@ async def _editor(
 
     def looked_at() -> _LookedAt:
         text = "" if is_long else typed.text
-        checked, shadowed = project.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
+        said, shadowed = service.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
         return _LookedAt(
-            checked,
-            checked_document(checked, text),
+            said,
             shadowed,
-            _steps(project, typed, checked, judged, is_shadowed=shadowed),
+            _steps(project, typed, said, judged, is_shadowed=shadowed),
             _activated(look, against, text) if against and text else (),
             diff(theirs, text) if theirs and text else (),
         )
@@ -211,7 +208,6 @@ async def _editor(
         look=look,
         typed=typed,
         draft=draft,
-        checked=found.checked,
         said=found.said,
         steps=found.steps,
         against=found.against,
@@ -263,6 +259,11 @@ def _activated(look: RuleLook, against: str, text: str) -> Sequence[DiffLine]:
     return diff(_with_effect(against), text)
 
 
+def _count(said: Mapping[str, Any], kind: str) -> int:
+    """How many there are, of which the first ones are listed."""
+    return len(said[kind]) + int(said["more"][kind])
+
+
 def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
     """Whether this very text is in shadow."""
     standing = look.standing
@@ -278,14 +279,13 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
 
 
 def _steps(
-    project: Project, typed: Typed, checked: Checked, judged: Kept | None, *, is_shadowed: bool
+    project: Project, typed: Typed, said: Mapping[str, Any], judged: Kept | None, *, is_shadowed: bool
 ) -> Sequence[Step]:
     """The way from a draft to being in force, and where this draft is on it."""
-    mistakes = len(checked.mistakes) + len(checked.elsewhere)
-    failed = sum(one.problem is not None for one in checked.tests)
+    mistakes, tests = _count(said, "mistakes") + _count(said, "elsewhere"), _count(said, "tests")
+    failed = sum(not one["passed"] for one in said["tests"]) or int(not said["ok"])  # that one is not among the first
     told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
     found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
-    tests = len(checked.tests)
     passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
     words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else passing
     found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
