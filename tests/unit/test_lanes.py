@@ -305,16 +305,39 @@ def test_a_label_of_a_lane_is_told_with_its_place_there(
     assert f"Next: {proposed.format(project.places.folder)}\n" in told.err
 
 
-def test_what_one_lane_does_not_have_yet_is_told_by_apply_and_doctor(tmp_path: Path) -> None:
+def lanes_at(folder: Path) -> app.Project:
+    """A project with two lanes, each with a log that has nothing but its version."""
     source = "source: { kafka: { brokers: 'localhost:1', topics: { payment: p }, lanes: 2, key: card } }\n"
-    events = EVENTS.replace(' number: "text? hashed",', "")
+    events = EVENTS.replace(' number: "text? hashed",', " email: text? personal,")
     for name, text in {"shroff.yaml": SHROFF + source, "events.yaml": events, "features.yaml": FEATURES}.items():
-        (tmp_path / name).write_text(text)
-    project = app.open(tmp_path)
+        (folder / name).write_text(text)
+    project = app.open(folder)
     for number in (0, 1):
         project.lane(number).prepare_state()
         with project.lane(number).writing():
             pass
+    return project
+
+
+def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lane = lanes_at(tmp_path).lane(1)
+    fields = {"payment_id": "p-1", "paid_at": "2026-03-01T10:00:00Z", "card": "c", "amount": "1.00", "email": "a@b.org"}
+    with lane.writing() as (writer, log):
+        writer.write(
+            [lane.intake(keeps_hashes=False).submit("payment", fields, source="", place="", raw=b"", is_strict=True)]
+        )
+        assert log.personal("payment", ["p-1"]) == {"p-1": {"email": "a@b.org"}}
+
+    assert run(["-C", str(tmp_path), "erase", "card", "c"]) == 0
+    assert capsys.readouterr().out == (
+        "lane 0: 0 events of 0 had personal values: erased.\nlane 1: 1 event of 1 had personal values: erased.\n"
+    )
+    with lane.reading() as log:
+        assert log.personal("payment", ["p-1"]) == {}
+
+
+def test_what_one_lane_does_not_have_yet_is_told_by_apply_and_doctor(tmp_path: Path) -> None:
+    project = lanes_at(tmp_path)
     assert project.unapplied() == []
     (tmp_path / "features.yaml").write_text(FEATURES.replace("1d", "2d"))
     project = app.open(tmp_path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
+    from shroff.app import Project
     from shroff.decisions.erasing import Written
 
 
@@ -30,11 +31,37 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     of several fields as a JSON list. Entries of quarantine in which the key stands are named, and stay until somebody
     drops them. Mails about these events that lie in the mailbox go, too, with all tests of notices, of which nobody
     knows whom they showed; links in mails answer nothing any more. Notes and files in cases about these events may name
-    anybody: they are counted, and go with --notes, or where a question about them is answered by yes. What was sent to
-    other systems, backups among them, is not reached from here.
+    anybody: they are counted, and go with --notes, or where a question about them is answered by yes. With several
+    lanes it is done in each. What was sent to other systems, backups among them, is not reached from here.
     """
+    project = session.project
+    several = [one for one in project.each_lane() if one.has_log()] if project.is_parted else []
+    options = _Options(entity, key, is_dry=is_dry, wants_notes=wants_notes)
+    done = [_erased(session, one, options) for one in several or [project]]
+    if several:
+        lanes = [{"lane": one.places.lane, **document} for one, (document, _, _) in zip(several, done, strict=True)]
+        texts = [f"lane {one.places.lane}: {text}" for one, (_, text, _) in zip(several, done, strict=True)]
+        session.answer({"lanes": lanes}, "\n".join(texts))
+    else:
+        session.answer(*done[0][:2])
+    session.next(next((hint for _, _, hint in done if hint), "shroff verify"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What is asked for."""
+
+    entity: str
+    key: str
+    is_dry: bool
+    wants_notes: bool
+
+
+def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[str, Any], str, str]:
+    """Erase in one log; gives the answer as JSON and as text, and which command shows what is left."""
+    is_dry = asked.is_dry
     with bars("looking through the log, events") as (looking,):
-        found = session.project.erase(entity, key, is_dry=is_dry, progress=looking, waits=session.waits)
+        found = project.erase(asked.entity, asked.key, is_dry=is_dry, progress=looking, waits=session.waits)
     written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
     del document["written"], document["of"]
@@ -43,20 +70,26 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     if found.mails or found.letters:
         gone, told = "would be removed" if is_dry else "removed", many(found.letters, "letter")
         text += f"\n{many(found.mails, 'mail')} in the mailbox, and for whom {told} was: {gone}."
+    hint = ""
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
         text += f"\nThe key stands in {many(len(found.quarantined), 'entry', 'entries')} of quarantine: {numbers}."
+        lane = "" if project.places.lane is None else f"--lane {project.places.lane} "
+        hint = f"shroff {lane}quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
-        goes = not is_dry and (wants_notes or _is_wanted(session, written))
+        goes = not is_dry and (asked.wants_notes or _is_wanted(session, written))
         if goes:
-            session.project.forget_written(written, found.of)
+            project.forget_written(written, found.of)
         end = (
-            "removed" if goes else "would be removed" if is_dry and wants_notes else "they stay; '--notes' removes them"
+            "removed"
+            if goes
+            else "would be removed"
+            if is_dry and asked.wants_notes
+            else "they stay; '--notes' removes them"
         )
         text += f"\n{_told(written)}: {end}."
         document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}
-    session.answer(document, text)
-    session.next(f"shroff quarantine show {found.quarantined[0]}" if found.quarantined else "shroff verify")
+    return document, text, hint
 
 
 def _told(written: Written) -> str:
