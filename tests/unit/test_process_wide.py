@@ -12,14 +12,18 @@ from threading import Event, Thread
 import pytest
 
 from shroff.config import threads_asleep
-from shroff.decisions.collector import THRESHOLDS, calm_collector
+from shroff.decisions.collector import SHORT, THRESHOLDS, calm_collector, short_collector
 from shroff.decisions.ingest import TURN_S, short_turns
 from shroff.decisions.process_wide import ProcessWide
 
 
 @pytest.mark.parametrize(
     "setting, now, wanted",
-    [(calm_collector, gc.get_threshold, THRESHOLDS), (short_turns, sys.getswitchinterval, TURN_S)],
+    [
+        (calm_collector, gc.get_threshold, THRESHOLDS),
+        (short_collector, gc.get_threshold, SHORT),
+        (short_turns, sys.getswitchinterval, TURN_S),
+    ],
 )
 def test_who_ends_last_puts_back_what_was_before_both(setting: ProcessWide, now: Callable[[], object], wanted: object):
     before, frozen = now(), gc.get_freeze_count()
@@ -40,6 +44,16 @@ def test_who_ends_last_puts_back_what_was_before_both(setting: ProcessWide, now:
     thread.join()
 
     assert (now(), gc.get_freeze_count()) == (before, frozen)
+
+
+def test_what_a_service_keeps_out_of_the_collector_stays_so_beside_other_work():
+    with short_collector():
+        frozen = gc.get_freeze_count()
+        with calm_collector():
+            assert gc.get_threshold() == THRESHOLDS
+
+        assert gc.get_threshold() == SHORT
+        assert gc.get_freeze_count() >= frozen > 0
 
 
 def test_it_is_put_back_after_an_error_and_can_be_changed_again():

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from shroff.decisions.collector import calm_collector
+from shroff.decisions.collector import short_collector
 from shroff.decisions.feeding import Feed, Feeding
 from shroff.decisions.inbox import Inbox
 from shroff.decisions.ingest import short_turns
@@ -79,7 +79,7 @@ class Answering:
 
         Raises: as `working.Leading.run`. What is not answered stays in line.
         """
-        with short_turns(), calm_collector(), self._held:
+        with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
             self._posts.open(self._begun(self._writer))
