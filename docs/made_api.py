@@ -10,9 +10,9 @@ from docs.made_files import MADE, markdown_table
 from shroff.client import Client
 from shroff.people.access import RIGHTS, Right
 from shroff.web.metrics import Requests
+from shroff.web.openapi import kind_of, schema_of, shapes
 from shroff.web.operating import FAMILIES
 from shroff.web.routes import OPEN_BELOW, Route
-from shroff.web.schemas import SCHEMAS
 from shroff.web.table import ROUTES
 
 INTRODUCTION = (
@@ -57,19 +57,22 @@ def _route(route: Route) -> str:
     if told.body is not None:
         many = ", or a list of them, or JSON lines (`application/x-ndjson`)" if told.is_many else ""
         lines.append(f"\nBody: {_named(told.body)}{many}.\n")
-    answers = [("200", f"{told.meaning} {_named(told.answer)}".strip())]
-    answers += [(str(status), words) for status, words in sorted(told.problems.items()) if words]
-    lines.append("\n" + markdown_table(("status", "answer"), answers))
+    answers = {200: f"{told.meaning} {'' if route.answer is None else _named(schema_of(route.answer))}".strip()}
+    answers |= {status: f"{words} {_named(schema_of(type_))}" for status, (words, type_) in told.others.items()}
+    answers |= {status: words for status, words in told.problems.items() if words}
+    rows = [(str(status), words) for status, words in sorted(answers.items())]
+    lines.append("\n" + markdown_table(("status", "answer"), rows))
     return "".join(lines)
 
 
-def _named(schema: Mapping[str, Any] | None) -> str:
-    if schema is None:
-        return ""
+def _named(schema: Mapping[str, Any]) -> str:
     if "x-event" in schema:
         return "the fields of an event of this type"
-    names = [name for name in SCHEMAS if f"/{name}'" in f"{schema}"]
-    return ", ".join(f"[{name}](#{name.lower()})" for name in names) or "a JSON object"
+    return "a JSON object" if schema.get("type") == "object" else kind_of(schema, _link)
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
 
 
 def _client() -> str:
@@ -98,13 +101,10 @@ def _metrics() -> str:
 
 
 def _shapes() -> Iterator[str]:
-    for name, schema in SCHEMAS.items():
+    for name, schema in sorted(shapes(ROUTES).items()):
         rows = []
         for field, one in schema["properties"].items():
-            kinds = one.get("type", "")
-            kind = " or ".join(kinds) if isinstance(kinds, list) else kinds or _named(one)
-            words = one.get("description", "")
-            if "enum" in one:
-                words = f"{words} One of {', '.join(str(value) for value in one['enum'] if value is not None)}."
-            rows.append((f"`{field}`", kind, "" if field in schema["required"] else "may be missing", words.strip()))
-        yield f"\n### {name}\n\n{markdown_table(('field', 'type', '', 'meaning'), rows)}"
+            missing = "" if field in schema.get("required", ()) else "may be missing"
+            rows.append((f"`{field}`", kind_of(one, _link), missing, one.get("description", "")))
+        words = " ".join(schema.get("description", "").split())
+        yield f"\n### {name}\n\n{words}\n\n{markdown_table(('field', 'type', '', 'meaning'), rows)}"

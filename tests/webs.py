@@ -26,6 +26,7 @@ from shroff.web.gate import Gate as GateContract
 from shroff.web.gate import gate_of
 from shroff.web.service import Limits, Service
 from shroff.web.table import table
+from tests.answered import Schemas
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -91,11 +92,13 @@ class Answered:
 
 
 class Asker:
-    """Asks an application, as an admin if nothing else is said."""
+    """Asks an application, as an admin if nothing else is said. Each answer is held against the OpenAPI document."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.told = service, list[str]()
-        self._application = Application(service, table(service.project.definitions), self.told.append)
+        routes = table(service.project.definitions)
+        self._application = Application(service, routes, self.told.append)
+        self._schemas = Schemas(routes, service.project.definitions)
 
     async def ask(
         self,
@@ -131,7 +134,9 @@ class Asker:
         start, *parts = messages
         found = {name.decode(): value.decode() for name, value in start["headers"]}
         cookies = tuple(value.decode() for name, value in start["headers"] if name == b"set-cookie")
-        return Answered(start["status"], found, b"".join(part["body"] for part in parts), cookies)
+        answered = Answered(start["status"], found, b"".join(part["body"] for part in parts), cookies)
+        self._schemas.check(method, bare, answered)
+        return answered
 
 
 class Browser:

@@ -99,11 +99,14 @@ def test_a_role_is_changed_with_a_reason_as_who_asks(bank, told):
             assert (await send(browser, "/models/m-1", **form)).status == 422
         api = await call(browser, "POST", "/api/v1/models/m-1", {"do": "promote", "reason": "again"})
         assert (api.status, api.json()["failed"][0]["name"]) == (409, "brier")
+        api = await call(browser, "POST", "/api/v1/models/m-1", {"do": "unshadow", "reason": "enough"})
+        assert (api.status, api.json()["why_not"]) == (200, "the log is away")
         assert told == [
             ("promote", "ann", ()),
             ("promote", "ann", ("brier at most 0.1",)),
             ("shadow", "ann", ()),
             ("promote", "ann", ()),
+            ("unshadow", "ann", ()),
         ]
         with asks.service.desk.store.look() as look:
             reasons = [msgspec.json.decode(row.after)["reason"] for row in look.record(Wanted(action="model.ask"))]

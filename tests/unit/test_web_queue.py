@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +404,41 @@ def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():
     assert here.case(3) == "/cases/3?state=closed&row=7"
     assert where_from({"filter": here.filter, "row": "-1"}).queue == "/queue?state=closed"
     assert where_of({"row": "9999"}).row == 0
+
+
+def test_everything_that_is_done_with_a_case_is_answered_as_the_document_says(bank):
+    later = time_text(time.time_ns() // 1_000_000 + DAY_MS)
+    wanted = (  # each answer is held against the document by `Asker`
+        ("POST", "cases/1/claim", {}),
+        ("POST", "cases/1/release", {}),
+        ("POST", "cases/claim-next", {}),
+        ("POST", "cases/1/assign", {"to": "ann"}),
+        ("POST", "cases/1/note", {"text": "called them"}),
+        ("POST", "cases/1/escalate", {"text": "hard"}),
+        ("POST", "cases/1/snooze", {"until": later}),
+        ("POST", "cases/1/undo", {"undo": 1}),
+        ("POST", "cases/1/decide", {"verdict": "genuine"}),
+        ("POST", "cases/1/reopen", {"text": "again"}),
+        ("POST", "cases/bulk", {"action": "snooze", "cases": [{"id": 2}, {"id": 99}], "until": later}),
+        ("POST", "cases/undo", {"undo": 3}),
+        ("GET", "cases/1", None),
+        ("GET", "capacity", None),
+        ("PUT", "views/mine", {"query": "state=open"}),
+        ("GET", "views", None),
+        ("DELETE", "views/mine", None),
+        ("GET", "records", None),
+    )
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        for method, path, body in wanted:
+            sent = b"" if body is None else msgspec.json.encode(body)
+            found = await browser.send(method, f"/api/v1/{path}", sent, csrf)
+            assert found.status == 200, (path, found.body)
+        attached = await browser.send(
+            "POST", "/api/v1/cases/1/attach?name=a.txt", b"seen", {**csrf, "content-type": "text/plain"}
+        )
+        assert attached.status == 200
+        assert (await browser.get(f"/api/v1/cases/1/files/{attached.json()['file']}")).body == b"seen"
+
+    run(bank, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from shroff.cli.users import at_desk, moment_text
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
+    from shroff.people.documents import KeyDocument
     from shroff.people.store import Key
 
 
@@ -76,7 +77,7 @@ def _used(key: Key) -> str:
     return "never" if key.used_at_ms is None else moment_text(key.used_at_ms)
 
 
-def document(key: Key) -> dict[str, Any]:
+def document(key: Key) -> KeyDocument:
     """A key as JSON, with nothing that opens a door."""
     from shroff.people.documents import of_key
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -52,7 +52,7 @@ class Session:
         """The project, if the command came as far as to open it."""
         return self._project
 
-    def answer(self, document: dict[str, Any], text: str) -> None:
+    def answer(self, document: Mapping[str, object], text: str) -> None:
         """Give the command's answer: as a document, or as text for people."""
         if self.is_json:
             self.line(dump(document))

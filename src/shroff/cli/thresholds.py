@@ -51,7 +51,7 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
         found, applied = session.project.thresholds(event, model=model, apply=apply, waits=session.waits)
     except NoChampionError as error:
         raise UsageError(f"{error} Name one of the registry with --model.") from None
-    document = found.as_document()
+    document: dict[str, object] = {**found.as_document()}
     if applied is not None:
         document |= {"in_force": applied.in_force, "why_not": applied.why_not}
     session.answer(document, _text(found, applied))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.desk import Desk
+    from shroff.people.documents import UserDocument
     from shroff.people.store import User
 
 ROLES = "admin, analyst, author or viewer"
@@ -86,7 +87,7 @@ def moment_text(moment_ms: int) -> str:
     return time_text(moment_ms)
 
 
-def document(user: User) -> dict[str, Any]:
+def document(user: User) -> UserDocument:
     """A user as JSON, with nothing that opens a door."""
     from shroff.people.documents import of_user
 

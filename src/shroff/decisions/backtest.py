@@ -13,6 +13,16 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from shroff.decisions.backtest_document import (
+    ReportBalance,
+    ReportCell,
+    ReportDocument,
+    ReportHits,
+    ReportLearnt,
+    ReportRow,
+    ReportRule,
+    ReportSide,
+)
 from shroff.decisions.backtest_judged import LABELS, NONE, Judged, Span, Verdicts, judge
 from shroff.decisions.backtest_learnt import Learnt, learnt_of, learnt_rows
 from shroff.decisions.backtest_tally import (
@@ -100,7 +110,7 @@ class Report:
         """An amount as JSON has it."""
         return show_decimal(minor, self.definitions.settings.money_places)
 
-    def document(self, rows: int = ROWS) -> dict[str, Any]:
+    def document(self, rows: int = ROWS) -> ReportDocument:
         """All of it as JSON has it, with the first changed events."""
         return {
             "draft": list(self.draft),
@@ -129,22 +139,22 @@ class Report:
         settings = self.definitions.settings
         return [words_of(one, settings.money_places, settings.currency) for one in self.explored]
 
-    def changed(self, count: int) -> list[dict[str, Any]]:
+    def changed(self, count: int) -> list[ReportRow]:
         """The first events whose outcome is another one, type by type in log order."""
-        found: list[dict[str, Any]] = []
+        found: list[ReportRow] = []
         for judged in self.verdicts.types.values():
             if len(found) < count:
                 found += self._rows(judged, changed_rows(judged)[: count - len(found)])
         return found
 
-    def all_changed(self) -> Iterator[list[dict[str, Any]]]:
+    def all_changed(self) -> Iterator[list[ReportRow]]:
         """All of them, in pieces."""
         for judged in self.verdicts.types.values():
             rows = changed_rows(judged)
             for first in range(0, len(rows), PIECE_ROWS):
                 yield self._rows(judged, rows[first : first + PIECE_ROWS])
 
-    def _rows(self, judged: Judged, rows: Any) -> list[dict[str, Any]]:
+    def _rows(self, judged: Judged, rows: Any) -> list[ReportRow]:
         ids = judged.ids.take(pa.array(rows, pa.int64())).to_pylist()
         columns = zip(
             *(column[rows].tolist() for column in (judged.seqs, judged.times_ms, judged.old, judged.new)),
@@ -172,11 +182,18 @@ class Report:
             )
         ]
 
-    def _cell(self, cell: Cell) -> dict[str, Any]:
-        named = {"event": cell.event, "old": cell.old, "new": cell.new, "label": cell.label}
-        return {**named, "immature": cell.is_immature, "count": cell.count, "money": self.money(cell.amount_minor)}
+    def _cell(self, cell: Cell) -> ReportCell:
+        return {
+            "event": cell.event,
+            "old": cell.old,
+            "new": cell.new,
+            "label": cell.label,
+            "immature": cell.is_immature,
+            "count": cell.count,
+            "money": self.money(cell.amount_minor),
+        }
 
-    def _rule(self, one: RuleTally) -> dict[str, Any]:
+    def _rule(self, one: RuleTally) -> ReportRule:
         rule = one.rule
         return {
             "id": rule.id,
@@ -191,12 +208,21 @@ class Report:
             "old": self._hits(one.old),
         }
 
-    def _hits(self, hits: Hits) -> dict[str, Any]:
-        precision = None if hits.precision is None else round(hits.precision, 4)
-        amounts = {"money": self.money(hits.amount_minor), "fraud_money": self.money(hits.fraud_minor)}
-        return {"hits": hits.count, **hits.by_label, "immature": hits.immature, "precision": precision, **amounts}
+    def _hits(self, hits: Hits) -> ReportHits:
+        labels = hits.by_label
+        return {
+            "hits": hits.count,
+            "fraud": labels["fraud"],
+            "genuine": labels["genuine"],
+            "unclear": labels["unclear"],
+            "none": labels["none"],
+            "immature": hits.immature,
+            "precision": None if hits.precision is None else round(hits.precision, 4),
+            "money": self.money(hits.amount_minor),
+            "fraud_money": self.money(hits.fraud_minor),
+        }
 
-    def _balance(self, one: Balance) -> dict[str, Any]:
+    def _balance(self, one: Balance) -> ReportBalance:
         ends = one.interval_minor if one.is_known else None
         low, high = (None, None) if ends is None else (self.money(round(end)) for end in ends)
         return {
@@ -210,7 +236,7 @@ class Report:
             "labelled": one.labelled,
         }
 
-    def _learnt(self) -> dict[str, Any] | None:
+    def _learnt(self) -> ReportLearnt | None:
         one = self.learnt
         if one is None:
             return None
@@ -223,7 +249,7 @@ class Report:
             "balance": self._balance(one.balance),
         }
 
-    def _side(self, side: Side) -> dict[str, Any]:
+    def _side(self, side: Side) -> ReportSide:
         return {
             "frauds_stopped": side.frauds_stopped,
             "fraud_money_stopped": self.money(side.fraud_minor),
@@ -406,11 +432,11 @@ def write_changed(report: Report, out: Path) -> int:
     return count
 
 
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
+def _typed(row: ReportRow) -> dict[str, Any]:
     return {**row, "time": datetime.fromisoformat(row["time"]), "money": Decimal(row["money"])}
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def _flat(row: ReportRow) -> dict[str, Any]:
     return {**row, "old_rules": " ".join(row["old_rules"]), "rules": " ".join(row["rules"])}
 
 

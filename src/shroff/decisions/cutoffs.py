@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final, TypedDict
 
 import numpy as np
 
@@ -43,6 +42,70 @@ class WhatIf:
 AS_IT_IS: Final = WhatIf()
 
 
+class CutoffsPoint(TypedDict):
+    """Two cut-offs and what they come to in a day."""
+
+    review_at: float | None
+    decline_at: float | None
+    cost: str | None
+    missed: str | None
+    false_declines: str | None
+    reviews: float
+    reviews_cost: str | None
+    frauds_stopped: float
+
+
+class CutoffsFold(TypedDict):
+    """The cut-offs by which one fold was judged."""
+
+    review_at: float | None
+    decline_at: float | None
+    cost: str | None
+
+
+class CutoffsElsewhere(TypedDict):
+    """The out-of-fold estimate: what such cut-offs cost on events on which they were not chosen."""
+
+    cost: str | None
+    low: str | None
+    high: str | None
+    reviews: float
+    frauds_stopped: float
+    folds: list[CutoffsFold]
+
+
+class CutoffsDocument(TypedDict):
+    """Cut-offs as JSON: `expected_cost` and the curve are a day's."""
+
+    model: str
+    event: str
+    review_at: float | None
+    decline_at: float | None
+    expected_cost: str | None
+    expected_cost_low: str | None
+    expected_cost_high: str | None
+    chosen_on_these_events: bool
+    elsewhere: CutoffsElsewhere | None
+    elsewhere_why_not: str
+    drawn: str
+    cost_without_score: str | None
+    review_at_interval: Cuts | None
+    decline_at_interval: Cuts | None
+    best: CutoffsPoint
+    now: CutoffsPoint | None
+    tried: CutoffsPoint | None
+    curve: list[CutoffsPoint]
+    reviews_a_day: float | None
+    reviews_by_rules: float
+    rules_beyond_people: bool
+    reviews_busiest_day: int
+    days_over: int
+    days: int
+    events: int
+    frauds: int
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
     """What cut-offs of a model's score come to.
@@ -74,8 +137,8 @@ class Cutoffs:
         limit = self.terms.reviews_a_day
         return limit is not None and self.found.without.reviews > limit
 
-    def as_document(self) -> dict[str, Any]:
-        """As JSON: `expected_cost` and the curve are a day's."""
+    def as_document(self) -> CutoffsDocument:
+        """As JSON."""
         found, places = self.found, self.money_places
         elsewhere = found.elsewhere
         return {
@@ -93,10 +156,10 @@ class Cutoffs:
             "cost_without_score": money_text(found.without.cost, places),
             "review_at_interval": found.reviews_at,
             "decline_at_interval": found.declines_at,
-            "best": _point(asdict(found.best), places),
-            "now": None if found.now is None else _point(asdict(found.now), places),
-            "tried": None if self.tried is None else _point(asdict(self.tried), places),
-            "curve": [_point(asdict(one), places) for one in found.curve],
+            "best": _point(found.best, places),
+            "now": None if found.now is None else _point(found.now, places),
+            "tried": None if self.tried is None else _point(self.tried, places),
+            "curve": [_point(one, places) for one in found.curve],
             "reviews_a_day": self.terms.reviews_a_day,
             "reviews_by_rules": found.without.reviews,
             "rules_beyond_people": self.is_beyond_people,
@@ -109,7 +172,7 @@ class Cutoffs:
         }
 
 
-def _elsewhere(found: Elsewhere, places: int) -> dict[str, Any]:
+def _elsewhere(found: Elsewhere, places: int) -> CutoffsElsewhere:
     return {
         "cost": money_text(found.cost, places),
         "low": money_text(found.low, places),
@@ -120,14 +183,22 @@ def _elsewhere(found: Elsewhere, places: int) -> dict[str, Any]:
     }
 
 
-def _fold(cuts: Cuts, cost: float, places: int) -> dict[str, Any]:
+def _fold(cuts: Cuts, cost: float, places: int) -> CutoffsFold:
     review_at, decline_at = cuts
     return {"review_at": review_at, "decline_at": decline_at, "cost": money_text(cost, places)}
 
 
-def _point(found: Mapping[str, Any], places: int) -> dict[str, Any]:
-    amounts = ("cost", "missed", "false_declines", "reviews_cost")
-    return {name: money_text(value, places) if name in amounts else value for name, value in found.items()}
+def _point(found: Point, places: int) -> CutoffsPoint:
+    return {
+        "review_at": found.review_at,
+        "decline_at": found.decline_at,
+        "cost": money_text(found.cost, places),
+        "missed": money_text(found.missed, places),
+        "false_declines": money_text(found.false_declines, places),
+        "reviews": found.reviews,
+        "reviews_cost": money_text(found.reviews_cost, places),
+        "frauds_stopped": found.frauds_stopped,
+    }
 
 
 def cutoffs_of(

@@ -23,6 +23,7 @@ from shroff.decisions.key_index import KeyIndex
 from shroff.decisions.scoring import LoadModel
 from shroff.decisions.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
+from shroff.events.event import Scalar
 from shroff.language.printing import as_written
 from shroff.language.shares import key_text
 from shroff.rules.wording import sentence
@@ -35,9 +36,9 @@ class Usual(msgspec.Struct, frozen=True):
     """What a feature was at this entity's earlier decisions; values as a decision shows them."""
 
     count: int
-    lowest: object
-    median: object
-    highest: object
+    lowest: Scalar
+    median: Scalar
+    highest: Scalar
 
 
 class FeatureLine(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class FeatureLine(msgspec.Struct, frozen=True):
     definition: str
     entity: str
     key: str | None
-    value: object
+    value: Scalar
     earlier: Usual | None
 
 

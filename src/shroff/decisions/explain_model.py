@@ -20,7 +20,7 @@ from shroff.decisions.explain_past import Seen, reader_of
 from shroff.decisions.policy import outcome
 from shroff.decisions.scoring import Scorer
 from shroff.errors import StateError, UsageError
-from shroff.events.event import canonical_value
+from shroff.events.event import Scalar, canonical_value
 from shroff.language.columns import column_of
 from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.values import Value
@@ -76,9 +76,9 @@ class ChangeLine(msgspec.Struct, frozen=True):
     """
 
     code: str
-    value: object
-    until: object
-    now: object
+    value: Scalar
+    until: Scalar
+    now: Scalar
     outcome: str
     text: str
 

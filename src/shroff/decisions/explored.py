@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from shroff.decisions.backtest_document import ExploredDocument
 from shroff.decisions.backtest_judged import FRAUD, UNCLEAR, Judged
 from shroff.decisions.backtest_tally import exact_sums
 from shroff.decisions.policy import OUTCOMES
@@ -40,8 +41,8 @@ class Explored:
     cost_minor: int
     found: DeclinePrecision
 
-    def document(self, money_places: int) -> dict[str, Any]:
-        """As JSON has it; numbers of what these events stand for are estimates."""
+    def document(self, money_places: int) -> ExploredDocument:
+        """As JSON has it."""
         one = self.found
         return {
             "event": self.event,

@@ -23,7 +23,7 @@ from shroff.rules.silences import rule_of
 
 if TYPE_CHECKING:
     from shroff.decisions.checked_files import CheckedFiles
-    from shroff.decisions.lists import Change, Edited, Entry, Summary
+    from shroff.decisions.lists import Change, Edited, Entry, ListSummary
 
 FOLDER: Final = "lists/"
 ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
@@ -41,7 +41,7 @@ class ListFiles(Additions):
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
 
-    def lists(self) -> list[Summary]:
+    def lists(self) -> list[ListSummary]:
         """The project's lists, and what reads them."""
         from shroff.decisions.lists import file_of, summaries
 

@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ListSummary:
     """A list for an overview: how many lines it has, and the features and rules that ask it."""
 
     name: str
@@ -74,7 +74,7 @@ def known_list(name: str, definitions: Definitions) -> str:
     raise UsageError(f"there is no list {name!r}. {hint}")
 
 
-def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[Summary]:
+def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[ListSummary]:
     """All lists of a project by name, with the texts of their files."""
     readers: dict[str, list[str]] = {name: [] for name in definitions.reference.lists}
     for name, feature in definitions.features.items():
@@ -84,7 +84,7 @@ def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[Summar
         nodes = (rule.when, *(part for part in rule.reason if not isinstance(part, str)))
         for asked in sorted({asked for node in nodes for asked in _asked(node)}):
             readers[asked].append(f"rule {rule.id}")
-    return [Summary(name, count(texts[file_of(name)]), tuple(readers[name])) for name in sorted(readers)]
+    return [ListSummary(name, count(texts[file_of(name)]), tuple(readers[name])) for name in sorted(readers)]
 
 
 def _asked(node: Node) -> list[str]:

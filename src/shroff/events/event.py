@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,9 @@ from shroff.language.values import (
     show_number,
     show_time,
 )
+
+TimeText: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]  # by `time_text`
+Scalar: TypeAlias = str | int | float | bool | None  # a value of a field or feature as JSON has it
 
 SAFE_INTEGER_MAX: Final = 2**53  # beyond it a reader that holds numbers as floats would lose digits
 YEAR_1000_MS: Final = -30_610_224_000_000

@@ -25,7 +25,7 @@ ALERTS_KEPT: Final = 1_000
 SHOWN: Final = 5  # names in a line of `doctor`
 
 
-class Figure(msgspec.Struct, frozen=True):
+class DriftFigure(msgspec.Struct, frozen=True):
     """How far one thing has moved, as metrics show it."""
 
     name: str
@@ -36,7 +36,7 @@ class Figure(msgspec.Struct, frozen=True):
     is_unclear: bool = False
 
 
-class Look(msgspec.Struct, frozen=True):
+class DriftLook(msgspec.Struct, frozen=True):
     """What was seen when somebody last looked at an event type."""
 
     looked_at: str
@@ -45,7 +45,7 @@ class Look(msgspec.Struct, frozen=True):
     reference_rows: int
     recent_rows: int
     limit: float
-    figures: tuple[Figure, ...]
+    figures: tuple[DriftFigure, ...]
 
 
 class DriftAlert(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class DriftRecord(msgspec.Struct, frozen=True):
     """The file: the last look at each event type, and alerts, the oldest first."""
 
     version: int = 1
-    looks: dict[str, Look] = {}
+    looks: dict[str, DriftLook] = {}
     alerts: tuple[DriftAlert, ...] = ()
 
     def open_alert(self, event: str) -> DriftAlert | None:
@@ -85,10 +85,11 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     if last is not None and parse_time(last.as_of) > report.as_of_ms:
         return record
     figures = tuple(
-        Figure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen, one.is_unclear) for one in report.found
+        DriftFigure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen, one.is_unclear)
+        for one in report.found
     )
     rows = report.reference.rows, report.recent.rows
-    look = Look(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
+    look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
     standing, moved = record.open_alert(report.event), tuple(one.name for one in report.moved)
     alerts = tuple(one for one in record.alerts if one is not standing)
     is_unclear = standing is not None and any(one.name in standing.moved for one in report.unclear)
@@ -129,7 +130,7 @@ def findings(places: config.Places) -> list[Finding]:
     return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
 
 
-def _finding(event: str, look: Look, alert: DriftAlert | None) -> Finding:
+def _finding(event: str, look: DriftLook, alert: DriftAlert | None) -> Finding:
     looked = f"seen {look.looked_at}, as of {look.as_of}"
     unclear = sum(one.is_unclear for one in look.figures)
     few = f"too few events to tell of {unclear:,} of {len(look.figures):,} ({look.recent_rows:,} recent)"

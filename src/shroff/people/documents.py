@@ -2,24 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, TypedDict
 
 import msgspec
 
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.people.audit import Row
 from shroff.people.sessions import Open
 from shroff.people.store import Key, User
-from shroff.people.users import shown
+from shroff.people.users import UserShown, shown
+
+_Value = Annotated[object, msgspec.Meta(description="Any JSON: what was there before or after, null for nothing.")]
 
 
-def of_user(user: User) -> dict[str, Any]:
+class UserDocument(UserShown):
+    """A user."""
+
+    id: str
+    made_at: TimeText
+    last_login_at: TimeText | None
+
+
+class KeyDocument(TypedDict):
+    """A key, without its text."""
+
+    id: str
+    name: str
+    role: str
+    scopes: list[str]
+    made_at: TimeText
+    made_by: str
+    expires_at: TimeText | None
+    revoked_at: TimeText | None
+    used_at: TimeText | None
+
+
+class SessionDocument(TypedDict):
+    """An open session."""
+
+    id: str
+    user: str
+    address: str
+    signed_in_at: TimeText
+    used_at: TimeText
+    ends_at: TimeText
+
+
+AuditRow = TypedDict(
+    "AuditRow",
+    {
+        "number": int,
+        "at": TimeText,
+        "who": str,
+        "name": str,
+        "via": str,
+        "action": str,
+        "subject": str,
+        "from": _Value,
+        "to": _Value,
+        "previous": str,
+        "hash": str,
+    },
+)
+
+
+def of_user(user: User) -> UserDocument:
     """A user."""
     made_at, last = time_text(user.made_at_ms), _moment(user.last_login_ms)
     return {"id": user.id, **shown(user), "made_at": made_at, "last_login_at": last}
 
 
-def of_key(key: Key) -> dict[str, Any]:
+def of_key(key: Key) -> KeyDocument:
     """A key, without its text."""
     return {
         "id": key.id,
@@ -34,7 +87,7 @@ def of_key(key: Key) -> dict[str, Any]:
     }
 
 
-def of_session(one: Open) -> dict[str, Any]:
+def of_session(one: Open) -> SessionDocument:
     """A session that is open, without its token."""
     return {
         "id": one.id,
@@ -46,7 +99,7 @@ def of_session(one: Open) -> dict[str, Any]:
     }
 
 
-def of_row(row: Row) -> dict[str, Any]:
+def of_row(row: Row) -> AuditRow:
     """A row of the record."""
     return {
         "number": row.number,

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from shroff.errors import UsageError, nearest
 from shroff.people import passwords
@@ -177,10 +177,27 @@ def as_who(user: User) -> Who:
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role])
 
 
-def shown(user: User) -> dict[str, Any]:
+class UserShown(TypedDict):
     """What people and the audit may see of a user."""
-    found: dict[str, Any] = {"name": user.name, "display_name": user.display_name, "email": user.email}
-    return {**found, "role": user.role.value, "disabled": user.is_disabled, "signs_in_by": signs_in_by(user)}
+
+    name: str
+    display_name: str
+    email: str
+    role: str
+    disabled: bool
+    signs_in_by: str
+
+
+def shown(user: User) -> UserShown:
+    """What people and the audit may see of a user."""
+    return {
+        "name": user.name,
+        "display_name": user.display_name,
+        "email": user.email,
+        "role": user.role.value,
+        "disabled": user.is_disabled,
+        "signs_in_by": signs_in_by(user),
+    }
 
 
 def signs_in_by(user: User) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Final, TypedDict
 
 import msgspec
 from msgspec.structs import replace
 
-from shroff.events.event import time_text
-from shroff.streams.log import FlagRow, Log, StuckRow
+from shroff.events.event import TimeText, time_text
+from shroff.streams.log import PENDING, FlagRow, Log, StuckRow
 from shroff.streams.sink import Outgoing
 
 Part = tuple[int, list[Outgoing]]  # rows, and the place that everything is behind once they are delivered
@@ -65,7 +65,23 @@ def flag_body(row: FlagRow) -> bytes:
     return msgspec.json.encode(flag_document(row, row.accuracy, row.time_ms))
 
 
-def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> dict[str, Any]:
+class Flag(TypedDict):
+    """A flag: one rule flagged one entity at one event."""
+
+    id: str
+    seq: int
+    rule: str
+    entity: str
+    key: str
+    event: str
+    reason: str
+    accuracy: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [PENDING, "FALSE_ALARM", "ACCURATE_PREDICTION"]})]
+    created: TimeText
+    time: TimeText
+    updated: TimeText
+
+
+def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> Flag:
     """A flag as it is answered, sent on and exported. Its id is its place and its rule."""
     created = time_text(row.time_ms)
     return {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.cases.case import FRAUD
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.notices.questions import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 EVENTS_MAX: Final = 20  # newest events of each case of the queue that are looked at
 _UNASKED: Final = (REFUSED, UNKNOWN, DROPPED)
+
+
+class CaseQuestion(TypedDict):
+    """A question to a customer about an event of a case."""
+
+    event: str
+    asked: TimeText
+    until: TimeText
+    verdict: str | None
+    answered: TimeText | None
+    trouble: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ def foremost(asked: Sequence[Asked]) -> Asked:
     return max(asked, key=lambda one: (one.said == FRAUD, bool(one.said)))
 
 
-def shown(one: Asked) -> dict[str, str | None]:
+def shown(one: Asked) -> CaseQuestion:
     """A question for programs."""
     return {
         "event": one.event,

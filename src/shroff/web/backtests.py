@@ -9,16 +9,16 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 import msgspec
 
 from shroff import config
+from shroff.decisions.backtest_document import ReportDocument
 from shroff.people.audit import Act
 from shroff.web.problems import ProblemError
 
@@ -45,6 +45,28 @@ class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from",
     start: str | None = None
     end: str | None = None
     as_of: str | None = None
+
+
+class BacktestRun(TypedDict):
+    """One backtest: how far it is, and its report once it is done."""
+
+    id: str
+    name: str
+    by: str
+    began_at_ms: int
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [WAITING, RUNNING, DONE, FAILED]})]
+    rule: str | None
+    etag: str | None
+    done: int
+    total: int
+    why_not: str | None
+    report: ReportDocument | None
+
+
+class BacktestRuns(TypedDict):
+    """All that were begun without waiting for them, the newest first, without their reports."""
+
+    backtests: list[BacktestRun]
 
 
 class Kept(msgspec.Struct):
@@ -206,7 +228,7 @@ def _job(draft: Draft, folder: Path, project: Path) -> dict[str, str | None]:
     return job | {"start": draft.start, "end": draft.end, "as_of": draft.as_of}
 
 
-def document(one: Kept) -> Mapping[str, Any]:
+def document(one: Kept) -> BacktestRun:
     """A backtest for who asks; the report stands in it as `shroff backtest --json` gives it."""
     return {
         "id": one.id,

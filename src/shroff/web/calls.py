@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shroff.events.definitions import EventType
     from shroff.events.event import Event
     from shroff.events.intake import Submission
+    from shroff.features.definitions import Feature
     from shroff.web.service import Service
 
 PROBLEMS: Final = {
@@ -54,7 +55,7 @@ def call_routes(definitions: Definitions) -> Iterator[Route]:
         event_type = definitions.events.types[call.event]
         right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
         handle = _handle(call.path)
-        yield Route("POST", call.path, right, handle, _told(call, event_type))
+        yield Route("POST", call.path, right, handle, _told(call, event_type, definitions.features))
         other = call.path.removesuffix("/") if call.path.endswith("/") else f"{call.path}/"
         yield Route("POST", other, right, handle)
 
@@ -136,7 +137,7 @@ async def _body(request: Request) -> bytes:
 # ---- for the OpenAPI document
 
 
-def _told(call: Call, event_type: EventType) -> Told:
+def _told(call: Call, event_type: EventType, features: Mapping[str, Feature]) -> Told:
     summary = (
         f"A {call.event} as an earlier service took it: decided, durable, answered as that service answered."
         if call.writes
@@ -146,13 +147,13 @@ def _told(call: Call, event_type: EventType) -> Told:
         "type": "object",
         "required": list(call.answer),
         "properties": {
-            name: {"type": "object", "properties": {one: {} for one in part}}
+            name: {"type": "object", "properties": {one: _of_type(features[one].type) for one in part}}
             if isinstance(part, tuple)
             else _of_type(part.type)
             for name, part in call.answer.items()
         },
     }
-    return Told(summary, "The answer of that service.", answer, _body_schema(call, event_type), PROBLEMS)
+    return Told(summary, "The answer of that service.", _body_schema(call, event_type), PROBLEMS, answer=answer)
 
 
 def _of_type(type_: Type) -> dict[str, Any]:

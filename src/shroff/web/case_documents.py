@@ -1,31 +1,246 @@
-"""Cases as they are answered: documents, and the shapes that the OpenAPI document has of them."""
+"""Cases as they are answered."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.cases.case import SCORE_PARTS, STATES, VERDICTS, Alert, Attached, Case, Happened, Totals
+from shroff.cases.case import SCORE_PARTS, STATES, VERDICTS, Alert, Attached, Happened, Totals
+from shroff.cases.case import Case as StoredCase
 from shroff.cases.deciding import Acted, Failed
 from shroff.cases.desk import CaseChangedError, CaseDesk
-from shroff.cases.reading import Capacity, Counted, Detail
-from shroff.events.event import time_text
+from shroff.cases.reading import Capacity as Day
+from shroff.cases.reading import Counted, Detail
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
-from shroff.web.schemas import COUNT, NULLABLE_TEXT, TEXT, TIME, Schema, list_of, record, ref
+from shroff.web.asked import CaseQuestion
+from shroff.web.schemas import Adopted, Schema
 
-_NULLABLE_TIME: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
-_VERDICT: Final[Schema] = {"type": "string", "enum": list(VERDICTS)}
-_NULLABLE_VERDICT: Final[Schema] = {"type": ["string", "null"], "enum": [*VERDICTS, None]}
-_MONEY: Final[Schema] = {
-    "type": ["object", "null"],
-    "required": ["amount", "currency"],
-    "properties": {"amount": TEXT, "currency": TEXT},
-}
-_PERSON: Final[Schema] = {"type": ["object", "null"], "properties": {"id": TEXT, "name": TEXT}}
+VERDICT: Final[Schema] = {"type": "string", "enum": list(VERDICTS)}
+_Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
+_State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+_Tag = Annotated[str, msgspec.Meta(description="What was seen of it. Send it back with what is done.")]
+_Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative where it is late.")]
+_Query = Annotated[str, msgspec.Meta(description="A filter as its address has it, such as state=open&min_stake=1000.")]
+_More = Annotated[dict[str, Any], msgspec.Meta(description="What else was recorded, by kind of line.")]
 
 
-def money(desk: CaseDesk, units: int | None) -> dict[str, str] | None:
+class Money(TypedDict):
+    """An amount with its currency."""
+
+    amount: str
+    currency: str
+
+
+class Person(TypedDict):
+    """A user by id and name."""
+
+    id: str
+    name: str
+
+
+class CaseBase(TypedDict):
+    """What every document of a case has."""
+
+    id: int
+    tag: _Tag
+    entity: str
+    key: str
+    state: _State
+    opened: TimeText
+    due: TimeText
+    left_s: _Left
+    assignee: Person | None
+    lock_until: TimeText | None
+    snoozed_until: TimeText | None
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    reason: str
+    stake: Money | None
+    customer: _Verdict | None
+    verdict: _Verdict | None
+    closed: TimeText | None
+    closed_by: Person | None
+    second_look: bool
+    first_verdict: _Verdict | None
+
+
+class Case(CaseBase):
+    """A case; `alerts` is how many it has."""
+
+    alerts: int
+
+
+class AlertLabel(TypedDict):
+    """The label of an alert."""
+
+    verdict: str
+    source: str | None
+    known_at: TimeText | None
+
+
+class CaseAlert(TypedDict):
+    """An alert of a case."""
+
+    event: str
+    seq: int
+    time: TimeText
+    due: TimeText
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    rules: list[str]
+    reason: str
+    amount: Money | None
+    verdict: _Verdict | None
+    decided: TimeText | None
+    label: AlertLabel | None
+    customer: _Verdict | None
+
+
+class CaseLine(TypedDict):
+    """A line of a case's history."""
+
+    at: TimeText
+    by: Person | None
+    what: str
+    words: str
+    more: _More
+
+
+class CaseFile(TypedDict):
+    """A file of a case."""
+
+    file: int
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    by: Person
+    at: TimeText
+
+
+class CaseDetail(CaseBase):
+    """A case with all that belongs to it."""
+
+    alerts: list[CaseAlert]
+    alert_count: int
+    notes: list[CaseLine]
+    history: list[CaseLine]
+    files: list[CaseFile]
+
+
+class CaseWhole(CaseDetail):
+    """The same, with the questions to the customer."""
+
+    questions: list[CaseQuestion]
+
+
+class CaseTotals(TypedDict):
+    """How many cases there are, and the money at stake."""
+
+    count: int
+    stake: Money | None
+
+
+class CaseList(TypedDict):
+    """A page of cases, and the totals of all of them."""
+
+    cases: list[Case]
+    totals: CaseTotals
+    next: str | None
+
+
+class CaseActed(TypedDict):
+    """A case that was decided or snoozed, and the number that undoes it."""
+
+    case: Case
+    undo: int
+    undo_until: TimeText
+
+
+class CaseFailed(TypedDict):
+    """A case with which something could not be done; `changed` says whether somebody else was first."""
+
+    id: int
+    detail: str
+    changed: bool
+
+
+class CasesActed(TypedDict):
+    """What became of many cases, and the number that undoes all of it."""
+
+    cases: list[Case]
+    failed: list[CaseFailed]
+    undo: int | None
+    undo_until: TimeText | None
+
+
+class CasesUndone(TypedDict):
+    """The cases as they are now, and those that somebody changed meanwhile."""
+
+    cases: list[Case]
+    changed: list[Case]
+
+
+class CaseSilenced(Case, Adopted):
+    """A case for whose key a rule is silent, or speaks again."""
+
+
+class CaseClaimed(TypedDict):
+    """The case that was claimed, null where there is none."""
+
+    case: Case | None
+
+
+class CaseView(TypedDict):
+    """A saved filter."""
+
+    name: str
+    query: _Query
+    shared: bool
+    owner: Person | None
+    count: int
+
+
+class CaseViews(TypedDict):
+    """Saved filters."""
+
+    views: list[CaseView]
+
+
+class RemovedView(TypedDict):
+    """The name of a filter that was removed."""
+
+    removed: str
+
+
+class SecondLooks(TypedDict):
+    """Second reviews: how many wait, were decided, and agreed with the first."""
+
+    waiting: int
+    decided: int
+    agreed: int
+    agreement: float | None
+
+
+class Capacity(TypedDict):
+    """How the day goes. `reviews_a_day` is what people can review in a day, by the policy."""
+
+    reviews_a_day: int | None
+    answered_today: int
+    closed_today: int
+    opened_today: int
+    open: CaseTotals
+    closed_an_hour: float
+    opened_an_hour: float
+    clear_at: TimeText | None
+    second_looks: SecondLooks
+
+
+def money(desk: CaseDesk, units: int | None) -> Money | None:
     """An amount with its currency; None where there is none."""
     return None if units is None else {"amount": show_decimal(units, desk.money_places), "currency": desk.currency}
 
@@ -38,7 +253,7 @@ def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
 
-def case(desk: CaseDesk, one: Case) -> dict[str, Any]:
+def case(desk: CaseDesk, one: StoredCase) -> Case:
     """One case for who asks."""
     return {
         "id": one.number,
@@ -67,9 +282,11 @@ def case(desk: CaseDesk, one: Case) -> dict[str, Any]:
     }
 
 
-def alert(desk: CaseDesk, one: Alert) -> dict[str, Any]:
+def alert(desk: CaseDesk, one: Alert) -> CaseAlert:
     """One alert of a case."""
-    label = {"verdict": one.label, "source": one.label_source, "known_at": _time(one.label_ms)} if one.label else None
+    label: AlertLabel | None = None
+    if one.label:
+        label = {"verdict": one.label, "source": one.label_source, "known_at": _time(one.label_ms)}
     return {
         "event": one.named,
         "seq": one.seq,
@@ -88,7 +305,7 @@ def alert(desk: CaseDesk, one: Alert) -> dict[str, Any]:
     }
 
 
-def happened(one: Happened) -> dict[str, Any]:
+def happened(one: Happened) -> CaseLine:
     """One line of a case's history; what nobody did has no name."""
     return {
         "at": time_text(one.at_ms),
@@ -99,7 +316,7 @@ def happened(one: Happened) -> dict[str, Any]:
     }
 
 
-def attached(one: Attached) -> dict[str, Any]:
+def attached(one: Attached) -> CaseFile:
     """A file of a case."""
     return {
         "file": one.number,
@@ -112,7 +329,7 @@ def attached(one: Attached) -> dict[str, Any]:
     }
 
 
-def detail(desk: CaseDesk, found: Detail) -> dict[str, Any]:
+def detail(desk: CaseDesk, found: Detail) -> CaseDetail:
     """A case with all that belongs to it."""
     return {
         **case(desk, found.case),
@@ -124,12 +341,12 @@ def detail(desk: CaseDesk, found: Detail) -> dict[str, Any]:
     }
 
 
-def acted(desk: CaseDesk, found: Acted) -> dict[str, Any]:
+def acted(desk: CaseDesk, found: Acted) -> CaseActed:
     """One case that was decided or snoozed, and what takes it back."""
     return {"case": case(desk, found.cases[0]), "undo": found.undo, "undo_until": time_text(found.until_ms)}
 
 
-def many(desk: CaseDesk, found: Acted | None, failed: list[Failed]) -> dict[str, Any]:
+def many(desk: CaseDesk, found: Acted | None, failed: list[Failed]) -> CasesActed:
     """What came of many cases."""
     return {
         "cases": [case(desk, one) for one in (found.cases if found else ())],
@@ -142,7 +359,7 @@ def many(desk: CaseDesk, found: Acted | None, failed: list[Failed]) -> dict[str,
     }
 
 
-def view(one: Counted) -> dict[str, Any]:
+def view(one: Counted) -> CaseView:
     """A view with its count."""
     kept = one.view
     return {
@@ -154,12 +371,12 @@ def view(one: Counted) -> dict[str, Any]:
     }
 
 
-def totals(desk: CaseDesk, one: Totals) -> dict[str, Any]:
+def totals(desk: CaseDesk, one: Totals) -> CaseTotals:
     """How many there are, and their money."""
     return {"count": one.count, "stake": money(desk, one.stake)}
 
 
-def capacity(desk: CaseDesk, one: Capacity) -> dict[str, Any]:
+def capacity(desk: CaseDesk, one: Day) -> Capacity:
     """How the day goes."""
     closed, opened = one.pace
     looks = one.second_looks
@@ -179,136 +396,3 @@ def capacity(desk: CaseDesk, one: Capacity) -> dict[str, Any]:
             "agreement": looks.rate,
         },
     }
-
-
-# ---- shapes
-
-_TAG: Final[Schema] = {"type": "string", "description": "What was seen of it. Send it back with what is done."}
-_CASE_FIELDS: Final[dict[str, Schema]] = {
-    "id": COUNT,
-    "tag": _TAG,
-    "entity": TEXT,
-    "key": TEXT,
-    "state": {"type": "string", "enum": list(STATES)},
-    "opened": TIME,
-    "due": TIME,
-    "left_s": {"type": "integer", "description": "Seconds until it is due; negative where it is late."},
-    "assignee": _PERSON,
-    "lock_until": _NULLABLE_TIME,
-    "snoozed_until": _NULLABLE_TIME,
-    "outcome": NULLABLE_TEXT,
-    "score": {"type": ["number", "null"]},
-    "rule": NULLABLE_TEXT,
-    "reason": TEXT,
-    "stake": _MONEY,
-    "customer": _NULLABLE_VERDICT,
-    "verdict": _NULLABLE_VERDICT,
-    "closed": _NULLABLE_TIME,
-    "closed_by": _PERSON,
-    "second_look": {"type": "boolean"},
-    "first_verdict": _NULLABLE_VERDICT,
-}
-CASE: Final = record(" ".join(_CASE_FIELDS), **_CASE_FIELDS, alerts={**COUNT, "description": "How many it has."})
-CASE_ALERT: Final = record(
-    "event seq time due outcome score rule rules reason amount verdict decided label customer",
-    event=TEXT,
-    seq=COUNT,
-    time=TIME,
-    due=TIME,
-    outcome=NULLABLE_TEXT,
-    score={"type": ["number", "null"]},
-    rule=NULLABLE_TEXT,
-    rules=list_of(TEXT),
-    reason=TEXT,
-    amount=_MONEY,
-    verdict=_NULLABLE_VERDICT,
-    decided=_NULLABLE_TIME,
-    label={"type": ["object", "null"]},
-    customer=_NULLABLE_VERDICT,
-)
-CASE_LINE: Final = record("at by what words more", at=TIME, by=_PERSON, what=TEXT, words=TEXT, more={"type": "object"})
-CASE_FILE: Final = record(
-    "file name media_type bytes sha256 by at",
-    file=COUNT,
-    name=TEXT,
-    media_type=TEXT,
-    bytes=COUNT,
-    sha256=TEXT,
-    by=_PERSON,
-    at=TIME,
-)
-CASE_QUESTION: Final = record(
-    "event asked until verdict answered trouble",
-    event=TEXT,
-    asked=TIME,
-    until=TIME,
-    verdict=_NULLABLE_VERDICT,
-    answered=_NULLABLE_TIME,
-    trouble=NULLABLE_TEXT,
-)
-CASE_WHOLE: Final = record(
-    " ".join([*_CASE_FIELDS, "alerts", "alert_count", "notes", "history", "files", "questions"]),
-    **_CASE_FIELDS,
-    alerts=list_of(ref("CaseAlert")),
-    alert_count=COUNT,
-    notes=list_of(ref("CaseLine")),
-    history=list_of(ref("CaseLine")),
-    files=list_of(ref("CaseFile")),
-    questions=list_of(ref("CaseQuestion")),
-)
-CASE_ACTED: Final = record("case undo undo_until", case=ref("Case"), undo=COUNT, undo_until=TIME)
-CASE_SILENCED: Final = {
-    "allOf": [
-        ref("Case"),
-        record("in_force why_not", in_force={"type": "boolean"}, why_not={"type": ["string", "null"]}),
-    ]
-}
-CASES_ACTED: Final = record(
-    "cases failed undo undo_until",
-    cases=list_of(ref("Case")),
-    failed=list_of(record("id detail changed", id=COUNT, detail=TEXT, changed={"type": "boolean"})),
-    undo={"type": ["integer", "null"]},
-    undo_until=_NULLABLE_TIME,
-)
-CASES_UNDONE: Final = record("cases changed", cases=list_of(ref("Case")), changed=list_of(ref("Case")))
-CASE_VIEW: Final = record(
-    "name query shared owner count",
-    name=TEXT,
-    query={"type": "string", "description": "A filter as its address has it, such as state=open&min_stake=1000."},
-    shared={"type": "boolean"},
-    owner=_PERSON,
-    count=COUNT,
-)
-CAPACITY: Final = record(
-    "reviews_a_day answered_today closed_today opened_today open closed_an_hour opened_an_hour clear_at second_looks",
-    reviews_a_day={"type": ["integer", "null"], "description": "What people can look at in a day, by the policy."},
-    answered_today=COUNT,
-    closed_today=COUNT,
-    opened_today=COUNT,
-    open=record("count stake", count=COUNT, stake=_MONEY),
-    closed_an_hour={"type": "number"},
-    opened_an_hour={"type": "number"},
-    clear_at=_NULLABLE_TIME,
-    second_looks=record(
-        "waiting decided agreed agreement",
-        waiting=COUNT,
-        decided=COUNT,
-        agreed=COUNT,
-        agreement={"type": ["number", "null"]},
-    ),
-)
-SCHEMAS: Final = {
-    "Capacity": CAPACITY,
-    "Case": CASE,
-    "CaseActed": CASE_ACTED,
-    "CaseAlert": CASE_ALERT,
-    "CaseFile": CASE_FILE,
-    "CaseQuestion": CASE_QUESTION,
-    "CaseLine": CASE_LINE,
-    "CaseSilenced": CASE_SILENCED,
-    "CaseView": CASE_VIEW,
-    "CaseWhole": CASE_WHOLE,
-    "CasesActed": CASES_ACTED,
-    "CasesUndone": CASES_UNDONE,
-}
-VERDICT: Final = _VERDICT

@@ -17,10 +17,10 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.web import case_documents as documents
 from shroff.web.asked import asked_about, shown
-from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.http import Headers, Json, Request, Response, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of
 from shroff.web.preconditions import ANY, seen, tags_of
-from shroff.web.problems import ProblemError
+from shroff.web.problems import ProblemError, ProblemMore
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -100,7 +100,7 @@ class Kept(msgspec.Struct, forbid_unknown_fields=True):
 # ---- reading
 
 
-async def cases(service: Service, request: Request) -> Response:
+async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
     """Cases that a filter finds, a part of them."""
     desk, query = service.cases, request.query
     wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
@@ -118,12 +118,12 @@ async def cases(service: Service, request: Request) -> Response:
     )
 
 
-async def case(service: Service, request: Request) -> Response:
+async def case(service: Service, request: Request) -> Json[documents.CaseWhole]:
     """One case with its alerts, notes, history, files and questions; its ETag says what was seen."""
     desk = service.cases
     found = await done(service, reading.detail, desk, request.who, number_of(request))
     asked = await service.in_thread(asked_about, service, found.alerts)
-    document = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
+    document: documents.CaseWhole = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
     return json_response(document, headers=_tagged(found.case))
 
 
@@ -141,7 +141,7 @@ async def file(service: Service, request: Request) -> Response:
     return Response(content, 200, found.media_type.encode(), headers)
 
 
-async def capacity(service: Service, request: Request) -> Response:
+async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
     """How the day goes, since midnight UTC or the time in `since`."""
     text = request.query.get("since", "")
     since_ms = _time(text, "since") if text else None
@@ -152,42 +152,42 @@ async def capacity(service: Service, request: Request) -> Response:
 # ---- one case
 
 
-async def claim(service: Service, request: Request) -> Response:
+async def claim(service: Service, request: Request) -> Json[documents.Case]:
     """Take it for oneself."""
     await body_of(request, Nothing, may_be_empty=True)
     return await _changed(service, request, working.claim)
 
 
-async def release(service: Service, request: Request) -> Response:
+async def release(service: Service, request: Request) -> Json[documents.Case]:
     """Give it back."""
     await body_of(request, Nothing, may_be_empty=True)
     return await _changed(service, request, working.release)
 
 
-async def assign(service: Service, request: Request) -> Response:
+async def assign(service: Service, request: Request) -> Json[documents.Case]:
     """Give it to somebody, or to nobody."""
     given = await body_of(request, Assigned)
     return await _changed(service, request, working.assign, given.to or "")
 
 
-async def escalate(service: Service, request: Request) -> Response:
+async def escalate(service: Service, request: Request) -> Json[documents.Case]:
     """Put it before those who decide what is hard."""
     return await _changed(service, request, working.escalate, (await body_of(request, Written)).text)
 
 
-async def reopen(service: Service, request: Request) -> Response:
+async def reopen(service: Service, request: Request) -> Json[documents.Case]:
     """Open it again."""
     return await _changed(service, request, working.reopen, (await body_of(request, Written)).text)
 
 
-async def note(service: Service, request: Request) -> Response:
+async def note(service: Service, request: Request) -> Json[documents.Case]:
     """Write something down."""
     given = await body_of(request, Written)
     found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
     return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
 
 
-async def attach(service: Service, request: Request) -> Response:
+async def attach(service: Service, request: Request) -> Json[documents.CaseFile]:
     """Add a file: its bytes as they are, its kind in Content-Type, its name in the query."""
     kind = request.header(b"content-type").decode("latin-1")
     content, name = await request.body(SIZE_MAX + 1), request.query.get("name", "")
@@ -195,7 +195,7 @@ async def attach(service: Service, request: Request) -> Response:
     return json_response(documents.attached(found))
 
 
-async def decide(service: Service, request: Request) -> Response:
+async def decide(service: Service, request: Request) -> Json[documents.CaseActed]:
     """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
     given, tag = await body_of(request, Answer), await _tag(service, request)
 
@@ -213,7 +213,7 @@ async def decide(service: Service, request: Request) -> Response:
     return _acted(service, await done(service, run))
 
 
-async def snooze(service: Service, request: Request) -> Response:
+async def snooze(service: Service, request: Request) -> Json[documents.CaseActed]:
     """Put it away until a moment."""
     until_ms = _time((await body_of(request, Until)).until, "until")
     tag = await _tag(service, request)
@@ -224,7 +224,7 @@ async def snooze(service: Service, request: Request) -> Response:
     return _acted(service, await done(service, run))
 
 
-async def undo(service: Service, request: Request) -> Response:
+async def undo(service: Service, request: Request) -> Json[documents.CasesUndone]:
     """Take back what was done a moment ago."""
     given = await body_of(request, Undo)
     if not 0 < given.undo <= LARGEST:
@@ -243,7 +243,7 @@ async def undo(service: Service, request: Request) -> Response:
 # ---- many
 
 
-async def claim_next(service: Service, request: Request) -> Response:
+async def claim_next(service: Service, request: Request) -> Json[documents.CaseClaimed]:
     """The free case with the least time left, of those that a filter finds: claimed. Null where there is none."""
     await body_of(request, Nothing, may_be_empty=True)
     desk = service.cases
@@ -253,7 +253,7 @@ async def claim_next(service: Service, request: Request) -> Response:
     return json_response({"case": shown}, headers=() if found is None else _tagged(found))
 
 
-async def bulk(service: Service, request: Request) -> Response:
+async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]:
     """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
     given = await body_of(request, Bulk)
     until_ms = _time(given.until, "until") if given.until else 0
@@ -276,13 +276,13 @@ async def bulk(service: Service, request: Request) -> Response:
 # ---- views
 
 
-async def views(service: Service, request: Request) -> Response:
+async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
     """Views with their counts."""
     found = await service.in_thread(reading.views, service.cases, request.who)
     return json_response({"views": [documents.view(one) for one in found]})
 
 
-async def put_view(service: Service, request: Request) -> Response:
+async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
     """Keep a filter under a name of one's own."""
     given = await body_of(request, Kept)
 
@@ -294,7 +294,7 @@ async def put_view(service: Service, request: Request) -> Response:
     return json_response(documents.view(await done(service, run)))
 
 
-async def remove_view(service: Service, request: Request) -> Response:
+async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
     """Let go of a view of one's own."""
     await done(service, reading.remove_view, service.cases, request.who, request.params["name"])
     return json_response({"removed": request.params["name"]})
@@ -303,13 +303,15 @@ async def remove_view(service: Service, request: Request) -> Response:
 # ---- below: what all of them do
 
 
-async def _changed(service: Service, request: Request, function: Callable[..., Case], *more: object) -> Response:
+async def _changed(
+    service: Service, request: Request, function: Callable[..., Case], *more: object
+) -> Json[documents.Case]:
     tag = await _tag(service, request)
     found = await done(service, function, service.cases, request.who, number_of(request), *more, tag)
     return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
 
 
-def _acted(service: Service, found: deciding.Acted) -> Response:
+def _acted(service: Service, found: deciding.Acted) -> Json[documents.CaseActed]:
     return json_response(documents.acted(service.cases, found), headers=_tagged(found.cases[0]))
 
 
@@ -337,7 +339,7 @@ def _was_first(error: CaseChangedError) -> ProblemError:
     but that was read otherwise, only the last.
     """
     now = reading.shown(error.case)
-    more = {
+    more: ProblemMore = {
         "by": now.changed_name or None,
         "at": None if now.is_untouched else time_text(now.changed_ms),
         "state": now.state,

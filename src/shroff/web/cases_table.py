@@ -10,7 +10,7 @@ from shroff.people.access import Right
 from shroff.web import cases, silencing
 from shroff.web.case_documents import VERDICT
 from shroff.web.routes import API, Handle, Route, Told
-from shroff.web.schemas import TEXT, TIME, list_of, record, ref
+from shroff.web.schemas import TEXT, TIME, list_of, record
 
 _ONE: Final = f"{API}/cases/{{id}}"
 _BODY: Final = {400: "", 408: "The body came too slowly.", 413: "The body is too long.", 422: "It cannot be read."}
@@ -29,10 +29,10 @@ _WRITTEN: Final = record("text", text=TEXT)
 _UNDO: Final = record("undo", undo={"type": "integer"})
 
 
-def _act(verb: str, handle: Handle, summary: str, answer: str, body: dict[str, Any]) -> Route:
+def _act(verb: str, handle: Handle, summary: str, body: dict[str, Any]) -> Route:
     """Something that is done with one case."""
     may_lack = body is _NOTHING
-    told = Told(summary, "The case as it is now.", ref(answer), body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
+    told = Told(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
     return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
 
 
@@ -45,12 +45,6 @@ ROUTES: Final = (
         Told(
             "The queue: cases that a filter finds, least time left first.",
             "A part of them, and how many there are.",
-            record(
-                "cases totals next",
-                cases=list_of(ref("Case")),
-                totals={"type": "object"},
-                next={"type": ["string", "null"]},
-            ),
             problems={400: "", 500: "", 503: ""},
             query={**MEANINGS, **_PAGED},
         ),
@@ -60,7 +54,7 @@ ROUTES: Final = (
         _ONE,
         Right.READ_CASES,
         cases.case,
-        Told("One case with its alerts, notes, history and files.", "It, and its ETag.", ref("CaseWhole"), None, _READ),
+        Told("One case with its alerts, notes, history and files.", "It, and its ETag.", None, _READ),
     ),
     Route(
         "GET",
@@ -71,21 +65,19 @@ ROUTES: Final = (
             "A file of a case.",
             "Its bytes.",
             None,
-            None,
             _READ,
             media_type="application/octet-stream",
         ),
     ),
-    _act("claim", cases.claim, "Take a case; it stays with who took it until the lock ends.", "Case", _NOTHING),
-    _act("release", cases.release, "Give a case back.", "Case", _NOTHING),
+    _act("claim", cases.claim, "Take a case; it stays with who took it until the lock ends.", _NOTHING),
+    _act("release", cases.release, "Give a case back.", _NOTHING),
     _act(
         "assign",
         cases.assign,
         "Give a case to a user by name, or to nobody.",
-        "Case",
         record("to", to={"type": ["string", "null"]}),
     ),
-    _act("note", cases.note, "Write something down in a case.", "Case", _WRITTEN),
+    _act("note", cases.note, "Write something down in a case.", _WRITTEN),
     Route(
         "POST",
         f"{_ONE}/attach",
@@ -94,7 +86,6 @@ ROUTES: Final = (
         Told(
             "Attach a file to a case: its bytes as they are, of one of the kinds that are allowed.",
             "What is kept of it.",
-            ref("CaseFile"),
             {"type": "string", "format": "binary"},
             _CHANGE,
             query={"name": "The file's name."},
@@ -106,7 +97,6 @@ ROUTES: Final = (
         "decide",
         cases.decide,
         "Answer a case: it closes at once, and labels of its events are written 8 s later, unless it is undone.",
-        "CaseActed",
         record(
             "verdict",
             verdict=VERDICT,
@@ -114,31 +104,28 @@ ROUTES: Final = (
             reason={"type": "string", "description": "The reason of the labels."},
         ),
     ),
-    _act("escalate", cases.escalate, "Put a case before those who decide what is hard.", "Case", _WRITTEN),
-    _act("snooze", cases.snooze, "Put a case away until a moment.", "CaseActed", record("until", until=TIME)),
+    _act("escalate", cases.escalate, "Put a case before those who decide what is hard.", _WRITTEN),
+    _act("snooze", cases.snooze, "Put a case away until a moment.", record("until", until=TIME)),
     _act(
         "silence",
         silencing.silence,
         "Let a rule be silent for whom the case is about, for events before a time; says whether that is in force.",
-        "CaseSilenced",
         record("rule until text", rule=TEXT, until=TIME, text=TEXT),
     ),
     _act(
         "end-silence",
         silencing.end,
         "Let a rule that is silent for whom the case is about speak again; says whether that is in force.",
-        "CaseSilenced",
         record("rule", rule=TEXT),
     ),
     _act(
         "approve-silence",
         silencing.approve,
         "Let a rule be silent as somebody else asked for, where a second person approves that; by who signed in.",
-        "CaseSilenced",
         record("rule etag", rule=TEXT, etag=TEXT),
     ),
-    _act("reopen", cases.reopen, "Open a closed case again.", "Case", _WRITTEN),
-    _act("undo", cases.undo, "Take back what was done a moment ago, by the number it was given.", "CasesUndone", _UNDO),
+    _act("reopen", cases.reopen, "Open a closed case again.", _WRITTEN),
+    _act("undo", cases.undo, "Take back what was done a moment ago, by the number it was given.", _UNDO),
     Route(
         "POST",
         f"{API}/cases/claim-next",
@@ -148,7 +135,6 @@ ROUTES: Final = (
             "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
             "who ask never get the same.",
             "It, or null where there is none.",
-            record("case", case={"anyOf": [ref("Case"), {"type": "null"}]}),
             _NOTHING,
             {**_BODY, 500: "", 503: ""},
             query={
@@ -167,7 +153,6 @@ ROUTES: Final = (
         Told(
             "Decide, claim or snooze many cases at once; all that can be done is.",
             "What came of each, and the number that takes all of it back.",
-            ref("CasesActed"),
             record(
                 "action cases",
                 action={"type": "string", "enum": ["decide", "claim", "snooze"]},
@@ -187,7 +172,6 @@ ROUTES: Final = (
         Told(
             "Take back what was done with one or many cases a moment ago.",
             "The cases as they are now; those that somebody changed meanwhile stay as they are.",
-            ref("CasesUndone"),
             _UNDO,
             _CHANGE,
         ),
@@ -200,7 +184,6 @@ ROUTES: Final = (
         Told(
             "Filters that are kept: those that everybody has, one's own, and those that others share.",
             "Each with how many cases it finds now.",
-            record("views", views=list_of(ref("CaseView"))),
             problems={500: "", 503: ""},
         ),
     ),
@@ -212,7 +195,6 @@ ROUTES: Final = (
         Told(
             "Keep a filter under a name of one's own, new or changed.",
             "It, with its count.",
-            ref("CaseView"),
             record("query", query=TEXT, shared={"type": "boolean"}),
             {**_BODY, 500: "", 503: ""},
         ),
@@ -222,7 +204,7 @@ ROUTES: Final = (
         f"{API}/views/{{name}}",
         Right.READ_CASES,
         cases.remove_view,
-        Told("Let go of a view of one's own.", "Its name.", record("removed", removed=TEXT), None, _READ),
+        Told("Let go of a view of one's own.", "Its name.", None, _READ),
     ),
     Route(
         "GET",
@@ -232,7 +214,6 @@ ROUTES: Final = (
         Told(
             "How the day goes: what people can look at, what was done, when the queue is clear, second looks.",
             "By the clock of the service.",
-            ref("Capacity"),
             problems={400: "", 422: "The query cannot be read.", 500: "", 503: ""},
             query={"since": "When the day began; midnight UTC where it is left out."},
         ),

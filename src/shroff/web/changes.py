@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
@@ -14,10 +14,10 @@ from shroff.decisions.inbox import ADOPT
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API, Route, Told
-from shroff.web.schemas import NULLABLE_TEXT, TEXT, list_of, record
+from shroff.web.schemas import TEXT, record
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -79,16 +79,40 @@ async def applied(service: Service, who: Who | None, found: Sequence[Change]) ->
     return ""
 
 
+class FileChange(TypedDict):
+    """A file, or a setting, that is not active as it is."""
+
+    file: str
+    change: str
+    takes: str
+
+
+class FileChanges(TypedDict):
+    """What is only in files; `etag` stands for all of it."""
+
+    changes: list[FileChange]
+    etag: str
+
+
+class AppliedChanges(TypedDict):
+    """The changes that were applied, and the sequence number from which the log uses them."""
+
+    changed: list[FileChange]
+    seq: int
+    applied: bool
+    why_not: str | None
+
+
 # ---- the API
 
 
-async def changes(service: Service, request: Request) -> Response:
+async def changes(service: Service, request: Request) -> Json[FileChanges]:
     """What is only in files."""
     found = await service.in_thread(service.project.unapplied)
     return json_response({"changes": [document(one) for one in found], "etag": tag_of(found)})
 
 
-async def apply(service: Service, request: Request) -> Response:
+async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
     """Make active what was read."""
     try:
         given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Step)
@@ -97,8 +121,8 @@ async def apply(service: Service, request: Request) -> Response:
     found = await meant(service, given.etag)
     why_not = await applied(service, request.who, found)
     seq = await service.in_thread(service.project.active_seq)
-    body = {"changed": [document(one) for one in found], "seq": seq, "applied": not why_not, "why_not": why_not or None}
-    return json_response(body)
+    changed = [document(one) for one in found]
+    return json_response({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
 
 
 async def meant(service: Service, tag: str) -> list[Change]:
@@ -110,11 +134,10 @@ async def meant(service: Service, tag: str) -> list[Change]:
     return found
 
 
-def document(one: Change) -> dict[str, Any]:
+def document(one: Change) -> FileChange:
     return {"file": one.file, "change": one.change, "takes": one.takes}
 
 
-_CHANGES: Final = list_of(record("file change takes", file=TEXT, change=TEXT, takes=TEXT))
 ROUTES: Final = (
     Route(
         "GET",
@@ -124,7 +147,6 @@ ROUTES: Final = (
         Told(
             "What the project's files have that is not active: files, and settings of shroff.yaml.",
             "`takes` is `now` for what can be applied to a running service, else `restart`.",
-            record("changes etag", changes=_CHANGES, etag=TEXT),
             problems={422: "The files have mistakes: each with file, line and column.", 500: "", 503: ""},
         ),
     ),
@@ -137,13 +159,6 @@ ROUTES: Final = (
             "Make the project's files the active version, from the next event on. Policy, lists, models and notices "
             "take the right to change them as well.",
             "As `shroff apply --json` gives it.",
-            record(
-                "changed seq applied why_not",
-                changed=_CHANGES,
-                seq={"type": "integer"},
-                applied={"type": "boolean"},
-                why_not=NULLABLE_TEXT,
-            ),
             record("etag", etag=TEXT),
             {
                 400: "",

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from threading import Timer
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from shroff.web.check_work import BROKEN, MEMORY_MAX
-from shroff.web.drafts import check_of
+from shroff.web.drafts import DraftCheck, check_of
 from shroff.web.problems import RETRY_AFTER, ProblemError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Checkers:
         self._free: list[Process] = []
         self._all: set[Process] = set()
 
-    def check(self, id_: str, text: str) -> dict[str, Any]:
+    def check(self, id_: str, text: str) -> DraftCheck:
         """What is to be said of a draft. Raises: ProblemError with 503 where that takes too much; as `check_of`."""
         process = self._taken()
         said = self._asked(process, json.dumps([id_, text]).encode() + b"\n")
@@ -46,7 +46,7 @@ class Checkers:
             words = f"its check took more than {self._seconds_max:g} s or {MEMORY_MAX:,} bytes; give it less to check"
             raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER)
         self._free.append(process)
-        found: dict[str, Any] | None = msgspec.json.decode(said)
+        found = msgspec.json.decode(said, type=DraftCheck | None)
         return check_of(self._project, id_, text) if found is None else found  # which says what keeps it from that
 
     def close(self) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
 from shroff.decisions.rule_drafts import Author, Checked, Draft
 from shroff.decisions.rule_files import Before, tag_of
 from shroff.errors import NotAllowedError, Problem
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.people.keys import key_of
 from shroff.rules.spoken import spoken
-from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.http import Headers, Json, Request, json_response
 from shroff.web.preconditions import seen, tags_of
 from shroff.web.problems import ProblemError
 from shroff.web.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
+from shroff.web.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -47,16 +48,98 @@ class Step(msgspec.Struct, forbid_unknown_fields=True):
     file: str = ""
 
 
+class ChangeAsked(TypedDict):
+    """A change that waits for a second person."""
+
+    etag: str
+    says: str
+    by: str
+    at: TimeText
+
+
+class DraftMistake(TypedDict):
+    """A mistake or a warning at its place in a text; `instead` is the word that should be there, where it is known."""
+
+    line: int
+    column: int
+    length: int
+    message: str
+    hint: str
+    instead: str | None
+
+
+class TestResultShown(TypedDict):
+    """What one test of a rule came to."""
+
+    name: str
+    events: int
+    passed: bool
+    problem: str | None
+
+
+class DraftCheck(TypedDict):
+    """What was found in a text: mistakes, warnings, tests. `more` counts what is not listed."""
+
+    ok: bool
+    etag: str
+    mistakes: list[DraftMistake]
+    elsewhere: list[str]
+    warnings: list[DraftMistake]
+    says: str | None
+    tests: list[TestResultShown]
+    more: dict[str, int]
+
+
+class RuleDraft(TypedDict):
+    """A draft of a rule."""
+
+    rule: str
+    etag: str
+    authors: list[str]
+    saved_at: TimeText
+    approved_by: str | None
+
+
+class RuleDrafts(TypedDict):
+    """All drafts."""
+
+    drafts: list[RuleDraft]
+
+
+class RuleDraftText(RuleDraft):
+    """A draft with its text."""
+
+    text: str
+
+
+class RuleDraftChecked(RuleDraftText):
+    """A draft with its text, and what was found in it."""
+
+    check: DraftCheck
+
+
+class DroppedDraft(TypedDict):
+    """The rule whose draft was thrown away."""
+
+    dropped: str
+
+
+class AdoptedFile(Adopted):
+    """In which file a rule stands, and whether the log uses it by now."""
+
+    file: str
+
+
 # ---- the API
 
 
-async def drafts(service: Service, request: Request) -> Response:
+async def drafts(service: Service, request: Request) -> Json[RuleDrafts]:
     """All drafts."""
     found = await service.in_thread(service.project.drafts)
     return json_response({"drafts": [shown(one) for one in found]})
 
 
-async def draft(service: Service, request: Request) -> Response:
+async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
     """One draft, with its text; its ETag is asked for by who changes it."""
     found = await service.in_thread(service.project.draft, request.params["rule"])
     if found is None:
@@ -64,7 +147,7 @@ async def draft(service: Service, request: Request) -> Response:
     return json_response({**shown(found), "text": found.text}, headers=_tag(found))
 
 
-async def put_draft(service: Service, request: Request) -> Response:
+async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
     """Keep a text as a draft, mistakes and all; says what they are."""
     is_new = request.header(b"if-none-match").strip() == b"*"
     if not tags_of(request) and not is_new:
@@ -77,7 +160,7 @@ async def put_draft(service: Service, request: Request) -> Response:
     return json_response({**shown(found), "text": found.text, "check": said}, headers=_tag(found))
 
 
-async def delete_draft(service: Service, request: Request) -> Response:
+async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
     """Throw a draft away, and its trial."""
     if not tags_of(request):
         raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
@@ -85,25 +168,25 @@ async def delete_draft(service: Service, request: Request) -> Response:
     return json_response({"dropped": request.params["rule"]})
 
 
-async def check(service: Service, request: Request) -> Response:
+async def check(service: Service, request: Request) -> Json[DraftCheck]:
     """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
     given = body_of(await request.body(BODY_BYTES_MAX), Text)
     return json_response(await service.checked(request.who, service.check_draft, request.params["rule"], given.text))
 
 
-async def post_shadow(service: Service, request: Request) -> Response:
+async def post_shadow(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in shadow."""
     given = body_of(await request.body(BODY_BYTES_MAX), Step)
     return _put(*await shadow(service, request, request.params["rule"], given.etag, given.file))
 
 
-async def post_approve(service: Service, request: Request) -> Response:
+async def post_approve(service: Service, request: Request) -> Json[RuleDraft]:
     """Approve a draft as a second person."""
     given = body_of(await request.body(BODY_BYTES_MAX), Step)
     return json_response(shown(await approve(service, request, request.params["rule"], given.etag)))
 
 
-async def post_activate(service: Service, request: Request) -> Response:
+async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in force."""
     given = body_of(await request.body(BODY_BYTES_MAX), Step)
     return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
@@ -117,7 +200,7 @@ async def _seen(service: Service, request: Request) -> str:
     return await seen(request, there)
 
 
-def _put(file: str, why_not: str) -> Response:
+def _put(file: str, why_not: str) -> Json[AdoptedFile]:
     return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
 
 
@@ -269,12 +352,12 @@ def may_edit(request: Request) -> bool:
 # ---- documents
 
 
-def asked_document(one: Asked) -> dict[str, Any]:
+def asked_document(one: Asked) -> ChangeAsked:
     """What waits for a second person."""
     return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
 
 
-def shown(one: Draft) -> dict[str, Any]:
+def shown(one: Draft) -> RuleDraft:
     """A draft for who asks, without its text."""
     approved = one.note.approved_by if one.is_approved else None
     return {
@@ -286,12 +369,12 @@ def shown(one: Draft) -> dict[str, Any]:
     }
 
 
-def check_of(project: Project, id_: str, text: str) -> dict[str, Any]:
+def check_of(project: Project, id_: str, text: str) -> DraftCheck:
     """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
     return checked_document(project.check_draft(id_, text), text)
 
 
-def checked_document(checked: Checked, text: str) -> dict[str, Any]:
+def checked_document(checked: Checked, text: str) -> DraftCheck:
     """What is to be said of a text; of very many mistakes and tests the first ones, and how many more there are."""
     lines = text.split("\n")
     lists: dict[str, Sequence[Any]] = {
@@ -318,7 +401,7 @@ def _says(checked: Checked) -> str | None:
     return spoken(checked.rule, teller_of(checked.definitions))
 
 
-def mistake(one: Problem, lines: Sequence[str]) -> dict[str, Any]:
+def mistake(one: Problem, lines: Sequence[str]) -> DraftMistake:
     """A mistake at its place in these lines, and what the word there should be, where that is known."""
     line = lines[one.line - 1] if 0 < one.line <= len(lines) else ""
     word = _WORD.match(line, max(0, one.column - 1))
@@ -336,7 +419,7 @@ def mistake(one: Problem, lines: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _test(one: TestResult) -> dict[str, Any]:
+def _test(one: TestResult) -> TestResultShown:
     return {
         "name": one.name,
         "events": one.events,

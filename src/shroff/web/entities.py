@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from shroff.decisions.entities import EntityLook, Neighbour, Timeline, fields_of
-from shroff.events.event import time_text
+from shroff.events.event import Scalar, TimeText, time_text
+from shroff.streams.delivering_rows import Flag
 from shroff.streams.log import FlagRow
 from shroff.web.flags import document, known_key, verdicts
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of
 from shroff.web.problems import ProblemError
 
@@ -19,7 +20,48 @@ if TYPE_CHECKING:
 FLAGS_SHOWN = 20
 
 
-async def entity(service: Service, request: Request) -> Response:
+class EntityEvent(TypedDict):
+    """An event of a key. `features` are those of its entity by which it was decided."""
+
+    event: str
+    id: str
+    seq: int
+    time: TimeText
+    fields: dict[str, Scalar]
+    outcome: str | None
+    score: float | None
+    rules: list[str]
+    features: dict[str, Scalar]
+
+
+class EntityKey(TypedDict):
+    """A key of an entity."""
+
+    entity: str
+    key: str
+
+
+class EntityNeighbour(TypedDict):
+    """Another key of the same entity, and the keys that both share, in so many events."""
+
+    key: str
+    through: list[EntityKey]
+    events: int
+
+
+class EntityView(EntityKey):
+    """One key of an entity: events, features, flags and neighbours."""
+
+    timeline: list[EntityEvent]
+    looked_to: int
+    features: dict[str, Scalar]
+    features_of: str | None
+    flags: list[Flag]
+    neighbours: list[EntityNeighbour]
+    next: str | None
+
+
+async def entity(service: Service, request: Request) -> Json[EntityView]:
     """Timeline, features as of the last decision, flags and neighbours of one key."""
     name = known_entity(service, request)
     key = await service.in_thread(known_key, service.project, name, request.params["key"])
@@ -40,12 +82,12 @@ async def entity(service: Service, request: Request) -> Response:
                     "outcome": one.outcome,
                     "score": one.score,
                     "rules": list(one.rules),
-                    "features": one.features,
+                    "features": dict(one.features),
                 }
                 for one in timeline.events
             ],
             "looked_to": timeline.looked_to,
-            "features": timeline.features,
+            "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
             "flags": [document(row, standings.get(row.event)) for row in flags],
             "neighbours": [_neighbour(one) for one in neighbours],
@@ -74,6 +116,6 @@ def looked(
         return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.neighbours(name, key, timeline)
 
 
-def _neighbour(one: Neighbour) -> dict[str, Any]:
-    through = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
+def _neighbour(one: Neighbour) -> EntityNeighbour:
+    through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
     return {"key": one.key, "through": through, "events": one.events}

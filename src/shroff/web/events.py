@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from shroff.people.audit import Act
 from shroff.web import standing_in
 from shroff.web.http import JSON, LINES, PROBLEM, Request, Response
 from shroff.web.problems import ProblemError, at_paths
+from shroff.web.schemas import Undecided
 
 if TYPE_CHECKING:
     from shroff.events.door import LabelInput
@@ -45,6 +46,22 @@ SHOWN_AT_ONCE: Final = 200  # answers
 ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
 _PATH: Final = re.compile(r"([\w.]+): ")
 _SPACES: Final = b" \t\r\n"
+
+
+class LabelInForce(TypedDict):
+    """The label in force of an event."""
+
+    verdict: str
+    source: str
+
+
+class Labelled(TypedDict):
+    """What became of a label."""
+
+    label: str
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["appended", "pending", "duplicate"]})]
+    seq: int | None
+    in_force: NotRequired[LabelInForce]
 
 
 async def post_events(service: Service, request: Request) -> Response:
@@ -236,9 +253,8 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
         return 200, answer.document
     if answer.kind in {REFUSED, UNTAKEN}:
         return _problem(answer, mistakes)
-    return 200, msgspec.json.encode(
-        {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
-    )
+    found: Undecided = {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
+    return 200, msgspec.json.encode(found)
 
 
 def event_response(answer: Answer) -> Response:
@@ -253,7 +269,7 @@ def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     state = {DUPLICATE: "duplicate", WAITING: "pending"}.get(answer.kind, "appended")
     if answer.kind == WAITING and answer.seq:
         state = "appended"
-    found: dict[str, Any] = {"label": answer.id, "state": state, "seq": answer.seq or None}
+    found: Labelled = {"label": answer.id, "state": state, "seq": answer.seq or None}
     if answer.in_force is not None:
         found["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
     return 200, msgspec.json.encode(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
@@ -15,10 +15,10 @@ from shroff.events.event import time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.people.audit import Act
-from shroff.streams.delivering_rows import flag_document
+from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.events import label_shown
-from shroff.web.http import PROBLEM, Request, Response, json_response
+from shroff.web.http import PROBLEM, Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
@@ -51,7 +51,14 @@ class _Said(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-async def flags(service: Service, request: Request) -> Response:
+class Flags(TypedDict):
+    """A page of flags, the newest first."""
+
+    flags: list[Flag]
+    next: str | None
+
+
+async def flags(service: Service, request: Request) -> Json[Flags]:
     """Flags of one key of an entity, newest first."""
     query = request.query
     entity, key = query.get("entity", ""), query.get("key", "")
@@ -66,7 +73,7 @@ async def flags(service: Service, request: Request) -> Response:
     return json_response({"flags": found, "next": cursor})
 
 
-async def judge(service: Service, request: Request) -> Response:
+async def judge(service: Service, request: Request) -> Json[Flag]:
     """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst.
 
     The same again, when it is what an analyst said of that event last, changes nothing.
@@ -98,7 +105,7 @@ async def judge(service: Service, request: Request) -> Response:
     (result,) = await service.asked_of_log(act, LABELS, [labels_request([one], places)])
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
-        return Response(body, status, PROBLEM)
+        return Json(body, status, PROBLEM)
     return json_response(document(row, (await verdicts(service, [row.event])).get(row.event)))
 
 
@@ -124,7 +131,7 @@ def known_key(project: Project, entity: str, key: str) -> str:
     return stored_text(project.definitions.events, project.hasher, entity, key)
 
 
-def document(row: FlagRow, standing: Standing | None) -> dict[str, Any]:
+def document(row: FlagRow, standing: Standing | None) -> Flag:
     """A flag for who asks. Its id is its place and rule."""
     updated_ms = row.time_ms if standing is None else standing.known_at_ms
     return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 
 import msgspec
 
@@ -17,12 +17,12 @@ from shroff.decisions.inbox import DROP, RETRY, drop_request, dropped_of, retrie
 from shroff.decisions.outbox import SinkState
 from shroff.decisions.retrying import Retried, known_numbers
 from shroff.errors import StorageError, UsageError
-from shroff.events.event import time_text
-from shroff.monitoring.drift_record import DriftRecord, read_record
+from shroff.events.event import TimeText, time_text
+from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.streams.log import Refused
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
@@ -131,7 +131,71 @@ class HealthBoard:
         return Look(project.now_ms(), findings, sinks, drift)
 
 
-async def health(service: Service, request: Request) -> Response:
+class SinkHealth(TypedDict):
+    """How far a sink is: `through` is null before the first delivery."""
+
+    name: str
+    kind: str
+    through: int | None
+    lag: int
+    stuck: int
+
+
+class Health(TypedDict):
+    """What `doctor` found, the sinks, and the last drift check of each event type."""
+
+    at: TimeText
+    ok: bool
+    state: str
+    ready: bool
+    findings: list[Finding]
+    sinks: list[SinkHealth]
+    drift: dict[str, DriftLook]
+
+
+class QuarantineEntry(TypedDict):
+    """Input that was refused. `raw` is null where it may hold personal data that the caller may not see."""
+
+    number: int
+    source: str
+    place: str
+    type: str
+    reason: str
+    at: TimeText
+    raw: str | None
+
+
+class Quarantine(TypedDict):
+    """A page of the quarantine."""
+
+    entries: list[QuarantineEntry]
+    next: str | None
+
+
+class RetriedEntry(TypedDict):
+    """What became of one entry."""
+
+    number: int
+    outcome: str
+    reason: str
+
+
+class RetriedEntries(TypedDict):
+    """What became of the entries that were retried."""
+
+    read: int
+    taken: int
+    quarantined: int
+    entries: list[RetriedEntry]
+
+
+class DroppedEntries(TypedDict):
+    """How many entries were removed."""
+
+    dropped: int
+
+
+async def health(service: Service, request: Request) -> Json[Health]:
     """How all is."""
     found = await service.in_thread(service.health.look)
     return json_response(
@@ -140,12 +204,12 @@ async def health(service: Service, request: Request) -> Response:
             "ok": not found.wrong,
             "state": service.state,
             "ready": service.is_ready,
-            "findings": [asdict(one) for one in found.findings],
+            "findings": list(found.findings),
             "sinks": [
                 {"name": one.name, "kind": one.kind, "through": one.through, "lag": one.lag, "stuck": one.stuck}
                 for one in found.sinks
             ],
-            "drift": {event: msgspec.to_builtins(look) for event, look in found.drift.looks.items()},
+            "drift": found.drift.looks,
         }
     )
 
@@ -159,11 +223,11 @@ class Numbers(msgspec.Struct, forbid_unknown_fields=True):
     numbers: list[int]
 
 
-async def quarantine(service: Service, request: Request) -> Response:
+async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
     """What was refused, the newest first."""
     limit, before = limit_of(request.query), cursor_of(request.query, int)
     found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
-    shown = [
+    shown: list[QuarantineEntry] = [
         {
             "number": one.number,
             "source": one.entry.source,
@@ -178,7 +242,7 @@ async def quarantine(service: Service, request: Request) -> Response:
     return json_response({"entries": shown, "next": None if last is None else next_of(last.number)})
 
 
-async def retry(service: Service, request: Request) -> Response:
+async def retry(service: Service, request: Request) -> Json[RetriedEntries]:
     """Bring entries back in."""
     found = await retried(service, request, await _numbers(request))
     return json_response(
@@ -191,7 +255,7 @@ async def retry(service: Service, request: Request) -> Response:
     )
 
 
-async def drop(service: Service, request: Request) -> Response:
+async def drop(service: Service, request: Request) -> Json[DroppedEntries]:
     """Remove entries for ever."""
     return json_response({"dropped": await dropped(service, request, await _numbers(request))})
 

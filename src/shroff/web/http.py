@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -22,6 +22,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+Document = TypeVar("Document")
 
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
@@ -220,9 +221,15 @@ class Response:
         await send({"type": "http.response.body", "body": b"" if is_head else self.body})
 
 
-def json_response(document: object, status: int = 200, headers: Headers = ()) -> Response:
+class Json(Response, Generic[Document]):
+    """A JSON response of one type. The OpenAPI document takes the type from the handler that returns it."""
+
+    __slots__ = ()
+
+
+def json_response(document: Document, status: int = 200, headers: Headers = ()) -> Json[Document]:
     """A document as JSON."""
-    return Response(msgspec.json.encode(document), status, JSON, headers)
+    return Json(msgspec.json.encode(document), status, JSON, headers)
 
 
 def problem_response(document: Mapping[str, Any], headers: Headers = ()) -> Response:

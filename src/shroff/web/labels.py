@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.cases.labels import (
     Came,
@@ -23,10 +23,10 @@ from shroff.cases.labels import (
 from shroff.decisions.history import Waiting, waiting_row
 from shroff.decisions.later_labels import latest
 from shroff.errors import UsageError
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
 from shroff.notices.store import Asked
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -161,12 +161,89 @@ def _days(labels: Labels, since_ms: int, newest_ms: int) -> tuple[int, list[tupl
     return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
 
 
-async def labels(service: Service, request: Request) -> Response:
+class LabelsOfSource(TypedDict):
+    """How many labels of a source came, by verdict."""
+
+    source: str
+    verdicts: dict[str, int]
+    newest: TimeText | None
+
+
+class ConflictingLabel(TypedDict):
+    """One label of an event with conflicting labels."""
+
+    verdict: str
+    source: str
+    known_at: TimeText
+    in_force: bool
+
+
+class LabelConflict(TypedDict):
+    """An event with conflicting labels."""
+
+    event: str
+    id: str
+    kind: str
+    labels: list[ConflictingLabel]
+
+
+class MaturityPoint(TypedDict):
+    """The share of frauds that are known after so many days."""
+
+    days: int
+    share: float
+    by_source: dict[str, float]
+
+
+class LabelMaturity(TypedDict):
+    """How fast frauds become known."""
+
+    frauds: int
+    too_young: int
+    later: int
+    curve: list[MaturityPoint]
+
+
+class HeldAnswers(TypedDict):
+    """How many answers of customers were judged by stronger sources, and how many of them held."""
+
+    verdict: str
+    judged: int
+    held: int
+
+
+class CustomerAnswers(TypedDict):
+    """What customers answered in the last seven days."""
+
+    asked_7d: int
+    yes: int
+    no: int
+    no_answer: int
+    open: int
+    held: list[HeldAnswers]
+
+
+class LabelsTogether(TypedDict):
+    """What all labels say together, of the log from `counted_from` to `counted_to`."""
+
+    counted_from: int
+    counted_to: int
+    events: int
+    in_force: dict[str, int]
+    came: list[LabelsOfSource]
+    conflicts: int
+    newest_conflicts: list[LabelConflict]
+    maturity: LabelMaturity
+    waiting: int
+    customers: CustomerAnswers
+
+
+async def labels(service: Service, request: Request) -> Json[LabelsTogether]:
     """The same as the screen has it."""
     return json_response(document(await service.label_board.asked(service, None)))
 
 
-def document(found: LabelLook) -> dict[str, Any]:
+def document(found: LabelLook) -> LabelsTogether:
     """What labels say, for programs."""
     together, curve = found.together, found.together.maturity
     return {
@@ -202,7 +279,7 @@ def document(found: LabelLook) -> dict[str, Any]:
     }
 
 
-def _conflict(one: Conflict) -> dict[str, Any]:
+def _conflict(one: Conflict) -> LabelConflict:
     return {
         "event": one.event,
         "id": one.id,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Edited, Entry, Summary
+from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSummary
 from shroff.decisions.silence_wishes import THE_WAY
 from shroff.errors import NotAllowedError
 from shroff.people.audit import Act
 from shroff.rules.silences import rule_of
 from shroff.web import list_csv
-from shroff.web.drafts import WAITS, agreed, asked_document
-from shroff.web.http import Request, Response, json_response
+from shroff.web.drafts import WAITS, ChangeAsked, agreed, asked_document
+from shroff.web.http import Json, Request, json_response
 from shroff.web.problems import ProblemError
+from shroff.web.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -54,36 +55,59 @@ class Sheet(msgspec.Struct, forbid_unknown_fields=True):
     is_whole: bool = False
 
 
-async def all_lists(service: Service, request: Request) -> Response:
+class Lists(TypedDict):
+    """All lists."""
+
+    lists: list[ListSummary]
+
+
+class ListEntries(TypedDict):
+    """One list, and the changes of it that wait for a second person."""
+
+    name: str
+    entries: list[Entry]
+    asked: list[ChangeAsked]
+
+
+class ListChange(Adopted):
+    """How many entries were added, changed and removed."""
+
+    list: str
+    added: int
+    changed: int
+    removed: int
+
+
+async def all_lists(service: Service, request: Request) -> Json[Lists]:
     """All lists by their names."""
-    return json_response({"lists": [_summary(one) for one in await service.in_thread(service.project.lists)]})
+    return json_response({"lists": await service.in_thread(service.project.lists)})
 
 
-async def one_list(service: Service, request: Request) -> Response:
+async def one_list(service: Service, request: Request) -> Json[ListEntries]:
     """The entries of a list."""
     name = known(service, request)
 
-    def answer() -> Response:
-        entries = [asdict(one) for one in service.project.list_entries(name)]
+    def answer() -> Json[ListEntries]:
+        entries = service.project.list_entries(name)
         asked = [asked_document(one) for one in service.project.asked(f"list {name}")]
         return json_response({"name": name, "entries": entries, "asked": asked})
 
     return await service.in_thread(answer)  # a list may have a million entries
 
 
-async def put_entry(service: Service, request: Request) -> Response:
+async def put_entry(service: Service, request: Request) -> Json[ListChange]:
     """An entry in place of the one of its value, or beside all others."""
     given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Given)
     entry = Entry(given.value, given.note, request.who.name, given.expires_at)
     return json_response(await change(service, request, known(service, request), [entry]))
 
 
-async def remove_entry(service: Service, request: Request) -> Response:
+async def remove_entry(service: Service, request: Request) -> Json[ListChange]:
     """Take a value out."""
     return json_response(await change(service, request, known(service, request), out=[request.params["value"]]))
 
 
-async def put_sheet(service: Service, request: Request) -> Response:
+async def put_sheet(service: Service, request: Request) -> Json[ListChange]:
     """Many entries as CSV."""
     given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Sheet)
     name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
@@ -98,7 +122,7 @@ async def change(
     out: Sequence[str] = (),
     *,
     is_whole: bool = False,
-) -> dict[str, Any]:
+) -> ListChange:
     """Change a list by who asks; what became of it, and whether it is in force.
 
     It stands in the record before it is written: a list that nobody changed can never be other than it was.
@@ -114,13 +138,13 @@ async def change(
     return await _changed(service, request, name, put, out, is_whole=is_whole)
 
 
-async def approve(service: Service, request: Request) -> Response:
+async def approve(service: Service, request: Request) -> Json[ListChange]:
     """Make a change of a list that somebody else asked for."""
     given = _body(await request.body(BODY_BYTES_MAX), Approved)
     return json_response(await approve_for(service, request, known(service, request), given.etag))
 
 
-async def approve_for(service: Service, request: Request, name: str, tag: str) -> dict[str, Any]:
+async def approve_for(service: Service, request: Request, name: str, tag: str) -> ListChange:
     """The same, for pages too. Raises: ProblemError with 404 where nobody asks for it; NotAllowedError."""
     found = await service.in_thread(service.project.asked, f"list {name}")
     asked = next((one for one in found if one.tag == tag), None)
@@ -137,7 +161,7 @@ async def approve_for(service: Service, request: Request, name: str, tag: str) -
 
 async def _by_two(
     service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
-) -> dict[str, Any]:
+) -> ListChange:
     """Change a list if somebody else asked for the same; else keep that it is asked for."""
     hashed_in, subject = service.project.hashed_in, f"list {name}"
     values = await service.in_thread(hashed_in, name, [one.value for one in put])
@@ -148,7 +172,7 @@ async def _by_two(
     parts += [f"take {', '.join(gone)} out"] if gone else []
     says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
     if not await agreed(service, request, subject, wanted, says, may_approve=True):
-        return {"list": name, ADDED: 0, CHANGED: 0, REMOVED: 0, "in_force": False, "why_not": WAITS}
+        return {"list": name, "added": 0, "changed": 0, "removed": 0, "in_force": False, "why_not": WAITS}
     told = await _changed(service, request, name, put, out, is_whole=is_whole)
     await service.in_thread(service.project.forget_asked, subject, wanted)
     return told
@@ -156,7 +180,7 @@ async def _by_two(
 
 async def _changed(
     service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
-) -> dict[str, Any]:
+) -> ListChange:
     def recorded(found: Edited) -> None:
         act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
         service.record_now(act)
@@ -165,7 +189,15 @@ async def _changed(
         return service.project.write_list(name, put, out, is_whole=is_whole, before=recorded)
 
     found = await service.in_thread(write)
-    told: dict[str, Any] = {"list": name, **found.counts, "in_force": True, "why_not": None}
+    counts = found.counts
+    told: ListChange = {
+        "list": name,
+        "added": counts[ADDED],
+        "changed": counts[CHANGED],
+        "removed": counts[REMOVED],
+        "in_force": True,
+        "why_not": None,
+    }
     if found.before or found.after:
         told["why_not"] = await service.adopted() or None
         told["in_force"] = told["why_not"] is None
@@ -192,10 +224,6 @@ def _told(entries: Sequence[Entry]) -> Any:
     if not entries:
         return None
     return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
-
-
-def _summary(one: Summary) -> dict[str, Any]:
-    return {"name": one.name, "entries": one.entries, "read_by": list(one.read_by)}
 
 
 def _body(raw: bytes, type_: type[Any]) -> Any:

@@ -7,17 +7,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shroff.cases.case import Wanted
 from shroff.decisions.working_counts import Latencies, Work
 from shroff.errors import UsageError
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, Figures, Pulse
 from shroff.people.access import Right
 from shroff.streams.log import Counts
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -176,7 +176,68 @@ async def look(service: Service, period: Period) -> Look:
     return await service.in_thread(service.board.look, period, service.posts.waiting, service.posts.age_s)
 
 
-async def live(service: Service, request: Request) -> Response:
+class OutcomeCount(TypedDict):
+    """Decisions of one outcome."""
+
+    count: int
+    money: str | None
+
+
+class HitRange(TypedDict):
+    """The typical range of a rule's hits in an hour."""
+
+    low: int
+    high: int
+
+
+class RuleHitCount(TypedDict):
+    """What a rule did in the last hour."""
+
+    rule: str
+    hits_1h: int
+    shadow: bool
+    usual_1h: HitRange | None
+    is_spike: bool
+
+
+class CasesOpen(TypedDict):
+    """Cases that are not closed."""
+
+    open: int
+    at_stake: str | None
+    first_due: TimeText | None
+
+
+LiveStep = TypedDict("LiveStep", {"from": TimeText, "decided": int, "not_approved": int})
+Live = TypedDict(
+    "Live",
+    {
+        "period": str,
+        "from": TimeText,
+        "to": TimeText,
+        "counted_from": int,
+        "is_whole": bool,
+        "came": int,
+        "decided": int,
+        "by_outcome": dict[str, OutcomeCount],
+        "verdicts": dict[str, int],
+        "steps": list[LiveStep],
+        "rules": list[RuleHitCount],
+        "answer_ms": dict[str, float | None],
+        "answer_ms_ever": dict[str, float | None],
+        "events_per_second": float,
+        "waiting": int,
+        "waiting_age_s": float,
+        "quarantined": int,
+        "labels_waiting": int,
+        "outbox": int,
+        "outbox_stuck": int,
+        "cases": NotRequired[CasesOpen],
+    },
+)
+
+
+async def live(service: Service, request: Request) -> Json[Live]:
     """The same figures as the screen has them."""
     found = document(await look(service, period_of(request.query)))
     if not request.who.may(Right.READ_CASES):
@@ -184,7 +245,7 @@ async def live(service: Service, request: Request) -> Response:
     return json_response(found)
 
 
-def document(found: Look) -> dict[str, Any]:
+def document(found: Look) -> Live:
     """The figures for programs."""
     figures, answers, counts = found.figures, found.answers, found.counts
     return {
@@ -209,7 +270,9 @@ def document(found: Look) -> dict[str, Any]:
                 "rule": one.rule,
                 "hits_1h": one.hits,
                 "shadow": one.is_shadow,
-                "usual_1h": None if one.usual is None else {"low": one.usual.lowest, "high": one.usual.highest},
+                "usual_1h": None
+                if one.usual is None
+                else {"low": int(str(one.usual.lowest)), "high": int(str(one.usual.highest))},
                 "is_spike": one.is_spike,
             }
             for one in figures.rules

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 import msgspec
 
 from shroff.decisions.promoting import Deployment, Shown
 from shroff.errors import UsageError
+from shroff.models.in_force import Promotion
+from shroff.models.registry import GateResult
 from shroff.people.audit import Act
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -33,7 +34,21 @@ class Wish(msgspec.Struct, forbid_unknown_fields=True):
     waive: list[str] = []
 
 
-async def one_model(service: Service, request: Request) -> Response:
+class Model(TypedDict):
+    """Everything that is known of one model."""
+
+    id: str
+    event: str
+    role: str
+    digest: str
+    gates: list[GateResult]
+    metrics: Annotated[dict[str, Any], msgspec.Meta(description="`metrics.json`, as the reference of metrics has it.")]
+    promotions: list[Promotion]
+    manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
+    redefined: list[str]
+
+
+async def one_model(service: Service, request: Request) -> Json[Model]:
     """Everything that is known of one model."""
     found = await service.in_thread(shown, service.project, request.params["id"])
     return json_response(
@@ -42,24 +57,23 @@ async def one_model(service: Service, request: Request) -> Response:
             "event": found.stored.event,
             "role": found.role,
             "digest": found.stored.digest,
-            "gates": [msgspec.to_builtins(one) for one in found.stored.gates],
+            "gates": list(found.stored.gates),
             "metrics": found.stored.metrics,
-            "promotions": [msgspec.to_builtins(one) for one in found.promotions],
+            "promotions": list(found.promotions),
             "manifest": found.stored.manifest,
             "redefined": list(found.redefined),
         }
     )
 
 
-async def change_model(service: Service, request: Request) -> Response:
+async def change_model(service: Service, request: Request) -> Json[Deployment]:
     """Another role for a model."""
     try:
         given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Wish)
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
     found = await changed(service, request, given)
-    document: dict[str, Any] = asdict(found) | {"failed": [msgspec.to_builtins(one) for one in found.failed]}
-    return json_response(document, 409 if found.failed else 200)
+    return json_response(found, 409 if found.failed else 200)
 
 
 def shown(project: Project, id_: str) -> Shown:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from shroff.language.aggregation import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.rules.keys import EFFECTS, RULE
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.rule_looks import teller_of
 
 if TYPE_CHECKING:
@@ -16,14 +16,37 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 
-async def names(service: Service, request: Request) -> Response:
+class Name(TypedDict):
+    """What an expression may name."""
+
+    name: str
+    type: str
+    says: str
+
+
+class RuleKey(TypedDict):
+    """A key of a rule file."""
+
+    name: str
+    says: str
+
+
+class Names(TypedDict):
+    """What a rule may name."""
+
+    names: list[Name]
+    keys: list[RuleKey]
+    effects: list[str]
+
+
+async def names(service: Service, request: Request) -> Json[Names]:
     """All of them, by kind."""
     definitions = service.project.definitions
-    keys = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
+    keys: list[RuleKey] = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
     return json_response({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
 
 
-def _names(definitions: Definitions) -> Iterator[dict[str, Any]]:
+def _names(definitions: Definitions) -> Iterator[Name]:
     teller = teller_of(definitions)
     for name, feature in definitions.features.items():
         yield _one(name, str(feature.type), teller.wording(feature.node).noun)
@@ -44,5 +67,5 @@ def _names(definitions: Definitions) -> Iterator[dict[str, Any]]:
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
 
 
-def _one(name: str, kind: str, says: str) -> dict[str, str]:
+def _one(name: str, kind: str, says: str) -> Name:
     return {"name": name, "type": kind, "says": says}

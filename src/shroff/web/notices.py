@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, TypedDict
 
 import msgspec
 
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.notices.mailbox import Kept, kept_mail, kept_mails
 from shroff.notices.mails import one_line
 from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API, Route, Told
-from shroff.web.schemas import list_of, record
+from shroff.web.schemas import record
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 4_096
-_OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 
 
@@ -37,13 +36,109 @@ class Test(msgspec.Struct, forbid_unknown_fields=True):
     event: str = ""
 
 
-async def all_notices(service: Service, request: Request) -> Response:
+class NoticeShown(TypedDict):
+    """A notice: no secret and no address of a recipient."""
+
+    name: str
+    on: str
+    event: str | None
+    channel: str
+    to: str | None
+    asks: bool
+    digest_s: float | None
+    verbose: bool
+
+
+class Notices(TypedDict):
+    """The notices of the project."""
+
+    notices: list[NoticeShown]
+
+
+class MailPreview(TypedDict):
+    """The subject and the texts of a mail."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class TestSent(TypedDict):
+    """Whether the mail server took a test, and what it refused."""
+
+    sent: bool
+    refused: list[str]
+
+
+class LetterShown(TypedDict):
+    """A message in the outbox; its recipient only as people may see it."""
+
+    id: str
+    notice: str
+    rule: str | None
+    to: str
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+    attempts: int
+    made: TimeText
+    due: TimeText | None
+    done: TimeText | None
+    reason: str | None
+
+
+class Outbox(TypedDict):
+    """A page of messages, how much waits to become one, and what keeps all of them from leaving."""
+
+    waiting: int
+    trouble: str | None
+    next: str | None
+    letters: list[LetterShown]
+
+
+KeptMail = TypedDict(
+    "KeptMail",
+    {
+        "name": str,
+        "subject": str,
+        "from": str,
+        "to": str,
+        "at": TimeText,
+        "text": NotRequired[str],
+        "html": NotRequired[str],
+    },
+)
+
+
+class Mailbox(TypedDict):
+    """The newest mails of the built-in mailbox, without their texts."""
+
+    mails: list[KeptMail]
+
+
+class QuestionShown(TypedDict):
+    """A question to a customer, and the answer."""
+
+    notice: str
+    event: str
+    asked: TimeText
+    until: TimeText
+    answer: str | None
+    answered: TimeText | None
+    released: bool
+
+
+class Questions(TypedDict):
+    """The questions about one decision, the oldest first."""
+
+    questions: list[QuestionShown]
+
+
+async def all_notices(service: Service, request: Request) -> Json[Notices]:
     """The notices of the project."""
     found = await service.in_thread(lambda: service.project.notices)
     return json_response({"notices": [notice_shown(one) for one in found.values()]})
 
 
-async def preview(service: Service, request: Request) -> Response:
+async def preview(service: Service, request: Request) -> Json[MailPreview]:
     """The mail that a notice would send."""
     name, event = request.params["name"], request.query.get("event", "")
     await _known(service, name)
@@ -51,7 +146,7 @@ async def preview(service: Service, request: Request) -> Response:
     return json_response(mail_shown(mail))
 
 
-async def test(service: Service, request: Request) -> Response:
+async def test(service: Service, request: Request) -> Json[TestSent]:
     """Send that mail to an address, now."""
     try:
         given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Test)
@@ -64,7 +159,7 @@ async def test(service: Service, request: Request) -> Response:
     return json_response({"sent": not refused, "refused": refused})
 
 
-async def outbox(service: Service, request: Request) -> Response:
+async def outbox(service: Service, request: Request) -> Json[Outbox]:
     """What waits to be told, and letters in a state."""
     query = request.query
     states = [one for one in query.get("state", "").split(",") if one]
@@ -75,25 +170,31 @@ async def outbox(service: Service, request: Request) -> Response:
     letters, last = parted(found, limit)
     cursor = None if last is None else next_of((last.made_ms, last.id))
     trouble = [one.trouble.words for one in service.work.sinks if one.trouble is not None and one.name == "notices"]
-    document = {"waiting": waiting, "trouble": trouble[0] if trouble else None, "next": cursor}
-    return json_response(document | {"letters": [letter_shown(one) for one in letters]})
+    return json_response(
+        {
+            "waiting": waiting,
+            "trouble": trouble[0] if trouble else None,
+            "next": cursor,
+            "letters": [letter_shown(one) for one in letters],
+        }
+    )
 
 
-async def retry(service: Service, request: Request) -> Response:
+async def retry(service: Service, request: Request) -> Json[LetterShown]:
     """Have a letter leave again that was refused."""
     id_ = request.params["id"]
     await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
     return json_response(letter_shown(await service.in_thread(service.project.retry_letter, id_)))
 
 
-async def mailbox(service: Service, request: Request) -> Response:
+async def mailbox(service: Service, request: Request) -> Json[Mailbox]:
     """The mails that lie as files, where no server takes them."""
     limit = limit_of(request.query)
     found = await service.in_thread(kept_mails, service.project.places.mail, limit)
     return json_response({"mails": [_kept_shown(one, is_whole=False) for one in found]})
 
 
-async def mailbox_mail(service: Service, request: Request) -> Response:
+async def mailbox_mail(service: Service, request: Request) -> Json[KeptMail]:
     """One of them, with its texts."""
     found = await service.in_thread(kept_mail, service.project.places.mail, request.params["name"])
     if found is None:
@@ -101,7 +202,7 @@ async def mailbox_mail(service: Service, request: Request) -> Response:
     return json_response(_kept_shown(found, is_whole=True))
 
 
-async def questions(service: Service, request: Request) -> Response:
+async def questions(service: Service, request: Request) -> Json[Questions]:
     """What customers were asked about a decision, and what they said."""
     event = f"{request.params['event']}/{request.params['id']}"
     found = await service.in_thread(_questions, service.project, event)
@@ -111,7 +212,7 @@ async def questions(service: Service, request: Request) -> Response:
 # ---- how it is shown
 
 
-def notice_shown(one: Notice) -> dict[str, Any]:
+def notice_shown(one: Notice) -> NoticeShown:
     """A notice: no secret and no address of one who is told."""
     to = one.to.role or ("the event" if one.to.of_event is not None else f"{len(one.to.addresses)} addresses")
     return {
@@ -126,7 +227,7 @@ def notice_shown(one: Notice) -> dict[str, Any]:
     }
 
 
-def letter_shown(one: Letter) -> dict[str, Any]:
+def letter_shown(one: Letter) -> LetterShown:
     """A letter, to whom only as people may see it."""
     return {
         "id": one.id,
@@ -142,7 +243,7 @@ def letter_shown(one: Letter) -> dict[str, Any]:
     }
 
 
-def question_shown(one: Question) -> dict[str, Any]:
+def question_shown(one: Question) -> QuestionShown:
     """A question: nothing of its link, and not who was asked."""
     return {
         "notice": one.notice,
@@ -155,7 +256,7 @@ def question_shown(one: Question) -> dict[str, Any]:
     }
 
 
-def mail_shown(mail: Mail) -> dict[str, Any]:
+def mail_shown(mail: Mail) -> MailPreview:
     """The subject and the texts of a mail."""
     from email import message_from_bytes
     from email.policy import SMTP
@@ -169,9 +270,15 @@ def mail_shown(mail: Mail) -> dict[str, Any]:
     }
 
 
-def _kept_shown(one: Kept, *, is_whole: bool) -> dict[str, Any]:
-    head = {"name": one.name, "subject": one.subject, "from": one.sender, "to": one.to, "at": time_text(one.at_ms)}
-    return head | {"text": one.text, "html": one.html} if is_whole else head
+def _kept_shown(one: Kept, *, is_whole: bool) -> KeptMail:
+    head: KeptMail = {
+        "name": one.name,
+        "subject": one.subject,
+        "from": one.sender,
+        "to": one.to,
+        "at": time_text(one.at_ms),
+    }
+    return {**head, "text": one.text, "html": one.html} if is_whole else head
 
 
 def letters_of(
@@ -193,16 +300,6 @@ async def _known(service: Service, name: str) -> None:
         raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
 
 
-_LETTER: Final = record(
-    "id notice to state attempts made",
-    id=_TEXT,
-    notice=_TEXT,
-    to=_TEXT,
-    state={"type": "string", "enum": list(STATES)},
-    attempts={"type": "integer"},
-    made=_TEXT,
-)
-_MAIL: Final = record("name subject from to at", name=_TEXT, subject=_TEXT, to=_TEXT, at=_TEXT)
 _COMMON: Final = {400: "", 500: "", 503: ""}
 
 ROUTES: Final = (
@@ -211,7 +308,7 @@ ROUTES: Final = (
         f"{API}/notices",
         Right.SEND_NOTICES,
         all_notices,
-        Told("The notices of the project.", "Each, without secrets.", record("notices", notices=list_of(_OBJECT))),
+        Told("The notices of the project.", "Each, without secrets."),
     ),
     Route(
         "GET",
@@ -221,7 +318,6 @@ ROUTES: Final = (
         Told(
             "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
             "Subject, plain text and HTML.",
-            record("subject text html", subject=_TEXT, text=_TEXT, html=_TEXT),
             problems={**_COMMON, 404: "There is no such notice."},
             query={"event": "Such as payment/p-1; left out, the newest that it could be about."},
         ),
@@ -234,7 +330,6 @@ ROUTES: Final = (
         Told(
             "Send that mail to an address, marked as a test.",
             "Whether the server took it, else why not.",
-            record("sent refused", sent={"type": "boolean"}, refused=list_of(_TEXT)),
             record("to", to=_TEXT, event=_TEXT),
             {
                 **_COMMON,
@@ -253,7 +348,6 @@ ROUTES: Final = (
         Told(
             "What notices have to tell and have told: mails, calls and documents, the newest first.",
             "How much waits to become a letter, what keeps all from leaving, and a part of the letters.",
-            record("waiting letters next", waiting={"type": "integer"}, letters=list_of(_LETTER)),
             problems=_COMMON,
             query={
                 "state": f"Only those that are {OPEN}, {SENT}, {REFUSED}, {UNKNOWN} or dropped; several with commas.",
@@ -267,7 +361,7 @@ ROUTES: Final = (
         f"{API}/outbox/{{id}}/retry",
         Right.SEND_NOTICES,
         retry,
-        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", _LETTER, problems=_COMMON),
+        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems=_COMMON),
     ),
     Route(
         "GET",
@@ -277,7 +371,6 @@ ROUTES: Final = (
         Told(
             "The built-in mailbox: mails that lie as files, where no server takes them.",
             "The newest, without their texts.",
-            record("mails", mails=list_of(_MAIL)),
             problems=_COMMON,
             query={"limit": "How many, 1 to 500; 50 where it is left out."},
         ),
@@ -287,7 +380,7 @@ ROUTES: Final = (
         f"{API}/mailbox/{{name}}",
         Right.SEND_NOTICES,
         mailbox_mail,
-        Told("One mail of the built-in mailbox.", "It, with its texts.", _MAIL, problems={**_COMMON, 404: ""}),
+        Told("One mail of the built-in mailbox.", "It, with its texts.", problems={**_COMMON, 404: ""}),
     ),
     Route(
         "GET",
@@ -297,7 +390,6 @@ ROUTES: Final = (
         Told(
             "What customers were asked about a decision, and what they said.",
             "The questions, the oldest first.",
-            record("questions", questions=list_of(_OBJECT)),
             problems=_COMMON,
         ),
     ),

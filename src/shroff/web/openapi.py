@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from inspect import cleandoc
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
+
+import msgspec
 
 import shroff
 from shroff.events.definitions import Events
-from shroff.web import case_documents
 from shroff.web.http import Request, Response, json_response
+from shroff.web.problems import Problem
 from shroff.web.routes import Route
 from shroff.web.schemas import SCHEMAS, event_schema, ref
 
@@ -66,8 +71,7 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
         else:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     schemas = {
-        **SCHEMAS,
-        **case_documents.SCHEMAS,
+        **shapes(routes),
         **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()},
     }
     return {
@@ -86,17 +90,65 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
     }
 
 
+def shapes(routes: Sequence[Route]) -> dict[str, Any]:
+    """The schemas of what these routes answer, by name, and those of what is sent that have one."""
+    return SCHEMAS | _components(tuple(dict.fromkeys(_types(routes))))
+
+
+def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
+    """The JSON that a schema means, in words; `link` writes the names of shapes.
+
+    >>> kind_of({"anyOf": [{"type": "array", "items": ref("Case")}, {"type": "null"}]}, str.lower)
+    'list of case or null'
+    """
+    if "$ref" in schema:
+        return link(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(kind_of(one, link) for one in schema["anyOf"]))
+    kinds = schema.get("type", "any JSON")
+    kind = " or ".join(kinds) if isinstance(kinds, list) else schema.get("format", kinds)
+    if "enum" in schema:
+        return f"{kind} ({', '.join(str(one) for one in schema['enum'] if one is not None)})"
+    inner = schema.get({"array": "items", "object": "additionalProperties"}.get(kind, ""))
+    return f"{'list' if kind == 'array' else kind} of {kind_of(inner, link)}" if inner else kind
+
+
+def _types(routes: Sequence[Route]) -> Iterator[Any]:
+    """The types of all answers, unions by their members."""
+    yield Problem
+    for route in routes:
+        if route.told is not None:
+            for one in (route.answer, *(type_ for _, type_ in route.told.others.values())):
+                if one is not None and not isinstance(one, Mapping):
+                    yield from _members(one)
+
+
+def _members(type_: Any) -> tuple[Any, ...]:
+    return get_args(type_) if get_origin(type_) in {Union, UnionType} else (type_,)
+
+
+@cache
+def _components(types: tuple[Any, ...]) -> dict[str, Any]:
+    """The schemas of types and of all that they are made of, by name."""
+    found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
+    return {name: {**one, "description": cleandoc(one.get("description", ""))} for name, one in found.items()}
+
+
+def schema_of(type_: Any) -> Mapping[str, Any]:
+    """The schema of an answer by its type, made of names of `shapes`; a schema is one already."""
+    if isinstance(type_, Mapping):
+        return type_
+    found = [ref(one.__name__) for one in _members(type_)]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
 def _operation(route: Route, event: str = "") -> dict[str, Any]:
     told = route.told
     assert told is not None
     names = [
         segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
     ]
-    answers = {200: told.answer, **dict.fromkeys(told.problems, ref("Problem"))}
-    if told.accepted:
-        answers[202] = {"type": "object"}
-    if route.right is not None:
-        answers |= dict.fromkeys((401, 403), ref("Problem"))
+    statuses = {200, *told.problems, *told.others, *((401, 403) if route.right is not None else ())}
     found: dict[str, Any] = {
         "operationId": _id_of(route, event),
         "summary": told.summary,
@@ -108,7 +160,7 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
             ),
             *(_parameter(name, "header", words) for name, words in told.headers.items()),
         ],
-        "responses": {str(status): _answer(status, schema, route, event) for status, schema in sorted(answers.items())},
+        "responses": {str(status): _answer(status, route, event) for status in sorted(statuses)},
     }
     if route.right is None:
         found["security"] = []
@@ -128,20 +180,22 @@ def _parameter(name: str, place: str, words: str, *, is_required: bool = False) 
     return {**found, "required": True} if is_required else found
 
 
-def _answer(status: int, schema: Mapping[str, Any] | None, route: Route, event: str) -> dict[str, Any]:
+def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
     told = route.told
     assert told is not None
-    words = COMMON.get(status, told.problems.get(status, told.meaning) if status != 200 else told.meaning)
     if status == 200:
-        if schema is None:
-            return {"description": words, "content": {told.media_type: {"schema": {"type": "string"}}}}
-        return {"description": words, "content": _content(schema, event, is_many=told.is_many)}
-    if status == 202:
-        return {"description": told.accepted, "content": {"application/json": {"schema": schema}}}
-    return {
-        "description": told.problems.get(status) or words,
-        "content": {"application/problem+json": {"schema": schema}},
-    }
+        answer = route.answer
+        content = (
+            {told.media_type: {"schema": {"type": "string"}}}
+            if answer is None
+            else _content(schema_of(answer), event, is_many=told.is_many)
+        )
+        return {"description": told.meaning, "content": content}
+    if status in told.others:
+        words, type_ = told.others[status]
+        return {"description": words, "content": {"application/json": {"schema": schema_of(type_)}}}
+    words = told.problems.get(status) or COMMON.get(status, told.meaning)
+    return {"description": words, "content": {"application/problem+json": {"schema": ref("Problem")}}}
 
 
 def _content(schema: Mapping[str, Any], event: str, *, is_many: bool) -> dict[str, Any]:
@@ -184,7 +238,7 @@ def _page(found: Mapping[str, Any]) -> Iterator[str]:
             yield "</table>"
     yield "<h1>Shapes</h1>"
     for name, schema in found["components"]["schemas"].items():
-        yield f'<h2 id="{escape(name)}">{escape(name)}</h2>'
+        yield f'<h2 id="{escape(name)}">{escape(name)}</h2><p>{escape(schema.get("description", ""))}</p>'
         yield from _properties(schema)
 
 
@@ -200,8 +254,11 @@ def _parameters(parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _named(content: Mapping[str, Any]) -> str:
     """Links to the shapes that a content has."""
-    names = dict.fromkeys(_refs(content))
-    return ", ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names) or "JSON"
+    return ", ".join(map(_link, dict.fromkeys(_refs(content)))) or "JSON"
+
+
+def _link(name: str) -> str:
+    return f'<a href="#{escape(name)}">{escape(name)}</a>'
 
 
 def _refs(value: object) -> Iterator[str]:
@@ -218,12 +275,8 @@ def _refs(value: object) -> Iterator[str]:
 def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
     yield "<table>"
     for name, one in schema.get("properties", {}).items():
-        kinds = one.get("type", "")
-        kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
         words = one.get("description", "")
-        if "enum" in one:
-            words = f"{words} One of {', '.join(str(value) for value in one['enum'] if value is not None)}.".strip()
         is_required = "" if name in schema.get("required", ()) else "may be missing"
-        yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind) or _named(one)}</td>"
+        yield f"<tr><td><code>{escape(name)}</code></td><td>{kind_of(one, _link)}</td>"
         yield f"<td>{is_required}</td><td>{escape(words)}</td></tr>"
     yield "</table>"

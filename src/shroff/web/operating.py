@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.decisions.posts import RETRY_S
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, Response, json_response
 from shroff.web.metrics import TEXT, Family, Samples, lines
 from shroff.web.problems import ProblemError
 
@@ -35,12 +35,25 @@ FAMILIES: Final = (
 )
 
 
-async def live(service: Service, request: Request) -> Response:
+class Liveness(TypedDict):
+    """The process answers."""
+
+    live: bool
+
+
+class Readiness(TypedDict):
+    """Whether events are taken now, and what the service does."""
+
+    ready: bool
+    state: str
+
+
+async def live(service: Service, request: Request) -> Json[Liveness]:
     """That it answers at all."""
     return json_response({"live": True})
 
 
-async def ready(service: Service, request: Request) -> Response:
+async def ready(service: Service, request: Request) -> Json[Readiness]:
     """Whether posts are taken now. Raises: ProblemError with 503 where not, with what it does instead."""
     state = service.state
     if not service.is_ready:

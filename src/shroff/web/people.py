@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Who
 from shroff.people.desk import Desk
 from shroff.people.store import Key, User, Wanted
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.problems import ProblemError
 
@@ -55,23 +55,86 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     expires: str = ""
 
 
+class Users(TypedDict):
+    """All users."""
+
+    users: list[documents.UserDocument]
+
+
+class UserLink(TypedDict):
+    """A link to set a password: its path, and the whole address."""
+
+    link: str
+    url: str
+
+
+class UserAnswer(TypedDict):
+    """One user."""
+
+    user: documents.UserDocument
+
+
+class NewUserAnswer(UserAnswer, UserLink):
+    """A new user, and the link to set the password."""
+
+
+class Sessions(TypedDict):
+    """The open sessions."""
+
+    sessions: list[documents.SessionDocument]
+
+
+class SessionAnswer(TypedDict):
+    """One session."""
+
+    session: documents.SessionDocument
+
+
+class Keys(TypedDict):
+    """All keys."""
+
+    keys: list[documents.KeyDocument]
+
+
+class NewKeyAnswer(documents.KeyDocument):
+    """A new key, with its text."""
+
+    key: str
+
+
+class AuditRows(TypedDict):
+    """A page of the audit log, the newest first."""
+
+    rows: list[documents.AuditRow]
+    next: str | None
+
+
+class AuditCheck(TypedDict):
+    """Whether the audit log is whole."""
+
+    ok: bool
+    rows: int
+    broken_at: int | None
+    why: str | None
+
+
 # ---- users
 
 
-async def all_users(service: Service, request: Request) -> Response:
+async def all_users(service: Service, request: Request) -> Json[Users]:
     """All users."""
     found = await service.in_thread(users.all_users, service.desk)
     return json_response({"users": [documents.of_user(one) for one in found]})
 
 
-async def add_user(service: Service, request: Request) -> Response:
+async def add_user(service: Service, request: Request) -> Json[NewUserAnswer]:
     """A user, and the link by which they set a password."""
     given = _body(await request.body(BODY_BYTES_MAX), NewUser)
     user, link = await service.in_thread(made_user, service.desk, request.who, given)
     return json_response({"user": documents.of_user(user), "link": link, "url": service.address.of(request) + link})
 
 
-async def change_user(service: Service, request: Request) -> Response:
+async def change_user(service: Service, request: Request) -> Json[UserAnswer]:
     """Another role, another name to show, or let in no more."""
     given = _body(await request.body(BODY_BYTES_MAX), Changed)
     name = request.params["name"]
@@ -79,13 +142,13 @@ async def change_user(service: Service, request: Request) -> Response:
     return json_response({"user": documents.of_user(user)})
 
 
-async def delete_user(service: Service, request: Request) -> Response:
+async def delete_user(service: Service, request: Request) -> Json[UserAnswer]:
     """Remove a user."""
     user = await service.in_thread(users.delete, service.desk, request.who, request.params["name"])
     return json_response({"user": documents.of_user(user)})
 
 
-async def link_user(service: Service, request: Request) -> Response:
+async def link_user(service: Service, request: Request) -> Json[UserLink]:
     """A link by which a user sets the password, once."""
     link = await service.in_thread(links.for_password, service.desk, request.who, request.params["name"])
     return json_response({"link": link, "url": service.address.of(request) + link})
@@ -118,13 +181,13 @@ def changed_user(desk: Desk, who: Who, name: str, given: Changed) -> User:
 # ---- sessions
 
 
-async def all_sessions(service: Service, request: Request) -> Response:
+async def all_sessions(service: Service, request: Request) -> Json[Sessions]:
     """The sessions that are open."""
     found = await service.in_thread(sessions.open_sessions, service.desk)
     return json_response({"sessions": [documents.of_session(one) for one in found]})
 
 
-async def end_session(service: Service, request: Request) -> Response:
+async def end_session(service: Service, request: Request) -> Json[SessionAnswer]:
     """End a session."""
     found = await service.in_thread(sessions.end_named, service.desk, request.who, request.params["id"])
     return json_response({"session": documents.of_session(found)})
@@ -133,20 +196,20 @@ async def end_session(service: Service, request: Request) -> Response:
 # ---- keys
 
 
-async def all_keys(service: Service, request: Request) -> Response:
+async def all_keys(service: Service, request: Request) -> Json[Keys]:
     """All keys, those that were revoked too."""
     found = await service.in_thread(keys.all_keys, service.desk)
     return json_response({"keys": [documents.of_key(one) for one in found]})
 
 
-async def make_key(service: Service, request: Request) -> Response:
+async def make_key(service: Service, request: Request) -> Json[NewKeyAnswer]:
     """A key, with its text this one time."""
     given = _body(await request.body(BODY_BYTES_MAX), NewKey)
     key, text = await service.in_thread(made_key, service.desk, request.who, given)
     return json_response({**documents.of_key(key), "key": text})
 
 
-async def revoke_key(service: Service, request: Request) -> Response:
+async def revoke_key(service: Service, request: Request) -> Json[documents.KeyDocument]:
     """End a key."""
     found = await service.in_thread(keys.revoke, service.desk, request.who, request.params["id"])
     return json_response(documents.of_key(found))
@@ -167,7 +230,7 @@ def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[Key, str]:
 # ---- the record
 
 
-async def audit(service: Service, request: Request) -> Response:
+async def audit(service: Service, request: Request) -> Json[AuditRows]:
     """Rows of the record, the newest first."""
     limit, before = limit_of(request.query), cursor_of(request.query, int)
     found = await service.in_thread(rows_of, service.desk, wanted_of(request.query), before, limit + 1)
@@ -176,11 +239,11 @@ async def audit(service: Service, request: Request) -> Response:
     return json_response({"rows": [documents.of_row(one) for one in rows], "next": cursor})
 
 
-async def verify_audit(service: Service, request: Request) -> Response:
+async def verify_audit(service: Service, request: Request) -> Json[AuditCheck]:
     """Hold every row against the one before it, and the last one against its head."""
     found = await service.in_thread(service.project.verify_audit)
-    told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why or None}
-    return json_response(told)
+    broken_at, why = found.broken_at or None, found.why or None
+    return json_response({"ok": found.is_whole, "rows": found.rows, "broken_at": broken_at, "why": why})
 
 
 def rows_of(desk: Desk, wanted: Wanted, before: int | None, limit: int) -> Sequence[Row]:

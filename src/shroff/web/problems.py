@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict, Unpack
 
 from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.errors import (
@@ -22,6 +22,45 @@ RETRY_AFTER: Final = ((b"retry-after", b"1"),)
 Path = tuple[str, str]
 
 
+class Mistake(TypedDict):
+    """A mistake: of input its path and `detail`; of a project's files the file and place, a message and a hint."""
+
+    path: str
+    detail: NotRequired[str]
+    file: NotRequired[str]
+    line: NotRequired[int]
+    column: NotRequired[int]
+    message: NotRequired[str]
+    hint: NotRequired[str]
+
+
+class ProblemMore(TypedDict, total=False):
+    """What some problem documents have beside what all have."""
+
+    errors: list[Mistake]
+    instance: str
+    ready: bool
+    state: str
+    by: str | None
+    at: str | None
+    verdict: str | None
+    tag: str
+    saved: bool
+
+
+class Problem(ProblemMore):
+    """A problem document (RFC 9457). `type` is stable, for programs.
+
+    `ready` and `state` are of a service that takes no events; `by`, `at`, `state`, `verdict`, `tag` and `saved` of a
+    case that somebody else changed first; `instance` of a failure that is in the service's own log.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 class ProblemError(Exception):
     """A request is answered by this problem."""
 
@@ -32,24 +71,24 @@ class ProblemError(Exception):
         title: str,
         detail: str,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        **more: Any,
+        **more: Unpack[ProblemMore],
     ) -> None:
         super().__init__(detail)
         self.status, self.code, self.title, self.detail = status, code, title, detail
         self.headers, self.more = headers, more
 
 
-def problem(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+def problem(status: int, code: str, title: str, detail: str, **more: Unpack[ProblemMore]) -> Problem:
     """A problem document. `code` is its type: stable, for programs."""
     return {"type": code, "title": title, "status": status, "detail": detail, **more}
 
 
-def at_paths(mistakes: Iterable[Path]) -> list[dict[str, str]]:
+def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
     """Mistakes with the path of each, as problem documents have them."""
     return [{"path": path, "detail": words} for path, words in mistakes]
 
 
-def places_of(error: DefinitionError) -> list[dict[str, Any]]:
+def places_of(error: DefinitionError) -> list[Mistake]:
     """Mistakes of definitions with the place of each, as problem documents have them."""
     return [
         {

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
+from shroff.decisions.backtest_document import ReportDocument
 from shroff.decisions.hit_records import RuleRecord
 from shroff.decisions.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.audit import Act
-from shroff.web.backtests import Draft, Kept, act_of, computed, document, new_id
-from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
+from shroff.web.http import Headers, Json, Request, json_response
 from shroff.web.preconditions import seen, tags_of
 from shroff.web.problems import ProblemError
 from shroff.web.routes import API
+from shroff.web.schemas import Adopted
 
 if TYPE_CHECKING:
+    from shroff.decisions.promoting import Listed
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 
@@ -32,36 +34,111 @@ WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 # ---- models
 
 
-async def models(service: Service, request: Request) -> Response:
+class ModelSummary(TypedDict):
+    """A model of the registry, and what it is now. Of one that cannot score, `problem` says what is wrong."""
+
+    id: str
+    digest: str
+    event: str
+    learner: str
+    made_at: str
+    failed: list[str]
+    problem: str
+    is_judged: bool
+    damaged: list[str]
+    role: str
+    redefined: list[str]
+    unused: str
+
+
+class Models(TypedDict):
+    """The models of the registry, the newest first."""
+
+    models: list[ModelSummary]
+
+
+async def models(service: Service, request: Request) -> Json[Models]:
     """The models of the registry, the newest first, with what each is now."""
     found = await service.in_thread(service.project.models)
-    return json_response(
-        {
-            "models": [
-                {**asdict(one.summary), "role": one.role, "redefined": one.redefined, "unused": one.unused}
-                for one in found
-            ]
-        }
-    )
+    return json_response({"models": [_model(one) for one in found]})
+
+
+def _model(one: Listed) -> ModelSummary:
+    found = one.summary
+    return {
+        "id": found.id,
+        "digest": found.digest,
+        "event": found.event,
+        "learner": found.learner,
+        "made_at": found.made_at,
+        "failed": list(found.failed),
+        "problem": found.problem,
+        "is_judged": found.is_judged,
+        "damaged": list(found.damaged),
+        "role": one.role,
+        "redefined": list(one.redefined),
+        "unused": one.unused,
+    }
 
 
 # ---- rules
 
 
-async def rules(service: Service, request: Request) -> Response:
+class RuleOfFile(TypedDict):
+    """A rule, and what it did. `precision` is the share of fraud among the labelled hits."""
+
+    id: str
+    on: str
+    by: str
+    effect: str
+    shadow: bool
+    rollout: float
+    notify: str | None
+    tests: int
+    hits: int
+    fraud: int
+    genuine: int
+    precision: float | None
+
+
+class RuleFileShown(TypedDict):
+    """A file of rules."""
+
+    file: str
+    etag: str
+    rules: list[RuleOfFile]
+
+
+class RuleFiles(TypedDict):
+    """All files of rules."""
+
+    files: list[RuleFileShown]
+
+
+class RuleFileText(RuleFileShown):
+    """A file of rules with its text."""
+
+    text: str
+
+
+class RuleFileWritten(RuleFileShown, Adopted):
+    """A file of rules that was written."""
+
+
+async def rules(service: Service, request: Request) -> Json[RuleFiles]:
     """All files of rules, and the rules in each."""
 
-    def answer() -> Response:
+    def answer() -> Json[RuleFiles]:
         _count_hits(service)
         return json_response({"files": [_shown(one, service) for one in service.project.rule_files()]})
 
     return await service.in_thread(answer)
 
 
-async def rule_file(service: Service, request: Request) -> Response:
+async def rule_file(service: Service, request: Request) -> Json[RuleFileText]:
     """One file of rules, with its text; its ETag is asked for by who changes it."""
 
-    def answer() -> Response:
+    def answer() -> Json[RuleFileText]:
         found = service.project.rule_file(request.params["file"])
         if found is None:
             words = f"there is no file rules/{request.params['file']}"
@@ -78,7 +155,7 @@ class Text(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-async def put_rules(service: Service, request: Request) -> Response:
+async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]:
     """A new text for a file of rules: checked with its tests, written, and put in force."""
     name, matched = request.params["file"], tags_of(request)
     is_new = request.header(b"if-none-match").strip() == b"*"
@@ -118,16 +195,12 @@ def _count_hits(service: Service) -> None:
         service.rule_looks.follow(service.project, is_whole=True)
 
 
-def _shown(one: RuleFile, service: Service) -> dict[str, Any]:
+def _shown(one: RuleFile, service: Service) -> RuleFileShown:
     definitions = service.project.definitions if one.rules else None
 
-    def told(rule: Rule) -> dict[str, Any]:
+    def shown(rule: Rule) -> RuleOfFile:
         found = RuleRecord() if definitions is None else service.rule_looks.records.record(rule.id, definitions)
-        precision = None if found.precision is None else round(found.precision, 4)
-        return {"hits": found.hits, "fraud": found.frauds, "genuine": found.genuine, "precision": precision}
-
-    found = [
-        {
+        return {
             "id": rule.id,
             "on": rule.on,
             "by": rule.by,
@@ -136,11 +209,13 @@ def _shown(one: RuleFile, service: Service) -> dict[str, Any]:
             "rollout": rule.rollout,
             "notify": rule.notify,
             "tests": len(rule.tests),
-            **told(rule),
+            "hits": found.hits,
+            "fraud": found.frauds,
+            "genuine": found.genuine,
+            "precision": None if found.precision is None else round(found.precision, 4),
         }
-        for rule in one.rules
-    ]
-    return {"file": one.name, "etag": one.tag, "rules": found}
+
+    return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
 
 
 def _tag(one: RuleFile) -> Headers:
@@ -164,7 +239,7 @@ class Asked(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "
     wait: bool = True
 
 
-async def backtest(service: Service, request: Request) -> Response:
+async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
     """What a draft would have decided, against what was decided: computed by a process of its own."""
     asked = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Asked)
     kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
@@ -211,12 +286,12 @@ def _check(asked: Asked) -> None:
         raise ProblemError(422, "bad-body", "The body cannot be read", words)
 
 
-async def backtests(service: Service, request: Request) -> Response:
+async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
     """All that were begun without waiting for them, the newest first."""
     found = await service.in_thread(service.backtests.listed)
     return json_response({"backtests": [document(one) for one in found]})
 
 
-async def one_backtest(service: Service, request: Request) -> Response:
+async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
     """How far one is, and its report once it is done."""
     return json_response(document(await service.in_thread(service.backtests.one, request.params["id"])))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from shroff.errors import UsageError
 from shroff.web import standing_in
 from shroff.web.events import is_explanation_asked
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 from shroff.web.problems import ProblemError
+from shroff.web.schemas import Decision
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 
-async def decision(service: Service, request: Request) -> Response:
+class Replay(TypedDict):
+    """A decision computed again; where it differs, as it was recorded and as it was computed."""
+
+    match: bool
+    receipt: str
+    event: str
+    id: str
+    recorded: NotRequired[str]
+    computed: NotRequired[str]
+
+
+async def decision(service: Service, request: Request) -> Json[Decision]:
     """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late.
 
     With `?explain=1` it comes with its explanation.
@@ -24,23 +36,23 @@ async def decision(service: Service, request: Request) -> Response:
     if is_explanation_asked(request):
         return await explain(service, request)
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
-    return Response(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
+    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
 
 
-async def explain(service: Service, request: Request) -> Response:
+async def explain(service: Service, request: Request) -> Json[Decision]:
     """A decision with its explanation."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
-    return Response(await service.in_thread(standing_in.told, service, row.event, row.id, found.json()))
+    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, found.json()))
 
 
-async def replay(service: Service, request: Request) -> Response:
+async def replay(service: Service, request: Request) -> Json[Replay]:
     """The same decision computed again from the log."""
     row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
     found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
-    document: dict[str, Any] = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
+    document: Replay = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
     if not found.match:
-        document |= {"recorded": row.document.decode(), "computed": found.computed.document.decode()}
+        document["recorded"], document["computed"] = row.document.decode(), found.computed.document.decode()
     return json_response(document)
 
 

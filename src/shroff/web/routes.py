@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 from shroff.people.access import Right
-from shroff.web.http import Request, Response
+from shroff.web.http import Json, Request, Response
 from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ class Told:
 
     Args:
         meaning: Of the answer where all went well.
-        answer: Its schema; None for a text of `media_type`.
         body: The schema of what is sent; None where nothing is.
         problems: What each further status means here; empty where the common meaning says it.
         required: The names of the query that must be there.
@@ -33,12 +34,13 @@ class Told:
         is_many: What is sent, and the answer, may be one or a list.
         is_by_event: There is a path for each event type, with its schema.
         body_types: What the body may be where it is no JSON.
-        accepted: What 202 means here: it was begun, and the answer says where to ask for it; empty where none is given.
+        answer: Its type, or its schema where only the project knows it. Left out, it is what the handler returns: the
+            type of its `Json`, else a text of `media_type`.
+        others: What each further status means that is no problem, and the type of its answer.
     """
 
     summary: str
     meaning: str
-    answer: Mapping[str, Any] | None
     body: Mapping[str, Any] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class Told:
     is_many: bool = False
     is_by_event: bool = False
     body_types: Sequence[str] = ()
-    accepted: str = ""
+    answer: Any = None
+    others: Mapping[int, tuple[str, Any]] = field(default_factory=dict)
     required: Sequence[str] = ()
     may_lack_body: bool = False
 
@@ -71,8 +74,22 @@ class Route:
     is_page: bool = False
 
     @property
+    def answer(self) -> Any:
+        """The type of what is answered where all goes well, or its schema; None for a text."""
+        assert self.told is not None
+        return _returned(self.handle) if self.told.answer is None else self.told.answer
+
+    @property
     def segments(self) -> list[str]:
         return self.path.split("/")[1:]
+
+
+@cache
+def _returned(handle: Handle) -> Any:
+    """The type of the JSON that a handler returns, by its annotation; None where it returns something else."""
+    returned = SimpleNamespace(__annotations__={"return": handle.__annotations__["return"]})
+    (hint,) = get_type_hints(returned, handle.__globals__, include_extras=True).values()
+    return get_args(hint)[0] if get_origin(hint) is Json else None
 
 
 class Table:

@@ -7,9 +7,8 @@ from typing import Any, Final
 from shroff.people.access import Right
 from shroff.web import drafts, names, projects, rules
 from shroff.web.routes import API, Route, Told
-from shroff.web.schemas import NULLABLE_TEXT, TEXT, list_of, record
+from shroff.web.schemas import TEXT, record
 
-_OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _BODY: Final = {400: "", 408: "The body came too slowly.", 413: "The body is too long, or holds too many."}
 _READ: Final = {404: "", 500: "", 503: ""}
 _STEP: Final = {
@@ -27,7 +26,6 @@ _WHICH: Final = {
     "additionalProperties": False,
     "properties": {"etag": TEXT, "file": TEXT},
 }
-_PUT: Final = record("file in_force", file=TEXT, in_force={"type": "boolean"}, why_not=NULLABLE_TEXT)
 _TEXT: Final = record("text", text=TEXT)
 _BACK: Final = {
     "type": "object",
@@ -50,7 +48,6 @@ RULE_ROUTES: Final = (
         Told(
             "Every rule with its state, and what it did in the newest part of the log.",
             "Those that were taken out stand last.",
-            record("rules since", rules=list_of(_OBJECT), since=NULLABLE_TEXT),
             problems={500: "", 503: ""},
         ),
     ),
@@ -59,7 +56,7 @@ RULE_ROUTES: Final = (
         f"{API}/rules/{{rule}}/record",
         Right.READ_DEFINITIONS,
         rules.record,
-        Told("One rule, read back in words, and what it did.", "It.", _OBJECT, problems=_READ),
+        Told("One rule, read back in words, and what it did.", "It.", problems=_READ),
     ),
     Route(
         "GET",
@@ -69,7 +66,6 @@ RULE_ROUTES: Final = (
         Told(
             "The newest events at which a rule hit, and what was found out about them.",
             "A part of them.",
-            record("hits next", hits=list_of(_OBJECT), next=NULLABLE_TEXT),
             problems={400: "", **_READ},
             query=_PAGED,
         ),
@@ -82,7 +78,6 @@ RULE_ROUTES: Final = (
         Told(
             "What a rule said at each time, and who put it in force.",
             "Newest first; the text is null where the rule was taken out.",
-            record("versions", versions=list_of(_OBJECT)),
             problems=_READ,
         ),
     ),
@@ -94,7 +89,6 @@ RULE_ROUTES: Final = (
         Told(
             "Put a rule back to what it said from a place of the log on; 0 takes it out.",
             "In which file it stands, and whether the log has it in force by now.",
-            _PUT,
             _BACK,
             {**_BODY, **_READ, 409: "It is taken out already.", 422: "It does not fit the project now, or no reason."},
         ),
@@ -104,13 +98,13 @@ RULE_ROUTES: Final = (
         f"{API}/drafts",
         Right.READ_DEFINITIONS,
         drafts.drafts,
-        Told("All drafts of rules.", "Without their texts.", record("drafts", drafts=list_of(_OBJECT)), problems=_READ),
+        Told("All drafts of rules.", "Without their texts.", problems=_READ),
     ),
     _draft(
         "GET",
         "",
         drafts.draft,
-        Told("One draft, with its text.", "It, and its ETag.", _OBJECT, problems=_READ),
+        Told("One draft, with its text.", "It, and its ETag.", problems=_READ),
         Right.READ_DEFINITIONS,
     ),
     _draft(
@@ -120,7 +114,6 @@ RULE_ROUTES: Final = (
         Told(
             "Keep a text as the draft of a rule, mistakes and all. Nothing comes into force.",
             "It, its ETag, and what is to be said of it.",
-            _OBJECT,
             _TEXT,
             {
                 **_BODY,
@@ -140,7 +133,6 @@ RULE_ROUTES: Final = (
         Told(
             "Throw a draft away, and its trial.",
             "Which it was.",
-            record("dropped", dropped=TEXT),
             problems={**_READ, 400: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
             headers={"If-Match": "The ETag of what was read."},
         ),
@@ -152,7 +144,6 @@ RULE_ROUTES: Final = (
         Told(
             "What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it in words.",
             "`ok` says whether it could come into force.",
-            _OBJECT,
             _TEXT,
             {**_BODY, 422: "The body cannot be read.", 500: "", 503: ""},
         ),
@@ -165,7 +156,6 @@ RULE_ROUTES: Final = (
         Told(
             "Put a draft in shadow: a new rule as it is, a change of one as a trial under an id of its own.",
             "In which file it stands, and whether the log has it in force by now.",
-            _PUT,
             _WHICH,
             _STEP,
         ),
@@ -174,7 +164,7 @@ RULE_ROUTES: Final = (
         "POST",
         "/approve",
         drafts.post_approve,
-        Told("Approve a draft that others wrote.", "The draft.", _OBJECT, _WHICH, _STEP),
+        Told("Approve a draft that others wrote.", "The draft.", _WHICH, _STEP),
         Right.APPROVE_RULES,
     ),
     _draft(
@@ -184,7 +174,6 @@ RULE_ROUTES: Final = (
         Told(
             "Put a draft in force, in the place of the rule and of its trial.",
             "In which file it stands, and whether the log has it in force by now.",
-            _PUT,
             _WHICH,
             _STEP,
         ),
@@ -197,7 +186,6 @@ RULE_ROUTES: Final = (
         Told(
             "What an expression of a rule may name: features, fields, functions, lists and tables, with their types.",
             "Each with what it means.",
-            record("names keys", names=list_of(_OBJECT), keys=list_of(_OBJECT)),
             problems={500: "", 503: ""},
         ),
     ),
@@ -209,7 +197,6 @@ RULE_ROUTES: Final = (
         Told(
             "Backtests that were begun without waiting for them.",
             "The newest first, without their reports.",
-            record("backtests", backtests=list_of(_OBJECT)),
             problems={500: "", 503: ""},
         ),
     ),
@@ -218,6 +205,6 @@ RULE_ROUTES: Final = (
         f"{API}/backtests/{{id}}",
         Right.READ_DEFINITIONS,
         projects.one_backtest,
-        Told("How far a backtest is, and its report once it is done.", "It.", _OBJECT, problems=_READ),
+        Told("How far a backtest is, and its report once it is done.", "It.", problems=_READ),
     ),
 )

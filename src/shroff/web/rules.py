@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
 from shroff.decisions.hit_records import HitEvent, RuleRecord
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
-from shroff.web.drafts import asked_document, body_of, put_back
-from shroff.web.http import Request, Response, json_response
+from shroff.web.drafts import AdoptedFile, ChangeAsked, asked_document, body_of, put_back
+from shroff.web.http import Json, Request, json_response
 from shroff.web.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
 
@@ -28,7 +28,86 @@ class Back(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-async def records(service: Service, request: Request) -> Response:
+class RuleCounts(TypedDict):
+    """What a rule did in the newest part of the log. `precision` is the share of fraud among mature labelled hits."""
+
+    hits: int
+    in_shadow: int
+    fraud: int
+    genuine: int
+    unclear: int
+    immature: int
+    precision: float | None
+    money: str
+    fraud_money: str
+
+
+class RuleState(TypedDict):
+    """One rule, and what it did."""
+
+    id: str
+    state: str
+    file: str | None
+    effect: str | None
+    in_force: bool
+    trial: str | None
+    draft: str | None
+    changed_at: TimeText | None
+    record: RuleCounts
+
+
+class RuleStates(TypedDict):
+    """Every rule, and what it did since a time."""
+
+    since: TimeText | None
+    rules: list[RuleState]
+
+
+class RuleWhole(RuleState):
+    """One rule with its text, and the changes of it that wait for a second person."""
+
+    text: str
+    says: str | None
+    asked: list[ChangeAsked]
+
+
+class RuleHit(TypedDict):
+    """An event at which a rule hit. `shadow` says whether it was in shadow then."""
+
+    event: str
+    id: str
+    seq: int
+    time: TimeText
+    money: str | None
+    shadow: bool
+    verdict: str | None
+    immature: bool
+
+
+class RuleHits(TypedDict):
+    """A page of hits, the newest first."""
+
+    hits: list[RuleHit]
+    next: str | None
+
+
+class RuleVersion(TypedDict):
+    """What a rule said from a sequence number of the log on; `text` is null where it was removed."""
+
+    seq: int
+    time: TimeText
+    file: str
+    text: str | None
+    by: str | None
+
+
+class RuleVersions(TypedDict):
+    """All versions of a rule, the newest first."""
+
+    versions: list[RuleVersion]
+
+
+async def records(service: Service, request: Request) -> Json[RuleStates]:
     """Every rule with what it did."""
     found = await service.in_thread(lambda: all_rules(service, is_whole=True))
     since_ms = service.rule_looks.records.since_ms
@@ -40,16 +119,22 @@ async def records(service: Service, request: Request) -> Response:
     )
 
 
-async def record(service: Service, request: Request) -> Response:
+async def record(service: Service, request: Request) -> Json[RuleWhole]:
     """One rule: its text, read back, and what it did."""
     id_ = request.params["rule"]
     found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
     asked = await service.in_thread(service.project.asked, subject_of(id_))
-    told = {"text": found.text, "says": found.says or None, "asked": [asked_document(one) for one in asked]}
-    return json_response({**_shown(found, service.project), **told})
+    return json_response(
+        {
+            **_shown(found, service.project),
+            "text": found.text,
+            "says": found.says or None,
+            "asked": [asked_document(one) for one in asked],
+        }
+    )
 
 
-async def hits(service: Service, request: Request) -> Response:
+async def hits(service: Service, request: Request) -> Json[RuleHits]:
     """The newest events at which a rule hit."""
     id_ = request.params["rule"]
     await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
@@ -59,7 +144,7 @@ async def hits(service: Service, request: Request) -> Response:
     return json_response({"hits": shown, "next": None if last is None else next_of(last.seq)})
 
 
-async def history(service: Service, request: Request) -> Response:
+async def history(service: Service, request: Request) -> Json[RuleVersions]:
     """What a rule said, newest first, and who put it in force, where that is in the record."""
     id_ = request.params["rule"]
     found = await service.in_thread(one_rule, service, id_)
@@ -80,14 +165,14 @@ async def history(service: Service, request: Request) -> Response:
     )
 
 
-async def back(service: Service, request: Request) -> Response:
+async def back(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a rule back to an earlier version, or take it out."""
     given = body_of(await request.body(BODY_BYTES_MAX), Back)
     file, why_not = await put_back(service, request, request.params["rule"], given.seq, given.reason)
     return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
 
 
-def _shown(one: RuleLook, project: Project) -> dict[str, Any]:
+def _shown(one: RuleLook, project: Project) -> RuleState:
     return {
         "id": one.id,
         "state": one.state,
@@ -101,7 +186,7 @@ def _shown(one: RuleLook, project: Project) -> dict[str, Any]:
     }
 
 
-def _record(one: RuleRecord, places: int) -> dict[str, Any]:
+def _record(one: RuleRecord, places: int) -> RuleCounts:
     return {
         "hits": one.hits,
         "in_shadow": one.in_shadow,
@@ -115,7 +200,7 @@ def _record(one: RuleRecord, places: int) -> dict[str, Any]:
     }
 
 
-def _hit(one: HitEvent, rule: str, service: Service) -> dict[str, Any]:
+def _hit(one: HitEvent, rule: str, service: Service) -> RuleHit:
     definitions = service.project.definitions
     places = definitions.settings.money_places
     return {

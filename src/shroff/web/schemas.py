@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, NotRequired, TypedDict
 
+import msgspec
+
+from shroff.decisions.explain import Explanation
+from shroff.decisions.explain_model import InputPart
 from shroff.decisions.policy import OUTCOMES
 from shroff.events.definitions import SOURCES, VERDICTS, EventType, Field
+from shroff.events.event import Scalar
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.language.field_types import Bounds
 from shroff.language.values import to_real
@@ -31,6 +36,64 @@ _INSTANT: Final[Schema] = {
     "format": "date-time",
     "description": "RFC 3339; or whole milliseconds since 1970 began in UTC.",
 }
+
+
+class Reason(TypedDict):
+    """Why a decision came out as it did. `code` is stable: a rule's id or a feature's name."""
+
+    code: str
+    kind: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["rule", "model"]})]
+    text: str
+    effect: NotRequired[str]
+    contribution: NotRequired[float]
+    inputs: NotRequired[list[InputPart]]
+
+
+class Drawn(TypedDict):
+    """What a draw among would-be declines came to: `explored` says whether the event was approved."""
+
+    explored: bool
+    propensity: float
+    would_be: str
+
+
+class Decision(TypedDict):
+    """A decision. `seq` is its place in the log, null where nothing was written.
+
+    `answered` is what the sender answered before this decision came; `explanation` is there where it was asked for.
+    """
+
+    event: str
+    id: str
+    seq: int | None
+    as_of_seq: int
+    outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(OUTCOMES)})]
+    score: float | None
+    reasons: list[Reason]
+    rules: list[str]
+    shadow_rules: list[str]
+    features: dict[str, Scalar]
+    versions: dict[str, str]
+    receipt: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    exploration: NotRequired[Drawn]
+    answered: NotRequired[str]
+    explanation: NotRequired[Explanation]
+
+
+class Undecided(TypedDict):
+    """An event of a type that is not decided."""
+
+    event: str
+    id: str
+    seq: int | None
+    decided: Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
+
+
+class Adopted(TypedDict):
+    """Whether the log uses a change by now, and if not, why."""
+
+    in_force: bool
+    why_not: str | None
 
 
 def ref(name: str) -> dict[str, str]:
@@ -116,41 +179,6 @@ def _value_schema(one: Field) -> Schema:
             return {"type": "string", "maxLength": 65_536}
 
 
-REASON: Final = record(
-    "code kind text",
-    code={"type": "string", "description": "Stable: a rule's id or a feature's name."},
-    kind={"type": "string", "enum": ["rule", "model"]},
-    text=TEXT,
-    effect=TEXT,
-    contribution={"type": "number"},
-)
-DECISION: Final = record(
-    "event id seq as_of_seq outcome score reasons rules shadow_rules features versions receipt",
-    event=TEXT,
-    id=TEXT,
-    seq={"type": ["integer", "null"], "description": "Its place in the log; null where nothing was written."},
-    as_of_seq=COUNT,
-    outcome={"type": "string", "enum": list(OUTCOMES)},
-    score={"type": ["number", "null"]},
-    reasons=list_of(ref("Reason")),
-    rules=list_of(TEXT),
-    shadow_rules=list_of(TEXT),
-    features={"type": "object"},
-    versions={"type": "object", "additionalProperties": TEXT},
-    receipt={"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
-    answered={"type": "string", "description": "What was answered before this decision came; no part of it."},
-)
-UNDECIDED: Final = record(
-    "event id seq decided", event=TEXT, id=TEXT, seq={"type": ["integer", "null"]}, decided={"const": False}
-)
-PROBLEM: Final = record(
-    "type title status detail",
-    type={"type": "string", "description": "Stable, for programs."},
-    title=TEXT,
-    status={"type": "integer"},
-    detail=TEXT,
-    errors=list_of({"type": "object"}),
-)
 LABEL: Final = {
     "type": "object",
     "required": ["verdict", "known_at"],
@@ -163,59 +191,4 @@ LABEL: Final = {
         "amount": {**_MONEY, "type": [*_MONEY["type"], "null"]},
     },
 }
-LABELLED: Final = record(
-    "label state seq",
-    label=TEXT,
-    state={"type": "string", "enum": ["appended", "pending", "duplicate"]},
-    seq={"type": ["integer", "null"]},
-    in_force=record("verdict source", verdict=TEXT, source=TEXT),
-)
-FLAG: Final = record(
-    "id seq rule entity key event reason accuracy created time updated",
-    id=TEXT,
-    seq=COUNT,
-    rule=TEXT,
-    entity=TEXT,
-    key=TEXT,
-    event=TEXT,
-    reason=TEXT,
-    accuracy={"type": "string", "enum": ["PENDING_CONFIRMATION", "FALSE_ALARM", "ACCURATE_PREDICTION"]},
-    created=TIME,
-    time=TIME,
-    updated=TIME,
-)
-_COUNT: Final = {"type": "integer", "minimum": 0}
-RULE: Final = record(
-    "id on by effect shadow rollout notify tests hits fraud genuine precision",
-    id=TEXT,
-    on=TEXT,
-    by=TEXT,
-    effect=TEXT,
-    shadow={"type": "boolean"},
-    rollout={"type": "number"},
-    notify=NULLABLE_TEXT,
-    tests=_COUNT,
-    hits=_COUNT,
-    fraud=_COUNT,
-    genuine=_COUNT,
-    precision={"type": ["number", "null"], "description": "Share of fraud among the hits with a verdict."},
-)
-RULE_FILE: Final = record(
-    "file etag rules",
-    file=TEXT,
-    etag=TEXT,
-    rules=list_of(RULE),
-    text=TEXT,
-    in_force={"type": "boolean"},
-    why_not=NULLABLE_TEXT,
-)
-SCHEMAS: Final = {
-    "Decision": DECISION,
-    "Flag": FLAG,
-    "Label": LABEL,
-    "Labelled": LABELLED,
-    "Problem": PROBLEM,
-    "Reason": REASON,
-    "RuleFile": RULE_FILE,
-    "Undecided": UNDECIDED,
-}
+SCHEMAS: Final = {"Label": LABEL}

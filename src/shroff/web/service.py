@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,7 +28,7 @@ from shroff.web.address import Address
 from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
 from shroff.web.checking import SECONDS_MAX as CHECK_S_MAX
-from shroff.web.drafts import check_of
+from shroff.web.drafts import DraftCheck, check_of
 from shroff.web.gate import Gate, Pace
 from shroff.web.health import HealthBoard
 from shroff.web.labels import LabelBoard
@@ -70,7 +70,7 @@ STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; tho
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
-Check: TypeAlias = "Callable[[str, str], dict[str, Any]]"
+Check: TypeAlias = "Callable[[str, str], DraftCheck]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 

@@ -17,7 +17,7 @@ from shroff.people.audit import Act
 from shroff.web import case_documents as documents
 from shroff.web.cases import body_of, done, number_of
 from shroff.web.drafts import author_of, authors_of
-from shroff.web.http import Request, Response, json_response
+from shroff.web.http import Json, Request, json_response
 
 if TYPE_CHECKING:
     from shroff.decisions.lists import Edited
@@ -49,15 +49,15 @@ class Ended(msgspec.Struct, forbid_unknown_fields=True):
     rule: str
 
 
-async def silence(service: Service, request: Request) -> Response:
+async def silence(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule be silent for whom the case is about."""
     given = await body_of(request, Silenced)
     return _answer(service, *await silence_for(service, request, given.rule, given.until, given.text))
 
 
-def _answer(service: Service, found: Case, why_not: str) -> Response:
-    told = {"in_force": not why_not, "why_not": why_not or None}
-    return json_response({**documents.case(service.cases, found), **told})
+def _answer(service: Service, found: Case, why_not: str) -> Json[documents.CaseSilenced]:
+    case = documents.case(service.cases, found)
+    return json_response({**case, "in_force": not why_not, "why_not": why_not or None})
 
 
 async def silence_for(service: Service, request: Request, rule: str, until: str, why: str) -> tuple[Case, str]:
@@ -102,7 +102,7 @@ async def _asked_for(
     return WAITS
 
 
-async def approve(service: Service, request: Request) -> Response:
+async def approve(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule be silent as somebody else asked for."""
     given = await body_of(request, Approved)
     return _answer(service, *await approve_for(service, request, given.rule, given.etag))
@@ -124,7 +124,7 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
     return case, await service.adopted()
 
 
-async def end(service: Service, request: Request) -> Response:
+async def end(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule speak again for whom the case is about."""
     return _answer(service, *await end_for(service, request, (await body_of(request, Ended)).rule))
 

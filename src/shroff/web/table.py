@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from shroff.decisions.backtest_document import ReportDocument
 from shroff.people.access import Right
 from shroff.web import cases_table, changes, entities, events, flags, notices, openapi, operating, projects, reading
+from shroff.web.backtests import BacktestRun
 from shroff.web.calls import call_routes
 from shroff.web.openapi import EVENT
 from shroff.web.pages.table import PAGES
+from shroff.web.problems import Problem
 from shroff.web.routes import API, Route, Table, Told
 from shroff.web.rule_routes import RULE_ROUTES
-from shroff.web.schemas import list_of, record, ref
+from shroff.web.schemas import Decision, Undecided, record, ref
 from shroff.web.table_more import MORE_ROUTES
 from shroff.web.table_people import PEOPLE_ROUTES
 
@@ -22,9 +25,8 @@ _NOT_READY: Final = {429: "", 503: "", 500: ""}
 _BODY: Final = {400: "", 408: "The body came too slowly.", 413: "The body is too long, or holds too many."}
 _JSON_BODY: Final = _BODY | {415: "The body is neither JSON nor JSON lines."}
 _READ: Final = {400: "", 404: "", 500: "", 503: ""}
-_OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
-_DECIDED: Final = {"anyOf": [ref("Decision"), ref("Undecided"), ref("Problem")]}
+_DECIDED: Final = Decision | Undecided | Problem
 
 ROUTES: Final = (
     Route(
@@ -32,7 +34,7 @@ ROUTES: Final = (
         "/health/live",
         None,
         operating.live,
-        Told("Whether the process answers at all.", "It does.", record("live", live={"type": "boolean"})),
+        Told("Whether the process answers at all.", "It does."),
     ),
     Route(
         "GET",
@@ -42,7 +44,6 @@ ROUTES: Final = (
         Told(
             "Whether events are taken now.",
             "They are.",
-            record("ready state", ready={"type": "boolean"}, state={"type": "string"}),
             problems={503: "They are not: `state` says what it does instead, and `ready` is false."},
         ),
     ),
@@ -51,7 +52,7 @@ ROUTES: Final = (
         "/metrics",
         Right.READ_METRICS,
         operating.metrics,
-        Told("All that is counted, for Prometheus.", "In Prometheus' text form.", None),
+        Told("All that is counted, for Prometheus.", "In Prometheus' text form."),
     ),
     Route("GET", "/api/openapi.json", None, openapi.document),
     Route("GET", "/api/docs", None, openapi.page),
@@ -63,7 +64,6 @@ ROUTES: Final = (
         Told(
             "Events in, decisions out: one event, a list, or JSON lines. Each is durable before it is answered.",
             "The decision of one event; of several, for each place what one would have got, problems included.",
-            _DECIDED,
             EVENT,
             {
                 **_JSON_BODY,
@@ -73,6 +73,7 @@ ROUTES: Final = (
             },
             {"explain": "1: with the model's reasons and what is usual for its entities; of one event."},
             {"Shroff-Answered": "The outcome that who sends it answered already, since the decision came too late."},
+            answer=_DECIDED,
             is_many=True,
             is_by_event=True,
         ),
@@ -85,7 +86,6 @@ ROUTES: Final = (
         Told(
             "What would be decided of an event, or of each of a list, if it came alone now. Nothing is written.",
             "The decision, without a place in the log.",
-            _DECIDED,
             EVENT,
             {
                 **_JSON_BODY,
@@ -93,6 +93,7 @@ ROUTES: Final = (
                 409: "The id is taken by an event with other content.",
                 422: "The event is refused, with the path of each mistake.",
             },
+            answer=_DECIDED,
             is_many=True,
             is_by_event=True,
         ),
@@ -105,13 +106,13 @@ ROUTES: Final = (
         Told(
             "What was found out about events: one label, a list, or JSON lines.",
             "What became of it; of several, for each place.",
-            {"anyOf": [ref("Labelled"), ref("Problem")]},
             ref("Label"),
             {**_JSON_BODY, **_NOT_READY, 422: "The label is refused, with the path of each mistake."},
             headers={
                 "Shroff-Known-At": "sent: nobody said when it became known, and known_at is when it was sent. It is "
                 "known at the time of its event then, where that is later."
             },
+            answer=events.Labelled | Problem,
             is_many=True,
         ),
     ),
@@ -123,7 +124,6 @@ ROUTES: Final = (
         Told(
             "A decision.",
             "The bytes as they were answered; and `answered`, what was answered before it came.",
-            ref("Decision"),
             problems=_READ,
             query={"explain": "1: as `/explain` gives it."},
         ),
@@ -136,7 +136,6 @@ ROUTES: Final = (
         Told(
             "A decision with the model's reasons, its features beside earlier ones, and its rules in words.",
             "The decision, with `explanation`.",
-            ref("Decision"),
             problems=_READ,
         ),
     ),
@@ -148,7 +147,6 @@ ROUTES: Final = (
         Told(
             "The same decision computed again from the log.",
             "Whether every byte is the same.",
-            record("match receipt", match={"type": "boolean"}, receipt={"type": "string"}),
             problems=_READ,
         ),
     ),
@@ -160,7 +158,6 @@ ROUTES: Final = (
         Told(
             "Flags of one key of an entity, the newest first.",
             "A part of them.",
-            record("flags next", flags=list_of(ref("Flag")), next={"type": ["string", "null"]}),
             problems={400: "", 500: "", 503: ""},
             query={"entity": "Such as card.", "key": "Such as c-1.", **_PAGED},
             required=("entity", "key"),
@@ -174,7 +171,6 @@ ROUTES: Final = (
         Told(
             "Say whether a flag was right. It becomes the label fraud or genuine of its event, by an analyst.",
             "The flag.",
-            ref("Flag"),
             record(
                 "accuracy",
                 accuracy={"type": "string", "enum": ["FALSE_ALARM", "ACCURATE_PREDICTION"]},
@@ -191,7 +187,6 @@ ROUTES: Final = (
         Told(
             "One key of an entity: events, features as of the last decision, flags, and whom it shares something with.",
             "Of the newest million places of the log; `next` goes on before them.",
-            _OBJECT,
             problems=_READ,
             query=_PAGED,
         ),
@@ -204,7 +199,6 @@ ROUTES: Final = (
         Told(
             "The models of the registry, the newest first.",
             "Each with what it is now.",
-            record("models", models=list_of(_OBJECT)),
             problems={500: "", 503: ""},
         ),
     ),
@@ -216,7 +210,6 @@ ROUTES: Final = (
         Told(
             "The files of rules.",
             "Each with its rules.",
-            record("files", files=list_of(ref("RuleFile"))),
             problems={500: ""},
         ),
     ),
@@ -225,7 +218,7 @@ ROUTES: Final = (
         f"{API}/rules/{{file}}",
         Right.READ_DEFINITIONS,
         projects.rule_file,
-        Told("One file of rules, with its text.", "It, and its ETag.", ref("RuleFile"), problems={404: "", 500: ""}),
+        Told("One file of rules, with its text.", "It, and its ETag.", problems={404: "", 500: ""}),
     ),
     Route(
         "PUT",
@@ -235,7 +228,6 @@ ROUTES: Final = (
         Told(
             "A new text for a file of rules: checked with its tests, written, and put in force.",
             "It; `in_force` says whether the log has it in force by now.",
-            ref("RuleFile"),
             record("text", text={"type": "string"}),
             {
                 **_BODY,
@@ -259,7 +251,6 @@ ROUTES: Final = (
         Told(
             "What a draft of rules, a policy or a model would have decided, against what was decided.",
             "The report, as `shroff backtest --json` gives it.",
-            _OBJECT,
             {
                 "type": "object",
                 "additionalProperties": False,
@@ -281,7 +272,8 @@ ROUTES: Final = (
                 500: "",
                 503: "Another backtest runs, or this one takes too long.",
             },
-            accepted="It was begun: how far it is. `Location` says where to ask for its report.",
+            answer=ReportDocument,
+            others={202: ("It was begun: how far it is. `Location` says where to ask for its report.", BacktestRun)},
         ),
     ),
     *cases_table.ROUTES,

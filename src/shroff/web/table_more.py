@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.decisions.promoting import Deployment
 from shroff.people.access import Right
 from shroff.web import health, labels, lists, live, models, thresholds
 from shroff.web.routes import API, Route, Told
 from shroff.web.schemas import list_of, record
 
-_OBJECT: Final[dict[str, str]] = {"type": "object"}
 _TEXT: Final = {"type": "string"}
 _CUT: Final = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 _NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
@@ -43,7 +43,6 @@ MORE_ROUTES: Final = (
         Told(
             "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
             "Its figures, as the screen Live shows them.",
-            _OBJECT,
             problems={400: "", 500: "", 503: ""},
             query={"period": "1h, 24h or 7d; 24h where it is left out."},
         ),
@@ -53,14 +52,14 @@ MORE_ROUTES: Final = (
         f"{API}/lists",
         Right.READ_DEFINITIONS,
         lists.all_lists,
-        Told("The lists that rules and features read.", "Each with what reads it.", _OBJECT, problems={500: ""}),
+        Told("The lists that rules and features read.", "Each with what reads it.", problems={500: ""}),
     ),
     Route(
         "GET",
         f"{API}/lists/{{list}}",
         Right.READ_DEFINITIONS,
         lists.one_list,
-        Told("The entries of a list.", "In the order of its file.", _OBJECT, problems={404: "", 500: ""}),
+        Told("The entries of a list.", "In the order of its file.", problems={404: "", 500: ""}),
     ),
     Route(
         "PUT",
@@ -70,7 +69,6 @@ MORE_ROUTES: Final = (
         Told(
             "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
-            _OBJECT,
             record("csv", csv={"type": "string"}, is_whole={"type": "boolean"}),
             _WRITTEN,
         ),
@@ -83,7 +81,6 @@ MORE_ROUTES: Final = (
         Told(
             "An entry of a list, in place of the one of its value. Who added it is who asks.",
             "How many were added and changed, and whether the log has it in force by now.",
-            _OBJECT,
             record("value", value=_TEXT, note=_TEXT, expires_at=_TEXT),
             _WRITTEN,
         ),
@@ -96,7 +93,6 @@ MORE_ROUTES: Final = (
         Told(
             "Approve, as a second person, a change of a list that somebody else asked for.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
-            _OBJECT,
             record("etag", etag=_TEXT),
             {**_WRITTEN, 403: "Who asked for it, or a key.", 404: "Nobody asks for it."},
         ),
@@ -109,7 +105,6 @@ MORE_ROUTES: Final = (
         Told(
             "Take a value out of a list.",
             "How many were removed, and whether the log has it in force by now.",
-            _OBJECT,
             problems={400: "The value is not in the list.", 404: "", 409: _SECOND, 422: "", 500: "", 503: ""},
         ),
     ),
@@ -121,7 +116,6 @@ MORE_ROUTES: Final = (
         Told(
             "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
             "Each finding with what to do.",
-            _OBJECT,
             problems={500: "", 503: ""},
         ),
     ),
@@ -133,7 +127,6 @@ MORE_ROUTES: Final = (
         Told(
             "Input that was refused, the newest first.",
             "Each with its reason, and its bytes unless they may hold what is personal.",
-            _OBJECT,
             problems={400: "", 500: "", 503: ""},
             query=PAGED,
         ),
@@ -146,7 +139,6 @@ MORE_ROUTES: Final = (
         Told(
             "Bring entries of quarantine back in, as the project is now.",
             "What became of each.",
-            _OBJECT,
             _NUMBERS,
             _MENDED,
         ),
@@ -156,7 +148,7 @@ MORE_ROUTES: Final = (
         f"{API}/quarantine/drop",
         Right.MEND_INPUT,
         health.drop,
-        Told("Remove entries of quarantine for ever.", "How many there were.", _OBJECT, _NUMBERS, _MENDED),
+        Told("Remove entries of quarantine for ever.", "How many there were.", _NUMBERS, _MENDED),
     ),
     Route(
         "GET",
@@ -166,7 +158,6 @@ MORE_ROUTES: Final = (
         Told(
             "One model: its gates, what was measured, its promotions, its manifest.",
             "Everything that is known of it.",
-            _OBJECT,
             problems={404: "", 500: "", 503: ""},
         ),
     ),
@@ -178,9 +169,9 @@ MORE_ROUTES: Final = (
         Told(
             "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
             "What became of it, and whether the log has it in force by now.",
-            _OBJECT,
             record("do reason", do=_TEXT, reason=_TEXT, waive=list_of(_TEXT)),
-            _WRITTEN | {409: "It failed gates that nobody waives: the answer names them."},
+            {status: words for status, words in _WRITTEN.items() if status != 409},
+            others={409: ("It failed gates that nobody waives: the answer names them.", Deployment)},
         ),
     ),
     Route(
@@ -191,7 +182,6 @@ MORE_ROUTES: Final = (
         Told(
             "Cut-offs of the score that cost least, as `shroff thresholds` gives them; by other costs, too.",
             "What they cost, and the curve. The ETag is that of policy.yaml.",
-            _OBJECT,
             problems={400: "There is no model, or no costs, to weigh by.", 404: "", 500: "", 503: ""},
             query={
                 "event": "The event type, where models of several are in force.",
@@ -213,7 +203,6 @@ MORE_ROUTES: Final = (
         Told(
             "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
             "Whether the log has them in force by now.",
-            _OBJECT,
             record("reason", reason=_TEXT, review_at=_CUT, decline_at=_CUT),
             _WRITTEN | {412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
             headers={"If-Match": "The ETag of what was read."},
@@ -227,7 +216,6 @@ MORE_ROUTES: Final = (
         Told(
             "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
             "Of the log up to `counted_to`.",
-            _OBJECT,
             problems={500: "", 503: ""},
         ),
     ),

@@ -9,7 +9,6 @@ from shroff.web import people
 from shroff.web.routes import API, Route, Told
 from shroff.web.schemas import NULLABLE_TEXT, TEXT, list_of, record
 
-_OBJECT: Final[dict[str, str]] = {"type": "object"}
 _MADE: Final = {
     400: "",
     408: "The body came too slowly.",
@@ -28,7 +27,7 @@ PEOPLE_ROUTES: Final = (
         f"{API}/users",
         Right.MANAGE_USERS,
         people.all_users,
-        Told("The people who may sign in.", "Each with the role.", _OBJECT, problems=_LISTED),
+        Told("The people who may sign in.", "Each with the role.", problems=_LISTED),
     ),
     Route(
         "POST",
@@ -38,7 +37,6 @@ PEOPLE_ROUTES: Final = (
         Told(
             "Let somebody sign in.",
             "The user, and a link by which they set their password, once and within three days.",
-            _OBJECT,
             record("name role", name=TEXT, role=TEXT, display_name=TEXT, email=TEXT),
             _MADE,
         ),
@@ -51,7 +49,6 @@ PEOPLE_ROUTES: Final = (
         Told(
             "Change a user. With another role, or disabled, what is open of theirs ends.",
             "The user.",
-            _OBJECT,
             record("", role=NULLABLE_TEXT, disabled={"type": ["boolean", "null"]}, display_name=TEXT, email=TEXT),
             _MADE,
         ),
@@ -61,7 +58,7 @@ PEOPLE_ROUTES: Final = (
         f"{API}/users/{{name}}",
         Right.MANAGE_USERS,
         people.delete_user,
-        Told("Remove a user; the record keeps the name.", "Who it was.", _OBJECT, problems=_DONE),
+        Told("Remove a user; the record keeps the name.", "Who it was.", problems=_DONE),
     ),
     Route(
         "POST",
@@ -71,7 +68,6 @@ PEOPLE_ROUTES: Final = (
         Told(
             "A link by which a user sets the password, once and within three days.",
             "Its path, and the whole address.",
-            record("link url", link=TEXT, url=TEXT),
             problems=_DONE,
         ),
     ),
@@ -80,21 +76,21 @@ PEOPLE_ROUTES: Final = (
         f"{API}/sessions",
         Right.MANAGE_USERS,
         people.all_sessions,
-        Told("Who is signed in.", "The session that was used last first.", _OBJECT, problems=_LISTED),
+        Told("Who is signed in.", "The session that was used last first.", problems=_LISTED),
     ),
     Route(
         "DELETE",
         f"{API}/sessions/{{id}}",
         Right.MANAGE_USERS,
         people.end_session,
-        Told("End a session.", "Whose it was.", _OBJECT, problems=_DONE),
+        Told("End a session.", "Whose it was.", problems=_DONE),
     ),
     Route(
         "GET",
         f"{API}/keys",
         Right.MANAGE_KEYS,
         people.all_keys,
-        Told("The keys of programs.", "Without their texts.", _OBJECT, problems=_LISTED),
+        Told("The keys of programs.", "Without their texts.", problems=_LISTED),
     ),
     Route(
         "POST",
@@ -104,7 +100,6 @@ PEOPLE_ROUTES: Final = (
         Told(
             "Make a key, which can do no more than who makes it.",
             "It, with its text: that is told this one time.",
-            _OBJECT,
             record("name role", name=TEXT, role=TEXT, scopes=list_of(TEXT), expires=TEXT),
             _MADE,
         ),
@@ -114,7 +109,7 @@ PEOPLE_ROUTES: Final = (
         f"{API}/keys/{{id}}",
         Right.MANAGE_KEYS,
         people.revoke_key,
-        Told("End a key.", "It.", _OBJECT, problems=_DONE),
+        Told("End a key.", "It.", problems=_DONE),
     ),
     Route(
         "GET",
@@ -124,7 +119,6 @@ PEOPLE_ROUTES: Final = (
         Told(
             "Who did what, from what to what; the newest first.",
             "A part of the record.",
-            _OBJECT,
             problems={400: "", 500: "", 503: ""},
             query={
                 "who": "A name, or an id such as user-3.",
@@ -141,6 +135,6 @@ PEOPLE_ROUTES: Final = (
         f"{API}/audit/verify",
         Right.READ_AUDIT,
         people.verify_audit,
-        Told("Whether the record is whole.", "What was found.", _OBJECT, problems=_LISTED),
+        Told("Whether the record is whole.", "What was found.", problems=_LISTED),
     ),
 )

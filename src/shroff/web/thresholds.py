@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.decisions.cutoffs import AS_IT_IS, Cutoffs, WhatIf
+from shroff.decisions.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.decisions.promoting import NoChampionError
 from shroff.decisions.trainings import Applied
 from shroff.errors import UsageError
 from shroff.people.audit import Row
 from shroff.people.store import PeopleStore
 from shroff.people.store import Wanted as Acts
-from shroff.web.http import Headers, Request, Response, json_response
+from shroff.web.http import Headers, Json, Request, json_response
 from shroff.web.models import checked_reason
 from shroff.web.preconditions import seen
 from shroff.web.problems import ProblemError
+from shroff.web.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.app import Project
@@ -105,7 +106,7 @@ class Weighings:
 # ---- for programs
 
 
-async def thresholds(service: Service, request: Request) -> Response:
+async def thresholds(service: Service, request: Request) -> Json[CutoffsDocument]:
     """The cheapest cut-offs, what they cost, and the curve."""
     try:
         found = await service.weighings.weighed(service, request.query)
@@ -116,7 +117,7 @@ async def thresholds(service: Service, request: Request) -> Response:
     return json_response(found.found.as_document(), headers=_tag(found.tag))
 
 
-async def put_thresholds(service: Service, request: Request) -> Response:
+async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     """Other cut-offs for an event type."""
 
     async def there() -> str:

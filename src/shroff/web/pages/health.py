@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from shroff.errors import UsageError
-from shroff.monitoring.drift_record import Figure
-from shroff.monitoring.drift_record import Look as DriftLook
+from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
 from shroff.web.health import Look, dropped, entries, retried
 from shroff.web.http import Request, Response
@@ -32,7 +31,7 @@ class Drifted:
 
     event: str
     look: DriftLook
-    figures: list[Figure]
+    figures: list[DriftFigure]
     more: int
 
 

@@ -27,7 +27,7 @@ from shroff.web.pages.words import count, sentence
 if TYPE_CHECKING:
     from shroff.app import Project
     from shroff.decisions.definitions import Definitions
-    from shroff.decisions.lists import Summary
+    from shroff.decisions.lists import ListSummary
     from shroff.events.definitions import Entity
     from shroff.web.service import Service
 
@@ -50,7 +50,7 @@ class Line:
 class Look:
     """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has."""
 
-    summary: Summary
+    summary: ListSummary
     lines: Sequence[Line]
     matching: int
     count: int

@@ -7,7 +7,6 @@ cannot become a part of the page around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,7 @@ from shroff.notices.store import OPEN, REFUSED, STATES, UNKNOWN
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http import Request, Response
-from shroff.web.notices import letters_of, mail_shown, notice_shown
+from shroff.web.notices import MailPreview, letters_of, mail_shown, notice_shown
 from shroff.web.pages.rendering import HTML, POLICY, page, see_other
 from shroff.web.paging import cursor_of, next_of, parted
 from shroff.web.problems import ProblemError
@@ -135,7 +134,7 @@ async def test(service: Service, request: Request) -> Response:
 
 async def _notice(service: Service, request: Request, event: str, tried: Tried | None = None, to: str = "") -> Response:
     one = await _declared(service, request)
-    shown: Mapping[str, str] = {}
+    shown: MailPreview | None = None
     why_not = ""
     try:
         shown = await _previewed(service, request, event)
@@ -146,7 +145,7 @@ async def _notice(service: Service, request: Request, event: str, tried: Tried |
     return _framing(page(service, request, "notice.html", **values, **more))
 
 
-async def _previewed(service: Service, request: Request, event: str) -> Mapping[str, str]:
+async def _previewed(service: Service, request: Request, event: str) -> MailPreview:
     one = await _declared(service, request)
     return mail_shown(await service.in_thread(service.project.preview, one.name, event))
 
