@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -366,7 +367,7 @@ class Additions(Elsewhere):
         try:
             with closing(self.open_log(read_only=False)) as log:
                 control = control_at(log)
-                now = definitions or (known and known.rows(control.files, self._hash_of))
+                now = definitions or (known and known.rows(control.files, self._hashing()))
                 if not now or log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
                 if record := control_of(control, now, log.last_seq() + 1, self.now_ms()):
@@ -375,9 +376,10 @@ class Additions(Elsewhere):
         except LogBusyError:
             return False
 
-    def _hash_of(self, value: str) -> str:
-        """What stands for a value of a list that is compared with a hashed field."""
-        return value if HASHED.fullmatch(value) else self.hasher(value)
+    def _hashing(self) -> Callable[[str], str]:
+        """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
+        hasher = self.hasher
+        return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
     def _put_in_force_in_lanes(self) -> tuple[bool, str]:
         try:

@@ -196,7 +196,7 @@ class ListFiles(Additions):
         if file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
-        return None if problems else checked_files(self.places.checked, files, self._hash_of)
+        return None if problems else checked_files(self.places.checked, files, self._hashing())
 
     def hashed_in(self, name: str, values: Sequence[str]) -> list[str]:
         """Values as the list has them: hashed, where it is asked about a hashed field. Raises: UsageError."""
@@ -225,7 +225,7 @@ class ListFiles(Additions):
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        return self._hash_of if name in look_ups.hashed else str
+        return self._hashing() if name in look_ups.hashed else str
 
 
 def _check(name: str, entry: Entry) -> None:
