@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import shroff
+from shroff import config
+from shroff.cli import demo_kernels
 from shroff.features import kernel_numbers
+from shroff.features.kernel_native import Native
 from shroff.features.kernel_numbers import digest_of_kernels
 
 SOURCE = """
@@ -198,3 +203,77 @@ def test_a_kernel_that_needs_the_compiler_when_it_runs_is_refused(tmp_path: Path
 
     with pytest.raises(RuntimeError, match=r"the kernel greedy calls numba_.*, which only numba has"):
         load(file).greedy(3)
+
+
+def test_machine_code_lies_where_the_compilers_own_does(
+    some_native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "elsewhere"))
+    first = load(some_native).first
+    assert first.is_lacking
+
+    first.keep()
+
+    assert not first.is_lacking
+    assert [file.name.split("_")[1] for file in (tmp_path / "elsewhere").iterdir()] == ["native.first"]
+    assert not list(some_native.parent.glob("__pycache__/*.kernel"))
+
+
+# ---- compiled beside the demo
+
+
+@pytest.fixture(name="beside")
+def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Have the kernels be lacking, and a script in the place of the Python that would compile them."""
+
+    def prepared(script: str) -> Path:
+        python, noted = tmp_path / "python", tmp_path / "noted"
+        python.write_text(f'#!/bin/sh\necho $$ "$@" > {noted}\n{script}\n')
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+        monkeypatch.setattr(demo_kernels, "natives", lambda: [SimpleNamespace(is_lacking=True)])
+        monkeypatch.setattr(config, "threads", lambda: 2)
+        return noted
+
+    return prepared
+
+
+def test_all_that_the_demo_has_compiled_beside_it_is_there():
+    assert all(isinstance(kernel, Native) for kernel in demo_kernels.natives())
+    assert all(importlib.util.find_spec(module) for module in demo_kernels.ENTRY_POINTS)
+
+
+def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable[[str], Path], tmp_path: Path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    noted = beside(f"cat {gate}; exit 1")
+
+    with demo_kernels.kernels_beside(lambda: gate.write_text("told")) as wait:
+        wait()
+
+        assert noted.read_text().endswith("from shroff.cli.demo_kernels import keep_kernels; keep_kernels()\n")
+
+
+def test_a_demo_that_ends_early_leaves_nothing_that_compiles(beside: Callable[[str], Path]):
+    noted = beside("exec sleep 1000")
+
+    with demo_kernels.kernels_beside(pytest.fail):
+        while not (noted.is_file() and noted.read_text()):
+            pass
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text().split()[0]), 0)
+
+
+@pytest.mark.parametrize(("threads", "is_lacking"), [(1, True), (2, False)])
+def test_nothing_is_compiled_beside_it_without_need_or_room(
+    beside: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, threads: int, is_lacking: bool
+):
+    noted = beside("exit 1")
+    monkeypatch.setattr(config, "threads", lambda: threads)
+    monkeypatch.setattr(demo_kernels, "natives", lambda: [SimpleNamespace(is_lacking=is_lacking)])
+
+    with demo_kernels.kernels_beside(pytest.fail) as wait:
+        wait()
+
+    assert not noted.exists()

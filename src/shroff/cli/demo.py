@@ -141,15 +141,17 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
     """
     from shroff import app
     from shroff.cli import demo_past, demo_served
+    from shroff.cli.demo_kernels import kernels_beside
     from shroff.cli.demo_report import Summary
 
-    progress.phase(f"making a project from the template {TEMPLATE}")
-    past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
-    _load_kernels(progress)
-    from shroff.examples.bank import START_MS, Stretch, stretch_upto
+    with kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:
+        progress.phase(f"making a project from the template {TEMPLATE}")
+        past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
+        _load_kernels(progress)
+        from shroff.examples.bank import START_MS, Stretch, stretch_upto
 
-    stretch = stretch_upto(events, seed, past.now_ms()) if is_served else Stretch(START_MS, 0)
-    learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms)
+        stretch = stretch_upto(events, seed, past.now_ms()) if is_served else Stretch(START_MS, 0)
+        learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms, wait)
     project = _copied(past, folder)
     shutil.rmtree(past.places.folder, ignore_errors=True)
     if is_served:
@@ -240,7 +242,9 @@ def _load_kernels(progress: Progress) -> None:
     from shroff.cli.progress import told_of_compiling
 
     progress.phase("loading the window kernels")
-    with told_of_compiling(lambda: progress.phase("compiling the window kernels, once on this machine (some seconds)")):
+    with told_of_compiling(
+        lambda: progress.phase("compiling the window kernels, once on this machine (10 to 30 seconds)")
+    ):
         import shroff.features.kernel  # noqa: F401 (importing it is the loading)
 
 

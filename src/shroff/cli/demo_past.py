@@ -10,7 +10,7 @@ from shroff import config
 from shroff.examples.days import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shroff.app import Project
     from shroff.cli.demo_progress import Progress
@@ -54,11 +54,12 @@ class Learnt:
         return None if found is None else found.mean
 
 
-def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: int) -> Learnt:
+def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: int, wait: Callable[[], None]) -> Learnt:
     """Fill a project's log with another bank's past, train on it, and put the model with its cut-offs in force.
 
     Args:
         upto_ms: The first instant of the stream that follows, a Monday.
+        wait: Called before training: it returns when the kernels for that are compiled.
 
     Cost: about 10 s of one core, half of it training.
     """
@@ -80,6 +81,7 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
     with project.writing() as (writer, log):
         past = stream(intake, EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
         taken = ingest(writer, past, on_batch=on_batch, between=log.maintain)
+    wait()
     progress.phase("training a model on what was known then")
     steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))
     report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 QUIET_S: Final = 1.0
 BAR_WIDTH: Final = 30
 LOOK_S: Final = 0.1
-COMPILING: Final = "preparing: compiling the window kernels, once on this machine (some seconds)"
+COMPILING: Final = "preparing: compiling the window kernels, once on this machine (10 to 30 seconds)"
 
 Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]

@@ -29,6 +29,7 @@ from shroff.features import kernel_numbers
 from shroff.features.kernel_numbers import OPTIONS, settle
 
 SUFFIX: Final = ".kernel"
+FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
 RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
 _IN_EVERY_PROCESS: Final = ctypes.CDLL(None)  # the functions of C and of Python
 _SIGNATURE: Final = re.compile(r"^(void|int64|UniTuple\(int64, 2\))\((.*)\)$")
@@ -72,6 +73,16 @@ class Native:
         self._lock = Lock()
         self._engine: Any = None  # the machine code lives as long as this
         self._call: Callable[..., int] | None = None
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether its machine code is not on disk, but could be kept there."""
+        path = self._path()
+        return path is not None and not path.is_file()
+
+    def keep(self) -> None:
+        """Compile it and keep it on disk, where that is not done yet; nothing is called."""
+        self._load()
 
     def __call__(self, *arguments: Any) -> Any:
         call = self._call or self._load()
@@ -139,7 +150,8 @@ class Native:
         """Where it is kept; None where there is no folder for it."""
         file = Path(self.function.__code__.co_filename)
         name = f"{file.stem}.{self.__name__}_{_made_from(file)}-{_made_for()}{SUFFIX}"
-        for folder in (file.parent / "__pycache__", Path("~/.cache/shroff")):
+        named = os.environ.get(FOLDER_VARIABLE)
+        for folder in [Path(named)] if named else [file.parent / "__pycache__", Path("~/.cache/shroff")]:
             with suppress(OSError, RuntimeError):
                 place = folder.expanduser()
                 place.mkdir(parents=True, exist_ok=True)

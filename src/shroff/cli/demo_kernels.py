@@ -1,0 +1,79 @@
+"""Kernels for training and scoring, compiled in a second process while the demo compiles the window kernels.
+
+The compiler holds the interpreter's lock, so a thread would save nothing. What is compiled is
+kept on disk, where the demo finds it when its training begins.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Final
+
+from shroff import config
+from shroff.features.kernel_native import Native
+
+ENTRY_POINTS: Final = ("shroff.models.kernel_walker", "shroff.decisions.fragments_kernel")  # importing compiles them
+# What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
+NATIVE: Final = (
+    "shroff.features.backfill_words:take_records",
+    "shroff.features.backfill_runs:take_late_records",
+    "shroff.features.backfill_answers:answer_rows",
+    "shroff.decisions.log_kernel:find_values read_times read_outcomes sort_out gather_texts read_decimals",
+    "shroff.features.backfill_kernels:fill_series survey find_late_keys find_own_rows sort_rows copy_in copy_out",
+    "shroff.features.backfill_kernels:count_keys scatter scatter_flags",
+    "shroff.features.backfill_values:link_values",
+    "shroff.decisions.columnar_ids:hash_texts code_texts",
+)
+
+
+def natives() -> list[Native]:
+    """The kernels of `NATIVE`, in this order."""
+    found = []
+    for line in NATIVE:
+        module, _, names = line.partition(":")
+        found += [getattr(import_module(module), name) for name in names.split()]
+    return found
+
+
+def keep_kernels() -> None:
+    """Compile all of them that are not on disk yet, and keep them there."""
+    for module in ENTRY_POINTS:
+        import_module(module)
+    for kernel in natives():
+        kernel.keep()
+
+
+@contextmanager
+def kernels_beside(tell: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Compile beside the block what is not on disk; gives a way to wait for it, which calls `tell` if it must.
+
+    It stays undone on a machine with one core, or where nothing can be kept on disk. Whatever
+    went wrong there is met, and told, where the kernel is called.
+    """
+    if config.threads() < 2 or not any(kernel.is_lacking for kernel in natives()):
+        yield _nothing
+        return
+    code = f"from {__name__} import keep_kernels; keep_kernels()"
+    quiet = subprocess.DEVNULL
+    beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
+        [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
+    )
+
+    def wait() -> None:
+        if beside.poll() is None:
+            tell()
+            beside.wait()
+
+    try:
+        yield wait
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+def _nothing() -> None:
+    """Nothing is compiled, so there is nothing to wait for."""
