@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 CORE := .venv/.core
+# Bytecode is kept, or each process would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 FAST := $(wildcard tests/architecture tests/unit tests/timelines tests/contracts tests/docs)
 
 help:  ## this list

@@ -322,6 +322,7 @@ def test_a_waiver_of_one_limit_leaves_another_of_the_same_metric(bank: Path):
     assert (done.what, [one.words for one in done.failed]) == (promoting.REFUSED, ["average_precision at least 0.5"])
 
 
+@pytest.mark.slow
 def test_a_watch_that_was_killed_before_it_promoted_asks_what_is_asked_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -60,6 +60,7 @@ def logged(folder) -> list[Record]:
         return [one for batch in log.read() for one in batch if one.type != "control"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
 def test_an_avro_file_gives_the_log_that_json_lines_of_the_same_events_give(tmp_path, monkeypatch, capfd, codec):
     rows, lines = payments(200)
@@ -217,6 +218,7 @@ def test_a_small_block_cannot_fill_the_memory(tmp_path, monkeypatch):
     assert len(line.raw) < 1_000
 
 
+@pytest.mark.slow
 def test_what_was_refused_of_a_file_comes_back_by_the_same_mapping(tmp_path, capfd):
     folder = tmp_path / "bank"
     assert run(["init", str(folder), "--template", "payments"]) == 0

@@ -135,6 +135,7 @@ def test_sums_of_a_hot_key_stay_exact_beyond_the_integers_of_floats():
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_an_empty_history_and_empty_windows_have_answers():
     nothing = [[] for _ in ALL]
     first = {query.function: column for query, column in zip(ALL[:11], run([(0, None)], *ALL[:11]), strict=True)}
@@ -206,6 +207,7 @@ def test_pieces_end_with_the_history():
     assert [whole.answer(40)[0].shape[1] for _ in range(4)] == [40, 40, 20, 0]
 
 
+@pytest.mark.slow
 def test_only_keys_with_a_late_row_go_through_a_history(monkeypatch: pytest.MonkeyPatch):
     times, keys, _, values, kept = payments(1_000, 10)
     times[500:][keys[500:] == 7] -= 900

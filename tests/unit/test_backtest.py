@@ -163,6 +163,7 @@ def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: Mem
     assert list(changes(report)) == ["p1", "p3"]
 
 
+@pytest.mark.slow
 def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("shroff.decisions.backtest.NEAR", 4)
     log, random = MemoryLog(), Random(1)

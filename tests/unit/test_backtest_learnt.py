@@ -53,6 +53,7 @@ def stopped(balance: Balance) -> int:
     return balance.new.frauds_stopped - balance.old.frauds_stopped
 
 
+@pytest.mark.slow
 def test_the_answer_counts_only_events_that_are_new_to_the_model(learnt: tuple[Path, str]):
     folder, model = learnt
     project = app.open(folder)

@@ -138,12 +138,14 @@ def test_fewer_than_none_are_refused():
         next(bank(-1, 1))
 
 
+@pytest.mark.slow
 def test_the_stream_begins_without_making_all_of_it():
     first = list(islice(bank(1_000_000_000, 1), 3))
 
     assert [payment.event["payment_id"] for payment in first] == ["p-1", "p-2", "p-3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_value_is_valid(seed):
     for number, payment in enumerate(payments(seed), 1):

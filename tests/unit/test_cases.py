@@ -131,6 +131,7 @@ def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
         assert found.assignee == BEN.id
 
 
+@pytest.mark.slow
 def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
     with office(tmp_path) as at:
         at.raised(alert(1))

@@ -69,6 +69,7 @@ def test_streams_that_are_closed_change_nothing_else(tmp_path, words, ways):
         assert part.stderr == (b"" if "2>&-" in closed else whole.stderr)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_log_is_written_into_by_what_is_said(tmp_path):
     assert run(["init", str(tmp_path / "bank")]) == 0
     example = str(tmp_path / "bank" / "examples" / "payment.json")
@@ -322,6 +323,7 @@ def test_a_long_line_is_cut_at_the_limit(pipe):
 # ---- files that are written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", [".", "..", "folder"])
 @pytest.mark.parametrize(
     "words", [["export", "decisions"], ["features", "--as", "payment"]], ids=lambda words: words[0]

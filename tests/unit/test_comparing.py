@@ -20,6 +20,8 @@ from tests.unit.learnable import A_DAY, FILES, make_project, write_days
 from tests.unit.projects import definitions
 from tests.unit.trained import train
 
+pytestmark = pytest.mark.slow  # its tests share trained models
+
 INPUTS = "[payment.amount, payment.channel, card.payments_1d]"
 LEARNT = 16  # days
 MORE = 8

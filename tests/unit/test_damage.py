@@ -64,6 +64,7 @@ def change(bank):
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql, words",
     [
@@ -119,6 +120,7 @@ def test_a_feature_that_no_version_has_is_a_mismatch(bank, change, capsys):
     assert "card.freuds" in json.loads(capsys.readouterr().out)["first_mismatch"]["recorded"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_a_bit_that_flips_anywhere_is_never_taken_for_a_mistake_of_the_program(seed, bank, capsys):
     log = bank / ".shroff" / "log.db"

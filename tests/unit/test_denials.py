@@ -143,6 +143,7 @@ def test_a_denial_waits_for_its_event(tmp_path):
     assert [one.alerts for one in cases(bank)] == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alerts_at_once", [1, 2, following.ALERTS])
 def test_a_log_that_was_there_before_gives_the_same_cases_in_one_go_and_step_by_step(
     tmp_path, monkeypatch, alerts_at_once

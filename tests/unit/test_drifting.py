@@ -16,6 +16,8 @@ from shroff.monitoring.drift_record import read_record
 from shroff.monitoring.drifting import LABEL_DELAY, SCORE, DriftReport
 from tests.unit.learnable import make_project, write_days
 
+pytestmark = pytest.mark.slow  # its tests share trained models
+
 LEARNT = 16  # days
 
 

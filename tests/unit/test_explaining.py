@@ -28,6 +28,8 @@ from tests.unit import learnable
 from tests.unit.projects import FILES
 from tests.unit.trained import train
 
+pytestmark = pytest.mark.slow  # its tests share trained models
+
 INPUTS = ("payment.amount", "card.payments_1h", "hour(payment.at)", "weekday(payment.at)", "card.spent_1d")
 POLICY = Policy(review_at=0.5, decline_at=0.95)
 POLICY_TEXT = "payment:\n  score: { review_at: 0.5, decline_at: 0.95 }\n"

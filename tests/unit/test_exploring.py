@@ -401,6 +401,7 @@ def test_without_any_a_backtest_says_nothing_of_it(load):
     assert "let through" not in page(report)
 
 
+@pytest.mark.slow
 def test_each_stands_for_as_many_as_its_own_share_says(load):
     log = MemoryLog()
     rare, often = load(policy(share="10%")), load(policy(share="100%"))

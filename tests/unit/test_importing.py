@@ -17,6 +17,8 @@ from shroff.decisions.import_inputs import categories_in, declared_in
 from shroff.errors import UsageError
 from tests.unit.learnable import FILES, make_project, write_days
 
+pytestmark = pytest.mark.slow  # its tests share trained models
+
 DAYS = 16
 TEXTS = ("web", "shop")
 INPUTS = "amount=payment.amount,channel=payment.channel,n=card.payments_1d"

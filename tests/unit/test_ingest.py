@@ -327,6 +327,7 @@ def interrupted(
     return one, told, ran
 
 
+@pytest.mark.slow
 def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have():
     project, last, kept = definitions(), payment(9, 30), 0
     submissions = [payment(1), payment(1), payment(2, 1), payment(3, 2)]

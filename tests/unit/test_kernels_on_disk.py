@@ -140,6 +140,7 @@ def _some_native(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_machine_code_is_made_once_and_then_called_without_the_compiler(
     some_native: Path,
 ):

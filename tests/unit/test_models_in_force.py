@@ -209,6 +209,7 @@ def test_another_score_or_model_is_another_receipt(bank: Path):
     assert [model for _, _, model in receipts] == ["m-1", "m-2", ""]
 
 
+@pytest.mark.slow
 def test_promotion_rollback_rollout_and_shadow_replay_to_the_same_bytes(bank: Path):
     project = app.open(bank)
     steps = [

@@ -117,6 +117,7 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7])
 def test_every_aggregate_that_keeps_a_value_leaves_one_beyond_64_bits_out_and_is_remarked(size):
     """Squares of whole numbers, in a window, among the last three, with the event itself: as the definition says."""
@@ -204,6 +205,7 @@ SUMS = {
 }
 
 
+@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("told", SUMS.values(), ids=SUMS.keys())
 @pytest.mark.parametrize("size", [12, 4096, 20_000])

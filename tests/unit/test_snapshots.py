@@ -159,6 +159,7 @@ def test_a_start_reads_only_what_came_after_the_snapshot(folder, store):
     assert (saved.seq, seq, sum(read), warnings) == (21, 21, 1, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -419,6 +419,7 @@ def place_offset(place: Place, offset: str) -> Iterator[None]:
         place.on_append = lambda batch: None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the_order_of_its_part(tmp_path, seed):
     """Commits that fail, sources that go away, stops, overtakings and poison, at random moments; then to the end."""
@@ -512,6 +513,7 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setattr(Writer, what, failing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["look_up", "prepare"])
 @pytest.mark.parametrize("size", [4_096, 64, 1])
 def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go_on(place, monkeypatch, what, size):
