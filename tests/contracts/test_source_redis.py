@@ -26,7 +26,7 @@ from shroff.events.systems import System
 from shroff.events.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Trimming
+from shroff.streams.source import Trimming, shown
 from shroff.testing.contracts.source import Outside, SourceContract
 from tests.unit.projects import systems_of
 from tools.servers.databases import Redis
@@ -200,7 +200,7 @@ def test_each_run_of_a_stream_among_others_has_the_offset_behind_it(redis, clien
     client.delete(f"{stream}-a", f"{stream}-b")
 
     assert len(runs) > 5
-    counts = [int(run.offset.partition("/")[2]) for run in runs]
+    counts = [int(shown(run.offset).partition("/")[2]) for run in runs]
     assert counts == [run.lines[-1].columns["n"] + 1 for run in runs]
     assert again == [list(range(count, 20)) for count in counts[:-1]]
 

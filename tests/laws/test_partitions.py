@@ -68,6 +68,7 @@ payee:
   effect: review
 """,
 }
+Decisions = list[tuple[str, str]]  # ids with their receipts
 SPANS_MS = (1_000, 30_000, 3_600_000, 5 * 86_400_000)
 
 
@@ -120,7 +121,7 @@ class Bank(Place):
         return Intake(made().events, made().settings, None)
 
 
-def ingested(messages: Sequence[bytes]) -> list[tuple[str, str]]:
+def ingested(messages: Sequence[bytes]) -> Decisions:
     """The decisions of one file."""
     with TemporaryDirectory() as folder:
         place = Bank(folder)
@@ -129,14 +130,27 @@ def ingested(messages: Sequence[bytes]) -> list[tuple[str, str]]:
         return decisions(place.log)
 
 
-def taken(topic: MemoryTopic, drawn: Random) -> list[tuple[str, str]]:
+def late_or_again(parts: Mapping[str, list[tuple[int, bytes]]], drawn: Random) -> dict[str, list[bytes]]:
+    """The messages of partitions, some of which come later than others behind them, or a second time."""
+    found = {}
+    for name, lines in parts.items():
+        sent = [message for _, message in lines]
+        for begin in range(drawn.randrange(8), len(sent), 8):
+            some = slice(begin, begin + drawn.randrange(8))
+            moved, left = sent[some], sent[: some.start] + sent[some.stop :] if drawn.random() < 0.5 else sent
+            sent = left[: begin + 8] + moved + left[begin + 8 :]
+        found[name] = sent
+    return found
+
+
+def taken(topic: MemoryTopic, drawn: Random, fails: float = 0.05, sizes: Sequence[int] = (1, 3, 64)) -> Decisions:
     """The decisions of two workers, one after the other, that fetch as it is drawn, and whose commits fail at times."""
     failing = Random(drawn.random())  # of its own: commits are on a thread of theirs
     with TemporaryDirectory() as folder:
-        place = Bank(folder, lambda: failing.random() < 0.05)
+        place = Bank(folder, lambda: failing.random() < fails)
         for limit in (drawn.randrange(1, 20), None):
             merge = merge_of(made().events, made().settings, "jsonl")
-            options = Options(drawn.choice((1, 3, 64)), until_idle_s=0.0, limit=limit)
+            options = Options(drawn.choice(sizes), until_idle_s=0.0, limit=limit)
             Worker(place, MemorySource(topic, random=drawn, merge=merge), options).run()
         return decisions(place.log)
 
@@ -154,3 +168,12 @@ def test_what_waits_in_several_partitions_is_decided_as_one_file_in_order_of_tim
     topic = MemoryTopic({name: [message for _, message in lines] for name, lines in parts.items()})
 
     assert taken(topic, drawn) == ingested([message for *_, message in in_order])
+
+
+@given(SEEDS)
+@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_what_is_late_or_sent_again_is_decided_in_one_order_however_often_it_is_begun_again(seed):
+    drawn = Random(seed)
+    topic = MemoryTopic(late_or_again(backlog(drawn), drawn))
+
+    assert taken(topic, drawn, 0.2, (1, 3)) == taken(topic, drawn, 0.0, (64,))

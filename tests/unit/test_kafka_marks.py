@@ -19,6 +19,8 @@ ID = "bGx1mZ3oTnOq0Yk2b1-_7g"
         (f"4711@{ID}", Mark(4711, ID)),
         (f"4711@{ID}.12", Mark(4711, ID, 12)),
         (f"4711@{ID}.0", Mark(4711, ID, 0)),
+        ("4711~-5,,1772366400000", Mark(4711, before="-5,,1772366400000")),
+        (f"4711@{ID}.0~7", Mark(4711, ID, 0, "7")),
     ],
 )
 def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
@@ -27,7 +29,9 @@ def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
     assert shown(text) == str(mark.offset)
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "4711@", "4711@short", f"4711@{ID}.", f"4711@{ID}.x", "٣", "4711\n"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "4711@", "4711@short", f"4711@{ID}.", f"4711@{ID}.x", "٣", "4711\n", "~7"]
+)
 def test_what_is_none_is_refused(text):
     with pytest.raises(StateError, match="is no offset of payments/0, as 4711 would be"):
         Mark.parse("payments/0", text)

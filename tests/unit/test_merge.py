@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.errors import StateError
 from shroff.events.lines import Line
 from shroff.streams.merge import AHEAD, EARLIEST, Merge
 
@@ -34,7 +35,7 @@ def merge(**parts: list[int | None]) -> Merge:
 
 
 def taken(made: Merge, limit: int = 1_000) -> list[tuple[str, list[Any]]]:
-    return [(part, [moment(one) for one in run]) for part, run in made.take(limit)]
+    return [(part, [moment(one) for one in run]) for part, run, _ in made.take(limit)]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,49 @@ def test_nothing_goes_while_a_part_may_have_something_earlier_outside():
     assert (taken(made), made.waits_for) == ([("b", [97])], ["b"])
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        [90, 110, 120, 130, 140, 150, 160, 170],  # the next ones were sent again, or are late
+        [0] * 4 + [50] * 4,  # half of those before are no more than half: the 60 is ahead
+        [0] * 3 + [None] * 2 + [50] * 3,
+        [0] * 4 + [None] + [50] * 3,
+        [None] * 7 + [50],
+        [None] * 9,
+        [],
+    ],
+)
+def test_the_order_is_the_same_wherever_reading_is_begun_again(before):
+    parts = {"a": [*before, 180, 60, *range(10, 40, 2), 61], "b": [*before, *range(5, 70, 4), 190]}
+    whole = [(part, at) for part, times in taken(merge(**parts)) for at in times]
+
+    for count in range(len(whole)):
+        made, first, kept = merge(**parts), list[tuple[str, Any]](), dict[str, str]()
+        for part, run, text in made.take(count):
+            first += [(part, moment(one)) for one in run]
+            kept[part] = text
+        made.clear()
+        for part, times in parts.items():
+            made.open(part, None, kept.get(part, ""))
+            made.add(part, [line(at) for at in times[sum(part == one for one, _ in first) :]])
+            made.pass_by(part)
+
+        assert first + [(part, at) for part, times in taken(made) for at in times] == whole
+
+
+def test_what_is_to_be_known_is_the_same_of_a_part_alone():
+    alone, beside = merge(a=[1, None, -3, *range(9), 7]), merge(a=[1, None, -3, *range(9), 7], b=[])
+
+    for limit in (2, 1, 5, 9):
+        assert [run[2] for run in alone.take(limit)] == [run[2] for run in beside.take(limit)]
+    assert alone.take(1) == []
+
+
+def test_what_was_kept_with_an_offset_and_is_none_is_told():
+    with pytest.raises(StateError, match="'1,x' is not when the last messages of a/0 happened"):
+        Merge(lambda _: moment).open("a/0", None, "1,x")
+
+
 def test_what_was_cleared_is_forgotten():
     made = merge(a=[1], b=[])
     made.take(1)
@@ -140,29 +184,43 @@ def test_a_line_waits_for_earlier_ones_of_parts_that_have_none():
 Sent = list[tuple[int | None, int]]  # lines of a part: when they happened, and when they were sent
 
 
-def given_in_pieces(
-    histories: list[Sent], drawn: Random, *, is_begun_again: bool = True
-) -> tuple[list[tuple[str, int]], Merge]:
+def stepwise(steps: list[tuple[int | None, int]]) -> Sent:
+    """Lines of a part, each so much after the one before it; None has no time, and a clock that is wrong passes."""
+    now, found = 0, Sent()
+    for step, sent in steps:
+        at = None if step is None else now + step
+        found.append((at, sent))
+        now = now if at is None or step == WRONG else at
+    return found
+
+
+WRONG = 9_999
+STEPS = st.sampled_from([0, 1, 1, 2, 2, 3, -2, -8, -12, WRONG, None])
+DISORDER = st.lists(st.tuples(STEPS, FEW), min_size=10, max_size=40).map(stepwise)
+
+
+def given_in_pieces(histories: list[Sent], drawn: Random) -> tuple[list[tuple[str, int]], Merge]:
     """All lines as they are given when fetches, limits and new starts are as it is drawn."""
     sent = {f"p/{part}": [at for _, at in lines] for part, lines in enumerate(histories)}
     lines = {f"p/{part}": [line(at, n) for n, (at, _) in enumerate(times)] for part, times in enumerate(histories)}
-    offsets, fetched, found = dict.fromkeys(lines, 0), dict[str, int](), list[tuple[str, int]]()
+    offsets, fetched, found = dict.fromkeys(lines, (0, "")), dict[str, int](), list[tuple[str, int]]()
     made = Merge(lambda _: moment)
+    begun_again, limit = drawn.choice(((0.05, 12), (1.0, 3)))
     while len(found) < sum(map(len, lines.values())):
-        if not fetched or (is_begun_again and drawn.random() < 0.05):
+        if not fetched or drawn.random() < begun_again:
             made.clear()
-            fetched = dict(offsets)
+            fetched = {part: at for part, (at, _) in offsets.items()}
             for part in drawn.sample(sorted(lines), len(lines)):
-                made.open(part, None)
+                made.open(part, None, offsets[part][1])
         for part in fetched:
             end = fetched[part] + drawn.randrange(2 * AHEAD)
             made.add(part, lines[part][fetched[part] : end], sent[part][fetched[part] : end])
             fetched[part] = min(end, len(lines[part]))
             if fetched[part] == len(lines[part]):
                 made.pass_by(part)
-        for part, run in made.take(drawn.randrange(12)):
+        for part, run, before in made.take(drawn.randrange(limit)):
             found += [(part, one.number) for one in run]
-            offsets[part] = run[-1].number + 1
+            offsets[part] = run[-1].number + 1, before
         made.doubt()
     return found, made
 
@@ -176,16 +234,6 @@ def test_parts_in_order_of_time_give_that_order_however_they_are_fetched(histori
     assert made.overtaken == 0
 
 
-@given(
-    st.lists(st.tuples(st.lists(FEW, max_size=40).map(sorted), st.integers(0, 40)), min_size=2, max_size=4),
-    st.integers(0, 2**32),
-)
-def test_a_wrong_clock_goes_to_the_same_place_however_often_it_is_begun_again(parts, seed):
-    histories = [[(at, 0) for at in (*times[:n], 9_999, *times[n:])] for times, n in parts]
-
-    assert given_in_pieces(histories, Random(seed))[0] == given_in_pieces(histories, Random(0), is_begun_again=False)[0]
-
-
 def test_what_is_sent_again_pulls_nothing_before_it_ahead():
     first = list(range(0, 400, 10))
     made = merge(a=first + first[20:], b=[at + 5 for at in first + first[20:]])
@@ -194,9 +242,9 @@ def test_what_is_sent_again_pulls_nothing_before_it_ahead():
     assert list(dict.fromkeys(order)) == list(range(0, 400, 5)), "the first of each come in order"
 
 
-@given(st.lists(st.lists(st.tuples(FEW | st.none(), FEW), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
+@given(st.lists(DISORDER, min_size=2, max_size=3), st.integers(0, 2**32))
 def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histories, seed):
-    found, made = given_in_pieces(histories, Random(seed), is_begun_again=False)
+    found, made = given_in_pieces(histories, Random(seed))
 
     # each goes by the latest of its part up to it, as if late ones came when those before them did
     reached = {}
@@ -205,14 +253,6 @@ def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histori
         reached |= {(f"p/{part}", n): max(due[: n + 1]) for n in range(len(due))}
     assert found == sorted(reached, key=lambda one: (reached[one], *one))
     assert made.overtaken == 0
-
-
-@given(st.lists(st.lists(st.tuples(FEW | st.none(), FEW), max_size=40), min_size=2, max_size=3), st.integers(0, 2**32))
-def test_parts_in_disorder_keep_their_own_order_however_often_it_is_begun_again(histories, seed):
-    found, _ = given_in_pieces(histories, Random(seed))
-
-    for part, lines in enumerate(histories):
-        assert [number for name, number in found if name == f"p/{part}"] == list(range(len(lines)))
 
 
 def due_of(times: list[int | None]) -> list[int]:

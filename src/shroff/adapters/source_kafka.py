@@ -21,7 +21,7 @@ from shroff.events.lines import Line
 from shroff.events.systems import System
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge
+from shroff.streams.merge import Merge, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
 
 FETCHED: Final = 4_096  # messages that are taken over from the library at once
@@ -160,7 +160,7 @@ class KafkaSource:
         """Read these parts from now on."""
         for part in parts:
             self._parts[part.topic, part.partition] = part
-            self._merge.open(part.name, part.type)
+            self._merge.open(part.name, part.type, part.before)
             if part.is_new and part.next >= 0:
                 told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
                 self._begun.append(Taken(part.name, part.type, self._decoder.format, told, part.mark(part.next)))
@@ -256,12 +256,12 @@ class KafkaSource:
         """What may go now, the earliest first."""
         now_s = time.monotonic()
         self._merge.doubt()
-        runs: list[tuple[str, list[Line]]] = []
+        runs: list[Run] = []
         has_fetched = False
         while limit > 0:
             taken = self._merge.take(limit)
             runs += taken
-            limit -= sum(len(lines) for _, lines in taken)
+            limit -= sum(len(lines) for _, lines, _ in taken)
             if limit <= 0 or not self._merge.waits_for:
                 break
             if not has_fetched:
@@ -271,22 +271,22 @@ class KafkaSource:
                 break
         return self._taken(runs)
 
-    def _taken(self, runs: Sequence[tuple[str, list[Line]]]) -> list[Taken]:
+    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
         """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
-        left = {name: self._merge.lines(name) for name, _ in runs}
-        before = Counter(left)
-        for name, lines in runs:
-            before[name] += len(lines)
-        for name, kept in left.items():
+        left = {name: self._merge.lines(name) for name, _, _ in runs}
+        were = Counter(left)
+        for name, lines, _ in runs:
+            were[name] += len(lines)
+        for name, stay in left.items():
             part = self._partitions.by_name[name]
-            part.bytes = part.bytes * kept // before[name]
+            part.bytes = part.bytes * stay // were[name]
             if part.is_held:
                 self._hold(part)
         found = []
-        for name, lines in runs:
+        for name, lines, before in runs:
             part, last = self._partitions.by_name[name], lines[-1].number
-            before[name] -= len(lines)
-            mark = part.mark(last + 1 if before[name] else part.next, last)
+            were[name] -= len(lines)
+            mark = part.mark(last + 1 if were[name] else part.next, last, before)
             found.append(Taken(name, part.type, self._decoder.format, lines, mark))
         return found
 

@@ -6,6 +6,8 @@ brokers lost messages and took others in their place. So what is stored is
     4711                                as brokers without ids have it, and as it was stored before
     4711@bGx1mZ3oTnOq0Yk2b1lV7g         with the topic's id, which is another one when it is made anew
     4711@bGx1mZ3oTnOq0Yk2b1lV7g.12      with the leader's epoch, by which brokers say up to where it wrote
+
+Behind any of these may be a `~` and the times of the last messages (`streams.merge`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from shroff.adapters.kafka_client import Cluster, library
 from shroff.errors import StateError
+from shroff.streams.source import split_offset, stored_offset
 
 NO_EPOCH: Final = -1
 _TEXT: Final = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
@@ -25,24 +28,26 @@ _PASSES: Final = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIME
 
 
 class Mark(NamedTuple):
-    """How far a partition was read."""
+    """How far a partition was read; `before` is what the merge is to know of the messages before."""
 
     offset: int
     topic_id: str = ""
     epoch: int = NO_EPOCH
+    before: str = ""
 
     @classmethod
     def parse(cls, part: str, text: str) -> Self:
         """Raises: StateError where it is no offset."""
-        found = _TEXT.fullmatch(text)
+        offset, before = split_offset(text)
+        found = _TEXT.fullmatch(offset)
         if found is None:
             raise StateError(f"{text!r} is no offset of {part}, as 4711 would be")
-        return cls(int(found[1]), found[2] or "", NO_EPOCH if found[3] is None else int(found[3]))
+        return cls(int(found[1]), found[2] or "", NO_EPOCH if found[3] is None else int(found[3]), before)
 
     def __str__(self) -> str:
-        if not self.topic_id:
-            return str(self.offset)
-        return f"{self.offset}@{self.topic_id}" + (f".{self.epoch}" if self.epoch != NO_EPOCH else "")
+        of = f"@{self.topic_id}" if self.topic_id else ""
+        epoch = f".{self.epoch}" if of and self.epoch != NO_EPOCH else ""
+        return stored_offset(f"{self.offset}{of}{epoch}", self.before)
 
     def is_of(self, topic_id: str) -> bool:
         """Whether it may be of the topic with this id, as far as both are known."""

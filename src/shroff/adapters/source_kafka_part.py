@@ -18,12 +18,14 @@ class Part:
     """One partition and how far it was taken over.
 
     `next` is the offset behind the last message that came, `end` the one behind the last that there was when somebody
-    looked, at `certain_s`; both UNKNOWN where the brokers could not say.
+    looked, at `certain_s`; both UNKNOWN where the brokers could not say. `before` is what the merge is to know of the
+    messages before the first one.
     """
 
     __slots__ = (
         "_partition_class",
         "_silent_s",
+        "before",
         "bytes",
         "certain_s",
         "end",
@@ -45,7 +47,7 @@ class Part:
         self._partition_class = library("source").TopicPartition
         self.topic, self.partition = key
         self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
-        self.next, self.topic_id, self.start_epoch = start
+        self.next, self.topic_id, self.start_epoch, self.before = start
         self.end, self.certain_s, self.epochs = end, time.monotonic(), Epochs()
         self.bytes, self.is_held, self.trouble = 0, False, ""  # of messages that wait for their turn
         self.gap = ""  # what is missing before its first message
@@ -67,13 +69,13 @@ class Part:
         """The partition with an offset, for the library."""
         return self._partition_class(self.topic, self.partition, offset)
 
-    def mark(self, offset: int, last: int | None = None) -> str:
-        """What is stored of how far it was read, with the last message that was given on.
+    def mark(self, offset: int, last: int | None = None, before: str = "") -> str:
+        """What is stored of how far it was read, with the last message that was given on, and what the merge gave.
 
         The epoch of that message says nothing of what lies between it and a later offset.
         """
         epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
-        return str(Mark(offset, self.topic_id, epoch))
+        return str(Mark(offset, self.topic_id, epoch, before))
 
     @property
     def is_at_end(self) -> bool:

@@ -1,6 +1,7 @@
 """Live events from the streams of a Redis server, read by their ids; without consumer groups, which would count twice.
 
-An offset is the id of the last entry that was read, and how many had been added to its stream by then.
+An offset is the id of the last entry that was read, and how many had been added to its stream by then; behind a `~`
+are the times of the last entries (`streams.merge`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from shroff.events.lines import Line, number_of_entry
 from shroff.events.systems import System
 from shroff.events.wire import Decoder
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Standing, Taken
+from shroff.streams.merge import Merge, Run
+from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
 
 LEASE_MS: Final = 5_000
 WAIT_MS: Final = 1_000  # the longest single wait in the server, well below the time after which it counts as away
@@ -110,13 +111,14 @@ class RedisSource:
     def start(self, offsets: Mapping[str, str]) -> None:
         self._merge.clear()
         for part in self._parts.values():
-            part.at, part.added = Position.parse(offsets.get(part.stream, FIRST)), None
-            self._merge.open(part.stream, part.type)
+            offset, before = split_offset(offsets.get(part.stream, FIRST))
+            part.at, part.added = Position.parse(offset), None
+            self._merge.open(part.stream, part.type, before)
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
-        streams = {stream: Position.parse(offsets.get(stream, FIRST)) for stream in self._parts}
+        streams = {stream: Position.parse(split_offset(offsets.get(stream, FIRST))[0]) for stream in self._parts}
         replies = self._server.ask_all(
             [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
         )
@@ -155,7 +157,7 @@ class RedisSource:
         if not self._trims:
             return
         for stream in self._parts.keys() & offsets.keys():
-            minimum = Position.parse(offsets[stream]).id
+            minimum = Position.parse(split_offset(offsets[stream])[0]).id
             try:
                 while self._server.ask("XTRIM", stream, "MINID", "~", minimum):  # so many at a time, others between
                     pass
@@ -245,15 +247,15 @@ class RedisSource:
         if is_all:
             self._merge.pass_by(part.stream)  # it had nothing more a moment ago
 
-    def _taken(self, runs: Sequence[tuple[str, Sequence[Line]]]) -> list[Taken]:
+    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
         """Lines whose turn it is, with the offset behind each run of them; later ones of their part may wait here."""
-        left = {stream: self._merge.lines(stream) for stream, _ in runs}
+        left = {stream: self._merge.lines(stream) for stream, _, _ in runs}
         found = []
-        for stream, lines in reversed(runs):
+        for stream, lines, before in reversed(runs):
             part = self._parts[stream]
             at = Position(lines[-1].where, None if part.at.count is None else part.at.count - left[stream])
             left[stream] += len(lines)
-            found.append(Taken(stream, part.type, self._decoder.format, lines, str(at)))
+            found.append(Taken(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
         return found[::-1]
 
     def _line(self, entry: Entry) -> Line:

@@ -1,8 +1,9 @@
 """Lines of several parts on their way into one log, merged by event time.
 
-The order depends on what is in the parts, and not on how lines are fetched or how many are taken at once. Where reading
-was begun again matters only within `AHEAD` lines of a stretch that was late or sent again. So no line is given while a
-part may have an earlier one outside; whoever fills this says when a part has nothing more (docs/explain/partitions.md).
+The order depends on what is in the parts and on nothing else: not on how lines are fetched, how many are taken at once,
+or where reading was begun again. So no line is given while a part may have an earlier one outside; whoever fills this
+says when a part has nothing more (docs/explain/partitions.md). What is to be known of lines that were given is a text,
+stored with the offset behind them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import partial
 from operator import le
 from typing import Final
 
+from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.lines import Line
 from shroff.events.mapping import LABEL
@@ -27,6 +29,7 @@ EARLIEST: Final = -(1 << 62)  # before all times: of a line that has none
 LATEST: Final = 1 << 62
 HELD_S: Final = 0.01  # between two looks whether lines that wait for earlier ones have waited long enough
 
+Run = tuple[str, list[Line], str]  # a part, lines of it, and what `open` is to be told where reading begins behind them
 _Order = tuple[str, int, str]
 
 
@@ -38,8 +41,7 @@ class Merge:
 
     A line is due at its event time, unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. Then it
     is due with the earliest of them, since it would hold them back. Where most of as many lines before it are later
-    than that, no clock is ahead: what is behind was sent again, or late. A new start does not know the lines before,
-    so only there, close before such a step back, it may change the order. A line without a time is due at once.
+    than that, no clock is ahead: what is behind was sent again, or late. A line without a time is due at once.
 
     Where clocks are right, a line that is not late within its own part comes before every later line of every part:
     what parts are in disorder by, all together, is what each of them is by itself.
@@ -66,9 +68,15 @@ class Merge:
         self.count = self.overtaken = self.overtaken_ms = 0
         self._reached_ms = EARLIEST  # the latest due time that was given
 
-    def open(self, part: str, type_name: str | None) -> None:
-        """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait."""
-        self._parts[part] = _Part(part, self._moment(type_name), is_label=type_name == LABEL)
+    def open(self, part: str, type_name: str | None, before: str = "") -> None:
+        """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait.
+
+        Args:
+            before: What `take` gave with the last line before those that come now; empty at the beginning of a part.
+
+        Raises: StateError where `before` is something else.
+        """
+        self._parts[part] = _Part(part, self._moment(type_name), before, is_label=type_name == LABEL)
 
     def clear(self) -> None:
         """Forget all parts and their lines; what was counted stays."""
@@ -106,23 +114,28 @@ class Merge:
         """Whether the others wait for further lines of a part, unless it is passed by."""
         return self._parts[part].is_short
 
-    def take(self, limit: int) -> list[tuple[str, list[Line]]]:
-        """At most so many lines, in runs of one part each; none while a part may have an earlier one."""
+    def take(self, limit: int) -> list[Run]:
+        """At most so many lines, in runs of one part each; none while a part may have an earlier one.
+
+        The last run of each part has the times of its last lines as text, which `open` takes; the others have nothing.
+        """
         parts = list(self._parts.values())
         self.waits_for = [one.name for one in parts if one.lacks] if len(parts) > 1 else []
         if self.waits_for or not self.count or limit <= 0:
             return []
         if len(parts) == 1:
-            runs = [(parts[0].name, parts[0].given(limit))]
+            runs: list[Run] = [(parts[0].name, parts[0].given(limit), "")]
         else:
             runs = self._merged([one for one in parts if one.lines], limit)
         for one in parts:
             self.count -= one.at
             one.forget_given()
+        for part, at in {run[0]: at for at, run in enumerate(runs)}.items():
+            runs[at] = part, runs[at][1], self._parts[part].before
         return runs
 
-    def _merged(self, parts: Sequence[_Part], limit: int) -> list[tuple[str, list[Line]]]:
-        runs: list[tuple[str, list[Line]]] = []
+    def _merged(self, parts: Sequence[_Part], limit: int) -> list[Run]:
+        runs: list[Run] = []
         until_s = self._clock() - self._wait_s
         for one in parts:
             one.find_due()
@@ -143,7 +156,7 @@ class Merge:
             ):
                 at += 1
             self._note(first, due[begin:at])
-            runs.append((first.name, first.given(at - begin)))
+            runs.append((first.name, first.given(at - begin), ""))
             limit -= at - begin
             if first.lacks:
                 self.waits_for = [first.name]
@@ -197,18 +210,23 @@ class _Part:
         "sent",
     )
 
-    def __init__(self, name: str, moment: Moment, *, is_label: bool) -> None:
+    def __init__(self, name: str, moment: Moment, before: str, *, is_label: bool) -> None:
         self.name, self.order, self._moment = name, _order(name), moment
         self.first_sent_ms = EARLIEST if is_label else 0
         self.lines: list[Line] = []
         self.sent: list[int] = []
         self._times: list[int] = []
-        self._before: list[int] = []  # the times of the last lines that were given
+        self._before = _times_of(before, name)  # of the last lines that were given
         self.due: list[int] = []
         self.is_passed = False
         self.reached_ms = EARLIEST
         self.came: deque[tuple[int, float]] = deque()
         self.at = self.gone = self._ripe = 0
+
+    @property
+    def before(self) -> str:
+        """The times of the last lines that were given, as text that is kept; of one without a time nothing."""
+        return ",".join("" if at_ms == EARLIEST else str(at_ms) for at_ms in self._before).lstrip(",")
 
     @property
     def is_short(self) -> bool:
@@ -222,8 +240,8 @@ class _Part:
 
     def find_due(self) -> None:
         """Tell when its lines are due; without those behind it that are to come, a line has to wait."""
-        times, moment = self._times, self._moment
-        times += [EARLIEST if (at_ms := moment(line)) is None else at_ms for line in self.lines[len(times) :]]
+        times = self._times
+        times += self._moments(self.lines[len(times) :])
         del self.due[max(len(self.due) - AHEAD, 0) :]  # those who had fewer behind them
         begin, end = len(self.due), len(times) if self.is_passed else len(times) - AHEAD
         if all(map(le, times[begin:-1], times[begin + 1 :])):
@@ -249,10 +267,23 @@ class _Part:
     def forget_given(self) -> None:
         """Have no lines any more that were given."""
         if self.at:
-            self._before = [*self._before, *self._times[max(self.at - AHEAD, 0) : self.at]][-AHEAD:]
+            last = slice(max(self.at - AHEAD, 0), self.at)
+            self._before = [*self._before, *(self._times[last] or self._moments(self.lines[last]))][-AHEAD:]
         del self.lines[: self.at], self.sent[: self.at], self._times[: self.at], self.due[: self.at]
         self.gone += self.at
         self.at = 0
+
+    def _moments(self, lines: Sequence[Line]) -> list[int]:
+        moment = self._moment
+        return [EARLIEST if (at_ms := moment(line)) is None else at_ms for line in lines]
+
+
+def _times_of(text: str, part: str) -> list[int]:
+    """Times as `_Part.before` gives them. Raises: StateError."""
+    try:
+        return [int(at_ms) if at_ms else EARLIEST for at_ms in text.split(",")] if text else []
+    except ValueError:
+        raise StateError(f"{text!r} is not when the last messages of {part} happened, in milliseconds") from None
 
 
 def _due(own_ms: int, behind: Sequence[int], before: Sequence[int]) -> int:

@@ -25,7 +25,8 @@ class Taken(NamedTuple):
 
     `part` names it in the store and in quarantine (`payments/0`). The lines are `format` and of one event type, or
     tell theirs where `type` is None. `offset` is where the next message of the part begins, which may be
-    farther than the last line where messages between carry nothing, such as markers of transactions.
+    farther than the last line where messages between carry nothing, such as markers of transactions. Of several of a
+    part in one poll the last one's is to be stored: what the merge is to know of the lines before is in that alone.
 
     One without lines says where a part begins that had no offset: it is to be stored as all are.
     """
@@ -119,7 +120,18 @@ class Source(Protocol):
 
 def shown(offset: str) -> str:
     """An offset alone, for people and to be counted by: without what a source keeps behind an `@` to know it again."""
-    return offset.partition("@")[0]
+    return split_offset(offset)[0].partition("@")[0]
+
+
+def stored_offset(offset: str, before: str) -> str:
+    """An offset as it is stored: with what its merge gave of the lines before it (`Merge.take`), behind a `~`."""
+    return f"{offset}~{before}" if before else offset
+
+
+def split_offset(stored: str) -> tuple[str, str]:
+    """An offset, and what `Merge.open` is to be told; of an offset of an earlier version nothing."""
+    offset, _, before = stored.partition("~")
+    return offset, before
 
 
 @runtime_checkable

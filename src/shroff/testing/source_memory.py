@@ -13,7 +13,7 @@ from shroff.events.lines import Line
 from shroff.events.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Standing, Taken
+from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
 
 AWAY: Final = "the topic in memory cannot be reached"
 LOOK_S: Final = 0.002
@@ -58,14 +58,16 @@ class MemorySource:
         self.name, self._topic, self._random, self._merge = name, topic, random, merge
         self._decoder = decoder or JsonDecoder()
         self._at: dict[str, int] = {}
+        self._before: dict[str, str] = {}
         self._opened: set[str] = set()
         self._trouble = ""
         self.told: dict[str, str] = {}
 
     def start(self, offsets: Mapping[str, str]) -> None:
         self._reach()
-        self._at = {}
-        for part, offset in offsets.items():
+        self._at, self._before = {}, {}
+        for part, stored in offsets.items():
+            offset, self._before[part] = split_offset(stored)
             if not offset.isdecimal():
                 raise StateError(f"{offset!r} is no offset of {part}")
             trouble = self._trouble_at(part, int(offset))
@@ -80,7 +82,7 @@ class MemorySource:
         self._reach()
         found = []
         for part in sorted({*self._topic.parts, *offsets}):
-            at = int(offsets.get(part, self._topic.gone.get(part, 0)))
+            at = int(split_offset(offsets[part])[0]) if part in offsets else self._topic.gone.get(part, 0)
             trouble = self._trouble_at(part, at)
             found.append(Standing(part, None if trouble else len(self._topic.parts[part]) - at, trouble))
         return found
@@ -135,7 +137,7 @@ class MemorySource:
         for part in self._order():
             if part not in self._opened:
                 self._opened.add(part)
-                merge.open(part, self._topic.type)
+                merge.open(part, self._topic.type, self._before.get(part, ""))
             lines = self._lines(part, limit if self._random is None else self._random.randrange(DRAWN_MAX))
             self._at[part] = self._next(part) + len(lines)
             merge.add(part, lines)
@@ -143,7 +145,8 @@ class MemorySource:
                 merge.pass_by(part)
         format = self._decoder.format
         return [
-            Taken(part, self._topic.type, format, lines, str(lines[-1].number + 1)) for part, lines in merge.take(limit)
+            Taken(part, self._topic.type, format, lines, stored_offset(str(lines[-1].number + 1), before))
+            for part, lines, before in merge.take(limit)
         ]
 
     def _lines(self, part: str, count: int) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The contract of live sources as tests: bind it to an adapter by a subclass of `SourceContract`."""
+"""The contract of live sources as tests; long because an adapter binds all of it by one class, `SourceContract`."""
 
 from __future__ import annotations
 
@@ -416,6 +416,28 @@ class SourceContract(Contract):
 
         assert times_ms == sorted(times_ms)
 
+    @promise("puts parts in order of time")
+    def test_the_order_is_the_same_where_reading_is_begun_again_before_what_was_sent_again(
+        self, outside: Outside, open: Callable[..., Source]
+    ) -> None:
+        times = [*range(0, 200, 10), *range(100, 200, 10)]
+        for at, part in enumerate(outside.parts[:2]):
+            outside.put(part, [message(n, at=time + 5 * at) for n, time in enumerate(times)])
+        source = open()
+        source.start({})
+        whole = places(read(source, 60))
+        offsets: dict[str, str] = {}
+        found: list[tuple[str, int]] = []
+        for count in (35, 1, 1, 1, 1):
+            source.start(offsets)
+            taken = read(source, count, 5 if count > 1 else 1, is_all=False)
+            offsets |= {one.part: one.offset for one in taken}
+            found += places(taken)
+        source.start(offsets)
+        found += places(read(source, 60 - len(found)))
+
+        assert found == whole
+
     # How it is doing
 
     def test_health_counts_what_waits(self, outside: Outside, open: Callable[..., Source]) -> None:
@@ -472,6 +494,11 @@ def lines(found: Sequence[Taken]) -> list[Line]:
 def numbers(found: Sequence[Taken], part: str) -> list[Any]:
     """The numbers of a part's messages."""
     return [line.columns["n"] for one in found if one.part == part for line in one.lines if line.columns is not None]
+
+
+def places(found: Sequence[Taken]) -> list[tuple[str, int]]:
+    """Where messages were, in the order in which they came."""
+    return [(one.part, line.number) for one in found for line in one.lines]
 
 
 def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:
