@@ -82,7 +82,7 @@ def quantiles(latencies: Sequence[float]) -> dict[str, float]:
 def started(folder: Path) -> subprocess.Popen[bytes]:
     """A worker of its own."""
     command = [sys.executable, "-m", "shroff", "-C", str(folder), "run", "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for_start(log: Path) -> int:
