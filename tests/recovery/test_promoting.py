@@ -18,7 +18,7 @@ from shroff.adapters.log_sqlite import STEPS
 from shroff.decisions.additions import Additions
 from shroff.decisions.promoting import Deployment
 from shroff.errors import UsageError
-from shroff.models.in_force import FILE
+from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
 from tests import forks
@@ -142,6 +142,37 @@ def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(s
     assert not done.champion
     with pytest.raises(UsageError, match="no model is in force"):
         app.open(scored).rollback()
+
+
+def test_of_promotions_at_once_each_follows_another_and_one_that_is_overtaken_is_told(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+):
+    askers = [forked(lambda id_=id_: app.open(scored).promote(id_, by="ann")) for id_ in ("m-2", "m-3")]
+    assert [ended(child) for child in askers] == [0, 0]
+    first, second, third = champions_of(scored)
+    assert (first, {second, third}) == ("m-1", {"m-2", "m-3"})
+
+    put_in_force, again = Additions._put_in_force, app.open(scored)
+
+    def overtaken(self: Additions, *given: object) -> tuple[bool, str]:
+        monkeypatch.setattr(Additions, "_put_in_force", put_in_force)
+        assert again.promote(second).in_force
+        return put_in_force(self, *given)
+
+    monkeypatch.setattr(Additions, "_put_in_force", overtaken)
+    late = app.open(scored).promote("m-1")
+
+    assert (late.champion, late.in_force) == ("m-1", False)
+    assert "another command has changed the models since" in late.why_not
+    assert champions_of(scored) == [first, second, third, "m-1", second]
+    assert app.open(scored).verify().mismatches == 0
+
+
+def champions_of(project: Path) -> list[str]:
+    """All champions so far, the one in force last."""
+    found = read_in_force((project / FILE).read_text(encoding="utf-8"), [])["payment"]
+    assert found.champion is not None
+    return [one.id for one in (*found.previous, found.champion)]
 
 
 def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(scored: Path):

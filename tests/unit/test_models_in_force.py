@@ -441,7 +441,7 @@ def test_a_model_that_cannot_be_loaded_does_not_come_into_force(bank: Path):
     decide(bank, 1)
     (bank / FILE).write_text(json.dumps({"payment": {"champion": CHAMPION}}))
 
-    with pytest.raises(StateError, match="what is in force has"):
+    with pytest.raises(StateError, match=r"and the one in models/in_force.json is"):
         decide(bank, 2)
     (bank / FILE).unlink()
     assert decide(bank, 2)[0]["versions"]["model"] == ""

@@ -197,13 +197,24 @@ def changed(path: Path, old: bytes, new: bytes) -> None:
     "damage, words",
     [
         (lambda folder: changed(folder / WEIGHTS, b"1.0", b"1.5"), f"m-1/{WEIGHTS} is damaged: its SHA-256 is not"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b""), f"m-1/{WEIGHTS} is damaged: its SHA-256 is not"),
         (lambda folder: (folder / WEIGHTS).unlink(), f"models/m-1/{WEIGHTS} is damaged: it is not there"),
         (lambda folder: (folder / "manifest.json").unlink(), "models/m-1/manifest.json is damaged: it is not there"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b""), "manifest.json is damaged: Input data was"),
         (lambda folder: (folder / "manifest.json").write_bytes(b"{"), "manifest.json is damaged: Input data was"),
         (lambda folder: changed(folder / "manifest.json", b'"m-1"', b'"m-7"'), "it is of the model 'm-7'"),
-        (lambda folder: changed(folder / "manifest.json", b'"gates.json"', b'"../x"'), "it names a file '../x'"),
+        (lambda folder: changed(folder / "manifest.json", b'"model.json"', b'"../x"'), "it names a file '../x'"),
     ],
-    ids=["other bytes", "no file", "no manifest", "half a manifest", "another's manifest", "outside"],
+    ids=[
+        "other bytes",
+        "empty",
+        "no file",
+        "no manifest",
+        "empty manifest",
+        "half a manifest",
+        "another's manifest",
+        "outside",
+    ],
 )
 def test_a_damaged_folder_is_named_with_the_cure(models: Registry, damage: Callable[[Path], None], words: str):
     put(models, "m-1", {"payment.amount": 1.0})
@@ -215,7 +226,15 @@ def test_a_damaged_folder_is_named_with_the_cure(models: Registry, damage: Calla
     assert "Restore the folder from a backup" in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), Path.unlink])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"),
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: file.write_bytes(b""),
+        Path.unlink,
+    ],
+)
 def test_what_no_score_reads_may_be_damaged_and_is_named(models: Registry, damage: Callable[[Path], None]):
     names = ["gates.json", "metrics.json", "report.html", "tested.parquet", "source.onnx", "plots/curve.svg"]
     manifest = {"id": "m-1", "event": "payment", "inputs": [{"name": "payment.amount", "kind": "number"}]}
@@ -235,11 +254,32 @@ def test_what_no_score_reads_may_be_damaged_and_is_named(models: Registry, damag
         found.file("report.html")
 
 
+def test_what_the_digest_leaves_out_of_a_manifest_decides_nothing(models: Registry):
+    digest = put(models, "m-1", {"payment.amount": 1.0}).digest
+    manifest, weights = models.folder / "m-1" / "manifest.json", models.folder / "m-1" / WEIGHTS
+    text, own = manifest.read_text(), weights.read_bytes()
+    manifest.write_text(text.replace('"gates.json"', '"gatds.json"'))
+
+    assert models.load("m-1", digest).scores([np.array([1.0])]).tolist() == [0.75]
+    assert models.read("m-1", digest).damaged == {"gatds.json": "models/m-1/gatds.json is damaged: it is not there."}
+
+    weights.write_bytes(b"[9.0]")
+    hashed = json.loads(text)
+    hashed["run"]["files"][WEIGHTS] = sha256(b"[9.0]").hexdigest()
+    manifest.write_text(json.dumps(hashed))
+    assert digest_of(manifest.read_bytes()) == digest
+    with pytest.raises(RegistryError, match=r"model\.json is damaged: its SHA-256 is not the one in manifest"):
+        models.load("m-1")
+    weights.write_bytes(own)
+    manifest.write_text(text.replace('"gates.json"', '"../x"'))
+    assert registry(models.folder).load("m-1", digest).id == "m-1"
+
+
 def test_another_manifest_than_is_in_force_is_not_loaded(models: Registry):
     digest = put(models, "m-1", {"payment.amount": 1.0}).digest
     changed(models.folder / "m-1" / "manifest.json", b'"linear"', b'"forest"')
 
-    with pytest.raises(RegistryError, match="what is in force has"):
+    with pytest.raises(RegistryError, match=r"and the one in models/in_force.json is"):
         models.load("m-1", digest)
     assert models.read("m-1").manifest["learner"] == "forest"
 

@@ -359,5 +359,5 @@ def _words(done: Deployment) -> str:
     if done.in_force:
         words += " That is in force from the next event on."
     else:
-        words += f" It is not in force yet: {done.why_not.rstrip('.')}."
+        words += f" It is not in force: {done.why_not.rstrip('.')}."
     return f"{words}\n{done.unused}" if done.unused else words

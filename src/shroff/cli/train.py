@@ -194,7 +194,7 @@ def _state(report: TrainReport) -> str:
         return "It is in force."
     why = report.why_not.rstrip(".")
     if report.is_champion:
-        return f"{report.stored.id} is the champion of {report.stored.event}. It is not in force yet: {why}."
+        return f"{report.stored.id} is the champion of {report.stored.event}. It is not in force: {why}."
     return f"It is not in force: {why}."
 
 

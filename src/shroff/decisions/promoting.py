@@ -41,6 +41,7 @@ SAME: Final = "same"
 INPUTS: Final = "inputs"  # what fails where they mean something else now
 TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model scores
 WRITTEN: Final = f"{FILE} is written; it comes into force with the next command that writes."
+OVERTAKEN: Final = "another command has changed the models since; 'shroff models list' says which are in force"
 
 
 class NoChampionError(UsageError):
@@ -449,6 +450,9 @@ class Promotions(Additions):
                 config.write_text(self.places.folder / FILE, text)
         self.reload()
         done, why_not = self._put_in_force(waits, WRITTEN)
+        active = (self._logged() or {}).get(event, InForce()) if done else after
+        if active.meaning() != after.meaning():
+            done, why_not = False, OVERTAKEN
         unused = _words(self.definitions.unused_scores().get(now))
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
 

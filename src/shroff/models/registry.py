@@ -31,7 +31,7 @@ import msgspec
 
 from shroff.config import FOLDER_MODE, make_folder, private, sync_folder
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
-from shroff.models.in_force import ID
+from shroff.models.in_force import FILE, ID
 from shroff.models.model import Model
 
 MANIFEST: Final = "manifest.json"
@@ -165,12 +165,6 @@ def digest_of(manifest: bytes) -> str:
     if RUN not in found:
         return sha256(manifest).hexdigest()
     return sha256(_pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
-
-
-def hashes_of(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 that each file of a model has to have, by name."""
-    run = manifest.get(RUN, {})
-    return {**manifest["files"], **run.get("files", {})}
 
 
 def refuse_pickle(name: str, data: bytes) -> None:
@@ -336,21 +330,23 @@ class Registry:
         text = _read(folder, id_, MANIFEST)
         found = digest_of(text)
         if digest is not None and found != digest:
-            raise _damaged(id_, MANIFEST, f"its SHA-256 is {found[:12]}…, and what is in force has {digest[:12]}…")
+            shown = next((count for count in range(12, 64, 4) if found[:count] != digest[:count]), 64)
+            words = f"its SHA-256 is {found[:shown]}…, and the one in {FILE} is {digest[:shown]}…"
+            raise _damaged(id_, MANIFEST, words)
         try:
             manifest = msgspec.json.decode(text, type=_Manifest)
         except ValueError as error:
             raise _damaged(id_, MANIFEST, str(error)) from None
         if manifest.id != id_:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
-        hashes = {**manifest.files, **manifest.run.files}
+        hashes = {**manifest.run.files, **manifest.files}  # the digest does not know what is of a run
         files: dict[str, bytes] = {}
         damaged: dict[str, str] = {}
         for name, wanted in hashes.items():
             try:
                 files[name] = _checked(folder, id_, name, wanted)
             except StateError as error:
-                if _scores(name):
+                if name in manifest.files and _scores(name):
                     raise
                 damaged[name] = str(error).removesuffix(f" {_CURE}")
         return Stored(id_, found, manifest.event, text, files, damaged)
@@ -363,8 +359,10 @@ class Registry:
         if digest is not None and (id_, digest) in self._loaded:
             return self._loaded[id_, digest]
         stored = self.read(id_, digest)
+        named = msgspec.json.decode(stored.manifest_bytes, type=_Manifest).files
+        files = {name: data for name, data in stored.files.items() if name in named}  # none that the digest leaves out
         try:
-            model = self._load(stored.manifest_bytes, stored.files)
+            model = self._load(stored.manifest_bytes, files)
         except (UsageError, StateError) as error:
             raise RegistryError(f"models/{id_} cannot be loaded: {error}") from error
         self._loaded[id_, stored.digest] = model
