@@ -1,136 +1,221 @@
-"""A process that is killed before any of its changes of files: what it changes is as before or whole, and done again.
+"""Commands that are killed before any of their writes: what they change is as before or whole, and done again.
 
-Each writer runs in a fork, which kills itself before the first, the second, ... change of a file of its project; the
-last one comes to its end. A copy of the project is cheap, and so is a fork: no interpreter starts.
+Each writer runs in a fork of this process, in a copy of one project: no interpreter starts. After a kill everything is
+as before or as an undisturbed twin has it; the same command comes to its end; then log, lists, models, lake and
+snapshots are the twin's, `verify` and `doctor` find nothing, the next payments are decided as the twin decides them,
+and what the killed process left behind is gone with a later command.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import sys
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from shroff import app
+from shroff.config import UNFINISHED
+from shroff.decisions.doctor import NOTE, OK
 from shroff.decisions.lists import Entry
-from shroff.errors import UsageError
-from shroff.models.registry import Registry
-from tests.unit.projects import FILES
-from tests.unit.trained import train
+from shroff.streams.snapshots import Snapshots
+from tests.effort import IS_LONG
+from tests.unit import learnable
 
-HEADER = "value,note,added_by,expires_at\n"
-RULE = "- { id: listed, on: payment, by: card, effect: decline, when: this.card in lists.blocked }\n"
+from .harness import contents_of
+from .struck import struck
+
 pytestmark = pytest.mark.slow
 
-CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate"}
-CUTS = "payment:\n  score: { review_at: 0.5, decline_at: 0.9 }\n"
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-DAYS = 1
+RULE = "- { id: listed, on: payment, by: card, effect: decline, when: this.card in lists.blocked }\n"
+MODEL = learnable.FILES["model.yaml"].replace("train: 8d, delay: 1d, test: 2d", "train: 3d, delay: 1d, test: 1d")
+DAYS, A_DAY, PARTS = 7, 50, 4  # of payments; a day's; files that bring them, each of which the lake has by itself
+EARLIER, LATER = "2026-03-07T12:00:00Z", "2026-03-08T00:00:00Z"  # as of which the first and the second model are made
+KILLS = 2  # of each writer where a change is tried
+TWO_DAYS_S = 2 * 86_400
 
 
-def rows(project: app.Project) -> object:
-    """The rows of the list that are written; what is active of them is in the log in one transaction."""
-    return [one.value for one in project.list_entries("blocked")]
-
-
-def champions(project: app.Project) -> object:
-    return [one.summary.id for one in project.models() if one.role == "champion"]
-
-
-def places(project: app.Project) -> object:
-    """What is wrong with the lake, and how many rows it has, each once, by whoever reads it."""
+def write_lake(project: app.Project) -> None:
     with project.lake() as lake:
-        found = lake.check()
-        return found.problems, found.rows, found.upto
+        lake.write()
 
 
-def write_lake(project: app.Project) -> object:
+def compact_lake(project: app.Project) -> None:
     with project.lake() as lake:
-        return lake.write()
+        lake.compact(files_min=2, grace="0s")
 
 
-def compact_lake(project: app.Project) -> object:
-    with project.lake() as lake:
-        return lake.compact(files_min=2, grace="0s")
+def train(project: app.Project) -> None:
+    assert project.train(as_of=LATER, promote=True, by="ann").promoted
 
 
-WRITERS: dict[str, tuple[Callable[[app.Project], object], Callable[[app.Project], object]]] = {
-    "lists": (lambda project: project.list_add("blocked", Entry("c9", "again")), rows),
-    "promote": (lambda project: project.promote("m-2"), champions),
-    "lake compact": (compact_lake, places),
+def promote(project: app.Project) -> None:
+    later = max(one.summary.id for one in project.models())  # ids have the day
+    assert project.promote(later, by="ann").in_force
+
+
+def promote_earlier(project: app.Project) -> None:
+    assert project.promote(min(one.summary.id for one in project.models())).in_force
+
+
+def block(*values: str) -> Callable[[app.Project], None]:
+    def write(project: app.Project) -> None:
+        for value in values:
+            assert project.list_add("blocked", Entry(value, "again")).in_force
+
+    return write
+
+
+def decide(number: int) -> Callable[[app.Project], None]:
+    def write(project: app.Project) -> None:
+        project.decide(payments(number), as_type="payment")
+
+    return write
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A command that writes: what it needs before, what it does, and what comes later and clears up behind it."""
+
+    write: Callable[[app.Project], object]
+    later: Callable[[app.Project], object]
+    before: Callable[[app.Project], object] = lambda _project: None
+
+
+def lake_later(project: app.Project) -> None:
+    decide(70)(project)
+    write_lake(project)
+
+
+def snapshot_later(project: app.Project) -> None:
+    decide(70)(project)
+    project.snapshot()
+
+
+def train_later(project: app.Project) -> None:
+    assert project.train(as_of=EARLIER.replace("12:", "18:"), promote=True).promoted
+
+
+def prune_later(project: app.Project) -> None:
+    snapshot_later(project)
+    write_lake(project)
+
+
+WRITERS = {
+    "train": Writer(train, train_later),
+    "promote": Writer(promote, promote_earlier, lambda project: project.train(as_of=LATER)),
+    "lists": Writer(block("c9"), block("c10")),
+    "lake write": Writer(write_lake, lake_later, decide(60)),
+    "lake compact": Writer(compact_lake, lake_later),
+    "prune": Writer(lambda project: project.prune(), prune_later),
+    "snapshot": Writer(lambda project: project.snapshot(), snapshot_later),
 }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bank with a list, two models, a lake of small files, and payments of some days."""
-    folder = tmp_path_factory.mktemp("files") / "bank"
-    settings = FILES["shroff.yaml"] + "lake: ./lake\nkeep: 1d\n"
-    files = {
-        "shroff.yaml": settings,
-        "policy.yaml": CUTS,
-        "rules/listed.yaml": RULE,
-        "lists/blocked.csv": f"{HEADER}c1,,,\n",
-    }
-    for name, text in {**FILES, **files}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    for number, id_ in enumerate(("m-1", "m-2")):
-        train(Registry(folder / "models"), id_, ["payment.amount", "card.payments_1h"], seed=number)
+    """A bank with a list, a model in force, and a lake of small files."""
+    folder = tmp_path_factory.mktemp("writes")
+    settings = learnable.FILES["shroff.yaml"] + "lake: ./lake\nkeep: 3d\n"
+    bank = learnable.make_project(folder / "bank", shroff=settings, model=MODEL)
+    files = {"lists/blocked.csv": "value,note,added_by,expires_at\nc1,,,\n", "rules/listed.yaml": RULE}
+    for name, text in files.items():
+        (bank / name).parent.mkdir()
+        (bank / name).write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(learnable, "A_DAY", A_DAY)
+        lines = learnable.write_days(folder / "days.jsonl", range(DAYS)).read_bytes().splitlines(keepends=True)
+    for part in range(PARTS):
+        begin, end = (len(lines) * number // PARTS for number in (part, part + 1))
+        (file := folder / f"{part}.jsonl").write_bytes(b"".join(lines[begin:end]))
+        app.open(bank).ingest([file])
+        write_lake(app.open(bank))
+    assert app.open(bank).train(as_of=EARLIER, promote=True).promoted
+    return bank
+
+
+def payments(number: int) -> list[dict[str, object]]:
+    """Of cards of which one is blocked, one is to be, and one has a past."""
+    own = {"at": f"2026-03-09T00:{number % 60:02d}:00Z", "amount": "120.00", "channel": "web"}
+    return [{"id": f"n{number}-{card}", "card": card, **own} for card in ("c1", "c9", "c3")]
+
+
+def seen(folder: Path) -> dict[str, object]:
+    """What the project has, whoever did it and when. Each part of it is whole wherever a process was killed."""
     project = app.open(folder)
-    for day in range(1, DAYS + 1):
-        for part in range(3):
-            own = {"id": f"p{day}{part}", "at": f"2026-03-0{day}T12:0{part}:00Z", "card": f"c{part}", "amount": "5.00"}
-            project.decide([own], as_type="payment")
-            write_lake(project)
-    project.promote("m-1")
-    return folder
+    champion = next(one.summary for one in project.models() if one.role == "champion")
+    snapshots = Snapshots(folder / ".shroff" / "snapshots")
+    with project.reading() as log, project.lake() as lake:
+        kept, checked = contents_of(log), lake.check()
+        assert checked.problems == []
+        return {
+            **{name: kept[name] for name in ("decisions", "hits", "flags", "waiting", "outbox", "quarantine")},
+            "records": [one for one in kept["records"] if "control" not in one],
+            "versions": len(log.controls()),
+            "pruned": log.pruned_to(),
+            "rows": [one.value for one in project.list_entries("blocked")],
+            "model": project.registry.read(champion.id).files["logistic.json"],
+            "lake": (checked.rows, checked.upto),
+            "files": checked.files,  # of which compaction makes fewer, day by day
+            "snapshots": [(file.name, snapshots.check(file) is not None) for file in snapshots.files()],
+        }
 
 
-def killed(folder: Path, write: Callable[[app.Project], object], before: int) -> bool:
-    """Let a fork write and be killed before so many changes of files; False where there were not so many."""
-    child = os.fork()
-    if child == 0:
-        left = before
-
-        def heard(event: str, given: tuple[object, ...]) -> None:
-            nonlocal left
-            is_write = event == "open" and isinstance(given[2], int) and given[2] & WRITES
-            if (is_write or event in CHANGES) and str(folder) in str(given[0]):
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        status = 1
-        try:
-            project = app.open(folder)
-            sys.addaudithook(heard)
-            write(project)
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in {0, -signal.SIGKILL}
-    return os.waitstatus_to_exitcode(status) != 0
+def answers(folder: Path) -> list[tuple[object, ...]]:
+    """How the next payments are decided."""
+    found = app.open(folder).decide(payments(50), as_type="payment")
+    return [(one.seq, one.outcome, one.score, one.features, one.rules) for one in found]
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-def test_a_writer_that_is_killed_before_any_change_of_a_file_leaves_it_as_it_was_or_whole(writer, made, tmp_path):
-    write, look = WRITERS[writer]
-    before, whole = look(app.open(made)), shutil.copytree(made, tmp_path / "whole")
-    write(app.open(whole))
-    after, kills = look(app.open(whole)), 0
-    while killed(folder := shutil.copytree(made, tmp_path / str(kills)), write, kills + 1):
-        assert look(app.open(folder)) in (before, after), kills
-        with suppress(UsageError):  # it may be done already
-            write(app.open(folder))
-        assert look(app.open(folder)) == after, kills
-        kills += 1
+def litter(folder: Path) -> list[str]:
+    """What a process leaves that is killed while it writes."""
+    names = (path.relative_to(folder) for path in folder.rglob("*"))
+    return sorted(
+        str(one)
+        for one in names
+        if one.name.endswith((UNFINISHED, ".tmp")) or one.name.startswith((".m-", ".in_force"))
+    )
 
-    assert kills >= 2
+
+def look(folder: Path) -> None:
+    """Raises: AssertionError where something is not well."""
+    assert [one for one in app.open(folder).doctor() if one.state not in (OK, NOTE)] == []
+    assert app.open(folder).verify().mismatches == 0
+
+
+def points(writes: list[str]) -> list[tuple[int, bool]]:
+    """Before which writes a command is killed, and where half of a file is left: all, or some from first to last."""
+    every = [(at, torn) for at, one in enumerate(writes, 1) for torn in (False, True)[: 1 + one.startswith("sync /")]]
+    return every if IS_LONG else [every[len(every) * (2 * number + 1) // (2 * KILLS)] for number in range(KILLS)]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_next_run(name, made, tmp_path):
+    writer = WRITERS[name]
+    start = shutil.copytree(made, tmp_path / "start")
+    writer.before(app.open(start))
+    before, whole = seen(start), shutil.copytree(start, tmp_path / "whole")
+    writes = struck(whole, lambda: writer.write(app.open(whole)))
+    after, decided = seen(whole), answers(whole)
+    assert after != before
+    for at, torn in points(writes):
+        folder = shutil.copytree(start, tmp_path / f"{at}{torn}")
+        came_to = struck(folder, lambda folder=folder: writer.write(app.open(folder)), at, torn=torn)
+        told = f"{name}: killed at {at}, {came_to[-1]}, torn: {torn}"
+        halfway = seen(folder)
+        assert {part for part in after if halfway[part] not in (before[part], after[part])} <= {"files"}, told
+        if halfway != after:  # it was killed before its answer alone
+            writer.write(app.open(folder))
+
+        assert seen(folder) == after, told
+        look(folder)
+        assert answers(folder) == decided, told
+        for path in folder.rglob("*"):
+            os.utime(path, (time.time() - TWO_DAYS_S,) * 2)
+        writer.later(app.open(folder))
+        assert litter(folder) == [], told
+        with app.open(folder).reading() as log:
+            assert log.asked() == [], told
