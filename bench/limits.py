@@ -236,9 +236,14 @@ def calm(target: Target) -> None:
             return
 
 
+def _alone(attack: Attack, target: Target) -> None:
+    os.setsid()  # Linux shares time between sessions first: an attacker would not have that of the service
+    attack(target)
+
+
 def attacked(target: Target, attack: Attack, seconds: float, warm_s: float, seen: Seen) -> None:
     """Watch while somebody attacks, from another process and another address."""
-    attacker = multiprocessing.get_context("fork").Process(target=attack, args=(target,), daemon=True)
+    attacker = multiprocessing.get_context("fork").Process(target=_alone, args=(attack, target), daemon=True)
     attacker.start()
     try:
         time.sleep(warm_s)

@@ -20,7 +20,7 @@ from shroff.events.intake import Submission
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
 AGE_S_MAX: Final = 0.5  # of the first post in line
 LONG: Final = 500  # submissions of a post beyond which it is long
-LONG_AT_ONCE: Final = 200  # submissions of all long posts that are decided at a time: a short one waits 10 ms for them
+LONG_AT_ONCE: Final = 100  # submissions of all long posts that are decided at a time: a short one waits 5 ms for them
 RETRY_S: Final = 1  # what one who is turned away is told to wait
 
 
