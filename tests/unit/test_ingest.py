@@ -103,6 +103,23 @@ def test_files_in_disorder_are_taken_with_a_warning_where_their_order_was_asked_
     assert "old.csv: 30 of the first 30 lines are more than" in project.warnings[0]
 
 
+def test_files_that_overlap_in_time_are_told_once_with_the_cure(project: app.Project, tmp_path: Path):
+    first, second = csv(tmp_path / "a.csv", [1, 2, 2]), csv(tmp_path / "b.csv", [2, 2, 3], "q")
+    later, labels = csv(tmp_path / "c.csv", [4, 5], "r"), tmp_path / "labels.jsonl"
+    labels.write_text(
+        '{"event": "payment/p0", "verdict": "fraud", "source": "analyst", "known_at": "2026-03-01T01:00Z"}'
+    )
+    project.ingest([first, second, later], as_type="payment", labels=labels)
+    told = list(project.warnings)
+    project.ingest([first, second], as_type="payment")  # all of it is there already
+    project.ingest([second, first], as_type="payment", order="file")
+
+    assert len(told) == 1
+    assert "2 of b.csv. Files are read one after the other" in told[0]
+    assert "--order time" in told[0]
+    assert project.warnings == told
+
+
 def test_files_are_sorted_together(project: app.Project, tmp_path: Path):
     #  a   1 2 3 4 …        b   1 2 3 4 …        each day of b is too late behind the end of a
     days = list(range(1, 21))

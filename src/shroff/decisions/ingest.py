@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from shroff.streams.log import Offset
 BATCH_SIZE: Final = 4_096
 PROBED_LINES: Final = 10_000
 TURN_S: Final = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
+EARLIEST: Final = -(1 << 62)  # before all times
 LATE_SHARE_MAX: Final = 0.01
 LATE_LINES_MIN: Final = 20  # fewer stop nothing: of three lines one that is late is no sign of a file in disorder
 
@@ -249,13 +250,65 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
         yield from known
 
 
+class Overlaps:
+    """Events of files that happened before the newest one of the files before theirs, and came after it.
+
+    `begun` is told of each file, `noted` goes around the submissions of all, `count` is told their answers in order.
+    What the log has already does not count.
+    """
+
+    def __init__(self) -> None:
+        self._source, self._before_ms, self._newest_ms, self._answered = "", EARLIEST, EARLIEST, 0
+        self._behind: deque[tuple[int, str]] = deque()  # those that are not answered yet: which one of all, its file
+        self.by_file: Counter[str] = Counter()
+
+    def begun(self, source: str, submissions: Iterable[Submission]) -> Iterator[Submission]:
+        """The submissions of a file, which begins when the first one is asked for."""
+        self._source, self._before_ms = source, self._newest_ms
+        yield from submissions
+
+    def noted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
+        """The same submissions."""
+        for number, one in enumerate(submissions):
+            if one.event is not None:
+                time_ms = one.event.time_ms
+                if time_ms > self._newest_ms:
+                    self._newest_ms = time_ms
+                elif time_ms < self._before_ms:
+                    self._behind.append((number, self._source))
+            yield one
+
+    def count(self, answers: Sequence[Answer]) -> None:
+        """Count those that came into the log."""
+        begin, self._answered = self._answered, self._answered + len(answers)
+        while self._behind and self._behind[0][0] < self._answered:
+            number, source = self._behind.popleft()
+            self.by_file[source] += answers[number - begin].kind in {DECIDED, TAKEN}
+
+    def warnings(self) -> list[str]:
+        """One for all files, where there are such events."""
+        found = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
+        text = (
+            f"Events happened before the newest one of the files before theirs: {', '.join(found)}. Files are read one "
+            "after the other, so windows saw them in another order than they happened. To have all files sorted "
+            "together, begin with an empty log and add --order time."
+        )
+        return [text] if found else []
+
+
 def arranged(
-    inputs: Sequence[Input], writer: Writer, *, by_time: bool = False, warn: Callable[[str], object] | None = None
+    inputs: Sequence[Input],
+    writer: Writer,
+    *,
+    by_time: bool = False,
+    warn: Callable[[str], object] | None = None,
+    overlaps: Overlaps | None = None,
 ) -> Iterator[Submission]:
     """The submissions of several files: one after the other, or all of them together by time; after a look at each.
 
     Args:
         warn: Is told of a file in disorder, where that is no error: its order was asked for.
+        overlaps: Takes note of files whose times overlap.
 
     Raises: UsageError where more than one percent, and at least 20, of the first 10,000
         lines of a file would be refused as too late. What the log has already, or a line
@@ -271,7 +324,7 @@ def arranged(
     for source, lines in inputs:
         first, submissions = _read_ahead(iter(lines), PROBED_LINES)
         newest_ms = _probe(first, source, writer, newest_ms, seen, warn, is_alone=len(inputs) == 1)
-        given.append(submissions)
+        given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
     return chain.from_iterable(given)
 
 

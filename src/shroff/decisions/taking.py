@@ -84,13 +84,21 @@ class Taking(Elsewhere):
             meter: Knows which share of the files that is.
             restoring: Is told how many events of the log were read.
         """
-        from shroff.decisions.ingest import arranged, ingest, with_labels
+        from shroff.decisions.ingest import Overlaps, arranged, ingest, with_labels
         from shroff.decisions.passed_over import note_unmatched
 
         self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. There are file and time.")
         intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
+        overlaps = Overlaps() if order is None and len(paths(files)) > 1 else None
+
+        def told(answers: Sequence[Answer]) -> None:
+            if overlaps is not None:
+                overlaps.count(answers)
+            if on_batch is not None:
+                on_batch(answers)
+
         with ExitStack() as opened:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
@@ -111,20 +119,24 @@ class Taking(Elsewhere):
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
                 )
             else:
-                submissions = arranged(inputs, writer, warn=self.warnings.append if order == "file" else None)
+                warn = self.warnings.append if order == "file" else None
+                submissions = arranged(inputs, writer, warn=warn, overlaps=overlaps)
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, sorting))
+            if overlaps is not None:
+                submissions = overlaps.noted(submissions)
             inbox = opened.enter_context(closing(self.inbox(writer, log)))
             report = ingest(
                 writer,
                 counted(submissions, progress),
                 decide=decide,
-                on_batch=on_batch,
+                on_batch=told,
                 between=log.maintain,
                 inbox=inbox,
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self.now_ms())
         report.unmatched = intake.unmatched
+        self.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
