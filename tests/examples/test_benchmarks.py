@@ -44,7 +44,7 @@ LONG = {
     "backends": "--events 500 --rounds 1 --large 0 --train 0",
     "first_minute": "--runs 1",
     "lanes": "--events 500 --runs 1",
-    "limits": "--seconds 0.05",
+    "limits": "--seconds 0.05 --rounds 1",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
     "soak": "--rate 50 --minutes 0.1",
