@@ -1,6 +1,7 @@
 """Where `shroff` of tests comes from: a process that has the program loaded, and forks it for each command.
 
-`tests/bin/shroff` stands first on the PATH of tests and speaks to it. The program that runs is a process of its own,
+`tests/bin/shroff` stands first on the PATH of tests and speaks to it; `tests/bin/loaded-python` runs a text (`-c`), a
+module (`-m`) or a file in the same way. The program that runs is a process of its own,
 with the files, environment, signals and exit status that it would have; what is left out is a second of imports. Its
 tests of start-up, closed streams, limits and damaged installations start the installed one.
 """
@@ -15,6 +16,7 @@ import importlib
 import mmap
 import os
 import pkgutil
+import runpy
 import select
 import signal
 import socket
@@ -26,6 +28,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
+PYTHON: Final = SHROFF.with_name("loaded-python")
 FOLDER: Final = "SHROFF_TEST_FORKS"
 OWNER: Final = "SHROFF_TEST_OWNER"
 SOCKET: Final = "socket"
@@ -205,14 +209,36 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
         sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
         signal.signal(signal.SIGINT, signal.SIG_IGN if int(is_ignoring) else signal.default_int_handler)
-        from shroff.__main__ import main as program
+        if Path(sys.argv[0]).name == PYTHON.name:
+            code = 1
+            _interpret(sys.argv[1:])
+            code = 0
+        else:
+            from shroff.__main__ import main as program
 
-        program()
+            program()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
     except BaseException:  # noqa: BLE001 (a forked process must not go on as the one it came from)
         traceback.print_exc()
     _end(code)
+
+
+def _interpret(words: list[str]) -> None:
+    """Run a program as the interpreter does."""
+    sys.path[0:0] = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv, sys.path[0:0] = ["-c", *words[2:]], [""]
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(compile(words[1], "<string>", "exec"), vars(main))
+    else:
+        sys.argv, sys.path[0:0] = words, [str(Path(words[0]).resolve().parent)]
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def _text(number: int, mode: str) -> object:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def laid_over(files: Mapping[str, str], changes: Mapping[str, str | None]) -> di
     return {name: text for name, text in merged.items() if text is not None}
 
 
+@cache
 def all_cases() -> list[Case]:
     """Every case of the suite, by file and place."""
     return [

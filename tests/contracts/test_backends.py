@@ -98,7 +98,7 @@ class Backends(BackendContract):
             assert_all_elsewhere(engine.done)
 
     def test_the_file_of_features_of_real_payments_is_the_same(self, backend: Backend, tmp_path: Path, data: Path):
-        project, file = handbook(tmp_path, pq.read_table(data / HANDBOOK_FILE)[:30_000])
+        project, file = handbook(tmp_path, pq.read_table(data / HANDBOOK_FILE)[:10_000])
         project.write_features("payment", [file], tmp_path / "local.parquet")
 
         for partitions in PARTITIONS:

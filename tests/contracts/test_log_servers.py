@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from shroff.adapters.log_server import STEPS, ServerLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
+from tests import forks
 from tests.contracts.cutting import Wire
 from tools.servers.proxy import Proxy
 
@@ -163,7 +163,7 @@ def test_what_goes_wrong_before_the_commit_leaves_nothing(place, trouble):
 def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(place, step):
     #  commits   1 .. 3     4 .. 6                    7 .. 9
     #  kill                 at a step of this one
-    command = [sys.executable, "-c", APPEND_AND_DIE, place.url(), f"{step}:2"]
+    command = [str(forks.PYTHON), "-c", APPEND_AND_DIE, place.url(), f"{step}:2"]
     died = subprocess.run(command, capture_output=True, check=False)
     assert (died.returncode, died.stdout, died.stderr) == (-signal.SIGKILL, b"3\n", b"")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from shroff.adapters.people_sql import SqlPeople
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.log import Log
 from shroff.testing.contracts.people import SEAL, PeopleContract, append
+from tests import forks
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ class TestPostgresPeople(PeopleContract):
             shell.execute(sql)
 
     def appending_program(self, folder: Path) -> list[str]:
-        return [sys.executable, "-c", APPEND, self.url(folder)]
+        return [str(forks.PYTHON), "-c", APPEND, self.url(folder)]
 
 
 class TestMariadbPeople(PeopleContract):
@@ -117,7 +117,7 @@ class TestMariadbPeople(PeopleContract):
         in_mariadb(self.address, sql.replace("audit", f"{name_of(folder)}_audit"), "SELECT 1")
 
     def appending_program(self, folder: Path) -> list[str]:
-        return [sys.executable, "-c", APPEND, self.url(folder)]
+        return [str(forks.PYTHON), "-c", APPEND, self.url(folder)]
 
 
 @dataclass(frozen=True)

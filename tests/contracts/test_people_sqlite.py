@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, Row, Seal, row_of
 from shroff.people.store import Attempts, Change, Link, User
 from shroff.testing.contracts.people import SEAL, PeopleContract
+from tests import forks
 from tests.contracts.broken_stores import changing
 
 APPEND = """
@@ -45,7 +45,7 @@ class TestSqlitePeople(PeopleContract):
             shell.execute(sql)
 
     def appending_program(self, folder: Path) -> list[str]:
-        return [sys.executable, "-c", APPEND, str(folder / "log.db")]
+        return [str(forks.PYTHON), "-c", APPEND, str(folder / "log.db")]
 
 
 class Broken(SqlPeople):

@@ -89,7 +89,7 @@ def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, st
             result = runner.run(test, out=printed.append, clear_globs=False)
         names |= test.globs
         return min(result.failed, 1), "".join(printed)
-    command = ["bash", "-c", step.text] if step.kind == "console" else [sys.executable, "-c", step.text]
+    command = ["bash", "-c", step.text] if step.kind == "console" else [forks.PYTHON, "-c", step.text]
     bin_folder = f"{forks.SHROFF.parent}{os.pathsep}{Path(sys.executable).parent}"
     environment = os.environ | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",

@@ -6,7 +6,6 @@ import ast
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import pytest
 from shroff import app
 from shroff.cli.main import main
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
+from tests import forks
 
 PAYMENTS = 15_000
 # Runs the code cells of a notebook as Jupyter does: in its folder, what an expression at the end gives is shown.
@@ -74,7 +74,7 @@ def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
     file = Path(json.loads(out)["file"])
 
     ran = subprocess.run(
-        [sys.executable, "-c", RUNNER, str(file)], cwd=file.parent, capture_output=True, text=True, check=False
+        [forks.PYTHON, "-c", RUNNER, str(file)], cwd=file.parent, capture_output=True, text=True, check=False
     )
 
     assert status == 0

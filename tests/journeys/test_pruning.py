@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -114,7 +113,7 @@ def test_a_kill_at_any_step_harms_nothing(bank, step):
     """In a process of its own, which kills itself there; the next one goes on."""
     project = app.open(bank)
     before = exported(project)
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(bank), step], capture_output=True, check=False)
+    ended = subprocess.run([forks.PYTHON, "-c", KILLED, str(bank), step], capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
 
     assert exported(project) == before

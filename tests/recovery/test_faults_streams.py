@@ -50,7 +50,7 @@ def test_workers_on_brokers_and_a_store_suffer_everything_and_lose_nothing(
         world = StreamWorld(tmp_path / "world", f"{seed()} streams", stable, servers)
         world.begin_settled()
 
-        strikes(world, of_each_kind(FAULTS, seed(), STREAM_FAULTS)[: times(6, STREAM_FAULTS)])
+        strikes(world, of_each_kind(FAULTS, seed(), STREAM_FAULTS)[: times(3, STREAM_FAULTS)])
 
 
 def test_a_short_run_has_each_kind_of_fault() -> None:

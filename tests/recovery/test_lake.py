@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -23,6 +22,7 @@ from shroff.decisions.lake_reader import LakeReader
 from shroff.decisions.lake_writer import LakeWriter
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
+from tests import forks
 
 from .harness import make_project, write_events
 
@@ -71,7 +71,7 @@ def test_a_lake_whose_writers_are_killed_has_each_row_once(tmp_path: Path):
         part.write_bytes(b"".join(lines[len(lines) * number // len(KILLS) : len(lines) * (number + 1) // len(KILLS)]))
         app.open(project).ingest([part])
         count = 1 if step in {"planned", "before finish", "finished", "checkpoint"} else chance.randint(1, 6)
-        command = [sys.executable, "-c", PROGRAM, str(log), str(lake), work, below, f"{step}:{count}"]
+        command = [forks.PYTHON, "-c", PROGRAM, str(log), str(lake), work, below, f"{step}:{count}"]
         ended.append(subprocess.run(command, check=False, capture_output=True).returncode)
     assert ended == [-signal.SIGKILL] * len(KILLS)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from shroff.adapters.log_sqlite import SqliteLog
 from shroff.testing.rows import contents, everything, payments
+from tests import forks
 
 # The right to write does not bind root, so a reader who is root becomes nobody once everything is imported.
 READ = """
@@ -45,7 +45,7 @@ def folder():
 
 def read(path):
     path.parent.chmod(0o555)
-    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([forks.PYTHON, "-c", READ, str(path)], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.returncode, done.stdout
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -21,6 +20,7 @@ from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue
 from shroff.testing.kill import KillSwitch, kill_at
 from shroff.testing.rows import contents, everything, payments, record
+from tests import forks
 
 BEFORE_THE_COMMIT = STEPS[:-1]
 
@@ -88,7 +88,7 @@ def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(path, step):
     #  commits   1 .. 3     4 .. 6                    7 .. 9
     #  kill                 at a step of this one
     died = subprocess.run(
-        [sys.executable, "-c", APPEND_AND_DIE, str(path), f"{step}:2"], capture_output=True, check=False
+        [forks.PYTHON, "-c", APPEND_AND_DIE, str(path), f"{step}:2"], capture_output=True, check=False
     )
     assert (died.returncode, died.stdout, died.stderr) == (-signal.SIGKILL, b"3\n", b"")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from importlib import resources
@@ -16,6 +15,7 @@ from shroff.adapters.log_sqlite import VERSION, SqliteLog
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, Reply
 from shroff.testing.rows import NOW_MS, contents, everything
+from tests import forks
 
 # Ends the process by SIGKILL at a chosen statement of opening the log.
 OPEN_AND_DIE = """
@@ -148,7 +148,7 @@ def test_a_kill_at_any_statement_of_a_migration_leaves_one_version_or_the_other_
         path = tmp_path / f"{number}.db"
         with closing(sqlite3.connect(old)) as source, closing(sqlite3.connect(path)) as copy:
             source.backup(copy)
-        ended = subprocess.run([sys.executable, "-c", OPEN_AND_DIE, path, str(number)], check=False)
+        ended = subprocess.run([forks.PYTHON, "-c", OPEN_AND_DIE, path, str(number)], check=False)
         found.append(version(path))
         assert tables(path) == (whole if found[-1] == 1 else wanted)
         if ended.returncode == 0:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from shroff.streams.lake import Patient
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.testing.objects import MemoryObjects
+from tests import forks
 
 
 def saved(folder: Path, seq: int, kept: int = 3, size: int = 100) -> Path:
@@ -141,7 +141,7 @@ def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried
 
 def running(words: str, leads=lambda: True, **more) -> Running:
     how = {"every_s": 3_600.0, "first_s": 0.0, "otherwise": "old events stay", **more}
-    return Running([sys.executable, "-c", words], leads, **how)
+    return Running([forks.PYTHON, "-c", words], leads, **how)
 
 
 def test_a_command_is_run_beside_who_leads_and_told_of_where_it_fails(tmp_path):
