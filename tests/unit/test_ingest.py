@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -345,7 +346,9 @@ def interrupted(
 
 
 @pytest.mark.slow
-def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have():
+def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have(monkeypatch):
+    for setting in ("calm_collector", "short_turns"):  # of this process, which goes on: one at a `with` keeps it
+        monkeypatch.setattr(ingest_module, setting, nullcontext)
     project, last, kept = definitions(), payment(9, 30), 0
     submissions = [payment(1), payment(1), payment(2, 1), payment(3, 2)]
     *_, lines = interrupted(MemoryLog(), project, submissions, 0)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Event, Thread
 
 import pytest
@@ -46,14 +47,21 @@ def test_who_ends_last_puts_back_what_was_before_both(setting: ProcessWide, now:
     assert (now(), gc.get_freeze_count()) == (before, frozen)
 
 
-def test_what_a_service_keeps_out_of_the_collector_stays_so_beside_other_work():
-    with short_collector():
-        frozen = gc.get_freeze_count()
-        with calm_collector():
-            assert gc.get_threshold() == THRESHOLDS
-
+def test_of_two_that_calm_the_collector_the_shorter_passes_hold_in_whatever_order_they_end():
+    before = gc.get_threshold()
+    with ExitStack() as service, ExitStack() as work:
+        work.enter_context(calm_collector())
+        service.enter_context(short_collector())
         assert gc.get_threshold() == SHORT
-        assert gc.get_freeze_count() >= frozen > 0
+        work.close()
+        assert gc.get_threshold() == SHORT
+        assert gc.get_freeze_count() > 0
+        work.enter_context(calm_collector())
+        service.close()
+        assert gc.get_threshold() == THRESHOLDS
+
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 def test_it_is_put_back_after_an_error_and_can_be_changed_again():

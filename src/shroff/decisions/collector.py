@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from typing import Final
 
 from shroff.decisions.process_wide import ProcessWide
@@ -20,19 +21,32 @@ THRESHOLDS: Final = (200_000, 20, 50)  # more than the batches hold that are on 
 SHORT: Final = (10_000, 5, 200)
 
 
-def _calm(thresholds: tuple[int, int, int]) -> Callable[[], None]:
-    """Have it look at new objects only, and rarely; gives what puts it back."""
-    before, is_frozen = gc.get_threshold(), gc.get_freeze_count() > 0
-    gc.freeze()
-    gc.set_threshold(*thresholds)
+class _Collector:
+    """Who calms it now. With several the shortest passes hold; the last one puts it back as the first one found it."""
 
-    def put_back() -> None:
-        gc.set_threshold(*before)
-        if not is_frozen:
-            gc.unfreeze()
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: list[tuple[int, int, int]] = []
+        self._before = gc.get_threshold()
 
-    return put_back
+    def calm(self, thresholds: tuple[int, int, int]) -> Callable[[], None]:
+        """Have it look at new objects only, and rarely; gives what puts it back."""
+        with self._lock:
+            if not self._held:
+                self._before = gc.get_threshold()
+            self._held.append(thresholds)
+            gc.freeze()
+            gc.set_threshold(*min(self._held))
+        return partial(self._put_back, thresholds)
+
+    def _put_back(self, thresholds: tuple[int, int, int]) -> None:
+        with self._lock:
+            self._held.remove(thresholds)
+            gc.set_threshold(*min(self._held, default=self._before))
+            if not self._held:
+                gc.unfreeze()
 
 
-calm_collector: Final = ProcessWide(partial(_calm, THRESHOLDS))
-short_collector: Final = ProcessWide(partial(_calm, SHORT))
+_collector: Final = _Collector()
+calm_collector: Final = ProcessWide(partial(_collector.calm, THRESHOLDS))
+short_collector: Final = ProcessWide(partial(_collector.calm, SHORT))
