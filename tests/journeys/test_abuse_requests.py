@@ -426,6 +426,7 @@ def test_a_body_that_dribbles_is_given_up_and_others_are_answered(service):
 
 
 CONNECTIONS = 10_000
+OF_AN_ADDRESS = 900  # a service holds 1,000 of each
 
 
 def held_by(service: Served) -> int:
@@ -438,19 +439,20 @@ def test_ten_thousand_open_connections_leave_others_their_answers(service):
     count = min(CONNECTIONS, (CONNECTIONS + 500 if hard == resource.RLIM_INFINITY else hard) - 500)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 500)), hard))
     at = urlsplit(service.url)
-    one = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+    asked = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 
     async def hold() -> None:
         opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-        async def open_one() -> None:
-            reader, writer = await asyncio.open_connection(at.hostname, at.port)
+        async def open_one(number: int) -> None:
+            sender = f"127.0.0.{2 + number // OF_AN_ADDRESS}"
+            reader, writer = await asyncio.open_connection(at.hostname, at.port, local_addr=(sender, 0))
             opened.append((reader, writer))
-            writer.write(one)
+            writer.write(asked)
             assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)).startswith(b"HTTP/1.1 200")
 
         for start in range(0, count, 500):
-            await asyncio.gather(*(open_one() for _ in range(start, min(count, start + 500))))
+            await asyncio.gather(*(open_one(one) for one in range(start, min(count, start + 500))))
         held = held_by(service)
         answered = await asyncio.to_thread(others)
         for _, writer in opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from email import message_from_bytes
@@ -14,13 +15,13 @@ from shroff.decisions.doctor import WRONG
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
-from shroff.notices.mailer import DoubtError, Unmailed
+from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms
 from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.telling import begin_behind, begun_at, telling
 from shroff.streams.sink import AwayError
-from tests.telling import Bank, notice, payment, text_of
+from tests.telling import Bank, Post, notice, payment, text_of, token_in
 
 TEAM = "to: [team@bank.example]\n"
 REFUSAL = (Unmailed("ann@customers.example", "550 <ann@customers.example>: no such mailbox"),)
@@ -336,6 +337,29 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
 
     assert bank.post.mails == []
     assert [one.state for one in bank.letters()] == [UNKNOWN]
+
+
+def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_counts_as_sent(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    taken = Post()
+
+    class Told(Post):
+        """Takes a mail, of which whoever sent it hears nothing."""
+
+        def send(self, mail: Mail) -> Sequence[Unmailed]:
+            taken.send(mail)
+            raise DoubtError("the connection ended")
+
+    bank.office.open_mailer = Told
+    bank.tell()
+    with closing(bank.project.confirming()) as confirming:
+        confirming.answer(token_in(taken.read[0]), "no")
+    bank.office.open_mailer = lambda: bank.post
+    bank.tell(later_ms=HOUR_MS)
+
+    assert bank.post.mails == []
+    assert [(one.state, one.reason) for one in bank.letters()] == [(SENT, "")]
 
 
 def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):

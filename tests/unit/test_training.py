@@ -218,7 +218,7 @@ def test_a_champion_without_a_log_is_told_as_models_promote_tells_it(
     said = capsys.readouterr()
 
     assert code == 0
-    assert "is the champion of payment. It is not in force yet: this project has no log yet" in said.out
+    assert "is the champion of payment. It is not in force: this project has no log yet" in said.out
     assert "models promote" not in said.out + said.err
 
 

@@ -57,6 +57,10 @@ class GoneError(ShroffError):
     """A letter has nothing to say any more; says why."""
 
 
+class AnsweredError(ShroffError):
+    """A letter has left, by a process that could not say so: its question has an answer."""
+
+
 class Sending:
     """Hands letters over, on one thread.
 
@@ -119,6 +123,9 @@ class Sending:
             reason = self._handed_over(notice, claimed)
         except GoneError as gone:
             self._keep(claimed, DROPPED, str(gone))
+            return False
+        except AnsweredError:
+            self._keep(claimed, SENT, "")
             return False
         except TextError as error:
             self._keep(claimed, REFUSED, str(error))
@@ -296,7 +303,9 @@ class Sending:
             raise GoneError("its event is no longer there")
         with self._store.change() as change:
             question = next((one for one in change.questions_of(told.name) if one.letter == letter.id), None)
-            if question is None or question.answer or self._office.now_ms() > question.ends_ms - MINUTE_MS:
+            if question is not None and question.answer:
+                raise AnsweredError("its question has been answered")
+            if question is None or self._office.now_ms() > question.ends_ms - MINUTE_MS:
                 raise GoneError("its link has ended before it could leave")
             if question.who != who:
                 question = replace(question, who=who)
