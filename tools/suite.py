@@ -19,7 +19,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
-WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
+WORKERS: Final = 3  # on 2 cores: half of the time a test waits for a server, a browser or a process
 MINUTE_S: Final = 60
 ROOM_BYTES: Final = 6 << 30
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from shroff import app
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 EVENTS = 150
+READ_IN_ORDER = 30  # events of these: no more than 300 commas and line ends, so that a body is read on the event loop
 
 
 @st.composite
@@ -58,10 +59,10 @@ def parted(lines: list[bytes], sizes: list[tuple[int, str]]) -> list[tuple[str, 
     return found
 
 
-@settings(max_examples=6)
+@settings(max_examples=6, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     inputs(),
-    st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["one", "list", "lines"])), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["one", "list", "lines"])), min_size=1, max_size=6),
     st.integers(1, 12),
 )
 def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
@@ -75,8 +76,10 @@ def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
         answered: list[object] = []
         async with asker(folder / "posted") as asks:
             bodies = parted(lines, sizes)
-            for start in range(0, len(bodies), at_once):  # some wait in line together, in their order
-                part = bodies[start : start + at_once]
+            # Some wait in line together, in their order; what is read beside the loop may come behind a later one.
+            together = at_once if max(size for size, _ in sizes) <= READ_IN_ORDER else 1
+            for start in range(0, len(bodies), together):
+                part = bodies[start : start + together]
                 tasks = [
                     asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", body, media_type=kind))
                     for kind, body in part
