@@ -6,13 +6,14 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numba.core.config import reload_config
 
 import shroff
 from shroff import config
@@ -206,17 +207,23 @@ def test_a_kernel_that_needs_the_compiler_when_it_runs_is_refused(tmp_path: Path
         load(file).greedy(3)
 
 
-def test_machine_code_lies_where_the_compilers_own_does(
-    some_native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "elsewhere"))
+@pytest.fixture(name="elsewhere")
+def _elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """Where the compiler is told to keep its own; it reads its environment as it compiles, so it must read it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "elsewhere"))
+        yield tmp_path / "elsewhere"
+    reload_config()
+
+
+def test_machine_code_lies_where_the_compilers_own_does(some_native: Path, elsewhere: Path):
     first = load(some_native).first
     assert first.is_lacking
 
     first.keep()
 
     assert not first.is_lacking
-    assert [file.name.split("_")[1] for file in (tmp_path / "elsewhere").iterdir()] == ["native.first"]
+    assert [file.name.split("_")[1] for file in elsewhere.iterdir()] == ["native.first"]
     assert not list(some_native.parent.glob("__pycache__/*.kernel"))
 
 
