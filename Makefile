@@ -41,7 +41,7 @@ secure: $(READY)  ## what is dangerous in our code, and known holes of dependenc
 check: lint secure  ## the same, layers and the tests that need no server and no patience
 	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
 
-test: $(READY)  ## all that a change needs, with real servers and a browser; some 15 minutes on 2 cores
+test: $(READY)  ## all that a change needs, with real servers and a browser; some 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite
 
 test-long: $(READY)  ## the same with the campaigns: faults by the hundred, thorough laws, real data whole; hours

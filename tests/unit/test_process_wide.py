@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from threading import Event, Thread
 
 import pytest
@@ -26,7 +26,9 @@ from shroff.decisions.process_wide import ProcessWide
         (short_turns, sys.getswitchinterval, TURN_S),
     ],
 )
-def test_who_ends_last_puts_back_what_was_before_both(setting: ProcessWide, now: Callable[[], object], wanted: object):
+def test_who_ends_last_puts_back_what_was_before_both(
+    setting: Callable[[], AbstractContextManager[None]], now: Callable[[], object], wanted: object
+):
     before, frozen = now(), gc.get_freeze_count()
     begun, may_end = Event(), Event()
 

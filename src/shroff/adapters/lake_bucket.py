@@ -197,7 +197,7 @@ class BucketObjects:
             if any(one in str(error) for one in _MISSING):
                 raise self._told(str(error), name) from None
             return missing
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - the library has no class for most; told in our words
             raise self._told(str(error), name) from None
 
     def _told(self, words: str, name: str) -> ShroffError:

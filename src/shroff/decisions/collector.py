@@ -8,12 +8,11 @@ taken apart, that was more than half of its time, 55 against 24 microseconds an 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Final
-
-from shroff.decisions.process_wide import ProcessWide
 
 THRESHOLDS: Final = (200_000, 20, 50)  # more than the batches hold that are on their way at once
 # Where somebody waits: it holds all threads up, for 0.2 µs an object that stays and 1.5 for one that goes. At 200,000
@@ -29,24 +28,25 @@ class _Collector:
         self._held: list[tuple[int, int, int]] = []
         self._before = gc.get_threshold()
 
-    def calm(self, thresholds: tuple[int, int, int]) -> Callable[[], None]:
-        """Have it look at new objects only, and rarely; gives what puts it back."""
+    @contextmanager
+    def calm(self, thresholds: tuple[int, int, int]) -> Iterator[None]:
+        """Have it look at new objects only, and rarely."""
         with self._lock:
             if not self._held:
                 self._before = gc.get_threshold()
+                gc.freeze()
             self._held.append(thresholds)
-            gc.freeze()
             gc.set_threshold(*min(self._held))
-        return partial(self._put_back, thresholds)
-
-    def _put_back(self, thresholds: tuple[int, int, int]) -> None:
-        with self._lock:
-            self._held.remove(thresholds)
-            gc.set_threshold(*min(self._held, default=self._before))
-            if not self._held:
-                gc.unfreeze()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.remove(thresholds)
+                gc.set_threshold(*min(self._held, default=self._before))
+                if not self._held:
+                    gc.unfreeze()
 
 
 _collector: Final = _Collector()
-calm_collector: Final = ProcessWide(partial(_collector.calm, THRESHOLDS))
-short_collector: Final = ProcessWide(partial(_collector.calm, SHORT))
+calm_collector: Final = partial(_collector.calm, THRESHOLDS)
+short_collector: Final = partial(_collector.calm, SHORT)
