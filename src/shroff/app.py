@@ -345,15 +345,15 @@ class Project(
         if self.is_parted:
             return self.lane(0).open_people()
         from shroff.adapters.people_sql import SqlPeople
-        from shroff.people.audit import sealing
+        from shroff.people.audit import sealing_by
 
         if not self.has_log():
             self.prepare_state()
             with suppress(LogBusyError):  # another process is making it
                 self.open_log(read_only=False).close()
-        key = hash_keys.key_for(self.places, "shroff audit 1", self._refuse_a_second_key)
+        seal = sealing_by(lambda: hash_keys.key_for(self.places, "shroff audit 1", self._refuse_a_second_key))
         store = self._store()
-        return SqlPeople(self.places.log if store is None else _address(store, self.places.lane), sealing(key))
+        return SqlPeople(self.places.log if store is None else _address(store, self.places.lane), seal)
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest
+from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest, refused
 
 PROJECT_FILE: Final = "shroff.yaml"
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
@@ -351,7 +351,7 @@ def write_text(path: Path, text: str) -> None:
         finally:
             made.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
+        raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
     try:
         sync_folder(target.parent)
     except OSError as error:

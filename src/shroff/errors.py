@@ -13,6 +13,7 @@
     │   └── SchemasAwayError a schema registry cannot be reached, or does not let us in: says where and what to do
     └── StateError           stop and call somebody
         ├── StorageError     the disk or file under the log fails; says what to do
+        │   └── ReadOnlyError  the user of this process may not write there
         ├── PrunedError      places that have moved to the lake were asked of the store alone; says what to do
         ├── OvertakenError   another process has taken over this log: end, its state is thrown away
         ├── RegistryError    a file of a model is damaged, or of a kind that cannot be scored
@@ -23,6 +24,7 @@ A `Problem` is one mistake in a definition, with its place and, where there is o
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -124,6 +126,16 @@ class StateError(ShroffError):
 
 class StorageError(StateError):
     """The disk or the file under the log failed; nothing acknowledged is lost."""
+
+
+class ReadOnlyError(StorageError):
+    """The user has no right to write there, or to read a key; nothing was written."""
+
+
+def refused(error: OSError, words: str) -> StorageError:
+    """What the operating system refused, in these words: by its rights, or since it failed."""
+    kind = ReadOnlyError if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else StorageError
+    return kind(words)
 
 
 class PrunedError(StateError):

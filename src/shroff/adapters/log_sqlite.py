@@ -73,6 +73,7 @@ from shroff.adapters.sqlite_file import (
     BUSY_S,
     WriterLock,
     begin_between,
+    check_unchanged,
     connect,
     connect_beside,
     damaged,
@@ -283,13 +284,17 @@ class SqliteLog(SqliteQuestions):
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Let go of the file and of the writer's place. Closing twice does nothing."""
+        """Let go of the file and of the writer's place. Closing twice does nothing.
+
+        Raises: TransientError where the file was read without locks, and another process wrote it meanwhile.
+        """
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
         self._beside.close()
         with self._asking:  # what reads ahead in another thread may be in the middle of a question
             self._connection.close()
         if self._lock is not None:
             self._lock.release()
+        check_unchanged(self._connection)
 
     # Below: how a batch becomes rows
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
 
+from shroff.adapters.people_database import Part
 from shroff.adapters.people_schema import scripted, tables_of
 from shroff.adapters.people_sql import SqlPeople, connection_of
 from shroff.notices.store import (
@@ -76,7 +77,7 @@ class SqlNotices:
 
     def _prepare(self) -> None:
         if not self._is_prepared:
-            self._database.prepare("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
+            self._database.prepare(Part("notices", VERSION, partial(scripted, "migrations_notices", VERSION)))
             self._is_prepared = True
 
 

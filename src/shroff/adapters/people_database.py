@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -20,12 +20,28 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shroff.adapters.deadline import Deadline
 from shroff.adapters.people_schema import VERSION, statements, version
 from shroff.adapters.server_url import ServerUrl, server_url
-from shroff.adapters.sqlite_file import begin_between, connect_beside, storage_error, turn_of
-from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError, UsageError
+from shroff.adapters.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
+from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
 
 _CONNECTIONS: Final = 8  # of one process, and as many more for a moment
 _WAIT_S: Final = 10.0  # for a connection of the pool
 _IS_CHANGE: Final = "shroff_change"
+
+
+class Part(NamedTuple):
+    """Tables that belong together, with scripts of their own.
+
+    Args:
+        name: Its table of versions bears it.
+        version: The one that this program knows.
+        statements: Gives those for a kind of database and a prefix, behind a version.
+        first: Called in the transaction that makes the tables, behind them.
+    """
+
+    name: str
+    version: int
+    statements: Callable[[str, str, int], Iterable[str]]
+    first: Callable[[Connection], None] = lambda _: None
 
 
 class Database(ABC):
@@ -34,10 +50,11 @@ class Database(ABC):
     kind: str
     place: str
     prefix = ""
+    is_stood_in = False  # whether tables that are not there are empty ones of this process, which nothing can change
 
     def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
-        """`first` is called in the transaction that makes the tables, behind them."""
-        self._first = first
+        """`first` is called in the transaction that makes people's tables, behind them."""
+        self._people = Part("people", VERSION, statements, first)
         self.engine: Engine = create_engine(
             url,
             creator=connect,
@@ -61,23 +78,10 @@ class Database(ABC):
         with self._begun(is_change=is_change) as connection:
             yield connection
 
-    def prepare(self, of: str, version_of: int, statements_of: Callable[[str, str, int], Iterable[str]]) -> None:
-        """See that further tables are there, up to date: those of a part that has scripts of its own.
-
-        Args:
-            of: The part's name, which its table of versions bears.
-            version_of: The version that this program knows.
-            statements_of: Gives the statements for a kind of database and a prefix, behind a version.
-        """
+    def prepare(self, part: Part) -> None:
+        """See that further tables are there, up to date."""
         self._prepare()
-        with self._begun(is_change=False) as connection:
-            found = version(connection, self.prefix, of)
-        if found > version_of:
-            raise self._too_new(f"the tables of {of}", found, version_of)
-        if found < version_of:
-            with self._making() as connection:
-                found = version(connection, self.prefix, of)
-                self._run(connection, of, version_of, statements_of(self.kind, self.prefix, found))
+        self._prepare_part(part)
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -102,36 +106,28 @@ class Database(ABC):
         """Make the tables or bring them up to date, once for each opening."""
         if self._has_tables:
             return
-        with self._begun(is_change=False) as connection:
-            found = version(connection, self.prefix)
-        if found > VERSION:
-            raise self._too_new("people's tables", found, VERSION)
-        if found < VERSION:
-            self._make()
+        self._prepare_part(self._people)
         self._has_tables = True
 
-    def _make(self) -> None:
-        """All scripts that are missing; where several processes make them, one after the other does."""
-        with self._making() as connection:
-            found = version(connection, self.prefix)
-            first = self._first if found < 1 else None
-            self._run(connection, "people", VERSION, statements(self.kind, self.prefix, found), first)
+    def _prepare_part(self, part: Part) -> None:
+        """Run all scripts that are missing; where several processes do, one after the other does."""
+        with self._begun(is_change=False) as connection:
+            found = version(connection, self.prefix, part.name)
+        if found > part.version:
+            raise self._too_new(f"the tables of {part.name}", found, part.version)
+        if found < part.version:
+            with self._making() as connection:
+                self._run(connection, part, version(connection, self.prefix, part.name))
 
-    def _run(
-        self,
-        connection: Connection,
-        of: str,
-        version_of: int,
-        found: Iterable[str],
-        first: Callable[[Connection], None] | None = None,
-    ) -> None:
-        for sql in found:
-            connection.exec_driver_sql(sql)
-        if first is not None:
-            first(connection)
-        name = f"{self.prefix}{of}_version"
-        connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (number BIGINT NOT NULL)")
-        connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({version_of})")  # noqa: S608 - ours
+    def _run(self, connection: Connection, part: Part, found: int, table: str = "CREATE TABLE") -> None:
+        """Make a part's tables behind a version, in these words."""
+        for sql in part.statements(self.kind, self.prefix, found):
+            connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
+        if found < 1:
+            part.first(connection)
+        name = f"{self.prefix}{part.name}_version"
+        connection.exec_driver_sql(f"{table} IF NOT EXISTS {name} (number BIGINT NOT NULL)")
+        connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({part.version})")  # noqa: S608 - ours
 
     def _too_new(self, what: str, found: int, known: int) -> StorageError:
         return StorageError(
@@ -159,20 +155,24 @@ class Database(ABC):
 
 
 class SqliteDatabase(Database):
-    """The log's file. A change waits for gaps between two transactions of the log's writer, as `ask` does."""
+    """The log's file. A change waits for gaps between two transactions of the log's writer, as `ask` does.
+
+    Where the file may only be read, it is read; tables that are not there are then empty ones of each connection.
+    """
 
     kind = "sqlite"
 
     def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
         self._path, self._turn, self.place = path, turn_of(path), str(path)
+        self._stood_in: list[Part] = []
 
         def connect() -> sqlite3.Connection:
-            connection = connect_beside(path, log_version)
+            connection = connect_beside(path, log_version, may_read=True)
             connection.isolation_level = None  # SQLAlchemy begins and ends
             return connection
 
         super().__init__("sqlite://", connect, first)
-        event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "begin", self._begin)
 
     @contextmanager
     def _making(self) -> Iterator[Connection]:
@@ -188,6 +188,41 @@ class SqliteDatabase(Database):
         """In this process's turn to write the file, where something is to be written."""
         with self._turn if connection.get_execution_options().get(_IS_CHANGE) else nullcontext():
             yield
+        check_unchanged(_driver_of(connection))
+
+    def _prepare_part(self, part: Part) -> None:
+        try:
+            super()._prepare_part(part)
+        except ReadOnlyError:
+            with self._begun(is_change=False) as connection:
+                if version(connection, self.prefix, part.name):  # of an older version, which has to be brought up
+                    raise
+            self.is_stood_in = True
+            self._stood_in.append(part)
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin as SQLite needs it told, waiting for a gap (see `sqlite_file.begin_between`)."""
+        self._stand_in(connection)
+        if not connection.get_execution_options().get(_IS_CHANGE):
+            connection.exec_driver_sql("BEGIN")
+            return
+        try:
+            begin_between(_driver_of(connection))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise self.told(error) from error
+            words = f"{self._path} is being written without a pause by another process. Try again"
+            raise LogBusyError(words) from error
+
+    def _stand_in(self, connection: Connection) -> None:
+        """Make what a connection still lacks of empty tables; from then on it refuses to change anything."""
+        for part in self._stood_in:
+            if part.name not in connection.info:
+                connection.info[part.name] = True
+                for pragma in ("temp_store = MEMORY", "query_only = 0"):
+                    connection.exec_driver_sql(f"PRAGMA {pragma}")
+                self._run(connection, part, 0, "CREATE TEMP TABLE")
+                connection.exec_driver_sql("PRAGMA query_only = 1")
 
     def told(self, error: BaseException) -> ShroffError:
         if isinstance(error, sqlite3.Error):
@@ -195,23 +230,10 @@ class SqliteDatabase(Database):
         return StorageError(f"{self.place}: {error}")
 
 
-def _begin(connection: Connection) -> None:
-    """Begin as SQLite needs it told, waiting for a gap (see `sqlite_file.begin_between`)."""
-    if not connection.get_execution_options().get(_IS_CHANGE):
-        connection.exec_driver_sql("BEGIN")
-        return
+def _driver_of(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    try:
-        begin_between(driver)
-    except sqlite3.OperationalError as error:
-        raise LogBusyError(
-            f"{_file_of(driver)} is being written without a pause by another process. Try again"
-        ) from error
-
-
-def _file_of(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+    return driver
 
 
 class PostgresDatabase(Database):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from shroff.adapters.people_database import Database, database
 from shroff.adapters.people_schema import Tables, tables
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Right, Role
-from shroff.people.audit import FIRST, Act, Head, Seal, row_of
+from shroff.people.audit import FIRST, Act, Head, Seal, row_of, sealing
 from shroff.people.audit import Row as AuditRow
 from shroff.people.store import Attempts, Change, Key, Link, Look, Session, User, Visit, Wanted
 
@@ -40,7 +41,7 @@ class SqlPeople:
 
         Raises: UsageError where the library for such a database is not installed, or the address is none.
         """
-        self.seal = seal
+        self.seal = self._given = seal
         self._database = database(place, LOG_VERSION, self._first)
         self._tables = tables(self._database.prefix)
 
@@ -83,6 +84,8 @@ class SqlPeople:
     def _first(self, connection: Connection) -> None:
         """The head of an empty record; it may be there already, where MariaDB was broken off."""
         head = self._tables.audit_head
+        if self._database.is_stood_in and self.seal is self._given:
+            self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
         if connection.execute(select(func.count()).select_from(head)).scalar() == 0:
             values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
             connection.execute(insert(head).values(values))

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from shroff.config import private
-from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
+from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError
 
 # Beside SQLite's 4 KiB a million events with documents of 1.4 kB take 18 % less of the disk and 8 % less processor
 # time; a single commit takes the same 0.13 ms.
@@ -101,12 +101,15 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
         raise damaged(path, NO_UTF8) from None
     except sqlite3.Error as error:
         if read_only and _lacks_side_files(error, path):
-            return _connect_unchanging(path, schema, version)
+            return _connect_unchanging(path, version)
         raise storage_error(error, path) from error
 
 
-def connect_beside(path: Path, version: int) -> sqlite3.Connection:
+def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlite3.Connection:
     """Open a file that another process writes, to write a row of one's own into it: durable, and quickly done.
+
+    Args:
+        may_read: Where the folder cannot be written, open the file to read it; writing then fails by ReadOnlyError.
 
     Raises: as `connect`; StorageError also where the tables are of an older version.
     """
@@ -121,6 +124,8 @@ def connect_beside(path: Path, version: int) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
+        if may_read and _lacks_side_files(error, path):
+            return _connect_unchanging(path, version)
         raise storage_error(error, path) from error
     return connection
 
@@ -197,8 +202,10 @@ def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:
     return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK)
 
 
-def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connection:
+def _connect_unchanging(path: Path, version: int) -> sqlite3.Connection:
     """Open a file in a folder that cannot be written: SQLite then takes it for one that nobody changes.
+
+    `check_unchanged` says afterwards whether that was so.
 
     Raises: StorageError where the newest batches still stand in the write-ahead log, which cannot be read so.
     """
@@ -210,11 +217,32 @@ def _connect_unchanging(path: Path, schema: str, version: int) -> sqlite3.Connec
                 "batches that are not in it yet. Run 'shroff snapshot' once where that folder can be written, "
                 "or copy the folder to where it can"
             )
-        return _connect(path, "mode=ro&immutable=1", schema, version, None)
+        return _connect(path, "mode=ro&immutable=1", "", version, None)
     except UnicodeDecodeError:
         raise damaged(path, NO_UTF8) from None
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
+
+
+class _Unchanging(sqlite3.Connection):
+    """A connection that reads a file as if nobody changed it: no lock keeps a writer of another user away."""
+
+    path: Path
+    stamp: tuple[int, int]
+
+    def now(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_mtime_ns, found.st_size
+
+
+def check_unchanged(connection: sqlite3.Connection) -> None:
+    """Hold what was read by a connection against the file: was it written meanwhile, parts may be of two moments.
+
+    Nothing for a connection that SQLite's locks protect. Raises: TransientError where the file was written.
+    """
+    if isinstance(connection, _Unchanging) and (now := connection.now()) != connection.stamp:
+        connection.stamp = now
+        raise TransientError(f"{connection.path} was written by another process while it was read. Try again")
 
 
 def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | None) -> sqlite3.Connection:
@@ -239,13 +267,18 @@ def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | N
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_S,
+        factory=_Unchanging if "immutable" in how else sqlite3.Connection,
     )
+    if isinstance(connection, _Unchanging):
+        connection.path = path
+        connection.stamp = connection.now()
+    return connection
 
 
 def damaged(path: Path, what: str) -> StorageError:
@@ -263,7 +296,8 @@ def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
     if str(error).startswith("Could not decode to UTF-8"):  # Python's own words, which hold the text itself
         return damaged(path, NO_UTF8)
     words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. Nothing stored before is lost; run `shroff doctor`")
-    return StorageError(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
+    kind = ReadOnlyError if code & 0xFF == sqlite3.SQLITE_READONLY else StorageError
+    return kind(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
 
 
 _WORDS: Final = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.decisions.definitions import Definitions
+from shroff.errors import ReadOnlyError
 from shroff.events.casework import CaseSettings, load_case_settings
 from shroff.language import yamltext
 from shroff.streams.log import Log
@@ -100,6 +101,7 @@ class CaseViews(LabelViews):
     __slots__ = ()
 
     places: config.Places
+    warnings: list[str]
 
     @property
     def case_settings(self) -> CaseSettings:
@@ -141,11 +143,9 @@ class CaseViews(LabelViews):
         """Cases as of now: what the log has is raised first, and what is due is carried out."""
         from shroff.cases.carrying import carry_out
 
-        with self.people() as people:
-            desk = self.case_desk(people)
-            with self.reading() as log:
-                self.case_follower(desk, log).follow()
-            carry_out(desk)
+        with self._raised() as desk:
+            with self._as_far_as_written("what is due now was not carried out"):
+                carry_out(desk)
             yield desk
 
     def written_about(self, events: Sequence[str]) -> Written:
@@ -177,8 +177,22 @@ class CaseViews(LabelViews):
         """What waits for people now; what the log has is raised first."""
         from shroff.cases.reading import backlog
 
+        with self._raised() as desk:
+            return backlog(desk)
+
+    @contextmanager
+    def _raised(self) -> Iterator[CaseDesk]:
+        """Cases, with all alerts of the log that may be written."""
         with self.people() as people:
             desk = self.case_desk(people)
-            with self.reading() as log:
+            with self.reading() as log, self._as_far_as_written("alerts that are not among the cases yet are left out"):
                 self.case_follower(desk, log).follow()
-            return backlog(desk)
+            yield desk
+
+    @contextmanager
+    def _as_far_as_written(self, words: str) -> Iterator[None]:
+        """Go on with what others wrote where cases may only be read, and say what is left out."""
+        try:
+            yield
+        except ReadOnlyError as error:
+            self.warnings.append(f"{words}: {error}.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shroff.config import UNFINISHED, Places, make_folder, remove_unfinished, sync_folder
-from shroff.errors import StorageError
+from shroff.errors import StorageError, refused
 
 _KEY_BYTES_MIN: Final = 16
 
@@ -48,7 +48,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
         with suppress(OSError):  # of somebody who may only read
             remove_unfinished(path, time.time())
     except OSError as error:
-        raise StorageError(f"{path} cannot be read or written: {error.strerror}") from None
+        raise refused(error, f"{path} cannot be read or written: {error.strerror}") from None
     try:
         key = bytes.fromhex(text.decode("ascii").strip())
     except ValueError:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shroff.errors import ReadOnlyError
 from shroff.people.access import Who
 
 FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
@@ -121,6 +122,22 @@ def sealing(key: bytes) -> Seal:
         return hmac.new(key, msgspec.json.encode([_FORM, number, hash.hex()]), hashlib.sha256).digest()
 
     return seal
+
+
+def sealing_by(key: Callable[[], bytes]) -> Seal:
+    """The same by a key that is read now. Who has no right to read or make it can look, and seal nothing.
+
+    Raises: as `key`, but ReadOnlyError, which sealing then raises.
+    """
+    try:
+        return sealing(key())
+    except ReadOnlyError as error:
+        refusal = error
+
+    def refuse(number: int, hash: bytes) -> bytes:
+        raise refusal
+
+    return refuse
 
 
 def verify(rows: Iterable[Row], head: Head | None, seal: Seal, seen: tuple[int, bytes] | None = None) -> Verified:

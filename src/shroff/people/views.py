@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from shroff import config
+from shroff.errors import ReadOnlyError
 
 if TYPE_CHECKING:
     from shroff.decisions.deeds import Deed
@@ -29,6 +30,7 @@ class PeopleViews:
     now_ms: Callable[[], int]
     via: Literal["command", "program"]
     asked_by: Who | None
+    warnings: list[str]
 
     @property
     @abstractmethod
@@ -107,6 +109,9 @@ class PeopleViews:
             with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
                 if look.record(Wanted(), after=upto, limit=1) and look.head() == head:
                     found = verify(rows_of(desk.store), head, desk.store.seal, noted)
-            if found.is_whole and head is not None and head.number:
-                note_head(self.places, head.number, head.hash)
+            if found.is_whole and head is not None and head.number and noted != (head.number, head.hash):
+                try:
+                    note_head(self.places, head.number, head.hash)
+                except ReadOnlyError as error:
+                    self.warnings.append(f"{error} An older copy in its place would not be noticed by this.")
             return found
