@@ -543,8 +543,8 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
     def small(_project: app.Project, *, read_only: bool) -> SqliteLog:
         return SqliteLog(path, read_only=read_only, max_bytes=None if read_only else size + room)
 
-    def small_beside(path: Path, version: int) -> sqlite3.Connection:
-        connection = connect_beside(path, version)
+    def small_beside(path: Path, version: int, **more: bool) -> sqlite3.Connection:
+        connection = connect_beside(path, version, **more)
         connection.execute(f"PRAGMA max_page_count = {(size + room) // PAGE_BYTES}")
         return connection
 
