@@ -70,6 +70,24 @@ def test_a_label_that_nobody_dates_is_known_now_or_when_its_event_happens(tmp_pa
     assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
 
 
+@pytest.mark.parametrize("event", ["payment/p-1", "payment/p-2"], ids=["of the log", "not there yet"])
+def test_what_a_source_said_last_is_no_label_again_where_nobody_dates_it(tmp_path, event):
+    bank = bank_with(tmp_path, payment("p-1"))
+
+    def said(verdict, **more):
+        bank.clock_ms += 1_000
+        return bank.project.label(event, verdict, **more).kind
+
+    first = said("fraud", source="analyst", reason="stolen")
+    assert first != "duplicate"
+    assert said("fraud", source="analyst", reason="stolen") == "duplicate"
+    others = ({"source": "chargeback"}, {"source": "analyst"}, {"source": "analyst", "amount": "3.00"})
+    assert [said("fraud", **more) for more in others] == [first] * 3
+    assert said("fraud", source="analyst", amount="3.00") == "duplicate"
+    assert [said("genuine", source="analyst"), said("fraud", source="analyst", amount="3.00")] == [first] * 2
+    assert said("fraud", source="analyst", amount="3.00", known_at=time_text(bank.clock_ms + 1)) == first
+
+
 def test_a_time_that_somebody_gave_stays_refused_before_that_of_the_event(tmp_path):
     bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS))
     answer = bank.project.label("payment/p-1", "fraud", known_at=time_text(NOW_MS))

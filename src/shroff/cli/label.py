@@ -67,8 +67,8 @@ def label(
     """Record labels: a file with event, verdict, source and known_at, or one by hand; or list what labels say.
 
     Verdicts are fraud, genuine and unclear. In a file a column of a field declared unique may name the event too.
-    A label of an event that is not there yet waits for it. The same label again is a duplicate; without --known-at
-    it is known at another moment each time, so a command that may run twice should name one.
+    A label of an event that is not there yet waits for it. The same label again is a duplicate. One label without
+    --known-at is known now, and a duplicate where its source said the same of the event last.
     Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
     ends when they are committed.
     """

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.decisions.retrying import Retried
     from shroff.decisions.snapshots import Saved
     from shroff.decisions.writer import Answer, Writer
+    from shroff.events.door import LabelInput
     from shroff.events.intake import Intake, Submission
 
 Waits = Callable[[str], None]
@@ -123,12 +124,13 @@ class Additions(Elsewhere):
             verdict: `fraud`, `genuine` or `unclear`.
             source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
             known_at: When it became known, a `datetime` without a zone in UTC; left out, now, or the time of its event
-                where that is later.
+                where that is later. What this source said of the event last is then a duplicate.
 
         Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
         """
         import msgspec
 
+        from shroff.decisions.draft import DUPLICATE, Answer
         from shroff.decisions.inbox import LABELS, answers_of, labels_request
         from shroff.events.given import text_of
         from shroff.events.intake import undated
@@ -142,11 +144,23 @@ class Additions(Elsewhere):
         one = undated(one) if known_at is None else one
         if one.refusal is not None:
             self._needs_log(f"and what is no label makes none: {one.refusal}")
+        if known_at is None and one.label is not None and self._is_said(one.label):
+            return Answer(DUPLICATE, "label", event, is_label=True)
         deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})
         if self.is_parted:
             self.record(deed)
             return self._labels_to_lanes([one])[0]
         return answers_of(self._ask(LABELS, labels_request([one], intake.money_places), waits, deed))[0]
+
+    def _is_said(self, label: LabelInput) -> bool:
+        from shroff.decisions.history import is_said
+
+        for one in self.each_lane() if self.is_parted else [self]:
+            if one.has_log():
+                with one.reading() as log:
+                    if is_said(log, label, self.definitions.settings.money_places):
+                        return True
+        return False
 
     def label_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
