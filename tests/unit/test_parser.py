@@ -226,10 +226,10 @@ def test_levels_of_brackets_and_of_operators_cannot_be_multiplied():
     ids=lambda text: f"{text[:4]}x{len(text)}",
 )
 def test_hostile_text_is_refused_at_once(text):
-    start = time.process_time()
+    start = time.thread_time()
     error = refused(text)
 
-    assert time.process_time() - start < REFUSED_WITHIN_S
+    assert time.thread_time() - start < REFUSED_WITHIN_S
     assert len(str(error)) < 3 * LENGTH_MAX
 
 

@@ -141,10 +141,10 @@ def test_what_is_no_value_is_refused_in_words(read, text, words):
 @pytest.mark.parametrize("text", ["9", "9d", "0.", "1e", "-", "\u0663", "2026-", " "])
 def test_a_text_of_a_million_characters_is_refused_at_once(read, text):
     long = text * (1_000_000 // len(text))
-    start = time.process_time()
+    start = time.thread_time()
     words = said(read, long)
 
-    assert time.process_time() - start < REFUSED_WITHIN_S
+    assert time.thread_time() - start < REFUSED_WITHIN_S
     assert len(words) < 300
 
 
