@@ -137,7 +137,7 @@ def test_a_peer_that_sends_byte_by_byte_keeps_nobody_longer_than_the_timeout(ans
         with pytest.raises(TimedOutError):
             decided(url) if is_sync else asyncio.run(decided_async(url))
 
-        assert 0.1 < time.monotonic() - began_s < 1.0
+        assert 0.1 < time.monotonic() - began_s < 5.0
 
 
 def decided(url: str) -> None:

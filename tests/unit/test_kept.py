@@ -250,10 +250,10 @@ def test_what_only_looks_like_a_date_or_is_spelled_otherwise_is_hashed(text):
 
 
 def test_a_long_line_without_an_end_costs_one_pass():
-    began = time.perf_counter()
+    began = time.thread_time()
     masked(b"a" * 1_000_000 + b"1 " * 500_000 + b"a@" * 100_000, lambda _: "")
 
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_a_line_that_could_be_read_and_that_nobody_took_loses_its_secrets_only():

@@ -287,8 +287,8 @@ def test_the_bounds_of_a_field_are_its_least_and_its_greatest_value(text, least,
     ],
 )
 def test_a_hostile_field_type_is_refused_at_once(text):
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(TypeTextError):
         parse_field_type(text, money_places=2)
 
-    assert time.perf_counter() - start < REFUSED_WITHIN_S
+    assert time.thread_time() - start < REFUSED_WITHIN_S

@@ -64,11 +64,11 @@ def plain(node: Node) -> object:
 
 
 def fast(text: str) -> list[Problem]:
-    started = time.perf_counter()
+    started = time.thread_time()
     problems = bad(text)
 
     # A second machine may be five times slower than the one this takes a tenth of it on.
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
     return problems
 
 
@@ -471,10 +471,10 @@ def test_a_slip_does_not_hide_a_file_that_cannot_be_read_further():
 
 def test_a_file_of_a_thousand_lines_is_read_in_well_under_a_second():
     rule = "- id: r\n  when: count(payment) over 7d > 3  # c\n  tests:\n    - payment: { card: a, amount: 1.00 }\n"
-    started = time.perf_counter()
+    started = time.thread_time()
     good(rule * 250)
 
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_a_file_above_two_megabytes_is_refused_unread():
