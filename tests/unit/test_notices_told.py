@@ -64,6 +64,23 @@ def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tm
     assert sorted(text.partition("? ")[2][:6] for text in subjects(bank)) == ["222.00", "333.00"]
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
+    bank = Bank(tmp_path)
+    bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=f"c{number}@bank.example") for number in range(30)))
+    if is_away:
+        bank.post.failing = [AwayError("connection refused")]
+    with closing(bank.project.open_log(read_only=False)) as log:
+        begin_behind(log, 0)
+        with telling(bank.office, log) as teller:
+            teller.finish_all()
+        assert not list(log.outbox())
+
+    assert len(bank.post.mails) == (0 if is_away else 30)
+    assert {one.state for one in bank.letters()} == ({OPEN} if is_away else {SENT})
+    assert [one.reason for one in bank.letters() if one.reason] == (["connection refused"] if is_away else [])
+
+
 def test_what_was_told_is_not_told_again_by_another_process(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shroff.decisions.working_counts import Work
 
 PARTS_SHOWN = 8
+UNSENT_MAX = 10_000  # of which the number is told
 
 
 @command(
@@ -78,7 +79,8 @@ def run(
     """Take events from a live source as they come, decide them, and keep all that came of it, until it is stopped.
 
     Every message is decided once or is in quarantine, whatever fails meanwhile: what is away is waited for. Ctrl-C
-    finishes what was begun; the next run goes on from there. Files are read to their end, and no further.
+    finishes what was begun; the next run goes on from there. Files are read to their end, and no further; notices that
+    are due are then tried once, for a minute at most.
     With several lanes each has a worker of its own: --lane N starts one, and without it each is started, as a process.
     """
     session.stopped = "What was committed is safe; the next run goes on behind it."
@@ -109,9 +111,11 @@ def run(
         watched(worker.work, session),
     ):
         work = worker.run()
-    sinks = _sinks(session)
-    session.answer(work_document(work) | {"sinks": _documents(sinks)}, "\n".join([_text(work), *_held_back(sinks)]))
+    sinks, unsent = _sinks(session), _unsent(session)
+    document = work_document(work) | {"sinks": _documents(sinks), "unsent": {"count": unsent[0], "reason": unsent[1]}}
+    session.answer(document, "\n".join([_text(work), *_held_back(sinks), *_unsent_text(*unsent)]))
     hints = [*next_steps(work.quarantined, work.counts), *(["shroff outbox list"] if _held_back(sinks) else [])]
+    hints += ["shroff notices letters"] if unsent[0] else []
     session.next(*(hints or ["shroff export decisions"]))
     return QUARANTINED if work.quarantined or work.counts.unmatched else 0
 
@@ -167,6 +171,30 @@ def _sinks(session: Session) -> list[SinkState] | None:
     except ShroffError as error:
         session.say(f"shroff: how far sinks are cannot be told: {one_line(error)}")
         return None
+
+
+def _unsent(session: Session) -> tuple[int, str | None]:
+    """How many messages of notices have not left, and why the newest that was tried did not."""
+    from shroff.notices.store import OPEN
+
+    project = session.project
+    if not project.tells():
+        return 0, None
+    try:
+        with project.told() as store, store.look() as look:
+            found = look.letters([OPEN], limit=UNSENT_MAX)
+    except ShroffError as error:
+        session.say(f"shroff: how many messages have not left cannot be told: {one_line(error)}")
+        return 0, None
+    return len(found), next((one.reason for one in found if one.reason), None)
+
+
+def _unsent_text(count: int, reason: str | None) -> list[str]:
+    if not count:
+        return []
+    why = f": {reason.rstrip('.')}" if reason else ""
+    many_ = f"{count:,} messages or more have" if count == UNSENT_MAX else many(count, "message has", "messages have")
+    return [one_line(f"{many_} not left yet{why}. The next run tries again.")]
 
 
 def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:

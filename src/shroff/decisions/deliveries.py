@@ -38,6 +38,9 @@ class Telling(Protocol):
     def health(self) -> SinkHealth:
         """How it is doing."""
 
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgo:
@@ -58,6 +61,11 @@ class Outgo:
         self.delivery.tend()
         if self.telling is not None:
             self.telling.tend(self.log)
+
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends."""
+        if self.telling is not None:
+            self.telling.finish_all()
 
     def health(self, last_seq: int) -> list[SinkHealth]:
         """How each is doing, where the log ends at this place."""
@@ -159,13 +167,18 @@ class Deliveries(Additions):
         routes = self.routes()
         begin(routes, log)
         self.begin_telling(log)
-        with config.delivering(self.places), delivering(routes, log, self._reader, self.now_ms) as delivery:
+        begun: list[Delivery] = []
 
-            def others() -> list[SinkHealth]:
-                return delivery.health(0)
+        def others() -> list[SinkHealth]:
+            return [one for delivery in begun for one in delivery.health(0)]
 
-            with self.telling(log, others) as telling:
-                yield Outgo(log, delivery, telling, self.told_otherwise())
+        with (
+            config.delivering(self.places),
+            self.telling(log, others) as telling,  # ends last: delivery brings notices on decisions
+            delivering(routes, log, self._reader, self.now_ms) as delivery,
+        ):
+            begun.append(delivery)
+            yield Outgo(log, delivery, telling, self.told_otherwise())
 
     def told_otherwise(self) -> Callable[[], bool]:
         """What says whether delivery stands on other notices than now. Cost: nothing until others become active."""

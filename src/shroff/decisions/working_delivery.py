@@ -25,6 +25,9 @@ class Tended(Protocol):
     def health(self, last_seq: int) -> Sequence[SinkHealth]:
         """How delivery to each sink is doing, where the log ends at this place. Quick: nobody is asked."""
 
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends, beyond what its end waits for otherwise."""
+
     @property
     def is_over(self) -> bool:
         """Whether what is to be told has changed so much that delivery has to begin anew."""
@@ -76,6 +79,11 @@ class Outflow:
                 if words != self._told:
                     self._told = words
                     self._tell(words)
+
+    def finish_all(self) -> None:
+        """Have notices that are due tried once before delivery ends."""
+        if self._delivery is not None:
+            self._delivery.finish_all()
 
     def _look(self, delivery: Tended) -> None:
         """See how sinks are doing, and tell what is new of that."""

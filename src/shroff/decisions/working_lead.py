@@ -105,6 +105,8 @@ class Lead:
                 self._letters.send_all(self._reading.reached.keys())
                 self._saving.end()
                 self._work.health = self._source.health()
+                if not stop.is_set():  # whoever stops it does not wait for mails
+                    self._outflow.finish_all()
             except Exception:
                 self._drain()  # what was decided may get there, and counts then; if that failed, it came first
                 raise

@@ -373,6 +373,9 @@ class _Nowhere:
     def tend(self) -> None:
         """Do nothing."""
 
+    def finish_all(self) -> None:
+        """Nothing is due."""
+
     def health(self, last_seq: int) -> Sequence[SinkHealth]:
         """Of no sink."""
         return ()

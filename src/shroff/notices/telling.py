@@ -35,6 +35,7 @@ ROWS: Final = 500
 WAIT_S: Final = 1.0  # after a failure, twice as long after each further one,
 WAIT_S_MAX: Final = 60.0  # up to this
 END_S: Final = 5.0
+FINISH_S: Final = 60.0  # for which an end waits where all that is due is to be tried first
 
 
 class Teller:
@@ -69,6 +70,7 @@ class Teller:
         self._away: Away | None = None
         self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
         self._waiting = 0
+        self.end_s = END_S  # how long an end may take
 
     # ---- for the log's thread
 
@@ -88,6 +90,10 @@ class Teller:
             attempts, trouble = away.times, Trouble(away.words, away.since_ms)
         return SinkHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
 
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends, for as long as `FINISH_S`."""
+        self.end_s = FINISH_S
+
     # ---- for its own
 
     def step(self) -> float:
@@ -102,6 +108,14 @@ class Teller:
         self._attempts, self._trouble = 0, None
         self._away = None if self._sending is None else self._sending.away
         return 0.0 if did else IDLE_S
+
+    def finish(self, end_s: float) -> None:
+        """Try all that is due once, until a moment of the clock."""
+        self._not_before_s = 0.0
+        while self._clock() < end_s:
+            self._store_s = 0.0  # nothing is put off until the next look
+            if self.step() > 0:
+                return
 
     def close(self) -> None:
         """Let go of everything. Closing twice does nothing."""
@@ -204,22 +218,28 @@ def begin_behind(log: Log, seq: int) -> None:
 def telling(office: Office, log: Log, others: Callable[[], Sequence[SinkHealth]] = tuple) -> Iterator[Teller]:
     """Tell while a process writes this log; `tend` is to be called between its batches.
 
-    At the end what is under way is finished, within five seconds. Raises: as the log's `append`.
+    At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
+    Raises: as the log's `append`.
     """
     teller, stop = Teller(office, begun_at(log), others), Event()
+    end_s: float | None = None
 
     def run() -> None:
         while not stop.is_set():
             wait_s = teller.step()
             if wait_s:
                 stop.wait(wait_s)
+        if end_s is not None:
+            teller.finish(end_s)
         teller.close()
 
     thread = Thread(target=run, name="notices", daemon=True)
     thread.start()
     try:
         yield teller
+        if teller.end_s > END_S:
+            end_s = time.monotonic() + teller.end_s
     finally:
         stop.set()
-        thread.join(END_S)
+        thread.join(teller.end_s)
     teller.tend(log)
