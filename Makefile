@@ -10,7 +10,6 @@ READY := .venv/.ready
 CORE := .venv/.core
 # Bytecode is kept, or each process would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
-FAST := $(wildcard tests/architecture tests/unit tests/timelines tests/contracts tests/docs)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -39,7 +38,7 @@ secure: $(READY)  ## what is dangerous in our code, and known holes of dependenc
 	$(BIN)/python -m tools.secure
 
 check: lint secure  ## the same, layers and the tests that need no server and no patience
-	$(BIN)/pytest -q -n 2 -m "not slow and not server" $(FAST)
+	$(BIN)/python -m tools.suite --quick
 
 test: $(READY)  ## all that a change needs, with real servers and a browser; some 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite
@@ -81,5 +80,5 @@ build: $(READY)  ## the wheel, in dist/
 	$(BIN)/hatchling build -t wheel
 
 clean:  ## remove what the other targets made
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist .bandit_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests bench docs tools -name __pycache__ -type d -prune -exec rm -rf {} +

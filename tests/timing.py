@@ -20,10 +20,11 @@ from typing import Final, Self
 import pytest
 
 from tests import forks
+from tools.suite import PATIENT, QUICK
 
 BUDGETS: Final = Path(__file__).with_name("budgets.toml")
 TIMES: Final = "SHROFF_TEST_TIMES"  # names the file for the lines; without it there is none
-JUDGED: Final = "SHROFF_TEST_BUDGETS"  # set by `make test`, which runs all tests of a folder
+JUDGED: Final = "SHROFF_TEST_BUDGETS"  # set by `make test` ("all"), which runs all tests of a folder, and `make check`
 WORKER: Final = "PYTEST_XDIST_WORKER"
 UNIT_S: Final = 0.0125  # what `_unit_s` gave where the budgets were written
 EVERY: Final = 50  # tests between two measurements of the machine
@@ -39,6 +40,7 @@ class Cost:
     own_s: float = 0.0
     children_s: float = 0.0
     tests: int = 0
+    is_quick: bool = False  # one of `make check`
 
     @property
     def cpu_s(self) -> float:
@@ -84,6 +86,7 @@ class Timing:
         cost.wall_s += report.duration
         if report.when == "teardown":
             cost.own_s, cost.children_s = report.spent_s
+            cost.is_quick = report.nodeid.split("/")[1] in QUICK and report.keywords.keys().isdisjoint(PATIENT)
             self._units_s += [report.unit_s] if hasattr(report, "unit_s") else []
             if self._file:
                 row = [report.nodeid, *(round(value, 3) for value in (cost.wall_s, cost.own_s, cost.children_s))]
@@ -108,7 +111,8 @@ class Timing:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if exitstatus == pytest.ExitCode.OK and JUDGED in os.environ:
             slowness = max(1.0, median(self._units_s) / UNIT_S)
-            for line in exceeded(by_folder(self._costs), read_budgets(), slowness):
+            folders = exceeded(by_folder(self._costs), read_budgets(), slowness)
+            for line in folders + too_slow(self._costs, read_quick_budget(), slowness):
                 print(f"\n{line}", end="")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -132,6 +136,22 @@ def exceeded(folders: Mapping[str, Cost], budgets: Mapping[str, float], slowness
                 f"({BUDGETS.name}): make its tests faster, or move campaigns to `make test-long`"
             )
     return lines
+
+
+def too_slow(costs: Mapping[str, Cost], budget_s: float, slowness: float) -> list[str]:
+    """Where the tests of `make check` are above their budget together: a line, and the costliest of them."""
+    quick = sorted((cost.cpu_s / slowness, test) for test, cost in costs.items() if cost.is_quick)
+    took_s = sum(cpu_s for cpu_s, _ in quick)
+    if took_s <= budget_s * LEEWAY:
+        return []
+    named = [f"  {cpu_s:.2f} s: {test}" for cpu_s, test in quick[: -SLOWEST - 1 : -1]]
+    said = f"the tests of `make check` took {took_s:.0f} s of a processor, and their budget is {budget_s:.0f} s"
+    return [f"{said} ({BUDGETS.name}): make them faster, or mark them `slow`, the costliest first:", *named]
+
+
+def read_quick_budget() -> float:
+    """Seconds of a processor for the tests of `make check` together."""
+    return float(tomllib.loads(BUDGETS.read_text("utf-8"))["check_cpu_s"])
 
 
 def read_budgets() -> dict[str, float]:

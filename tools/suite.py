@@ -1,4 +1,4 @@
-"""Every test that a change needs: `make test`. With the campaigns of hours: `make test-long`.
+"""Every test that a change needs: `make test`. With campaigns of hours: `make test-long`; the quick ones: `make check`.
 
 Tests run in a new order each time; the first line tells the number that repeats it. What each test cost is written
 while the run goes on, and a folder that is above its budget (tests/budgets.toml) fails the run. No test is tried twice.
@@ -19,7 +19,15 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
+QUICK: Final = ("architecture", "contracts", "docs", "timelines", "unit")  # folders with tests of `make check`
+PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
+MARKS: Final = {
+    "quick": " and ".join(f"not {mark}" for mark in PATIENT),
+    None: "not long",
+    "long": "long or not long",
+}
 WORKERS: Final = 3  # on 2 cores: half of the time a test waits for a server, a browser or a process
+QUICK_WORKERS: Final = 2  # what is quick waits for nothing
 MINUTE_S: Final = 60
 ROOM_BYTES: Final = 6 << 30
 
@@ -27,42 +35,49 @@ ROOM_BYTES: Final = 6 << 30
 def main() -> int:
     """Run the tests; pytest's own status."""
     parser = argparse.ArgumentParser(prog="python -m tools.suite", description=__doc__.splitlines()[0])
-    parser.add_argument("--long", action="store_true", help="with the campaigns, which take hours")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--long", dest="size", action="store_const", const="long", help="with campaigns of hours")
+    sizes.add_argument(
+        "--quick", dest="size", action="store_const", const="quick", help="only the tests of `make check`"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order")
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
-    times = ROOT / TIMES
-    times.parent.mkdir(exist_ok=True)
-    print(f"The order of this run: python -m tools.suite --seed {asked.seed}", flush=True)
+    times = TIMES if asked.size != "quick" else TIMES.with_stem("quick-times")
+    (ROOT / times).parent.mkdir(exist_ok=True)
+    again = f" --{asked.size}" if asked.size else ""
+    print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
     began_s = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "--dist", "worksteal"]
-    command += [f"--randomly-seed={asked.seed}", "-m", "long or not long" if asked.long else "not long", *asked.paths]
-    if folder := in_memory():
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(QUICK_WORKERS if asked.size == "quick" else WORKERS)]
+    command += ["--dist", "worksteal", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size], *asked.paths]
+    if asked.size == "quick" and not asked.paths:
+        command += [f"tests/{name}" for name in QUICK]
+    if folder := in_memory(asked.size or "usual"):
         command.append(f"--basetemp={folder}")
-    env = environment(times, is_long=asked.long, is_part=bool(asked.paths))
+    env = environment(ROOT / times, asked.size, is_part=bool(asked.paths))
     status = subprocess.run(command, cwd=ROOT, env=env, check=False)
-    print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {TIMES}", flush=True)
+    print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {times}", flush=True)
     return status.returncode
 
 
-def in_memory(memory: Path = Path("/dev/shm")) -> Path | None:  # noqa: S108 - the folder in it is of one user
+def in_memory(size: str, memory: Path = Path("/dev/shm")) -> Path | None:  # noqa: S108 - the folder is of one user
     """Where tests write files: in memory, if there is room, since a sync to a disk is what many of them wait for.
 
     Those that lose power record what is synced, and need no disk for it. pytest empties the folder at its next run.
     """
     if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM_BYTES:
         return None
-    return memory / f"shroff-tests-{os.getuid()}-{zlib.crc32(os.fsencode(ROOT)):08x}"
+    return memory / f"shroff-tests-{size}-{os.getuid()}-{zlib.crc32(os.fsencode(ROOT)):08x}"
 
 
-def environment(times: Path, *, is_long: bool, is_part: bool) -> dict[str, str]:
+def environment(times: Path, size: str | None, *, is_part: bool) -> dict[str, str]:
     """What the run and its processes see: bytecode is kept, or each process would compile all of it again."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found["SHROFF_TEST_TIMES"] = str(times)
-    if is_long:
+    if size == "long":
         found["SHROFF_TEST_PROFILE"] = "long"
     elif not is_part:
-        found["SHROFF_TEST_BUDGETS"] = "1"
+        found["SHROFF_TEST_BUDGETS"] = size or "all"
     return found
 
 

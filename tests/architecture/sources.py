@@ -31,11 +31,16 @@ def parsed(text: str) -> ast.Module:
     return ast.parse(text)
 
 
+def texts() -> list[Module]:
+    """Every module of `shroff`, not parsed yet; what lies in templates/ is data that a user gets."""
+    return [module(path) for path in sorted(SRC.rglob("*.py")) if "templates" not in path.parts]
+
+
 @cache
 def all_modules() -> list[Module]:
-    """Every module of `shroff`; what lies in templates/ is data that a user gets."""
+    """Every module of `shroff`, with its tree."""
     gc.disable()  # trees of all modules stay; looking through them again and again would take longer than making them
-    found = [module(path) for path in sorted(SRC.rglob("*.py")) if "templates" not in path.parts]
+    found = texts()
     assert len(found) > 10, f"found only {len(found)} modules below {SRC}"
     for one in found:
         parsed(one.text)

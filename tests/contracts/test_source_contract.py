@@ -17,6 +17,8 @@ from shroff.streams.source import Health, Standing, Taken, shown, split_offset, 
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract
 
+pytestmark = pytest.mark.slow  # its tests wait for what does not come
+
 
 class Lists(Outside):
     """Parts as lists, from which retention may have removed the first."""

@@ -14,6 +14,8 @@ from shroff.errors import StateError
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
 from shroff.testing.folding import FoldingBackend, States
 
+pytestmark = pytest.mark.slow  # each test starts processes of its own
+
 
 class TestFolding(StreamingContract):
     @pytest.fixture

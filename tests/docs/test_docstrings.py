@@ -7,9 +7,9 @@ import importlib
 
 import pytest
 
-from tests.architecture.sources import all_modules
+from tests.architecture.sources import texts
 
-WITH_EXAMPLES = [source.name for source in all_modules() if ">>> " in source.text]
+WITH_EXAMPLES = [source.name for source in texts() if ">>> " in source.text]
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)

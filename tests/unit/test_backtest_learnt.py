@@ -112,6 +112,7 @@ def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tupl
     assert "behind that lies no event but" in remark
 
 
+@pytest.mark.slow
 def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt: tuple[Path, str], tmp_path: Path):
     folder, model = learnt
     bank = app.open(folder)

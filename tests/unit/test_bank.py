@@ -42,6 +42,7 @@ def paid_at(payment: Payment) -> datetime:
     return datetime.fromisoformat(payment.event["paid_at"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_payments_and_labels():
     again = list(bank(EVENTS, 1))
 
@@ -59,6 +60,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes_however_it_hashes():
     digest = sha256()
     for item in with_labels(bank(5_000, 3), 3):

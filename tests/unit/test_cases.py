@@ -619,6 +619,7 @@ def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
         assert (at.case().state, at.case().look) == (CLOSED, 0)
 
 
+@pytest.mark.slow
 def test_about_the_share_that_is_set_is_looked_at_twice(tmp_path):
     with office(tmp_path, second_look=0.2) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 201)))

@@ -352,6 +352,7 @@ def test_init_writes_a_project_that_check_finds_well(template, nowhere, capsys):
     assert json.loads(capsys.readouterr().out)["errors"] == []
 
 
+@pytest.mark.slow
 def test_check_leads_to_what_the_project_is_made_for(nowhere, capsys, monkeypatch):
     run(["init", "bank", "--template", "payments"])
     run(["-C", "bank", "check"])

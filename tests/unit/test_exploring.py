@@ -208,6 +208,7 @@ def test_a_snapshot_of_before_is_taken_up(load, tmp_path: Path, monkeypatch: pyt
 # ---- what is shown
 
 
+@pytest.mark.slow
 def test_a_replay_gives_the_same_bytes_and_verify_finds_one_that_was_let_through_by_hand(load, tmp_path: Path):
     store = MemoryStore()
     log = MemoryLog(store)

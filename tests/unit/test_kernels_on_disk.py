@@ -151,6 +151,7 @@ def test_machine_code_is_made_once_and_then_called_without_the_compiler(
     assert called(some_native) == [*results, "True False"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"])
 def test_machine_code_that_is_damaged_is_made_anew(some_native: Path, damage: Callable[[bytes], bytes]):
     called(some_native)
@@ -161,6 +162,7 @@ def test_machine_code_that_is_damaged_is_made_anew(some_native: Path, damage: Ca
     assert called(some_native)[-1] == "True False"
 
 
+@pytest.mark.slow
 def test_machine_code_of_another_text_goes(some_native: Path):
     called(some_native)
     before = {file.name for file in some_native.parent.glob("__pycache__/*.kernel")}

@@ -106,6 +106,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=str)
 def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, wanted):
     project = app.open(bank)
@@ -165,6 +166,7 @@ def test_who_has_the_index_open_sees_what_another_process_adds(bank):
     assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "of no format"])
 def test_a_damaged_run_is_not_believed(bank, damage):
     app.open(bank).index_keys()
@@ -183,6 +185,7 @@ def test_a_damaged_run_is_not_believed(bank, damage):
         assert of(project).lacks(log) < LINES
 
 
+@pytest.mark.slow
 def test_the_index_of_another_log_is_made_anew(bank):
     app.open(bank).index_keys()
     for path in (bank / ".shroff").glob("log.*"):
@@ -199,6 +202,7 @@ def test_the_index_of_another_log_is_made_anew(bank):
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
 
 
+@pytest.mark.slow
 def test_entities_that_are_declared_otherwise_have_an_index_of_their_own(bank):
     app.open(bank).index_keys()
     path = bank / "events.yaml"

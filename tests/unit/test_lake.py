@@ -192,6 +192,7 @@ def test_rows_of_a_log_that_has_no_version_are_whole_too():
 # ---- checkpoints
 
 
+@pytest.mark.slow
 def test_a_reader_needs_a_checkpoint_and_the_manifests_behind_it():
     class Counting(MemoryObjects):
         """Counts what is read."""
@@ -216,6 +217,7 @@ def test_a_reader_needs_a_checkpoint_and_the_manifests_behind_it():
     assert (again.files, again.upto, again.tip) == (state.files, state.upto, state.tip)
 
 
+@pytest.mark.slow
 def test_old_checkpoints_go_and_the_newest_stay():
     objects, log = MemoryObjects(), MemoryLog()
     log.append(payments(1, 4 * CHECKPOINT_EVERY))

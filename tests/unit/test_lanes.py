@@ -336,6 +336,7 @@ def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert log.personal("payment", ["p-1"]) == {}
 
 
+@pytest.mark.slow
 def test_what_one_lane_does_not_have_yet_is_told_by_apply_and_doctor(tmp_path: Path) -> None:
     project = lanes_at(tmp_path)
     assert project.unapplied() == []

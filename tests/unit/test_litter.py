@@ -31,6 +31,7 @@ def killed_while_it_writes(path: Path) -> Path:
     return left
 
 
+@pytest.mark.slow
 def test_the_next_write_of_the_same_file_removes_what_is_an_hour_old(tmp_path: Path):
     policy, other, own = tmp_path / "policy.yaml", tmp_path / "events.yaml", tmp_path / "policy.yaml.20260101"
     own.write_text("mine")

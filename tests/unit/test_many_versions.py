@@ -19,6 +19,8 @@ from shroff.language import yamltext
 from shroff.streams.log import Log
 from tests.unit.projects import FILES, definitions, label, payment, writer
 
+pytestmark = pytest.mark.slow  # each test verifies a log of many versions
+
 Verify = Callable[[Log, Progress | None], Verification]
 CARDS: Final = tuple("abcdef")
 BLOCKED: Final = "- { id: blocked, on: payment, by: card, when: this.card in lists.blocked, effect: decline }\n"

@@ -34,6 +34,7 @@ def is_money(value: object) -> bool:
     return value is None or (isinstance(value, str) and AMOUNT.fullmatch(value) is not None)
 
 
+@pytest.mark.slow
 def test_every_number_of_a_metric_of_money_is_an_amount_and_no_other_is(judged):
     kept = metrics_document(judged, None)
     document = with_money(kept, 3)

@@ -242,6 +242,7 @@ def test_what_is_sent_again_pulls_nothing_before_it_ahead():
     assert list(dict.fromkeys(order)) == list(range(0, 400, 5)), "the first of each come in order"
 
 
+@pytest.mark.slow
 @given(st.lists(DISORDER, min_size=2, max_size=3), st.integers(0, 2**32))
 def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histories, seed):
     found, made = given_in_pieces(histories, Random(seed))

@@ -45,6 +45,7 @@ def learnt():
     return given, evaluate(given, settings(), TERMS, learn_by(settings(), {}))
 
 
+@pytest.mark.slow
 def test_a_learnt_model_is_far_better_than_what_stands_beside(learnt):
     _, found = learnt
     auc = found.metrics["auc_roc"]
@@ -58,6 +59,7 @@ def test_a_learnt_model_is_far_better_than_what_stands_beside(learnt):
     assert found.compared["approve_all"].differences["auc_roc"].low > 0
 
 
+@pytest.mark.slow
 def test_a_fold_is_judged_by_its_own_test_rows():
     given = noisy_set(3_000)
     told = settings()
@@ -108,6 +110,7 @@ def test_cards_known_as_compromised_leave_the_test():
     assert given.times_ms[found.tested.rows].tolist() == [2 * DAY_MS + 1]
 
 
+@pytest.mark.slow
 def test_the_best_rule_is_found_and_compared_on_the_same_rows():
     given = noisy_set(3_000)
     strong = given.inputs[0].values
@@ -124,6 +127,7 @@ def test_the_best_rule_is_found_and_compared_on_the_same_rows():
     assert one.metrics["precision_at_review"].mean == pytest.approx((verdicts[picked] == FRAUD).mean(), abs=0.05)
 
 
+@pytest.mark.slow
 def test_rules_alone_are_judged_by_what_they_come_to():
     given = noisy_set(3_000)
     outcomes = np.where(given.inputs[0].values > 1, REVIEW, 0).astype(np.int8)
@@ -135,6 +139,7 @@ def test_rules_alone_are_judged_by_what_they_come_to():
     assert ours["auc_roc"].mean > theirs["auc_roc"].mean
 
 
+@pytest.mark.slow
 def test_the_same_scores_as_the_champion_differ_by_nothing():
     given = noisy_set(3_000)
     champion = baselines.champion(scores_by_input(given))
@@ -145,6 +150,7 @@ def test_the_same_scores_as_the_champion_differ_by_nothing():
     assert found.differences["auc_roc"].low == found.differences["auc_roc"].high == 0.0
 
 
+@pytest.mark.slow
 def test_a_champion_is_compared_only_on_rows_that_it_has_not_learnt_from():
     given = noisy_set(3_000)
     folds = windows_of(settings().split, settings().label_delay_ms, given.as_of_ms)
@@ -161,6 +167,7 @@ def test_a_champion_is_compared_only_on_rows_that_it_has_not_learnt_from():
     assert other.compared["champion"].rows == 0
 
 
+@pytest.mark.slow
 def test_give_away_inputs_are_left_out_once():
     given = noisy_set(3_000)
     verdicts = (given.verdicts_at(given.as_of_ms) == FRAUD).astype(float)
@@ -173,6 +180,7 @@ def test_give_away_inputs_are_left_out_once():
     assert evaluate(given, settings(), TERMS, by_input()).without_give_away == {}
 
 
+@pytest.mark.slow
 def test_what_the_system_declined_is_said():
     outcomes = np.where(np.arange(3_000) % 10 == 0, 3, 0)
     found = evaluate(noisy_set(3_000, outcomes=outcomes), settings(), TERMS, by_input())
@@ -181,6 +189,7 @@ def test_what_the_system_declined_is_said():
     assert "(10.0%) were declined by the system itself" in found.remarks[0]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_evaluations():
     given = noisy_set(3_000)
     one, same, other = (evaluate(given, settings(seed=seed), TERMS, by_input()).metrics for seed in (1, 1, 2))
@@ -255,6 +264,7 @@ def test_only_unclear_labels_leave_nothing_to_test():
 # ---- slices
 
 
+@pytest.mark.slow
 def test_slices_part_the_test_rows():
     channel = ["web", "app", None] * 1_000
     found = evaluate(noisy_set(3_000, slices={"channel": channel}), settings(), TERMS, by_input())
@@ -267,6 +277,7 @@ def test_slices_part_the_test_rows():
     assert by_channel["web"].fall is None
 
 
+@pytest.mark.slow
 def test_the_rarest_values_of_a_slice_are_taken_together():
     texts = [f"country{place % 50:02}" for place in range(3_000)]
     found = evaluate(noisy_set(3_000, slices={"country": texts}), settings(), TERMS, by_input())

@@ -73,6 +73,7 @@ def test_what_there_is_no_room_for_is_an_error(tmp_path):
             file.write(0, 0, np.zeros(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "learner, told",

@@ -114,6 +114,7 @@ def test_names_that_a_library_made_up_are_none():
     assert read_foreign("a", bare.model_to_string().encode()).names == ()
 
 
+@pytest.mark.slow
 def test_categories_without_texts_are_known_as_such():
     rows = np.column_stack((np.arange(200) % 4, np.arange(200) % 7)).astype(float)
     told = {"objective": "binary:logistic", "max_cat_to_onehot": 1}

@@ -166,6 +166,7 @@ def drawn_rows(random, thresholds, count=300):
     return np.where(random.random(rows.shape) < 0.15, np.float32(np.nan), rows).astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(50), deadline=None)
 @given(SEEDS)
 def test_margins_of_random_trees_are_onnxruntimes_to_the_bit(seed):
@@ -193,6 +194,7 @@ def test_columns_that_are_compared_for_equality_are_categories(seed):
     assert same_bits(model.margins([*rows.T.astype(np.float64)]), answers_of(data, rows))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
 def test_contributions_of_what_was_written_sum_to_its_margins(seed):

@@ -57,6 +57,7 @@ def test_each_limit_of_a_gate_is_a_line():
     ]
 
 
+@pytest.mark.slow
 def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
     terms = replace(TERMS, cut_offs=(0.5,))
     against = baselines.champion(scores_by_input(GIVEN), None)
@@ -95,6 +96,7 @@ def test_the_leak_test_passes_or_does_not(passed):
     assert one(Gate("leak_test", is_required=True), leak_test_passed=passed).passed is passed
 
 
+@pytest.mark.slow
 def test_a_better_model_is_above_the_champion_by_more_than_noise():
     result = one(Gate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN, "weak")))
 
@@ -103,6 +105,7 @@ def test_a_better_model_is_above_the_champion_by_more_than_noise():
     assert "95 % interval +" in result.note
 
 
+@pytest.mark.slow
 def test_noise_is_not_above_the_champion():
     lots = np.random.default_rng(1).normal(size=3_000)
     alike = np.clip(scores_by_input(GIVEN) + 0.02 * lots, 0, 1)
@@ -113,6 +116,7 @@ def test_noise_is_not_above_the_champion():
     assert not same.passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by, passed", [(0.01, True), (0.9, False)])
 def test_a_champion_is_beaten_by_a_number(by, passed):
     champion = beside(scores_by_input(GIVEN, "weak"))
@@ -120,6 +124,7 @@ def test_a_champion_is_beaten_by_a_number(by, passed):
     assert one(Gate("average_precision", above_champion_by=by), champion).passed is passed
 
 
+@pytest.mark.slow
 def test_of_what_should_be_small_less_is_better():
     # brier is no metric of keys.py's gates; cost is, and a useless champion costs more.
     champion = beside(np.full(3_000, 0.9))
@@ -129,6 +134,7 @@ def test_of_what_should_be_small_less_is_better():
     assert result.passed
 
 
+@pytest.mark.slow
 def test_without_a_champion_it_is_held_against_what_is_in_force_then():
     gate = Gate("average_precision", above_champion_by="noise")
     strong = one(gate)
@@ -154,6 +160,7 @@ def test_where_nothing_was_decided_it_is_held_against_approving_all():
     assert (alone.passed, alone.value) == (False, None)
 
 
+@pytest.mark.slow
 def test_a_champion_that_knows_every_test_row_cannot_be_beaten():
     result = one(Gate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN), GIVEN.as_of_ms))
 
@@ -161,6 +168,7 @@ def test_a_champion_that_knows_every_test_row_cannot_be_beaten():
     assert "learnt from every test row" in result.note
 
 
+@pytest.mark.slow
 def test_a_slice_that_collapses_does_not_pass():
     web = np.array(GIVEN.slices["channel"]) == "web"
     strong = scores_by_input(GIVEN)

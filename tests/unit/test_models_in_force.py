@@ -402,6 +402,7 @@ def test_a_model_of_another_event_type_is_refused(bank: Path):
 # ---- a model that cannot be loaded
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_load_the_model_decides_nothing_and_loses_nothing(
     bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -38,6 +38,7 @@ def known_of(given) -> Known:
     return Known(np.arange(len(given)), verdicts_of(given), 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_the_same_rows_give_the_same_bytes_for_any_number_of_threads(learner):
     given = noisy_set()
@@ -74,6 +75,7 @@ def test_a_learner_tells_frauds_of_later_rows(learner):
     assert sum(trained.fitted.importance.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_forest_is_as_good_as_scikit_learns():
     """With a tail of large amounts in which nearly all are frauds: equal bins would lump it with genuine ones."""
     random = np.random.default_rng(5)
@@ -103,6 +105,7 @@ def test_a_leaf_of_a_forest_is_the_share_of_frauds_in_it():
     assert model.manifest["gives"] == PROBABILITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["none", "platt", "isotonic"])
 def test_scores_of_a_forest_are_probabilities_however_it_is_calibrated(calibration):
     given, later = noisy_set(6_000, seed=3), noisy_set(6_000, seed=4)
@@ -114,6 +117,7 @@ def test_scores_of_a_forest_are_probabilities_however_it_is_calibrated(calibrati
     assert scores.mean() == pytest.approx(rate, rel=0.1)
 
 
+@pytest.mark.slow
 def test_scores_are_probabilities_of_the_rows_that_come():
     given, later = noisy_set(6_000, seed=3), noisy_set(6_000, seed=4)
     trained = train(given, known_of(given), settings(learner="xgboost"), {})
@@ -293,6 +297,7 @@ def test_the_manifest_holds_what_scoring_needs():
 # ---- the search
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_optuna", [True, False])
 def test_a_search_bounded_by_trials_finds_the_same_again(has_optuna, monkeypatch):
     monkeypatch.setattr("shroff.models.search.find_spec", lambda name: object() if has_optuna else None)

@@ -59,6 +59,7 @@ def judged(scores, frauds, **more) -> Judged:
     return judge(rows, np.array(scores, float), terms.outcomes(np.array(scores, float)))
 
 
+@pytest.mark.slow
 @given(scored())
 def test_auc_and_average_precision_are_those_of_scikit_learn(case):
     scores, frauds, weights = case
@@ -327,6 +328,7 @@ def test_the_bias_of_drawings_is_taken_off_and_ends_stay_within_the_limits():
     assert ends(lopsided, 100, 0.0) == (-5.0, 0.0), "an end is what was measured before it leaves that out"
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_every_interval_holds_what_was_measured(seed):
     random = np.random.default_rng(seed)
@@ -350,6 +352,7 @@ def test_every_interval_holds_what_was_measured(seed):
         assert least <= one.low <= one.high <= most, name
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_truth_as_often_as_it_says():
     # Rows come in keys of ten equal ones: drawn row by row, intervals are far too short.
     lots, inside = np.random.default_rng(5), {"key": 0, "row": 0}

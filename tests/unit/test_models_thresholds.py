@@ -92,6 +92,7 @@ def cases(draw: st.DrawFn) -> tuple[list[float], Rows, Terms, Fixed]:
     return scores, rows_of(draw(flags), amounts, days), terms, fixed
 
 
+@pytest.mark.slow
 @given(cases())
 def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], Rows, Terms, Fixed]):
     scores, rows, terms, fixed = case
@@ -118,6 +119,7 @@ def _cut(cut: float | None) -> float:
     return 2.0 if cut is None else cut
 
 
+@pytest.mark.slow
 @given(cases())
 def test_the_parts_of_a_cost_add_up(case: tuple[list[float], Rows, Terms, Fixed]):
     scores, rows, terms, fixed = case
@@ -216,6 +218,7 @@ def test_the_cut_offs_of_drawings_lie_around_the_best():
 # ---- what they cost elsewhere
 
 
+@pytest.mark.slow
 def test_elsewhere_each_fold_is_judged_by_cut_offs_that_were_chosen_on_the_others():
     given = made_up(6, count=60, days=9, folds=3)
     found = thresholds(given, replace(TERMS, reviews_a_day=None), seed=1).elsewhere

@@ -29,6 +29,7 @@ def bank(tmp_path, monkeypatch) -> Bank:
     return Bank(tmp_path, {"rules/called.yaml": TO_BOTH.split("- id: denied")[0], **notice(hook, "hook")})
 
 
+@pytest.mark.slow
 def test_a_webhook_that_is_away_keeps_no_mail_waiting(bank):
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}") for number in range(60)))
     bank.tell(steps=8)
@@ -40,6 +41,7 @@ def test_a_webhook_that_is_away_keeps_no_mail_waiting(bank):
     assert sorted({one.state for one in bank.letters() if one.notice == "hook"}) == [OPEN]
 
 
+@pytest.mark.slow
 def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_often(bank):
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=None) for number in range(30)))
     bank.tell(steps=1)
@@ -83,6 +85,7 @@ def test_a_letter_that_was_put_off_does_not_leave_in_quiet_hours(tmp_path):
     assert [one.state for one in bank.letters()] == [SENT]
 
 
+@pytest.mark.slow
 def test_a_digest_is_one_mail_however_much_it_tells(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}digest: 15m\n"))
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}") for number in range(1_200)))

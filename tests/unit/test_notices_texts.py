@@ -68,6 +68,7 @@ def test_an_address_is_shown_without_its_name_and_known_again_by_its_key():
     assert who_of(b"key", ["ann@bank.example"]) != who_of(b"other", ["ann@bank.example"])
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.text(max_size=100))
 def test_whatever_a_text_says_a_mail_has_the_headers_of_one_mail(subject, body):
     mail = mail_of(

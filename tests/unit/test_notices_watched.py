@@ -118,6 +118,7 @@ def test_a_report_that_leaves_late_says_what_it_would_have_said_at_its_hour(tmp_
     assert "open cases 1" in lines_of(text)
 
 
+@pytest.mark.slow
 def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, monkeypatch):
     bank = reported(tmp_path)
     bank.pay(

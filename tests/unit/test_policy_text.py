@@ -104,6 +104,7 @@ def without_cuts(policy: Policy) -> Policy:
     return replace(policy, review_at=None, decline_at=None)
 
 
+@pytest.mark.slow
 @given(
     policies(),
     st.sampled_from(TYPES),

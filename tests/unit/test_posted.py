@@ -125,6 +125,7 @@ def test_what_is_nested_too_deep_is_refused_before_it_is_read():
     assert one.refusal == "it is nested too deep"
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_depth_is_that_of_the_value(value):
     def deep(one: object) -> int:

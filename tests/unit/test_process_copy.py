@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
+import pytest
 import xgboost
 
 from shroff.decisions.process_copy import Asked
@@ -32,6 +33,7 @@ def test_each_question_is_answered_by_a_copy_of_its_own():
     assert said == []
 
 
+@pytest.mark.slow
 def test_one_that_fails_ends_the_row_and_one_that_hangs_is_ended_with_all_its_copies(tmp_path: Path):
     def hangs() -> bytes:
         (tmp_path / "process").write_text(str(os.getpid()))

@@ -49,6 +49,7 @@ def test_who_ends_last_puts_back_what_was_before_both(
     assert (now(), gc.get_freeze_count()) == (before, frozen)
 
 
+@pytest.mark.slow
 def test_of_two_that_calm_the_collector_the_shorter_passes_hold_in_whatever_order_they_end():
     before = gc.get_threshold()
     with ExitStack() as service, ExitStack() as work:
@@ -116,6 +117,7 @@ print("then", os.environ.get("OMP_WAIT_POLICY"), os.environ.get("OPENBLAS_NUM_TH
 """
 
 
+@pytest.mark.slow
 def test_learning_in_a_program_of_ones_own_lets_idle_threads_sleep_and_changes_nothing_else():
     environment = {
         name: value for name, value in os.environ.items() if name not in {"OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"}

@@ -509,6 +509,7 @@ def test_every_public_name_is_found(name):
     assert getattr(shroff, name)
 
 
+@pytest.mark.slow
 def test_opening_a_project_loads_no_pyarrow(project):
     code = f"import shroff, sys; shroff.open({str(project.places.folder)!r}); print('pyarrow' in sys.modules)"
 

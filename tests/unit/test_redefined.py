@@ -211,6 +211,7 @@ def test_a_project_with_mistakes_still_lists_and_shows_its_models(bank: Path):
     assert project.model("m-1").redefined == ()
 
 
+@pytest.mark.slow
 def test_training_notes_what_inputs_meant_and_who_the_champion_was(tmp_path: Path):
     folder = make_project(tmp_path / "bank")
     project = app.open(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from shroff.adapters.log_memory import MemoryLog
 from shroff.decisions.replay import replay, verify_naive, verify_online
@@ -12,6 +13,7 @@ LATE = {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}
 STRICT = {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 1m\n"}
 
 
+@pytest.mark.slow
 def test_events_that_an_older_version_let_in_late_find_what_they_look_back_at():
     #  hours of disorder, taken by a lateness of 30 d; then a version that allows a minute
     log = MemoryLog()

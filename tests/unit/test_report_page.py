@@ -151,6 +151,7 @@ def test_precision_by_recall_begins_with_the_first_fraud_that_is_caught(whole):
     assert [float(one) for one in first.groups()] == [171.0, 87.0], "half of the frauds, at a precision of one half"
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_for_the_same_model(whole):
     given, found, trained = whole
     pages_made = [report_page("m", found, [], {}, (), extras_of(given, found, trained)) for _ in range(2)]

@@ -68,6 +68,7 @@ def write_csv(path: Path, numbers: range) -> tuple[Path, Path]:
 # ---- what becomes of files
 
 
+@pytest.mark.slow
 def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, folder: Path):
     write_days(folder / "2.jsonl", [8])
     write_days(folder / "0.jsonl", FIRST)
@@ -83,6 +84,7 @@ def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, fol
     assert take(bank, folder) == {}, "none is taken twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_events_and_labels_may_come_in_files_of_their_own(bank: Path, folder: Path, ending: str):
     files = write_csv(folder / f"march{ending}", FIRST)
@@ -96,6 +98,7 @@ def test_events_and_labels_may_come_in_files_of_their_own(bank: Path, folder: Pa
     assert any(one.model for one in found.values())
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_is_kept(bank: Path, folder: Path):
     promoting = Options(once=True, settled_ms=0, promote=True, by="nightly")
     write_days(folder / "0.jsonl", FIRST)
@@ -133,6 +136,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: Path, folder: Path, name: str):
     data, words = BROKEN[name]
@@ -151,6 +155,7 @@ def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: P
     assert take(bank, folder) == {}
 
 
+@pytest.mark.slow
 def test_a_file_that_was_set_aside_is_taken_when_it_is_whole(bank: Path, folder: Path):
     whole = write_days(folder / "0.jsonl", FIRST)
     data = whole.read_bytes()
@@ -162,6 +167,7 @@ def test_a_file_that_was_set_aside_is_taken_when_it_is_whole(bank: Path, folder:
     assert app.open(bank).events("payment").num_rows == 7 * A_DAY
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_is_set_aside_until_it_can_be_read(
     bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -181,6 +187,7 @@ def test_an_unreadable_file_is_set_aside_until_it_can_be_read(
     assert take(bank, folder)["0.jsonl"].state == DONE
 
 
+@pytest.mark.slow
 def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothing(bank: Path, folder: Path):
     write_days(folder / "0.jsonl", FIRST)
     (folder / "1.jsonl").write_text('{"payment": {"id": "x"}}\n{"payment": {"id": "y"}}\n', encoding="utf-8")
@@ -195,6 +202,7 @@ def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothi
         assert log.counts().refused == 2
 
 
+@pytest.mark.slow
 def test_the_same_events_under_another_name_train_nothing(bank: Path, folder: Path):
     write_days(folder / "0.jsonl", FIRST)
     write_days(folder / "1.jsonl", FIRST)
@@ -444,6 +452,7 @@ def test_a_file_may_have_the_labels_of_its_own_events(bank: Path, folder: Path, 
     assert app.open(bank).labels().column("verdict").to_pylist().count("fraud") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
     write_days(folder / "0.jsonl", [0])
@@ -463,6 +472,7 @@ def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
 # ---- the command
 
 
+@pytest.mark.slow
 def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
     bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ):

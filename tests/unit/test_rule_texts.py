@@ -63,6 +63,7 @@ def test_a_rule_is_its_lines_with_the_comments_right_above_it():
     assert found["third"].text.startswith("# about the third\n-\n  id: third\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parts[-3]}/{path.name}")
 def test_rules_of_all_templates_come_back_as_they_were_written(path):
     text = path.read_text(encoding="utf-8")

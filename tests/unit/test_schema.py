@@ -336,6 +336,7 @@ def test_what_loads_validates(files):
     assert refused(files) == {}
 
 
+@pytest.mark.slow
 def test_what_loads_of_the_conformance_cases_validates():
     found = {case.id: case.files() for case in all_cases()}
     loading = {id_: files for id_, files in found.items() if not load_definitions(files).problems}
@@ -421,6 +422,7 @@ def misspelt(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
     return project | {name: "".join(lines)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file, path, key", each_key())
 def test_a_key_of_the_tables_is_taken_by_loader_and_schema_and_misspelt_by_neither(file, path, key: Key):
     if key.shape is None:

@@ -58,6 +58,7 @@ def hits(bank: app.Project, number: int, minute: int, card: str | None = "c1", a
     return list(decision.rules)
 
 
+@pytest.mark.slow
 def test_a_rule_is_silent_for_one_key_until_the_end_and_nothing_of_the_past_changes(bank):
     assert hits(bank, 1, 1) == ["large"]
     change = bank.silence("large", "c1", UNTIL, note="a wedding", by="ann")

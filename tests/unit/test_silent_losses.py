@@ -53,6 +53,7 @@ def row_stuck(bank: Bank) -> None:
 NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 550 no such mailbox"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loses", "subject", "told"),
     [

@@ -322,6 +322,7 @@ def test_verify_and_replay_read_the_log_and_no_snapshot(folder, store, monkeypat
         started(store, folder)
 
 
+@pytest.mark.slow
 def test_the_layout_is_the_same_in_every_process():
     code = (
         "from tests.unit.projects import definitions\n"
@@ -369,6 +370,7 @@ def test_without_a_log_there_is_nothing_to_save(tmp_path, capsys):
     assert "no log yet" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_long_ingest_saves_state_at_its_end_and_a_short_one_does_not(bank, monkeypatch):
     snapshots = Snapshots(bank / ".shroff" / "snapshots")
     payments = bank / "examples" / "payment.json"
@@ -381,6 +383,7 @@ def test_a_long_ingest_saves_state_at_its_end_and_a_short_one_does_not(bank, mon
     assert [file.name for file in snapshots.files()] == ["000000000002.snapshot"]
 
 
+@pytest.mark.slow
 def test_a_command_says_which_snapshot_it_could_not_use(bank, capsys):
     app.open(bank).snapshot().file.write_bytes(b"SHROFFSN")
 
@@ -388,6 +391,7 @@ def test_a_command_says_which_snapshot_it_could_not_use(bank, capsys):
     assert "shroff: snapshot 000000000002.snapshot was removed: its checksum" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(bank, monkeypatch, capsys):
     (bank / ".shroff" / "snapshots").write_text("no folder", encoding="utf-8")
     monkeypatch.setattr(saving, "EVERY", 1)
@@ -397,6 +401,7 @@ def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(ban
     assert run(["-C", str(bank), "snapshot"]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage, state, said",
     [
@@ -416,6 +421,7 @@ def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
     assert said in found.words
 
 
+@pytest.mark.slow
 def test_doctor_knows_a_snapshot_of_another_past(bank):
     snapshots = Snapshots(bank / ".shroff" / "snapshots")
     snapshots.write(msgspec.structs.replace(HEADER, seq=99), [])

@@ -17,6 +17,8 @@ from shroff.events.intake import Submission
 from shroff.events.sorting import in_order_of_time
 from tests.unit.projects import label, payment, submission
 
+pytestmark = pytest.mark.slow  # its blocks are sized as in production
+
 SIZES = (1, 300, 5_000, sorting.RUN_BYTES)
 
 

@@ -83,6 +83,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
+@pytest.mark.slow
 def test_it_folds_along_and_goes_on_with_that_state(place):
     log = MemoryLog(place.store)
     leader = writer(log)
@@ -187,6 +188,7 @@ def test_files_with_mistakes_end_it(place):
     log.close()
 
 
+@pytest.mark.slow
 def test_a_free_lead_is_taken_however_far_behind_it_is(place, monkeypatch):
     #  the log has 600 places, and its leader ends while the first 50 of them are folded
     log = MemoryLog(place.store)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.timing import LEEWAY, Cost, by_folder, exceeded, read_budgets
+from tests.timing import LEEWAY, Cost, by_folder, exceeded, read_budgets, too_slow
 from tools import suite
 
 
@@ -30,6 +30,20 @@ def test_a_folder_that_exceeds_its_budget_by_a_third_is_told():
     assert [line[:10] for line in exceeded(folders, {"laws": 15.0}, slowness=1.0)] == ["tests/unit"]
 
 
+def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first():
+    costs = {
+        "tests/unit/test_a.py::test_b": Cost(own_s=1.0, tests=1, is_quick=True),
+        "tests/unit/test_a.py::test_c": Cost(own_s=6.0, children_s=1.0, tests=1, is_quick=True),
+        "tests/unit/test_a.py::test_d": Cost(own_s=90.0, tests=1),
+    }
+
+    assert too_slow(costs, 8 / LEEWAY, slowness=1.0) == []
+    line, *named = too_slow(costs, 5.0, slowness=1.0)
+    assert "took 8 s of a processor, and their budget is 5 s" in line
+    assert named == ["  7.00 s: tests/unit/test_a.py::test_c", "  1.00 s: tests/unit/test_a.py::test_b"]
+    assert too_slow(costs, 5.0, slowness=1.25) == []
+
+
 def test_every_folder_has_a_budget(root: Path):
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
 
@@ -39,12 +53,13 @@ def test_every_folder_has_a_budget(root: Path):
 def test_a_run_keeps_bytecode_and_only_a_whole_one_is_judged(monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.delenv("SHROFF_TEST_BUDGETS", raising=False)
-    whole = suite.environment(Path("times"), is_long=False, is_part=False)
+    whole = suite.environment(Path("times"), None, is_part=False)
 
     assert "PYTHONDONTWRITEBYTECODE" not in whole
-    assert whole["SHROFF_TEST_BUDGETS"] == "1"
-    assert "SHROFF_TEST_BUDGETS" not in suite.environment(Path("times"), is_long=False, is_part=True)
-    assert suite.environment(Path("times"), is_long=True, is_part=False)["SHROFF_TEST_PROFILE"] == "long"
+    assert whole["SHROFF_TEST_BUDGETS"] == "all"
+    assert suite.environment(Path("times"), "quick", is_part=False)["SHROFF_TEST_BUDGETS"] == "quick"
+    assert "SHROFF_TEST_BUDGETS" not in suite.environment(Path("times"), None, is_part=True)
+    assert suite.environment(Path("times"), "long", is_part=False)["SHROFF_TEST_PROFILE"] == "long"
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from shroff.decisions.training import NOT_DECIDED, Steps
 from shroff.errors import UsageError
 from tests.unit.learnable import FILES, make_project, write_days
 
+pytestmark = pytest.mark.slow  # its tests train models
+
 DAYS = 16
 
 

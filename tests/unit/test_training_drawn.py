@@ -30,6 +30,8 @@ from tests.unit.test_exploring import policy
 from tests.unit.test_models_evaluation import by_input
 from tests.unit.training_rows import noisy_set, settings
 
+pytestmark = pytest.mark.slow  # its tests train models
+
 COUNT = 80
 
 

@@ -261,6 +261,7 @@ def write(log: MemoryLog, folder: Path, definitions: Definitions | None = None) 
     return {name: (folder / name).read_bytes() for name in (ROWS, LABELS, MANIFEST)}
 
 
+@pytest.mark.slow
 def test_written_twice_a_set_has_the_same_bytes(tmp_path: Path) -> None:
     log = log_of(*payments_and_labels())
     other = MemoryLog()

@@ -23,6 +23,8 @@ from shroff.models.folds import final_window, rows_of, windows_of
 from shroff.models.sets import FRAUD
 from tests.unit.learnable import FILES, make_project, write_days
 
+pytestmark = pytest.mark.slow  # its tests train models
+
 DAYS = 16
 AS_OF = "2026-03-15"
 SETS = ("rows.parquet", "labels.parquet")

@@ -29,6 +29,7 @@ def test_a_file_has_one_turn_however_it_is_named(tmp_path: Path, monkeypatch: py
     assert turn_of(tmp_path / "other.db") is not turn
 
 
+@pytest.mark.slow
 def test_a_turn_that_nobody_has_any_more_is_forgotten(tmp_path: Path):
     turn_of(tmp_path / "log.db")
     gc.collect()

@@ -316,6 +316,7 @@ def again(log: MemoryLog) -> MemoryLog:
     return MemoryLog(log.store)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["", "A", "B", "C"])), max_size=14), st.integers(1, 5))
 def test_batches_of_any_size_take_the_same_events_and_files_give_the_same(rows, size):
     of = project()

@@ -28,6 +28,8 @@ from shroff.web.service import Limits, Service
 from shroff.web.table import ROUTES
 from tests.webs import Asker, asker
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 PAYMENT = {

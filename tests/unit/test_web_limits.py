@@ -84,6 +84,7 @@ def test_beyond_the_most_connections_the_one_that_is_idle_longest_makes_room(ban
     asyncio.run(whole())
 
 
+@pytest.mark.slow
 def test_requests_sent_without_waiting_are_kept_few_at_a_time_and_all_answered(bank, monkeypatch):
     waiting: list[int] = []
     feed = protocol.Patient._feed
@@ -103,6 +104,7 @@ def test_requests_sent_without_waiting_are_kept_few_at_a_time_and_all_answered(b
     assert 0 < max(waiting) <= protocol._FED_BYTES // len(LIVE) + 1
 
 
+@pytest.mark.slow
 def test_an_answer_that_nobody_takes_is_given_up(bank, monkeypatch):
     monkeypatch.setattr(protocol, "STALLED_S", 0.05)
     lost, was_lost = asyncio.Event(), protocol.Patient.connection_lost
@@ -129,6 +131,7 @@ def test_a_refused_request_waits_behind_the_answer_before_it(bank):
     run(bank, steps)
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_refused_request_is_discarded_piece_by_piece(bank, monkeypatch):
     pieces: list[protocol.Patient] = []
     discard = protocol.Patient._discard
@@ -158,6 +161,7 @@ def test_the_rest_of_a_refused_request_is_discarded_piece_by_piece(bank, monkeyp
 # ---- drafts, in processes of their own
 
 
+@pytest.mark.slow
 def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too_long(bank):
     project = app.open_exactly(bank)
     with closing(Checkers(project)) as checkers:
@@ -227,6 +231,7 @@ def test_of_the_threads_that_all_share_one_sender_has_only_some():
     asyncio.run(steps())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [(service, "READS_OF_SENDER_MAX"), (asgi, "OF_SENDER_MAX")])
 def test_a_sender_of_whom_too_much_is_not_answered_yet_is_told_so(bank, monkeypatch, limit):
     monkeypatch.setattr(*limit, 0)

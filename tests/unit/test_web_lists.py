@@ -301,6 +301,7 @@ def test_a_day_of_a_form_is_its_begin_in_utc(text, wanted):
     assert instant(text) == wanted
 
 
+@pytest.mark.slow
 def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
     with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("second_person: [lists]\n")
@@ -349,6 +350,7 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
     asyncio.run(whole())
 
 
+@pytest.mark.slow
 def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
     with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("second_person: [lists]\n")

@@ -24,6 +24,8 @@ from shroff.web.protocol import Patient
 from tests.unit.test_web import PAYMENT, payment
 from tests.webs import Asker, asker
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
 PATH = "/api/v1/events/payment"
 Answer = tuple[int, dict[str, str], bytes]

@@ -729,6 +729,7 @@ def health(trouble: Trouble | None = None, attempts: int = 0) -> SinkHealth:
 # ---- saving state
 
 
+@pytest.mark.slow
 def test_state_is_saved_after_so_many_places_while_the_work_goes_on(tmp_path):
     place, undisturbed, feed = Place(tmp_path / "1"), Place(tmp_path / "2"), topic(400)
     options = Options(batch_size=20, until_idle_s=0.0, snapshot_places=50)
