@@ -113,7 +113,56 @@ def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
         assert not bank.project.office().renew()
 
 
-def test_a_first_sink_is_told_though_nothing_beside_the_definitions_was_there(tmp_path):
+TABLE = "{ sql: { url: 'sqlite:///%s.db', table: decisions } }"
+
+
+def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    beside = app.open_exactly(tmp_path)  # which stands by
+    before = beside.systems
+    with running(bank), beside.reading() as log:
+        assert beside.follow_active(log) == ""
+        settings = FILES["shroff.yaml"] + "sessions: { idle: 5m }\nhttp: { timeout: 3s }\n"
+        write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'} }}\n")
+        assert (beside.follow_active(log), beside.systems) == ("", before)  # nobody applied it
+        found = app.open_exactly(tmp_path).apply()
+
+        assert {takes for *_, takes in changed(found)} == {NOW}
+        assert [one.name for one in bank.project.routes()] == ["table"]
+        assert bank.project.systems.sessions.idle_ms == 300_000
+        assert beside.systems == before
+        assert beside.follow_active(log) == ""
+        assert (beside.systems, active(bank)[0]) == (bank.project.systems, OK)
+
+        for secret in ("'${NO_SUCH_NAME}'", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
+            hook = f"{{ webhook: {{ url: 'http://localhost:9/', secret: {secret} }} }}"
+            write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'}, hook: {hook} }}\n")
+            found = app.open_exactly(tmp_path).apply()
+            assert ("NO_SUCH_NAME" in found.why_not) == ("NO_SUCH_NAME" in secret)
+            assert ("hook" in bank.project.systems.sinks) == (not found.why_not)
+
+        write(bank, "shroff.yaml", f"{settings.replace('3s', '4s')}lake: ./l\n")
+        assert changed(app.open_exactly(tmp_path).apply()) == [
+            ("shroff.yaml: http", "changed", RESTART),  # a lake in a bucket is open by it
+            ("shroff.yaml: lake", "added", RESTART),
+            ("shroff.yaml: sinks", "removed", NOW),
+        ]
+        assert bank.project.systems.http.text("timeout") == "3s"
+
+
+def test_whoever_takes_over_has_the_settings_that_were_applied_meanwhile(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    assert not bank.project.systems.sinks
+    write(bank, "shroff.yaml", FILES["shroff.yaml"] + f"sinks: {{ table: {TABLE % 'a'} }}\nlake: ./l\n")
+    app.open_exactly(tmp_path).apply()
+    with running(bank):
+        assert list(bank.project.systems.sinks) == ["table"]
+        assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
+
+
+def test_a_first_setting_is_told_though_nothing_beside_the_definitions_was_there(tmp_path):
     bank = Bank(tmp_path)
     for notice_ in (tmp_path / "notices").iterdir():
         notice_.unlink()
@@ -121,10 +170,10 @@ def test_a_first_sink_is_told_though_nothing_beside_the_definitions_was_there(tm
     write(bank, "rules/large.yaml", RULE.replace("  notify: customer\n", ""))
     bank.project = app.open_exactly(tmp_path)
     with running(bank):
-        write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\nweb: { name: Small }\n")
+        write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\nsnapshots: { every: 5m }\n")
 
-        assert changed(app.open_exactly(tmp_path).apply()) == [("shroff.yaml: web", "added", RESTART)]
-        assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: web")
+        assert changed(app.open_exactly(tmp_path).apply()) == [("shroff.yaml: snapshots", "added", RESTART)]
+        assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: snapshots")
 
 
 def test_event_types_take_a_restart_and_apply_says_so(tmp_path):

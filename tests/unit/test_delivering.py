@@ -13,7 +13,7 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.streams import delivering as module
 from shroff.streams.delivering import Courier, Route, first_offsets, source_of, trouble_of
 from shroff.streams.delivering_rows import flag_body, flags, parts
-from shroff.streams.delivery import Delivery, delivering, record
+from shroff.streams.delivery import Delivery, couriers_of, delivering, record
 from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
 from shroff.testing.rows import NOW_MS, flag, payments, stuck
@@ -555,6 +555,43 @@ def test_a_sink_that_hangs_holds_up_neither_the_writer_nor_another_sink(bank):
 
     assert len(hung.rows) == 3
     assert [int(bank.log.offset(source_of(name), "")) for name in ("slow", "decided")] == [3, 3]
+
+
+def test_a_change_begins_and_ends_sinks_where_they_are_and_leaves_the_others_alone(bank):
+    go_on = threading.Event()
+    kept, gone, added, before, after = Place(), Place(), Place(), Place(), Place()
+
+    class Hangs(PlainSink):
+        def send(self, rows):
+            found = super().send(rows)
+            go_on.wait(30)
+            return found
+
+    def routes(*given):
+        found = [Route(name, lambda kind=kind, to=to: kind(to), settings=id(to)) for name, kind, to in given]
+        return couriers_of(found, bank.log, bank.reader, lambda: NOW_MS)
+
+    def arrived(place):
+        return sorted(one.seq for one in place.rows.values())
+
+    begun = [("kept", PlainSink, kept), ("gone", PlainSink, gone), ("moved", Hangs, before)]
+    delivery = Delivery(routes(*begun), lambda moved: record(bank.log, moved))
+    bank.pay(3)
+    delivery.tend()
+    wait_for(lambda: arrived(kept) == arrived(gone) == arrived(before) == [1, 2, 3])
+
+    delivery.change(routes(("kept", PlainSink, kept), ("moved", PlainSink, after), ("added", PlainSink, added)))
+    bank.pay(2)
+    delivery.tend()
+    wait_for(lambda: arrived(kept) == arrived(added) == [1, 2, 3, 4, 5])
+    assert (after.opened, arrived(after)) == (0, [])  # the one before has it in hand
+    go_on.set()
+    wait_for(lambda: delivery.tend() or arrived(after) == [4, 5])
+    delivery.finish(5)
+
+    assert (arrived(before), arrived(gone), gone.closed, kept.opened) == ([1, 2, 3], [1, 2, 3], gone.opened, 1)
+    places = [int(bank.log.offset(source_of(name), "")) for name in ("kept", "gone", "moved", "added")]
+    assert places == [5, 3, 5, 5]
 
 
 def test_the_end_of_the_block_delivers_what_is_there_and_records_it(bank):

@@ -314,7 +314,7 @@ def test_a_session_that_nobody_uses_ends_and_one_that_is_used_lasts_a_day(desk, 
 
 
 def test_a_project_says_for_how_long_somebody_stays_signed_in(desk, ann, clock):
-    short = replace(desk, times=SessionTimes(idle_ms=60_000, lasts_ms=100_000))
+    short = replace(desk, times_now=lambda: SessionTimes(idle_ms=60_000, lasts_ms=100_000))
     used, left = signed(short), signed(short)
 
     assert used.ends_at_ms == NOW_MS + 100_000

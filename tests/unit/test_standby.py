@@ -42,6 +42,9 @@ class Place:
     def definitions(self) -> Definitions:
         return definitions(self.files)
 
+    def follow(self, log: Log) -> str:
+        return ""
+
 
 class Beside:
     """A standby on a thread of its own."""

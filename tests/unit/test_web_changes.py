@@ -12,7 +12,7 @@ from shroff.people.store import rows_of
 from shroff.web.changes import keep_applied
 from shroff.web.gate import gate_of
 from tests.telling import FILES, Bank, payment
-from tests.webs import Asker, Browser, asker, let_in
+from tests.webs import PASSWORD, Asker, Browser, asker, let_in
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +73,41 @@ def test_the_page_shows_the_difference_and_then_applies_it(tmp_path):
             assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
             acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.apply"]
             assert [(one.via, one.after) for one in acts] == [("web", '{"files":["rules/large.yaml"]}')]
+
+    asyncio.run(steps())
+
+
+def test_web_settings_that_are_applied_count_from_the_next_request_on(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    sign_in = "sign_in: { oidc: { issuer: 'http://127.0.0.1:9', client_id: x, roles: { team: analyst } } }\n"
+    moved = (
+        FILES["shroff.yaml"].replace("answer.bank", "new.bank").replace("name: Small Bank }", "proxies: [10.0.0.9] }")
+    )
+
+    async def steps() -> None:
+        async with asker(tmp_path, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
+            browser, service = Browser(asks), asks.service
+            await let_in(asks, browser)
+            (tmp_path / "shroff.yaml").write_text(moved + sign_in + "sessions: { idle: 15m, lasts: 8h }\n")
+            shown = (await browser.get("/changes")).body.decode()
+            assert "takes effect when the service is restarted" not in shown
+            assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()
+            (etag,) = re.findall('name="etag" value="([0-9a-f]+)"', shown)
+            assert (await browser.post("/changes", {"etag": etag, "csrf": await browser.csrf()})).status == 303
+
+            assert "127.0.0.1" in (await Browser(asks).get("/login")).body.decode()
+            assert service.address.public == Browser(asks).origin == "https://new.bank.example"
+            assert service.proxies.has("10.0.0.9")
+            found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+            assert found.status == 403, "the form is of the address before"
+            browser.origin = "https://new.bank.example"
+            found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+            assert (found.status, "Max-Age=28800" in found.cookies[0]) == (303, True)
+            assert service.desk.times.idle_ms == 15 * 60_000
+            (tmp_path / "shroff.yaml").write_text(moved)
+            await asyncio.to_thread(asks.service.project.apply)
+            assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()
 
     asyncio.run(steps())
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -53,6 +54,10 @@ def run(folder: Path, steps: Steps) -> None:
             await steps(asks, Browser(asks))
 
     asyncio.run(whole())
+
+
+def use(asks: Asker, provider: OidcProvider) -> None:
+    asks.service.by_settings = replace(asks.service.by_settings, provider=provider)
 
 
 async def begun(browser: Browser, back: str = "/") -> str:
@@ -167,7 +172,7 @@ def test_clocks_may_differ_by_a_minute_and_no_more(bank, issuer, ahead_s, is_let
     told = {"issuer": issuer, "client_id": "shroff", "secret": "s3cret", "claim": "groups", "roles": roles}
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        asks.service.provider = OidcProvider(**told, now_s=lambda: time.time() + ahead_s)
+        use(asks, OidcProvider(**told, now_s=lambda: time.time() + ahead_s))
         found = await browser.get(await at_provider(await begun(browser), "ann"))
         assert found.status == (303 if is_let_in else 403)
         assert await signed_in(browser) == is_let_in
@@ -199,7 +204,7 @@ def test_a_provider_that_is_away_is_told_on_the_page_to_sign_in_by(bank):
     }
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        asks.service.provider = OidcProvider(**told)
+        use(asks, OidcProvider(**told))
         found = await browser.get(BEGIN)
         assert found.status == 503
         assert "cannot be reached" in found.body.decode()

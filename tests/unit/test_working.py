@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -24,7 +24,6 @@ from shroff.decisions.snapshots import restore
 from shroff.decisions.working import Worker
 from shroff.decisions.working_careful import IN_A_ROW_MAX
 from shroff.decisions.working_counts import Latencies
-from shroff.decisions.working_delivery import Outflow
 from shroff.decisions.working_options import Options
 from shroff.decisions.writer import Writer
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
@@ -63,6 +62,9 @@ class Place:
     def definitions(self) -> Definitions:
         return definitions(self.files)
 
+    def follow(self, log: Log) -> str:
+        return ""
+
     def intake(self) -> Intake:
         found = definitions(self.files)
         return Intake(found.events, found.settings, None)
@@ -83,8 +85,6 @@ class Place:
 
     def tend(self) -> None:
         self.deliveries.append("tended")
-
-    is_over = False
 
     def health(self, last_seq: int) -> Sequence[SinkHealth]:
         return self.sinks
@@ -684,18 +684,6 @@ def test_a_worker_beside_another_process_that_delivers_decides_all_the_same(plac
 
     assert (work.counts.decisions, place.deliveries) == (50, [])
     assert told == ["nothing is delivered from here for now: process 7 delivers"]
-
-
-def test_delivery_begins_anew_where_other_notices_are_active(place):
-    with ExitStack() as held:
-        outflow = Outflow(place.log, place.delivering, held, print)
-        outflow.attend(0.0)
-        outflow.attend(1.0)
-        place.is_over = True
-        outflow.attend(2.0)
-        place.is_over = False
-
-    assert place.deliveries == ["begun", "tended", "ended", "begun", "ended"]
 
 
 def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_when_it_goes_on(place, monkeypatch):

@@ -47,7 +47,7 @@ def apply(session: Session, only_looks: bool) -> int:
         rows = [(one.file, one.change, one.takes) for one in done.changed]
         lines += [table(rows, ("file", "change", "takes effect"))]
     if done.why_not:
-        lines.append(f"Not active: {done.why_not}.")
+        lines.append(f"Not active: {done.why_not.rstrip('.')}.")
     elif only_looks or not done.changed:
         lines.append(
             f"{many(len(done.changed), 'change')} that {'is' if len(done.changed) == 1 else 'are'} not active."

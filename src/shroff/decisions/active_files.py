@@ -27,7 +27,9 @@ NOTICES: Final = "notices/"
 CALLS: Final = "calls.yaml"
 BESIDE: Final = (NOTICES, CALLS)
 SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
-LIVE: Final = ("mail", "second_person")  # settings that a running service takes up
+# Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
+LIVE: Final = ("mail", "second_person", "sinks", "online", "web", "sessions", "sign_in", "http")
+_OPEN_BY_HTTP: Final = ("source", "lake", "snapshots")
 NOW: Final = "now"
 RESTART: Final = "restart"
 _YAML_NAMES: Final = {"keep_ms": "keep"}
@@ -49,10 +51,14 @@ class Change:
 
 @dataclass(slots=True)
 class Taken:
-    """The notices and texts that this process works with, and how often it took up others. None: those of the files."""
+    """The notices and texts that this process works with, and how often it took up others, or other settings.
+
+    None: those of the files.
+    """
 
     number: int = 0
     files: Mapping[str, str] | None = field(default=None, repr=False)
+    followed: Mapping[str, str] | None = field(default=None, repr=False)  # what the log kept when it was last followed
 
 
 def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
@@ -73,9 +79,16 @@ def notice_files(files: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 
-def is_live(name: str) -> bool:
-    """Whether a running service takes up a file or a setting that no version has."""
+def is_live(name: str, *kept: Mapping[str, str]) -> bool:
+    """Whether a running service takes up a file or a setting that no version has, by what is kept before and after."""
+    if name == f"{SETTING}http" and any(one.get(SETTING + other) for one in kept for other in _OPEN_BY_HTTP):
+        return False
     return name.startswith(NOTICES) or name in {SETTING + one for one in LIVE}
+
+
+def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems:
+    """The settings of a service that runs, once it took up those of the files."""
+    return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
 
 
 def taken_up(log: Log, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
@@ -85,7 +98,7 @@ def taken_up(log: Log, now: Mapping[str, str], *, is_running: bool) -> list[Offs
     return begun + [
         Offset(ACTIVE, name, now.get(name, ""))
         for name in sorted({*now, *before} - {BEGUN})
-        if now.get(name, "") != before.get(name, "") and (is_live(name) or not is_running)
+        if now.get(name, "") != before.get(name, "") and (not is_running or is_live(name, before, now))
     ]
 
 
@@ -110,7 +123,10 @@ def changes(
     offsets = log.offsets(ACTIVE)
     known = {name: text for name, text in offsets.items() if text and name != BEGUN}
     if offsets:
-        found += [replace(one, takes=NOW if is_live(one.file) else RESTART) for one in _compared(known, now, RESTART)]
+        found += [
+            replace(one, takes=NOW if is_live(one.file, known, now) else RESTART)
+            for one in _compared(known, now, RESTART)
+        ]
     return found
 
 

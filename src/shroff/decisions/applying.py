@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from shroff import config
 from shroff.decisions.active_files import (
+    ACTIVE,
     BESIDE,
     NOTICES,
     RESTART,
+    SETTING,
     Change,
     Taken,
     active_seq,
@@ -19,6 +22,7 @@ from shroff.decisions.active_files import (
     changes,
     is_live,
     notice_files,
+    renewed,
     taken_up,
 )
 from shroff.decisions.deeds import Deed
@@ -26,6 +30,7 @@ from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.loading import MadeOnce
 from shroff.decisions.progress import unheard
+from shroff.errors import DefinitionError, UsageError
 from shroff.events.systems import Systems
 from shroff.streams.log import Batch, Log, Offset
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from shroff.decisions.read_once import ReadOnce
     from shroff.decisions.writer import Writer
     from shroff.events.avro_wire import AvroDecoder
+    from shroff.people.oidc import Provider
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 
@@ -50,12 +56,21 @@ class Applied:
     why_not: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Afresh:
+    """A project whose files were read anew, and what they have beside versions."""
+
+    project: Applying
+    beside: Mapping[str, str]
+
+
 class Applying(Deliveries):
     """The files of a project, and which of them are active."""
 
     __slots__ = ()
 
     taken: Taken
+    served_at: str
     read_once: ReadOnce
     _loaded: MadeOnce[Loaded]
     _systems: MadeOnce[Systems]
@@ -77,6 +92,10 @@ class Applying(Deliveries):
     @abstractmethod
     def afresh(self) -> Self:
         """The same project, its files read anew."""
+
+    @abstractmethod
+    def open_provider(self) -> Provider | None:
+        """The OpenID provider by which people sign in. Raises: UsageError."""
 
     @abstractmethod
     def _avro_decoder(self) -> AvroDecoder | None:
@@ -108,7 +127,9 @@ class Applying(Deliveries):
         found = changes(log, definitions, self.beside(), self.load_active)
         if not (self.is_parted or self.places.lane is not None):
             return found
-        return [replace(one, takes=RESTART) if is_live(one.file) else one for one in found]  # lanes are told versions
+        return [
+            replace(one, takes=RESTART) if one.file.startswith((NOTICES, SETTING)) else one for one in found
+        ]  # lanes are told versions
 
     def file_stamps(self) -> list[tuple[str, int, int]]:
         """What shows that a file of the project has changed."""
@@ -157,13 +178,14 @@ class Applying(Deliveries):
     def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> Inbox:
         from shroff.decisions.inbox import Inbox
 
-        loaded: list[Applying] = []
+        loaded: list[_Afresh] = []
 
         def load() -> Definitions:
-            loaded[:] = [self.afresh()]
-            definitions = loaded[0].checked()
+            fresh = self.afresh()
+            definitions = fresh.checked()
             definitions.require_models()
-            loaded[0].check_telling()
+            loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, fresh.beside())]
+            fresh.check_telling()
             return definitions
 
         def took_up() -> list[Offset]:
@@ -172,20 +194,61 @@ class Applying(Deliveries):
         return Inbox(log, writer, self.hasher, load, lambda: self.open_log(read_only=True), self._avro_decoder, took_up)
 
     def begin_active(self, log: Log) -> None:
-        """Note in the log what this process begins with. Raises: as the log's `append`."""
-        files = config.read_files(self.places.folder, [], BESIDE)
-        self.taken.files = notice_files(files)
-        offsets = taken_up(log, beside(files, self.systems), is_running=False)
+        """Note in the log what this process begins with: what it takes up is as in the files, which others may have
+        had applied since it was started. Raises: as the log's `append`.
+        """
+        with suppress(UsageError, DefinitionError):  # it goes on with what it has, and says so by what it notes
+            self._take_over(self._renewed(self.afresh(), log).project.systems)
+        offsets = taken_up(log, self.beside(), is_running=False)
         if offsets:
             log.append(Batch(offsets=offsets))
 
-    def _took_up(self, fresh: Applying, log: Log, *, is_running: bool) -> list[Offset]:
-        """Work with what the files have now; gives what the log is to keep of that."""
-        offsets = taken_up(log, fresh.beside(), is_running=is_running)
-        self._loaded.put(fresh.loaded)
-        if offsets and is_running:
-            now = fresh.systems
-            self._systems.put(replace(self.systems, mail=now.mail, second_person=now.second_person))
-            self.taken.files = config.read_files(self.places.folder, [], (NOTICES,))
+    def follow_active(self, log: Log) -> str:
+        """Take up what the process that writes the log has made active, once the files are as they were then.
+
+        Gives why it cannot, empty where it can. Cost: one query; reading the files where something else is active.
+        """
+        active = log.offsets(ACTIVE)
+        if not active or active == self.taken.followed:
+            return ""
+        fresh = self.afresh()
+        now = fresh.beside()
+        if any(now.get(name, "") != text for name, text in active.items() if is_live(name, active, now)):
+            return ""
+        self.taken.followed = active
+        try:
+            self._take_over(self._renewed(fresh, log).project.systems)
+        except (UsageError, DefinitionError) as error:
+            return f"settings that are active now are not taken up here: {error}"
+        return ""
+
+    def _renewed(self, fresh: Applying, log: Log) -> _Afresh:
+        """The project with its files read anew, by the settings that this process has once it took those up.
+
+        Raises: UsageError where something of it cannot be opened by them, such as a variable that is not set here.
+        """
+        now = fresh.beside()
+        systems = renewed(self.systems, fresh.systems, log.offsets(ACTIVE), now)
+        fresh._systems.put(systems)
+        if systems != self.systems:
+            fresh.routes()
+            if self.served_at:
+                _ = systems.public_url
+                fresh.open_provider()
+        return _Afresh(fresh, now)
+
+    def _take_over(self, systems: Systems) -> None:
+        """Work with these settings from now on, and with the notices that the files have."""
+        files = notice_files(config.read_files(self.places.folder, [], (NOTICES,)))
+        if (systems, files) != (self.systems, self.taken.files):
+            self._systems.put(systems)
+            self.taken.files = files
             self.taken.number += 1
+
+    def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
+        """Work with what the files have now; gives what the log is to keep of that."""
+        offsets = taken_up(log, found.beside, is_running=is_running)
+        self._loaded.put(found.project.loaded)
+        if offsets and is_running:
+            self._take_over(found.project.systems)
         return offsets

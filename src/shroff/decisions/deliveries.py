@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff import config
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from shroff.decisions.active_files import Taken
     from shroff.decisions.outbox import SinkState
-    from shroff.streams.delivering import Moved, Route, SinkHealth
+    from shroff.streams.delivering import Courier, Moved, Route, SinkHealth
     from shroff.streams.delivery import Delivery
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink import Sink
@@ -42,35 +41,55 @@ class Telling(Protocol):
         """Have all that is due tried once before it ends."""
 
 
-@dataclass(frozen=True, slots=True)
 class Outgo:
-    """All that leaves beside the log: what sinks get, and what people are told."""
+    """All that leaves beside the log: what sinks get, and what people are told, by the settings that are active.
 
-    log: Log
-    delivery: Delivery
-    telling: Telling | None
-    changed: Callable[[], bool]
+    Args:
+        couriers: Gives what carries to the sinks that are active now.
+        held: Holds what tells people; is closed at the end.
+    """
 
-    @property
-    def is_over(self) -> bool:
-        """Whether other notices are active now, for which other threads are needed."""
-        return self.changed()
+    def __init__(
+        self,
+        project: Deliveries,
+        log: Log,
+        delivery: Delivery,
+        couriers: Callable[[], Sequence[Courier]],
+        held: ExitStack,
+    ) -> None:
+        self._project, self._log, self._delivery, self._held = project, log, delivery, held
+        self._couriers = couriers
+        self._taken = project.taken.number
+        self._telling: Telling | None = None
+        self._tell_people()
 
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
-        self.delivery.tend()
-        if self.telling is not None:
-            self.telling.tend(self.log)
+        if self._taken != self._project.taken.number:
+            self._taken = self._project.taken.number
+            self._delivery.change(self._couriers())
+            self._tell_people()
+        self._delivery.tend()
+        if self._telling is not None:
+            self._telling.tend(self._log)
 
     def finish_all(self) -> None:
         """Have all that is due tried once before it ends."""
-        if self.telling is not None:
-            self.telling.finish_all()
+        if self._telling is not None:
+            self._telling.finish_all()
 
     def health(self, last_seq: int) -> list[SinkHealth]:
         """How each is doing, where the log ends at this place."""
-        told = [] if self.telling is None else [self.telling.health()]
-        return [*self.delivery.health(last_seq), *told]
+        told = [] if self._telling is None else [self._telling.health()]
+        return [*self._delivery.health(last_seq), *told]
+
+    def _tell_people(self) -> None:
+        """Begin to tell where there is somebody to be told now, and end where there is nobody any more."""
+        if self._project.tells() != (self._telling is not None):
+            self._held.close()
+            self._project.begin_telling(self._log)
+            telling = self._project.telling(self._log, lambda: self._delivery.health(0))
+            self._telling = self._held.enter_context(telling)
 
 
 TRIES: Final = 3  # of a delivery by hand, for each sink
@@ -106,10 +125,6 @@ class Deliveries(Additions):
         """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
 
     @abstractmethod
-    def told_by(self) -> Hashable:
-        """What delivery stands on beside sinks."""
-
-    @abstractmethod
     def tells(self) -> bool:
         """Whether there are notices, or rules that name somebody to be told."""
 
@@ -139,9 +154,11 @@ class Deliveries(Additions):
                 return self.open_sink(outside, settled)
 
             opened().close()  # so that what can never be is told before anything runs
-            from_now = system.text("start", "now" if system.kind == "webhook" else "first") == "now"
+            is_called = system.kind == "webhook"
+            from_now = system.text("start", "now" if is_called else "first") == "now"
             outcomes = frozenset(system.options.get("outcomes", ()))
-            found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now))
+            by = outside, settled, self.systems.http if is_called else None
+            found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
         online = self.online_route()
         return [*found, *([] if online is None else [online]), *self.notice_routes()]
 
@@ -162,36 +179,20 @@ class Deliveries(Additions):
 
         Raises: LogBusyError where another process delivers on this machine; as `routes`.
         """
-        from shroff.streams.delivery import begin, delivering
+        from shroff.streams.delivery import begin, couriers_of, delivering
+
+        def couriers() -> list[Courier]:
+            return couriers_of(self.routes(), log, self._reader, self.now_ms)
 
         routes = self.routes()
         begin(routes, log)
         self.begin_telling(log)
-        begun: list[Delivery] = []
-
-        def others() -> list[SinkHealth]:
-            return [one for delivery in begun for one in delivery.health(0)]
-
         with (
             config.delivering(self.places),
-            self.telling(log, others) as telling,  # ends last: delivery brings notices on decisions
+            ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
             delivering(routes, log, self._reader, self.now_ms) as delivery,
         ):
-            begun.append(delivery)
-            yield Outgo(log, delivery, telling, self.told_otherwise())
-
-    def told_otherwise(self) -> Callable[[], bool]:
-        """What says whether delivery stands on other notices than now. Cost: nothing until others become active."""
-        number, by = self.taken.number, self.told_by()
-
-        def changed() -> bool:
-            nonlocal number
-            if number == self.taken.number:
-                return False
-            number = self.taken.number
-            return by != self.told_by()
-
-        return changed
+            yield Outgo(self, log, delivery, couriers, held)
 
     def deliver(
         self, waits: Waits = unheard, told: Callable[[list[SinkHealth]], None] | None = None

@@ -107,7 +107,12 @@ class OnlineViews(ABC):
         """What carries features to where other services read them; None where the project names no such place."""
         from shroff.streams.delivering import Route
 
-        return None if self.systems.online is None else Route(ROUTE, self._opened_sink)
+        online = self.systems.online
+        return (
+            None
+            if online is None
+            else Route(ROUTE, self._opened_sink, settings=(self.definitions.settings.name, online))
+        )
 
     def _opened_sink(self) -> OnlineSink:
         from shroff.decisions.online_features import OnlineSink

@@ -39,6 +39,9 @@ class Followed(Protocol):
     def definitions(self) -> Definitions:
         """The project's files as they are now. Raises: DefinitionError."""
 
+    def follow(self, log: Log) -> str:
+        """Take up settings that the process which leads this log has made active; gives why not, empty else."""
+
 
 class Standby:
     """Waits for the lead of a log.
@@ -97,6 +100,8 @@ class Standby:
     def _follow(self, until_s: float) -> None:
         """Fold what the log has, until it is time to try for the lead."""
         try:
+            if self._log is not None and (words := self._place.follow(self._log)):
+                self._tell(words)
             while not self._stop.is_set() and time.monotonic() < until_s:
                 if not self._folds_some():
                     self._stop.wait(LOOK_S)

@@ -28,10 +28,6 @@ class Tended(Protocol):
     def finish_all(self) -> None:
         """Have all that is due tried once before it ends, beyond what its end waits for otherwise."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether what is to be told has changed so much that delivery has to begin anew."""
-
 
 class Outflow:
     """The delivery of one time of leading. Another process that delivers on this machine is waited for.
@@ -53,7 +49,7 @@ class Outflow:
             held: Is closed at the end of the work: then delivery comes to an end, too.
         """
         self._log, self._delivering, self._tell = log, delivering, tell
-        self._held = held.enter_context(ExitStack())
+        self._held = held
         self._delivery: Tended | None = None
         self._told = ""
         self._next_s = self._looked_s = 0.0
@@ -62,9 +58,6 @@ class Outflow:
 
     def attend(self, now_s: float) -> None:
         """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""
-        if self._delivery is not None and self._delivery.is_over:
-            self._held.close()
-            self._delivery, self._next_s = None, now_s
         if self._delivery is not None:
             self._delivery.tend()
             if now_s - self._looked_s >= HEALTH_S:

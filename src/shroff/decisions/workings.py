@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from shroff.decisions.working_options import Options
     from shroff.decisions.writer import Writer
     from shroff.events.intake import Intake
-    from shroff.streams.delivering import SinkHealth
     from shroff.streams.lake import Patient
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
@@ -81,6 +80,10 @@ class Workings(SourceViews, Deliveries):
     @abstractmethod
     def running_inbox(self, writer: Writer, log: Log) -> Inbox:
         """What other processes ask of this one, which writes the log."""
+
+    @abstractmethod
+    def follow_active(self, log: Log) -> str:
+        """Take up what the process that writes the log has made active; gives why not, empty else."""
 
     @abstractmethod
     def begin_active(self, log: Log) -> None:
@@ -351,34 +354,14 @@ class _Workplace:
         self.project.begin_active(log)
         return self.project.running_inbox(writer, log)
 
+    def follow(self, log: Log) -> str:
+        return self.project.follow_active(log)
+
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        has_out = self.project.tells() or self.project.routes()
-        return self.project.delivering(log) if has_out else nullcontext(_Nowhere(self.project.told_otherwise()))
+        return self.project.delivering(log)
 
     def now_ms(self) -> int:
         return self.project.now_ms()
-
-
-@dataclass(frozen=True, slots=True)
-class _Nowhere:
-    """Delivery to no sink."""
-
-    changed: Callable[[], bool]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is somebody to be told now."""
-        return self.changed()
-
-    def tend(self) -> None:
-        """Do nothing."""
-
-    def finish_all(self) -> None:
-        """Nothing is due."""
-
-    def health(self, last_seq: int) -> Sequence[SinkHealth]:
-        """Of no sink."""
-        return ()
 
 
 def _at_address(url: str, as_type: str | None) -> System:

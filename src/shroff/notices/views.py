@@ -329,10 +329,6 @@ class NoticeViews:
         if self.tells():
             self.office()
 
-    def told_by(self) -> Hashable:
-        """What delivery stands on beside sinks: where it changes, delivery begins anew."""
-        return self.tells(), tuple((one.name, one.outcomes) for one in self._on_decisions())
-
     def _on_decisions(self) -> list[Notice]:
         return [one for one in self.notices.values() if one.on == "decision"]
 

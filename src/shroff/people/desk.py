@@ -21,14 +21,19 @@ def _now_ms() -> int:
 class Desk:
     """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
 
-    `bytes_of` gives so many random bytes that nobody can guess.
+    `bytes_of` gives so many random bytes that nobody can guess, `times_now` how long sessions last by now.
     """
 
     store: PeopleStore
     now_ms: Callable[[], int] = _now_ms
     bytes_of: Callable[[int], bytes] = secrets.token_bytes
     passwords: Passwords = field(default_factory=Passwords)
-    times: SessionTimes = field(default_factory=SessionTimes)
+    times_now: Callable[[], SessionTimes] = SessionTimes
+
+    @property
+    def times(self) -> SessionTimes:
+        """How long somebody stays signed in, by the settings that are active."""
+        return self.times_now()
 
     def token(self) -> str:
         """A new text of 256 random bits, good for an address and a cookie."""

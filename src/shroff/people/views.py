@@ -63,7 +63,7 @@ class PeopleViews:
         from shroff.people.desk import Desk
 
         with closing(self.open_people()) as store:
-            yield Desk(store, self.now_ms, times=self.systems.sessions)
+            yield Desk(store, self.now_ms, times_now=lambda: self.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
         """Put a request into the inbox of the log, and what it does into the record, in one transaction.

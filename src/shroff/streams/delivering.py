@@ -69,13 +69,15 @@ class Route:
     """What goes to which sink: decisions, or flags, of some outcomes or of all.
 
     `from_now` begins a sink that the log does not know with what comes from then on, else it begins at the first place.
+    `settings` are what `opened` opens it by: routes are equal where all else and these are.
     """
 
     name: str
-    opened: Callable[[], Sink]
+    opened: Callable[[], Sink] = field(compare=False)
     take: str = "decisions"
     outcomes: Collection[str] = ()
     from_now: bool = False
+    settings: object = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ from shroff.decisions.posted import PostReader
 from shroff.decisions.posts import Post, Posts, TurnedAwayError
 from shroff.decisions.progress import unheard
 from shroff.decisions.working_counts import LEADING, RESTORING, Work
-from shroff.errors import ShroffError, TransientError
+from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.web.address import Address
 from shroff.web.backtests import Backtests
 from shroff.web.casekeeping import CaseKeeper
@@ -34,7 +34,7 @@ from shroff.web.health import HealthBoard
 from shroff.web.labels import LabelBoard
 from shroff.web.live import Board
 from shroff.web.metrics import Requests
-from shroff.web.proxies import proxies_of
+from shroff.web.proxies import Proxies, proxies_of
 from shroff.web.rule_looks import RuleLooks
 from shroff.web.streaming import Streams
 from shroff.web.thresholds import Weighings
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from shroff.decisions.answering import Answerer
     from shroff.decisions.writer import Answer, Writer
     from shroff.events.intake import Submission
+    from shroff.events.systems import Systems
     from shroff.people.access import Who
     from shroff.people.audit import Act
     from shroff.people.desk import Desk
@@ -89,6 +90,21 @@ class Limits:
     age_s_max: float = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _BySettings:
+    """What is made of the settings of shroff.yaml; made anew where others are active."""
+
+    systems: Systems
+    address: Address
+    proxies: Proxies
+    provider: Provider | None
+
+    @classmethod
+    def of(cls, systems: Systems, provider: Provider | None) -> Self:
+        """What these settings say. Raises: UsageError for an address that is none."""
+        return cls(systems, Address(systems.public_url), proxies_of(systems.web), provider)
+
+
 class Service:
     """What routes work with.
 
@@ -97,7 +113,7 @@ class Service:
         gate: Knows who asks.
         desk: Where what they do is recorded.
         routes: What can be asked for, for the document that tells it.
-        provider: By which people may sign in, where one is set.
+        provider: By which people may sign in, where one is set, until other settings are active.
         reads_source: Whether the project's live source, where it has one, is read between posts.
         check: Checks drafts, on a thread for checks; in this process where nothing else is given.
         threads: Where reading from the log, and whatever else waits, is done.
@@ -121,14 +137,14 @@ class Service:
         self.check_draft = check or partial(check_of, project)
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
-        self.address, self.proxies = Address(project.systems.public_url), proxies_of(project.systems.web)
+        self.by_settings = _BySettings.of(project.systems, provider)
         self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = Shares(self._readers, 1), limits or Limits()
         self._identities = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
-        self._stands_by, self.tell, self.routes, self.provider = stands_by, tell, routes, provider
+        self._stands_by, self.tell, self.routes = stands_by, tell, routes
         self._reads_source = reads_source
         self.confirming = project.confirming()
         self.strangers = Pace(STRANGERS_RATE)
@@ -155,6 +171,35 @@ class Service:
         self._error: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held = ExitStack()
+
+    # ---- what the settings say that are active
+
+    @property
+    def address(self) -> Address:
+        """Where browsers reach this service."""
+        return self._active().address
+
+    @property
+    def proxies(self) -> Proxies:
+        """The proxies before this service."""
+        return self._active().proxies
+
+    @property
+    def provider(self) -> Provider | None:
+        """By which people may sign in, where one is set."""
+        return self._active().provider
+
+    def _active(self) -> _BySettings:
+        systems, known = self.project.systems, self.by_settings
+        if systems is not known.systems:
+            try:
+                is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
+                provider = known.provider if is_same else self.project.open_provider()
+                self.by_settings = _BySettings.of(systems, provider)
+            except UsageError as error:  # it was well when it was applied: a file of certificates went meanwhile
+                self.tell(f"settings of the service that are active now are not taken up: {error}")
+                self.by_settings = replace(known, systems=systems)
+        return self.by_settings
 
     # ---- beginning and ending
 
