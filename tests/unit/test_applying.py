@@ -131,7 +131,10 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
         assert {takes for *_, takes in changed(found)} == {NOW}
         assert [one.name for one in bank.project.routes()] == ["table"]
         assert bank.project.systems.sessions.idle_ms == 300_000
-        assert beside.systems == before
+        applied = (tmp_path / "shroff.yaml").read_text()
+        write(bank, "shroff.yaml", FILES["shroff.yaml"] + "sessions: { idle: 6m }\n")
+        assert (beside.follow_active(log), beside.systems) == ("", before)  # nobody applied that
+        write(bank, "shroff.yaml", applied)
         assert beside.follow_active(log) == ""
         assert (beside.systems, active(bank)[0]) == (bank.project.systems, OK)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from shroff import app, config
 from shroff.cli.main import run
+from shroff.decisions.active_files import ACTIVE, NOW
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.draft import REFUSED, TAKEN, Answer
 from shroff.decisions.lane_work import told
@@ -334,6 +336,31 @@ def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     with lane.reading() as log:
         assert log.personal("payment", ["p-1"]) == {}
+
+
+@pytest.mark.slow
+def test_settings_are_taken_up_by_every_lane_whether_it_runs_or_not(tmp_path: Path) -> None:
+    project = lanes_at(tmp_path)
+    first, second = project.lane(0), project.lane(1)
+    with second.writing() as (_, log):
+        second.begin_active(log)
+    with first.writing() as (writer, log):
+        first.begin_active(log)
+        with closing(first.running_inbox(writer, log)) as inbox, inbox.attended():
+            with (tmp_path / "shroff.yaml").open("a") as file:
+                file.write("sinks: { table: { sql: { url: 'sqlite:///out.db', table: decisions } } }\n")
+            (tmp_path / "notices").mkdir()
+            (tmp_path / "notices/away.yaml").write_text("on: failure\nto: [a@b.example]\n")
+            found = app.open(tmp_path).apply()
+
+        assert [(one.file, one.takes) for one in found.changed] == [
+            ("notices/away.yaml", NOW),
+            ("shroff.yaml: sinks", NOW),
+        ]
+        assert (found.why_not, list(first.systems.sinks), list(first.notices)) == ("", ["table"], ["away"])
+    assert app.open(tmp_path).unapplied() == []
+    with second.reading() as log:
+        assert "shroff.yaml: sinks" in log.offsets(ACTIVE)
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ import pytest
 
 from shroff import app, config, webhooks
 from shroff.cli.main import run
-from shroff.decisions.inbox import tend_outbox
+from shroff.decisions.inbox import ADOPT, tend_outbox
 from shroff.decisions.outbox import OUTBOX, key_of, moved_request
 from shroff.decisions.posts import Posts
+from shroff.decisions.writer import Writer
 from shroff.errors import LogBusyError, UsageError
 from shroff.notices.raising import BEGUN, SOURCE
 from shroff.streams.delivering import THROUGH, Moved, source_of
@@ -192,6 +193,48 @@ def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project)
 
     assert [one.lag for one in project.sink_states()] == [0, 0]
     assert [one.sent for one in project.deliver()] == [0, 0]
+
+
+def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
+    wait = threading.Event()
+
+    def delivered() -> None:
+        for _ in range(2_000):
+            delivery.tend()
+            if not any(one.lag for one in delivery.health(log.last_seq())):
+                return
+            wait.wait(0.01)
+        raise AssertionError("it does not come")
+
+    def applied(sinks: str) -> None:
+        (project.places.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
+        inbox.replied(log.ask(ADOPT, b"null", 0))
+        delivery.tend()
+
+    with project.writing() as (writer, log), project.delivering(log) as delivery:
+        project.begin_active(log)
+        with closing(project.running_inbox(writer, log)) as inbox:
+            take(project, writer, 1)
+            delivered()
+            applied(SINKS.replace('out.db", table: decisions', 'other.db", table: decisions'))
+            take(project, writer, 2)
+            delivered()
+            applied("")
+            take(project, writer, 3)
+            applied(SINKS)
+            delivered()
+
+    assert rows(project, "SELECT id FROM decisions") == [("p1",), ("p3",)]
+    with closing(sqlite3.connect(project.places.folder / "other.db")) as other:
+        assert other.execute("SELECT id FROM decisions").fetchall() == [("p2",)]
+    assert [(one.name, one.lag) for one in project.sink_states()] == [("table", 0), ("flagged", 0)]
+
+
+def take(project: app.Project, writer: Writer, number: int) -> None:
+    """Take one payment into the log."""
+    (fields,) = events(number, 1)
+    intake = project.intake(keeps_hashes=False)
+    writer.write([intake.submit("payment", fields, source="", place="", raw=b"", is_strict=True)])
 
 
 @pytest.mark.parametrize("is_delivered_elsewhere", [False, True])

@@ -29,7 +29,7 @@ class Place:
         self.store = MemoryStore()
         self.snapshots = Snapshots(folder / "snapshots")
         self.files: dict[str, str] = {}
-        self.reads = 0
+        self.reads = self.followed = 0
         self.fails: list[Exception] = []
 
     def open_log(self, *, read_only: bool) -> Log:
@@ -43,7 +43,8 @@ class Place:
         return definitions(self.files)
 
     def follow(self, log: Log) -> str:
-        return ""
+        self.followed += 1
+        return "a setting is not taken up" if self.followed == 1 else ""
 
 
 class Beside:
@@ -94,9 +95,11 @@ def test_it_folds_along_and_goes_on_with_that_state(place):
     for number in range(5):
         leader.write([payment(10 * number + one, number) for one in range(10)])
         wait_for(lambda: beside.standby.seq == log.last_seq())
+    wait_for(lambda: place.followed > 1)
     log.close()
     mine, start = beside.joined()
 
+    assert beside.told.count("a setting is not taken up") == 1
     assert start is not None
     assert start[0].seq == mine.last_seq() == 51
     taken_over = Writer(mine, start[0].engine.definitions, lambda: NOW_MS, start=start)

@@ -21,9 +21,9 @@ NOT_ACTIVE: Final = 1
 def apply(session: Session, only_looks: bool) -> int:
     """Check the project's files, show what changes, and make them the active version.
 
-    Rules, features, policy, lists, tables, notices and their texts, and the settings mail and second_person become
-    active at once, also in a 'shroff serve' or 'shroff run' that runs: from the next event on. Event types and all
-    other settings of shroff.yaml take effect when that process is started again.
+    Rules, features, policy, lists, tables, notices and their texts become active at once, also in a 'shroff serve' or
+    'shroff run' that runs: from the next event on. So do the settings sinks, online, web, sign_in, sessions, mail and
+    second_person of shroff.yaml. Event types and all other settings take effect when that process is started again.
 
     Exit status 1 where something is not active afterwards.
     """

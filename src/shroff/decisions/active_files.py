@@ -79,6 +79,11 @@ def notice_files(files: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 
+def is_beside(name: str) -> bool:
+    """Whether no version has a file or a setting."""
+    return name.startswith((*BESIDE, SETTING))
+
+
 def is_live(name: str, *kept: Mapping[str, str]) -> bool:
     """Whether a running service takes up a file or a setting that no version has, by what is kept before and after."""
     if name == f"{SETTING}http" and any(one.get(SETTING + other) for one in kept for other in _OPEN_BY_HTTP):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from shroff import config
@@ -13,24 +13,24 @@ from shroff.decisions.active_files import (
     ACTIVE,
     BESIDE,
     NOTICES,
-    RESTART,
-    SETTING,
     Change,
     Taken,
     active_seq,
     beside,
     changes,
+    is_beside,
     is_live,
     notice_files,
     renewed,
     taken_up,
 )
+from shroff.decisions.additions import Waits
 from shroff.decisions.deeds import Deed
 from shroff.decisions.definitions import Definitions, Loaded, load_definitions
 from shroff.decisions.deliveries import Deliveries
 from shroff.decisions.loading import MadeOnce
 from shroff.decisions.progress import unheard
-from shroff.errors import DefinitionError, UsageError
+from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.events.systems import Systems
 from shroff.streams.log import Batch, Log, Offset
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from shroff.decisions.read_once import ReadOnce
     from shroff.decisions.writer import Writer
     from shroff.events.avro_wire import AvroDecoder
-    from shroff.people.oidc import Provider
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 
@@ -94,8 +93,8 @@ class Applying(Deliveries):
         """The same project, its files read anew."""
 
     @abstractmethod
-    def open_provider(self) -> Provider | None:
-        """The OpenID provider by which people sign in. Raises: UsageError."""
+    def open_provider(self) -> object:
+        """What people sign in by at an OpenID provider. Raises: UsageError for settings by which that cannot be."""
 
     @abstractmethod
     def _avro_decoder(self) -> AvroDecoder | None:
@@ -124,12 +123,7 @@ class Applying(Deliveries):
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
         """What these definitions, and the files beside them, have that is not active."""
-        found = changes(log, definitions, self.beside(), self.load_active)
-        if not (self.is_parted or self.places.lane is not None):
-            return found
-        return [
-            replace(one, takes=RESTART) if one.file.startswith((NOTICES, SETTING)) else one for one in found
-        ]  # lanes are told versions
+        return changes(log, definitions, self.beside(), self.load_active)
 
     def file_stamps(self) -> list[tuple[str, int, int]]:
         """What shows that a file of the project has changed."""
@@ -150,7 +144,7 @@ class Applying(Deliveries):
         with self.reading() as log:
             return active_seq(log)
 
-    def apply(self, waits: Callable[[str], None] = unheard) -> Applied:
+    def apply(self, waits: Waits = unheard) -> Applied:
         """Make the project's files the active version: by the process that writes the log, or here where none does.
 
         Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
@@ -162,8 +156,30 @@ class Applying(Deliveries):
         why_not = ""
         if found:
             self.record(Deed("project.apply", "project", None, {"files": [one.file for one in found]}))
-            _, why_not = self._put_in_force(waits, WAITS, rows_alone=False)
+            if not self.is_parted or any(not is_beside(one.file) for one in found):
+                _, why_not = self._put_in_force(waits, WAITS, rows_alone=False)
+            if self.is_parted and not why_not:
+                why_not = self._take_up_in_lanes(waits)  # which were told a version alone
         return Applied(found, self.active_seq(), why_not)
+
+    def _take_up_in_lanes(self, waits: Waits) -> str:
+        """Have each lane take up settings and notices; gives why one did not, empty where all did.
+
+        A lane reads the files of its own folder. One whose log cannot be had from here is left out.
+        """
+        for number, lane in enumerate(self.each_lane()):
+            try:
+                if lane.has_log():
+                    lane.take_up(waits)
+            except ShroffError as error:
+                return f"lane {number}: {error}"
+        return ""
+
+    def take_up(self, waits: Waits = unheard) -> None:
+        """Have the process that writes this log look at the project's files. Raises: UsageError where it refuses."""
+        from shroff.decisions.inbox import ADOPT
+
+        self._ask(ADOPT, b"null", waits)
 
     # ---- for the process that writes the log
 

@@ -159,7 +159,8 @@ ROUTES: Final = (
         apply,
         Told(
             "Make the project's files the active version, from the next event on. Policy, lists, models and notices "
-            "take the right to change them as well.",
+            "take the right to change them as well; sinks take `mend:input`, and who may sign in and from where "
+            "`manage:users`.",
             "As `shroff apply --json` gives it.",
             record("etag", etag=TEXT),
             {
