@@ -275,6 +275,27 @@ def test_cards_in_the_order_of_the_file_are_stopped_before_anything_is_written(m
     assert decisions(project) == {}
 
 
+# ---- exports of Amplitude
+
+
+def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made, data):
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "read-amplitude-exports.md").read_text(encoding="utf-8")
+    mapping = page.partition("$ cat > app/events.yaml <<'END'\n")[2].partition("> END")[0]
+    project = made("blank")
+    (project.places.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
+    lines = [line.removeprefix(">").removeprefix(" ") for line in mapping.splitlines()]
+    (project.places.folder / "events.yaml").write_text("\n".join(lines))
+    project.reload()
+    found = project.ingest(data / "amplitude_export_sample.jsonl")
+
+    assert (found.events.read, found.events.appended, found.events.quarantined, found.unmatched) == (5, 5, 0, [])
+    with project.reading() as log:
+        bodies = [json.loads(record.body) for record in log.read() if record.type == "purchase"]
+    assert [(one["user"], one["amount"], one["bought_at"]) for one in bodies] == [
+        ("user-1", "173.84", "2025-03-05T14:36:36.916Z")
+    ] * 2
+
+
 # ---- paysim
 
 
