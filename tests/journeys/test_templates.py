@@ -290,7 +290,7 @@ def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made,
 
     assert (found.events.read, found.events.appended, found.events.quarantined, found.unmatched) == (5, 5, 0, [])
     with project.reading() as log:
-        bodies = [json.loads(record.body) for record in log.read() if record.type == "purchase"]
+        bodies = [json.loads(record.body) for rows in log.read() for record in rows if record.type == "purchase"]
     assert [(one["user"], one["amount"], one["bought_at"]) for one in bodies] == [
         ("user-1", "173.84", "2025-03-05T14:36:36.916Z")
     ] * 2
