@@ -9,12 +9,15 @@ import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
+from shroff.config import calm_libraries
 from tests import forks, servers, timing
-from tests.effort import examples
+from tests.effort import IS_LONG, examples
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
 
@@ -25,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Before XGBoost is loaded, here and in processes that are forked for commands, as in `shroff`: its threads would spin.
+calm_libraries()
+
 # No deadline: the first example of a law may compile a kernel, and CI cores are shared.
 settings.register_profile(
     "shroff",
@@ -34,6 +40,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("shroff")
+if not IS_LONG:
+    # It gathers the constants of all modules that are loaded, so what it draws, derandomized too, would depend on the
+    # tests before, and each worker would read all of them. A campaign draws from them.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,11 +72,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _cheap_passwords() -> Iterator[None]:
-    from shroff.people.passwords import Passwords
-
+def _cheap() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        forks.make_cheap(Passwords, patched.setattr)
+        forks.make_cheap(patched.setattr)
+        # What is frozen stays so (see below): thawed by each ingest, a million objects were walked again after it.
+        resting = SimpleNamespace(**vars(gc) | {"freeze": lambda: None, "unfreeze": lambda: None})
+        patched.setattr("shroff.decisions.collector.gc", resting)
         yield
 
 
@@ -74,6 +85,17 @@ def _cheap_passwords() -> Iterator[None]:
 def root() -> Path:
     """The folder of the clone."""
     return ROOT
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector leave alone what stays until the end: modules and tests, more than a million objects."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let modules go at the end as they always do: some complain at length where they are not let go."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,12 +27,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from shroff.people.passwords import Passwords
+    from shroff.errors import Problem
+    from shroff.language.yamltext import Node
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
@@ -59,6 +61,8 @@ HEAVY: Final = (
     "uvloop",
     "xgboost",
 )
+TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
+TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
 _F_SETSIG: Final = 10
 
 
@@ -85,12 +89,36 @@ def spent_s() -> float:
     return struct.unpack("d", (Path(folder) / SPENT).read_bytes())[0] if folder else 0.0
 
 
-def make_cheap(passwords: type[Passwords], set: Callable[[type, str, object], None]) -> None:
-    """Make a password's hash cost a millisecond of a processor, where it takes 200 on purpose."""
+def make_cheap(patch: Callable[[object, str, object], None]) -> None:
+    """Make cheap what nearly every test pays for, by `setattr` or one that takes it back.
+
+    A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
+    a process: reading is nine tenths of opening a project, tests open the same few, and the program shares nodes, too.
+    """
     from argon2 import PasswordHasher
 
+    from shroff.language import yamltext
+    from shroff.people.passwords import Passwords
+
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    set(passwords, "_hasher", property(lambda self: self._given or cheap))
+    patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
+    patch(yamltext, "_read_mending", _read_once(yamltext._read_mending))
+
+
+def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
+    @lru_cache(maxsize=TEXTS_KEPT)
+    def kept(text: str, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
+        found: list[Problem] = []
+        return read(text, file, found), tuple(found)
+
+    def reading(text: str, file: str, found: list[Problem]) -> Node | None:
+        if len(text) > TEXT_MAX:
+            return read(text, file, found)
+        node, problems = kept(text, file)
+        found += problems
+        return node
+
+    return reading
 
 
 # ---- below: the process to fork from
@@ -123,16 +151,17 @@ def _load() -> None:
 
     for module in pkgutil.iter_modules(shroff.cli.__path__):
         importlib.import_module(f"shroff.cli.{module.name}")
-    from shroff import app
-    from shroff.people.passwords import Passwords
+    from shroff import app, config
     from tests.recovery.harness import make_project, write_events
 
-    make_cheap(Passwords, setattr)
+    make_cheap(setattr)
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))
         for seed in (1, 2):
             project.ingest([write_events(Path(folder) / "events.jsonl", 200, seed)])
         project.verify()
+        for name in config.TEMPLATES:
+            _ = app.make_project(Path(folder) / name, name)[0].definitions
 
 
 def _serve(listening: socket.socket, owner: int, spent: Path) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
+from tests import forks
 from tools.servers.surroundings import FILE, Surroundings, library
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -214,6 +215,7 @@ def _load() -> None:
 
     from .harness import make_project, write_events
 
+    forks.make_cheap(setattr)
     every = snapshots.EVERY
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))

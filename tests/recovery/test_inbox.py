@@ -246,13 +246,14 @@ def test_a_process_that_waits_for_input_takes_labels_and_lists(bank: Path):
 def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeypatch: pytest.MonkeyPatch):
     """A comparison that cannot fail proves nothing: where the reply is committed before its label, a kill must show."""
 
+    is_asked = threading.Event()
+
     def reply_first(self: inbox.Inbox, group: list[tuple[int, list[Submission]]]) -> None:
+        is_asked.set()  # it may have been before the first commit
         for number, submissions in group:
             prepared = self._writer.prepare(submissions)
             self._log.append(Batch(replies=[inbox._reply(number, prepared.answers)]))
             os.kill(os.getpid(), signal.SIGKILL)
-
-    is_asked = threading.Event()
 
     def until_asked(step: str) -> None:  # and not in a transaction, which would keep whoever asks out
         if step == "after commit" and not is_asked.is_set():

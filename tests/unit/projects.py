@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -45,7 +46,12 @@ card:
 
 def definitions(changes: Mapping[str, str | None] | None = None) -> Definitions:
     """The small project, some of its files changed or left out."""
-    files = {**FILES, **(changes or {})}
+    return _definitions(tuple(sorted((changes or {}).items())))
+
+
+@lru_cache(maxsize=32)
+def _definitions(changes: tuple[tuple[str, str | None], ...]) -> Definitions:
+    files = {**FILES, **dict(changes)}
     return load_definitions({name: text for name, text in files.items() if text is not None}).or_raise()
 
 

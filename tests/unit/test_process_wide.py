@@ -6,16 +6,26 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from threading import Event, Thread
 
 import pytest
 
 from shroff.config import threads_asleep
+from shroff.decisions import collector
 from shroff.decisions.collector import SHORT, THRESHOLDS, calm_collector, short_collector
 from shroff.decisions.ingest import TURN_S, short_turns
 from shroff.decisions.process_wide import ProcessWide
+
+
+@pytest.fixture(autouse=True)
+def _own_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The collector as in the program: in other tests it thaws nothing."""
+    monkeypatch.setattr(collector, "gc", gc)
+    gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 @pytest.mark.parametrize(
