@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import shroff
 from shroff import Decision
 from shroff.cli.main import run
 from shroff.decisions.policy_text import with_cutoffs
+from tests import forks
 
 pytestmark = pytest.mark.slow
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 EVENTS = 4_000
+AS_OF = "2026-02-04"  # within the last day
 MODEL = """
 payment:
   inputs: [payment.amount, payment.channel, hour(payment.paid_at), card.payments_1h, card.spent_24h]
@@ -71,19 +75,41 @@ def files(tmp_path_factory):
     return made_up(tmp_path_factory.mktemp("files"))
 
 
-@pytest.fixture
-def bank(tmp_path, monkeypatch, capfd, files):
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory, files):
     """A project with the events and their labels in its log."""
-    monkeypatch.chdir(tmp_path)
-    assert run(["init", "bank"]) == 0
-    monkeypatch.chdir(tmp_path / "bank")
-    folder = tmp_path / "bank"
+    folder = tmp_path_factory.mktemp("ingested") / "bank"
+    payments, labels = files
+    assert run(["init", str(folder)]) == 0
     (folder / "model.yaml").write_text(MODEL % 0.1, encoding="utf-8")
     (folder / "policy.yaml").write_bytes(POLICY.encode())
-    payments, labels = files
-    assert run(["ingest", str(payments), "--as", "payment", "--labels", str(labels)]) == 0
-    capfd.readouterr()
+    assert run(["-C", str(folder), "ingest", str(payments), "--as", "payment", "--labels", str(labels)]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, ingested):
+    """A copy of it with a model that decides nothing yet, and what was said of that."""
+    folder = shutil.copytree(ingested, tmp_path_factory.mktemp("trained") / "bank")
+    command = [forks.SHROFF, "-C", folder, "train", "--as-of", AS_OF, "--json"]
+    return folder, json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def copied(made: Path, folder: Path, monkeypatch) -> Path:
+    shutil.copytree(made, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def bank(ingested, tmp_path, monkeypatch):
+    return copied(ingested, tmp_path / "bank", monkeypatch)
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path, monkeypatch):
+    folder, said = trained_once
+    return copied(folder, tmp_path / "bank", monkeypatch), said
 
 
 @pytest.fixture
@@ -156,8 +182,9 @@ def test_a_model_comes_into_force_and_its_decisions_replay(bank, asked):
     assert (verified["mismatches"], verified["events"]) == (0, EVENTS + 12)
 
 
-def test_the_same_log_gives_the_same_model(bank, asked, tmp_path):
-    first, again = (asked("train")[1] for _ in range(2))
+def test_the_same_log_gives_the_same_model(trained, asked):
+    _, first = trained
+    _, again = asked("train", "--as-of", AS_OF)
 
     assert (again["model"], again["metrics"]) == (first["model"], first["metrics"])
     assert "is there already" in again["remarks"][0]
@@ -174,10 +201,9 @@ def test_a_model_that_fails_a_gate_is_kept_and_decides_nothing(bank, asked):
     assert [one.score for one in decided(bank, range(2))] == [None] * 2
 
 
-def test_files_give_the_model_that_the_log_gives(bank, asked, files):
-    payments, labels = files
-    _, by_log = asked("train", "--as-of", "2026-02-04")
-    _, by_files = asked("train", str(payments), "--labels", str(labels), "--as-of", "2026-02-04")
+def test_files_give_the_model_that_the_log_gives(trained, asked, files):
+    (payments, labels), (bank, by_log) = files, trained
+    _, by_files = asked("train", str(payments), "--labels", str(labels), "--as-of", AS_OF)
 
     models = [shroff.open(bank).registry.read(one["model"]).files["model.json"] for one in (by_log, by_files)]
     assert models[0] == models[1]
@@ -199,8 +225,9 @@ def test_there_must_be_something_to_learn_from(tmp_path, monkeypatch, capfd):
     assert "model.yaml" in capfd.readouterr().err
 
 
-def test_a_trained_model_has_a_report_and_its_decisions_have_reasons(bank, asked, tmp_path):
-    model = asked("train", "--promote")[1]["model"]
+def test_a_trained_model_has_a_report_and_its_decisions_have_reasons(trained, asked, tmp_path):
+    bank, model = trained[0], trained[1]["model"]
+    assert asked("models", "promote", model)[0] == 0
     code, shown = asked("models", "show", model, "--report", str(tmp_path / "model.html"))
     page = (tmp_path / "model.html").read_text(encoding="utf-8")
 
@@ -217,11 +244,11 @@ def test_a_trained_model_has_a_report_and_its_decisions_have_reasons(bank, asked
     assert reasons[0]["contribution"] > 0
 
 
-def test_cut_offs_need_costs(bank, asked, capfd):
-    _, trained = asked("train")
+def test_cut_offs_need_costs(trained, capfd):
+    bank, said = trained
     (bank / "policy.yaml").unlink()
 
-    assert run(["thresholds", "--model", trained["model"]]) == 2
+    assert run(["thresholds", "--model", said["model"]]) == 2
     assert "missed_fraud: payment" in capfd.readouterr().err
 
 
@@ -243,7 +270,7 @@ def test_labels_of_files_are_matched_as_ingest_matches_them_and_what_is_left_out
         encoding="utf-8",
     )
 
-    code, trained = asked("train", str(payments), "--labels", str(tmp_path / "odd.jsonl"), "--as-of", "2026-02-04")
+    code, trained = asked("train", str(payments), "--labels", str(tmp_path / "odd.jsonl"), "--as-of", AS_OF)
     assert code == 4
     assert trained["fraud"] > 50
     assert [words for words in trained["remarks"] if "left out" in words] == [
@@ -256,8 +283,8 @@ def test_labels_of_files_are_matched_as_ingest_matches_them_and_what_is_left_out
     ]
 
 
-def test_labels_of_files_may_name_events_by_a_unique_field(bank, asked, files, tmp_path):
-    payments, labels = files
+def test_labels_of_files_may_name_events_by_a_unique_field(trained, asked, files, tmp_path):
+    (payments, labels), (bank, by_id) = files, trained
     events = (bank / "events.yaml").read_text(encoding="utf-8")
     (bank / "events.yaml").write_text(events.replace("    card: text", "    arn: text? unique\n    card: text"))
     rows = [json.loads(line) for line in payments.read_text(encoding="utf-8").splitlines()]
@@ -265,7 +292,6 @@ def test_labels_of_files_may_name_events_by_a_unique_field(bank, asked, files, t
         "".join(f"{json.dumps({**row, 'arn': 'a' + row['payment_id']})}\n" for row in rows)
     )
     named = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
-    (tmp_path / "l.jsonl").write_text("".join(f"{json.dumps({**row, 'arn': 'a' + row['event']})}\n" for row in named))
     (tmp_path / "arn.jsonl").write_text(
         "".join(
             f"{json.dumps({'arn': 'a' + r['event'], 'verdict': r['verdict'], 'known_at': r['known_at']})}\n"
@@ -273,8 +299,6 @@ def test_labels_of_files_may_name_events_by_a_unique_field(bank, asked, files, t
         )
     )
 
-    by_id, by_arn = (
-        asked("train", str(tmp_path / "p.jsonl"), "--labels", str(tmp_path / name), "--as-of", "2026-02-04")[1]
-        for name in ("l.jsonl", "arn.jsonl")
-    )
+    events_and_labels = [str(tmp_path / "p.jsonl"), "--labels", str(tmp_path / "arn.jsonl")]
+    _, by_arn = asked("train", *events_and_labels, "--as-of", AS_OF)
     assert by_arn["fraud"] == by_id["fraud"] > 50

@@ -90,9 +90,9 @@ print(getrusage(RUSAGE_SELF).ru_maxrss)
 @pytest.mark.slow
 def test_memory_stays_as_it_is_however_many_payments_were_given():
     unit = 1_024 * (1_024 if sys.platform == "darwin" else 1)  # of ru_maxrss: kilobytes, there bytes
-    few, many = (int(printed(PEAK.format(count=count))) / unit for count in (250_000, 750_000))
+    few, many = (int(printed(PEAK.format(count=count))) / unit for count in (50_000, 200_000))
 
-    assert many - few < 40  # megabytes; half a million payments kept would come to 400
+    assert many - few < 40  # megabytes; 150,000 payments kept came to 170
 
 
 def test_another_seed_gives_another_bank():

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
@@ -30,6 +30,7 @@ from shroff.models.metrics import (
     precision_by_recall,
     why_not,
 )
+from tests.effort import examples
 
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5, 0.75, 1.0])  # few, so that many are equal
 
@@ -329,6 +330,7 @@ def test_the_bias_of_drawings_is_taken_off_and_ends_stay_within_the_limits():
 
 
 @pytest.mark.slow
+@settings(max_examples=examples(100, usual=15))  # each draws two hundred times
 @given(st.integers(0, 10**6))
 def test_every_interval_holds_what_was_measured(seed):
     random = np.random.default_rng(seed)
