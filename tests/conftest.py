@@ -75,7 +75,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def _cheap() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         forks.make_cheap(patched.setattr)
-        # What is frozen stays so (see below): thawed by each ingest, a million objects were walked again after it.
+        # What is frozen above stays so: thawed by each ingest, two million objects were walked again after it.
         resting = SimpleNamespace(**vars(gc) | {"freeze": lambda: None, "unfreeze": lambda: None})
         patched.setattr("shroff.decisions.collector.gc", resting)
         yield
@@ -85,12 +85,6 @@ def _cheap() -> Iterator[None]:
 def root() -> Path:
     """The folder of the clone."""
     return ROOT
-
-
-def pytest_collection_finish() -> None:
-    """Have the collector leave alone what stays until the end: modules and tests, more than a million objects."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
