@@ -81,7 +81,7 @@ class UsageError(ShroffError):
 
 
 class NotAllowedError(ShroffError):
-    """Whoever asks is known, and may not do this; says which right is missing."""
+    """The caller is known and may not do this; says which right is missing."""
 
 
 class SignInError(ShroffError):

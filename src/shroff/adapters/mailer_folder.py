@@ -1,4 +1,4 @@
-"""Mails as files in a folder: the default, needs no server. Whoever may read the project's state may read them."""
+"""Mails as files in a folder: the default, needs no server. Read access to the project's state shows them."""
 
 from __future__ import annotations
 

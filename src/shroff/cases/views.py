@@ -112,7 +112,7 @@ class CaseViews(LabelViews):
     @property
     @abstractmethod
     def who(self) -> Who:
-        """Whoever calls."""
+        """The caller."""
 
     @abstractmethod
     def open_cases(self, people: PeopleStore) -> CaseStore:
@@ -164,7 +164,7 @@ class CaseViews(LabelViews):
 
     @abstractmethod
     def tells_cases(self, people: PeopleStore, log: Log) -> Tells | None:
-        """What is told of each case that opens, in the transaction of a change of these people; None for nothing."""
+        """Notifications of each case that opens, in the transaction of a change of these people; None for none."""
 
     def case_follower(self, desk: CaseDesk, log: Log) -> Follower:
         """What raises alerts from a log that is open to read."""

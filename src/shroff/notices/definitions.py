@@ -1,4 +1,4 @@
-"""Notices as declared: who is told what, when and how. They change no decision, so no version has them."""
+"""Notices as declared: recipients, content, time and channel. They change no decision, so no version has them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FromEvent:
 
 @dataclass(frozen=True, slots=True)
 class To:
-    """Who is told: one of these."""
+    """The recipients: one of these."""
 
     addresses: tuple[str, ...] = ()
     of_event: FromEvent | None = None
@@ -47,7 +47,7 @@ class To:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Hours in which nothing is told, in minutes of the day; they may go over midnight."""
+    """Quiet hours, in which nothing is sent, in minutes of the day; they may go over midnight."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""What a notice may say of an event: read from the log when it is told, money and cards as people may see them."""
+"""What a notice may say of an event: read from the log when it is sent, money and cards as people may see them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Read: TypeAlias = tuple[Callable[[Seen], Value], Type]  # what reads an amount,
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event that is told of: its values, what lies beside it, what was decided, and its flags."""
+    """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
 
     type: str
     id: str

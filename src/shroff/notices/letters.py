@@ -132,7 +132,7 @@ class Letters:
             body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": list(told.reasons)}
         return (told.id if told is not None else due.key), msgspec.json.encode(body)
 
-    # Below: one thing that is told
+    # Below: one notification
 
     def _told(self, due: Due, log: Log) -> Told | None:
         return self.facts.told(log, due.event) if due.event else None
@@ -190,7 +190,7 @@ def _receipt_heads(
 
 
 def _named(due: Due, told: Told | None) -> dict[str, Any]:
-    """What sentences name of something that is told, all as it may stand in a mail."""
+    """What the sentences of a notification name, all as it may stand in a mail."""
     own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
     flag = next((one for one in told.flags if one.rule == due.rule), None) if told is not None else None

@@ -1,4 +1,4 @@
-"""What is told of cases that open: kept in the transaction that opens them, so that a kill leaves both or neither."""
+"""Notifications of cases that open: kept in the transaction that opens them, so that a kill leaves both or neither."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int
 
 
 def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
-    """The notice is gone: nobody is told."""
+    """The notice is gone: nobody is notified."""
     with store.change() as change:
         change.take([one.key for one in dues], PASSED)
 

@@ -89,7 +89,7 @@ def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an answer does: whether it lets the event go, what is asked of the log, and what is told of it."""
+    """What an answer does: whether it lets the event go, what is asked of the log, and which notification follows."""
 
     is_released: bool
     kind: str  # of the request to the log
@@ -101,7 +101,7 @@ def answer(
     store: NoticeStore, key: bytes, token: str, said: str, now_ms: int, effect: Callable[[Question], Effect]
 ) -> Found:
     """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
-    who did what, and what is told of it: a kill leaves all of that or nothing.
+    who did what, and its notification: a kill leaves all of that or nothing.
 
     The first answer that comes after the end changes nothing, and stands in the record. Gives what the link was worth;
     only where that was open, something was done, and the question has its answer.

@@ -17,11 +17,11 @@ from shroff.streams.sink import Outgoing, Undelivered
 
 KIND: Final = "notice:"  # of the log's outbox, the notice behind it
 SOURCE: Final = "notices"  # among the log's offsets
-BEGUN: Final = "begun"  # the place up to which nothing is told: that was there before anybody was to be told
+BEGUN: Final = "begun"  # the position up to which nothing is sent: it was there before the first notice
 
 
 class _Flagged(msgspec.Struct):
-    """What the log's outbox has of a flag that somebody is told of."""
+    """The row of a flag's notification in the log's outbox."""
 
     event: str
     rule: str
@@ -57,7 +57,7 @@ def is_news(notice: Notice, facts: Facts, told: Told, now_ms: int) -> bool:
 
 
 class DecisionsTold:
-    """A sink of decisions that are told: each is a due of one notice. What comes again is known by its key."""
+    """A sink of decisions for notices: each is a due of one notice. What comes again is known by its key."""
 
     wants_fields: bool = False
     places_max: int = KEYS_MAX
@@ -69,7 +69,7 @@ class DecisionsTold:
         self._store: NoticeStore | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Keep what is told of these decisions."""
+        """Keep the notifications of these decisions."""
         self._log = log = self._log or self._office.open_log()
         self._office.renew()
         self._office.follow(log)
@@ -98,7 +98,7 @@ class DecisionsTold:
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> list[Due]:
-    """What is told of an answer."""
+    """The notifications of an answer."""
     told = {"answer": question.answer, "released": question.is_released}
     type_ = question.event.partition("/")[0]
     return [
@@ -109,7 +109,7 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> 
 
 
 def done(notices: Mapping[str, Notice], letter: Letter, dues: Sequence[Due], now_ms: int) -> list[Due]:
-    """What is told of a letter that was sent or refused: of each event in it, by each notice on that."""
+    """The notifications of a letter that was sent or refused: of each event in it, by each notice on that."""
     of = notices.get(letter.notice)
     told = {"of": letter.notice, "words": letter.reason}
     return [

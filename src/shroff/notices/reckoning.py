@@ -19,7 +19,7 @@ from shroff.notices.office import Office
 from shroff.notices.store import Due, NoticeStore
 from shroff.streams.log import Log, Record
 
-AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is told
+AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is reported
 BLOCK: Final = 65_536  # places that are in memory together
 QUARTER_MS: Final = 15 * MINUTE_MS  # the hours of every zone begin with one
 STOPPED: Final = ("challenge", "review", "decline")

@@ -19,7 +19,7 @@ from shroff.notices.words import WORDS
 from shroff.streams.log import Log
 
 MARKS: Final = 40  # characters of the longest bar in plain text
-OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is told as a day
+OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is shown as a day
 LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made any more
 
 

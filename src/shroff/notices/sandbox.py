@@ -48,7 +48,7 @@ class _Formatting:
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Templates in it call nothing but `format` of a text; HTML is escaped; a name that is wrong is told."""
+    """Templates in it call nothing but `format` of a text; HTML is escaped; an unknown name is an error."""
 
     intercepted_binops = frozenset({"*", "**"})
 

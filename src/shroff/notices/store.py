@@ -15,7 +15,7 @@ from shroff.people.store import Change as PeopleChange
 
 WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
-PASSED: str = "-"  # that of one that is told nobody
+PASSED: str = "-"  # that of one that notifies nobody
 OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
 STATES = (OPEN, SENT, REFUSED, UNKNOWN, DROPPED)
 
@@ -171,7 +171,7 @@ class NoticeChange(NoticeLook, Protocol):
         """Hold what waits back until then."""
 
     def take(self, keys: Sequence[str], letter: str) -> None:
-        """What waits is told by this letter from now on."""
+        """What waits leaves with this letter from now on."""
 
     def put_letter(self, letter: Letter) -> None:
         """Keep a letter, new or changed."""

@@ -42,7 +42,7 @@ class Teller:
     """Tells what is to be told, on a thread of its own; `tend` and `health` are for the log's.
 
     Args:
-        begun: The place in the log up to which nothing is told.
+        begun: The position in the log up to which nothing is sent.
         others: How delivery to sinks is doing.
     """
 
@@ -196,7 +196,7 @@ class Teller:
 
 
 def begun_at(log: Log) -> int:
-    """The place up to which nothing is told, kept when notices are first looked at: by whoever writes the log."""
+    """The position up to which nothing is sent, kept when notices are first looked at; for the log's writer."""
     known = log.offset(SOURCE, BEGUN)
     if known is not None:
         return int(known)

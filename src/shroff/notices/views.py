@@ -1,4 +1,4 @@
-"""Notices of an opened project: what is declared, what is told beside the log, and what people may look at and try."""
+"""Notices of an opened project: what is declared, what is sent beside the log, and what people may look at and try."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class NoticeViews:
     @property
     @abstractmethod
     def who(self) -> Who:
-        """Whoever calls."""
+        """The caller."""
 
     @abstractmethod
     def open_log(self, *, read_only: bool) -> Log:
@@ -203,7 +203,7 @@ class NoticeViews:
         return self.notices_beside(self.open_people())
 
     def case_notices(self, people: PeopleStore, log: Log) -> CasesTold | None:
-        """What keeps what is told of cases that open, in changes of these people; None where no notice is on cases."""
+        """What keeps notifications of cases that open, in changes of these people; None where no notice is on cases."""
         found = [one for one in self.notices.values() if one.on == "case"]
         if not found:
             return None
@@ -293,7 +293,7 @@ class NoticeViews:
         return bool(self.notices) or any(rule.notify for rule in self.definitions.rules)
 
     def begin_telling(self, log: Log) -> None:
-        """Note in the log from where on is told, where that is not known yet. Raises: as the log's `append`."""
+        """Note in the log where notices begin, where that is not known yet. Raises: as the log's `append`."""
         if self.tells():
             from shroff.notices.telling import begun_at
 

@@ -1,4 +1,4 @@
-"""What is told without an event: reports that are due, silence where that is asked for, spikes of rules, failures."""
+"""Notifications without an event: reports that are due, silence where that is asked for, spikes of rules, failures."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HOURS: Final = 7 * 24  # that say what is usual
 LOOK_BACK: Final = 200_000  # places whose flags are read at the start
 QUARANTINE: Final = "quarantine"
 LOOKED_AT: Final = 200  # letters, the newest, some times a minute
-INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before anybody is told
-FAILS_MS: Final = MINUTE_MS  # for which something fails before anybody is told
+INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before a notification
+FAILS_MS: Final = MINUTE_MS  # for which something fails before a notification
 
 
 class Watching:

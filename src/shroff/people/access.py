@@ -115,7 +115,7 @@ class Who:
 
 
 def local(name: str, kind: Literal["command", "program"]) -> Who:
-    """Whoever runs a command or a program on this machine: who may read and write the project's files may do all."""
+    """The user of a command or a program on this machine: read and write access to the project's files allows all."""
     return Who(kind, f"os-{name}", name, Role.ADMIN, RIGHTS[Role.ADMIN])
 
 

@@ -1,6 +1,6 @@
 """What is kept of people, and the contract of a store for it: users, sessions, keys, links, and the record of acts.
 
-Everything that opens a door is kept as a hash. Whoever reads the store can sign in as nobody.
+Everything that opens a door is kept as a hash. Read access to the store lets nobody sign in as another user.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class PeopleViews:
 
     @property
     def who(self) -> Who:
-        """Whoever calls: who runs this process. They may read and write the project's files, so they may do all.
+        """The caller: the user of this process. They may read and write the project's files, so they may do all.
 
         In a service it is who asks for something: what they may was looked at before.
         """
