@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from shroff.cases.case import (
     about_of,
 )
 from shroff.cases.desk import CaseDesk
-from shroff.cases.store import CaseStore, Cursor
+from shroff.cases.store import CaseChange, CaseLook, CaseStore, Cursor
 from shroff.cases.working import claim_next
 from shroff.people import store as people_store
 from shroff.people.access import local
@@ -44,6 +46,7 @@ from shroff.testing.rows import NOW_MS
 
 SEAL = sealing(b"a key that only this project has")
 ANN = local("ann", "command")
+ALONE_S = 0.5  # for so long the first of several waits whether a second one comes in beside it
 TEXTS = ("", "a'b", 'a"b', "a%b_", "A ", "é", "e\u0301", "\U0001f4b6", "{name}", "nul \0 and \x1a", "x" * 5_000)
 
 
@@ -262,10 +265,10 @@ class CaseContract(Contract):
         people, store = self.make_store(tmp_path)
         with store.change() as change:
             change.add_cases([case(number) for number in range(1, 9)])
-        desk = CaseDesk(store, people, lambda: NOW_MS)
+        two = threading.Barrier(2)
 
         def work(name: str) -> list[int]:
-            who = local(name, "command")
+            desk, who = CaseDesk(_Meeting(store, two), people, lambda: NOW_MS), local(name, "command")
             return [found.number for _ in range(4) if (found := claim_next(desk, who)) is not None]
 
         with ThreadPoolExecutor(3) as threads:
@@ -403,3 +406,28 @@ def _sorted_by(one: Case, order: str) -> tuple[int, int]:
         return one.due_ms, one.number
     value = one.stake if order == "stake" else one.score
     return -(-1 if value is None else value), one.number
+
+
+@dataclass
+class _Meeting(CaseStore):
+    """A store in which the first who has read the queue waits for a second one; in vain, where changes are alone."""
+
+    store: CaseStore
+    two: threading.Barrier
+
+    def look(self) -> AbstractContextManager[CaseLook]:
+        return self.store.look()
+
+    @contextmanager
+    def change(self) -> Iterator[CaseChange]:
+        with self.store.change() as change:
+            queue = change.queue
+
+            def met(*asked: Any, **more: Any) -> list[Case]:
+                found = queue(*asked, **more)
+                with suppress(threading.BrokenBarrierError):
+                    self.two.wait(ALONE_S)
+                return found
+
+            change.queue = met  # type: ignore[method-assign]  # for this change alone
+            yield change

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from shroff.testing.rows import NOW_MS, payments
 
 SEAL = sealing(b"a key that only this project has")
 ANN = local("ann", "command")
+ALONE_S = 0.5  # for so long the first of several waits whether a second one comes in beside it
 TEXTS = ("", "a'b", 'a"b', "a%b_", "A ", "é", "e\u0301", "\U0001f4b6", "{name}", "x" * 5_000)
 
 
@@ -180,11 +181,14 @@ class PeopleContract(PeopleRowsContract):
 
     def test_changes_follow_each_other(self, tmp_path: Path) -> None:
         hash_, stores = hash_of("counted"), [self.make_store(tmp_path) for _ in range(3)]
+        two = threading.Barrier(2)
 
         def count(store: PeopleStore) -> None:
             for _ in range(15):
                 with store.change() as change:
                     found = change.attempts(hash_)
+                    with suppress(threading.BrokenBarrierError):  # once the first has waited for a second one in vain
+                        two.wait(ALONE_S)
                     change.put_attempts(Attempts(hash_, 1 if found is None else found.count + 1, NOW_MS, 0))
 
         _at_once([lambda store=store: count(store) for store in stores])  # type: ignore[misc]  # a lambda
