@@ -36,6 +36,7 @@ from bench.machine import describe, write_result
 from shroff import app
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
+from shroff.people.desk import TOKEN_LENGTH
 
 SHROFF = Path(sys.executable).parent / "shroff"
 TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
@@ -179,6 +180,9 @@ ATTACKS: dict[str, Attack] = {
     "4 bodies of 17 MiB": again(4, lambda one: one.posted(EVENTS, b" " * 17 * MIB)),
     "4 cookies of 60 KiB of escapes": again(
         4, lambda one: b'GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session="' + b"\\" * 60_000 + b'"\r\n\r\n'
+    ),
+    "4 sessions that nobody has": again(
+        4, lambda one: b"GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session=" + b"0" * TOKEN_LENGTH + b"\r\n\r\n"
     ),
     "2 senders of 10,000 empty events": again(2, lambda one: one.posted(EVENTS, b"[" + b"{}," * 9_999 + b"{}]")),
     "60,000 mistakes in a draft, 4 at once": again(4, draft(RULE + MISTAKES)),

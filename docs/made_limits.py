@@ -192,6 +192,7 @@ def _threads() -> list[Row]:
             f"429 {RETRY}",
         ),
         ("threads for keys and sessions alone", f"{service.IDENTITY_THREADS}", "the request waits"),
+        ("keys and sessions of one network that are looked up at once", "1", "the request waits"),
         (
             "threads for checks of rules alone, each with a process for drafts",
             f"{service.CHECK_THREADS}",

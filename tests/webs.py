@@ -46,6 +46,7 @@ class Gate:
         self.known["person"] = Who("user", "user-7", "ann", Role.ADMIN, RIGHTS[Role.ADMIN])
         self.known["another"] = Who("user", "user-8", "ben", Role.AUTHOR, RIGHTS[Role.AUTHOR])
         self.sessions: dict[str, Any] = {}
+        self.asked: list[str] = []  # by which tokens somebody might be signed in
 
     def at_hand(self, key: str) -> Who | None:
         return self.known.get(key)
@@ -56,6 +57,7 @@ class Gate:
         return self.known[key]
 
     def signed_in(self, token: str, *, is_use: bool = True) -> Any:
+        self.asked.append(token)
         return self.sessions.get(token)
 
 
@@ -109,6 +111,7 @@ class Asker:
         key: str = "admin",
         media_type: str = JSON,
         headers: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
     ) -> Answered:
         bare, _, query = path.partition("?")  # as it is: //a/b is no address of a host here
         sent = body if isinstance(body, bytes) else msgspec.json.encode(body)
@@ -120,7 +123,7 @@ class Asker:
             "raw_path": bare.encode(),
             "query_string": query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
-            "client": ("127.0.0.1", 1),
+            "client": (address, 1),
         }
         messages: list[Any] = []
 

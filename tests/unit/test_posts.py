@@ -71,6 +71,7 @@ def test_a_long_post_is_taken_in_parts_and_answered_once():
 def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatch):
     monkeypatch.setattr(posts, "LONG", 3)
     monkeypatch.setattr(posts, "LONG_AT_ONCE", 2)
+    monkeypatch.setattr(posts, "LONG_BESIDE", 1)
     line = Line(waiting_max=5)
     long = line.put("a", "b", "c", "d", "e")
     with pytest.raises(TurnedAwayError):
@@ -82,7 +83,7 @@ def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatc
         found.append(ids(parts))
         line.posts.answer(parts, answers(len(found[-1])))
 
-    assert found == [["a", "b", "f", "g"], ["c", "d"], ["e"]]
+    assert found == [["a", "f", "g"], ["b", "c"], ["d", "e"]]
     assert line.told == [short, long]
     assert (len(long.answers), line.posts.waiting) == (5, 0)
 

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,12 +22,13 @@ from shroff.decisions.posted import PostReader
 from shroff.decisions.writer import Writer
 from shroff.errors import StorageError
 from shroff.people.access import RIGHTS, Role
+from shroff.people.desk import TOKEN_LENGTH
 from shroff.web.asgi import is_open
 from shroff.web.pages.table import PAGES
 from shroff.web.routes import OPEN_BELOW
 from shroff.web.service import Limits, Service
 from shroff.web.table import ROUTES
-from tests.webs import Asker, asker
+from tests.webs import Answered, Asker, asker
 
 pytestmark = pytest.mark.slow
 
@@ -130,14 +132,43 @@ def test_a_session_changes_something_only_with_the_token_of_its_page(bank):
     async def steps(asks: Asker) -> None:
         session = Session()
         session.who = asks.service.gate.known["admin"]
-        asks.service.gate.sessions["token"] = session
-        cookie = {"cookie": "shroff_session=token"}
+        token = TOKEN_LENGTH * "t"
+        asks.service.gate.sessions[token] = session
+        cookie = {"cookie": f"shroff_session={token}"}
 
         assert (await asks.ask("GET", "/metrics", key="", headers=cookie)).status == 200
         assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, key="", headers=cookie)).status == 403
         with_token = {**cookie, "x-csrf-token": "mine"}
         assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, key="", headers=with_token)).status == 200
-        assert (await asks.ask("GET", "/metrics", key="", headers={"cookie": "shroff_session=other"})).status == 401
+        for other in (TOKEN_LENGTH * "u", "u", 60_000 * "u"):
+            unknown = {"cookie": f"shroff_session={other}"}
+            assert (await asks.ask("GET", "/metrics", key="", headers=unknown)).status == 401
+        assert asks.service.gate.asked == [token, token, token, TOKEN_LENGTH * "u"]
+
+    run(bank, steps)
+
+
+def test_of_one_address_one_session_is_looked_up_at_a_time_and_another_one_does_not_wait(bank):
+    async def steps(asks: Asker) -> None:
+        looks, begun, asked = threading.Event(), threading.Semaphore(0), list[str]()
+
+        def signed_in(token: str, *, is_use: bool = True) -> None:
+            asked.append(token[0])
+            begun.release()
+            assert looks.wait(60)
+
+        def ask(token: str, address: str) -> asyncio.Task[Answered]:
+            cookie = {"cookie": f"shroff_session={TOKEN_LENGTH * token}"}
+            return asyncio.create_task(asks.ask("GET", "/metrics", key="", headers=cookie, address=address))
+
+        asks.service.gate.signed_in = signed_in
+        tasks = [ask(*one) for one in [("a", "10.0.0.1")] * 6 + [("b", "10.0.0.2")]]
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+        looks.set()
+
+        assert asked[:2] == ["a", "b"]
+        assert {found.status for found in await asyncio.gather(*tasks)} == {401}
 
     run(bank, steps)
 

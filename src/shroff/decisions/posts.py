@@ -20,7 +20,8 @@ from shroff.events.intake import Submission
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
 AGE_S_MAX: Final = 0.5  # of the first post in line
 LONG: Final = 500  # submissions of a post beyond which it is long
-LONG_AT_ONCE: Final = 100  # submissions of all long posts that are decided at a time: a short one waits 5 ms for them
+LONG_AT_ONCE: Final = 100  # submissions of all long posts that are decided at a time: a short one waits 5 ms for them,
+LONG_BESIDE: Final = 25  # and so many with a short one that waits
 RETRY_S: Final = 1  # what one who is turned away is told to wait
 
 
@@ -147,7 +148,8 @@ class Posts:
     def take(self, size: int, wait_s: float) -> list[Part]:
         """The next submissions in line, up to so many, few of long posts among them. None where none came in time."""
         self._gather(wait_s)
-        parts, of_long = list[Part](), LONG_AT_ONCE
+        is_beside = self._put[False] > self._answered[False]
+        parts, of_long = list[Part](), LONG_BESIDE if is_beside else LONG_AT_ONCE
         for post in self._line:
             start = len(post.answers)
             count = min(len(post.submissions) - start, size, of_long if post.is_long else size)

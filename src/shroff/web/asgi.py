@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from shroff.decisions.posts import RETRY_S, TurnedAwayError
 from shroff.errors import ShroffError, SignInError, trace_of
 from shroff.people.access import Who
+from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
 from shroff.web.connections import Connections
 from shroff.web.gate import COOKIE
@@ -106,6 +107,7 @@ class Application:
         """What is to be done, by somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         segments = _segments(request.path)
         if not is_open(segments):
+            SENDER.set(network_of(request.address))  # of whom nothing else is known yet
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
@@ -135,8 +137,8 @@ class Application:
             except SignInError as error:
                 raise unknown(str(error)) from None
         token = request.cookie(COOKIE)
-        is_use = request.header(b"accept") != EVENTS
-        signed_in = await service.known(partial(service.gate.signed_in, is_use=is_use), token) if token else None
+        is_token, is_use = len(token) == TOKEN_LENGTH, request.header(b"accept") != EVENTS
+        signed_in = await service.known(partial(service.gate.signed_in, is_use=is_use), token) if is_token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
         request.form_bytes_max = FORM_BYTES_MAX

@@ -141,7 +141,8 @@ class Service:
         self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = Shares(self._readers, 1), limits or Limits()
-        self._identities = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
+        self._askers = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
+        self._identities = Shares(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
         self._stands_by, self.tell, self.routes = stands_by, tell, routes
@@ -263,7 +264,7 @@ class Service:
         self._keeper.end()
         self._held.close()
         self.confirming.close()
-        for threads in (self._identities, self._readers):
+        for threads in (self._askers, self._readers):
             threads.shutdown(wait=False, cancel_futures=True)
         self.checks.end()
         self.signing.end()
@@ -293,7 +294,7 @@ class Service:
 
     async def known(self, look: Callable[..., One], *arguments: object) -> One:
         """What the gate says of whoever asks, on threads that nothing else can take."""
-        return await asyncio.get_running_loop().run_in_executor(self._identities, look, *arguments)
+        return await self._identities.run(look, *arguments)
 
     async def checked(self, who: Who, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that types drafts or runs their tests, one at a time for each who asks."""
