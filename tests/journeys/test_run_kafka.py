@@ -161,7 +161,8 @@ def test_workers_that_are_killed_lose_and_double_nothing(bank, start, capfd, kaf
         wait_until(lambda: taken(bank) > 0)
         time.sleep(drawn.uniform(0.0, 0.6) if number else 0.0)
         worker.kill()
-        assert worker.wait() == -signal.SIGKILL
+        worker.communicate()  # until its pipes are closed: then it has let go of the log
+        assert worker.returncode == -signal.SIGKILL
     code, _ = asked(capfd, "run", "--until-idle", "2s")
 
     assert code in {0, 4}
