@@ -194,6 +194,11 @@ def _threads() -> list[Row]:
         ("threads for keys and sessions alone", f"{service.IDENTITY_THREADS}", "the request waits"),
         ("keys and sessions of one network that are looked up at once", "1", "the request waits"),
         (
+            "requests of one network that show no key or session that holds",
+            f"{service.UNKNOWN_RATE:g} a second",
+            "the answer waits",
+        ),
+        (
             "threads for checks of rules alone, each with a process for drafts",
             f"{service.CHECK_THREADS}",
             "the request waits",

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from uvicorn.server import ServerState
@@ -25,6 +26,7 @@ from shroff.web.drafts import check_of
 from shroff.web.gate import SENDERS_MAX, Pace, gate_of
 from shroff.web.problems import ProblemError
 from shroff.web.proxies import FORWARDED, Proxies
+from shroff.web.service import UNKNOWN_RATE
 from shroff.web.turns import SENDER, Shares, Turns
 from tests.unit.test_web_short import Spoken, connected
 from tests.webs import Asker, asker
@@ -240,6 +242,28 @@ def test_a_sender_of_whom_too_much_is_not_answered_yet_is_told_so(bank, monkeypa
         answer = await asks.ask("POST", "/api/v1/events/payment", [{}] * 60, key="service")
 
         assert (answer.status, answer.json()["type"], "retry-after" in answer.headers) == (429, "too-many", True)
+
+    run(bank, steps)
+
+
+def test_who_shows_no_key_that_holds_waits_for_an_answer_beyond_a_pace_and_others_do_not(bank, monkeypatch):
+    waits = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def steps(asks: Asker, _: Spoken) -> None:
+        monkeypatch.setattr("shroff.web.asgi.asyncio", SimpleNamespace(sleep=sleep))
+        asks.service.unknown._clock_s = lambda: 0.0
+        at_once = round(2 * UNKNOWN_RATE)
+        for _ in range(at_once + 1):
+            assert (await asks.ask("GET", "/metrics", key="of nobody", address="198.51.100.7")).status == 401
+        assert waits == [0.0] * at_once + [1 / UNKNOWN_RATE]
+
+        await asks.ask("GET", "/metrics", key="of nobody", address="203.0.113.9")
+        assert waits[-1] == 0.0
+        assert (await asks.ask("GET", "/metrics", address="198.51.100.7")).status == 200
+        assert len(waits) == at_once + 2
 
     run(bank, steps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -112,6 +113,8 @@ class Application:
                 request.who = await self._who(request)
             except ProblemError as error:
                 has_key = bool(request.header(b"authorization"))
+                if error.status == 401:
+                    await asyncio.sleep(self.service.unknown.wait_s_of(SENDER.get(), 1))
                 if error.status == 401 and not has_key and self._table.is_page(request.method, segments):
                     return SIGN_IN
                 raise

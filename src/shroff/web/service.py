@@ -67,6 +67,7 @@ SIGN_INS_OF_SENDER_MAX: Final = 20  # of one address: an office has one
 COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
 LOOK_S: Final = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX: Final = 0.1  # up to this
+UNKNOWN_RATE: Final = 100.0  # requests a second of one network that show no key or session; those beyond wait
 STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; those of two seconds may come at once
 RATE: Final = 50_000.0  # events a second of one key
 
@@ -148,7 +149,7 @@ class Service:
         self._stands_by, self.tell, self.routes = stands_by, tell, routes
         self._reads_source = reads_source
         self.confirming = project.confirming()
-        self.strangers = Pace(STRANGERS_RATE)
+        self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if stands_by:
