@@ -27,7 +27,7 @@ from shroff.cli.session import Session, command, many, one_line
 )
 def verify(session: Session, engines: str, sample: int | None) -> int:
     """Compute the log again through the engines and compare features, decisions and receipts."""
-    from shroff.decisions.verifying import known_engines
+    from shroff.features.computed import known_engines
 
     began, names = time.monotonic(), known_engines(engines)
     with bars("computing, events") as (progress,):

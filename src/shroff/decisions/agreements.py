@@ -15,11 +15,11 @@ import msgspec
 from shroff import config
 from shroff.decisions import silence_wishes
 from shroff.decisions.rule_drafts import Author
-from shroff.decisions.rule_files import tag_of
 from shroff.decisions.silence_wishes import SilenceWishes
 from shroff.errors import NotAllowedError, StorageError
 from shroff.language.values import DAY_MS
 from shroff.rules.silences import rule_of
+from shroff.rules.texts import tag_of
 
 ASKED_FOR: Final = "lists"  # of `second_person` in shroff.yaml
 LEDGER: Final = "asked.json"

@@ -96,7 +96,8 @@ class Asking(Elsewhere):
         progress: Progress | None = None,
     ) -> Verification:
         """Compute the log again through the engines and compare (see `decisions.verifying`)."""
-        from shroff.decisions.verifying import known_engines, verified_together, verify
+        from shroff.decisions.verifying import verified_together, verify
+        from shroff.features.computed import known_engines
 
         names = known_engines(engines)
         if sample is not None and sample < 1:
@@ -120,8 +121,7 @@ class Asking(Elsewhere):
         `left` is told of the lines that gave no event; without it they are a warning.
         """
         from shroff.decisions.fold import lateness_of
-        from shroff.decisions.histories import LeftOut, file_batches, log_batches
-        from shroff.decisions.notebook import known_by
+        from shroff.decisions.histories import LeftOut, file_batches, known_by, log_batches
         from shroff.decisions.tables import feature_tables, tables_of
 
         told = LeftOut() if left is None else left

@@ -24,7 +24,6 @@ from shroff.decisions.log_columns import LogPiece, ids_of
 from shroff.decisions.progress import Progress
 from shroff.decisions.replay import segments
 from shroff.decisions.training_set import minor_units
-from shroff.decisions.training_wanted import missed_fraud
 from shroff.features.batch import Batch
 from shroff.features.computed import Computed, score_name
 from shroff.features.frames import Frame, joined_key
@@ -100,7 +99,7 @@ class Fold:
             self._rules_on[rule.on].append(rule)
         self._types = frozenset([*draft.events.decided, *self._rules_on])
         self._gathered = {
-            name: _Gathered(missed_fraud(draft, name), draft.policy(name).explore) for name in sorted(self._types)
+            name: _Gathered(draft.missed_fraud(name), draft.policy(name).explore) for name in sorted(self._types)
         }
         self._found: dict[str, list[Found]] = defaultdict(list)
         self._scores: dict[str, list[Floats]] = defaultdict(list)

@@ -31,11 +31,11 @@ from shroff.decisions.histories import (
     LeftOut,
     Taken,
     file_batches,
+    known_by,
     late_words,
     left_submission,
     taken,
 )
-from shroff.decisions.notebook import known_by
 from shroff.events.columnar import Admitted, ColumnDoor, admitted
 from shroff.events.encodings import file_format, read_lines
 from shroff.events.event import Event

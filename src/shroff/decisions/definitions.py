@@ -35,13 +35,14 @@ from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import kept
 from shroff.events.casework import load_case_settings
 from shroff.events.definitions import Events, load_events
-from shroff.events.settings import Settings, load_settings
+from shroff.events.settings import Settings
+from shroff.events.settings_loading import load_settings
 from shroff.events.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
 from shroff.language import yamltext
 from shroff.language.checker import check
-from shroff.language.expression import ItemField, Node, aggregates, walk
+from shroff.language.expression import ItemField, Node, ThisField, aggregates, walk
 from shroff.language.names import Names, Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
@@ -102,6 +103,14 @@ class Definitions:
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
+
+    def missed_fraud(self, event: str) -> Node | None:
+        """What a missed fraud costs: as the policy says, else the type's first money field."""
+        said = self.policy(event).missed_fraud
+        if said is not None:
+            return said
+        money = [one for one in self.events.types[event].fields if one.type.kind == "money"]
+        return ThisField(money[0].type, money[0].name) if money else None
 
     def scoring_of(self, event: str) -> Scoring:
         """The models in force of an event type, of which there may be none."""

@@ -17,7 +17,6 @@ from shroff.decisions.documents import NO_SCORE, DocumentWriter, Verdict
 from shroff.decisions.few import FewDecider
 from shroff.decisions.let_through import LET_THROUGH, LetThrough, explorable
 from shroff.decisions.scoring import scored
-from shroff.decisions.training_wanted import missed_fraud
 from shroff.decisions.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
 from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
@@ -54,7 +53,7 @@ class Engine:
         self._explored = {
             event: (explore, amount)
             for event in definitions.events.decided
-            if (explore := definitions.policy(event).explore) and (amount := missed_fraud(definitions, event))
+            if (explore := definitions.policy(event).explore) and (amount := definitions.missed_fraud(event))
         }
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):

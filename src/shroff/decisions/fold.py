@@ -13,7 +13,7 @@ from shroff.decisions.history import Control, Records, hits_by_place, standing_o
 from shroff.decisions.reach import lacking
 from shroff.errors import PrunedError
 from shroff.events.labels import LabelEvent, Standing
-from shroff.events.settings import load_settings
+from shroff.events.settings_loading import load_settings
 from shroff.features.key_texts import Hits
 from shroff.language import yamltext
 from shroff.streams.log import Log, Record

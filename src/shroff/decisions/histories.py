@@ -177,3 +177,12 @@ def file_batches(
                 batch = []
     if batch:
         yield batch
+
+
+def known_by(batches: History, as_of_ms: int | None) -> History:
+    """A history without what happened, or was known, after a moment.
+
+    No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
+    """
+    for batch in batches:
+        yield batch if as_of_ms is None else [one for one in batch if one[1].time_ms <= as_of_ms]

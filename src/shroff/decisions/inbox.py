@@ -24,7 +24,6 @@ from shroff.decisions.deeds import Put
 from shroff.decisions.definitions import Definitions, Hasher
 from shroff.decisions.outbox import OUTBOX, changes
 from shroff.decisions.progress import unheard
-from shroff.decisions.pruning import pruned
 from shroff.decisions.retrying import Decoders, Retried, known_numbers, retry
 from shroff.decisions.snapshots import Saved
 from shroff.decisions.writer import Answer, Prepared, Writer
@@ -437,7 +436,7 @@ def erase(log: Log, request: Request) -> bytes:
 
 def prune(log: Log, request: Request) -> bytes:
     """Carry out a request to let go of old places, for whoever may write the log; gives the reply."""
-    log.append(Batch(replies=[reply := _reply(request.number, pruned(log, request.body))]))
+    log.append(Batch(replies=[reply := _reply(request.number, _pruned(log, request.body))]))
     return reply.body
 
 
@@ -495,3 +494,11 @@ def saved_of(result: msgspec.Raw) -> Saved:
 def dropped_of(result: msgspec.Raw) -> int:
     """How many entries left quarantine, by the reply."""
     return msgspec.json.decode(result, type=int)
+
+
+def _pruned(log: Log, body: bytes) -> int:
+    """Carry out a request to let go of places, for whoever may write the log; gives the place that it came to."""
+    upto = msgspec.json.decode(body, type=int)
+    while (stop := log.prune(upto)) < upto:
+        pass
+    return stop

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shroff.decisions.definitions import Definitions
-    from shroff.decisions.lane_views import LaneViews
     from shroff.events.door import LabelInput
     from shroff.events.intake import Submission
     from shroff.events.systems import System, Systems
     from shroff.events.wire import Encoder
     from shroff.streams.controls import LanePost
+    from shroff.streams.log import Log
     from shroff.streams.sender import Sender
 
 TAKEN_WITHIN_S: Final = 20.0
@@ -31,6 +31,16 @@ LOOK_S: Final = 0.1
 NOWHERE: Final = "no lane has its event: a label is sent when its event is decided"
 BY_FIELD: Final = "with several lanes a label names its event by type and id, not by a unique field"
 SENT: Final = "it is sent to lane {}, which did not take it up yet: a lane does when its worker comes to it"
+
+
+class Lane(Protocol):
+    """One lane of a project: its log can be read."""
+
+    def has_log(self) -> bool:
+        """Whether there is a log yet."""
+
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log of the lane."""
 
 
 class Labelled(Protocol):
@@ -44,7 +54,7 @@ class Labelled(Protocol):
     def systems(self) -> Systems:
         """The outside systems of the project."""
 
-    def each_lane(self) -> Sequence[LaneViews]:
+    def each_lane(self) -> Sequence[Lane]:
         """The lanes."""
 
     def open_post(self) -> LanePost:
@@ -128,7 +138,7 @@ def _dated(one: Submission, event_ms: int) -> LabelInput:
     return one.label.dated(event_ms)
 
 
-def _await(lanes: Sequence[LaneViews], sent: Mapping[str, int]) -> None:
+def _await(lanes: Sequence[Lane], sent: Mapping[str, int]) -> None:
     """Wait until lanes have read what was sent to them. Raises: UsageError where one does not in time."""
     until_s = time.monotonic() + TAKEN_WITHIN_S
     for part, offset in sent.items():
@@ -158,7 +168,7 @@ def _place(
             answers[at].lane, answers[at].seq = number, found[id_].seq if id_ in found else 0
 
 
-def _has_read(lane: LaneViews, part: str, offset: int) -> bool:
+def _has_read(lane: Lane, part: str, offset: int) -> bool:
     with closing(lane.open_log(read_only=True)) as log:
         reached = log.offset("kafka", part)
         return reached is not None and int(shown(reached)) > offset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.decisions import exports
 from shroff.decisions.definitions import Definitions
-from shroff.decisions.histories import History, log_batches
+from shroff.decisions.histories import known_by, log_batches
 from shroff.decisions.history import standing_of
 from shroff.decisions.tables import array_of, arrow_type, known_type
 from shroff.errors import UsageError
@@ -48,15 +48,6 @@ def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
         return moment_ms(date.fromisoformat(moment)) if len(moment) == len("2026-06-30") else parse_time(moment)
     except ValueError as error:
         raise UsageError(f"{name}: {error}. {_A_DAY}") from None
-
-
-def known_by(batches: History, as_of_ms: int | None) -> History:
-    """A history without what happened, or was known, after a moment.
-
-    No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
-    """
-    for batch in batches:
-        yield batch if as_of_ms is None else [one for one in batch if one[1].time_ms <= as_of_ms]
 
 
 def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:

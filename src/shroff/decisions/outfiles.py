@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,23 +18,11 @@ from shroff.errors import StorageError, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from shroff.decisions.histories import LeftOut
-
 GROUP_ROWS: Final = 1 << 17  # of a row group, at least
 OTHER_ENDINGS: Final = frozenset(
     [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".avro", ".arrow", ".feather", ".xlsx", ".html"]
 )
 _FORMULA: Final = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureReport:
-    """What `features` wrote."""
-
-    rows: int
-    columns: tuple[str, ...]
-    seconds: float
-    left: LeftOut
 
 
 def check_parquet(out: Path) -> None:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Final, TypeVar
-
-if TYPE_CHECKING:
-    from shroff.events.lines import Lines
+from typing import Final, Protocol, TypeVar
 
 Progress = Callable[[int], None]
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
 STEP: Final = 1_024
+
+
+class Extent(Protocol):
+    """The size of a file, and what says how much of it was read; both in bytes as they are stored."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+
+    @property
+    def read_bytes(self) -> Callable[[], int]:
+        """What was read so far."""
+
+
+class Measured(Protocol):
+    """What is read, and knows its extent; None where that is not known, as of a pipe."""
+
+    @property
+    def extent(self) -> Extent | None:
+        """Its size, and how far it was read."""
+
+
+Read = TypeVar("Read", bound=Measured)
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
@@ -41,10 +61,10 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._files: list[Lines] = []
+        self._files: list[Measured] = []
         self._taken = self._given = 0
 
-    def opened(self, lines: Lines) -> Lines:
+    def opened(self, lines: Read) -> Read:
         """The same lines, now counted in."""
         self._files.append(lines)
         return lines

@@ -26,6 +26,7 @@ from shroff.models.in_force import (
     Promotion,
     Waiver,
     read_in_force,
+    role_of,
     text_of,
 )
 from shroff.models.registry import GateResult, Registry, Stored, Summary
@@ -39,7 +40,6 @@ CHALLENGES: Final = "challenges"
 NO_CHALLENGER: Final = "challenges no more"
 SAME: Final = "same"
 INPUTS: Final = "inputs"  # what fails where they mean something else now
-TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model scores
 WRITTEN: Final = f"{FILE} is written; it comes into force with the next command that writes."
 OVERTAKEN: Final = "another command has changed the models since; 'shroff models list' says which are in force"
 
@@ -172,17 +172,6 @@ def unchallenged(found: InForce, id_: str) -> InForce:
     if found.challenger is None or found.challenger.id != id_:
         raise UsageError(f"{id_} is not the challenger.")
     return msgspec.structs.replace(found, challenger=None)
-
-
-def role_of(found: InForce, id_: str) -> str:
-    """What a model is now; empty for nothing."""
-    if found.champion is not None and found.champion.id == id_:
-        return "champion"
-    if found.challenger is not None and found.challenger.id == id_:
-        return "challenger"
-    if id_ in {one.id for one in found.shadow}:
-        return "shadow"
-    return "before" if id_ in {one.id for one in found.previous} else ""
 
 
 def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:

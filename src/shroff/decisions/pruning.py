@@ -188,14 +188,6 @@ def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
             )
 
 
-def pruned(log: Log, body: bytes) -> int:
-    """Carry out a request to let go of places, for whoever may write the log; gives the place that it came to."""
-    upto = msgspec.json.decode(body, type=int)
-    while (stop := log.prune(upto)) < upto:
-        pass
-    return stop
-
-
 def _has_snapshot(snapshots: Snapshots, seq: int) -> bool:
     """Whether a whole snapshot stands at a place or behind it."""
     for file in snapshots.files():

@@ -19,15 +19,7 @@ from shroff import config
 from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.decisions.laid_over import RULES, DraftFile
 from shroff.decisions.read_once import ReadOnce
-from shroff.decisions.rule_files import (
-    FOLDER,
-    Before,
-    ChangedMeanwhileError,
-    RuleFile,
-    RuleFiles,
-    tag_of,
-    unrecorded,
-)
+from shroff.decisions.rule_files import FOLDER, Before, ChangedMeanwhileError, RuleFile, RuleFiles, unrecorded
 from shroff.decisions.ruletests import TestResult, run_tests_of
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
 from shroff.events.systems import Systems
@@ -35,6 +27,7 @@ from shroff.models.registry import Registry
 from shroff.rules import texts
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import trial_number, trial_of
+from shroff.rules.texts import tag_of
 
 DRAFTS: Final = "drafts"
 LEDGER: Final = "drafts.json"

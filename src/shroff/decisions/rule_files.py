@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from shroff import config
 from shroff.decisions.additions import Additions
 from shroff.errors import DefinitionError, UsageError
 from shroff.rules.definitions import Rule
+from shroff.rules.texts import tag_of
 
 FOLDER: Final = "rules/"
 TEXT_BYTES_MAX: Final = 512 * 1024
@@ -35,11 +35,6 @@ class RuleFile:
     def tag(self) -> str:
         """Changes with the text."""
         return tag_of(self.text)
-
-
-def tag_of(text: str) -> str:
-    """What stands for a text, and changes with it."""
-    return sha256(text.encode()).hexdigest()[:32]
 
 
 Before = Callable[[str, str], None]  # is told a file of rules and the tag of what it is about to have; "" where none

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.decisions.history import Control
-from shroff.decisions.rule_files import tag_of
-from shroff.rules.texts import rule_texts
+from shroff.rules.texts import rule_texts, tag_of
 from shroff.streams.log import Log
 
 FOLDER: Final = "rules/"

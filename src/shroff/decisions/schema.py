@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from shroff.decisions.calls import CALLS
 from shroff.decisions.policy import POLICIES
-from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE, SETTINGS
+from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
+from shroff.events.project_keys import SETTINGS
 from shroff.features.keys import FEATURES
 from shroff.language.keys import TEXT, Either, Key, Keys, Many, One, Shape
 from shroff.models.keys import MODELS

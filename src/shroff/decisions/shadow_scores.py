@@ -18,14 +18,13 @@ from shroff import config
 from shroff.decisions.collector import calm_collector
 from shroff.decisions.definitions import Definitions
 from shroff.decisions.progress import Progress
-from shroff.decisions.promoting import TRIED, role_of
 from shroff.decisions.replay import segments
 from shroff.decisions.scoring import Scorer, unavailable
 from shroff.decisions.training_sources import log_source
 from shroff.decisions.training_wanted import features_read
 from shroff.features.batch import Batch
 from shroff.features.computed import Computed
-from shroff.models.in_force import FILE, InForce, read_in_force
+from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
 from shroff.models.model import Floats
 from shroff.streams.log import Log
 

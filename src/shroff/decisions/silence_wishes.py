@@ -14,11 +14,12 @@ import msgspec
 
 from shroff import config
 from shroff.decisions.rule_drafts import Author
-from shroff.decisions.rule_files import ChangedMeanwhileError, tag_of
+from shroff.decisions.rule_files import ChangedMeanwhileError
 from shroff.decisions.silences import Silences
 from shroff.errors import NotAllowedError, StorageError, UsageError
 from shroff.events.systems import Systems
 from shroff.language.values import parse_time
+from shroff.rules.texts import tag_of
 
 ASKED_FOR: Final = "silences"  # of `second_person` in shroff.yaml
 LEDGER: Final = "silences.json"

@@ -15,10 +15,9 @@ from shroff import config
 from shroff.decisions.definitions import Definitions, computed_of
 from shroff.decisions.histories import History, Taken, taken
 from shroff.decisions.progress import Progress, batched
-from shroff.decisions.verifying import known_engines
 from shroff.errors import UsageError, nearest
 from shroff.features.batch import Batch
-from shroff.features.computed import Computed
+from shroff.features.computed import Computed, known_engines
 from shroff.features.frames import Frame
 from shroff.features.naive import Naive
 from shroff.features.online import Online

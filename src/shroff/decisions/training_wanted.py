@@ -10,7 +10,7 @@ from shroff.decisions.definitions import Definitions
 from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
 from shroff.features.definitions import stacked, wanted_features
-from shroff.language.expression import Node, ThisField
+from shroff.language.expression import Node
 from shroff.models.definitions import ModelInput, ModelSettings
 
 _INPUT: Final = "model input"
@@ -56,7 +56,7 @@ def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:
     at = frozenset([event])
     inputs = _named(_INPUT, settings.inputs, at)
     slices = _named(_SLICE, settings.slices, at)
-    missed = missed_fraud(definitions, event)
+    missed = definitions.missed_fraud(event)
     amount = None if missed is None else Computed(_AMOUNT, missed, "", at, needs_key=False)
     nodes = [one.node for one in (*inputs, *slices)] + ([] if missed is None else [missed])
     return Wanted(features_read(definitions, event, nodes), inputs, slices, amount)
@@ -64,15 +64,6 @@ def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:
 
 def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tuple[Computed, ...]:
     return tuple(Computed(f"{prefix} {number}", one.node, "", at, needs_key=False) for number, one in enumerate(wanted))
-
-
-def missed_fraud(definitions: Definitions, event: str) -> Node | None:
-    """What a missed fraud costs: as the policy says, else the type's first money field."""
-    said = definitions.policy(event).missed_fraud
-    if said is not None:
-        return said
-    money = [one for one in definitions.events.types[event].fields if one.type.kind == "money"]
-    return ThisField(money[0].type, money[0].name) if money else None
 
 
 def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:

@@ -10,30 +10,12 @@ from shroff.decisions.fold import Progress
 from shroff.decisions.replay import Verification, chosen, segments, verify_naive, verify_online
 from shroff.decisions.scoring import LoadModel
 from shroff.decisions.verifying_batch import verify_batch
-from shroff.errors import UsageError, nearest
 from shroff.language.expression import aggregates
 from shroff.streams.log import Log
 
-ENGINES: Final = ("online", "batch", "naive")
 NAIVE_SAMPLE: Final = 200  # events that the naive engine computes, where nobody says how many;
 NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may look at all events before it:
 NAIVE_LOOKS: Final = 10_000_000  # so many in all where one key has every event, which takes some 20 s
-
-
-def known_engines(engines: str | Sequence[str]) -> tuple[str, ...]:
-    """The engines that are named: in a list, or in one text, between commas.
-
-    Raises: UsageError for what is none, and where none is named.
-    """
-    names = engines.split(",") if isinstance(engines, str) else engines
-    found = tuple(name for name in map(str.strip, names) if name)
-    for engine in found:
-        if engine not in ENGINES:
-            near = nearest(engine, ENGINES) or "There are online, batch and naive."
-            raise UsageError(f"there is no engine {engine!r}. {near}")
-    if not found:
-        raise UsageError("name an engine: online, batch, naive, or several.")
-    return found
 
 
 def verify(

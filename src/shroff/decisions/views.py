@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
     from shroff.decisions.histories import LeftOut
     from shroff.decisions.notebook import Moment
-    from shroff.decisions.outfiles import FeatureReport
     from shroff.decisions.tables import Way
 
 Files = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReport:
+    """What `features` wrote."""
+
+    rows: int
+    columns: tuple[str, ...]
+    seconds: float
+    left: LeftOut
 
 
 def paths(files: Files) -> list[Path]:
@@ -74,7 +83,7 @@ class Views(ABC):
         """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
         from shroff.decisions.collector import calm_collector
         from shroff.decisions.histories import LeftOut
-        from shroff.decisions.outfiles import FeatureReport, check_out, check_parquet, write_tables
+        from shroff.decisions.outfiles import check_out, check_parquet, write_tables
         from shroff.decisions.tables import Way, feature_schema
 
         out, given, left = Path(out), paths(files), LeftOut()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from shroff.errors import UsageError, nearest
 from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
+
+ENGINES: Final = ("online", "batch", "naive")
 
 
 def score_name(event: str) -> str:
@@ -61,3 +65,19 @@ def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Compute
             elif isinstance(part, Score):
                 wanted |= {score_name(event) for event in one.events}
     return found[::-1]
+
+
+def known_engines(engines: str | Sequence[str]) -> tuple[str, ...]:
+    """The engines that are named: in a list, or in one text, between commas.
+
+    Raises: UsageError for what is none, and where none is named.
+    """
+    names = engines.split(",") if isinstance(engines, str) else engines
+    found = tuple(name for name in map(str.strip, names) if name)
+    for engine in found:
+        if engine not in ENGINES:
+            near = nearest(engine, ENGINES) or "There are online, batch and naive."
+            raise UsageError(f"there is no engine {engine!r}. {near}")
+    if not found:
+        raise UsageError("name an engine: online, batch, naive, or several.")
+    return found

@@ -19,6 +19,7 @@ from shroff.events.doubled import doubled_key
 
 FILE: Final = "models/in_force.json"
 ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
+TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model scores
 PREVIOUS_MAX: Final = 100  # promotions that can be gone back through
 _AT_BYTE: Final = re.compile(r" \(byte (\d+)\)$")
 _AT_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
@@ -157,3 +158,14 @@ def version_of(in_force: Mapping[str, InForce]) -> str:
     """A hash of what is in force, empty where nothing is."""
     meant = [[event, one.meaning()] for event, one in sorted(in_force.items()) if not one.is_empty]
     return hashlib.sha256(msgspec.json.encode(meant)).hexdigest()[:32] if meant else ""
+
+
+def role_of(found: InForce, id_: str) -> str:
+    """What a model is now; empty for nothing."""
+    if found.champion is not None and found.champion.id == id_:
+        return "champion"
+    if found.challenger is not None and found.challenger.id == id_:
+        return "challenger"
+    if id_ in {one.id for one in found.shadow}:
+        return "shadow"
+    return "before" if id_ in {one.id for one in found.previous} else ""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from itertools import accumulate
 from typing import Final
 
@@ -273,3 +274,8 @@ def _moved(line: str, by: int) -> str:
     if by >= 0:
         return " " * by + line if line.strip() else line
     return line[min(-by, len(line) - len(line.lstrip(" "))) :]
+
+
+def tag_of(text: str) -> str:
+    """What stands for a text, and changes with it."""
+    return sha256(text.encode()).hexdigest()[:32]

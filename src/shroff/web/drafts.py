@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 import msgspec
 
 from shroff.decisions.rule_drafts import Author, Checked, Draft
-from shroff.decisions.rule_files import Before, tag_of
+from shroff.decisions.rule_files import Before
 from shroff.errors import NotAllowedError, Problem
 from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.people.keys import key_of
 from shroff.rules.spoken import spoken
+from shroff.rules.texts import tag_of
 from shroff.web.http import Headers, Json, Request, json_response
 from shroff.web.preconditions import seen, tags_of
 from shroff.web.problems import ProblemError
