@@ -34,12 +34,13 @@ import httpx2
 
 from bench.machine import describe, write_result
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.desk import TOKEN_LENGTH
 
 SHROFF = Path(sys.executable).parent / "shroff"
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 ME = Who("command", "os-bench", "bench", Role.ADMIN, RIGHTS[Role.ADMIN])
 EVENTS = "/api/v1/events/payment"
 CHECK = "/api/v1/rules/x/draft/check"

@@ -33,6 +33,7 @@ import msgspec
 from bench.machine import describe, write_result
 from bench.service import ME, SHROFF, running
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
@@ -40,7 +41,7 @@ from shroff.web.pages.rendering import SCREENS
 from tools.browser import browser
 from tools.weighing import PARTS, Weight, weigh
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 AT_ONCE = 1_000_000  # payments that lie in a file beside the log while it grows
 TIMED = ("Live", "Queue", "Decision", "Entity")
 FEW = 20  # loads of the other screens

@@ -14,7 +14,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
@@ -22,12 +21,13 @@ from typing import Any
 from unittest import mock
 
 from bench.machine import describe, write_result
-from shroff import app, config
+from shroff import config
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.event import Event
 from shroff.features.online import Online
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "savings"
+TEMPLATE = TEMPLATE_FOLDER / "savings"
 START_MS = 1_772_362_800_000
 USERS = 2_000
 KINDS = ("saving", "saving", "withdrawal")

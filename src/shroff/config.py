@@ -20,6 +20,7 @@ from shroff.errors import LogBusyError, Problem, StorageError, UsageError, neare
 
 PROJECT_FILE: Final = "shroff.yaml"
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
+TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
@@ -469,7 +470,7 @@ def copy_template(name: str, folder: Path) -> list[str]:
         raise UsageError(f"{folder} is a file; name a new folder.")
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
-    source = Path(__file__).parent / "templates" / name
+    source = TEMPLATE_FOLDER / name
     names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
     is_new = not folder.exists()
     try:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -17,6 +16,7 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.web.gate import COOKIE
@@ -27,7 +27,7 @@ from tools.browser import browser as chromium
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 RULE = """
 - id: any_payment

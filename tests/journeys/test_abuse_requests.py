@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 from schemathesis import checks
 from schemathesis.generation import GenerationMode
 
-from shroff import app
 from shroff.cli.main import run
+from shroff.config import TEMPLATE_FOLDER
 from tests import forks
 from tests.effort import times
 from tests.served import Served, served
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVENTS = "/api/v1/events/payment"
 PAYMENT = {
     "payment_id": "p-1",

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.served import SHROFF, Served, key_of, served
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 RULE = """
 - id: any_payment
   on: payment

@@ -27,13 +27,14 @@ from shroff.client import (
     TimedOutError,
     UnavailableError,
 )
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people.store import Wanted
 from tests import forks
 from tests.served import Served, served
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 
 
 @pytest.fixture

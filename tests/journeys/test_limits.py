@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people.access import Role
 from tests.forks import pid_of
 from tests.journeys.test_abuse_requests import EVENTS, PAYMENT
@@ -27,7 +27,7 @@ from tests.served import Served, key_of, served
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 LOOP_S_MAX = 0.6  # of the event loop's time that one attack may take; before, these took 2 to 80
 CHECK = "/api/v1/rules/x/draft/check"
 CHUNKED = "transfer-encoding: chunked\r\n"

@@ -6,13 +6,13 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import START_MS
 from shroff.examples.bank import bank as made_up
 from shroff.language.values import DAY_MS
@@ -25,7 +25,7 @@ from tools.weighing import weigh
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 PATIENCE_MS = 60_000
 BYTES_MAX = 150_000  # of a page's first load, over the wire

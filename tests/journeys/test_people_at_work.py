@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.language.values import DAY_MS
 from shroff.models.registry import GateResult
 from shroff.notices.telling import Teller
@@ -28,7 +29,7 @@ from tests.unit.trained import train
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 PATIENCE_MS = 60_000
 PASSED = GateResult("leak_test", None, "required", passed=True)

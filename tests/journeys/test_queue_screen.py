@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
@@ -20,7 +20,7 @@ from tests.served import Served, key_of, served
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 CHOSEN = "tr[data-row][aria-current=true]"
 SHOWN = "[data-peek]:not([aria-busy])"
 

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import settings
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.verifying import ENGINES
 
-TEMPLATES = Path(app.__file__).parent / "templates"
 PAYSIM_ROWS = 19_999
 HANDBOOK_FILE = "handbook_tx_2018-04-01_2018-06-30.parquet"
 HANDBOOK_ROWS = 872_795
@@ -66,7 +66,7 @@ terminal:
 
 @pytest.fixture
 def paysim(tmp_path: Path) -> app.Project:
-    shutil.copytree(TEMPLATES / "paysim", tmp_path / "paysim")
+    shutil.copytree(TEMPLATE_FOLDER / "paysim", tmp_path / "paysim")
     return app.open(tmp_path / "paysim")
 
 

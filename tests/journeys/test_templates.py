@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from shroff import app, config
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.verifying import ENGINES
 from shroff.errors import UsageError
 
@@ -126,7 +127,7 @@ def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, t
 
 
 def test_every_template_is_there_by_name():
-    beside = {path.name for path in (Path(app.__file__).parent / "templates").iterdir()}
+    beside = {path.name for path in TEMPLATE_FOLDER.iterdir()}
 
     assert set(config.TEMPLATES) == beside
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,13 +11,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from tests.recovery.harness import contents
 from tests.webs import asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVENTS = 150
 READ_IN_ORDER = 30  # events of these: no more than 300 commas and line ends, so that a body is read on the event loop
 

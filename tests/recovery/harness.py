@@ -25,6 +25,7 @@ import msgspec
 
 from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.raising import KIND
@@ -32,7 +33,7 @@ from shroff.notices.store import NoticeStore
 from shroff.streams.log import Record
 
 Contents = dict[str, list[tuple[object, ...]]]
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 BATCH_SIZE = 64
 
 TOLD = "notice:analysts"  # the kind of what the notice below keeps

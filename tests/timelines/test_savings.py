@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from shroff import app, config
+from shroff import config
 from shroff.adapters.log_memory import MemoryLog
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.replay import verify_online
 from shroff.decisions.verifying import verify
 from shroff.decisions.writer import Writer
 from shroff.events.intake import Intake
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "savings"
+TEMPLATE = TEMPLATE_FOLDER / "savings"
 DEFINITIONS = load_definitions(config.read_files(TEMPLATE, [])).or_raise()
 INTAKE = Intake(DEFINITIONS.events, DEFINITIONS.settings, None)
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions import source_reading
 from shroff.decisions.draft import Draft
 from shroff.decisions.posts import Posts
@@ -22,7 +23,7 @@ from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PARTS = ("payments/0", "payments/1")
 WAITS_S = 60.0
 Steps = Callable[[Asker], Awaitable[None]]

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
 from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PAYMENT = {
     "payment_id": "p-1",
     "paid_at": "2026-01-05T08:30:00Z",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shroff import config
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.definitions import load_definitions
 from shroff.errors import InputError
 from shroff.events.door import Door
@@ -269,7 +270,6 @@ def test_whether_lines_can_tell_their_type_is_known_beforehand():
 
 # ---- what systems send, read without a changed line
 
-TEMPLATES = Path(config.__file__).parent / "templates"
 RAND = "::WHOLE_CURRENCY::ZAR"  # written ::R below
 MESSAGE = {"userId": "u1", "timestamp": 1767225600000}
 RECORD = record(
@@ -313,7 +313,7 @@ def sample(folder: Path, file: Path, as_type: str | None = None, *, rows: int = 
     ],
 )
 def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, refused, data, root):
-    folder = root / project if "/" in project else TEMPLATES / project
+    folder = root / project if "/" in project else TEMPLATE_FOLDER / project
     found = sample(folder, data / file, "payment", rows=3_000 if rows > 300 else rows)
     labels = [] if file.endswith("parquet") else sample(folder, data / file, "label", rows=300)
 
@@ -366,7 +366,7 @@ def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, 
 def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_, account, amount, tmp_path):
     file = tmp_path / "app.jsonl"
     file.write_text(json.dumps({**MESSAGE, **message}).replace("::R", RAND) + "\n", encoding="utf-8")
-    (one,) = sample(TEMPLATES / "savings", file)
+    (one,) = sample(TEMPLATE_FOLDER / "savings", file)
 
     assert one.type == type_name
     if id_ == "refused":
@@ -385,7 +385,7 @@ def test_records_of_paysims_stream_are_read_as_they_are(form, tmp_path):
     else:
         row = {**STREAMED, "newBalanceOrigin": "0.30", "timestamp": "2026-01-01 00:00:00"}
         file.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n", encoding="utf-8")
-    (one,), (label,) = (sample(TEMPLATES / "paysim", file, as_type) for as_type in ("payment", "label"))
+    (one,), (label,) = (sample(TEMPLATE_FOLDER / "paysim", file, as_type) for as_type in ("payment", "label"))
 
     assert one.event is not None, one.refusal
     assert label.label is not None, label.refusal

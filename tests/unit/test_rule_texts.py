@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.rules.texts import (
     beside_rule,
@@ -51,7 +50,7 @@ FILE = """\
   when: this.amount > 3
   effect: note
 """
-SHIPPED = sorted((Path(app.__file__).parent / "templates").glob("*/rules/*.yaml"))
+SHIPPED = sorted(TEMPLATE_FOLDER.glob("*/rules/*.yaml"))
 
 
 def test_a_rule_is_its_lines_with_the_comments_right_above_it():

@@ -13,6 +13,7 @@ import pytest
 
 from shroff import config
 from shroff.cli.main import run
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.definitions import load_definitions
 from shroff.decisions.read_once import ReadOnce
 from shroff.decisions.schema import FILES, ProjectFile, schema_of
@@ -29,7 +30,6 @@ from tests.conformance.cases import all_cases
 from tests.unit.projects import FILES as SMALL
 from tests.unit.projects import definitions
 
-TEMPLATE_FOLDER = Path(config.__file__).parent / "templates"
 KINDS = {file.kind: file for file in FILES}
 READ = ReadOnce()  # most of a test here is YAML, and of a project one file differs from the test before
 CORE = {"true": True, "false": False, "null": None, "~": None, "": None}

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
 from shroff.adapters.log_sqlite import SqliteLog
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions import answering
 from shroff.decisions.draft import Draft
 from shroff.decisions.posted import PostReader
@@ -33,7 +33,7 @@ from tests.webs import Answered, Asker, asker
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PAYMENT = {
     "payment_id": "p-1",
     "paid_at": "2026-01-05T08:30:00Z",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.web.openapi import openapi
 from shroff.web.table import table
@@ -18,7 +19,6 @@ from tests.webs import Asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATES = Path(app.__file__).parent / "templates"
 ORDER = {"customer_id": "c-1", "email": "ann@example.com", "amount": 59.9}
 WRITING = """
 /orders:
@@ -30,7 +30,7 @@ WRITING = """
 
 
 def project(tmp_path: Path, name: str) -> Path:
-    return shutil.copytree(TEMPLATES / name, tmp_path / name)
+    return shutil.copytree(TEMPLATE_FOLDER / name, tmp_path / name)
 
 
 def order(number: int, **changes: object) -> dict[str, object]:
@@ -83,7 +83,8 @@ def test_the_columns_of_the_file_give_a_prediction(tmp_path):
         assert [one["path"] for one in wrong.json()["errors"]] == ["Colour"]
         assert [one["path"] for one in mistaken.json()["errors"]] == ["Amount", "Entry Mode"]
 
-        refuses = (TEMPLATES / "cards" / "README.md").read_text(encoding="utf-8").partition("refuses four columns: ")[2]
+        readme = (TEMPLATE_FOLDER / "cards" / "README.md").read_text(encoding="utf-8")
+        refuses = readme.partition("refuses four columns: ")[2]
         line = dict.fromkeys(re.findall("`([^`]+)`", refuses.splitlines()[0]), "1")
         whole = await asks.ask("POST", "/predict/", {**columns, **line})
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from shroff import app, config
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.doctor import OK, WRONG, Finding
 from shroff.errors import StorageError
 from shroff.people import users
@@ -22,7 +23,7 @@ from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = "<script>alert(1)</script>"
 
 

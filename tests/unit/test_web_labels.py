@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.store import Question
 from shroff.web import labels, thresholds
 from shroff.web.server import THREADS
@@ -19,7 +19,7 @@ from tests.webs import Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = "<script>alert(1)</script>"
 
 

@@ -18,6 +18,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.ruletests import run_tests_of
 from shroff.language import yamlnodes
 from shroff.web import asgi, protocol, server, service
@@ -31,7 +32,7 @@ from shroff.web.turns import SENDER, Shares, Turns
 from tests.unit.test_web_short import Spoken, connected
 from tests.webs import Asker, asker
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 RULE = "- id: x\n  on: payment\n  by: card\n  when: this.amount > 1\n  effect: note\n"
 TEST = "  tests:\n    - name: t\n      events: [{ payment: { at: 2026-01-05T08:00:00Z } }]\n      hits: [false]\n"

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import app
 from shroff.adapters.people_sql import SqlPeople
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
@@ -23,7 +23,7 @@ from shroff.web import list_csv
 from shroff.web.pages.lists import instant
 from tests.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 LIST = "blocked_cards"
 HEAD = "value,note,added_by,expires_at\n"
 PAYMENT = {

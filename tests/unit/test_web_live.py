@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
@@ -26,7 +26,7 @@ from tests.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = '<script>alert("x")</script>'
 RULE = """
 - id: large

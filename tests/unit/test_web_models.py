@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.promoting import Deployment
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import Wanted
@@ -17,7 +18,7 @@ from tests.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 
 
 @pytest.fixture

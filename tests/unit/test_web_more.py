@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
 from shroff.people.store import Wanted, rows_of
 from shroff.web.http import json_response
@@ -26,7 +27,7 @@ from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 RULE = """
 - id: any_payment
   on: payment

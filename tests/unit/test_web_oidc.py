@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from shroff import app
 from shroff.adapters.people_oidc import OidcProvider
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import oidc, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
@@ -25,7 +25,7 @@ from tests.webs import Answered, Asker, Browser, Steps, asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PUBLIC = "https://fraud.bank.example"
 BEGIN = "/login/oidc/begin"
 

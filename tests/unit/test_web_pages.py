@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links
 from shroff.people.access import Role
 from shroff.web.gate import gate_of
@@ -22,7 +22,7 @@ from tests.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_i
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = '<script>alert("x")</script>{{ 7001 * 7001 }}'
 PAYMENT = {
     "payment_id": "p/1 <b>",

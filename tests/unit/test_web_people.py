@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.desk import token_hash
@@ -18,7 +18,7 @@ from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from shroff import app
 from shroff.adapters.people_sql import SqlPeople
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions import hit_records
 from shroff.errors import LogBusyError
 from shroff.people import links, users
@@ -28,7 +29,7 @@ from tests.webs import Answered, Asker, Browser, asker, owned
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 RULE = "- id: dear_one\n  on: payment\n  by: card\n  when: this.amount > 500\n  effect: review\n"
 DRAFT = "/api/v1/rules/dear_one/draft"

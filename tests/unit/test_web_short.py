@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.writer import Writer
 from shroff.web import protocol, short
 from shroff.web.asgi import Application
@@ -26,7 +26,7 @@ from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 PATH = "/api/v1/events/payment"
 Answer = tuple[int, dict[str, str], bytes]
 

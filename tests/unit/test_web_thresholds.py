@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from shroff import app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.tested_rows import file_of
 from shroff.models.registry import TESTED
 from shroff.people import users
@@ -24,7 +25,7 @@ from tests.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE = TEMPLATE_FOLDER / "payments"
 WHICH = "model=m-1"
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from shroff import app
 from shroff.adapters.lake_folder import FolderObjects
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.lake_reader import LakeReader
 from shroff.decisions.spread import Spread, spread_of
 from shroff.decisions.spread_files import Part, Streaming
@@ -31,7 +32,7 @@ from shroff.testing.contracts.promises import Contract
 EVENTS: Final = 400
 PLACES: Final = 60
 PARTITIONS: Final = 3
-TEMPLATE: Final = Path(app.__file__).parent / "templates" / "payments"
+TEMPLATE: Final = TEMPLATE_FOLDER / "payments"
 Row = tuple[int, str, str, str]
 
 
