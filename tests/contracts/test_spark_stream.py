@@ -19,6 +19,7 @@ from shroff.adapters.backfill_spark import SparkBackend
 from shroff.adapters.lake_folder import FolderObjects
 from shroff.adapters.log_memory import MemoryLog
 from shroff.adapters.spark_stream import SLICE, slice_of, slices
+from shroff.config import TEMPLATE_FOLDER
 from shroff.decisions.lake_writer import LakeWriter
 from shroff.decisions.spread_files import SpreadRun, decide_spread, write_decisions
 from shroff.decisions.writer import Writer
@@ -31,7 +32,6 @@ from shroff.streams.log import DecisionRow
 from shroff.testing.backends import HereBackend
 from shroff.testing.contracts.streaming import StreamingContract
 from tests.contracts.test_backends import started
-from tests.journeys.test_real_data import TEMPLATES
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
 from tests.laws.test_engines import NOW_MS, submission
@@ -74,7 +74,7 @@ def paysim(folder: Path, lines: Sequence[str]) -> app.Project:
 
 def made_of(folder: Path, file: Path, template: str) -> app.Project:
     """A project of a template with a log of a file, and its lake."""
-    shutil.copytree(TEMPLATES / template, folder / "project")
+    shutil.copytree(TEMPLATE_FOLDER / template, folder / "project")
     with (folder / "project" / "shroff.yaml").open("a", encoding="utf-8") as settings:
         settings.write(f"\nahead: 3650d\nlake: {json.dumps(str(folder / 'lake'))}\n")
     made = app.open(folder / "project")

@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from shroff import app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.verifying import ENGINES
+from shroff.features.computed import ENGINES
 
 PAYSIM_ROWS = 19_999
 HANDBOOK_FILE = "handbook_tx_2018-04-01_2018-06-30.parquet"

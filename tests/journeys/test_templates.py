@@ -14,8 +14,8 @@ import pytest
 
 from shroff import app, config
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.verifying import ENGINES
 from shroff.errors import UsageError
+from shroff.features.computed import ENGINES
 
 pytestmark = pytest.mark.slow
 

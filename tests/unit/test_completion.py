@@ -15,8 +15,8 @@ from shroff import config
 from shroff.cli.completion import SHELLS
 from shroff.cli.main import COMMANDS, program
 from shroff.decisions.exports import FORMATS, KINDS
-from shroff.decisions.verifying import ENGINES
 from shroff.events.definitions import SOURCES, VERDICTS
+from shroff.features.computed import ENGINES
 
 SHROFF = Path(sys.executable).parent / "shroff"
 ANSWER_S_MAX = 0.2
