@@ -27,7 +27,6 @@ COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff
 UNFINISHED: Final = "unfinished"
 FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
 FOLDER_MODE: Final = 0o750
-_OTHERS: Final = 0o007
 UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 _WAITING: Final = "OMP_WAIT_POLICY"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -442,10 +441,10 @@ def private(path: Path, mode: str = "wb", encoding: str | None = None) -> Any:
 def _close_off(path: Path) -> None:
     """Take from others what an earlier version gave them, in the whole folder that the program writes."""
     top = Path(*path.parts[: path.parts.index(STATE_FOLDER) + 1])
-    if stat.S_IMODE(top.stat().st_mode) & _OTHERS:
+    if stat.S_IMODE(top.stat().st_mode) & 0o007:
         with suppress(OSError):  # somebody else's, who sees to it
             for one in (*top.rglob("*"), top):  # the top last: while it is open, the rest may be as well
-                one.chmod(stat.S_IMODE(one.stat().st_mode) & ~_OTHERS)
+                one.chmod(stat.S_IMODE(one.stat().st_mode) & ~0o007)
 
 
 def sync_folder(path: Path) -> None:

@@ -30,7 +30,7 @@ from shroff.decisions.writer import Answer, Prepared, Writer
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
-from shroff.streams.log import Batch, Log, Offset, Reply, Request
+from shroff.streams.log import Batch, Log, Offset, Reply, Request, prune_through
 
 LABELS: Final = "labels"
 LINES: Final = "lines"
@@ -436,7 +436,8 @@ def erase(log: Log, request: Request) -> bytes:
 
 def prune(log: Log, request: Request) -> bytes:
     """Carry out a request to let go of old places, for whoever may write the log; gives the reply."""
-    log.append(Batch(replies=[reply := _reply(request.number, _pruned(log, request.body))]))
+    upto = prune_through(log, msgspec.json.decode(request.body, type=int))
+    log.append(Batch(replies=[reply := _reply(request.number, upto)]))
     return reply.body
 
 
@@ -494,11 +495,3 @@ def saved_of(result: msgspec.Raw) -> Saved:
 def dropped_of(result: msgspec.Raw) -> int:
     """How many entries left quarantine, by the reply."""
     return msgspec.json.decode(result, type=int)
-
-
-def _pruned(log: Log, body: bytes) -> int:
-    """Carry out a request to let go of places, for whoever may write the log; gives the place that it came to."""
-    upto = msgspec.json.decode(body, type=int)
-    while (stop := log.prune(upto)) < upto:
-        pass
-    return stop

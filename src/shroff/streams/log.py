@@ -469,3 +469,10 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Let go of the file and of the writer's place. Closing twice does nothing."""
+
+
+def prune_through(log: Log, upto: int) -> int:
+    """Let go of places up to one, for whoever may write the log; gives the place that it came to."""
+    while (stop := log.prune(upto)) < upto:
+        pass
+    return stop
