@@ -111,8 +111,10 @@ class Timing:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if exitstatus == pytest.ExitCode.OK and JUDGED in os.environ:
             slowness = max(1.0, median(self._units_s) / UNIT_S)
-            folders = exceeded(by_folder(self._costs), read_budgets(), slowness)
-            for line in folders + too_slow(self._costs, read_quick_budget(), slowness):
+            lines = exceeded(by_folder(self._costs), read_budgets(), slowness)
+            if os.environ[JUDGED] == "quick":  # elsewhere other workers compile the same kernels on a first run
+                lines += too_slow(self._costs, read_quick_budget(), slowness)
+            for line in lines:
                 print(f"\n{line}", end="")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
