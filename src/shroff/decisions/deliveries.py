@@ -84,7 +84,7 @@ class Outgo:
         return [*self._delivery.health(last_seq), *told]
 
     def _tell_people(self) -> None:
-        """Begin to tell where there is somebody to be told now, and end where there is nobody any more."""
+        """Start sending notices where the active settings have some, and stop where they have none."""
         if self._project.tells() != (self._telling is not None):
             self._held.close()
             self._project.begin_telling(self._log)

@@ -472,7 +472,7 @@ class Log(Protocol):
 
 
 def prune_through(log: Log, upto: int) -> int:
-    """Let go of places up to one, for whoever may write the log; gives the place that it came to."""
+    """Remove events up to a position, for the writer of the log; gives the position that was reached."""
     while (stop := log.prune(upto)) < upto:
         pass
     return stop

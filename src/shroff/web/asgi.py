@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from secrets import token_hex
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from shroff.decisions.posts import RETRY_S, TurnedAwayError
@@ -28,6 +28,7 @@ from shroff.web.service import Service
 from shroff.web.streaming import EVENTS
 from shroff.web.turns import SENDER, too_many
 
+One = TypeVar("One")
 PATH_LENGTH_MAX: Final = 8_192
 OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -108,13 +109,12 @@ class Application:
         """What is to be done, by somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         segments = _segments(request.path)
         if not is_open(segments):
-            SENDER.set(network_of(request.address))  # of whom nothing else is known yet
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
                 has_key = bool(request.header(b"authorization"))
                 if error.status == 401:
-                    await asyncio.sleep(self.service.unknown.wait_s_of(SENDER.get(), 1))
+                    await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
                 if error.status == 401 and not has_key and self._table.is_page(request.method, segments):
                     return SIGN_IN
                 raise
@@ -136,12 +136,13 @@ class Application:
             key = text.strip().decode("latin-1")
             try:
                 at_hand = service.gate.at_hand(key)
-                return at_hand if at_hand is not None else await service.known(service.gate.who, key)
+                return at_hand if at_hand is not None else await self._looked_up(request, service.gate.who, key)
             except SignInError as error:
                 raise unknown(str(error)) from None
         token = request.cookie(COOKIE)
         is_token, is_use = len(token) == TOKEN_LENGTH, request.header(b"accept") != EVENTS
-        signed_in = await service.known(partial(service.gate.signed_in, is_use=is_use), token) if is_token else None
+        look = partial(service.gate.signed_in, is_use=is_use)
+        signed_in = await self._looked_up(request, look, token) if is_token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
         request.form_bytes_max = FORM_BYTES_MAX
@@ -150,6 +151,11 @@ class Application:
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
         request.signed_in = signed_in
         return signed_in.who
+
+    async def _looked_up(self, request: Request, look: Callable[[str], One], shown: str) -> One:
+        """What the gate says of a key or token, one question of a network at a time."""
+        SENDER.set(network_of(request.address))
+        return await self.service.known(look, shown)
 
 
 async def _csrf(request: Request) -> str:

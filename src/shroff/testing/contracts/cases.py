@@ -410,7 +410,7 @@ def _sorted_by(one: Case, order: str) -> tuple[int, int]:
 
 @dataclass
 class _Meeting(CaseStore):
-    """A store in which the first who has read the queue waits for a second one; in vain, where changes are alone."""
+    """A store whose first reader of the queue waits for a second one; in vain, where changes exclude each other."""
 
     store: CaseStore
     two: threading.Barrier
